@@ -1,0 +1,188 @@
+"""ICC colour: scan to screen, scan to another profile, scan to model space and back. Conversions happen nowhere else."""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import SettingsError
+from engine.raster import Floats, Pixels, from_float, to_float, to_grey
+
+_SPACES = {1: (b"GRAY", "gray"), 3: (b"RGB ", "rgb")}
+_SRGB_CURVE = struct.pack(">4sIHHiiiii", b"para", 0, 3, 0, 157286, 62119, 3417, 5072, 2651)
+"""The sRGB transfer curve (IEC 61966-2-1) as an ICC parametric curve of type 3, s15Fixed16."""
+
+
+@cache
+def srgb() -> bytes:
+    """An sRGB profile."""
+    import imagecodecs
+
+    return bytes(imagecodecs.cms_profile("srgb"))
+
+
+@cache
+def fits(profile: bytes, channels: int) -> bool:
+    """Whether a profile can be read and describes pictures of so many channels (1 or 3)."""
+    if len(profile) < 132 or profile[36:40] != b"acsp" or profile[16:20] != _SPACES[channels][0]:
+        return False
+    try:
+        _transform(np.zeros((1, 1, channels), np.uint8), profile, srgb(), "u1")
+    except (ValueError, RuntimeError):
+        return False
+    return True
+
+
+@cache
+def description(profile: bytes | None) -> str:
+    """The profile's own name for a person, such as ``Adobe RGB (1998)``; ``untagged`` for None."""
+    if profile is None:
+        return "untagged"
+    from PIL import ImageCms
+
+    try:
+        opened = ImageCms.ImageCmsProfile(BytesIO(profile))
+        return ImageCms.getProfileDescription(opened).strip() or "unnamed profile"
+    except (OSError, ValueError, ImageCms.PyCMSError):
+        return "unreadable profile"
+
+
+@cache
+def looks_like_srgb(profile: bytes | None) -> bool:
+    """Whether a picture in this profile can be shown as sRGB without anybody seeing a difference (1/255 at most)."""
+    if profile is None or profile == srgb():
+        return True
+    if not fits(profile, 3):
+        return False
+    steps = np.linspace(0, 255, 9).astype(np.uint8)
+    cube = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(1, -1, 3)
+    shown = _transform(cube, profile, srgb(), "u1")
+    return bool(np.abs(shown.astype(int) - cube).max() <= 1)
+
+
+def to_screen(pixels: Pixels, profile: bytes | None, monitor: bytes | None = None) -> NDArray[np.uint8]:
+    """Pixels for the screen.
+
+    Args:
+        pixels: (h, w, 1 or 3) in the encoding of ``profile``; None = sRGB, or a grey picture with its curve.
+        profile: the picture's profile.
+        monitor: the screen's profile; None = sRGB.
+
+    Returns:
+        (h, w, 3) uint8.
+    """
+    if looks_like_srgb(monitor) and (profile is None or (pixels.shape[2] == 3 and looks_like_srgb(profile))):
+        shown = to_eight_bit(pixels)
+        return np.repeat(shown, 3, axis=2) if shown.shape[2] == 1 else shown
+    if profile is None and pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return _transform(pixels, profile or srgb(), monitor or srgb(), "u1")
+
+
+def to_eight_bit(pixels: Pixels) -> NDArray[np.uint8]:
+    """Round to 8 bit without dithering, for the screen."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.uint16:
+        import cv2
+
+        scaled = cv2.convertScaleAbs(np.ascontiguousarray(pixels), alpha=1 / 257)
+        return np.asarray(scaled, np.uint8).reshape(pixels.shape)
+    return from_float(pixels, np.dtype(np.uint8))
+
+
+def convert(pixels: Pixels, profile: bytes | None, target: bytes) -> Pixels:
+    """Convert to another profile in the same sample type (relative colorimetric with black point compensation).
+
+    Raises:
+        SettingsError: the target cannot be converted to, or is not for RGB.
+    """
+    if not fits(target, 3):
+        raise SettingsError("The chosen profile is not a readable RGB profile.", "colour.profile")
+    source = profile
+    if source is None:
+        pixels, source = (np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels), srgb()
+    try:
+        return _transform(pixels, source, target, pixels.dtype.str[1:])
+    except (ValueError, RuntimeError) as error:
+        raise SettingsError(f"The chosen profile cannot be converted to: {error}.", "colour.profile") from error
+
+
+class ModelSpace:
+    """Model space: the scan's own primaries with the sRGB curve, three channels, float32.
+
+    Values outside 0..1 are kept, so that nothing clips on the way there and back. A profile that is no matrix and curves
+    (a scanner's table, say) has no such space; its values are then taken as they are.
+
+    Args:
+        profile: the scan's ICC profile; None = sRGB.
+        channels: 1 (repeated to three, averaged back) or 3.
+    """
+
+    def __init__(self, profile: bytes | None, channels: int) -> None:
+        self._channels = channels
+        self._scan = None if profile is None or looks_like_srgb(profile) else profile
+        self._model = with_srgb_curve(self._scan) if self._scan else None
+
+    def to_model(self, pixels: Pixels) -> Floats:
+        """(h, w, channels) of any sample type -> (h, w, 3)."""
+        values = to_float(pixels)
+        if self._scan and self._model:
+            values = _transform(values, self._scan, self._model, "f4")
+        return np.repeat(values, 3, axis=2) if self._channels == 1 else values
+
+    def from_model(self, values: Floats) -> Floats:
+        """(h, w, 3) -> (h, w, channels) in the scan's encoding, not clipped."""
+        if self._channels == 1:
+            values = to_grey(values)
+        if self._scan and self._model:
+            return _transform(values, self._model, self._scan, "f4")
+        return values
+
+
+@cache
+def with_srgb_curve(profile: bytes) -> bytes | None:
+    """The same profile with its curves replaced by sRGB's (ICC.1:2022, tags rTRC, gTRC, bTRC, kTRC); None without curves."""
+    count = struct.unpack(">I", profile[128:132])[0]
+    if len(profile) < 132 + 12 * count:
+        return None
+    curves = 0
+    table = bytearray()
+    for i in range(count):
+        signature, offset, size = struct.unpack(">4sII", profile[132 + 12 * i : 144 + 12 * i])
+        if signature.startswith((b"A2B", b"B2A", b"D2B", b"B2D")):
+            return None
+        if signature in (b"rTRC", b"gTRC", b"bTRC", b"kTRC"):
+            curves += 1
+            offset, size = (len(profile) + 3) // 4 * 4, len(_SRGB_CURVE)
+        table += struct.pack(">4sII", signature, offset, size)
+    if curves not in (1, 3):
+        return None
+    body = profile[:132] + bytes(table) + profile[132 + 12 * count :]
+    body = body.ljust((len(profile) + 3) // 4 * 4, b"\0") + _SRGB_CURVE
+    # The size, version 4 (parametric curves are not in version 2) and a profile id of zeros: not computed.
+    result = struct.pack(">I", len(body)) + body[4:8] + b"\x04\x00\x00\x00" + body[12:84] + bytes(16) + body[100:]
+    return result if fits(result, 1 if curves == 1 else 3) else None
+
+
+def _transform(pixels: Pixels, profile: bytes, target: bytes, dtype: str) -> Pixels:
+    import imagecodecs
+
+    flags = imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION
+    space = "gray" if profile[16:20] == b"GRAY" else "rgb"
+    out_space = "gray" if target[16:20] == b"GRAY" else "rgb"
+    result: Pixels = imagecodecs.cms_transform(
+        np.ascontiguousarray(pixels[..., 0] if space == "gray" else pixels),
+        profile,
+        target,
+        colorspace=space,
+        outcolorspace=out_space,
+        outdtype=dtype,
+        intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
+        flags=int(flags),
+    )
+    return result[..., None] if result.ndim == 2 else result

@@ -1,0 +1,1 @@
+"""Models: what their cards say, and running them."""

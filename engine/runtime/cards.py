@@ -1,0 +1,282 @@
+"""Model cards: everything a program must know to run a model, and the shelf they stand on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import shutil
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from engine import tables
+from engine.errors import ModelError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "resources" / "models"
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output tensor of a model.
+
+    Attributes:
+        name: the tensor's name in the ONNX file.
+        channels: planes.
+        role: what it carries: ``picture``, ``mask``, or the name of a setting.
+        low, high: the range of its values.
+        layout: order of the axes.
+        colour_space: of a picture; ``sRGB`` means the sRGB curve whatever the primaries.
+    """
+
+    name: str
+    role: str
+    channels: int = 3
+    low: float = 0.0
+    high: float = 1.0
+    layout: str = "NCHW"
+    colour_space: str = "sRGB"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One file of the model with its tensors."""
+
+    file: str
+    sha256: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+@dataclass(frozen=True)
+class TileRules:
+    """How a picture is cut for the model, pixels.
+
+    Attributes:
+        default: largest window that is tried first.
+        minimum: smallest window worth trying when memory runs out.
+        overlap: what neighbouring windows share.
+        context: how much of the surroundings a window shows around the damage.
+        multiple: height and width of a window are multiples of this.
+        scale: output size over input size.
+    """
+
+    default: int
+    minimum: int
+    overlap: int
+    context: int
+    multiple: int = 1
+    scale: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.multiple <= self.minimum <= self.default or self.minimum % self.multiple or self.default % self.multiple:
+            raise ValueError("tile sizes must be multiples of 'multiple' and default at least minimum")
+        if self.overlap < 0 or self.context < 0 or 2 * self.overlap > self.minimum or self.scale < 1:
+            raise ValueError("tile overlap, context or scale is impossible")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An adjustable input of the model, shown as a slider."""
+
+    name: str
+    title: str
+    low: float
+    high: float
+    default: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where the weights come from."""
+
+    recipe: str = ""
+    data: str = ""
+    machine: str = ""
+    minutes: float = 0.0
+    pictures_seen: int = 0
+    parameters: int = 0
+    credits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What ``card.toml`` says. ``mask_means`` is the value of the mask that marks what is lost: 1 or 0."""
+
+    id: str
+    task: str
+    title: str
+    version: str
+    licence: str
+    opset: int
+    tile: TileRules
+    stages: tuple[Stage, ...]
+    summary: str = ""
+    mask_means: int = 1
+    settings: tuple[Setting, ...] = ()
+    training: Training = field(default_factory=Training)
+    scores: dict[str, float] = field(default_factory=dict)
+    folder: Path = field(default=Path(), compare=False)
+
+    def path(self, stage: Stage) -> Path:
+        """The file of a stage."""
+        return self.folder / stage.file
+
+    @property
+    def checksum(self) -> str:
+        """One digest of the whole model: that of its only file, or of all files' digests."""
+        digests = [stage.sha256 for stage in self.stages]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def verify(self) -> None:
+        """Compare every file with its checksum (once per file and change; later calls are free).
+
+        Raises:
+            ModelError: a file is missing or is not the one the card was written for.
+        """
+        for stage in self.stages:
+            path = self.path(stage)
+            try:
+                status = path.stat()
+                actual = _digest(path, status.st_mtime_ns, status.st_size)
+            except OSError as error:
+                raise ModelError(f"The model {self.id} lacks its file {stage.file}.", "model.missing") from error
+            if actual != stage.sha256:
+                raise ModelError(
+                    f"The file {stage.file} of the model {self.id} is damaged or not the one its card names (wrong checksum).",
+                    "model.checksum",
+                )
+
+
+@cache
+def _digest(path: Path, _modified: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read a ``card.toml``.
+
+    Raises:
+        ModelError: the file cannot be read, or a value is missing, unknown or impossible (named).
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelError(f"The model card {path} cannot be read: {error}.", "model.card") from error
+    try:
+        card = tables.from_table(ModelCard, table)
+    except ValueError as error:
+        raise ModelError(f"The model card {path} cannot be used: {error}.", "model.card") from error
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", card.id):
+        raise ModelError(f"The model card {path} has an impossible id {card.id!r}.", "model.card")
+    for stage in card.stages:
+        if Path(stage.file).name != stage.file:
+            raise ModelError(f"The model card {path} names a file outside its folder: {stage.file!r}.", "model.card")
+    return dataclasses.replace(card, folder=path.parent)
+
+
+def write_card(card: ModelCard, folder: Path) -> None:
+    """Write ``card.toml`` into a folder; reading it gives the same card."""
+    (folder / "card.toml").write_text(tables.to_toml(dataclasses.asdict(card)), encoding="utf-8")
+
+
+class Registry:
+    """The models that are at hand: those that ship, and the ones a user added.
+
+    Args:
+        user_folder: where added models live; made on the first addition.
+        shipped: where the program's own models live.
+    """
+
+    def __init__(self, user_folder: Path | None = None, shipped: Path = SHIPPED) -> None:
+        if user_folder is None:
+            import platformdirs
+
+            user_folder = Path(platformdirs.user_data_dir("lacuna", appauthor=False)) / "models"
+        self._user_folder, self._shipped = user_folder, shipped
+
+    def cards(self, task: str | None = None) -> list[ModelCard]:
+        """All readable cards (of a task), shipped ones first. A damaged card is left out: ``problems`` names it."""
+        return [card for card in self._read()[0] if task in (None, card.task)]
+
+    def problems(self) -> list[ModelError]:
+        """What is wrong with the cards that ``cards`` leaves out."""
+        return self._read()[1]
+
+    def card(self, id_: str) -> ModelCard:
+        """The card of a model.
+
+        Raises:
+            ModelError: there is no such model, or its card cannot be used.
+        """
+        for card in self.cards():
+            if card.id == id_:
+                return card
+        for folder in (self._shipped, self._user_folder):
+            if (folder / id_ / "card.toml").is_file():
+                return read_card(folder / id_ / "card.toml")
+        known = ", ".join(card.id for card in self.cards()) or "none"
+        raise ModelError(f"There is no model {id_!r}. Models: {known}.", "model.unknown")
+
+    def default(self, task: str) -> ModelCard:
+        """The model a task uses when none is named: the shipped one of the task's own name, else the first.
+
+        Raises:
+            ModelError: no model does this task.
+        """
+        cards = self.cards(task)
+        if not cards:
+            raise ModelError(f"No model for {task} is installed.", "model.none")
+        return next((card for card in cards if card.id == task), cards[0])
+
+    def add(self, card_file: Path) -> ModelCard:
+        """Copy a third party's model (its card and the files beside it) to the user's models.
+
+        Raises:
+            ModelError: the card or a file cannot be used, or the id is taken.
+        """
+        card = read_card(card_file)
+        card.verify()
+        if any(card.id == other.id for other in self.cards()):
+            raise ModelError(f"There is already a model {card.id!r}; remove it first.", "model.taken")
+        target = self._user_folder / card.id
+        partial = self._user_folder / f".{card.id}.partial"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            for stage in card.stages:
+                shutil.copyfile(card.path(stage), partial / stage.file)
+            shutil.copyfile(card_file, partial / "card.toml")
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise ModelError(f"The model {card.id} could not be copied: {error}.", "model.copy") from error
+        return read_card(target / "card.toml")
+
+    def remove(self, id_: str) -> None:
+        """Delete a model that the user added.
+
+        Raises:
+            ModelError: there is no such model, or it belongs to the program.
+        """
+        card = self.card(id_)
+        if card.folder.parent != self._user_folder:
+            raise ModelError(f"The model {id_} belongs to the program and cannot be removed.", "model.shipped")
+        try:
+            shutil.rmtree(card.folder)
+        except OSError as error:
+            raise ModelError(f"The model {id_} could not be removed: {error}.", "model.remove") from error
+
+    def _read(self) -> tuple[list[ModelCard], list[ModelError]]:
+        cards: list[ModelCard] = []
+        problems: list[ModelError] = []
+        for folder in (self._shipped, self._user_folder):
+            for path in sorted(folder.glob("[!.]*/card.toml")):
+                try:
+                    cards.append(read_card(path))
+                except ModelError as error:
+                    problems.append(error)
+        return cards, problems

@@ -1,0 +1,84 @@
+"""Dataclasses from tables (TOML, JSON) and back: strict, so that a misspelt entry is an error that names itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
+    """Fill a dataclass, nested ones too, from nested dictionaries.
+
+    Fields of type int, float (an int will do), str, bool, dict (any table; ``dict[str, float]`` is checked), tuple of
+    one such type, and dataclass are understood. Fields declared ``init=False`` or of type Path are not read.
+
+    Raises:
+        ValueError: an entry is unknown, missing, of the wrong type or refused by the dataclass; the message names it.
+    """
+    if not isinstance(table, dict):
+        raise ValueError(f"{prefix.rstrip('.')} must be a table")
+    hints = {name: hint for name, hint in get_type_hints(cls).items() if hint is not Path}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in hints:
+            raise ValueError(f"unknown entry {prefix}{key}")
+        values[key] = _value(hints[key], value, f"{prefix}{key}")
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        if field.name in hints and field.name not in values and not optional:
+            raise ValueError(f"{prefix}{field.name} is missing")
+    return cls(**values)
+
+
+def to_toml(table: dict[str, Any]) -> str:
+    """TOML text of nested dictionaries as ``dataclasses.asdict`` gives them; paths are left out."""
+    lines: list[str] = []
+    _append(table, "", lines)
+    return "\n".join(lines) + "\n"
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_table(hint, value, f"{name}.")  # type: ignore[arg-type]
+    origin = get_origin(hint) or hint
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{name} must be a list")
+        return tuple(_value(get_args(hint)[0], item, f"{name}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} must be a table")
+        inner = get_args(hint)[1] if get_args(hint) else Any
+        return value if inner is Any else {key: _value(inner, item, f"{name}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ValueError(f"{name} must be of type {hint.__name__}, not {value!r}")
+    return value
+
+
+def _append(table: dict[str, Any], name: str, lines: list[str]) -> None:
+    """Plain values first, then tables, then lists of tables, as TOML wants it."""
+    nested: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        if isinstance(value, Path):
+            continue
+        if isinstance(value, dict) or (isinstance(value, tuple) and value and isinstance(value[0], dict)):
+            nested.append((f"{name}.{key}" if name else key, value))
+        else:
+            lines.append(f"{key} = {_toml_value(value)}")
+    for path, value in nested:
+        for item in (value,) if isinstance(value, dict) else value:
+            lines += ["", f"[{path}]" if isinstance(value, dict) else f"[[{path}]]"]
+            _append(item, path, lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    # JSON's strings, numbers and true/false are TOML's too.
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,156 @@
+"""Cutting a picture into windows for a model, and blending what comes back. Pure geometry and NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.raster import TILE, Floats, Rect
+
+
+def plan_windows(
+    boxes: Sequence[Rect], bounds: Rect, *, window: int, context: int, overlap: int, multiple: int
+) -> list[tuple[Rect, Rect]]:
+    """Windows that together cover some boxes, so that cost follows the boxes and not the picture.
+
+    Boxes close enough to share a window share it; a box too large for one is cut evenly into overlapping parts.
+
+    Args:
+        boxes: what must be covered.
+        bounds: the picture; parts (never windows) stay inside.
+        window: largest side of a window.
+        context: how much surroundings a window shows on each side of its part.
+        overlap: what neighbouring parts of one large box share.
+        multiple: sides of windows are multiples of this.
+
+    Returns:
+        Pairs (window, part): the model sees the window (which may hang over the picture's edge), the part of it is kept.
+    """
+    room = window - 2 * context
+    assert room > overlap, "the context leaves no room for the damage"
+    parts: list[Rect] = []
+    for box in _merged([box & bounds for box in boxes if box & bounds], room):
+        parts += _split(box, room, overlap)
+    return [(_around(part, bounds, context, multiple), part) for part in parts]
+
+
+def plan_grid(bounds: Rect, *, window: int, context: int, overlap: int, multiple: int) -> list[tuple[Rect, Rect]]:
+    """Windows over a whole picture, as ``plan_windows`` gives them."""
+    return plan_windows([bounds], bounds, window=window, context=context, overlap=overlap, multiple=multiple)
+
+
+def read_padded(read: np.ndarray, inside: Rect, window: Rect) -> np.ndarray:
+    """Grow what was read of the inside of a picture to a window that hangs over the edge, by reflection.
+
+    Args:
+        read: pixels or mask (h, w, ...) of ``inside``.
+        inside: the part of the window that lies in the picture.
+        window: the whole window.
+    """
+    before = (inside.top - window.top, inside.left - window.left)
+    after = (window.bottom - inside.bottom, window.right - inside.right)
+    if not any(before) and not any(after):
+        return read
+    rows = _reflected(read.shape[0], before[0], after[0])
+    columns = _reflected(read.shape[1], before[1], after[1])
+    return np.ascontiguousarray(read[rows][:, columns])
+
+
+class Blender:
+    """Adds up overlapping parts with weights that fade towards their edges; memory follows the parts, not the picture."""
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._sums: dict[tuple[int, int], Floats] = {}
+
+    def add(self, part: Rect, values: Floats, fade: int) -> None:
+        """Add a part.
+
+        Args:
+            part: where it lies.
+            values: (h, w, channels) float32.
+            fade: width of the fading at the part's edges, pixels.
+        """
+        weight = _ramp(part.height, fade)[:, None] * _ramp(part.width, fade)[None, :]
+        weighted = np.concatenate([values * weight[..., None], weight[..., None]], axis=2)
+        for cell in part.cells():
+            square = Rect.of_cell(cell)
+            shared = square & part
+            if cell not in self._sums:
+                self._sums[cell] = np.zeros((TILE, TILE, self._channels + 1), np.float32)
+            self._sums[cell][shared.slices(square)] += weighted[shared.slices(part)]
+
+    def cells(self) -> list[tuple[int, int]]:
+        """The grid cells (column, row) that hold anything, in reading order."""
+        return sorted(self._sums, key=lambda cell: (cell[1], cell[0]))
+
+    def take(self, cell: tuple[int, int]) -> Floats:
+        """The blended values (TILE, TILE, channels) of a cell, 0 where nothing was added; frees the cell."""
+        sums = self._sums.pop(cell)
+        weight = sums[..., -1:]
+        values: Floats = np.divide(sums[..., :-1], weight, out=np.zeros_like(sums[..., :-1]), where=weight > 0)
+        return values
+
+
+def _ramp(length: int, fade: int) -> Floats:
+    """Weights along one axis: a raised cosine up from the edge, flat in the middle; never 0."""
+    distance = np.minimum(np.arange(length), np.arange(length)[::-1]) + 0.5
+    share = np.clip(distance / max(fade, 0.5), 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * share)).astype(np.float32)
+
+
+def _merged(boxes: list[Rect], room: int) -> list[Rect]:
+    """Join boxes that fit a window together, nearest first in reading order: fewer runs for scattered specks."""
+    remaining = sorted(boxes, key=lambda box: (box.top // room, box.left, box.top))
+    merged: list[Rect] = []
+    for box in remaining:
+        for i in range(len(merged) - 1, max(-1, len(merged) - 9), -1):
+            union = merged[i] | box
+            if union.width <= room and union.height <= room:
+                merged[i] = union
+                break
+        else:
+            merged.append(box)
+    return merged
+
+
+def _split(box: Rect, room: int, overlap: int) -> list[Rect]:
+    rows = _cuts(box.top, box.bottom, room, overlap)
+    columns = _cuts(box.left, box.right, room, overlap)
+    return [Rect(left, top, right, bottom) for top, bottom in rows for left, right in columns]
+
+
+def _cuts(low: int, high: int, room: int, overlap: int) -> list[tuple[int, int]]:
+    """Even overlapping pieces of a range, rather than a thin last one."""
+    length = high - low
+    if length <= room:
+        return [(low, high)]
+    count = -(-(length - overlap) // (room - overlap))
+    size = -(-(length + (count - 1) * overlap) // count)
+    starts = [low + round(i * (length - size) / (count - 1)) for i in range(count)]
+    return [(start, start + size) for start in starts]
+
+
+def _around(part: Rect, bounds: Rect, context: int, multiple: int) -> Rect:
+    left, right = _stretch(part.left - context, part.right + context, bounds.left, bounds.right, multiple)
+    top, bottom = _stretch(part.top - context, part.bottom + context, bounds.top, bounds.bottom, multiple)
+    return Rect(left, top, right, bottom)
+
+
+def _stretch(low: int, high: int, first: int, last: int, multiple: int) -> tuple[int, int]:
+    """A range rounded up to a multiple and pushed inside the picture where the picture is large enough."""
+    size = -(-(high - low) // multiple) * multiple
+    if size > last - first:
+        # The picture is smaller: cover all of it and hang over at the far edge.
+        size = min(size, -(-(last - first) // multiple) * multiple)
+        return first, first + size
+    low = min(max(low - (size - (high - low)) // 2, first), last - size)
+    return low, low + size
+
+
+def _reflected(length: int, before: int, after: int) -> np.ndarray:
+    """Indices that continue a range by reflection, as often as it takes."""
+    period = max(1, 2 * (length - 1))
+    index = np.abs(np.arange(-before, length + after)) % period
+    return np.where(index >= length, period - index, index)

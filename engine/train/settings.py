@@ -1,0 +1,185 @@
+"""What a training is made of, read from a recipe file. Unknown and impossible settings are errors that name themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine import tables
+from engine.errors import SettingsError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise SettingsError(f"Impossible training setting: {what}.", "train.setting")
+
+
+@dataclass(frozen=True)
+class Data:
+    """How photographs are sampled."""
+
+    crop: int = 128
+    """Side of the square training crops, pixels; a multiple of 32."""
+    batch: int = 16
+    """Crops a step."""
+    zoom_out: float = 2.0
+    """Crops are taken from a window up to this many times larger and reduced."""
+    share_cap: dict[str, float] = field(default_factory=dict)
+    """File-name prefix -> largest share of the crops that its photographs may have together."""
+
+    def __post_init__(self) -> None:
+        _require(self.crop >= 32 and self.crop % 32 == 0, f"data.crop = {self.crop} (a multiple of 32)")
+        _require(self.batch >= 1, f"data.batch = {self.batch} (at least 1)")
+        _require(1.0 <= self.zoom_out <= 4.0, f"data.zoom_out = {self.zoom_out} (1 to 4)")
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Which masks are drawn over the photographs."""
+
+    kinds: dict[str, float] = field(default_factory=lambda: {"scratch": 1.0})
+    """Mask kind (a row of ``degrade.MASKS``) -> how often, relative to the others."""
+    pool: int = 2048
+    """Masks drawn once before training; each use flips, turns and rolls one."""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.kinds) and all(w > 0 for w in self.kinds.values()), f"damage.kinds = {self.kinds}")
+        _require(self.pool >= 1, f"damage.pool = {self.pool} (at least 1)")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The generator: a row of ``nets.NETWORKS`` and its own options."""
+
+    name: str = "heal_unet"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """The discriminator's part. Weight 0 trains without one."""
+
+    network: str = "patch_discriminator"
+    weight: float = 0.0
+    """Weight of the adversarial term in the generator's loss."""
+    matching: float = 0.0
+    """Weight of feature matching through the discriminator."""
+    r1: float = 1.0
+    """Weight of the R1 gradient penalty on real pictures."""
+    learning_rate: float = 2e-4
+    start: float = 0.6
+    """Share of the schedule after which it sets in."""
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "matching", "r1", "learning_rate"):
+            _require(getattr(self, name) >= 0, f"adversary.{name} = {getattr(self, name)} (not negative)")
+        _require(0.0 <= self.start < 1.0, f"adversary.start = {self.start} (0 to 1)")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps, time and the learning rate."""
+
+    learning_rate: float = 1e-3
+    floor: float = 1e-5
+    """Learning rate at the end of the cosine."""
+    warm_up: int = 200
+    """Steps of linear warm-up, after a resume from a model too."""
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    """Gradient norm above which gradients are scaled down."""
+    averaging: float = 0.999
+    """Decay of the exponential moving average of the weights; the average is what is exported."""
+    validate_every: float = 120.0
+    """Seconds between validations (each followed by a checkpoint)."""
+    validation_crops: int = 64
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        _require(0 < self.floor <= self.learning_rate, f"schedule.floor = {self.floor} (above 0, at most learning_rate)")
+        _require(self.warm_up >= 0 and self.weight_decay >= 0 and self.clip > 0, "schedule.warm_up, weight_decay or clip")
+        _require(0 <= self.averaging < 1, f"schedule.averaging = {self.averaging} (0 to below 1)")
+        _require(self.validate_every > 0 and self.validation_crops >= 1, "schedule.validate_every or validation_crops")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One trainable system."""
+
+    name: str
+    task: str
+    """The row of ``engine.tasks.TASKS`` that runs the exported model."""
+    title: str
+    losses: dict[str, float]
+    """Row of ``losses.LOSSES`` -> weight."""
+    data: Data = field(default_factory=Data)
+    damage: Damage = field(default_factory=Damage)
+    network: Network = field(default_factory=Network)
+    adversary: Adversary = field(default_factory=Adversary)
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        _require(bool(self.losses) and all(w > 0 for w in self.losses.values()), f"losses = {self.losses}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested dictionaries, for checkpoints and the run folder."""
+        return dataclasses.asdict(self)
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship, sorted."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def read_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
+    """Read a shipped recipe by name, or a recipe file by path.
+
+    Args:
+        name: ``heal``, or the path of a TOML file.
+        overrides: ``section.key=value`` with the value in TOML syntax (a bare word is taken as text).
+
+    Raises:
+        SettingsError: no such recipe, not TOML, or an unknown or impossible setting (named).
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    if not path.is_file():
+        known = ", ".join(recipe_names())
+        raise SettingsError(f"There is no recipe {name!r}. Recipes: {known}.", "train.recipe")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The recipe {path.name} is not valid TOML: {error}.", "train.recipe") from error
+    for override in overrides or []:
+        _override(table, override)
+    return recipe_from_dict({"name": path.stem, **table})
+
+
+def recipe_from_dict(table: dict[str, Any]) -> Recipe:
+    """Build a recipe from nested dictionaries, refusing what it does not know.
+
+    Raises:
+        SettingsError: an unknown, missing or impossible setting (named).
+    """
+    try:
+        return tables.from_table(Recipe, table)
+    except ValueError as error:
+        raise SettingsError(f"The training recipe cannot be used: {error}.", "train.setting") from error
+
+
+def _override(table: dict[str, Any], text: str) -> None:
+    key, separator, value = text.partition("=")
+    _require(bool(separator) and bool(key.strip()), f"{text!r} (write section.key=value)")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        table = table.setdefault(section, {})
+        _require(isinstance(table, dict), f"{key} ({section} is not a section)")
+    table[last] = parsed

@@ -1,0 +1,366 @@
+"""Every change to a document: named, revertible, and as large as what it touches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop.document.compose import Composite
+from desktop.document.model import BlendMode, Change, Document, Layer, State
+from desktop.document.tiles import TileMap, TilePatch, TileStore
+from engine.raster import Rect
+
+
+class Edit(ABC):
+    """One undo step. ``apply`` and ``revert`` take turns, beginning with ``apply``."""
+
+    label: str
+    """For the history panel."""
+
+    @abstractmethod
+    def apply(self, document: Document) -> None:
+        """Do it."""
+
+    @abstractmethod
+    def revert(self, document: Document) -> None:
+        """Take it back; the document is then as it was, bit for bit."""
+
+    def merged(self, _later: Edit) -> Edit | None:
+        """One edit instead of this and the next one, or None when they are two steps."""
+        return None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that this step holds on to."""
+        return 0
+
+    def put_away(self, store: TileStore) -> None:  # noqa: B027 - most edits hold nothing worth it
+        """Move what it holds to a store."""
+
+
+class PaintMask(Edit):
+    """A finished stroke, selection or filter on the repair mask, or on a layer's mask.
+
+    Args:
+        label: for the history.
+        target: id of the layer whose mask it is; None is the repair mask.
+        patch: what changed.
+    """
+
+    def __init__(self, label: str, target: int | None, patch: TilePatch) -> None:
+        self.label, self._target, self._patch = label, target, patch
+
+    def apply(self, document: Document) -> None:  # noqa: D102
+        self._exchange(document, self._patch.applied)
+
+    def revert(self, document: Document) -> None:  # noqa: D102
+        self._exchange(document, self._patch.reverted)
+
+    def _exchange(self, document: Document, how: Callable[[TileMap], TileMap]) -> None:
+        state = document.state
+        document.update(
+            with_mask(state, self._target, how(mask_of(state, self._target))),
+            mask_change(self._target, self._patch.extent),
+        )
+
+    @property
+    def nbytes(self) -> int:  # noqa: D102
+        return self._patch.nbytes
+
+    def put_away(self, store: TileStore) -> None:  # noqa: D102
+        self._patch.put_away(store)
+
+
+class AddLayer(Edit):
+    """A new layer at an index, 0 = just above the scan."""
+
+    def __init__(self, label: str, layer: Layer, index: int) -> None:
+        self.label, self._kept, self._index = label, _Kept(layer), index
+
+    def apply(self, document: Document) -> None:  # noqa: D102
+        layer = self._kept.layer
+        layers = list(document.state.layers)
+        layers.insert(self._index, layer)
+        document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
+
+    def revert(self, document: Document) -> None:  # noqa: D102
+        layer = document.state.layers[self._index]
+        layers = list(document.state.layers)
+        del layers[self._index]
+        document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
+
+    @property
+    def nbytes(self) -> int:  # noqa: D102
+        return self._kept.nbytes
+
+    def put_away(self, store: TileStore) -> None:  # noqa: D102
+        self._kept.put_away(store)
+
+
+class RemoveLayer(Edit):
+    """A layer goes."""
+
+    def __init__(self, label: str, state: State, id_: int) -> None:
+        self.label = label
+        self._adding = AddLayer(label, state.layer(id_), state.index(id_))
+
+    def apply(self, document: Document) -> None:  # noqa: D102
+        self._adding.revert(document)
+
+    def revert(self, document: Document) -> None:  # noqa: D102
+        self._adding.apply(document)
+
+    @property
+    def nbytes(self) -> int:  # noqa: D102
+        return self._adding.nbytes
+
+    def put_away(self, store: TileStore) -> None:  # noqa: D102
+        self._adding.put_away(store)
+
+
+class MoveLayer(Edit):
+    """A layer changes places."""
+
+    def __init__(self, label: str, state: State, id_: int, index: int) -> None:
+        self.label = label
+        self._from, self._to = state.index(id_), index
+
+    def apply(self, document: Document) -> None:  # noqa: D102
+        self._move(document, self._from, self._to)
+
+    def revert(self, document: Document) -> None:  # noqa: D102
+        self._move(document, self._to, self._from)
+
+    def _move(self, document: Document, start: int, end: int) -> None:
+        layers = list(document.state.layers)
+        layer = layers.pop(start)
+        layers.insert(end, layer)
+        document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
+
+
+class SetLayer(Edit):
+    """Other properties of a layer: name, opacity, blend mode or visibility. A slider that is dragged is one step."""
+
+    def __init__(self, label: str, layer: Layer, **properties: str | float | bool | BlendMode) -> None:
+        self.label, self._id = label, layer.id
+        self._before: dict[str, Any] = {name: getattr(layer, name) for name in properties}
+        self._after: dict[str, Any] = dict(properties)
+
+    def apply(self, document: Document) -> None:  # noqa: D102
+        self._set(document, self._after)
+
+    def revert(self, document: Document) -> None:  # noqa: D102
+        self._set(document, self._before)
+
+    def merged(self, later: Edit) -> Edit | None:  # noqa: D102
+        same = isinstance(later, SetLayer) and later._id == self._id and later._after.keys() == self._after.keys()
+        if not same or "opacity" not in self._after:
+            return None
+        assert isinstance(later, SetLayer)
+        later._before = self._before
+        return later
+
+    def _set(self, document: Document, properties: dict[str, Any]) -> None:
+        layer = replace(document.state.layer(self._id), **properties)
+        picture = Rect(0, 0, 0, 0) if properties.keys() == {"name"} else layer.pixels.extent()
+        document.update(document.state.with_layer(layer), Change(picture=picture, layers=True))
+
+
+class JoinLayer(Edit):
+    """More repaired pixels on a layer that is there."""
+
+    def __init__(self, label: str, id_: int, pixels: TilePatch, mask: TilePatch, made_by: str) -> None:
+        self.label, self._id, self._pixels, self._mask, self._made_by = label, id_, pixels, mask, made_by
+
+    def apply(self, document: Document) -> None:  # noqa: D102
+        layer = document.state.layer(self._id)
+        pixels, mask = self._pixels.applied(layer.pixels), self._mask.applied(layer.mask)
+        self._put(document, replace(layer, pixels=pixels, mask=mask, made_by=(*layer.made_by, self._made_by)))
+
+    def revert(self, document: Document) -> None:  # noqa: D102
+        layer = document.state.layer(self._id)
+        pixels, mask = self._pixels.reverted(layer.pixels), self._mask.reverted(layer.mask)
+        self._put(document, replace(layer, pixels=pixels, mask=mask, made_by=layer.made_by[:-1]))
+
+    def _put(self, document: Document, layer: Layer) -> None:
+        extent = self._pixels.extent | self._mask.extent
+        document.update(document.state.with_layer(layer), Change(picture=extent, layers=True))
+
+    @property
+    def nbytes(self) -> int:  # noqa: D102
+        return self._pixels.nbytes + self._mask.nbytes
+
+    def put_away(self, store: TileStore) -> None:  # noqa: D102
+        self._pixels.put_away(store)
+        self._mask.put_away(store)
+
+
+class Compound(Edit):
+    """Several edits as one step."""
+
+    def __init__(self, label: str, edits: Sequence[Edit]) -> None:
+        self.label, self._edits = label, tuple(edits)
+
+    def apply(self, document: Document) -> None:  # noqa: D102
+        for edit in self._edits:
+            edit.apply(document)
+
+    def revert(self, document: Document) -> None:  # noqa: D102
+        for edit in reversed(self._edits):
+            edit.revert(document)
+
+    @property
+    def nbytes(self) -> int:  # noqa: D102
+        return sum(edit.nbytes for edit in self._edits)
+
+    def put_away(self, store: TileStore) -> None:  # noqa: D102
+        for edit in self._edits:
+            edit.put_away(store)
+
+
+class Turn(Enum):
+    """The ways a picture is turned."""
+
+    LEFT = "Rotate left"
+    RIGHT = "Rotate right"
+    HALF = "Rotate by 180°"
+    FLIP_HORIZONTAL = "Flip horizontally"
+    FLIP_VERTICAL = "Flip vertically"
+
+    def array(self, array: NDArray[Any]) -> NDArray[Any]:
+        """A turned view of (h, w, ...)."""
+        if self is Turn.FLIP_HORIZONTAL:
+            return array[:, ::-1]
+        if self is Turn.FLIP_VERTICAL:
+            return array[::-1]
+        return np.rot90(array, {Turn.LEFT: 1, Turn.HALF: 2, Turn.RIGHT: 3}[self])
+
+    def rect(self, rect: Rect, bounds: Rect) -> Rect:
+        """Where a rectangle of a picture comes to lie."""
+        left, top, right, bottom = rect.left, rect.top, rect.right, rect.bottom
+        width, height = bounds.width, bounds.height
+        return {
+            Turn.LEFT: Rect(top, width - right, bottom, width - left),
+            Turn.RIGHT: Rect(height - bottom, left, height - top, right),
+            Turn.HALF: Rect(width - right, height - bottom, width - left, height - top),
+            Turn.FLIP_HORIZONTAL: Rect(width - right, top, width - left, bottom),
+            Turn.FLIP_VERTICAL: Rect(left, height - bottom, right, height - top),
+        }[self]
+
+
+class TurnPicture(Edit):
+    """The whole picture turned, layers and masks too, without loss."""
+
+    def __init__(self, turn: Turn, state: State) -> None:
+        self.label, self._turn, self._before = turn.value, turn, state
+
+    def apply(self, document: Document) -> None:  # noqa: D102
+        document.update(_turned(self._before, self._turn), Change(layers=True, size=True))
+
+    def revert(self, document: Document) -> None:  # noqa: D102
+        document.update(self._before, Change(layers=True, size=True))
+
+    @property
+    def nbytes(self) -> int:  # noqa: D102
+        return self._before.mask.nbytes + sum(layer.nbytes for layer in self._before.layers)
+
+
+def merge_down(document: Document, id_: int) -> Edit:
+    """Join a layer with the one below it so that the picture stays as it is.
+
+    The result is a normal, opaque layer that carries the composed picture wherever one of the two shows.
+    """
+    state = document.state
+    index = state.index(id_)
+    upper, lower = state.layers[index], state.layers[index - 1]
+    composite = Composite.of(state, below=index + 1)
+    empty = document.new_layer(lower.name)
+    pixels, mask = empty.pixels.edit(), empty.mask.edit()
+    for cell in {*upper.pixels.stored, *lower.pixels.stored}:
+        rect = Rect.of_cell(cell) & document.bounds
+        shows = np.zeros((rect.height, rect.width), bool)
+        for layer in (upper, lower):
+            if cell in layer.pixels.stored and layer.visible:
+                shows |= layer.mask.tile(cell) > 0
+        pixels.write(rect, composite.read(rect))
+        mask.write(rect, np.where(shows, np.uint8(255), np.uint8(0)))
+    merged = replace(
+        empty,
+        pixels=pixels.commit().applied(empty.pixels),
+        mask=mask.commit().applied(empty.mask),
+        made_by=(*lower.made_by, *upper.made_by),
+    )
+    label = f"Merge {upper.name} down"
+    without_upper = replace(state, layers=(*state.layers[:index], *state.layers[index + 1 :]))
+    return Compound(
+        label,
+        [
+            RemoveLayer(label, state, upper.id),
+            RemoveLayer(label, without_upper, lower.id),
+            AddLayer(label, merged, index - 1),
+        ],
+    )
+
+
+def mask_of(state: State, target: int | None) -> TileMap:
+    """The repair mask, or a layer's mask."""
+    return state.mask if target is None else state.layer(target).mask
+
+
+def with_mask(state: State, target: int | None, mask: TileMap) -> State:
+    """A state with the repair mask, or a layer's mask, replaced."""
+    if target is None:
+        return replace(state, mask=mask)
+    return state.with_layer(replace(state.layer(target), mask=mask))
+
+
+def mask_change(target: int | None, rect: Rect) -> Change:
+    """What painting a mask touches."""
+    return Change(mask=rect) if target is None else Change(picture=rect, layers=True)
+
+
+def _turned(state: State, turn: Turn) -> State:
+    bounds = state.scan.bounds
+
+    def turned(tiles: TileMap, below: TileMap | None = None) -> TileMap:
+        return tiles.transformed(turn.array, lambda rect: turn.rect(rect, bounds), below)
+
+    scan = turned(state.scan)
+    layers = tuple(replace(la, pixels=turned(la.pixels, scan), mask=turned(la.mask)) for la in state.layers)
+    return State(scan, layers, turned(state.mask))
+
+
+def _layer_change(layer: Layer) -> Change:
+    return Change(picture=layer.pixels.extent(), layers=True)
+
+
+class _Kept:
+    """A layer that an edit holds on to; its tiles can be put away."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._shell = replace(
+            layer,
+            pixels=TileMap.empty(layer.pixels.shape, layer.pixels.dtype, holes=True),
+            mask=TileMap.empty(layer.mask.shape, layer.mask.dtype),
+        )
+        self._pixels = TilePatch({cell: (None, tile) for cell, tile in layer.pixels.stored.items()})
+        self._mask = TilePatch({cell: (None, tile) for cell, tile in layer.mask.stored.items()})
+
+    @property
+    def layer(self) -> Layer:
+        pixels, mask = self._pixels.applied(self._shell.pixels), self._mask.applied(self._shell.mask)
+        return replace(self._shell, pixels=pixels, mask=mask)
+
+    @property
+    def nbytes(self) -> int:
+        return self._pixels.nbytes + self._mask.nbytes
+
+    def put_away(self, store: TileStore) -> None:
+        self._pixels.put_away(store)
+        self._mask.put_away(store)

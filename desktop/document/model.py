@@ -1,0 +1,206 @@
+"""The document: the scan, the repair layers above it and the repair mask. Knows no window; whoever wants to know subscribes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import numpy as np
+
+from desktop.document.tiles import TileMap
+from engine.raster import Metadata, Pixels, Raster, Rect, Resolution
+
+
+class BlendMode(Enum):
+    """How a layer's pixels meet what is below. The values are OpenRaster's names."""
+
+    NORMAL = "svg:src-over"
+    MULTIPLY = "svg:multiply"
+    SCREEN = "svg:screen"
+    OVERLAY = "svg:overlay"
+    SOFT_LIGHT = "svg:soft-light"
+    DARKEN = "svg:darken"
+    LIGHTEN = "svg:lighten"
+    LUMINOSITY = "svg:luminosity"
+    COLOUR = "svg:color"
+
+    @property
+    def title(self) -> str:
+        """For a person."""
+        return self.name.replace("_", " ").capitalize()
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Repaired pixels and where they show. Immutable; the document replaces it.
+
+    Attributes:
+        id: unique within the document and for good.
+        pixels: of the document's size, channels and sample type; a layer shows nothing where no tile is stored.
+        mask: (h, w) uint8, 255 = shown.
+        opacity: 0..1.
+        made_by: a line for each repair that went into it (model, settings, device), for the record.
+    """
+
+    id: int
+    name: str
+    pixels: TileMap
+    mask: TileMap
+    opacity: float = 1.0
+    blend: BlendMode = BlendMode.NORMAL
+    visible: bool = True
+    made_by: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its own tiles."""
+        return self.pixels.nbytes + self.mask.nbytes
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything of a document that edits change; a snapshot is a reference to one."""
+
+    scan: TileMap
+    layers: tuple[Layer, ...]
+    mask: TileMap
+
+    def layer(self, id_: int) -> Layer:
+        """The layer of an id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self.layers[self.index(id_)]
+
+    def index(self, id_: int) -> int:
+        """Where a layer stands, 0 = just above the scan.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for index, layer in enumerate(self.layers):
+            if layer.id == id_:
+                return index
+        raise KeyError(id_)
+
+    def with_layer(self, layer: Layer) -> State:
+        """With a layer replaced by one of the same id."""
+        index = self.index(layer.id)
+        return replace(self, layers=(*self.layers[:index], layer, *self.layers[index + 1 :]))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an edit touched, so that the window redraws no more than that.
+
+    Attributes:
+        picture: where the composed picture differs.
+        mask: where the repair mask differs.
+        layers: whether the list of layers or a layer's properties changed.
+        size: whether the picture was turned.
+    """
+
+    picture: Rect = field(default_factory=lambda: Rect(0, 0, 0, 0))
+    mask: Rect = field(default_factory=lambda: Rect(0, 0, 0, 0))
+    layers: bool = False
+    size: bool = False
+
+    def __or__(self, other: Change) -> Change:
+        """Both."""
+        return Change(
+            self.picture | other.picture, self.mask | other.mask, self.layers or other.layers, self.size or other.size
+        )
+
+
+class Document:
+    """One picture being edited. Written by the GUI thread only; snapshots go to workers.
+
+    Args:
+        raster: the scan; its pixels become the base of the bottom layer, without a copy.
+    """
+
+    def __init__(self, raster: Raster) -> None:
+        self.profile: bytes | None = raster.profile
+        self.resolution: Resolution | None = raster.resolution
+        self.metadata: Metadata = raster.metadata
+        self._ids = itertools.count(1)
+        scan = TileMap.of_array(raster.pixels)
+        self._state = State(scan, (), TileMap.empty(scan.shape[:2], np.uint8))
+        self._live: State | None = None
+        self._watchers: list[Callable[[Change], None]] = []
+
+    @classmethod
+    def restored(cls, raster: Raster, layers: tuple[Layer, ...], mask: TileMap) -> Document:
+        """A document as it was saved."""
+        document = cls(raster)
+        document._state = State(document._state.scan, layers, mask)
+        document._ids = itertools.count(1 + max((layer.id for layer in layers), default=0))
+        return document
+
+    @property
+    def state(self) -> State:
+        """The present state: an immutable snapshot that any thread may read."""
+        return self._state
+
+    @property
+    def shown(self) -> State:
+        """The state with the stroke that is being painted, for the canvas alone: its tiles may still change."""
+        return self._live or self._state
+
+    @property
+    def bounds(self) -> Rect:
+        """The whole picture."""
+        return self._state.scan.bounds
+
+    @property
+    def channels(self) -> int:
+        """1 = grey, 3 = RGB."""
+        return self._state.scan.shape[2]
+
+    @property
+    def depth(self) -> int:
+        """Bits a sample."""
+        return self._state.scan.dtype.itemsize * 8
+
+    def new_id(self) -> int:
+        """An id no layer of this document ever had."""
+        return next(self._ids)
+
+    def new_layer(self, name: str) -> Layer:
+        """An empty layer, not yet part of the document."""
+        scan = self._state.scan
+        pixels = TileMap.empty(scan.shape, scan.dtype, holes=True)
+        return Layer(self.new_id(), name, pixels, TileMap.empty(scan.shape[:2], np.uint8))
+
+    def raster(self, pixels: Pixels) -> Raster:
+        """Pixels with the scan's profile, resolution and metadata."""
+        return Raster(pixels, self.profile, self.resolution, self.metadata)
+
+    def watch(self, watcher: Callable[[Change], None]) -> None:
+        """Have a function called after every change, on the GUI thread."""
+        self._watchers.append(watcher)
+
+    def show(self, state: State | None, change: Change) -> None:
+        """Let the canvas show a stroke in the making; None shows the present state again."""
+        self._live = state
+        self._tell(change)
+
+    def update(self, state: State, change: Change) -> None:
+        """Take on a new state and tell the watchers. Only edits call this."""
+        self._state, self._live = state, None
+        self._tell(change)
+
+    def attach_levels(self, base: TileMap, levels: tuple[Pixels, ...]) -> None:
+        """Take over the reductions of the scan that a worker made, unless the picture was turned meanwhile."""
+        if self._state.scan.base is base.base:
+            self._state = replace(self._state, scan=self._state.scan.with_levels(levels))
+            if self._live is not None:
+                self._live = replace(self._live, scan=self._state.scan)
+            self._tell(Change(picture=self.bounds))
+
+    def _tell(self, change: Change) -> None:
+        for watcher in self._watchers:
+            watcher(change)

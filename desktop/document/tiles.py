@@ -1,0 +1,373 @@
+"""Pictures in shared 256 px tiles: a map that never changes, and an edit that makes the next one.
+
+A published tile is read-only for good. An edit works on private copies; its patch ``{cell: (old, new)}`` is the whole of
+undo. A map costs what was drawn on it: untouched tiles belong to one base array (the scan as it was read) or to nothing
+at all, and a tile of one value is stored as that value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.raster import Mask, Rect
+from engine.resample import halve
+
+Cell = tuple[int, int]
+"""Column and row of a tile."""
+
+LEVELS = 6
+"""Reductions by 2, 4, ... 64 that a map can be read at."""
+
+
+class TileMap:
+    """An immutable picture (h, w, c) or mask (h, w) in tiles.
+
+    Reading is safe on any thread. Level 0 is the picture, level k its reduction by 2**k, of ceil(size / 2**k) pixels.
+
+    Attributes:
+        shape, dtype: as of an array.
+        holes: a tile that is not stored is a hole and not just zeros; so a tile of zeros that was written is stored.
+    """
+
+    __slots__ = ("_base", "_levels", "_reduced", "_roots", "_tiles", "_value", "dtype", "holes", "shape")
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        *,
+        holes: bool = False,
+        base: NDArray[Any] | None = None,
+        levels: tuple[NDArray[Any], ...] = (),
+        tiles: Mapping[Cell, NDArray[Any]] | None = None,
+        reduced: dict[tuple[int, Cell], NDArray[Any]] | None = None,
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.holes = holes
+        self._base = base
+        self._levels = levels
+        self._tiles: dict[Cell, NDArray[Any]] = dict(tiles or {})
+        self._reduced = reduced if reduced is not None else {}
+        self._roots: dict[int, set[Cell]] = {}
+        self._value = np.zeros((), dtype)
+
+    @classmethod
+    def of_array(cls, array: NDArray[Any]) -> TileMap:
+        """A map over an array, without a copy. The array must not be written any more."""
+        view = array.view()
+        view.flags.writeable = False
+        return cls(array.shape, array.dtype, base=view)
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], dtype: Any, *, holes: bool = False) -> TileMap:
+        """A map of zeros, or of holes."""
+        return cls(shape, np.dtype(dtype), holes=holes)
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    @property
+    def bounds(self) -> Rect:
+        """The whole picture."""
+        return Rect.of_shape(self.shape)
+
+    @property
+    def base(self) -> NDArray[Any] | None:
+        """The array below the tiles, if there is one."""
+        return self._base
+
+    @property
+    def stored(self) -> Mapping[Cell, NDArray[Any]]:
+        """The tiles that differ from the base, read-only arrays; do not change the mapping."""
+        return self._tiles
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the stored tiles, the base left out."""
+        return sum(_owned(tile) for tile in self._tiles.values())
+
+    def tile(self, cell: Cell) -> NDArray[Any]:
+        """One tile, clipped to the picture, read-only."""
+        stored = self._tiles.get(cell)
+        if stored is not None:
+            return stored
+        return self._background(Rect.of_cell(cell) & self.bounds, 0)
+
+    def read(self, rect: Rect, level: int = 0) -> NDArray[Any]:
+        """A rectangle that lies inside, in the pixels of a level. May be a read-only view."""
+        cells = list(rect.cells())
+        if not self._rooted(cells, level):
+            return self._background(rect, level)
+        if len(cells) == 1:
+            return self._at(cells[0], level)[rect.slices(Rect.of_cell(cells[0]))]
+        result = np.empty((rect.height, rect.width, *self.shape[2:]), self.dtype)
+        for cell in cells:
+            square = Rect.of_cell(cell)
+            part = square & rect
+            result[part.slices(rect)] = self._at(cell, level)[part.slices(square)]
+        return result
+
+    def read_mask(self, rect: Rect) -> Mask:
+        """``read`` under the name that ``engine.raster.MaskSource`` asks for."""
+        return self.read(rect)
+
+    def occupied(self) -> list[Rect]:
+        """The tiles that may hold anything but 0, clipped to the picture (all of it when there is a base)."""
+        if self._base is not None:
+            return [self.bounds]
+        return [Rect.of_cell(cell) & self.bounds for cell, tile in self._tiles.items() if _owned(tile) or tile.any()]
+
+    def extent(self) -> Rect:
+        """A rectangle around all that is stored."""
+        extent = Rect(0, 0, 0, 0)
+        for cell in self._tiles:
+            extent |= Rect.of_cell(cell)
+        return extent & self.bounds
+
+    def touches(self, rect: Rect, level: int = 0) -> bool:
+        """Whether anything is stored in a rectangle of a level (quick; False is certain)."""
+        return self._rooted(rect.cells(), level)
+
+    # -- change -----------------------------------------------------------------------------------------------
+
+    def edit(self) -> TileEdit:
+        """Begin to change it; this map stays as it is."""
+        return TileEdit(self)
+
+    def with_tiles(self, changes: Mapping[Cell, NDArray[Any] | None]) -> TileMap:
+        """A map with some tiles exchanged; None is the base again. The arrays are taken over and frozen."""
+        tiles = dict(self._tiles)
+        for cell, tile in changes.items():
+            if tile is None:
+                tiles.pop(cell, None)
+            else:
+                tile.flags.writeable = False
+                tiles[cell] = tile
+        stale = {(level, (cell[0] >> level, cell[1] >> level)) for cell in changes for level in range(1, LEVELS + 1)}
+        reduced = {key: tile for key, tile in self._reduced.items() if key not in stale}
+        return self._derived(tiles=tiles, levels=self._levels, reduced=reduced)
+
+    def with_levels(self, levels: tuple[NDArray[Any], ...]) -> TileMap:
+        """The same map with the reductions of its base attached, as ``reductions`` made them."""
+        return self._derived(tiles=self._tiles, levels=levels, reduced={})
+
+    def transformed(
+        self,
+        turn: Callable[[NDArray[Any]], NDArray[Any]],
+        place: Callable[[Rect], Rect],
+        below: TileMap | None = None,
+    ) -> TileMap:
+        """Turned or flipped; the base becomes a view.
+
+        Args:
+            turn: rotates or flips an array, as a view.
+            place: where a rectangle comes to lie.
+            below: turned already; its pixels fill what a hole leaves of a tile that comes to lie across two.
+        """
+        whole = place(self.bounds)
+        shape = (whole.height, whole.width, *self.shape[2:])
+        base = turn(self._base) if self._base is not None else None
+        edit = TileMap(shape, self.dtype, holes=self.holes, base=base).edit()
+        placed = [(place(Rect.of_cell(cell) & self.bounds), tile) for cell, tile in self._tiles.items()]
+        if below is not None:
+            for cell in {cell for rect, _ in placed for cell in rect.cells()}:
+                edit.write(Rect.of_cell(cell) & whole, below.tile(cell))
+        for rect, tile in placed:
+            edit.write(rect, turn(tile))
+        return edit.commit().applied(edit.source)
+
+    # -- inside -----------------------------------------------------------------------------------------------
+
+    def _derived(
+        self,
+        *,
+        tiles: Mapping[Cell, NDArray[Any]],
+        levels: tuple[NDArray[Any], ...],
+        reduced: dict[tuple[int, Cell], NDArray[Any]],
+    ) -> TileMap:
+        return TileMap(
+            self.shape, self.dtype, holes=self.holes, base=self._base, levels=levels, tiles=tiles, reduced=reduced
+        )
+
+    def _background(self, rect: Rect, level: int) -> NDArray[Any]:
+        if self._base is None:
+            return np.broadcast_to(self._value, (rect.height, rect.width, *self.shape[2:]))
+        if level == 0:
+            return self._base[rect.slices()]
+        if level <= len(self._levels):
+            return self._levels[level - 1][rect.slices()]
+        # The reductions are still being made: take every n-th pixel meanwhile.
+        step = 1 << level
+        half = step // 2
+        rows = np.minimum(np.arange(rect.top, rect.bottom) * step + half, self.shape[0] - 1)
+        columns = np.minimum(np.arange(rect.left, rect.right) * step + half, self.shape[1] - 1)
+        return self._base[rows[:, None], columns[None, :]]
+
+    def _rooted(self, cells: Iterable[Cell], level: int) -> bool:
+        """Whether any of the cells of a level has stored tiles below it."""
+        if not self._tiles:
+            return False
+        roots = self._roots.get(level)
+        if roots is None:
+            roots = set(self._tiles) if level == 0 else {(x >> level, y >> level) for x, y in self._tiles}
+            self._roots[level] = roots
+        return any(cell in roots for cell in cells)
+
+    def _at(self, cell: Cell, level: int) -> NDArray[Any]:
+        """A tile of a level; those with stored tiles below are made from the four under it, and kept."""
+        if level == 0:
+            return self.tile(cell)
+        width, height = self._size(level)
+        rect = Rect.of_cell(cell) & Rect(0, 0, width, height)
+        if not self._rooted([cell], level):
+            return self._background(rect, level)
+        known = self._reduced.get((level, cell))
+        if known is None:
+            below_width, below_height = self._size(level - 1)
+            below = Rect(rect.left * 2, rect.top * 2, min(rect.right * 2, below_width), min(rect.bottom * 2, below_height))
+            known = halve(self.read(below, level - 1))
+            known.flags.writeable = False
+            self._reduced[level, cell] = known
+        return known
+
+    def _size(self, level: int) -> tuple[int, int]:
+        """Width and height of a level."""
+        return -(-self.shape[1] >> level), -(-self.shape[0] >> level)
+
+
+class TileEdit:
+    """Changes to a map in the making, on private copies. Used by one thread; ends with ``commit`` or is dropped."""
+
+    def __init__(self, source: TileMap) -> None:
+        self._source = source
+        self._private: dict[Cell, NDArray[Any]] = {}
+        self.dirty = Rect(0, 0, 0, 0)
+        """Around everything changed since somebody last set this to an empty rectangle."""
+
+    @property
+    def source(self) -> TileMap:
+        """The map as it was."""
+        return self._source
+
+    def change(self, rect: Rect, how: Callable[[NDArray[Any], Rect], None]) -> None:
+        """Change the part of a rectangle that lies inside, tile by tile.
+
+        Args:
+            rect: what changes.
+            how: called with a writable view and where it lies; must not keep the view.
+        """
+        inside = rect & self._source.bounds
+        for cell in inside.cells():
+            square = Rect.of_cell(cell)
+            part = square & inside
+            if cell not in self._private:
+                self._private[cell] = np.array(self._source.tile(cell))
+            how(self._private[cell][part.slices(square)], part)
+        self.dirty |= inside
+
+    def write(self, rect: Rect, values: NDArray[Any]) -> None:
+        """Replace the pixels of a rectangle that lies inside."""
+
+        def put(view: NDArray[Any], part: Rect) -> None:
+            view[...] = values[part.slices(rect)]
+
+        self.change(rect, put)
+
+    def preview(self) -> TileMap:
+        """The map as it would be now, to look at until the next change."""
+        views: dict[Cell, NDArray[Any] | None] = {}
+        for cell, tile in self._private.items():
+            view = tile.view()
+            view.flags.writeable = False
+            views[cell] = view
+        return self._source.with_tiles(views)
+
+    def commit(self) -> TilePatch:
+        """The changes as a patch; the edit is empty afterwards. Views that leaked from ``change`` do not reach into it."""
+        changes: dict[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]] = {}
+        for cell, tile in self._private.items():
+            old = self._source.stored.get(cell)
+            if (self._source.holes and old is None) or not np.array_equal(self._source.tile(cell), tile):
+                changes[cell] = (old, _published(tile))
+        self._private.clear()
+        return TilePatch(changes)
+
+
+class TileStore(Protocol):
+    """Where tiles can be put away, by their contents."""
+
+    def put(self, tile: NDArray[Any]) -> str:
+        """Keep a tile; the same contents give the same key."""
+
+    def get(self, key: str) -> NDArray[Any]:
+        """A tile that was put, read-only."""
+
+
+class TilePatch:
+    """What an edit changed: for each cell the stored tile before and after (None = the base).
+
+    Patches are applied in the order they were made and reverted in the opposite order.
+    """
+
+    def __init__(self, changes: Mapping[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]]) -> None:
+        self._changes = dict(changes)
+        self._away: tuple[TileStore, dict[Cell, tuple[str | None, str | None]]] | None = None
+        self.extent = Rect(0, 0, 0, 0)
+        for cell in changes:
+            self.extent |= Rect.of_cell(cell)
+
+    def __bool__(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.extent)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, 0 once it is put away."""
+        return sum(_owned(tile) for pair in self._changes.values() for tile in pair if tile is not None)
+
+    def applied(self, tiles: TileMap) -> TileMap:
+        """A map with the new tiles."""
+        return tiles.with_tiles({cell: new for cell, (_, new) in self._read().items()})
+
+    def reverted(self, tiles: TileMap) -> TileMap:
+        """A map with the old tiles again."""
+        return tiles.with_tiles({cell: old for cell, (old, _) in self._read().items()})
+
+    def put_away(self, store: TileStore) -> None:
+        """Move the tiles to a store; they are read back when they are needed."""
+        if self._away is None:
+
+            def put(tile: NDArray[Any] | None) -> str | None:
+                return None if tile is None else store.put(tile)
+
+            self._away = store, {cell: (put(old), put(new)) for cell, (old, new) in self._changes.items()}
+            self._changes = {}
+
+    def _read(self) -> Mapping[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]]:
+        if self._away is None:
+            return self._changes
+        store, keys = self._away
+
+        def get(key: str | None) -> NDArray[Any] | None:
+            return None if key is None else store.get(key)
+
+        return {cell: (get(old), get(new)) for cell, (old, new) in keys.items()}
+
+
+def _owned(tile: NDArray[Any]) -> int:
+    """Bytes of a tile; one that repeats a single value costs nothing."""
+    return tile.nbytes if any(tile.strides) else 0
+
+
+def _published(tile: NDArray[Any]) -> NDArray[Any]:
+    """A tile as it is stored: one repeated value, or a frozen copy."""
+    first = tile[0, 0]
+    if (tile == first).all():
+        return np.broadcast_to(first.copy(), tile.shape)
+    copy = tile.copy()
+    copy.flags.writeable = False
+    return copy

@@ -1,0 +1,72 @@
+"""Reducing and resampling pictures of any sample type, (h, w) or (h, w, c)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.jobs import JobContext
+
+_STRIP = 1024
+"""Rows reduced between two looks at the cancel flag."""
+
+
+def halve(picture: NDArray[Any]) -> NDArray[Any]:
+    """Reduce by two: means of 2 x 2 pixels; an odd last row or column is averaged with itself. Size ceil(n / 2)."""
+    height, width = picture.shape[:2]
+    if height % 2 or width % 2:
+        padding = [(0, height % 2), (0, width % 2)] + [(0, 0)] * (picture.ndim - 2)
+        picture = np.pad(picture, padding, mode="edge")
+        height, width = picture.shape[:2]
+    reduced = cv2.resize(np.ascontiguousarray(picture), (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced).reshape(height // 2, width // 2, *picture.shape[2:])
+
+
+def reductions(picture: NDArray[Any], levels: int, context: JobContext | None = None) -> tuple[NDArray[Any], ...]:
+    """Reductions by 2, 4, ... 2**levels, each of ceil(n / 2) pixels of the one before; read-only.
+
+    Raises:
+        Cancelled: the context was cancelled.
+    """
+    context = context or JobContext()
+    made: list[NDArray[Any]] = []
+    for level in range(levels):
+        height, width = picture.shape[:2]
+        reduced = np.empty((-(-height // 2), -(-width // 2), *picture.shape[2:]), picture.dtype)
+        for top in range(0, height, _STRIP):
+            context.progress((level + top / height) / levels, "preparing the view")
+            reduced[top // 2 : (top + _STRIP) // 2] = halve(picture[top : top + _STRIP])
+        reduced.flags.writeable = False
+        made.append(reduced)
+        picture = reduced
+    return tuple(made)
+
+
+def magnify(
+    picture: NDArray[Any], scale: float, offset: tuple[float, float], size: tuple[int, int], *, smooth: bool
+) -> NDArray[Any]:
+    """Resample a part of a picture.
+
+    Args:
+        picture: the part, with some pixels of margin.
+        scale: pixels of the result per pixel of the picture; 0.5 and more.
+        offset: (x, y) in the result's pixels of the picture's top left corner.
+        size: width and height of the result.
+        smooth: bilinear; otherwise the nearest pixel, with sharp edges.
+
+    Returns:
+        (height, width) or (height, width, c) of the same sample type; the picture's rim continues outwards.
+    """
+    # OpenCV counts from the centres of pixels.
+    matrix = np.array([[scale, 0, offset[0] + scale / 2 - 0.5], [0, scale, offset[1] + scale / 2 - 0.5]], np.float64)
+    result = cv2.warpAffine(
+        np.ascontiguousarray(picture),
+        matrix,
+        size,
+        flags=cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(result).reshape(size[1], size[0], *picture.shape[2:])

@@ -1,0 +1,251 @@
+"""Edits: what they do, and that taking all of them back gives the first picture bit for bit."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from desktop.document.compose import Composite, flatten
+from desktop.document.edits import (
+    AddLayer,
+    Compound,
+    Edit,
+    JoinLayer,
+    MoveLayer,
+    PaintMask,
+    RemoveLayer,
+    SetLayer,
+    Turn,
+    TurnPicture,
+    mask_of,
+    merge_down,
+)
+from desktop.document.model import BlendMode, Change, Document, Layer
+from engine.raster import Raster, Rect
+
+HEIGHT, WIDTH = 270, 300
+
+
+def make_document(channels: int = 3, dtype: type = np.uint16) -> Document:
+    random = np.random.default_rng(3)
+    return Document(Raster(random.integers(0, np.iinfo(dtype).max, (HEIGHT, WIDTH, channels), dtype)))
+
+
+def filled_layer(document: Document, rect: Rect, seed: int = 1, weight: int = 255) -> Layer:
+    random = np.random.default_rng(seed)
+    layer = document.new_layer(f"layer {seed}")
+    pixels, mask = layer.pixels.edit(), layer.mask.edit()
+    top = np.iinfo(layer.pixels.dtype).max
+    pixels.write(rect, random.integers(0, top, (rect.height, rect.width, document.channels), layer.pixels.dtype))
+    mask.write(rect, np.full((rect.height, rect.width), weight, np.uint8))
+    return replace(
+        layer, pixels=pixels.commit().applied(layer.pixels), mask=mask.commit().applied(layer.mask)
+    )
+
+
+def paint(document: Document, target: int | None, rect: Rect, value: int) -> PaintMask:
+    edit = mask_of(document.state, target).edit()
+    edit.change(rect, lambda view, _: view.fill(value))
+    return PaintMask("paint", target, edit.commit())
+
+
+def join(document: Document, id_: int, rect: Rect, seed: int) -> JoinLayer:
+    layer, other = document.state.layer(id_), filled_layer(document, rect, seed)
+    pixels, mask = layer.pixels.edit(), layer.mask.edit()
+    pixels.write(rect, other.pixels.read(rect))
+    mask.write(rect, other.mask.read(rect))
+    return JoinLayer("join", id_, pixels.commit(), mask.commit(), "model x")
+
+
+def picture(document: Document) -> np.ndarray:
+    return flatten(Composite.of(document.state))
+
+
+def everything(document: Document) -> list[np.ndarray]:
+    state = document.state
+    arrays = [picture(document), state.mask.read(state.mask.bounds)]
+    for layer in state.layers:
+        arrays += [layer.pixels.read(layer.pixels.bounds), layer.mask.read(layer.mask.bounds)]
+    return arrays
+
+
+spots = st.builds(
+    lambda x, y, w, h: Rect(x, y, min(260, x + w), min(260, y + h)),
+    st.integers(0, 250),
+    st.integers(0, 250),
+    st.integers(1, 200),
+    st.integers(1, 200),
+)
+
+
+def random_edit(draw: Callable, document: Document) -> Edit | None:
+    kind = draw(st.sampled_from(["paint", "add", "remove", "move", "opacity", "blend", "hide", "join", "turn", "merge", "mask"]))
+    layers = document.state.layers
+    rect = draw(spots) & document.bounds
+    if kind == "paint":
+        return paint(document, None, rect, draw(st.integers(0, 255)))
+    if kind == "add":
+        layer = filled_layer(document, rect, draw(st.integers(0, 9)), draw(st.integers(0, 255)))
+        return AddLayer("add", layer, draw(st.integers(0, len(layers))))
+    if kind == "turn":
+        return TurnPicture(draw(st.sampled_from(list(Turn))), document.state)
+    if not layers:
+        return None
+    layer = draw(st.sampled_from(layers))
+    if kind == "remove":
+        return RemoveLayer("remove", document.state, layer.id)
+    if kind == "move":
+        return MoveLayer("move", document.state, layer.id, draw(st.integers(0, len(layers) - 1)))
+    if kind == "opacity":
+        return SetLayer("opacity", layer, opacity=draw(st.sampled_from([0.0, 0.3, 1.0])))
+    if kind == "blend":
+        return SetLayer("blend", layer, blend=draw(st.sampled_from(list(BlendMode))))
+    if kind == "hide":
+        return SetLayer("hide", layer, visible=not layer.visible)
+    if kind == "join":
+        return join(document, layer.id, rect, draw(st.integers(0, 9)))
+    if kind == "mask":
+        return paint(document, layer.id, rect, draw(st.integers(0, 255)))
+    return merge_down(document, layer.id) if document.state.index(layer.id) > 0 else None
+
+
+@given(st.data())
+def test_any_sequence_of_edits_followed_by_as_many_undos_gives_the_first_picture(data: st.DataObject) -> None:
+    document = make_document(channels=data.draw(st.sampled_from([1, 3])), dtype=data.draw(st.sampled_from([np.uint8, np.uint16])))
+    seen, edits = [everything(document)], []
+    for _ in range(data.draw(st.integers(1, 8))):
+        edit = random_edit(data.draw, document)
+        if edit is not None:
+            edit.apply(document)
+            edits.append(edit)
+            seen.append(everything(document))
+    for edit, before in zip(reversed(edits), reversed(seen[:-1]), strict=True):
+        edit.revert(document)
+        for now, then in zip(everything(document), before, strict=True):
+            assert np.array_equal(now, then)
+    for edit, after in zip(edits, seen[1:], strict=True):
+        edit.apply(document)
+        for now, then in zip(everything(document), after, strict=True):
+            assert np.array_equal(now, then)
+
+
+def test_outside_a_layer_the_flattened_picture_is_the_scan_bit_for_bit() -> None:
+    document = make_document()
+    scan = picture(document)
+    rect = Rect(100, 40, 180, 90)
+    AddLayer("add", filled_layer(document, rect), 0).apply(document)
+    result = picture(document)
+    assert not np.array_equal(result[rect.slices()], scan[rect.slices()])
+    result = result.copy()
+    result[rect.slices()] = scan[rect.slices()]
+    assert np.array_equal(result, scan)
+
+
+def test_an_untouched_document_flattens_to_the_scans_own_array() -> None:
+    document = make_document()
+    assert np.shares_memory(picture(document), document.state.scan.base)
+
+
+def test_reductions_of_a_composite_show_the_layers() -> None:
+    document = make_document()
+    AddLayer("add", filled_layer(document, Rect(0, 0, 256, 256)), 0).apply(document)
+    composite = Composite.of(document.state)
+    whole = composite.read(document.bounds).astype(float)[:256, :256]
+    means = whole.reshape(64, 4, 64, 4, 3).mean(axis=(1, 3))
+    assert np.abs(composite.read(Rect(0, 0, 64, 64), 2) - means).max() <= 2
+
+
+@pytest.mark.parametrize("blend", list(BlendMode))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_merging_down_keeps_the_picture(blend: BlendMode, channels: int) -> None:
+    document = make_document(channels)
+    AddLayer("add", filled_layer(document, Rect(0, 0, 120, 120), 1, 180), 0).apply(document)
+    upper = replace(filled_layer(document, Rect(60, 60, 290, 260), 2, 90), blend=blend, opacity=0.7)
+    AddLayer("add", upper, 1).apply(document)
+    before = picture(document)
+    merge_down(document, upper.id).apply(document)
+    assert len(document.state.layers) == 1
+    assert np.array_equal(picture(document), before)
+
+
+def test_turning_four_times_is_the_identity_and_turns_layers_along() -> None:
+    document = make_document()
+    AddLayer("add", filled_layer(document, Rect(30, 200, 120, 265)), 0).apply(document)
+    paint(document, None, Rect(5, 6, 50, 20), 200).apply(document)
+    before = everything(document)
+    TurnPicture(Turn.RIGHT, document.state).apply(document)
+    assert np.array_equal(picture(document), np.rot90(before[0], -1))
+    assert np.array_equal(everything(document)[1], np.rot90(before[1], -1))
+    for _ in range(3):
+        TurnPicture(Turn.RIGHT, document.state).apply(document)
+    assert np.array_equal(picture(document), before[0])
+
+
+@pytest.mark.parametrize("turn", list(Turn))
+def test_a_turned_rectangle_lies_where_its_pixels_do(turn: Turn) -> None:
+    array = np.zeros((30, 50), bool)
+    rect = Rect(7, 3, 20, 11)
+    array[rect.slices()] = True
+    turned = np.zeros_like(turn.array(array))
+    turned[turn.rect(rect, Rect(0, 0, 50, 30)).slices()] = True
+    assert np.array_equal(turned, turn.array(array))
+
+
+def test_a_dragged_opacity_is_one_step_and_two_names_are_two() -> None:
+    document = make_document()
+    AddLayer("add", filled_layer(document, Rect(0, 0, 9, 9)), 0).apply(document)
+    layer = document.state.layers[0]
+    first = SetLayer("opacity", layer, opacity=0.9)
+    first.apply(document)
+    second = SetLayer("opacity", document.state.layers[0], opacity=0.4)
+    second.apply(document)
+    merged = first.merged(second)
+    assert merged is not None
+    merged.revert(document)
+    assert document.state.layers[0].opacity == 1.0
+    merged.apply(document)
+    assert document.state.layers[0].opacity == 0.4
+    assert SetLayer("name", layer, name="a").merged(SetLayer("name", layer, name="b")) is None
+    assert first.merged(SetLayer("hide", layer, visible=False)) is None
+
+
+def test_watchers_hear_what_changed_and_no_more() -> None:
+    document = make_document()
+    heard: list[Change] = []
+    document.watch(heard.append)
+    paint(document, None, Rect(5, 6, 50, 20), 200).apply(document)
+    assert heard[-1] == Change(mask=Rect(0, 0, 256, 256))
+    AddLayer("add", filled_layer(document, Rect(0, 0, 9, 9)), 0).apply(document)
+    assert heard[-1] == Change(picture=Rect(0, 0, 256, 256), layers=True)
+    SetLayer("name", document.state.layers[0], name="other").apply(document)
+    assert heard[-1] == Change(layers=True)
+    TurnPicture(Turn.LEFT, document.state).apply(document)
+    assert heard[-1].size
+
+
+def test_a_compound_reverts_in_reverse() -> None:
+    document = make_document()
+    first = paint(document, None, Rect(0, 0, 20, 20), 100)
+    first.apply(document)
+    second = paint(document, None, Rect(10, 10, 30, 30), 200)
+    first.revert(document)
+    both = Compound("both", [first, second])
+    both.apply(document)
+    mask = document.state.mask
+    assert mask.read(Rect(15, 15, 16, 16)) == 200
+    both.revert(document)
+    assert not document.state.mask.read(mask.bounds).any()
+
+
+def test_a_live_stroke_is_shown_but_is_not_the_state() -> None:
+    document = make_document()
+    edit = document.state.mask.edit()
+    edit.change(Rect(0, 0, 5, 5), lambda view, _: view.fill(9))
+    document.show(replace(document.state, mask=edit.preview()), Change(mask=edit.dirty))
+    assert document.shown.mask.read(Rect(0, 0, 1, 1)) == 9
+    assert document.state.mask.read(Rect(0, 0, 1, 1)) == 0
+    document.show(None, Change())
+    assert document.shown is document.state

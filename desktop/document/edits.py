@@ -15,6 +15,7 @@ from desktop.document.compose import Composite
 from desktop.document.model import BlendMode, Change, Document, Layer, State
 from desktop.document.tiles import TileMap, TilePatch, TileStore
 from engine.raster import Rect
+from engine.record import Repair
 
 
 class Edit(ABC):
@@ -56,10 +57,10 @@ class PaintMask(Edit):
     def __init__(self, label: str, target: int | None, patch: TilePatch) -> None:
         self.label, self._target, self._patch = label, target, patch
 
-    def apply(self, document: Document) -> None:  # noqa: D102
+    def apply(self, document: Document) -> None:
         self._exchange(document, self._patch.applied)
 
-    def revert(self, document: Document) -> None:  # noqa: D102
+    def revert(self, document: Document) -> None:
         self._exchange(document, self._patch.reverted)
 
     def _exchange(self, document: Document, how: Callable[[TileMap], TileMap]) -> None:
@@ -70,10 +71,10 @@ class PaintMask(Edit):
         )
 
     @property
-    def nbytes(self) -> int:  # noqa: D102
+    def nbytes(self) -> int:
         return self._patch.nbytes
 
-    def put_away(self, store: TileStore) -> None:  # noqa: D102
+    def put_away(self, store: TileStore) -> None:
         self._patch.put_away(store)
 
 
@@ -83,23 +84,23 @@ class AddLayer(Edit):
     def __init__(self, label: str, layer: Layer, index: int) -> None:
         self.label, self._kept, self._index = label, _Kept(layer), index
 
-    def apply(self, document: Document) -> None:  # noqa: D102
+    def apply(self, document: Document) -> None:
         layer = self._kept.layer
         layers = list(document.state.layers)
         layers.insert(self._index, layer)
         document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
 
-    def revert(self, document: Document) -> None:  # noqa: D102
+    def revert(self, document: Document) -> None:
         layer = document.state.layers[self._index]
         layers = list(document.state.layers)
         del layers[self._index]
         document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
 
     @property
-    def nbytes(self) -> int:  # noqa: D102
+    def nbytes(self) -> int:
         return self._kept.nbytes
 
-    def put_away(self, store: TileStore) -> None:  # noqa: D102
+    def put_away(self, store: TileStore) -> None:
         self._kept.put_away(store)
 
 
@@ -110,17 +111,17 @@ class RemoveLayer(Edit):
         self.label = label
         self._adding = AddLayer(label, state.layer(id_), state.index(id_))
 
-    def apply(self, document: Document) -> None:  # noqa: D102
+    def apply(self, document: Document) -> None:
         self._adding.revert(document)
 
-    def revert(self, document: Document) -> None:  # noqa: D102
+    def revert(self, document: Document) -> None:
         self._adding.apply(document)
 
     @property
-    def nbytes(self) -> int:  # noqa: D102
+    def nbytes(self) -> int:
         return self._adding.nbytes
 
-    def put_away(self, store: TileStore) -> None:  # noqa: D102
+    def put_away(self, store: TileStore) -> None:
         self._adding.put_away(store)
 
 
@@ -131,10 +132,10 @@ class MoveLayer(Edit):
         self.label = label
         self._from, self._to = state.index(id_), index
 
-    def apply(self, document: Document) -> None:  # noqa: D102
+    def apply(self, document: Document) -> None:
         self._move(document, self._from, self._to)
 
-    def revert(self, document: Document) -> None:  # noqa: D102
+    def revert(self, document: Document) -> None:
         self._move(document, self._to, self._from)
 
     def _move(self, document: Document, start: int, end: int) -> None:
@@ -145,26 +146,37 @@ class MoveLayer(Edit):
 
 
 class SetLayer(Edit):
-    """Other properties of a layer: name, opacity, blend mode or visibility. A slider that is dragged is one step."""
+    """Other properties of a layer: name, opacity, blend mode or visibility.
 
-    def __init__(self, label: str, layer: Layer, **properties: str | float | bool | BlendMode) -> None:
-        self.label, self._id = label, layer.id
+    Args:
+        label: for the history.
+        layer: as it is before.
+        properties: what becomes of it.
+        gesture: edits of one property of one layer with the same number above 0 are one step: a slider that is dragged.
+    """
+
+    def __init__(
+        self, label: str, layer: Layer, properties: dict[str, str | float | bool | BlendMode], gesture: int = 0
+    ) -> None:
+        self.label, self._id, self._gesture = label, layer.id, gesture
         self._before: dict[str, Any] = {name: getattr(layer, name) for name in properties}
         self._after: dict[str, Any] = dict(properties)
 
-    def apply(self, document: Document) -> None:  # noqa: D102
+    def apply(self, document: Document) -> None:
         self._set(document, self._after)
 
-    def revert(self, document: Document) -> None:  # noqa: D102
+    def revert(self, document: Document) -> None:
         self._set(document, self._before)
 
-    def merged(self, later: Edit) -> Edit | None:  # noqa: D102
-        same = isinstance(later, SetLayer) and later._id == self._id and later._after.keys() == self._after.keys()
-        if not same or "opacity" not in self._after:
+    def merged(self, later: Edit) -> Edit | None:
+        if not isinstance(later, SetLayer) or not self._gesture or self._merge_key != later._merge_key:
             return None
-        assert isinstance(later, SetLayer)
         later._before = self._before
         return later
+
+    @property
+    def _merge_key(self) -> tuple[int, int, tuple[str, ...]]:
+        return self._gesture, self._id, tuple(self._after)
 
     def _set(self, document: Document, properties: dict[str, Any]) -> None:
         layer = replace(document.state.layer(self._id), **properties)
@@ -175,15 +187,15 @@ class SetLayer(Edit):
 class JoinLayer(Edit):
     """More repaired pixels on a layer that is there."""
 
-    def __init__(self, label: str, id_: int, pixels: TilePatch, mask: TilePatch, made_by: str) -> None:
+    def __init__(self, label: str, id_: int, pixels: TilePatch, mask: TilePatch, made_by: Repair) -> None:
         self.label, self._id, self._pixels, self._mask, self._made_by = label, id_, pixels, mask, made_by
 
-    def apply(self, document: Document) -> None:  # noqa: D102
+    def apply(self, document: Document) -> None:
         layer = document.state.layer(self._id)
         pixels, mask = self._pixels.applied(layer.pixels), self._mask.applied(layer.mask)
         self._put(document, replace(layer, pixels=pixels, mask=mask, made_by=(*layer.made_by, self._made_by)))
 
-    def revert(self, document: Document) -> None:  # noqa: D102
+    def revert(self, document: Document) -> None:
         layer = document.state.layer(self._id)
         pixels, mask = self._pixels.reverted(layer.pixels), self._mask.reverted(layer.mask)
         self._put(document, replace(layer, pixels=pixels, mask=mask, made_by=layer.made_by[:-1]))
@@ -193,10 +205,10 @@ class JoinLayer(Edit):
         document.update(document.state.with_layer(layer), Change(picture=extent, layers=True))
 
     @property
-    def nbytes(self) -> int:  # noqa: D102
+    def nbytes(self) -> int:
         return self._pixels.nbytes + self._mask.nbytes
 
-    def put_away(self, store: TileStore) -> None:  # noqa: D102
+    def put_away(self, store: TileStore) -> None:
         self._pixels.put_away(store)
         self._mask.put_away(store)
 
@@ -207,19 +219,19 @@ class Compound(Edit):
     def __init__(self, label: str, edits: Sequence[Edit]) -> None:
         self.label, self._edits = label, tuple(edits)
 
-    def apply(self, document: Document) -> None:  # noqa: D102
+    def apply(self, document: Document) -> None:
         for edit in self._edits:
             edit.apply(document)
 
-    def revert(self, document: Document) -> None:  # noqa: D102
+    def revert(self, document: Document) -> None:
         for edit in reversed(self._edits):
             edit.revert(document)
 
     @property
-    def nbytes(self) -> int:  # noqa: D102
+    def nbytes(self) -> int:
         return sum(edit.nbytes for edit in self._edits)
 
-    def put_away(self, store: TileStore) -> None:  # noqa: D102
+    def put_away(self, store: TileStore) -> None:
         for edit in self._edits:
             edit.put_away(store)
 
@@ -232,6 +244,11 @@ class Turn(Enum):
     HALF = "Rotate by 180°"
     FLIP_HORIZONTAL = "Flip horizontally"
     FLIP_VERTICAL = "Flip vertically"
+
+    @property
+    def inverse(self) -> Turn:
+        """What takes it back."""
+        return {Turn.LEFT: Turn.RIGHT, Turn.RIGHT: Turn.LEFT}.get(self, self)
 
     def array(self, array: NDArray[Any]) -> NDArray[Any]:
         """A turned view of (h, w, ...)."""
@@ -254,20 +271,29 @@ class Turn(Enum):
         }[self]
 
 
+def turns_between(earlier: tuple[str, ...], later: tuple[str, ...]) -> tuple[str, ...]:
+    """The turns that lead from one state's orientation to another's, both counted from the same scan."""
+    common = 0
+    while common < min(len(earlier), len(later)) and earlier[common] == later[common]:
+        common += 1
+    back = tuple(Turn[name].inverse.name for name in reversed(earlier[common:]))
+    return back + later[common:]
+
+
 class TurnPicture(Edit):
     """The whole picture turned, layers and masks too, without loss."""
 
     def __init__(self, turn: Turn, state: State) -> None:
         self.label, self._turn, self._before = turn.value, turn, state
 
-    def apply(self, document: Document) -> None:  # noqa: D102
-        document.update(_turned(self._before, self._turn), Change(layers=True, size=True))
+    def apply(self, document: Document) -> None:
+        document.update(turned(self._before, self._turn), Change(layers=True, size=True))
 
-    def revert(self, document: Document) -> None:  # noqa: D102
+    def revert(self, document: Document) -> None:
         document.update(self._before, Change(layers=True, size=True))
 
     @property
-    def nbytes(self) -> int:  # noqa: D102
+    def nbytes(self) -> int:
         return self._before.mask.nbytes + sum(layer.nbytes for layer in self._before.layers)
 
 
@@ -325,15 +351,18 @@ def mask_change(target: int | None, rect: Rect) -> Change:
     return Change(mask=rect) if target is None else Change(picture=rect, layers=True)
 
 
-def _turned(state: State, turn: Turn) -> State:
+def turned(state: State, turn: Turn) -> State:
+    """Everything of a state turned, without loss."""
     bounds = state.scan.bounds
 
-    def turned(tiles: TileMap, below: TileMap | None = None) -> TileMap:
+    def turn_tiles(tiles: TileMap, below: TileMap | None = None) -> TileMap:
         return tiles.transformed(turn.array, lambda rect: turn.rect(rect, bounds), below)
 
-    scan = turned(state.scan)
-    layers = tuple(replace(la, pixels=turned(la.pixels, scan), mask=turned(la.mask)) for la in state.layers)
-    return State(scan, layers, turned(state.mask))
+    scan = turn_tiles(state.scan)
+    layers = tuple(
+        replace(layer, pixels=turn_tiles(layer.pixels, scan), mask=turn_tiles(layer.mask)) for layer in state.layers
+    )
+    return State(scan, layers, turn_tiles(state.mask), (*state.turns, turn.name))
 
 
 def _layer_change(layer: Layer) -> Change:

@@ -11,6 +11,7 @@ import numpy as np
 
 from desktop.document.tiles import TileMap
 from engine.raster import Metadata, Pixels, Raster, Rect, Resolution
+from engine.record import Repair
 
 
 class BlendMode(Enum):
@@ -41,7 +42,7 @@ class Layer:
         pixels: of the document's size, channels and sample type; a layer shows nothing where no tile is stored.
         mask: (h, w) uint8, 255 = shown.
         opacity: 0..1.
-        made_by: a line for each repair that went into it (model, settings, device), for the record.
+        made_by: the repairs that went into it, for the record.
     """
 
     id: int
@@ -51,7 +52,7 @@ class Layer:
     opacity: float = 1.0
     blend: BlendMode = BlendMode.NORMAL
     visible: bool = True
-    made_by: tuple[str, ...] = ()
+    made_by: tuple[Repair, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -61,11 +62,19 @@ class Layer:
 
 @dataclass(frozen=True)
 class State:
-    """Everything of a document that edits change; a snapshot is a reference to one."""
+    """Everything of a document that edits change; a snapshot is a reference to one.
+
+    Attributes:
+        scan: the locked bottom layer.
+        layers: above it, bottom first.
+        mask: the repair mask.
+        turns: how the scan was turned since it was opened, in words of ``edits.Turn``.
+    """
 
     scan: TileMap
     layers: tuple[Layer, ...]
     mask: TileMap
+    turns: tuple[str, ...] = ()
 
     def layer(self, id_: int) -> Layer:
         """The layer of an id.
@@ -126,19 +135,17 @@ class Document:
         self.profile: bytes | None = raster.profile
         self.resolution: Resolution | None = raster.resolution
         self.metadata: Metadata = raster.metadata
+        self.notices: tuple[str, ...] = raster.notices
         self._ids = itertools.count(1)
         scan = TileMap.of_array(raster.pixels)
         self._state = State(scan, (), TileMap.empty(scan.shape[:2], np.uint8))
         self._live: State | None = None
         self._watchers: list[Callable[[Change], None]] = []
 
-    @classmethod
-    def restored(cls, raster: Raster, layers: tuple[Layer, ...], mask: TileMap) -> Document:
-        """A document as it was saved."""
-        document = cls(raster)
-        document._state = State(document._state.scan, layers, mask)
-        document._ids = itertools.count(1 + max((layer.id for layer in layers), default=0))
-        return document
+    def restore(self, state: State) -> None:
+        """Begin with a state that was saved; before anybody watches."""
+        self._state = state
+        self._ids = itertools.count(1 + max((layer.id for layer in state.layers), default=0))
 
     @property
     def state(self) -> State:

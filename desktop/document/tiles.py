@@ -81,6 +81,11 @@ class TileMap:
         return self._base
 
     @property
+    def has_levels(self) -> bool:
+        """Whether the reductions of the base are attached."""
+        return bool(self._levels)
+
+    @property
     def stored(self) -> Mapping[Cell, NDArray[Any]]:
         """The tiles that differ from the base, read-only arrays; do not change the mapping."""
         return self._tiles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,6 +12,7 @@ import numpy as np
 from engine.errors import DeviceError
 from engine.jobs import JobContext
 from engine.raster import Mask, MaskSource, Pixels, PixelSource, Rect
+from engine.record import Repair
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import SESSIONS, Device, OutOfMemory, Session
 
@@ -75,6 +77,18 @@ class Patch:
             target[...] = mix(target, piece.pixels, piece.weight)
         result.flags.writeable = False
         return result
+
+    def repair(self, job: Job) -> Repair:
+        """What the record says of it."""
+        return Repair(
+            job.task,
+            job.card.id,
+            job.card.version,
+            job.card.checksum,
+            self.device.value,
+            dataclasses.asdict(job.settings),  # type: ignore[call-overload]
+            tuple((box.left, box.top, box.right, box.bottom) for box in self.boxes),
+        )
 
     @property
     def changed(self) -> int:

@@ -16,6 +16,14 @@ from engine.tasks.base import Job, Patch, Piece, run_shrinking
 from engine.tiling import Blender, plan_windows, read_padded
 
 
+_MOST = 100
+
+
+def _px(title: str, tooltip: str) -> dict[str, object]:
+    """How the task panel shows a setting in pixels."""
+    return {"title": title, "tooltip": tooltip, "low": 0, "high": _MOST}
+
+
 @dataclass(frozen=True)
 class HealSettings:
     """How the repair mask is used; pixels.
@@ -24,14 +32,14 @@ class HealSettings:
         SettingsError: a value is out of range.
     """
 
-    grow: float = field(default=0.0, metadata={"title": "Grow", "low": 0, "high": 100})
+    grow: float = field(default=0.0, metadata=_px("Grow", "First the mask is enlarged by so much"))
     """The mask is first enlarged by so much."""
-    feather: float = field(default=0.0, metadata={"title": "Feather", "low": 0, "high": 100})
+    feather: float = field(default=0.0, metadata=_px("Feather", "Then the repair fades out over so much around it"))
     """Then it fades outwards over so much."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.grow <= 100 and 0 <= self.feather <= 100):
-            raise SettingsError("Grow and feather go from 0 to 100 px.", "heal.settings")
+        if not (0 <= self.grow <= _MOST and 0 <= self.feather <= _MOST):
+            raise SettingsError(f"Grow and feather go from 0 to {_MOST} px.", "heal.settings")
 
     @property
     def reach(self) -> int:

@@ -25,8 +25,10 @@ from desktop.document.edits import (
 )
 from desktop.document.model import BlendMode, Change, Document, Layer
 from engine.raster import Raster, Rect
+from engine.record import Repair
 
 HEIGHT, WIDTH = 270, 300
+REPAIR = Repair("heal", "heal", "1", "00", "cpu")
 
 
 def make_document(channels: int = 3, dtype: type = np.uint16) -> Document:
@@ -57,7 +59,7 @@ def join(document: Document, id_: int, rect: Rect, seed: int) -> JoinLayer:
     pixels, mask = layer.pixels.edit(), layer.mask.edit()
     pixels.write(rect, other.pixels.read(rect))
     mask.write(rect, other.mask.read(rect))
-    return JoinLayer("join", id_, pixels.commit(), mask.commit(), "model x")
+    return JoinLayer("join", id_, pixels.commit(), mask.commit(), REPAIR)
 
 
 def picture(document: Document) -> np.ndarray:
@@ -100,11 +102,11 @@ def random_edit(draw: Callable, document: Document) -> Edit | None:
     if kind == "move":
         return MoveLayer("move", document.state, layer.id, draw(st.integers(0, len(layers) - 1)))
     if kind == "opacity":
-        return SetLayer("opacity", layer, opacity=draw(st.sampled_from([0.0, 0.3, 1.0])))
+        return SetLayer("opacity", layer, {"opacity": draw(st.sampled_from([0.0, 0.3, 1.0]))})
     if kind == "blend":
-        return SetLayer("blend", layer, blend=draw(st.sampled_from(list(BlendMode))))
+        return SetLayer("blend", layer, {"blend": draw(st.sampled_from(list(BlendMode)))})
     if kind == "hide":
-        return SetLayer("hide", layer, visible=not layer.visible)
+        return SetLayer("hide", layer, {"visible": not layer.visible})
     if kind == "join":
         return join(document, layer.id, rect, draw(st.integers(0, 9)))
     if kind == "mask":
@@ -194,13 +196,13 @@ def test_a_turned_rectangle_lies_where_its_pixels_do(turn: Turn) -> None:
     assert np.array_equal(turned, turn.array(array))
 
 
-def test_a_dragged_opacity_is_one_step_and_two_names_are_two() -> None:
+def test_a_dragged_opacity_is_one_step_and_another_drag_is_another() -> None:
     document = make_document()
     AddLayer("add", filled_layer(document, Rect(0, 0, 9, 9)), 0).apply(document)
     layer = document.state.layers[0]
-    first = SetLayer("opacity", layer, opacity=0.9)
+    first = SetLayer("opacity", layer, {"opacity": 0.9}, gesture=7)
     first.apply(document)
-    second = SetLayer("opacity", document.state.layers[0], opacity=0.4)
+    second = SetLayer("opacity", document.state.layers[0], {"opacity": 0.4}, gesture=7)
     second.apply(document)
     merged = first.merged(second)
     assert merged is not None
@@ -208,8 +210,10 @@ def test_a_dragged_opacity_is_one_step_and_two_names_are_two() -> None:
     assert document.state.layers[0].opacity == 1.0
     merged.apply(document)
     assert document.state.layers[0].opacity == 0.4
-    assert SetLayer("name", layer, name="a").merged(SetLayer("name", layer, name="b")) is None
-    assert first.merged(SetLayer("hide", layer, visible=False)) is None
+    other_drag = SetLayer("opacity", layer, {"opacity": 0.1}, gesture=8)
+    assert first.merged(other_drag) is None
+    assert SetLayer("name", layer, {"name": "a"}).merged(SetLayer("name", layer, {"name": "b"})) is None
+    assert first.merged(SetLayer("hide", layer, {"visible": False}, gesture=7)) is None
 
 
 def test_watchers_hear_what_changed_and_no_more() -> None:
@@ -220,7 +224,7 @@ def test_watchers_hear_what_changed_and_no_more() -> None:
     assert heard[-1] == Change(mask=Rect(0, 0, 256, 256))
     AddLayer("add", filled_layer(document, Rect(0, 0, 9, 9)), 0).apply(document)
     assert heard[-1] == Change(picture=Rect(0, 0, 256, 256), layers=True)
-    SetLayer("name", document.state.layers[0], name="other").apply(document)
+    SetLayer("name", document.state.layers[0], {"name": "other"}).apply(document)
     assert heard[-1] == Change(layers=True)
     TurnPicture(Turn.LEFT, document.state).apply(document)
     assert heard[-1].size

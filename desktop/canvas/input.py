@@ -1,0 +1,176 @@
+"""Mouse, pen, wheel and touch to pointer events in image coordinates, and to scrolling and zooming."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtGui import QMouseEvent, QNativeGestureEvent, QTabletEvent, QWheelEvent
+
+from desktop.document.model import Document
+from desktop.document.tiles import TileEdit, TileMap, TilePatch
+from desktop.tools.base import PointerEvent, Tool, ToolSettings
+from desktop.tools.navigate import HandTool
+from desktop.workspace import Workspace
+
+if TYPE_CHECKING:
+    from desktop.canvas.view import CanvasView
+
+WHEEL_FACTOR = 1.25
+"""Zoom of one notch of the wheel."""
+_NOTCH = 120
+
+
+class CanvasContext:
+    """What tools may do, for the photograph that the canvas shows (see ``tools.base.ToolContext``)."""
+
+    def __init__(self, view: CanvasView, workspace: Workspace) -> None:
+        self._view, self._workspace = view, workspace
+
+    @property
+    def document(self) -> Document:
+        """The document."""
+        return self._workspace.document
+
+    @property
+    def settings(self) -> ToolSettings:
+        """The options bar."""
+        return self._view.tool_settings
+
+    @property
+    def target(self) -> int | None:
+        """The layer whose mask is painted, or None for the repair mask."""
+        return self._workspace.target
+
+    def show_live(self, edit: TileEdit) -> None:
+        """Show an unfinished edit of the target mask."""
+        self._workspace.show_live(edit)
+
+    def show_spot(self, edit: TileEdit | None) -> None:
+        """Show the unfinished stroke of a spot heal."""
+        self._workspace.show_spot(edit)
+
+    def cancel_live(self) -> None:
+        """Show the target mask as it was."""
+        self._workspace.cancel_live()
+
+    def paint(self, label: str, patch: TilePatch) -> None:
+        """Make a finished edit of the target mask one undo step."""
+        self._workspace.paint(label, patch)
+
+    def heal_spot(self, mask: TileMap) -> None:
+        """Heal under a mask of its own."""
+        self._view.spot_painted.emit(mask)
+
+    def scroll(self, dx: float, dy: float) -> None:
+        """Move the picture under the window by image pixels."""
+        self._view.scroll_by(dx * self._view.zoom, dy * self._view.zoom)
+
+    def zoom(self, x: float, y: float, steps: int) -> None:
+        """Zoom in or out around an image point."""
+        self._view.zoom_step(steps, self._view.to_widget(x, y))
+
+
+class CanvasInput:
+    """Turns the canvas's Qt events into tool calls. One drag at a time: what pressed first releases."""
+
+    def __init__(self, view: CanvasView) -> None:
+        self._view = view
+        self._hand = HandTool()
+        self._dragging: Tool | None = None
+        self._pen_down = False
+        self.space_held = False
+
+    @property
+    def dragging(self) -> bool:
+        """Whether a drag is under way."""
+        return self._dragging is not None
+
+    @property
+    def tool(self) -> Tool:
+        """The tool that the next press would use."""
+        return self._dragging or (self._hand if self.space_held else self._view.tool)
+
+    def mouse(self, event: QMouseEvent) -> None:
+        """A press, move or release of the mouse."""
+        if self._pen_down:
+            return
+        middle = event.button() == Qt.MouseButton.MiddleButton
+        if event.type() == QEvent.Type.MouseButtonPress and (middle or event.button() == Qt.MouseButton.LeftButton):
+            self._press(self._hand if middle else self.tool, self._pointer(event.position(), event.modifiers()))
+        elif event.type() == QEvent.Type.MouseMove:
+            self._move(self._pointer(event.position(), event.modifiers()))
+        elif event.type() == QEvent.Type.MouseButtonRelease and not event.buttons():
+            self._release(self._pointer(event.position(), event.modifiers()))
+
+    def tablet(self, event: QTabletEvent) -> None:
+        """A press, move or release of the pen; accepted, so that Qt makes no mouse event of it."""
+        pointer = self._pointer(event.position(), event.modifiers(), event.pressure())
+        if event.type() == QEvent.Type.TabletPress:
+            self._pen_down = True
+            self._press(self.tool, pointer)
+        elif event.type() == QEvent.Type.TabletMove:
+            self._move(pointer)
+        elif event.type() == QEvent.Type.TabletRelease:
+            self._release(pointer)
+            self._pen_down = False
+        event.accept()
+
+    def wheel(self, event: QWheelEvent) -> None:
+        """A mouse wheel zooms at the pointer; two fingers on a touchpad scroll, and zoom with Ctrl."""
+        fingers = not event.pixelDelta().isNull() and event.phase() != Qt.ScrollPhase.NoScrollPhase
+        if fingers and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            delta = event.pixelDelta()
+            self._view.scroll_by(-delta.x(), -delta.y(), logical=True)
+        elif event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            delta = event.angleDelta()
+            self._view.scroll_by(-(delta.x() or delta.y()), 0.0, logical=True)
+        else:
+            notches = event.angleDelta().y() / _NOTCH
+            self._view.zoom_by(WHEEL_FACTOR**notches, event.position())
+        event.accept()
+
+    def native_gesture(self, event: QNativeGestureEvent) -> bool:
+        """Pinch on a touchpad zooms."""
+        if event.gestureType() != Qt.NativeGestureType.ZoomNativeGesture:
+            return False
+        self._view.zoom_by(1 + event.value(), event.position())
+        return True
+
+    def cancel(self) -> bool:
+        """Call off the drag, if there is one."""
+        tool, self._dragging = self._dragging, None
+        if tool is None or self._view.context is None:
+            return False
+        tool.cancel(self._view.context)
+        self._view.update()
+        return True
+
+    def _press(self, tool: Tool, pointer: PointerEvent) -> None:
+        if self._dragging is None and self._view.context is not None:
+            self._dragging = tool
+            tool.press(self._view.context, pointer)
+            self._view.update_overlay()
+
+    def _move(self, pointer: PointerEvent) -> None:
+        if self._dragging is not None and self._view.context is not None:
+            self._dragging.move(self._view.context, pointer)
+        self._view.update_overlay()
+
+    def _release(self, pointer: PointerEvent) -> None:
+        tool, self._dragging = self._dragging, None
+        if tool is not None and self._view.context is not None:
+            tool.release(self._view.context, pointer)
+            self._view.update_overlay()
+
+    def _pointer(
+        self, position: QPointF, modifiers: Qt.KeyboardModifier, pressure: float = 1.0
+    ) -> PointerEvent:
+        x, y = self._view.to_image(position)
+        return PointerEvent(
+            x,
+            y,
+            pressure,
+            shift=bool(modifiers & Qt.KeyboardModifier.ShiftModifier),
+            alt=bool(modifiers & Qt.KeyboardModifier.AltModifier),
+        )

@@ -1,0 +1,211 @@
+"""From document tiles to images for the screen: reduced or magnified, colour managed, cached, and redrawn in parts."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtGui import QColor, QImage
+
+from desktop.document.compose import Composite
+from desktop.document.tiles import LEVELS, TileMap
+from engine import colour
+from engine.raster import TILE, Rect
+from engine.resample import magnify
+
+CRISP = 2.0
+"""Zoom from which pixels are shown as squares."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A zoom, and the size of the whole picture at it.
+
+    Screen rectangles count device pixels from the corner of the zoomed picture.
+
+    Attributes:
+        zoom: device pixels per image pixel.
+        width, height: of the picture, image pixels.
+    """
+
+    zoom: float
+    width: int
+    height: int
+
+    @property
+    def bounds(self) -> Rect:
+        """The whole picture on the screen; partly covered pixels count."""
+        return Rect(0, 0, math.ceil(self.width * self.zoom - 1e-6), math.ceil(self.height * self.zoom - 1e-6))
+
+    def to_screen(self, rect: Rect) -> Rect:
+        """The screen pixels that an image rectangle touches, with a pixel of margin for smoothing."""
+        if not rect:
+            return Rect(0, 0, 0, 0)
+        margin = math.ceil(2 * self.zoom) if self.zoom < CRISP else 0
+        return (
+            Rect(
+                math.floor(rect.left * self.zoom) - 1 - margin,
+                math.floor(rect.top * self.zoom) - 1 - margin,
+                math.ceil(rect.right * self.zoom) + 1 + margin,
+                math.ceil(rect.bottom * self.zoom) + 1 + margin,
+            )
+            & self.bounds
+        )
+
+    @property
+    def level(self) -> int:
+        """The reduction that is read: the smallest that is not smaller than the screen's."""
+        return max(0, min(LEVELS, math.floor(math.log2(1 / self.zoom) + 1e-9)))
+
+    def source(self, rect: Rect) -> tuple[Rect, float, tuple[float, float]]:
+        """What to read for a screen rectangle.
+
+        Returns:
+            The rectangle in pixels of ``level``, their size on the screen, and where its corner lies in the screen rectangle.
+        """
+        scale = self.zoom * (1 << self.level)
+        whole = Rect(0, 0, -(-self.width >> self.level), -(-self.height >> self.level))
+        needed = Rect(
+            math.floor(rect.left / scale) - 2,
+            math.floor(rect.top / scale) - 2,
+            math.ceil(rect.right / scale) + 2,
+            math.ceil(rect.bottom / scale) + 2,
+        )
+        needed &= whole
+        return needed, scale, (needed.left * scale - rect.left, needed.top * scale - rect.top)
+
+
+def picture_pixels(
+    composite: Composite, frame: Frame, rect: Rect, profile: bytes | None, monitor: bytes | None
+) -> NDArray[np.uint8]:
+    """A screen rectangle of a composed picture, (h, w, 4) in Qt's RGB32 byte order."""
+    needed, scale, offset = frame.source(rect)
+    pixels = composite.read(needed, frame.level)
+    size = (rect.width, rect.height)
+    smooth = frame.zoom < CRISP
+    if scale >= 1:
+        # Fewer pixels before than after: convert the colours first.
+        shown = colour.to_screen(pixels, profile, monitor)
+        shown = _placed(shown, scale, offset, size, smooth=smooth)
+    else:
+        shown = colour.to_screen(_placed(pixels, scale, offset, size, smooth=smooth), profile, monitor)
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(shown), cv2.COLOR_RGB2BGRA), np.uint8)
+
+
+def veil_pixels(masks: list[TileMap], frame: Frame, rect: Rect, colour_: QColor) -> NDArray[np.uint8] | None:
+    """The coloured veil of some masks over a screen rectangle, (h, w, 4) premultiplied; None where there is nothing."""
+    needed, scale, offset = frame.source(rect)
+    shown: NDArray[np.uint8] | None = None
+    for mask in masks:
+        if mask.touches(needed, frame.level):
+            part = mask.read(needed, frame.level)
+            shown = part if shown is None else np.maximum(shown, part)
+    if shown is None or not shown.any():
+        return None
+    placed = _placed(shown, scale, offset, (rect.width, rect.height), smooth=frame.zoom < CRISP)
+    return np.asarray(_veil_table(colour_)[placed], np.uint8)
+
+
+def _placed(
+    pixels: NDArray[np.generic], scale: float, offset: tuple[float, float], size: tuple[int, int], *, smooth: bool
+) -> NDArray[np.uint8]:
+    if scale == 1 and offset[0] == int(offset[0]) and offset[1] == int(offset[1]):
+        x, y = -int(offset[0]), -int(offset[1])
+        part = pixels[y : y + size[1], x : x + size[0]]
+        if part.shape[:2] == (size[1], size[0]):
+            return part  # type: ignore[return-value]
+    return magnify(pixels, scale, offset, size, smooth=smooth)
+
+
+def _veil_table(colour_: QColor) -> NDArray[np.uint8]:
+    """Mask value -> premultiplied BGRA."""
+    alpha = np.arange(256, dtype=np.float32) / 255 * np.float32(colour_.alphaF())
+    channels = [colour_.blueF(), colour_.greenF(), colour_.redF(), 1.0]
+    return np.rint(np.stack([alpha * np.float32(c) for c in channels], axis=1) * 255).astype(np.uint8)
+
+
+class ImageCache:
+    """Screen tiles as images, the most recently used ones, within a number of bytes. GUI thread only."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held = limit, 0
+        self._tiles: OrderedDict[tuple[str, float, int, int], CachedTile] = OrderedDict()
+
+    def get(self, key: tuple[str, float, int, int]) -> CachedTile | None:
+        """A tile, if it is there; it counts as used now."""
+        tile = self._tiles.get(key)
+        if tile is not None:
+            self._tiles.move_to_end(key)
+        return tile
+
+    def put(self, key: tuple[str, float, int, int], pixels: NDArray[np.uint8] | None, rect: Rect) -> CachedTile:
+        """Keep a tile; None is one where nothing is drawn."""
+        self.drop(key)
+        tile = CachedTile(pixels, rect, opaque=key[0] != "veil")
+        self._tiles[key] = tile
+        self._held += tile.nbytes
+        while self._held > self._limit and len(self._tiles) > 1:
+            self._held -= self._tiles.popitem(last=False)[1].nbytes
+        return tile
+
+    def drop(self, key: tuple[str, float, int, int]) -> None:
+        """Forget one tile."""
+        tile = self._tiles.pop(key, None)
+        if tile is not None:
+            self._held -= tile.nbytes
+
+    def mark(self, kind: str, frame: Frame, rect: Rect) -> None:
+        """The picture changed in an image rectangle: tiles of the frame's zoom are redrawn there, others forgotten."""
+        touched = frame.to_screen(rect)
+        for key, tile in list(self._tiles.items()):
+            if key[0] != kind:
+                continue
+            if key[1] != frame.zoom:
+                self.drop(key)
+            elif tile.rect & touched:
+                tile.dirty |= tile.rect & touched
+
+    def clear(self, kind: str | None = None) -> None:
+        """Forget all, or all of a kind."""
+        for key in [key for key in self._tiles if kind in (None, key[0])]:
+            self.drop(key)
+
+
+class CachedTile:
+    """One tile's image; shares its memory with an array, so that a part can be redrawn in place.
+
+    Attributes:
+        rect: the screen rectangle.
+        dirty: the part of it that is out of date.
+        image: None where nothing is drawn.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8] | None, rect: Rect, *, opaque: bool) -> None:
+        self.rect = rect
+        self.dirty = Rect(0, 0, 0, 0)
+        self.image: QImage | None = None
+        self._pixels = pixels
+        if pixels is not None:
+            height, width = pixels.shape[:2]
+            kind = QImage.Format.Format_RGB32 if opaque else QImage.Format.Format_ARGB32_Premultiplied
+            self.image = QImage(pixels.data, width, height, width * 4, kind)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory, with what keeping the tile costs."""
+        return 256 + (self._pixels.nbytes if self._pixels is not None else 0)
+
+    def redraw(self, part: Rect, pixels: NDArray[np.uint8] | None) -> None:
+        """Replace a part of the image; None clears it."""
+        if self._pixels is not None:
+            self._pixels[part.slices(self.rect)] = 0 if pixels is None else pixels
+
+
+def screen_tiles(rect: Rect, frame: Frame) -> list[tuple[int, int, Rect]]:
+    """The screen tiles (column, row, rectangle) that a screen rectangle touches."""
+    inside = rect & frame.bounds
+    return [(x, y, Rect.of_cell((x, y), TILE) & frame.bounds) for x, y in inside.cells(TILE)]

@@ -1,0 +1,1 @@
+"""Dialogs: each has one class method that asks and returns data."""

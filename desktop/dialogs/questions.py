@@ -1,0 +1,65 @@
+"""Short questions: unsaved work, recovery, an existing file, about."""
+
+from __future__ import annotations
+
+from enum import Enum
+from importlib import metadata
+from pathlib import Path
+
+from PySide6.QtWidgets import QMessageBox, QWidget
+
+
+class Closing(Enum):
+    """What to do with unsaved work."""
+
+    SAVE = "save"
+    DISCARD = "discard"
+    CANCEL = "cancel"
+
+
+class Questions:
+    """One class method a question. Tests replace them."""
+
+    @classmethod
+    def unsaved(cls, parent: QWidget, name: str) -> Closing:
+        """Ask what becomes of unsaved work."""
+        buttons = QMessageBox.StandardButton
+        answer = QMessageBox.question(
+            parent,
+            "Lacuna",
+            parent.tr("Save the work on {0} as a project before closing?").format(name),
+            buttons.Save | buttons.Discard | buttons.Cancel,
+            buttons.Save,
+        )
+        return {buttons.Save: Closing.SAVE, buttons.Discard: Closing.DISCARD}.get(answer, Closing.CANCEL)
+
+    @classmethod
+    def recover(cls, parent: QWidget, names: list[str]) -> bool:
+        """Ask whether autosaved work of a start that ended badly is opened; no forgets it."""
+        box = QMessageBox(parent)
+        box.setWindowTitle("Lacuna")
+        box.setText(parent.tr("Lacuna was not closed properly. Work on these pictures was autosaved:"))
+        box.setInformativeText("\n".join(names))
+        recover = box.addButton(parent.tr("Open the saved work"), QMessageBox.ButtonRole.AcceptRole)
+        box.addButton(parent.tr("Forget it"), QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(recover)
+        box.exec()
+        return box.clickedButton() is recover
+
+    @classmethod
+    def overwrite(cls, parent: QWidget, path: Path) -> bool:
+        """Ask whether an existing file is replaced."""
+        answer = QMessageBox.question(parent, "Lacuna", parent.tr("Replace the existing {0}?").format(path.name))
+        return answer == QMessageBox.StandardButton.Yes
+
+    @classmethod
+    def about(cls, parent: QWidget) -> None:
+        """Say what this is."""
+        QMessageBox.about(
+            parent,
+            parent.tr("About Lacuna"),
+            parent.tr(
+                "Lacuna {0}\n\nRestores photographs: what is masked is filled, everything else stays as it was "
+                "scanned. Nothing leaves this computer.\n\nApache License 2.0"
+            ).format(metadata.version("lacuna")),
+        )

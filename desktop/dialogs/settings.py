@@ -1,0 +1,161 @@
+"""Settings and shortcuts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction, QColor, QKeySequence
+from PySide6.QtWidgets import (
+    QColorDialog,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QKeySequenceEdit,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from desktop.panels.widgets import ValueSlider
+from desktop.settings import Look
+
+
+class SettingsDialog(QDialog):
+    """Theme, surround, the veil's colour and the screen's profile."""
+
+    def __init__(self, parent: QWidget | None, look: Look) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Settings"))
+        self._veil = QColor(look.veil)
+        self._theme = QComboBox()
+        for name, title in (("dark", self.tr("Dark")), ("light", self.tr("Light")), ("system", self.tr("As the system"))):
+            self._theme.addItem(title, name)
+        self._theme.setCurrentIndex(self._theme.findData(look.theme))
+        self._surround = ValueSlider(self.tr("Grey around the picture"), 0, 100, unit=" %")
+        self._surround.set_value(look.surround * 100)
+        self._colour = QPushButton()
+        self._monitor = QLineEdit(look.monitor)
+        self._monitor.setPlaceholderText(self.tr("the system's, else sRGB"))
+        browse = QPushButton(self.tr("Browse…"))
+        line = QHBoxLayout()
+        line.addWidget(self._monitor, 1)
+        line.addWidget(browse)
+        form = QFormLayout()
+        form.addRow(self.tr("Theme"), self._theme)
+        form.addRow(self._surround)
+        form.addRow(self.tr("Mask colour"), self._colour)
+        form.addRow(self.tr("Monitor profile"), line)
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addWidget(buttons)
+        self._colour.clicked.connect(self._on_colour)
+        browse.clicked.connect(self._on_browse)
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        self._show_colour()
+
+    @classmethod
+    def ask(cls, parent: QWidget | None, look: Look) -> Look | None:
+        """Ask for another look; None when cancelled."""
+        dialog = cls(parent, look)
+        return dialog.look() if dialog.exec() == QDialog.DialogCode.Accepted else None
+
+    def look(self) -> Look:
+        """What is chosen now."""
+        return Look(
+            theme=str(self._theme.currentData()),
+            surround=self._surround.value / 100,
+            veil=self._veil.name(QColor.NameFormat.HexArgb),
+            monitor=self._monitor.text().strip(),
+        )
+
+    def _on_colour(self) -> None:
+        options = QColorDialog.ColorDialogOption.ShowAlphaChannel
+        chosen = QColorDialog.getColor(self._veil, self, self.tr("Mask colour"), options)
+        if chosen.isValid():
+            self._veil = chosen
+            self._show_colour()
+
+    def _show_colour(self) -> None:
+        self._colour.setText(self._veil.name())
+        self._colour.setStyleSheet(f"border-left: 24px solid {self._veil.name()};")
+
+    def _on_browse(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, self.tr("Monitor profile"), "", "ICC (*.icc *.icm)")
+        if name:
+            self._monitor.setText(name)
+
+
+class ShortcutsDialog(QDialog):
+    """All shortcuts in a list that can be searched and changed."""
+
+    def __init__(self, parent: QWidget | None, actions: dict[str, QAction]) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("Shortcuts"))
+        self.resize(520, 600)
+        self._search = QLineEdit()
+        self._search.setPlaceholderText(self.tr("Search"))
+        self._search.setClearButtonEnabled(True)
+        self._table = QTableWidget(len(actions), 2)
+        self._table.setHorizontalHeaderLabels([self.tr("Command"), self.tr("Shortcut")])
+        self._table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self._table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
+        self._table.setColumnWidth(1, 180)
+        self._table.verticalHeader().hide()
+        self._edits: dict[str, QKeySequenceEdit] = {}
+        for row, (id_, action) in enumerate(actions.items()):
+            item = QTableWidgetItem(action.text().replace("&", ""))
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+            edit = QKeySequenceEdit(action.shortcut())
+            edit.setClearButtonEnabled(True)
+            edit.setMaximumSequenceLength(1)
+            edit.keySequenceChanged.connect(self._check)
+            self._edits[id_] = edit
+            self._table.setItem(row, 0, item)
+            self._table.setCellWidget(row, 1, edit)
+        self._note = QLabel()
+        self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        layout = QVBoxLayout(self)
+        for widget in (self._search, self._table, self._note, self._buttons):
+            layout.addWidget(widget)
+        self._search.textChanged.connect(self._on_search)
+        self._buttons.accepted.connect(self.accept)
+        self._buttons.rejected.connect(self.reject)
+
+    @classmethod
+    def ask(cls, parent: QWidget | None, actions: dict[str, QAction]) -> dict[str, str] | None:
+        """Ask for other shortcuts, id -> key in portable text; None when cancelled."""
+        dialog = cls(parent, actions)
+        return dialog.shortcuts() if dialog.exec() == QDialog.DialogCode.Accepted else None
+
+    def shortcuts(self) -> dict[str, str]:
+        """What is chosen now."""
+        portable = QKeySequence.SequenceFormat.PortableText
+        return {id_: edit.keySequence().toString(portable) for id_, edit in self._edits.items()}
+
+    def _check(self) -> None:
+        keys = [key for key in self.shortcuts().values() if key]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        self._note.setText(self.tr("Used twice: {0}").format(", ".join(twice)) if twice else "")
+        self._buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(not twice)
+
+    def _on_search(self, text: str) -> None:
+        for row in range(self._table.rowCount()):
+            item = self._table.item(row, 0)
+            self._table.setRowHidden(row, item is None or text.lower() not in item.text().lower())
+
+
+def updated(look: Look, other: Look) -> None:
+    """Take over another look in place."""
+    for field in dataclasses.fields(Look):
+        setattr(look, field.name, getattr(other, field.name))

@@ -1,0 +1,371 @@
+"""The project file: OpenRaster that other programs open with the same picture, and Lacuna without loss.
+
+Beside the standard parts, ``lacuna/`` holds what OpenRaster has no place for: the repair mask, the records, profile and
+metadata. A layer's PNG carries its mask as alpha; the pixels under alpha 0 are still there, so nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop.document.compose import Composite, flatten
+from desktop.document.model import BlendMode, Layer, State
+from desktop.document.tiles import TileMap
+from engine import colour, imageio
+from engine.errors import ReadError
+from engine.jobs import JobContext
+from engine.raster import Mask, Metadata, Pixels, Raster, Rect, Resolution
+from engine.record import Repair
+
+SUFFIX = ".ora"
+LARGEST = 2_000_000_000
+"""Pixels of the largest picture that is read."""
+_LARGEST_TEXT = 64 << 20
+_MIMETYPE = b"image/openraster"
+_OWN = "lacuna/document.json"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that is saved of a document.
+
+    Attributes:
+        state: the layers and masks.
+        profile, resolution, metadata: the scan's.
+        source: the file the scan was read from.
+        turns: from the orientation of that file to the state's.
+    """
+
+    state: State
+    profile: bytes | None
+    resolution: Resolution | None
+    metadata: Metadata
+    source: Path | None
+    turns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a project file holds.
+
+    Attributes:
+        scan: the bottom layer with profile, resolution, metadata and notices.
+        layers: above it, bottom first.
+        mask: the repair mask.
+        source: name of the scan's file, for the record.
+    """
+
+    scan: Raster
+    layers: tuple[Layer, ...]
+    mask: TileMap
+    source: str = ""
+
+
+def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = None) -> None:
+    """Write an OpenRaster file, atomically. Any thread.
+
+    Raises:
+        WriteError: it cannot be written; what was there is still there.
+        Cancelled: the context was cancelled.
+    """
+    context = context or JobContext()
+    state, profile = snapshot.state, snapshot.profile
+    with imageio.atomic_write(path) as partial, zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
+        archive.writestr(zipfile.ZipInfo("mimetype"), _MIMETYPE, zipfile.ZIP_STORED)
+        stack = _stack_xml(snapshot)
+        archive.writestr("stack.xml", stack)
+        context.progress(0.0, "saving the scan")
+        _put(archive, "data/scan.png", imageio.encode_png(np.ascontiguousarray(state.scan.read(state.scan.bounds)), profile))
+        for number, layer in enumerate(state.layers):
+            context.progress(0.5 + 0.1 * number / len(state.layers), f"saving {layer.name}")
+            _put(archive, _source_of(layer), imageio.encode_png(_with_alpha(layer), profile))
+        context.progress(0.6, "saving the merged picture")
+        composite = Composite.of(state)
+        _put(archive, "mergedimage.png", imageio.encode_png(flatten(composite), profile))
+        _put(archive, "Thumbnails/thumbnail.png", imageio.encode_png(_thumbnail(composite, profile)))
+        context.progress(0.95, "saving the masks")
+        mask = state.mask.read(state.mask.bounds)
+        _put(archive, "lacuna/mask.png", imageio.encode_png(np.ascontiguousarray(mask)[..., None]))
+        parts = {"profile.icc": profile, **{name: getattr(snapshot.metadata, name) for name in ("exif", "xmp", "iptc")}}
+        for name, data in parts.items():
+            if data is not None:
+                archive.writestr(f"lacuna/{name}", data, zipfile.ZIP_DEFLATED)
+        archive.writestr(_OWN, json.dumps(_own_json(snapshot, stack), indent=1), zipfile.ZIP_DEFLATED)
+        context.progress(1.0)
+
+
+def read_project(path: Path, context: JobContext | None = None) -> Project:
+    """Read an OpenRaster file, of Lacuna or of another program. Any thread.
+
+    Raises:
+        ReadError: missing, broken or hostile: paths that leave the archive, bombs, impossible sizes.
+        Cancelled: the context was cancelled.
+    """
+    context = context or JobContext()
+    if not path.is_file():
+        raise ReadError(f"The file {path.name} does not exist.", "read.missing")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_names(archive, path)
+            stack = _text(archive, "stack.xml")
+            own = _own_part(archive, stack)
+            context.progress(0.0, "reading the layers")
+            if own is not None:
+                return _read_own(archive, own, context)
+            return _read_foreign(archive, stack, path, context)
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, OSError, EOFError, RuntimeError) as error:
+        raise ReadError(f"{path.name} is not a complete OpenRaster file.", "project.damaged") from error
+    except (ValueError, TypeError, IndexError) as error:
+        raise ReadError(f"{path.name} is a damaged OpenRaster file: {error}.", "project.damaged") from error
+
+
+# -- writing ------------------------------------------------------------------------------------------------------
+
+
+def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    archive.writestr(name, data, zipfile.ZIP_STORED)
+
+
+def _source_of(layer: Layer) -> str:
+    return f"data/layer{layer.id}.png"
+
+
+def _stack_xml(snapshot: Snapshot) -> bytes:
+    state = snapshot.state
+    image = Element("image", version="0.0.5", w=str(state.scan.shape[1]), h=str(state.scan.shape[0]))
+    if snapshot.resolution is not None:
+        image.set("xres", str(round(snapshot.resolution.x)))
+        image.set("yres", str(round(snapshot.resolution.y)))
+    stack = SubElement(image, "stack")
+    for layer in reversed(state.layers):
+        extent = _extent(layer)
+        SubElement(
+            stack,
+            "layer",
+            {
+                "name": layer.name,
+                "src": _source_of(layer),
+                "x": str(extent.left),
+                "y": str(extent.top),
+                "opacity": repr(layer.opacity),
+                "visibility": "visible" if layer.visible else "hidden",
+                "composite-op": layer.blend.value,
+            },
+        )
+    attributes = {"name": "Scan", "src": "data/scan.png", "x": "0", "y": "0", "opacity": "1.0"}
+    SubElement(stack, "layer", {**attributes, "visibility": "visible", "composite-op": BlendMode.NORMAL.value})
+    indent(image)
+    return b"<?xml version='1.0' encoding='UTF-8'?>\n" + tostring(image, encoding="utf-8") + b"\n"
+
+
+def _extent(layer: Layer) -> Rect:
+    """What the layer's PNG covers; an empty layer is one pixel, since a PNG cannot be empty."""
+    return layer.pixels.extent() or Rect(0, 0, 1, 1)
+
+
+def _with_alpha(layer: Layer) -> Pixels:
+    """Straight-alpha pixels of a layer's extent: the mask as alpha, 0 where the layer has no pixels."""
+    extent, channels = _extent(layer), layer.pixels.shape[2]
+    scale = 257 if layer.pixels.dtype == np.uint16 else 1
+    result = np.zeros((extent.height, extent.width, channels + 1), layer.pixels.dtype)
+    for cell, tile in layer.pixels.stored.items():
+        rect = Rect.of_cell(cell) & layer.pixels.bounds
+        view = result[rect.slices(extent)]
+        view[..., :channels] = tile
+        view[..., channels] = layer.mask.read(rect).astype(layer.pixels.dtype) * scale
+    return result
+
+
+def _thumbnail(composite: Composite, profile: bytes | None) -> NDArray[np.uint8]:
+    height, width, _ = composite.shape
+    level = next((k for k in range(7) if max(width, height) >> k <= 512), 6)
+    small = composite.read(Rect(0, 0, -(-width >> level), -(-height >> level)), level)
+    step = -(-max(small.shape[:2]) // 256)
+    return colour.to_screen(np.ascontiguousarray(small[::step, ::step]), profile)
+
+
+def _own_json(snapshot: Snapshot, stack: bytes) -> dict[str, Any]:
+    state, resolution = snapshot.state, snapshot.resolution
+    layers = [
+        {
+            "id": layer.id,
+            "name": layer.name,
+            "src": _source_of(layer),
+            "x": _extent(layer).left,
+            "y": _extent(layer).top,
+            "opacity": layer.opacity,
+            "blend": layer.blend.name,
+            "visible": layer.visible,
+            "cells": sorted(layer.pixels.stored),
+            "made_by": [dataclasses.asdict(repair) for repair in layer.made_by],
+        }
+        for layer in state.layers
+    ]
+    return {
+        "version": 1,
+        "stack": hashlib.sha256(stack).hexdigest(),
+        "source": snapshot.source.name if snapshot.source else "",
+        "resolution": [resolution.x, resolution.y] if resolution else None,
+        "layers": layers,
+    }
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+def _check_names(archive: zipfile.ZipFile, path: Path) -> None:
+    for entry in archive.infolist():
+        parts = entry.filename.replace("\\", "/").split("/")
+        if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
+            raise ReadError(f"{path.name} holds a path that leaves the archive and is not opened.", "project.hostile")
+
+
+def _text(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > _LARGEST_TEXT:
+        raise ReadError(f"{name} in the project file is impossibly large.", "project.hostile")
+    return archive.read(name)
+
+
+def _png(archive: zipfile.ZipFile, name: str) -> Pixels:
+    # Uncompressed size as the archive claims it; zipfile stops reading there.
+    if archive.getinfo(name).file_size > 8 * LARGEST:
+        raise ReadError(f"{name} in the project file is impossibly large.", "project.hostile")
+    return imageio.decode_png(archive.read(name), LARGEST)
+
+
+def _own_part(archive: zipfile.ZipFile, stack: bytes) -> dict[str, Any] | None:
+    """Lacuna's own description, if there is one and no other program changed the layers since."""
+    if _OWN not in archive.namelist():
+        return None
+    own = json.loads(_text(archive, _OWN))
+    if not isinstance(own, dict) or own.get("stack") != hashlib.sha256(stack).hexdigest():
+        return None
+    return own
+
+
+def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext) -> Project:
+    def part(name: str) -> bytes | None:
+        return _text(archive, f"lacuna/{name}") if f"lacuna/{name}" in archive.namelist() else None
+
+    resolution = own.get("resolution")
+    scan = Raster(
+        _png(archive, "data/scan.png"),
+        part("profile.icc"),
+        Resolution(float(resolution[0]), float(resolution[1])) if resolution else None,
+        Metadata(exif=part("exif"), xmp=part("xmp"), iptc=part("iptc")),
+    )
+    layers = []
+    for number, row in enumerate(own["layers"]):
+        context.progress(0.3 + 0.6 * number / len(own["layers"]), "reading the layers")
+        layer = Layer(
+            id=int(row["id"]),
+            name=str(row["name"]),
+            pixels=TileMap.empty(scan.pixels.shape, scan.pixels.dtype, holes=True),
+            mask=TileMap.empty(scan.pixels.shape[:2], np.uint8),
+            opacity=min(1.0, max(0.0, float(row["opacity"]))),
+            blend=BlendMode[row["blend"]],
+            visible=bool(row["visible"]),
+            made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
+        )
+        cells = [(int(x), int(y)) for x, y in row["cells"]]
+        layers.append(_with_pixels(layer, _png(archive, row["src"]), int(row["x"]), int(row["y"]), cells))
+    mask = TileMap.empty(scan.pixels.shape[:2], np.uint8)
+    return Project(scan, tuple(layers), _filled(mask, _png(archive, "lacuna/mask.png")[..., 0]), str(own.get("source", "")))
+
+
+def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[int, int]]) -> Layer:
+    """A layer with the given cells filled from a straight-alpha picture at (x, y)."""
+    channels, dtype = layer.pixels.shape[2], layer.pixels.dtype
+    if png.shape[2] != channels + 1 or png.dtype != dtype:
+        raise ReadError(f"The layer {layer.name!r} is of another kind than the scan.", "project.layer")
+    extent = Rect(x, y, x + png.shape[1], y + png.shape[0])
+    pixels, mask = layer.pixels.edit(), layer.mask.edit()
+    for cell in cells:
+        rect = Rect.of_cell(cell) & layer.pixels.bounds & extent
+        if rect:
+            part = png[rect.slices(extent)]
+            pixels.write(rect, part[..., :channels])
+            mask.write(rect, (part[..., channels] >> (8 if dtype == np.uint16 else 0)).astype(np.uint8))
+    return dataclasses.replace(
+        layer, pixels=pixels.commit().applied(layer.pixels), mask=mask.commit().applied(layer.mask)
+    )
+
+
+def _filled(tiles: TileMap, array: Mask) -> TileMap:
+    if array.shape != tiles.shape:
+        raise ReadError("The repair mask in the project file is of another size than the scan.", "project.mask")
+    edit = tiles.edit()
+    rows, columns = np.flatnonzero(array.any(axis=1)), np.flatnonzero(array.any(axis=0))
+    if len(rows):
+        rect = Rect(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        edit.write(rect, array[rect.slices()])
+    return edit.commit().applied(tiles)
+
+
+def _read_foreign(archive: zipfile.ZipFile, stack: bytes, path: Path, context: JobContext) -> Project:
+    """Another program's file: its lowest layer is the scan if it is whole, else the merged picture stands alone."""
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import fromstring
+
+    try:
+        image = fromstring(stack, forbid_dtd=True)
+    except (ParseError, DefusedXmlException) as error:
+        raise ReadError(f"The layer list of {path.name} is damaged or hostile.", "project.xml") from error
+    width, height = int(image.get("w", "0")), int(image.get("h", "0"))
+    if width < 1 or height < 1 or width * height > LARGEST:
+        raise ReadError(f"{path.name} claims to be {width} x {height} px, which cannot be.", "project.size")
+    rows = list(image.iter("layer"))
+    notices: list[str] = []
+    bottom = _png(archive, rows[-1].get("src", "")) if rows else np.zeros((0, 0, 3), np.uint8)
+    colours = bottom.shape[2] - 1 + bottom.shape[2] % 2
+    whole = bottom.shape[:2] == (height, width) and rows[-1].get("x", "0") == rows[-1].get("y", "0") == "0"
+    if colours < bottom.shape[2]:
+        whole = whole and bool((bottom[..., -1] == np.iinfo(bottom.dtype).max).all())
+    if not whole or len(list(image.iter("stack"))) > 1:
+        notices.append("The layers of this file are arranged in a way Lacuna does not know; the merged picture was opened.")
+        bottom, rows = _png(archive, "mergedimage.png"), rows[-1:]
+        colours = bottom.shape[2] - 1 + bottom.shape[2] % 2
+    profile = imageio.png_profile(archive.read(rows[-1].get("src", "") if whole else "mergedimage.png"))
+    scan = Raster(np.ascontiguousarray(bottom[..., :colours]), profile, notices=tuple(notices))
+    layers = []
+    for number, row in enumerate(reversed(rows[:-1])):
+        context.progress(0.3 + 0.6 * number / len(rows), "reading the layers")
+        layers.append(_foreign_layer(archive, row, number + 1, scan))
+    return Project(scan, tuple(layers), TileMap.empty(scan.pixels.shape[:2], np.uint8))
+
+
+def _foreign_layer(archive: zipfile.ZipFile, row: Element, id_: int, scan: Raster) -> Layer:
+    png = _png(archive, row.get("src", ""))
+    dtype = scan.pixels.dtype
+    if png.dtype != dtype:
+        png = imageio.to_depth(png, dtype.itemsize * 8)
+    if png.shape[2] in (1, 3):
+        png = np.concatenate([png, np.full_like(png[..., :1], np.iinfo(dtype).max)], axis=2)
+    if png.shape[2] == 2 and scan.channels == 3:
+        png = png[..., [0, 0, 0, 1]]
+    try:
+        blend = BlendMode(row.get("composite-op", "svg:src-over"))
+    except ValueError:
+        blend = BlendMode.NORMAL
+    layer = Layer(
+        id=id_,
+        name=row.get("name", f"Layer {id_}"),
+        pixels=TileMap.empty(scan.pixels.shape, dtype, holes=True),
+        mask=TileMap.empty(scan.pixels.shape[:2], np.uint8),
+        opacity=min(1.0, max(0.0, float(row.get("opacity", "1")))),
+        blend=blend,
+        visible=row.get("visibility", "visible") == "visible",
+    )
+    x, y = int(row.get("x", "0")), int(row.get("y", "0"))
+    rect = Rect(x, y, x + png.shape[1], y + png.shape[0]) & Rect.of_shape(scan.pixels.shape)
+    return _with_pixels(layer, png, x, y, list(rect.cells()))

@@ -1,0 +1,218 @@
+"""The session folder of one open photograph: old undo steps, and the autosaved work that survives a crash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import shutil
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop.document.edits import Turn, turned
+from desktop.document.model import BlendMode, Document, Layer, State
+from desktop.document.project import SUFFIX, Snapshot, read_project
+from desktop.document.tiles import TileMap
+from engine import imageio
+from engine.errors import EngineError, ReadError, WriteError
+from engine.jobs import JobContext
+from engine.raster import Raster
+from engine.record import Repair
+
+_MANIFEST = "manifest.json"
+
+
+class Session:
+    """Tiles by their digest, and a manifest that names them. Any thread; files are written atomically.
+
+    Args:
+        folder: made on the first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, tile: NDArray[Any]) -> str:
+        """Keep a tile; the same contents are kept once.
+
+        Raises:
+            WriteError: the disk does not take it.
+        """
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(tile), allow_pickle=False)
+        key = hashlib.blake2b(buffer.getvalue(), digest_size=16).hexdigest()
+        path = self._tile(key)
+        if not path.exists():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise WriteError(f"The session folder cannot be written: {error.strerror}.", "session.write") from error
+            imageio.atomic_write_bytes(path, zlib.compress(buffer.getvalue(), 1))
+        return key
+
+    def get(self, key: str) -> NDArray[Any]:
+        """A tile that was put, read-only.
+
+        Raises:
+            ReadError: it is missing or damaged.
+        """
+        try:
+            data = zlib.decompress(self._tile(key).read_bytes())
+            tile: NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+        except (OSError, ValueError, zlib.error) as error:
+            raise ReadError("A part of the saved work is missing or damaged.", "session.damaged") from error
+        tile.flags.writeable = False
+        return tile
+
+    def autosave(self, snapshot: Snapshot, context: JobContext | None = None) -> None:
+        """Save a snapshot; until it is complete, the one before stays the valid one.
+
+        Raises:
+            WriteError: the disk does not take it.
+            Cancelled: the context was cancelled.
+        """
+        context = context or JobContext()
+        state = snapshot.state
+        maps = [tiles for layer in state.layers for tiles in (layer.pixels, layer.mask)] + [state.mask]
+        saved: list[dict[str, str]] = []
+        for done, tiles in enumerate(maps):
+            context.progress(done / len(maps), "autosave")
+            saved.append({f"{x},{y}": self.put(tile) for (x, y), tile in tiles.stored.items()})
+        source = snapshot.source
+        manifest = {
+            "version": 1,
+            "source": str(source) if source else None,
+            "stamp": _stamp(source) if source else None,
+            "turns": snapshot.turns,
+            "mask": saved[-1],
+            "layers": [
+                _layer_json(layer) | {"pixels": saved[2 * i], "mask": saved[2 * i + 1]}
+                for i, layer in enumerate(state.layers)
+            ],
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        imageio.atomic_write_bytes(self.folder / _MANIFEST, json.dumps(manifest).encode())
+
+    def remove(self) -> None:
+        """Forget everything: the work was saved or given up."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _tile(self, key: str) -> Path:
+        return self.folder / "tiles" / f"{key}.z"
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """Autosaved work.
+
+    Attributes:
+        document: the scan with the layers and masks as they were saved.
+        source: the scan's or project's file.
+    """
+
+    document: Document
+    source: Path
+
+
+def autosaved_source(folder: Path) -> Path | None:
+    """The photograph that a session folder holds autosaved work for; None when it holds none."""
+    try:
+        source = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Path(source) if source else None
+
+
+def recover(folder: Path, context: JobContext | None = None) -> Recovered:
+    """Open a photograph with the work that was autosaved for it.
+
+    Raises:
+        ReadError: the photograph is gone, changed or of another size, or the saved work is damaged.
+        Cancelled: the context was cancelled.
+    """
+    context = context or JobContext()
+    session = Session(folder)
+    source = autosaved_source(folder)
+    if source is None:
+        raise ReadError("There is no autosaved work in this folder.", "session.none")
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        if not source.is_file():
+            raise ReadError(f"The work on {source.name} was saved, but the picture is not at {source} any more.", "session.gone")
+        if _stamp(source) != manifest["stamp"]:
+            raise ReadError(f"{source} was changed since the work on it was saved.", "session.changed")
+        document = open_document(source, context)
+        state = document.state
+        for name in manifest["turns"]:
+            state = turned(state, Turn[name])
+        layers = tuple(_layer_from_json(row, state.scan, session) for row in manifest["layers"])
+        mask = _filled(TileMap.empty(state.scan.shape[:2], np.uint8), manifest["mask"], session)
+        document.restore(dataclasses.replace(state, layers=layers, mask=mask))
+    except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
+        raise ReadError("The autosaved work is damaged.", "session.damaged") from error
+    return Recovered(document, source)
+
+
+def open_document(path: Path, context: JobContext | None = None) -> Document:
+    """Read a scan or a project file as a document. Any thread.
+
+    Raises:
+        ReadError: it cannot be read.
+        Cancelled: the context was cancelled.
+    """
+    if path.suffix.lower() == SUFFIX:
+        project = read_project(path, context)
+        document = Document(project.scan)
+        document.restore(dataclasses.replace(document.state, layers=project.layers, mask=project.mask))
+        return document
+    return Document(imageio.read(path, context))
+
+
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _layer_json(layer: Layer) -> dict[str, Any]:
+    return {
+        "id": layer.id,
+        "name": layer.name,
+        "opacity": layer.opacity,
+        "blend": layer.blend.name,
+        "visible": layer.visible,
+        "made_by": [dataclasses.asdict(repair) for repair in layer.made_by],
+    }
+
+
+def _layer_from_json(row: dict[str, Any], scan: TileMap, session: Session) -> Layer:
+    return Layer(
+        id=int(row["id"]),
+        name=str(row["name"]),
+        pixels=_filled(TileMap.empty(scan.shape, scan.dtype, holes=True), row["pixels"], session),
+        mask=_filled(TileMap.empty(scan.shape[:2], np.uint8), row["mask"], session),
+        opacity=float(row["opacity"]),
+        blend=BlendMode[row["blend"]],
+        visible=bool(row["visible"]),
+        made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
+    )
+
+
+def _filled(tiles: TileMap, saved: Mapping[str, str], session: Session) -> TileMap:
+    changes: dict[tuple[int, int], NDArray[Any] | None] = {}
+    for cell, key in saved.items():
+        x, y = (int(part) for part in cell.split(","))
+        tile = session.get(key)
+        if tile.shape != tiles.tile((x, y)).shape or tile.dtype != tiles.dtype:
+            raise ReadError("The autosaved work does not fit the picture.", "session.size")
+        changes[x, y] = tile
+    return tiles.with_tiles(changes)

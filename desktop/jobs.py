@@ -1,0 +1,221 @@
+"""The job centre: two engine threads, and a queue for each, seen from the GUI thread.
+
+``compute`` runs models, one job at a time; ``io`` reads and writes files, so that saving never waits for healing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from PySide6.QtCore import QObject, Qt, QThread, Signal, Slot
+
+from engine.errors import EngineError
+from engine.jobs import Cancelled, JobContext, JobState
+
+
+class Lane(Enum):
+    """The thread a job runs on."""
+
+    COMPUTE = "compute"
+    IO = "io"
+
+
+Work = Callable[[JobContext], Any]
+
+
+class Ticket(QObject):
+    """One job in the queue. Lives in the GUI thread, and so do its signals' receivers.
+
+    Signals:
+        changed: the state or the progress moved.
+        done: it ended well; carries what the work returned.
+        failed: an expected failure; carries the EngineError.
+        cancelled: it was called off.
+        ended: after one of the three above, and after a crash too.
+    """
+
+    changed = Signal()
+    done = Signal(object)
+    failed = Signal(object)
+    cancelled = Signal()
+    ended = Signal()
+
+    def __init__(self, title: str, lane: Lane, prepare: Callable[[], Work]) -> None:
+        super().__init__()
+        self.title, self.lane = title, lane
+        self.state = JobState.WAITING
+        self.progress = 0.0
+        self.step = ""
+        self.prepare = prepare
+        self._cancel: Callable[[], None] | None = None
+
+    def cancel(self) -> None:
+        """Call the job off: at once when it is waiting, within 0.2 s when it is running."""
+        if self.state is JobState.WAITING:
+            self.end(JobState.CANCELLED, None)
+        elif self.state is JobState.RUNNING and self._cancel is not None:
+            self._cancel()
+
+    def begin(self, cancel: Callable[[], None]) -> None:
+        """The job gets its turn."""
+        self._cancel = cancel
+        self.state = JobState.RUNNING
+        self.changed.emit()
+
+    def advance(self, share: float, step: str) -> None:
+        """Progress, 0..1, and the current step in words."""
+        self.progress, self.step = share, step
+        self.changed.emit()
+
+    def end(self, state: JobState, outcome: object) -> None:
+        """The job is over."""
+        self.state, self._cancel = state, None
+        self.changed.emit()
+        if state is JobState.DONE:
+            self.done.emit(outcome)
+        elif state is JobState.CANCELLED:
+            self.cancelled.emit()
+        elif isinstance(outcome, EngineError):
+            self.failed.emit(outcome)
+        self.ended.emit()
+
+
+class _Runner(QObject):
+    """Lives in an engine thread and does the work there."""
+
+    progressed = Signal(int, float, str)
+    finished = Signal(int, object, object)
+
+    @Slot(int, object, object)
+    def run(self, number: int, work: Work, context: JobContext) -> None:
+        """Do one job and say how it ended: (number, state, result or exception)."""
+        try:
+            context.check()
+            result = work(context)
+        except Cancelled:
+            self.finished.emit(number, JobState.CANCELLED, None)
+        except Exception as error:  # noqa: BLE001 - handed over to the GUI thread, which reports it
+            self.finished.emit(number, JobState.FAILED, error)
+        else:
+            self.finished.emit(number, JobState.DONE, result)
+
+
+class EngineThread(QThread):
+    """One lane: a thread, its queue, and the job that is running. Used from the GUI thread only.
+
+    Signals:
+        crashed: an unexpected exception, for the crash report.
+    """
+
+    crashed = Signal(object)
+    _wanted = Signal(int, object, object)
+    _queued = Signal()
+
+    def __init__(self, name: str, parent: QObject) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"engine-{name}")
+        self._numbers = itertools.count(1)
+        self._queue: list[Ticket] = []
+        self._running: tuple[int, Ticket, JobContext] | None = None
+        self._runner = _Runner()
+        self._runner.moveToThread(self)
+        self._wanted.connect(self._runner.run)
+        # Slots of this object, which lives in the GUI thread: Qt queues the calls.
+        self._runner.progressed.connect(self._on_progress)
+        self._runner.finished.connect(self._on_finished)
+        # Through the event loop, so that whoever submits can connect to the ticket first.
+        self._queued.connect(self._next, Qt.ConnectionType.QueuedConnection)
+        self.start()
+
+    def add(self, ticket: Ticket) -> None:
+        """Put a job at the end of the queue."""
+        self._queue.append(ticket)
+        self._queued.emit()
+
+    def stop(self) -> None:
+        """Call everything off and wait for the thread."""
+        for ticket in list(self._queue):
+            ticket.cancel()
+        if self._running is not None:
+            self._running[2].cancel()
+        self.quit()
+        self.wait()
+
+    @Slot()
+    def _next(self) -> None:
+        while self._running is None and self._queue:
+            ticket = self._queue.pop(0)
+            if ticket.state is not JobState.WAITING:
+                continue
+            number = next(self._numbers)
+            progressed = self._runner.progressed
+            context = JobContext(lambda share, step, n=number: progressed.emit(n, share, step))
+            try:
+                # Frozen now, not when it was asked for: it sees what the jobs before it did.
+                work = ticket.prepare()
+            except EngineError as error:
+                ticket.end(JobState.FAILED, error)
+                continue
+            self._running = (number, ticket, context)
+            ticket.begin(context.cancel)
+            self._wanted.emit(number, work, context)
+
+    @Slot(int, float, str)
+    def _on_progress(self, number: int, share: float, step: str) -> None:
+        if self._running is not None and self._running[0] == number:
+            self._running[1].advance(share, step)
+
+    @Slot(int, object, object)
+    def _on_finished(self, number: int, state: JobState, outcome: object) -> None:
+        if self._running is None or self._running[0] != number:
+            return
+        ticket, self._running = self._running[1], None
+        ticket.end(state, outcome)
+        if state is JobState.FAILED and not isinstance(outcome, EngineError):
+            self.crashed.emit(outcome)
+        self._next()
+
+
+class JobCentre(QObject):
+    """All jobs of the program. Used from the GUI thread only.
+
+    Signals:
+        added: a job was queued; carries its Ticket.
+        crashed: a job met an unexpected exception; carries it.
+    """
+
+    added = Signal(object)
+    crashed = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._lanes = {lane: EngineThread(lane.value, self) for lane in Lane}
+        for thread in self._lanes.values():
+            thread.crashed.connect(self.crashed)
+
+    def submit(self, title: str, lane: Lane, prepare: Callable[[], Work]) -> Ticket:
+        """Queue a job.
+
+        Args:
+            title: for the job list.
+            lane: where it runs.
+            prepare: called on the GUI thread when its turn comes; freezes the input and gives the work, which is
+                called with a context on the lane's thread and must not touch Qt or the document.
+
+        Returns:
+            Its ticket. Connect to it before returning to the event loop and nothing is missed.
+        """
+        ticket = Ticket(title, lane, prepare)
+        ticket.setParent(self)
+        ticket.ended.connect(ticket.deleteLater)
+        self.added.emit(ticket)
+        self._lanes[lane].add(ticket)
+        return ticket
+
+    def stop(self) -> None:
+        """Call everything off and wait until the threads are gone. The centre cannot be used afterwards."""
+        for thread in self._lanes.values():
+            thread.stop()

@@ -1,0 +1,158 @@
+"""Two doors for what goes wrong: the message strip for expected failures, the crash dialog for everything else."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QToolButton, QWidget
+
+from engine.errors import EngineError
+
+LOG = logging.getLogger("lacuna")
+_INFORMATION_SECONDS = 8
+
+
+def start_log(folder: Path) -> Path:
+    """Write the program's log to a rotating file; gives its path."""
+    path = folder / "lacuna.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(path, maxBytes=1 << 20, backupCount=2, encoding="utf-8")
+    except OSError:
+        # A home that cannot be written must not keep anybody from working.
+        return path
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    return path
+
+
+class MessageStrip(QWidget):
+    """One line below the picture: what happened, and at most one thing to do about it. Hidden when there is nothing."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("messageStrip")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._label = QLabel()
+        self._label.setWordWrap(True)
+        self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._button = QToolButton()
+        self._close = QToolButton()
+        self._close.setText("✕")
+        self._close.setAutoRaise(True)
+        self._close.setAccessibleName(self.tr("Close message"))
+        self._close.setToolTip(self.tr("Close message"))
+        self._close.clicked.connect(self.hide)
+        self._action: Callable[[], None] | None = None
+        self._button.clicked.connect(self._act)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(12, 4, 4, 4)
+        layout.addWidget(self._label, 1)
+        layout.addWidget(self._button)
+        layout.addWidget(self._close)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self.hide)
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        """What it says now; empty when hidden."""
+        return self._label.text() if not self.isHidden() else ""
+
+    def say(self, sentence: str, button: str = "", action: Callable[[], None] | None = None) -> None:
+        """Say something that is good to know; goes away by itself unless there is a button."""
+        self._show(sentence, button, action, problem=False)
+        if action is None:
+            self._timer.start(_INFORMATION_SECONDS * 1000)
+
+    def warn(self, error: EngineError | str) -> None:
+        """Say what went wrong; stays until it is closed or something else is said."""
+        sentence = error.sentence if isinstance(error, EngineError) else error
+        LOG.warning(sentence)
+        self._show(sentence, "", None, problem=True)
+
+    def _show(self, sentence: str, button: str, action: Callable[[], None] | None, *, problem: bool) -> None:
+        self._timer.stop()
+        self._label.setText(sentence)
+        self._button.setText(button)
+        self._button.setVisible(bool(button))
+        self._action = action
+        self.setProperty("problem", problem)
+        self.style().unpolish(self)
+        self.style().polish(self)
+        self.show()
+
+    def _act(self) -> None:
+        action = self._action
+        self.hide()
+        if action is not None:
+            action()
+
+
+class CrashReporter(QObject):
+    """Catches every unexpected exception, on any thread: logs it, saves the work, then tells the user once.
+
+    Args:
+        save_work: called first, on the GUI thread.
+        log_file: named in the dialog.
+    """
+
+    _happened = Signal(str, str)
+
+    def __init__(self, save_work: Callable[[], None], log_file: Path) -> None:
+        super().__init__()
+        self._save_work, self._log_file = save_work, log_file
+        self._open = False
+        self._happened.connect(self._report, Qt.ConnectionType.QueuedConnection)
+
+    def install(self) -> None:
+        """Become the hook for uncaught exceptions."""
+        sys.excepthook = self._on_exception
+        threading.excepthook = lambda args: self._on_exception(
+            args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
+        )
+
+    @Slot(object)
+    def report(self, error: BaseException) -> None:
+        """Report an exception that somebody caught; any thread."""
+        self._on_exception(type(error), error, error.__traceback__)
+
+    def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            return
+        text = "".join(traceback.format_exception(kind, error, trace))
+        LOG.error(text)
+        self._happened.emit(f"{kind.__name__}: {error}", text)
+
+    @Slot(str, str)
+    def _report(self, what: str, details: str) -> None:
+        self._save_work()
+        if self._open:
+            return
+        self._open = True
+        try:
+            show_crash(what, details, self._log_file)
+        finally:
+            self._open = False
+
+
+def show_crash(what: str, details: str, log_file: Path) -> None:
+    """The crash dialog."""
+    box = QMessageBox()
+    box.setIcon(QMessageBox.Icon.Critical)
+    box.setWindowTitle("Lacuna")
+    box.setText(box.tr("Something went wrong that should not. Your work was saved and will be offered at the next start."))
+    box.setInformativeText(f"{what}\n\n{box.tr('The log is at')} {log_file}")
+    box.setDetailedText(details)
+    box.exec()

@@ -1,0 +1,361 @@
+"""The layers: eye, thumbnails, name, opacity, blend mode and order. A click on a mask's thumbnail paints that mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import (
+    QAbstractItemModel,
+    QAbstractListModel,
+    QEvent,
+    QMimeData,
+    QModelIndex,
+    QPersistentModelIndex,
+    QRect,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    QTimer,
+)
+from PySide6.QtGui import QAction, QColor, QImage, QMouseEvent, QPainter, QPen
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QListView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from desktop.document.edits import MoveLayer, SetLayer
+from desktop.document.model import BlendMode, Layer
+from desktop.document.tiles import LEVELS, TileMap
+from desktop.panels.widgets import ValueSlider
+from desktop.theme import icon
+from desktop.workspace import Workspace
+from engine import colour
+from engine.raster import Rect
+
+_THUMB = 36
+_MIME = "application/x-lacuna-layer"
+_REFRESH_MS = 250
+Index = QModelIndex | QPersistentModelIndex
+_NONE = QModelIndex()
+
+
+class LayerModel(QAbstractListModel):
+    """The layers of a workspace as rows, top first; the scan is the last row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._workspace: Workspace | None = None
+        self._rows: tuple[Layer, ...] = ()
+
+    def show_workspace(self, workspace: Workspace | None) -> None:
+        """Show another photograph, or the present state of the same one."""
+        rows = tuple(reversed(workspace.document.state.layers)) if workspace is not None else ()
+        same = workspace is self._workspace and [la.id for la in rows] == [la.id for la in self._rows]
+        if same:
+            self._rows = rows
+            self.dataChanged.emit(self.index(0), self.index(max(0, self.rowCount() - 1)))
+            return
+        self.beginResetModel()
+        self._workspace, self._rows = workspace, rows
+        self.endResetModel()
+
+    def layer(self, index: Index) -> Layer | None:
+        """The layer of a row; None is the scan."""
+        return self._rows[index.row()] if 0 <= index.row() < len(self._rows) else None
+
+    def row_of(self, id_: int | None) -> int:
+        """The row of a layer, or of the scan."""
+        return next((row for row, layer in enumerate(self._rows) if layer.id == id_), len(self._rows))
+
+    def rowCount(self, parent: Index = _NONE) -> int:
+        if parent.isValid() or self._workspace is None:
+            return 0
+        return len(self._rows) + 1
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        layer = self.layer(index)
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.EditRole):
+            return layer.name if layer is not None else self.tr("Scan")
+        if role == Qt.ItemDataRole.ToolTipRole:
+            if layer is None:
+                return self.tr("The scan itself; it is never changed")
+            return self.tr("{0}, {1} %, {2}").format(layer.name, round(layer.opacity * 100), layer.blend.title)
+        return None
+
+    def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
+        layer = self.layer(index)
+        name = str(value).strip()
+        if role != Qt.ItemDataRole.EditRole or layer is None or self._workspace is None or not name:
+            return False
+        if name != layer.name:
+            self._workspace.push(SetLayer(self.tr("Rename layer"), layer, {"name": name}))
+        return True
+
+    def flags(self, index: Index) -> Qt.ItemFlag:
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        if not index.isValid():
+            return Qt.ItemFlag.ItemIsDropEnabled
+        if self.layer(index) is not None:
+            flags |= Qt.ItemFlag.ItemIsEditable | Qt.ItemFlag.ItemIsDragEnabled
+        return flags
+
+    def supportedDropActions(self) -> Qt.DropAction:
+        return Qt.DropAction.MoveAction
+
+    def mimeTypes(self) -> list[str]:
+        return [_MIME]
+
+    def mimeData(self, indexes: Any) -> QMimeData:
+        data = QMimeData()
+        data.setData(_MIME, str(indexes[0].row()).encode())
+        return data
+
+    def dropMimeData(self, data: QMimeData, action: Qt.DropAction, row: int, column: int, parent: Index) -> bool:
+        del action, column
+        if self._workspace is None or not data.hasFormat(_MIME):
+            return False
+        start = int(bytes(data.data(_MIME).data()))
+        end = row if row >= 0 else (parent.row() if parent.isValid() else len(self._rows))
+        end = min(end, len(self._rows))
+        end -= 1 if end > start else 0
+        if start < len(self._rows) and end != start:
+            layer = self._rows[start]
+            state = self._workspace.document.state
+            self._workspace.push(MoveLayer(self.tr("Move layer"), state, layer.id, len(self._rows) - 1 - end))
+        # The model follows the document; the view must not remove the row itself.
+        return False
+
+
+class _RowPainter(QStyledItemDelegate):
+    """Draws a row and takes the clicks on its eye and its mask."""
+
+    def __init__(self, panel: LayersPanel) -> None:
+        super().__init__(panel)
+        self._panel = panel
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        del option, index
+        return QSize(160, _THUMB + 8)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        layer = self._panel.model.layer(index)
+        rect: QRect = option.rect  # type: ignore[attr-defined]
+        if option.state & QStyle.StateFlag.State_Selected:  # type: ignore[attr-defined]
+            painter.fillRect(rect, option.palette.highlight())  # type: ignore[attr-defined]
+        name = "lock" if layer is None else ("eye" if layer.visible else "eye-off")
+        icon(name).paint(painter, self.eye_rect(rect))
+        self._draw_thumbnail(painter, self.picture_rect(rect), self._panel.thumbnail(layer))
+        left = self.picture_rect(rect).right() + 8
+        if layer is not None:
+            frame = self.mask_rect(rect)
+            self._draw_thumbnail(painter, frame, self._panel.mask_thumbnail(layer))
+            if self._panel.is_target(layer):
+                painter.setPen(QPen(option.palette.accent().color(), 3))  # type: ignore[attr-defined]
+                painter.drawRect(frame.adjusted(0, 0, -1, -1))
+            left = frame.right() + 8
+        painter.setPen(option.palette.text().color())  # type: ignore[attr-defined]
+        text = painter.fontMetrics().elidedText(
+            str(index.data()), Qt.TextElideMode.ElideRight, max(16, rect.right() - left - 4)
+        )
+        painter.drawText(
+            QRect(left, rect.top(), rect.right() - left, rect.height()), Qt.AlignmentFlag.AlignVCenter, text
+        )
+
+    def _draw_thumbnail(self, painter: QPainter, rect: QRect, image: QImage | None) -> None:
+        painter.fillRect(rect, QColor(40, 40, 40))
+        if image is not None:
+            size = image.size().scaled(rect.size(), Qt.AspectRatioMode.KeepAspectRatio)
+            place = QRect(rect.center().x() - size.width() // 2, rect.center().y() - size.height() // 2, 0, 0)
+            painter.drawImage(QRect(place.topLeft(), size), image)
+
+    def editorEvent(
+        self, event: QEvent, model: QAbstractItemModel, option: QStyleOptionViewItem, index: Index
+    ) -> bool:
+        layer = self._panel.model.layer(index)
+        if event.type() == QEvent.Type.MouseButtonPress and isinstance(event, QMouseEvent) and layer is not None:
+            rect: QRect = option.rect  # type: ignore[attr-defined]
+            if self.eye_rect(rect).contains(event.position().toPoint()):
+                self._panel.toggle_visible(layer)
+                return True
+            if self.mask_rect(rect).contains(event.position().toPoint()):
+                self._panel.toggle_target(layer)
+                return True
+        return super().editorEvent(event, model, option, index)
+
+    def eye_rect(self, row: QRect) -> QRect:
+        """Where the eye is."""
+        return QRect(row.left() + 4, row.center().y() - 9, 20, 20)
+
+    def picture_rect(self, row: QRect) -> QRect:
+        """Where the picture's thumbnail is."""
+        return QRect(row.left() + 28, row.top() + 4, _THUMB, _THUMB)
+
+    def mask_rect(self, row: QRect) -> QRect:
+        """Where the mask's thumbnail is."""
+        return QRect(row.left() + 32 + _THUMB, row.top() + 4, _THUMB, _THUMB)
+
+    def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, index: Index) -> None:
+        del index
+        rect: QRect = option.rect  # type: ignore[attr-defined]
+        left = self.mask_rect(rect).right() + 6
+        editor.setGeometry(QRect(left, rect.center().y() - 12, rect.right() - left - 4, 24))
+
+
+class LayersPanel(QWidget):
+    """The dock. ``actions`` are the window's own, shown as buttons below the list."""
+
+    def __init__(self, actions: list[QAction]) -> None:
+        super().__init__()
+        self._workspace: Workspace | None = None
+        self._gesture = 0
+        self._thumbnails: dict[tuple[int, str], tuple[object, QImage | None]] = {}
+        self.model = LayerModel()
+        self._blend = QComboBox()
+        self._blend.setAccessibleName(self.tr("Blend mode"))
+        self._blend.setToolTip(self.tr("How the layer meets what is below"))
+        for mode in BlendMode:
+            self._blend.addItem(mode.title, mode)
+        self._opacity = ValueSlider(self.tr("Opacity"), 0, 100, unit=" %", tooltip=self.tr("Opacity of the layer"))
+        self._view = QListView()
+        self._view.setModel(self.model)
+        self.rows = _RowPainter(self)
+        self._view.setItemDelegate(self.rows)
+        self._view.setDragDropMode(QListView.DragDropMode.InternalMove)
+        self._view.setEditTriggers(
+            QListView.EditTrigger.DoubleClicked | QListView.EditTrigger.EditKeyPressed
+        )
+        self._view.setAccessibleName(self.tr("Layers"))
+        buttons = QHBoxLayout()
+        buttons.setSpacing(4)
+        buttons.addStretch(1)
+        for action in actions:
+            button = QToolButton()
+            button.setDefaultAction(action)
+            button.setAutoRaise(True)
+            buttons.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.setSpacing(8)
+        for widget in (self._blend, self._opacity, self._view):
+            layout.addWidget(widget)
+        layout.addLayout(buttons)
+        self._blend.activated.connect(self._on_blend)
+        self._opacity.changed.connect(self._on_opacity)
+        self._opacity.pressed.connect(self._on_gesture)
+        self._view.selectionModel().currentChanged.connect(self._on_current)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REFRESH_MS)
+        self._timer.timeout.connect(self._refresh_thumbnails)
+        self._show()
+
+    def show_workspace(self, workspace: Workspace | None) -> None:
+        """Follow a photograph, or none."""
+        if self._workspace is not None:
+            self._workspace.layers_changed.disconnect(self._show)
+            self._workspace.picture_changed.disconnect(self._timer.start)
+        self._workspace = workspace
+        self._thumbnails.clear()
+        if workspace is not None:
+            workspace.layers_changed.connect(self._show)
+            workspace.picture_changed.connect(self._timer.start)
+        self._show()
+
+    @property
+    def view(self) -> QListView:
+        """The list."""
+        return self._view
+
+    def rename(self) -> None:
+        """Let the user rename the active layer in place."""
+        self._view.setFocus()
+        self._view.edit(self._view.currentIndex())
+
+    def toggle_visible(self, layer: Layer) -> None:
+        """Open or close a layer's eye."""
+        if self._workspace is not None:
+            label = self.tr("Hide layer") if layer.visible else self.tr("Show layer")
+            self._workspace.push(SetLayer(label, layer, {"visible": not layer.visible}))
+
+    def toggle_target(self, layer: Layer) -> None:
+        """Make a layer's mask what the brush paints, or the repair mask again."""
+        if self._workspace is not None:
+            self._workspace.set_target(None if self._workspace.target == layer.id else layer.id)
+
+    def is_target(self, layer: Layer) -> bool:
+        """Whether the brush paints this layer's mask."""
+        return self._workspace is not None and self._workspace.target == layer.id
+
+    def thumbnail(self, layer: Layer | None) -> QImage | None:
+        """A small picture of a layer, or of the scan."""
+        if self._workspace is None:
+            return None
+        document = self._workspace.document
+        tiles = document.state.scan if layer is None else layer.pixels
+        return self._cached(layer, "picture", tiles, document.profile)
+
+    def mask_thumbnail(self, layer: Layer) -> QImage | None:
+        """A small picture of a layer's mask."""
+        return self._cached(layer, "mask", layer.mask, None)
+
+    def _cached(self, layer: Layer | None, kind: str, tiles: TileMap, profile: bytes | None) -> QImage | None:
+        key = (layer.id if layer is not None else 0, kind)
+        known = self._thumbnails.get(key)
+        if known is None or (known[0] is not tiles and not self._timer.isActive()):
+            known = (tiles, _thumbnail(tiles, profile))
+            self._thumbnails[key] = known
+        return known[1]
+
+    def _refresh_thumbnails(self) -> None:
+        self._view.viewport().update()
+
+    def _show(self) -> None:
+        workspace = self._workspace
+        with QSignalBlocker(self._view.selectionModel()):
+            self.model.show_workspace(workspace)
+            active = workspace.active if workspace is not None else None
+            self._view.setCurrentIndex(self.model.index(self.model.row_of(active.id if active else None)))
+        for widget in (self._blend, self._opacity):
+            widget.setEnabled(active is not None)
+        if active is not None:
+            self._blend.setCurrentIndex(list(BlendMode).index(active.blend))
+            self._opacity.set_value(active.opacity * 100)
+        self._view.viewport().update()
+
+    def _on_current(self, current: QModelIndex, _previous: QModelIndex) -> None:
+        if self._workspace is not None and current.isValid():
+            layer = self.model.layer(current)
+            self._workspace.set_active(layer.id if layer is not None else None)
+
+    def _on_blend(self, row: int) -> None:
+        layer = self._workspace.active if self._workspace is not None else None
+        mode = list(BlendMode)[row]
+        if self._workspace is not None and layer is not None and mode is not layer.blend:
+            self._workspace.push(SetLayer(self.tr("Blend mode"), layer, {"blend": mode}))
+
+    def _on_opacity(self, value: float) -> None:
+        layer = self._workspace.active if self._workspace is not None else None
+        if self._workspace is not None and layer is not None:
+            self._workspace.push(SetLayer(self.tr("Layer opacity"), layer, {"opacity": value / 100}, self._gesture))
+
+    def _on_gesture(self) -> None:
+        self._gesture += 1
+
+
+def _thumbnail(tiles: TileMap, profile: bytes | None) -> QImage | None:
+    """A picture or mask of at most ``2 * _THUMB`` px, for the screen."""
+    height, width = tiles.shape[:2]
+    level = next((k for k in range(LEVELS + 1) if max(width, height) >> k <= 4 * _THUMB), LEVELS)
+    small = tiles.read(Rect(0, 0, -(-width >> level), -(-height >> level)), level)
+    step = max(1, max(small.shape[:2]) // (2 * _THUMB))
+    small = np.ascontiguousarray(small[::step, ::step])
+    shown = colour.to_screen(small if small.ndim == 3 else small[..., None], profile)
+    return QImage(shown.tobytes(), shown.shape[1], shown.shape[0], shown.shape[1] * 3, QImage.Format.Format_RGB888).copy()

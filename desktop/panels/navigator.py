@@ -1,0 +1,98 @@
+"""The navigator: all of the picture, and the part in view to drag."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QWidget
+
+from desktop.canvas.render import Frame, picture_pixels
+from desktop.canvas.view import CanvasView
+from desktop.document.compose import Composite
+
+_REFRESH_MS = 300
+
+
+class Navigator(QWidget):
+    """Shows the photograph of one canvas. A click or drag brings that point to the middle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._view: CanvasView | None = None
+        self._image: QImage | None = None
+        self._pixels: np.ndarray | None = None
+        self.setMinimumHeight(120)
+        self.setToolTip(self.tr("Click or drag to look at another part of the picture"))
+        self.setAccessibleName(self.tr("Navigator"))
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REFRESH_MS)
+        self._timer.timeout.connect(self._render)
+
+    def show_view(self, view: CanvasView | None) -> None:
+        """Follow a canvas, or none."""
+        if self._view is not None:
+            self._view.viewed.disconnect(self.update)
+            if self._view.workspace is not None:
+                self._view.workspace.picture_changed.disconnect(self._timer.start)
+                self._view.workspace.size_changed.disconnect(self._timer.start)
+        self._view = view
+        if view is not None and view.workspace is not None:
+            view.viewed.connect(self.update)
+            view.workspace.picture_changed.connect(self._timer.start)
+            view.workspace.size_changed.connect(self._timer.start)
+        self._timer.start()
+
+    def sizeHint(self) -> QSize:
+        return QSize(280, 160)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        del event
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), self.palette().base())
+        if self._image is None or self._view is None or self._view.workspace is None:
+            return
+        target = self._target()
+        painter.drawImage(target, self._image)
+        bounds, seen = self._view.workspace.document.bounds, self._view.visible()
+        scale = target.width() / bounds.width
+        box = QRectF(
+            target.x() + seen.x() * scale, target.y() + seen.y() * scale, seen.width() * scale, seen.height() * scale
+        )
+        painter.setPen(QPen(QColor(255, 255, 255), 1))
+        painter.drawRect(box.adjusted(0, 0, -1, -1))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._go(event.position())
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        self._go(event.position())
+
+    def _go(self, position: QPointF) -> None:
+        if self._view is None or self._view.workspace is None or self._image is None:
+            return
+        target = self._target()
+        scale = self._view.workspace.document.bounds.width / target.width()
+        self._view.centre_on((position.x() - target.x()) * scale, (position.y() - target.y()) * scale)
+
+    def _target(self) -> QRectF:
+        assert self._image is not None
+        size = QSize(self._image.width(), self._image.height()).scaled(
+            self.size(), Qt.AspectRatioMode.KeepAspectRatio
+        )
+        return QRectF((self.width() - size.width()) / 2, (self.height() - size.height()) / 2, size.width(), size.height())
+
+    def _render(self) -> None:
+        self._image = None
+        if self._view is not None and self._view.workspace is not None:
+            document = self._view.workspace.document
+            bounds = document.bounds
+            zoom = min(1.0, 280 / bounds.width, 200 / bounds.height)
+            frame = Frame(zoom, bounds.width, bounds.height)
+            self._pixels = picture_pixels(
+                Composite.of(document.state), frame, frame.bounds, document.profile, self._view.monitor
+            )
+            height, width = self._pixels.shape[:2]
+            self._image = QImage(self._pixels.data, width, height, width * 4, QImage.Format.Format_RGB32)
+        self.update()

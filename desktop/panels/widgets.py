@@ -1,0 +1,83 @@
+"""Small widgets that several panels share."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QWidget
+
+_STEPS = 1000
+
+
+class ValueSlider(QWidget):
+    """A title, a slider and a number that show the same value.
+
+    Signals:
+        changed: the value, while it is dragged too.
+        pressed: a drag of the slider begins.
+    """
+
+    changed = Signal(float)
+    pressed = Signal()
+
+    def __init__(
+        self,
+        title: str,
+        low: float,
+        high: float,
+        *,
+        unit: str = "",
+        decimals: int = 0,
+        power: float = 1.0,
+        tooltip: str = "",
+    ) -> None:
+        """Args: power above 1 gives small values more of the slider's way."""
+        super().__init__()
+        self._low, self._high, self._power = low, high, power
+        label = QLabel(title)
+        self._slider = QSlider(Qt.Orientation.Horizontal)
+        self._slider.setRange(0, _STEPS)
+        self._slider.setMinimumWidth(64)
+        self._number = QDoubleSpinBox()
+        self._number.setRange(low, high)
+        self._number.setDecimals(decimals)
+        self._number.setSuffix(unit)
+        self._number.setKeyboardTracking(False)
+        label.setBuddy(self._number)
+        for widget in (self._slider, self._number):
+            widget.setAccessibleName(title)
+            widget.setToolTip(tooltip or title)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(8)
+        layout.addWidget(label)
+        layout.addWidget(self._slider, 1)
+        layout.addWidget(self._number)
+        self._slider.valueChanged.connect(self._on_slider)
+        self._slider.sliderPressed.connect(self.pressed)
+        self._number.valueChanged.connect(self._on_number)
+
+    @property
+    def value(self) -> float:
+        """The value."""
+        return self._number.value()
+
+    def set_value(self, value: float) -> None:
+        """Show a value without a signal."""
+        with QSignalBlocker(self._number), QSignalBlocker(self._slider):
+            self._number.setValue(value)
+            self._slider.setValue(self._position(value))
+
+    def _position(self, value: float) -> int:
+        share = (value - self._low) / (self._high - self._low)
+        return round(_STEPS * max(0.0, share) ** (1 / self._power))
+
+    def _on_slider(self, position: int) -> None:
+        share = (position / _STEPS) ** self._power
+        with QSignalBlocker(self._number):
+            self._number.setValue(self._low + (self._high - self._low) * share)
+        self.changed.emit(self._number.value())
+
+    def _on_number(self, value: float) -> None:
+        with QSignalBlocker(self._slider):
+            self._slider.setValue(self._position(value))
+        self.changed.emit(value)

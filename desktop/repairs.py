@@ -1,0 +1,185 @@
+"""From a press on Heal to a layer: freezing the input of a repair, and turning its patch into one edit. Knows no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop.document.compose import Composite
+from desktop.document.edits import AddLayer, Compound, Edit, JoinLayer, PaintMask
+from desktop.document.model import BlendMode, Document, Layer
+from desktop.document.tiles import TileMap, TilePatch
+from engine.errors import SettingsError
+from engine.jobs import JobContext
+from engine.raster import Rect
+from engine.record import Repair
+
+if TYPE_CHECKING:
+    from engine.runtime.cards import Registry
+    from engine.tasks import Patch
+
+
+@dataclass(frozen=True)
+class RepairRequest:
+    """What the task panel asks for.
+
+    Attributes:
+        task: a row of ``engine.tasks.TASKS``.
+        model: id of a model card.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        settings: the task's settings by name.
+        new_layer: always on a layer of its own.
+    """
+
+    task: str
+    model: str
+    device: str
+    settings: dict[str, float]
+    new_layer: bool = False
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What comes back from the engine thread."""
+
+    patch: Patch
+    repair: Repair
+
+
+class RepairJob:
+    """One repair, from the press to its edit.
+
+    Args:
+        document: to read from and to write to.
+        request: what is wanted.
+        mask: where, frozen when it was asked for.
+        spot: the mask is no part of the document's repair mask.
+        registry: the models.
+    """
+
+    def __init__(
+        self, document: Document, request: RepairRequest, mask: TileMap, *, spot: bool, registry: Registry
+    ) -> None:
+        self._document, self._request, self._mask, self._spot = document, request, mask, spot
+        self._registry = registry
+        self._turns = document.state.turns
+        self._target: int | None = None
+
+    def freeze(self, active: Layer | None) -> Callable[[JobContext], Repaired]:
+        """Fix the input when the job's turn comes, so that it sees what the repairs before it did.
+
+        The picture that is read is all that is visible up to the layer which the result will join.
+
+        Args:
+            active: the layer that is chosen.
+
+        Raises:
+            SettingsError: the picture was turned since, or a setting is impossible.
+            ModelError: the model is gone.
+        """
+        from engine.runtime.session import Device
+        from engine.tasks import TASKS, Job, run_job
+
+        self._check_not_turned()
+        request, document = self._request, self._document
+        joins = active is not None and not request.new_layer and _joinable(active)
+        self._target = active.id if active is not None and joins else None
+        job = Job(
+            request.task,
+            Composite.of(document.state, below=_above(document, active)),
+            document.profile,
+            self._mask,
+            TASKS[request.task].settings(**request.settings),
+            self._registry.card(request.model),
+            Device(request.device),
+        )
+
+        def work(context: JobContext) -> Repaired:
+            patch = run_job(job, context)
+            return Repaired(patch, patch.repair(job))
+
+        return work
+
+    def edit(self, result: Repaired, active: Layer | None) -> tuple[Edit, int]:
+        """The result as one undo step, and the id of the layer it is on.
+
+        It joins the layer it was made for if that is still fit for it; the repair mask loses what was repaired, but keeps
+        what was painted meanwhile.
+
+        Raises:
+            SettingsError: the picture was turned while the job ran.
+        """
+        self._check_not_turned()
+        document, label = self._document, "Spot heal" if self._spot else "Heal"
+        target = next((la for la in document.state.layers if la.id == self._target and _joinable(la)), None)
+        steps: list[Edit] = []
+        if target is None:
+            layer = document.new_layer(f"Repair {1 + len(document.state.layers)}")
+            pixels, mask = _laid(document, layer, result.patch)
+            layer = replace(
+                layer, pixels=pixels.applied(layer.pixels), mask=mask.applied(layer.mask), made_by=(result.repair,)
+            )
+            steps.append(AddLayer(label, layer, _above(document, active)))
+        else:
+            layer = target
+            pixels, mask = _laid(document, layer, result.patch)
+            steps.append(JoinLayer(label, layer.id, pixels, mask, result.repair))
+        if not self._spot:
+            steps.append(PaintMask(label, None, cleared(document.state.mask, self._mask)))
+        return Compound(label, steps), layer.id
+
+    def _check_not_turned(self) -> None:
+        if self._document.state.turns != self._turns:
+            raise SettingsError("The picture was turned meanwhile; press Heal again.", "repair.turned")
+
+
+def cleared(mask: TileMap, done: TileMap) -> TilePatch:
+    """A mask without another one; where it was painted over meanwhile it stays."""
+    edit = mask.edit()
+
+    def clear(view: NDArray[np.uint8], part: Rect) -> None:
+        finished = done.read(part)
+        view[(finished > 0) & (view == finished)] = 0
+
+    for rect in done.occupied():
+        edit.change(rect, clear)
+    return edit.commit()
+
+
+def _joinable(layer: Layer) -> bool:
+    """Whether more repair on a layer would look as it was computed."""
+    return layer.visible and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL
+
+
+def _above(document: Document, active: Layer | None) -> int:
+    """The index just above the active layer, or above all when the scan is active."""
+    ids = [layer.id for layer in document.state.layers]
+    return ids.index(active.id) + 1 if active is not None and active.id in ids else len(ids)
+
+
+def _laid(document: Document, layer: Layer, patch: Patch) -> tuple[TilePatch, TilePatch]:
+    """The patch on a layer's pixels and mask.
+
+    Where the layer shows already, pixels take on the finished look and the mask is full there: two half-shown repairs
+    in one layer cannot be kept apart.
+    """
+    from engine.tasks import mix
+
+    ids = [other.id for other in document.state.layers]
+    below = Composite.of(document.state, below=ids.index(layer.id) + 1 if layer.id in ids else None)
+    pixels, mask = layer.pixels.edit(), layer.mask.edit()
+    for piece in patch.pieces:
+        shown = layer.mask.read(piece.rect)
+        old = layer.pixels.read(piece.rect) if layer.pixels.touches(piece.rect) else piece.pixels
+        both = (shown > 0) & (piece.weight > 0)
+        new = np.where(((piece.weight > 0) | (shown == 0))[..., None], piece.pixels, old)
+        if both.any():
+            look = mix(below.read(piece.rect), piece.pixels, piece.weight)
+            new = np.where(both[..., None], look, new)
+        pixels.write(piece.rect, new)
+        mask.write(piece.rect, np.where(both, np.uint8(255), np.maximum(shown, piece.weight)))
+    return pixels.commit(), mask.commit()

@@ -1,0 +1,122 @@
+"""What the program remembers between starts, as typed dataclasses. QSettings stays inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QByteArray, QSettings
+
+from desktop.tools.base import ToolSettings
+from engine import tables
+
+RECENT = 12
+"""Recent files that are remembered."""
+
+
+@dataclass
+class Look:
+    """How the window looks.
+
+    Attributes:
+        theme: ``dark``, ``light`` or ``system``.
+        surround: luminance of the grey around the picture, 0..1 of the screen's encoding.
+        veil: colour of the repair mask as ``#AARRGGBB``.
+        monitor: ICC file of the screen; empty = the system's, else sRGB.
+    """
+
+    theme: str = "dark"
+    surround: float = 0.2
+    veil: str = "#8ce62828"
+    monitor: str = ""
+
+    def __post_init__(self) -> None:
+        if self.theme not in ("dark", "light", "system") or not 0 <= self.surround <= 1:
+            raise ValueError("look")
+
+
+@dataclass
+class RepairSettings:
+    """The task panel.
+
+    Attributes:
+        model: id of the model; empty = the task's default.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        values: the task's settings by name.
+    """
+
+    model: str = ""
+    device: str = "auto"
+    values: dict[str, float] = field(default_factory=lambda: {"grow": 0.0, "feather": 2.0})
+
+
+@dataclass
+class Settings:
+    """Everything that is remembered but the window's geometry."""
+
+    look: Look = field(default_factory=Look)
+    tools: ToolSettings = field(default_factory=ToolSettings)
+    repair: RepairSettings = field(default_factory=RepairSettings)
+    shortcuts: dict[str, str] = field(default_factory=dict)
+    recent: tuple[str, ...] = ()
+
+
+class SettingsStore:
+    """Reads and writes the settings. GUI thread.
+
+    Args:
+        file: an INI file instead of the user's own place.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        if file is None:
+            self._store = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "lacuna", "lacuna")
+        else:
+            self._store = QSettings(str(file), QSettings.Format.IniFormat)
+        self.settings = self._read()
+
+    def save(self) -> None:
+        """Write the settings."""
+        self._store.setValue("settings", json.dumps(dataclasses.asdict(self.settings)))
+        self._store.sync()
+
+    def geometry(self) -> tuple[QByteArray, QByteArray]:
+        """The window's geometry and the arrangement of its panels, empty at the first start."""
+        return self._bytes("geometry"), self._bytes("panels")
+
+    def save_geometry(self, geometry: QByteArray, panels: QByteArray) -> None:
+        """Remember the window's geometry."""
+        self._store.setValue("geometry", geometry)
+        self._store.setValue("panels", panels)
+
+    def remember_file(self, path: Path) -> None:
+        """Put a file at the top of the recent ones."""
+        others = [name for name in self.settings.recent if name != str(path)]
+        self.settings.recent = tuple([str(path), *others][:RECENT])
+
+    def _bytes(self, key: str) -> QByteArray:
+        value = self._store.value(key)
+        return value if isinstance(value, QByteArray) else QByteArray()
+
+    def _read(self) -> Settings:
+        """What was saved; a damaged or outdated part falls back to its defaults, the rest stays."""
+        try:
+            table = json.loads(str(self._store.value("settings", "{}")))
+        except ValueError:
+            return Settings()
+        settings = Settings()
+        for fld in dataclasses.fields(Settings):
+            if isinstance(table, dict) and fld.name in table:
+                _try_set(settings, fld.name, table[fld.name])
+        return settings
+
+
+def _try_set(settings: Settings, name: str, value: Any) -> None:
+    try:
+        part = tables.from_table(Settings, {name: value})
+    except ValueError:
+        return
+    setattr(settings, name, getattr(part, name))

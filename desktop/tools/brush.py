@@ -1,0 +1,197 @@
+"""Brush, eraser and spot heal: round strokes with size, hardness, opacity and pen pressure."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop.document.edits import mask_of
+from desktop.document.tiles import TileEdit, TileMap
+from desktop.tools.base import Cursor, PointerEvent, Tool, ToolContext, ToolSettings
+from engine.raster import Floats, Mask, Rect
+
+MINIMUM_SIZE, MAXIMUM_SIZE = 1.0, 2000.0
+"""Diameters a brush may have, image pixels."""
+
+
+class Stroke:
+    """One stroke: the coverage it has laid down so far, and the mask that comes of it.
+
+    Coverage is the largest that any part of the stroke laid on a pixel, so a stroke that crosses itself is no denser there.
+
+    Args:
+        source: the mask before.
+        settings: size, hardness, opacity and pen.
+        adding: towards 255, else towards 0.
+    """
+
+    def __init__(self, source: TileMap, settings: ToolSettings, *, adding: bool) -> None:
+        self.edit = source.edit()
+        self._coverage = TileMap.empty(source.shape, np.uint8).edit()
+        self._settings = settings
+        self._value = 255.0 if adding else 0.0
+        self._last: tuple[float, float, float] | None = None
+
+    def to(self, event: PointerEvent) -> None:
+        """Go on to a point; the first one makes a dab."""
+        settings = self._settings
+        radius = settings.size / 2 * (max(0.05, event.pressure) if settings.pen_size else 1.0)
+        opacity = settings.opacity * (event.pressure if settings.pen_opacity else 1.0)
+        here = (event.x, event.y, radius)
+        start = self._last or here
+        # In pieces about as long as the brush is wide, so that the work follows the stroke's area.
+        pieces = max(1, math.ceil(math.hypot(here[0] - start[0], here[1] - start[1]) / max(8.0, 2 * radius)))
+        points = [tuple(a + (b - a) * i / pieces for a, b in zip(start, here, strict=True)) for i in range(pieces + 1)]
+        for a, b in zip(points, points[1:], strict=False):
+            self._segment((a[0], a[1], a[2]), (b[0], b[1], b[2]), opacity)
+        self._last = here
+
+    def _segment(self, a: tuple[float, float, float], b: tuple[float, float, float], opacity: float) -> None:
+        reach = max(a[2], b[2]) + 1
+        rect = Rect(
+            math.floor(min(a[0], b[0]) - reach),
+            math.floor(min(a[1], b[1]) - reach),
+            math.ceil(max(a[0], b[0]) + reach),
+            math.ceil(max(a[1], b[1]) + reach),
+        )
+        rect &= self.edit.source.bounds
+        if not rect:
+            return
+        laid = np.rint(coverage(rect, a, b, self._settings.hardness) * np.float32(255 * opacity)).astype(np.uint8)
+        source = self.edit.source
+        parts: dict[Rect, Mask] = {}
+
+        def lay(view: NDArray[np.uint8], part: Rect) -> None:
+            np.maximum(view, laid[part.slices(rect)], out=view)
+            parts[part] = view.copy()
+
+        def paint(view: NDArray[np.uint8], part: Rect) -> None:
+            old = source.read(part).astype(np.float32)
+            view[...] = np.rint(old + (self._value - old) * (parts[part] * np.float32(1 / 255)))
+
+        self._coverage.change(rect, lay)
+        self.edit.change(rect, paint)
+
+
+def coverage(rect: Rect, a: tuple[float, float, float], b: tuple[float, float, float], hardness: float) -> Floats:
+    """How much a round brush covers when it is drawn from a to b.
+
+    Args:
+        rect: the pixels wanted.
+        a, b: (x, y, radius) in image pixels.
+        hardness: share of the radius that is covered fully; the rest fades. The edge is at least a pixel soft.
+
+    Returns:
+        (rect.height, rect.width) float32 in 0..1.
+    """
+    x = np.arange(rect.left, rect.right, dtype=np.float32)[None, :] + np.float32(0.5 - a[0])
+    y = np.arange(rect.top, rect.bottom, dtype=np.float32)[:, None] + np.float32(0.5 - a[1])
+    dx, dy = np.float32(b[0] - a[0]), np.float32(b[1] - a[1])
+    length = float(dx * dx + dy * dy)
+    if length < 1e-6:
+        distance, radius = np.sqrt(x * x + y * y), np.float32(max(a[2], b[2]))
+        inner = min(hardness * float(radius), float(radius) - 0.5)
+        width = max(float(radius) * (1 - hardness), 1.0)
+        share = np.clip((np.float32(inner + width) - distance) * np.float32(1 / width), 0, 1)
+    else:
+        along = np.clip((x * dx + y * dy) * np.float32(1 / length), 0, 1)
+        distance = np.sqrt((x - along * dx) ** 2 + (y - along * dy) ** 2)
+        radii = np.float32(a[2]) + along * np.float32(b[2] - a[2])
+        inner_at = np.minimum(np.float32(hardness) * radii, radii - np.float32(0.5))
+        width_at = np.maximum(radii * np.float32(1 - hardness), np.float32(1))
+        share = np.clip((inner_at + width_at - distance) / width_at, 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+class BrushTool(Tool):
+    """Paints the target mask; adds or removes as the options bar says, and the other way with Alt.
+
+    A press with Shift draws a straight line from where the last stroke ended.
+    """
+
+    label = "Brush"
+
+    def __init__(self) -> None:
+        self._stroke: Stroke | None = None
+        self._end: PointerEvent | None = None
+
+    def press(self, context: ToolContext, event: PointerEvent) -> None:
+        source = mask_of(context.document.state, context.target)
+        self._stroke = Stroke(source, context.settings, adding=self._adds(context.settings) != event.alt)
+        if event.shift and self._end is not None:
+            self._stroke.to(self._end)
+        self.move(context, event)
+
+    def move(self, context: ToolContext, event: PointerEvent) -> None:
+        if self._stroke is not None:
+            self._stroke.to(event)
+            self._show(context, self._stroke.edit)
+
+    def release(self, context: ToolContext, event: PointerEvent) -> None:
+        stroke, self._stroke, self._end = self._stroke, None, event
+        if stroke is not None:
+            self._finish(context, stroke.edit)
+
+    def cancel(self, context: ToolContext) -> None:
+        if self._stroke is not None:
+            self._stroke = None
+            context.cancel_live()
+
+    def cursor(self, settings: ToolSettings) -> Cursor:
+        return Cursor(settings.size, adding=self._adds(settings))
+
+    def _adds(self, settings: ToolSettings) -> bool:
+        return settings.adding
+
+    def _show(self, context: ToolContext, edit: TileEdit) -> None:
+        context.show_live(edit)
+
+    def _finish(self, context: ToolContext, edit: TileEdit) -> None:
+        patch = edit.commit()
+        if patch:
+            context.paint(self.label, patch)
+        else:
+            context.cancel_live()
+
+
+class EraserTool(BrushTool):
+    """The brush that removes."""
+
+    label = "Eraser"
+
+    def _adds(self, settings: ToolSettings) -> bool:
+        del settings
+        return False
+
+
+class SpotHealTool(BrushTool):
+    """A brush whose every stroke is healed on release; it does not touch the repair mask."""
+
+    label = "Spot heal"
+
+    def press(self, context: ToolContext, event: PointerEvent) -> None:
+        empty = TileMap.empty(context.document.state.mask.shape, np.uint8)
+        self._stroke = Stroke(empty, context.settings, adding=True)
+        if event.shift and self._end is not None:
+            self._stroke.to(self._end)
+        self.move(context, event)
+
+    def cancel(self, context: ToolContext) -> None:
+        if self._stroke is not None:
+            self._stroke = None
+            context.show_spot(None)
+
+    def _adds(self, settings: ToolSettings) -> bool:
+        del settings
+        return True
+
+    def _show(self, context: ToolContext, edit: TileEdit) -> None:
+        context.show_spot(edit)
+
+    def _finish(self, context: ToolContext, edit: TileEdit) -> None:
+        patch = edit.commit()
+        context.show_spot(None)
+        if patch:
+            context.heal_spot(patch.applied(edit.source))

@@ -1,0 +1,48 @@
+"""Hand and zoom."""
+
+from __future__ import annotations
+
+from desktop.tools.base import Cursor, PointerEvent, Tool, ToolContext, ToolSettings
+
+
+class HandTool(Tool):
+    """Drags the picture."""
+
+    label = "Hand"
+
+    def __init__(self) -> None:
+        self._grip: PointerEvent | None = None
+
+    def press(self, context: ToolContext, event: PointerEvent) -> None:
+        del context
+        self._grip = event
+
+    def move(self, context: ToolContext, event: PointerEvent) -> None:
+        if self._grip is not None:
+            # The picture moves, so the grip keeps its image coordinates.
+            context.scroll(self._grip.x - event.x, self._grip.y - event.y)
+
+    def release(self, context: ToolContext, event: PointerEvent) -> None:
+        del context, event
+        self._grip = None
+
+    def cancel(self, context: ToolContext) -> None:
+        del context
+        self._grip = None
+
+    def cursor(self, settings: ToolSettings) -> Cursor:
+        del settings
+        return Cursor(shape="hand")
+
+
+class ZoomTool(Tool):
+    """A click zooms in; with Alt, out."""
+
+    label = "Zoom"
+
+    def press(self, context: ToolContext, event: PointerEvent) -> None:
+        context.zoom(event.x, event.y, -1 if event.alt else 1)
+
+    def cursor(self, settings: ToolSettings) -> Cursor:
+        del settings
+        return Cursor(shape="zoom")

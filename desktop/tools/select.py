@@ -1,0 +1,139 @@
+"""Rectangle and lasso, and the commands on a whole mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop.document.edits import PaintMask, mask_of
+from desktop.document.model import State
+from desktop.document.tiles import TileMap, TilePatch
+from desktop.tools.base import Cursor, PointerEvent, Tool, ToolContext, ToolSettings
+from engine import masks
+from engine.raster import Mask, Rect
+
+Point = tuple[float, float]
+
+
+class ShapeTool(Tool):
+    """Adds the inside of a drawn shape to the target mask, or removes it; the other way with Alt."""
+
+    def __init__(self) -> None:
+        self._points: list[Point] = []
+
+    def press(self, context: ToolContext, event: PointerEvent) -> None:
+        del context
+        self._points = [(event.x, event.y)]
+
+    def cancel(self, context: ToolContext) -> None:
+        self._points = []
+        context.cancel_live()
+
+    def release(self, context: ToolContext, event: PointerEvent) -> None:
+        self.move(context, event)
+        corners, self._points = self.outline(), []
+        context.cancel_live()
+        if len(corners) < 3:
+            return
+        columns, rows = [x for x, _ in corners], [y for _, y in corners]
+        around = Rect(int(min(columns)) - 1, int(min(rows)) - 1, int(max(columns)) + 2, int(max(rows)) + 2)
+        rect = around & context.document.bounds
+        if rect:
+            adding = context.settings.adding != event.alt
+            inside = self._inside(corners, rect)
+            patch = blended(mask_of(context.document.state, context.target), rect, inside, adding=adding)
+            if patch:
+                context.paint(self.label, patch)
+
+    def cursor(self, settings: ToolSettings) -> Cursor:
+        return Cursor(adding=settings.adding)
+
+    def outline(self) -> list[Point]:
+        return list(self._points)
+
+    def _inside(self, corners: list[Point], rect: Rect) -> Mask:
+        return masks.polygon(corners, rect)
+
+
+class RectangleTool(ShapeTool):
+    """A rectangle of whole pixels; a square with Shift."""
+
+    label = "Rectangle"
+
+    def move(self, context: ToolContext, event: PointerEvent) -> None:
+        del context
+        if self._points:
+            (x, y), dx, dy = self._points[0], event.x - self._points[0][0], event.y - self._points[0][1]
+            if event.shift:
+                side = max(abs(dx), abs(dy))
+                dx, dy = float(np.copysign(side, dx)), float(np.copysign(side, dy))
+            self._points[1:] = [(x + dx, y + dy)]
+
+    def outline(self) -> list[Point]:
+        if len(self._points) < 2:
+            return []
+        (x0, y0), (x1, y1) = ((float(round(x)), float(round(y))) for x, y in self._points)
+        return [] if x0 == x1 or y0 == y1 else [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+
+    def _inside(self, corners: list[Point], rect: Rect) -> Mask:
+        (x0, y0), _, (x1, y1), _ = corners
+        chosen = Rect(int(min(x0, x1)), int(min(y0, y1)), int(max(x0, x1)), int(max(y0, y1))) & rect
+        inside = np.zeros((rect.height, rect.width), np.uint8)
+        inside[chosen.slices(rect)] = 255
+        return inside
+
+
+class LassoTool(ShapeTool):
+    """A free outline, closed on release."""
+
+    label = "Lasso"
+
+    def move(self, context: ToolContext, event: PointerEvent) -> None:
+        del context
+        if self._points:
+            self._points.append((event.x, event.y))
+
+
+def blended(mask: TileMap, rect: Rect, inside: Mask, *, adding: bool) -> TilePatch:
+    """A mask with the inside of a shape added or removed; a soft edge blends."""
+    edit = mask.edit()
+
+    def put(view: NDArray[np.uint8], part: Rect) -> None:
+        shape = inside[part.slices(rect)]
+        view[...] = np.maximum(view, shape) if adding else np.minimum(view, 255 - shape)
+
+    edit.change(rect, put)
+    return edit.commit()
+
+
+def filtered(state: State, target: int | None, label: str, change: Callable[[Mask], Mask], reach: float) -> PaintMask:
+    """A whole-mask command as an edit.
+
+    Args:
+        state: of the document.
+        target: the layer whose mask it is, or None for the repair mask.
+        label: for the history.
+        change: from mask to mask.
+        reach: how far, in pixels, the change goes beyond what is masked; infinite for all of the picture.
+    """
+    mask = mask_of(state, target)
+    extent = Rect(0, 0, 0, 0)
+    for rect in mask.occupied():
+        extent |= rect
+    if np.isinf(reach):
+        extent = mask.bounds
+    elif extent:
+        extent = extent.grown(int(np.ceil(reach))) & mask.bounds
+    edit = mask.edit()
+    if extent:
+        edit.write(extent, change(mask.read(extent)))
+    return PaintMask(label, target, edit.commit())
+
+
+def replaced(state: State, target: int | None, label: str, mask: Mask) -> PaintMask:
+    """The whole mask exchanged for another of the same size."""
+    edit = mask_of(state, target).edit()
+    edit.write(edit.source.bounds, mask)
+    return PaintMask(label, target, edit.commit())

@@ -1,0 +1,318 @@
+"""Photographs from and to files: TIFF, PNG, JPEG, WebP and BMP, with everything that travels along.
+
+Reading gives a ``Raster`` in the file's own depth and colours, upright, with ICC profile, resolution, EXIF, XMP and
+IPTC as they are. Writing gives a file with exactly the raster's samples (in the lossless formats) and all of that
+again; what a format cannot hold is said. Everything is written from the raster alone: the scan may be gone by then.
+Nothing heavy is imported before the first picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from engine import colour
+from engine.errors import ReadError, WriteError
+from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
+from engine.imageio.atomic import WRITABLE, atomic_write, atomic_write_bytes, check_target
+from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
+from engine.imageio.depth import to_depth
+from engine.imageio.png import decode_png, encode_png
+from engine.jobs import JobContext
+from engine.raster import Mask, Metadata, Raster, Resolution
+
+__all__ = [
+    "READABLE",
+    "WRITABLE",
+    "Probe",
+    "WriteOptions",
+    "atomic_write",
+    "atomic_write_bytes",
+    "check_target",
+    "decode_png",
+    "encode_png",
+    "is_lossless",
+    "probe",
+    "read",
+    "read_mask",
+    "to_depth",
+    "write",
+    "write_mask",
+]
+
+READABLE: tuple[str, ...] = (*WRITABLE, ".bmp")
+"""Suffixes of the picture formats that can be read, lower case. Reading itself goes by contents."""
+
+_AS_IT_IS = WriteOptions()
+_FORMATS: dict[str, tuple[Format, tuple[str, ...]]] = {
+    "TIFF": (tiff, (".tif", ".tiff")),
+    "PNG": (png, (".png",)),
+    "JPEG": (jpeg, (".jpg", ".jpeg")),
+    "WebP": (webp, (".webp",)),
+    "BMP": (bmp, (".bmp",)),
+}
+_TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ENCODERS = {".tif": tiffwrite, ".tiff": tiffwrite, ".png": png, ".jpg": jpeg, ".jpeg": jpeg, ".webp": webp}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a picture file holds, without its pixels having been unpacked.
+
+    Attributes:
+        format: ``TIFF``, ``PNG``, ``JPEG``, ``WebP`` or ``BMP``.
+        width: columns of the upright picture; height likewise.
+        channels: 1 = grey, 3 = RGB, as it would be opened.
+        depth: 8 or 16 bits a sample, as it would be opened.
+        profile: ICC profile; None where there is none or it is damaged.
+        resolution: dots per inch.
+        metadata: the standards present, such as ``exif``.
+        compression: for a person, such as ``LZW``.
+        pages: full-size pictures in the file.
+        notices: sentences about what would not be taken along.
+        refusal: why it cannot be opened, as a sentence; None when it can, as far as the header tells.
+    """
+
+    format: str
+    width: int
+    height: int
+    channels: int
+    depth: int
+    profile: bytes | None
+    resolution: Resolution | None
+    metadata: tuple[str, ...]
+    compression: str
+    pages: int
+    notices: tuple[str, ...]
+    refusal: str | None
+
+
+def is_lossless(target: Path | str, options: WriteOptions = _AS_IT_IS) -> bool:
+    """Whether every sample survives being written to a path or suffix (bits beyond 8 do not survive WebP)."""
+    suffix = Path(target).suffix.lower() or str(target).lower()
+    return suffix in (".tif", ".tiff", ".png") or (suffix == ".webp" and options.lossless)
+
+
+def read(path: Path, context: JobContext | None = None) -> Raster:
+    """Open a picture: 8 or 16 bits, grey or RGB, upright, with own memory.
+
+    The contents decide what format it is. Opacity that hides nothing, further channels, further pages and broken
+    profiles are left out and told of in the raster's notices; thumbnails inside the file, which show the unrepaired
+    picture, go silently. A TIFF takes the pixels' memory about once, the other formats also that of the file, and that
+    of a second picture when they must be turned. Any thread.
+
+    Raises:
+        ReadError: ``read.missing``, ``read.folder``, ``read.denied``, ``read.empty``, ``read.format``,
+            ``read.truncated``, ``read.damaged``, ``read.size``, ``read.mode``, ``read.transparent``,
+            ``read.compression`` or ``read.failed``.
+        Cancelled: the job was called off.
+    """
+    context = context or JobContext()
+    context.progress(0, "Reading")
+    with _opened(Path(path)) as (file, size):
+        module, header = _inspected(file, size)
+        _accept(header)
+        pixels = module.decode(file, size, header, context, alpha=False)
+    if header.alpha:
+        header.notices.append("The file has an opacity channel, which hides nothing; it is left out.")
+    _tell_more(header, Path(path))
+    raster = Raster(
+        pixels=pixels,
+        profile=header.profile,
+        resolution=header.resolution,
+        metadata=_upright(header),
+        notices=tuple(header.notices),
+    )
+    context.progress(1, "Reading")
+    return raster
+
+
+def probe(path: Path) -> Probe:
+    """Look into a picture file without unpacking its pixels. Any thread.
+
+    Raises:
+        ReadError: as ``read``, as far as the header tells; kinds of pictures that are known but not taken are
+            described, with the ``refusal``.
+    """
+    path = Path(path)
+    with _opened(path) as (file, size):
+        _, header = _inspected(file, size)
+    _tell_more(header, path)
+    width, height = header.upright_size
+    return Probe(
+        format=header.format,
+        width=width,
+        height=height,
+        channels=header.channels,
+        depth=header.depth,
+        profile=header.profile,
+        resolution=header.resolution,
+        metadata=tuple(header.metadata.names()),
+        compression=header.compression,
+        pages=header.pages,
+        notices=tuple(header.notices),
+        refusal=f"{path.name} {header.refusal.reason}." if header.refusal else None,
+    )
+
+
+def write(
+    raster: Raster, path: Path, options: WriteOptions = _AS_IT_IS, context: JobContext | None = None
+) -> tuple[str, ...]:
+    """Write a picture, whole or not at all, in the format that the suffix names. Any thread.
+
+    Returns:
+        Sentences about what the format could not hold.
+
+    Raises:
+        WriteError: ``write.suffix``, ``write.size``, or as ``atomic_write``; what was there before is still there.
+        Cancelled: the job was called off; likewise.
+    """
+    context, path = context or JobContext(), Path(path)
+    encoder = _ENCODERS.get(path.suffix.lower())
+    if encoder is None:
+        known = ", ".join(WRITABLE)
+        raise WriteError(f"{path.name} does not end in one of {known}, so its format is not known.", "write.suffix")
+    context.progress(0, "Writing")
+    depth = options.depth or min(raster.depth, 16)
+    ready = replace(raster, pixels=np.ascontiguousarray(to_depth(raster.pixels, depth)), metadata=_written(raster))
+    try:
+        with atomic_write(path) as file:
+            notices = encoder.encode(file, ready, options, context)
+            context.progress(1, "Writing")
+    except Refusal as refusal:
+        raise WriteError(f"{path.name} {refusal.reason}.", refusal.code) from refusal
+    except MemoryError as error:
+        raise WriteError(f"There is not enough free memory to write {path.name}.", "write.memory") from error
+    return (*notices, *_homeless(raster, path))
+
+
+def read_mask(path: Path) -> Mask:
+    """Open a mask: (H, W) uint8, 255 = repair. Any thread.
+
+    Grey is taken as it is (65535 becomes 255, others are rounded), and of RGB the largest channel. Where a picture has
+    opacity and one colour wherever it can be seen, the opacity is the mask; else what is transparent is not masked.
+
+    Raises:
+        ReadError: as ``read``.
+    """
+    with _opened(Path(path)) as (file, size):
+        module, header = _inspected(file, size)
+        _accept(header)
+        pixels = module.decode(file, size, header, JobContext(), alpha=True)
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    values: Mask = pixels[..., : header.channels].max(axis=2)
+    if pixels.shape[2] == header.channels:
+        return np.ascontiguousarray(values)
+    opacity: Mask = pixels[..., -1]
+    seen = pixels[..., :-1][opacity > 0]
+    if opacity.min() < 255 and (seen.size == 0 or (seen == seen[0]).all()):
+        return np.ascontiguousarray(opacity)
+    return np.asarray((values.astype(np.uint16) * opacity + 127) // 255, np.uint8)
+
+
+def write_mask(mask: Mask, path: Path) -> None:
+    """Write a mask as an 8-bit grey PNG, whole or not at all. Any thread.
+
+    Raises:
+        WriteError: as ``atomic_write``.
+    """
+    atomic_write_bytes(Path(path), encode_png(mask[..., None]))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """The file and its size in bytes; refusals inside become sentences with its name.
+
+    Raises:
+        ReadError: it cannot be opened, or was refused.
+    """
+    try:
+        if path.is_dir():
+            raise ReadError(f"{path.name or path} is a folder, not a picture.", "read.folder")
+        # tifffile wants the name to be text.
+        with open(str(path), "rb") as file:  # noqa: PTH123
+            yield file, file.seek(0, 2)
+    except Refusal as refusal:
+        raise ReadError(f"{path.name} {refusal.reason}.", refusal.code) from refusal
+    except FileNotFoundError as error:
+        raise ReadError(f"{path.name} does not exist in {path.parent}.", "read.missing") from error
+    except PermissionError as error:
+        raise ReadError(f"{path.name} may not be read: permission is missing.", "read.denied") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ReadError(f"{path.name} cannot be read: {reason}.", "read.failed") from error
+
+
+def _inspected(file: BinaryIO, size: int) -> tuple[Format, Header]:
+    """The module for a file's contents, and the header."""
+    file.seek(0)
+    head = file.read(12)
+    if not head:
+        raise Refusal("is empty", "read.empty")
+    kinds = {
+        "TIFF": head.startswith(_TIFF_BEGINNINGS),
+        "PNG": head.startswith(png.SIGNATURE),
+        "JPEG": head.startswith(b"\xff\xd8\xff"),
+        "WebP": head[:4] == b"RIFF" and head[8:] == b"WEBP",
+        "BMP": head.startswith(b"BM"),
+    }
+    name = next((name for name, fits in kinds.items() if fits), None)
+    if name is None:
+        raise Refusal(f"is not a picture that Lacuna can open ({', '.join(_FORMATS)})", "read.format")
+    module = _FORMATS[name][0]
+    header = module.inspect(file, size)
+    if header.orientation == 1 and header.metadata.exif and name != "TIFF":
+        header.orientation = directories.orientation(header.metadata.exif)
+    if not 1 <= header.orientation <= 8:
+        header.orientation = 1
+    return module, header
+
+
+def _accept(header: Header) -> None:
+    if header.refusal is not None:
+        raise header.refusal
+
+
+def _tell_more(header: Header, path: Path) -> None:
+    """Check what travels along, and complete the notices."""
+    if header.profile is not None and not colour.fits(header.profile, header.channels):
+        header.profile = None
+        header.notices.append("The colour profile of the file is damaged or of another kind and is ignored.")
+    exif = header.metadata.exif
+    if exif and directories.parse(exif) is None:
+        header.metadata = replace(header.metadata, exif=None)
+        header.notices.append("The EXIF data of the file is damaged and is ignored.")
+    if header.pages > 1:
+        header.notices.append(pages_notice(header.pages))
+    if path.suffix.lower() not in _FORMATS[header.format][1]:
+        header.notices.append(f"The file is a {header.format}, although it is called {path.name}.")
+
+
+def _upright(header: Header) -> Metadata:
+    """Metadata that says that the picture is upright, as it now is."""
+    metadata, (width, height) = header.metadata, header.upright_size
+    exif = directories.normal(metadata.exif, width, height, None) if metadata.exif else None
+    return replace(metadata, exif=exif, xmp=blocks.upright_xmp(metadata.xmp) if metadata.xmp else None)
+
+
+def _written(raster: Raster) -> Metadata:
+    """Metadata that says the raster's own size and resolution."""
+    exif = raster.metadata.exif
+    if exif is None or directories.parse(exif) is None:
+        return replace(raster.metadata, exif=None)
+    return replace(raster.metadata, exif=directories.normal(exif, raster.width, raster.height, raster.resolution))
+
+
+def _homeless(raster: Raster, path: Path) -> list[str]:
+    """Tells of TIFF tags that only a TIFF can hold."""
+    others = [tag for tag in raster.metadata.tags if tag != blocks.PHOTOSHOP]
+    if not others or path.suffix.lower() in (".tif", ".tiff"):
+        return []
+    names = ", ".join(map(str, others[:5]))
+    return [f"{len(others)} further entries of the scan (TIFF tags {names}) have a place in a TIFF only: left out."]

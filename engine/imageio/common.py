@@ -1,0 +1,251 @@
+"""What the formats share: a file's header, why a file is refused, size limits, orientation, settings for writing."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from engine.errors import SettingsError
+from engine.jobs import JobContext
+from engine.raster import Metadata, Pixels, Raster, Resolution
+
+LIMIT = 2_000_000_000
+"""Most pixels a picture may have."""
+
+_LARGEST_GAIN = 2000
+"""No codec for photographs packs more than about 1400 bytes of pixels (LZW) into one byte of file."""
+
+_ALLOWANCE = 1 << 20
+"""Bytes of pixels that are taken at any file size."""
+
+_LOSSY = "The picture is compressed again: its values differ slightly from the original, also outside the repairs."
+_REDUCED = "{} holds 8 bits a sample: the picture's 16 bits were reduced, with dithering."
+
+_CODEC_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What codecs raise on damaged data: they promise nothing, and Pillow even raises SyntaxError."""
+
+
+class Refusal(Exception):  # noqa: N818 - the public face turns it into a ReadError or WriteError with the file's name
+    """A file cannot be taken as a picture.
+
+    Args:
+        reason: the rest of a sentence that begins with the file's name, without the full stop.
+        code: as in ``EngineError``.
+    """
+
+    def __init__(self, reason: str, code: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How a picture is written; what does not concern a format is ignored there.
+
+    Attributes:
+        depth: bits a sample, 8 or 16; None keeps the raster's (float becomes 16). JPEG and WebP hold 8.
+        quality: 1..100, for JPEG and lossy WebP.
+        lossless: for WebP.
+        compression: for TIFF: ``deflate`` (level 1 with horizontal predictor: 16-bit scans get no smaller at higher
+            levels, which take up to ten times as long), ``lzw`` (for old programs; makes 16-bit scans larger) or
+            ``none``.
+
+    Raises:
+        SettingsError: a value is out of range.
+    """
+
+    depth: int | None = None
+    quality: int = 92
+    lossless: bool = True
+    compression: str = "deflate"
+
+    def __post_init__(self) -> None:
+        if self.depth not in (None, 8, 16):
+            raise SettingsError(f"A picture has 8 or 16 bits a sample, not {self.depth}.", "write.depth")
+        if not 1 <= self.quality <= 100:
+            raise SettingsError(f"The quality lies between 1 and 100, not at {self.quality}.", "write.quality")
+        if self.compression not in ("deflate", "lzw", "none"):
+            raise SettingsError(
+                f"TIFF compression is deflate, lzw or none, not {self.compression}.", "write.compression"
+            )
+
+
+@dataclass
+class Header:
+    """What a file says about its picture before a pixel is decoded.
+
+    Attributes:
+        format: ``TIFF``, ``PNG``, ``JPEG``, ``WebP`` or ``BMP``.
+        width: columns as stored, before the orientation is applied; height likewise.
+        channels: 1 or 3, after palettes are expanded, without alpha.
+        depth: 8 or 16, after fewer bits are expanded.
+        alpha: whether the decoder gives one more channel, the opacity.
+        compression: for a person.
+        orientation: EXIF's number, 1..8, still to be applied.
+        pages: full-size pictures in the file.
+        profile: ICC profile, unchecked.
+        refusal: why the picture cannot be opened although its header can be read.
+    """
+
+    format: str
+    width: int
+    height: int
+    channels: int
+    depth: int
+    compression: str
+    alpha: bool = False
+    orientation: int = 1
+    pages: int = 1
+    profile: bytes | None = None
+    resolution: Resolution | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    notices: list[str] = field(default_factory=list)
+    refusal: Refusal | None = None
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height after the orientation is applied."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
+
+class Format(Protocol):
+    """A module that reads one file format. Both raise Refusal; files are open for binary reading, anywhere."""
+
+    def inspect(self, file: BinaryIO, size: int) -> Header:
+        """Read the header and metadata of a file of ``size`` bytes; pixels are left alone."""
+
+    def decode(self, file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
+        """The upright picture (H, W, channels), own memory; with ``alpha``, where there is one, one channel more."""
+
+
+def transparent() -> Refusal:
+    """For pictures whose alpha is not opaque everywhere."""
+    return Refusal(
+        "has transparent parts, and a photograph has none: flatten it onto a background in another program first",
+        "read.transparent",
+    )
+
+
+def truncated() -> Refusal:
+    """For files whose end is missing."""
+    return Refusal("is cut short: a part of the picture is missing", "read.truncated")
+
+
+def damaged() -> Refusal:
+    """For files that break the rules of their format."""
+    return Refusal("is damaged and cannot be read", "read.damaged")
+
+
+def pages_notice(pages: int) -> str:
+    """For files with more than one picture."""
+    return f"The file holds {pages} pictures; only the first is opened, and only it will be in the export."
+
+
+def loss_notices(raster: Raster, name: str, *, lossy: bool) -> list[str]:
+    """What writing to an 8-bit format does to the samples."""
+    notices = [_REDUCED.format(name)] if raster.pixels.dtype != np.uint8 else []
+    return [*notices, _LOSSY] if lossy else notices
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Around calls into codecs: whatever they raise on hostile bytes becomes a Refusal.
+
+    Raises:
+        Refusal: ``read.size`` out of memory, ``read.failed`` the disk failed, ``read.damaged`` anything else.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise Refusal("needs more memory than this computer has free", "read.size") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise Refusal(f"cannot be read: {error.strerror}", "read.failed") from error
+        raise damaged() from error
+    except _CODEC_ERRORS as error:
+        raise damaged() from error
+
+
+def check_size(width: int, height: int, samples: int, depth: int, size: int, gain: int = _LARGEST_GAIN) -> None:
+    """Refuse sizes that are absurd, before anything is allocated for them.
+
+    Args:
+        width: columns.
+        height: rows.
+        samples: samples a pixel.
+        depth: bits a sample in memory.
+        size: bytes of the file.
+        gain: the most bytes of pixels that one byte of the file can stand for.
+
+    Raises:
+        Refusal: there are no pixels, too many pixels, or more than a file of this size can hold.
+    """
+    if width < 1 or height < 1:
+        raise Refusal("holds a picture without pixels", "read.damaged")
+    if width * height > LIMIT:
+        raise Refusal(
+            f"claims to be {width} × {height} pixels; the limit is {LIMIT // 10**9} thousand million", "read.size"
+        )
+    if width * height * samples * (depth // 8) > gain * size + _ALLOWANCE:
+        raise Refusal(
+            f"claims to be {width} × {height} pixels, which do not fit into its {size} bytes: it is damaged",
+            "read.size",
+        )
+
+
+def oriented(stored: Pixels, orientation: int) -> Pixels:
+    """The upright view of a stored picture (H, W, ...), by EXIF's number; 1 and unknown numbers change nothing."""
+    if orientation >= 5:
+        stored = stored.swapaxes(0, 1)
+    rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(orientation, (1, 1))
+    return stored[::rows, ::columns]
+
+
+def stored_view(upright: Pixels, orientation: int) -> Pixels:
+    """The inverse of ``oriented``, as a writable view: what is put there in stored order lies upright in the array."""
+    return oriented(upright, {6: 8, 8: 6}.get(orientation, orientation))
+
+
+def finish(pixels: Pixels, header: Header, *, alpha: bool) -> Pixels:
+    """Make what a codec gave into what ``Format.decode`` promises.
+
+    Raises:
+        Refusal: the picture has transparent parts, or is not what the header said.
+    """
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    channels = header.channels + (1 if header.alpha else 0)
+    if pixels.shape != (header.height, header.width, channels) or pixels.dtype.itemsize * 8 != header.depth:
+        raise damaged()
+    if header.alpha and not alpha:
+        if pixels[..., -1].min() != np.iinfo(pixels.dtype).max:
+            raise transparent()
+        pixels = pixels[..., :-1]
+    return np.ascontiguousarray(oriented(pixels, header.orientation))
+
+
+def resolution(x: float, y: float) -> Resolution | None:
+    """Dots per inch where the numbers make sense."""
+    if all(math.isfinite(value) and 0.1 <= value <= 100_000 for value in (x, y)):
+        return Resolution(float(x), float(y))
+    return None

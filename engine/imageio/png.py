@@ -1,0 +1,345 @@
+"""PNG: pixels by imagecodecs (libpng), everything else by its chunks."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import BinaryIO
+
+import numpy as np
+
+from engine.errors import ReadError
+from engine.imageio import blocks, directories
+from engine.imageio.common import (
+    Header,
+    Refusal,
+    WriteOptions,
+    check_size,
+    damaged,
+    decoding,
+    finish,
+    resolution,
+    truncated,
+)
+from engine.jobs import JobContext
+from engine.raster import Metadata, Pixels, Raster, Resolution
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_XMP = b"XML:com.adobe.xmp"
+_TEXTS = {b"Author": 315, b"Copyright": 33432, b"Description": 270, b"Software": 305, b"Title": 269}
+"""PNG's keywords and the EXIF tags that say the same."""
+_METRE = 0.0254
+_LARGEST_TEXT = 1 << 24
+_PROFILE_TEXT = b"Raw profile type "
+_PROFILES = (b"iptc", b"8bim", b"exif", b"APP1", b"xmp", b"icc", b"icm")
+_WANTED = {_XMP, *_TEXTS, *(_PROFILE_TEXT + kind for kind in _PROFILES)}
+_PALETTE = 3
+_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""Bits a sample by colour type."""
+_VITAL = {b"IHDR", b"PLTE", b"tRNS", b"IEND"}
+_SRGB_GAMMA = struct.pack(">I", 45455)
+_COLOUR_CHUNKS = {b"gAMA", b"cHRM", b"cICP"}
+
+
+def inspect(file: BinaryIO, size: int) -> Header:
+    """As ``Format.inspect``."""
+    chunks: dict[bytes, list[bytes]] = {}
+    notices: list[str] = []
+    for kind, _, _, data in _chunks(file, size, notices):
+        chunks.setdefault(kind, []).append(data)
+    if len(chunks.get(b"IHDR", [b""])[0]) != 13:
+        raise damaged()
+    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"][0])
+    if bits not in _BITS.get(colour, ()):
+        raise damaged()
+    header = Header(
+        format="PNG",
+        width=width,
+        height=height,
+        channels=1 if colour in (0, 4) else 3,
+        depth=max(bits, 8),
+        compression="Deflate, interlaced" if interlaced else "Deflate",
+        alpha=colour in (4, 6) or b"tRNS" in chunks,
+        notices=notices,
+    )
+    check_size(width, height, header.channels + header.alpha, header.depth, size)
+    if colour == 3:
+        notices.append("The file's colour palette was expanded to RGB.")
+    elif bits < 8:
+        notices.append(f"The file has {bits} bit{'s' * (bits > 1)} a sample; it is opened with 8.")
+    if len(chunks.get(b"acTL", [b""])[0]) == 8:
+        header.pages = max(1, struct.unpack(">I", chunks[b"acTL"][0][:4])[0])
+    _describe(header, chunks)
+    return header
+
+
+def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
+    """As ``Format.decode``."""
+    import imagecodecs
+
+    context.progress(0, "Reading")
+    data = _picture(file, size)
+    context.check()
+    with decoding():
+        pixels = imagecodecs.png_decode(data)
+    context.progress(0.9, "Reading")
+    return finish(pixels, header, alpha=alpha)
+
+
+def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobContext) -> list[str]:  # noqa: ARG001
+    """Write a raster of 8 or 16 bits; returns notices."""
+    metadata = raster.metadata
+    chunks = [_profile_chunk(raster.profile)] if raster.profile else []
+    if raster.resolution:
+        per_metre = (round(value / _METRE) for value in (raster.resolution.x, raster.resolution.y))
+        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1)))
+    if metadata.exif:
+        chunks.append(_chunk(b"eXIf", metadata.exif))
+    if metadata.xmp:
+        chunks.append(_chunk(b"iTXt", _XMP + bytes(5) + metadata.xmp))
+    _, kept = metadata.tags.get(blocks.PHOTOSHOP, (0, b""))
+    if kept or metadata.iptc:
+        # Photoshop resources under the name "iptc", as ImageMagick began it: what other programs look for.
+        text = blocks.to_text_profile("iptc", blocks.join_resources(kept, metadata.iptc, raster.resolution))
+        chunks.append(_chunk(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(text)))
+    context.progress(0, "Writing")
+    encoded = memoryview(_encoded(raster.pixels))
+    context.progress(0.8, "Writing")
+    file.write(encoded[:_AFTER_HEADER])
+    file.writelines(chunks)
+    file.write(encoded[_AFTER_HEADER:])
+    return []
+
+
+_AFTER_HEADER = len(SIGNATURE) + 25
+
+
+def encode_png(pixels: Pixels, profile: bytes | None = None) -> bytes:
+    """Pack pixels as PNG, quickly rather than as small as can be.
+
+    Args:
+        pixels: (H, W, C) uint8 or uint16; 1 = grey, 2 = grey and opacity, 3 = RGB, 4 = RGB and opacity.
+        profile: ICC profile to embed.
+    """
+    encoded = _encoded(pixels)
+    if profile is None:
+        return encoded
+    return encoded[:_AFTER_HEADER] + _profile_chunk(profile) + encoded[_AFTER_HEADER:]
+
+
+def decode_png(data: bytes, limit: int) -> Pixels:
+    """Unpack a PNG; palettes and fewer than 8 bits are expanded.
+
+    Args:
+        data: the whole file.
+        limit: most pixels that are accepted.
+
+    Returns:
+        (H, W, C) uint8 or uint16 as in ``encode_png``, own memory.
+
+    Raises:
+        ReadError: it is broken (``read.damaged``, ``read.truncated``), or larger than the limit (``read.size``).
+    """
+    try:
+        return _decoded(data, limit)
+    except Refusal as refusal:
+        raise ReadError(f"A picture inside the file {refusal.reason}.", refusal.code) from refusal
+
+
+def _decoded(data: bytes, limit: int) -> Pixels:
+    if not data.startswith(SIGNATURE):
+        raise damaged()
+    header = inspect(BytesIO(data), len(data))
+    if header.width * header.height > limit:
+        raise Refusal(f"has {header.width} × {header.height} pixels, more than expected", "read.size")
+    return decode(BytesIO(data), len(data), header, JobContext(), alpha=True)
+
+
+def _encoded(pixels: Pixels) -> bytes:
+    import imagecodecs
+
+    # Measured on photographs: 16-bit noise is packed best by run lengths after the Paeth filter, 8 bits by searching.
+    strategy, chosen = (imagecodecs.PNG.STRATEGY.RLE, 64) if pixels.dtype == np.uint16 else (0, 32)
+    flat = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(flat), level=1, strategy=strategy, filter=chosen))
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+
+
+def _profile_chunk(profile: bytes) -> bytes:
+    return _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+
+
+def _chunks(file: BinaryIO, size: int, notices: list[str]) -> Iterator[tuple[bytes, int, int, bytes]]:
+    """Kind, position, end and contents of the chunks up to IEND.
+
+    The contents of pixel data and of absurdly long chunks are skipped; damaged describing chunks are told of.
+
+    Raises:
+        Refusal: the file ends before IEND, or a chunk that the pixels depend on is damaged.
+    """
+    at, kind = len(SIGNATURE), b""
+    spoilt = False
+    while kind != b"IEND":
+        file.seek(at)
+        head = file.read(8)
+        length = struct.unpack(">I", head[:4])[0] if len(head) == 8 else size
+        if at + 12 + length > size:
+            raise truncated()
+        kind, start, at = head[4:], at, at + 12 + length
+        if kind in (b"IDAT", b"fdAT") or length > _LARGEST_TEXT:
+            yield kind, start, at, b""
+            continue
+        data = file.read(length)
+        if file.read(4) == struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))):
+            yield kind, start, at, data
+        elif kind in _VITAL:
+            raise damaged()
+        elif not spoilt:
+            spoilt = True
+            notices.append("Some of the file's metadata is damaged and is ignored.")
+
+
+def _picture(file: BinaryIO, size: int) -> bytearray:
+    """The file without anything that the pixels do not need: libpng writes its opinion of the rest to the terminal.
+
+    Raises:
+        Refusal: palette or transparency do not fit the picture, or pixels are damaged or missing.
+    """
+    picture = bytearray(SIGNATURE)
+    before: dict[bytes, bytes] = {}
+    for kind, start, stop, data in _chunks(file, size, []):
+        if kind == b"IDAT":
+            if b"IDAT" not in before:
+                for name in _needed(before):
+                    picture += _chunk(name, before[name])
+            file.seek(start)
+            piece = memoryview(file.read(stop - start))
+            if zlib.crc32(piece[4:-4]) != struct.unpack(">I", piece[-4:])[0]:
+                raise damaged()
+            picture += piece
+        before.setdefault(kind, data)
+    if b"IDAT" not in before:
+        raise damaged()
+    return picture + _chunk(b"IEND", b"")
+
+
+def _needed(chunks: dict[bytes, bytes]) -> list[bytes]:
+    """The chunks, in order, without which the pixels cannot be understood.
+
+    Raises:
+        Refusal: one is missing or of the wrong length.
+    """
+    bits, colour = chunks[b"IHDR"][8:10]
+    entries, rest = divmod(len(chunks.get(b"PLTE", b"")), 3)
+    if colour == _PALETTE and (rest or not 0 < entries <= 1 << bits):
+        raise damaged()
+    names = [b"IHDR", *([b"PLTE"] if colour == _PALETTE else [])]
+    if b"tRNS" in chunks and colour in (0, 2, _PALETTE):
+        length = len(chunks[b"tRNS"])
+        if not (1 <= length <= entries if colour == _PALETTE else length == (2 if colour == 0 else 6)):
+            raise damaged()
+        names.append(b"tRNS")
+    return names
+
+
+def _describe(header: Header, chunks: dict[bytes, list[bytes]]) -> None:
+    """Profile, resolution and metadata."""
+    texts = _texts(chunks)
+    profiles = {key[len(_PROFILE_TEXT) :].lower(): _raw_profile(key, text) for key, text in texts.items()}
+    if b"iCCP" in chunks:
+        header.profile = _inflated(chunks[b"iCCP"][0].partition(b"\0")[2][1:])
+    elif profile := profiles.get(b"icc") or profiles.get(b"icm"):
+        header.profile = profile
+    elif b"sRGB" not in chunks and chunks.keys() & _COLOUR_CHUNKS and chunks.get(b"gAMA") != [_SRGB_GAMMA]:
+        header.notices.append("The file describes its colours by gamma and primaries, which are not used.")
+    if len(chunks.get(b"pHYs", [b""])[0]) == 9:
+        x, y, unit = struct.unpack(">IIB", chunks[b"pHYs"][0])
+        header.resolution = resolution(_per_inch(x), _per_inch(y)) if unit == 1 else None
+    kept, iptc = _resources(profiles)
+    exif = (chunks.get(b"eXIf") or [profiles.get(b"exif") or profiles.get(b"app1") or b""])[0].removeprefix(b"Exif\0\0")
+    xmp = texts.get(_XMP) or profiles.get(b"xmp")
+    header.metadata = Metadata(
+        exif=_with_texts(exif or None, texts, header.notices),
+        xmp=xmp,
+        iptc=iptc,
+        tags={blocks.PHOTOSHOP: (directories.BYTE, kept)} if kept else {},
+    )
+    header.resolution = _exact(header.resolution, header.metadata.exif)
+
+
+def _resources(profiles: dict[bytes, bytes | None]) -> tuple[bytes | None, bytes | None]:
+    """Kept Photoshop resources and IPTC records from text profiles, which hold either under several names."""
+    data = profiles.get(b"iptc") or profiles.get(b"8bim") or b""
+    return (None, data) if data.startswith(b"\x1c") else blocks.split_resources(data)
+
+
+def _per_inch(per_metre: int) -> float:
+    """Dots per inch; the whole number where one was meant (300 dpi are stored as 11811 per metre)."""
+    exact = per_metre * _METRE
+    return float(round(exact)) if round(round(exact) / _METRE) == per_metre else round(exact, 4)
+
+
+def _exact(stored: Resolution | None, exif: bytes | None) -> Resolution | None:
+    """The resolution as EXIF says it, where PNG's only differs by rounding to whole dots per metre."""
+    parsed = directories.parse(exif) if exif else None
+    told = directories.resolution_of(parsed.main) if parsed else None
+    if stored and told and abs(stored.x - told.x) < 2 * _METRE and abs(stored.y - told.y) < 2 * _METRE:
+        return told
+    return stored or told
+
+
+def _texts(chunks: dict[bytes, list[bytes]]) -> dict[bytes, bytes]:
+    """The texts by keyword. Those that are of no use, or broken, are empty: only what is wanted is unpacked."""
+    found: dict[bytes, bytes] = {}
+    for kind in (b"tEXt", b"zTXt", b"iTXt"):
+        for data in chunks.get(kind, []):
+            keyword, _, rest = data.partition(b"\0")
+            if not found.get(keyword):
+                found[keyword] = _text(kind, rest) if keyword in _WANTED else b""
+    return found
+
+
+def _text(kind: bytes, rest: bytes) -> bytes:
+    """The text behind a chunk's keyword; empty when broken."""
+    if kind == b"tEXt":
+        return rest
+    if kind == b"zTXt":
+        return _inflated(rest[1:])
+    match = re.match(rb"([\0\1])\0[^\0]*\0[^\0]*\0", rest)
+    body = rest[match.end() :] if match else b""
+    return _inflated(body) if match and match.group(1) == b"\1" else body
+
+
+def _raw_profile(keyword: bytes, text: bytes) -> bytes | None:
+    return blocks.from_text_profile(text) if keyword.startswith(_PROFILE_TEXT) else None
+
+
+def _inflated(data: bytes) -> bytes:
+    """Unpacked, up to a sensible length; empty when damaged or longer."""
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(data, _LARGEST_TEXT)
+    except zlib.error:
+        return b""
+    return text if unpacker.eof else b""
+
+
+def _with_texts(exif: bytes | None, texts: dict[bytes, bytes], notices: list[str]) -> bytes | None:
+    """EXIF with PNG's own texts in the tags that mean the same; the others are told of."""
+    parsed = directories.parse(exif) if exif else directories.Exif()
+    lost = [key for key in texts if key not in _WANTED]
+    if lost:
+        names = ", ".join(key.decode("latin-1") for key in lost[:5])
+        notices.append(f"Text entries of the PNG that have no place in other formats are left out: {names}.")
+    added = {_TEXTS[key]: text for key, text in texts.items() if key in _TEXTS and text}
+    if parsed is None or not added.keys() - parsed.main.keys():
+        return exif
+    parsed.main = {**{tag: (directories.ASCII, text + b"\0") for tag, text in added.items()}, **parsed.main}
+    return parsed.block()

@@ -1,0 +1,402 @@
+"""Reading TIFF: pixels by tifffile, segment by segment into their upright place; all else by its directories."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.imageio import blocks
+from engine.imageio.common import Header, Refusal, check_size, damaged, decoding, stored_view, transparent, truncated
+from engine.imageio.directories import (
+    BYTE,
+    EXIF,
+    GPS,
+    ORIENTATION,
+    RESOLUTION_UNIT,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    BrokenDirectory,
+    Entry,
+    Structure,
+    Tags,
+    number,
+    numbers,
+    read_exif,
+    resolution_of,
+)
+from engine.jobs import JobContext
+from engine.raster import Metadata, Pixels
+
+XMP, IPTC, PROFILE, LAYERS, TRANSFER = 700, 33723, 34675, 37724, 301
+DESCRIPTIVE = {
+    *(269, 270, 271, 272, X_RESOLUTION, Y_RESOLUTION, 285, RESOLUTION_UNIT, 305, 306, 315, 316, 318, 319),
+    *(18246, 18249, 33432, 40091, 40092, 40093, 40094, 40095, 50341),
+}
+"""Tags of a main directory that EXIF blocks hold too: they survive in every format."""
+STRUCTURAL = {
+    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, ORIENTATION, 277, 278, 279, 280, 281, 284, 288, 289),
+    *(
+        290,
+        291,
+        292,
+        293,
+        297,
+        317,
+        320,
+        321,
+        *range(322, 329),
+        330,
+        *range(332, 348),
+        *range(512, 522),
+        *range(529, 533),
+    ),
+    *(XMP, *range(32995, 32999), 33421, 33422, IPTC, 34232, blocks.PHOTOSHOP, EXIF, PROFILE, GPS, LAYERS, 50784),
+}
+"""Tags that describe how the pixels lie in the file, or that are handled apart from the rest."""
+
+_COMPRESSIONS = {
+    1: "none",
+    2: "CCITT",
+    3: "CCITT fax 3",
+    4: "CCITT fax 4",
+    5: "LZW",
+    6: "old JPEG",
+    7: "JPEG",
+    8: "Deflate",
+    32773: "PackBits",
+    32946: "Deflate",
+    34712: "JPEG 2000",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+}
+_JPEG = (6, 7, 34892, 33007)
+_MODES = {
+    4: "is a transparency mask, not a picture",
+    5: "is in CMYK, the colours of printing inks: convert it to RGB first",
+    **dict.fromkeys((8, 9, 10), "is in Lab colour: convert it to RGB first"),
+    **dict.fromkeys((32803, 34892), "is a camera raw file: develop it to a 16-bit TIFF first"),
+    **dict.fromkeys((32844, 32845), "holds floating-point light values: convert it to 16-bit RGB first"),
+}
+_NUMBERS = {2: "negative numbers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
+_MOST_PAGES = 10_000
+_ROWS = 1 << 24
+"""Bytes that are read at a time: small beside the picture, and often enough for progress and cancelling."""
+
+
+@dataclass
+class TiffHeader(Header):
+    """A TIFF's header.
+
+    Attributes:
+        page: index of the first full page.
+        bits: bits a sample as stored.
+        samples: samples a pixel as stored.
+        alpha_plane: index of the opacity among the samples.
+        palette: (entries, 3) uint8.
+        inverted: stored with white as zero.
+    """
+
+    page: int = 0
+    bits: int = 8
+    samples: int = 1
+    alpha_plane: int = -1
+    palette: NDArray[np.uint8] | None = None
+    inverted: bool = False
+
+
+def inspect(file: BinaryIO, size: int) -> TiffHeader:
+    """As ``Format.inspect``."""
+    try:
+        structure = Structure(file, size)
+        page, pages, entries = _first_page(structure)
+    except BrokenDirectory:
+        raise damaged() from None
+    layout = structure.tags({tag: entry for tag, entry in entries.items() if tag in STRUCTURAL - {LAYERS, EXIF, GPS}})
+    photometric, bits, samples = number(layout, 262, 1), number(layout, 258, 1), number(layout, 277, 1)
+    compression = number(layout, 259, 1)
+    channels = 3 if photometric in (2, 3, 6) else 1
+    header = TiffHeader(
+        format="TIFF",
+        width=number(layout, 256, 0),
+        height=number(layout, 257, 0),
+        channels=channels,
+        depth=16 if bits > 8 else 8,
+        compression=_COMPRESSIONS.get(compression, f"number {compression}"),
+        orientation=number(layout, ORIENTATION, 1),
+        pages=pages,
+        page=page,
+        bits=bits,
+        samples=samples,
+        inverted=photometric == 0,
+        refusal=_refusal(layout, entries, photometric, compression),
+    )
+    gain = {} if compression in (1, 5, 8, 32946, 32773, *_JPEG) else {"gain": 100_000}
+    check_size(header.width, header.height, header.channels, header.depth, size, **gain)
+    _extra_samples(header, layout)
+    _expansion(header, layout)
+    _describe(header, structure, entries)
+    return header
+
+
+def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
+    """As ``Format.decode``. Takes the pixels' memory once, plus about 16 MB and what a segment unpacks to."""
+    assert isinstance(header, TiffHeader)
+    tifffile = _tifffile()
+    file.seek(0)
+    with decoding(), tifffile.TiffFile(file, is_ndpi=False, is_lsm=False, is_scanimage=False) as opened:
+        page = opened.pages[header.page]
+        _check_page(page, header, size, tifffile)
+        canvas = _Canvas(header, alpha=alpha)
+        work = _rows(page, file, canvas) if _is_plain(page, size) else _segments(page, canvas)
+        for share in work:
+            context.progress(share, "Reading")
+    return canvas.pixels
+
+
+class _Canvas:
+    """Takes blocks of samples as stored and lays them, expanded and upright, into the picture. Any thread."""
+
+    def __init__(self, header: TiffHeader, *, alpha: bool) -> None:
+        self.header = header
+        self.keep_alpha = header.alpha and alpha
+        width, height = header.upright_size
+        channels = header.channels + (1 if self.keep_alpha else 0)
+        self.pixels: Pixels = np.empty((height, width, channels), np.uint16 if header.depth == 16 else np.uint8)
+        self.stored = stored_view(self.pixels, header.orientation)
+
+    def put(self, block: NDArray[Any], top: int, left: int, plane: int) -> None:
+        """Lay a block (rows, columns, planes) that begins with a plane of the file; what sticks out is cut off."""
+        target = self.stored[top : top + block.shape[0], left : left + block.shape[1]]
+        block = block[: target.shape[0], : target.shape[1]]
+        header = self.header
+        if header.palette is not None:
+            target[:] = header.palette[np.minimum(block[..., 0], len(header.palette) - 1)]
+            return
+        planes = block.shape[2]
+        colours = min(header.channels - plane, planes)
+        if colours > 0:
+            self._colour(block[..., :colours], target[..., plane : plane + colours])
+        if header.alpha and 0 <= header.alpha_plane - plane < planes:
+            self._opacity(block[..., header.alpha_plane - plane], target)
+
+    def _colour(self, part: NDArray[Any], target: Pixels) -> None:
+        if self.header.bits < 8:
+            np.multiply(part, 255 // ((1 << self.header.bits) - 1), out=target, casting="unsafe")
+        else:
+            target[:] = part
+        if self.header.inverted:
+            np.invert(target, out=target)
+
+    def _opacity(self, part: NDArray[Any], target: Pixels) -> None:
+        if self.keep_alpha:
+            target[..., -1] = part
+        elif part.min() != np.iinfo(target.dtype).max:
+            raise transparent()
+
+
+def _tifffile() -> Any:
+    import logging
+
+    import tifffile
+
+    # tifffile tells every oddity of a file through logging: what matters is said by refusals and notices here.
+    logger = logging.getLogger("tifffile")
+    if logger.propagate:
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+    return tifffile
+
+
+def _first_page(structure: Structure) -> tuple[int, int, dict[int, Entry]]:
+    """Index of the first full page, number of full pages, entries of the first.
+
+    Raises:
+        BrokenDirectory: the first directory cannot be read.
+        Refusal: there is no full page, or the directory lies behind the end.
+    """
+    if structure.first >= structure.size:
+        raise truncated()
+    offset, seen = structure.first, set[int]()
+    full: list[int] = []
+    chosen: dict[int, Entry] = {}
+    while offset and offset not in seen and len(seen) < _MOST_PAGES:
+        try:
+            entries, pointer = structure.directory(offset)
+        except BrokenDirectory:
+            if not seen:
+                raise
+            break
+        kind = structure.tags({tag: entries[tag] for tag in (254, 255) if tag in entries})
+        if not number(kind, 254, 0) & 0b101 and number(kind, 255, 1) != 2:
+            chosen = chosen or entries
+            full.append(len(seen))
+        seen.add(offset)
+        offset = structure.following(pointer)
+    if not full:
+        raise Refusal(
+            "holds only small previews where the picture should be, as camera raw files do: develop it to TIFF first",
+            "read.mode",
+        )
+    return full[0], len(full), chosen
+
+
+def _refusal(layout: Tags, entries: dict[int, Entry], photometric: int, compression: int) -> Refusal | None:
+    """Why this kind of picture is not taken."""
+    bits = set(numbers(layout, 258)) or {1}
+    kinds = set(numbers(layout, 339)) - {1, 4}
+    reason = None
+    if 50706 in entries:
+        reason = _MODES[32803]
+    elif photometric in _MODES:
+        reason = _MODES[photometric]
+    elif photometric not in (0, 1, 2, 3, 6) or (photometric == 6 and compression not in _JPEG):
+        reason = f"has colours of a kind that Lacuna cannot read (number {photometric}): convert it to RGB first"
+    elif kinds:
+        word = _NUMBERS.get(int(kinds.pop()), "numbers of an unknown kind")
+        reason = f"holds {word}: convert it to 16 bits a sample first"
+    elif not bits <= ({1, 2, 4, 8} if photometric == 3 else {8, 16} if photometric in (2, 6) else {1, 2, 4, 8, 16}):
+        reason = f"has {max(bits):.0f} bits a sample: convert it to 8 or 16 bits first"
+    elif len(bits) > 1:
+        reason = "has channels with different numbers of bits: convert it to 8 or 16 bits first"
+    elif number(layout, 32997, 1) > 1 or (photometric == 3 and number(layout, 277, 1) != 1):
+        reason = "is not a flat picture of one colour a pixel"
+    return Refusal(reason, "read.mode") if reason else None
+
+
+def _extra_samples(header: TiffHeader, layout: Tags) -> None:
+    base = 1 if number(layout, 262, 1) == 3 else header.channels
+    if header.samples < base and header.refusal is None:
+        raise damaged()
+    kinds = numbers(layout, 338)[: max(header.samples - base, 0)]
+    opacity = [i for i, kind in enumerate(kinds) if kind in (1, 2)]
+    header.alpha = bool(opacity)
+    header.alpha_plane = base + opacity[0] if opacity else -1
+    others = header.samples - base - len(opacity[:1])
+    if others > 0:
+        header.notices.append(
+            f"The file has {others} further channel{'s' * (others > 1)} (infrared, for example); only the picture"
+            " itself is opened, and they will not be in the export."
+        )
+
+
+def _expansion(header: TiffHeader, layout: Tags) -> None:
+    """What must be done to samples that are no plain 8 or 16 bits with black as zero."""
+    if number(layout, 262, 1) == 3 and header.refusal is None:
+        table: NDArray[Any] = np.array(numbers(layout, 320), np.uint16)
+        if len(table) != 3 << header.bits:
+            raise damaged()
+        # Some programs write 8-bit entries although the standard says 16.
+        table = table if table.max() < 256 else table >> 8
+        header.palette = np.ascontiguousarray(table.reshape(3, -1).T.astype(np.uint8))
+        header.notices.append("The file's colour palette was expanded to RGB.")
+    elif header.bits < 8:
+        header.notices.append(f"The file has {header.bits} bit{'s' * (header.bits > 1)} a sample; it is opened with 8.")
+    if header.inverted:
+        header.notices.append("The file stores white as zero; its values were inverted, so that zero is black.")
+
+
+def _describe(header: TiffHeader, structure: Structure, entries: dict[int, Entry]) -> None:
+    """Profile, resolution and metadata."""
+
+    def raw(tag: int) -> bytes | None:
+        return structure.raw(entries[tag]) or None if tag in entries else None
+
+    kept, iptc = blocks.split_resources(raw(blocks.PHOTOSHOP) or b"")
+    direct = raw(IPTC)
+    if direct and not direct.startswith(b"\x1c"):
+        # Written as numbers in the other byte order.
+        direct = structure.data(entries[IPTC])
+    exif = read_exif(structure, {tag: entry for tag, entry in entries.items() if tag in DESCRIPTIVE | {EXIF, GPS}})
+    tags = structure.tags(entries, STRUCTURAL | DESCRIPTIVE)
+    if kept:
+        tags[blocks.PHOTOSHOP] = (BYTE, kept)
+    header.profile = raw(PROFILE)
+    header.resolution = resolution_of(exif.main)
+    block = exif.block() if exif.tells else None
+    header.metadata = Metadata(
+        exif=block, xmp=raw(XMP), iptc=iptc or (blocks.records(direct) if direct else None), tags=tags
+    )
+    if LAYERS in entries:
+        header.notices.append("The file holds Photoshop layers; only the flattened picture is opened and exported.")
+
+
+def _check_page(page: Any, header: TiffHeader, size: int, tifffile: Any) -> None:
+    """Refuse a page that tifffile understands otherwise, or whose segments are not all in the file."""
+    if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        raise Refusal(f"is compressed in a way that Lacuna cannot read ({header.compression})", "read.compression")
+    same = (page.imagewidth, page.imagelength, page.samplesperpixel) == (header.width, header.height, header.samples)
+    if not same or page.imagedepth != 1 or page.bitspersample != header.bits:
+        raise damaged()
+    if page.is_tiled:
+        area = page.tilewidth * page.tilelength
+        if area < 1 or area > 4 * header.width * header.height + (1 << 22) or page.tiledepth != 1:
+            raise damaged()
+    count = int(np.prod(page.chunked))
+    if len(page.dataoffsets) < count or len(page.databytecounts) < count:
+        raise truncated()
+    for offset, length in zip(page.dataoffsets[:count], page.databytecounts[:count], strict=True):
+        if offset < 1 or length < 1 or offset + length > size:
+            raise truncated()
+
+
+def _is_plain(page: Any, size: int) -> bool:
+    """Whether the samples lie in the file one after the other, as they are."""
+    plain = page.is_contiguous and page.fillorder == 1 and page.predictor == 1 and not page.is_subsampled
+    if plain and page.dataoffsets[0] + page.nbytes > size:
+        raise truncated()
+    return bool(plain)
+
+
+def _rows(page: Any, file: BinaryIO, canvas: _Canvas) -> Iterator[float]:
+    """Read plain samples in blocks of rows; yields the share done."""
+    planes, _, height, width, samples = page.shaped
+    dtype = np.dtype(page.parent.byteorder + ("u2" if canvas.header.bits == 16 else "u1"))
+    step = max(1, _ROWS // (width * samples * dtype.itemsize))
+    file.seek(page.dataoffsets[0])
+    direct = (
+        planes == 1
+        and samples == canvas.header.channels
+        and canvas.stored.flags.c_contiguous
+        and canvas.header.palette is None
+    )
+    buffer = None if direct else np.empty((min(step, height), width, samples), dtype)
+    for plane in range(planes):
+        for top in range(0, height, step):
+            rows = min(step, height - top)
+            if buffer is None:
+                block = canvas.stored[top : top + rows]
+                _fill(file, block)
+                if not dtype.isnative:
+                    block.byteswap(inplace=True)
+                if canvas.header.inverted:
+                    np.invert(block, out=block)
+            else:
+                _fill(file, buffer[:rows])
+                canvas.put(buffer[:rows], top, 0, plane)
+            yield (plane + (top + rows) / height) / planes
+
+
+def _fill(file: BinaryIO, block: NDArray[Any]) -> None:
+    if file.readinto(block.reshape(-1).view(np.uint8)) != block.nbytes:  # type: ignore[attr-defined]
+        raise truncated()
+
+
+def _segments(page: Any, canvas: _Canvas) -> Iterator[float]:
+    """Unpack strips or tiles on all cores; yields the share done."""
+
+    def put(decoded: tuple[Any, tuple[int, ...], tuple[int, ...]]) -> None:
+        segment, (plane, _, top, left, _), _ = decoded
+        if segment is None:
+            raise truncated()
+        canvas.put(segment[0], top, left, plane)
+
+    count = int(np.prod(page.chunked))
+    workers = min(os.cpu_count() or 1, count, 16)
+    for done, _ in enumerate(page.segments(func=put, maxworkers=workers, sort=True, buffersize=_ROWS), 1):
+        yield done / count

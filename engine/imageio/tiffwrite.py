@@ -1,0 +1,150 @@
+"""Writing TIFF: strips packed on all cores, then one directory with everything the picture knows about itself.
+
+tifffile can write no EXIF and GPS directories, and grafting them afterwards copies the whole file. So the container,
+which is small, is written here; the codecs are imagecodecs'.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from engine.imageio import blocks, tiff
+from engine.imageio.common import WriteOptions
+from engine.imageio.directories import (
+    BYTE,
+    LONG,
+    LONG8,
+    ORIENTATION,
+    SHORT,
+    UNDEFINED,
+    Exif,
+    Tags,
+    pack,
+    parse,
+    resolution_tags,
+)
+from engine.jobs import JobContext
+from engine.raster import Pixels, Raster
+
+Packed = bytes | memoryview
+
+CLASSIC_LIMIT = (1 << 32) - (1 << 24)
+"""Bytes of pixels and metadata beyond which BigTIFF is written; packing may make noise a little larger."""
+
+_STRIP = 1 << 19
+"""Bytes of pixels a strip: small enough for viewers that show a part, large enough for the codec."""
+
+
+def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobContext) -> list[str]:
+    """Write a raster of 8 or 16 bits as a TIFF with one page, BigTIFF where it must be; returns notices (none)."""
+    raster_bytes = raster.pixels.nbytes
+    exif = (parse(raster.metadata.exif) if raster.metadata.exif else None) or Exif()
+    main = _described(raster, exif)
+    big = raster_bytes * 1.01 + sum(len(data) for _, data in main.values()) > CLASSIC_LIMIT
+    file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0))
+    rows = max(1, _STRIP // max(1, raster_bytes // raster.height))
+    offsets: list[int] = []
+    counts: list[int] = []
+    for strip in _packed(raster.pixels, rows, _packer(options.compression)):
+        offsets.append(file.tell())
+        counts.append(file.write(strip))
+        context.progress(len(offsets) * rows / raster.height, "Writing")
+    main.update(_layout(raster, rows, options.compression))
+    main.update({273: _longs(offsets, big=big), 279: _longs(counts, big=big)})
+    file.write(b"\0" * (file.tell() % 2))
+    position = file.tell()
+    file.write(pack((main, exif.below()), position, big=big))
+    file.seek(8 if big else 4)
+    file.write(struct.pack("<Q" if big else "<I", position))
+    return []
+
+
+def _packer(compression: str) -> Callable[[Pixels], Packed]:
+    """What turns a strip (rows, W, C) into bytes."""
+    import imagecodecs
+
+    def deflate(strip: Pixels) -> Packed:
+        return bytes(imagecodecs.deflate_encode(_differences(strip), 1))
+
+    def lzw(strip: Pixels) -> Packed:
+        return bytes(imagecodecs.lzw_encode(_differences(strip)))
+
+    return {"deflate": deflate, "lzw": lzw, "none": _bytes}[compression]
+
+
+def _differences(strip: Pixels) -> Any:
+    """The horizontal predictor."""
+    import imagecodecs
+
+    return _bytes(np.asarray(imagecodecs.delta_encode(strip, axis=-2)))
+
+
+def _bytes(strip: Pixels) -> Packed:
+    return strip.reshape(-1).view(np.uint8).data
+
+
+def _packed(pixels: Pixels, rows: int, packer: Callable[[Pixels], Packed]) -> Iterator[Packed]:
+    """The packed strips in order; only a few are under way at a time."""
+    little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
+    workers = min(os.cpu_count() or 1, 16)
+    waiting: deque[Future[Packed]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for top in range(0, len(little), rows):
+            waiting.append(pool.submit(packer, np.ascontiguousarray(little[top : top + rows])))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _layout(raster: Raster, rows: int, compression: str) -> Tags:
+    """The tags that say how the pixels lie in the file."""
+    bits, channels = raster.depth, raster.channels
+    tags: Tags = {
+        256: (LONG, struct.pack("<I", raster.width)),
+        257: (LONG, struct.pack("<I", raster.height)),
+        258: (SHORT, struct.pack("<H", bits) * channels),
+        259: (SHORT, struct.pack("<H", {"deflate": 8, "lzw": 5, "none": 1}[compression])),
+        262: (SHORT, struct.pack("<H", 2 if channels == 3 else 1)),
+        ORIENTATION: (SHORT, struct.pack("<H", 1)),
+        277: (SHORT, struct.pack("<H", channels)),
+        278: (LONG, struct.pack("<I", min(rows, raster.height))),
+        284: (SHORT, struct.pack("<H", 1)),
+    }
+    if compression != "none":
+        tags[317] = (SHORT, struct.pack("<H", 2))
+    return tags
+
+
+def _longs(values: list[int], *, big: bool) -> tuple[int, bytes]:
+    return (LONG8 if big else LONG), np.array(values, "<u8" if big else "<u4").tobytes()
+
+
+def _described(raster: Raster, exif: Exif) -> Tags:
+    """The tags that say what the picture is."""
+    metadata = raster.metadata
+    tags = {tag: value for tag, value in {**metadata.tags, **exif.main}.items() if tag not in tiff.STRUCTURAL}
+    curve = tags.get(tiff.TRANSFER)
+    if curve and len(curve[1]) // 2 not in (1 << raster.depth, 3 << raster.depth):
+        # A transfer curve has an entry for every sample value: it does not fit another depth.
+        del tags[tiff.TRANSFER]
+    if raster.resolution:
+        tags.update(resolution_tags(raster.resolution))
+    _, kept = metadata.tags.get(blocks.PHOTOSHOP, (BYTE, b""))
+    if kept:
+        tags[blocks.PHOTOSHOP] = (BYTE, blocks.join_resources(kept, metadata.iptc, raster.resolution))
+    standards = {
+        tiff.XMP: (BYTE, metadata.xmp),
+        # As numbers of 4 bytes, since libtiff reads it so.
+        tiff.IPTC: (LONG, metadata.iptc and metadata.iptc + bytes(-len(metadata.iptc) % 4)),
+        tiff.PROFILE: (UNDEFINED, raster.profile),
+    }
+    tags.update({tag: (kind, data) for tag, (kind, data) in standards.items() if data})
+    return tags

@@ -1,0 +1,110 @@
+"""The record: what was changed, where, by which model and settings; written beside each picture that is exported."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.errors import ReadError
+from engine.imageio import atomic_write_bytes
+from engine.raster import Pixels
+
+SUFFIX = ".record.json"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One job that went into a picture.
+
+    Attributes:
+        task: what was done.
+        model, version, checksum: by which model file.
+        device: where it really ran.
+        settings: the task's settings.
+        boxes: the damages it was given, (left, top, right, bottom) in pixels of the picture as it was then.
+    """
+
+    task: str
+    model: str
+    version: str
+    checksum: str
+    device: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> Repair:
+        """What ``dataclasses.asdict`` and JSON made of one.
+
+        Raises:
+            ReadError: it is none.
+        """
+        try:
+            boxes = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in table.get("boxes", ()))
+            words = {name: str(table[name]) for name in ("task", "model", "version", "checksum", "device")}
+            return cls(**words, settings=dict(table.get("settings", {})), boxes=boxes)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReadError("The record of a repair in this file is damaged.", "record.damaged") from error
+
+
+def make_record(
+    command: str, source: Path | None, repairs: list[Repair], scan: Pixels, result: Pixels, notices: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The record of an export, as JSON data.
+
+    Args:
+        command: what made it, ``heal`` or ``export`` for instance.
+        source: the scan's file, hashed here; None when it is gone.
+        repairs: in the order they were made.
+        scan: the picture before, (h, w, c).
+        result: the picture after, of the same shape and sample type.
+        notices: what was said to the user about this export.
+    """
+    changed = int(np.count_nonzero(scan != result)) if scan is not result else 0
+    return {
+        "program": f"lacuna {_version('lacuna')}",
+        "command": command,
+        "source": {"file": source.name, "sha256": file_digest(source)} if source is not None and source.is_file() else None,
+        "size": [int(scan.shape[1]), int(scan.shape[0])],
+        "samples_changed": changed,
+        "share_changed": changed / scan.size,
+        "repairs": [dataclasses.asdict(repair) for repair in repairs],
+        "notices": list(notices),
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "onnxruntime": _version("onnxruntime-gpu") or _version("onnxruntime"),
+        },
+    }
+
+
+def write_record(record: dict[str, Any], target: Path) -> Path:
+    """Write a record beside a picture, as ``NAME.EXT.record.json``; gives its path.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    path = target.with_name(target.name + SUFFIX)
+    atomic_write_bytes(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    return path
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

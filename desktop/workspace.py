@@ -9,7 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
-from desktop.document.edits import AddLayer, Edit, PaintMask, Turn, TurnPicture, mask_change, merge_down, turns_between, with_mask
+from desktop.document.edits import AddLayer, Edit, PaintMask, Turn, TurnPicture, mask_change, mask_of, merge_down, turns_between, with_mask
 from desktop.document.model import Change, Document, Layer, State
 from desktop.document.project import Snapshot
 from desktop.document.session import Session
@@ -69,6 +69,7 @@ class Workspace(QObject):
         self._source_turns: tuple[str, ...] = ()
         self._autosaved: State | None = document.state
         self._recovered = False
+        self._closed = False
         document.watch(self._on_change)
         self._timer = QTimer(self)
         self._timer.setInterval(AUTOSAVE_SECONDS * 1000)
@@ -93,15 +94,19 @@ class Workspace(QObject):
         self._recovered = True
         self.modified.emit()
 
-    def mark_saved(self, project: Path | None = None) -> None:
-        """The present state was written to the user's file."""
-        if project is not None:
-            self.project = project
-            if project == self.source:
-                self._source_turns = self.document.state.turns
+    def mark_saved(self, project: Path, index: int) -> None:
+        """The state at an index of the undo stack was written to a project file."""
+        self.project = project
+        if project == self.source:
+            self._source_turns = self.document.state.turns
         self._recovered = False
-        self.undo.setClean()
+        if index == self.undo.index():
+            self.undo.setClean()
         self.modified.emit()
+
+    def mask(self) -> TileMap:
+        """The mask that the brush paints."""
+        return mask_of(self.document.state, self._target)
 
     @property
     def active(self) -> Layer | None:
@@ -221,6 +226,8 @@ class Workspace(QObject):
         return ticket
 
     def _apply(self, job: RepairJob, result: Repaired) -> None:
+        if self._closed:
+            return
         try:
             edit, layer = job.edit(result, self.active)
         except EngineError as error:
@@ -262,7 +269,7 @@ class Workspace(QObject):
     def autosave(self) -> None:
         """Save the present state to the session folder, if it changed since the last time."""
         state = self.document.state
-        if state is self._autosaved or self.undo.isClean() and not self._recovered:
+        if self._closed or state is self._autosaved or not self.unsaved:
             return
         self._autosaved = state
         snapshot = self.snapshot()
@@ -274,17 +281,12 @@ class Workspace(QObject):
         ticket.failed.connect(self._on_autosave_failed)
 
     def close(self) -> None:
-        """Call off the jobs and forget the session: the work was saved or given up."""
+        """Call off the jobs and stop saving."""
         self._timer.stop()
+        self.undo.cleanChanged.disconnect(self._on_clean_changed)
+        self._closed = True
         for ticket in list(self._tickets):
             ticket.cancel()
-        self.undo.cleanChanged.disconnect(self._on_clean_changed)
-        session = self.session
-
-        def work(_: JobContext) -> None:
-            session.remove()
-
-        self._jobs.submit("Tidying up", Lane.IO, lambda: work)
 
     def _bound_undo(self) -> None:
         steps = [self.undo.command(i) for i in range(self.undo.count())]

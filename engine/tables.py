@@ -78,6 +78,8 @@ def _append(table: dict[str, Any], name: str, lines: list[str]) -> None:
 
 
 def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple | list) and len(value) > 3:
+        return "[\n" + "".join(f"    {_toml_value(item)},\n" for item in value) + "]"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     # JSON's strings, numbers and true/false are TOML's too.

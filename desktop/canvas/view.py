@@ -50,11 +50,16 @@ class CanvasView(QWidget):
         pointed: the pointer is over an image point (x, y), or left (None).
         viewed: pan or zoom moved.
         spot_painted: a spot-heal stroke ended; carries its mask.
+        panels_toggled: the key that hides the panels.
     """
 
     pointed = Signal(object)
     viewed = Signal()
     spot_painted = Signal(object)
+    panels_toggled = Signal()
+
+    # Qt sends events while its own constructor runs.
+    _workspace: Workspace | None = None
 
     def __init__(self, settings: ToolSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -72,7 +77,6 @@ class CanvasView(QWidget):
         self._veil_shown, self._before_held = True, False
         self._divider: float | None = None
         self._divider_dragged = False
-        self._workspace: Workspace | None = None
         self._input = CanvasInput(self)
         self._cache = ImageCache(CACHE_BYTES)
         self._frame = Frame(1.0, 1, 1)
@@ -156,6 +160,8 @@ class CanvasView(QWidget):
     def hold_before(self, *, held: bool) -> None:
         """Show the scan alone while a key is held."""
         self._before_held = held
+        if held:
+            self.setFocus()
         self.update()
 
     # -- pan and zoom -----------------------------------------------------------------------------------------
@@ -413,6 +419,11 @@ class CanvasView(QWidget):
                 radius = max(1.0, cursor.diameter * self.zoom / self.devicePixelRatioF() / 2)
                 painter.drawEllipse(self._hover, radius + grow, radius + grow)
 
+    def refresh_cursor(self) -> None:
+        """The tool's settings moved: the ring is another."""
+        self._update_pointer()
+        self.update_overlay()
+
     def _update_pointer(self) -> None:
         cursor = self._input.tool.cursor(self.tool_settings)
         shape = Qt.CursorShape.CrossCursor
@@ -488,8 +499,9 @@ class CanvasView(QWidget):
             self._input.space_held = True
             self._update_pointer()
             self.update_overlay()
-        elif event.key() == Qt.Key.Key_Escape and self._input.cancel():
-            event.accept()
+        elif event.key() == Qt.Key.Key_Escape and self._workspace is not None:
+            if not self._input.cancel():
+                self._workspace.set_target(None)
         else:
             super().keyPressEvent(event)
 
@@ -498,11 +510,20 @@ class CanvasView(QWidget):
             self._input.space_held = False
             self._update_pointer()
             self.update_overlay()
+        elif self._before_held and not event.isAutoRepeat():
+            self.hold_before(held=False)
         else:
             super().keyReleaseEvent(event)
 
+    def focusNextPrevChild(self, _next: bool) -> bool:
+        # Tab is the key that hides the panels; F6 moves the keyboard on.
+        self.panels_toggled.emit()
+        return True
+
     def focusOutEvent(self, event: QFocusEvent) -> None:
         self._input.space_held = False
+        if self._before_held:
+            self.hold_before(held=False)
         super().focusOutEvent(event)
 
     def leaveEvent(self, event: QEvent) -> None:

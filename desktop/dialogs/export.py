@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtWidgets import (
@@ -25,23 +24,7 @@ from desktop.document.project import SUFFIX
 from engine import imageio
 from engine.errors import WriteError
 from engine.imageio import WriteOptions
-
-
-@dataclass(frozen=True)
-class ExportChoice:
-    """What the export dialog returns.
-
-    Attributes:
-        path: the file to write.
-        options: depth, quality and compression.
-        profile: ``keep``, ``srgb``, or the path of an ICC file.
-        record: write the record beside it.
-    """
-
-    path: Path
-    options: WriteOptions
-    profile: str
-    record: bool
+from engine.output import Output
 
 
 class FileDialogs:
@@ -133,18 +116,18 @@ class ExportDialog(QDialog):
         self._check()
 
     @classmethod
-    def ask(cls, parent: QWidget | None, source: Path, depth: int, suggestion: Path) -> ExportChoice | None:
+    def ask(cls, parent: QWidget | None, source: Path, depth: int, suggestion: Path) -> Output | None:
         """Ask how to export; None when cancelled."""
         dialog = cls(parent, source, depth, suggestion)
         return dialog.choice() if dialog.exec() == QDialog.DialogCode.Accepted else None
 
-    def choice(self) -> ExportChoice:
+    def choice(self) -> Output:
         """What is chosen now."""
         options = WriteOptions(
             depth=self._depth.currentData(), quality=self._quality.value(), lossless=self._lossless.isChecked()
         )
         path = Path(self._path.text())
-        return ExportChoice(path, options, str(self._profile.currentData()), self._record.isChecked())
+        return Output(path, options, str(self._profile.currentData()), self._record.isChecked())
 
     def _browse(self) -> None:
         patterns = ";;".join(f"{suffix[1:].upper()} (*{suffix})" for suffix in imageio.WRITABLE)

@@ -244,9 +244,8 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         raise ReadError(f"{path.name} does not exist in {path.parent}.", "read.missing") from error
     except PermissionError as error:
         raise ReadError(f"{path.name} may not be read: permission is missing.", "read.denied") from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ReadError(f"{path.name} cannot be read: {reason}.", "read.failed") from error
+    except OSError as error:
+        raise ReadError(f"{path.name} cannot be read: {error.strerror or error}.", "read.failed") from error
 
 
 def _inspected(file: BinaryIO, size: int) -> tuple[Format, Header]:

@@ -67,12 +67,16 @@ class Structure:
         file: open for binary reading.
         size: its bytes.
 
+    Attributes:
+        spoilt: whether a value was met that does not lie inside the file.
+
     Raises:
         BrokenDirectory: it does not begin like a TIFF.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self.size = file, size
+        self.spoilt = False
         head = self._at(0, 16)
         self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
         magic = struct.unpack(self.order + "H", head[2:4])[0] if self.order and len(head) >= 8 else 0
@@ -110,6 +114,8 @@ class Structure:
             entry = Entry(kind, number, position)
             if position + entry.size <= self.size:
                 entries.setdefault(tag, entry)
+            else:
+                self.spoilt = True
         return entries, offset + head + count * step
 
     def following(self, pointer: int) -> int:

@@ -28,6 +28,8 @@ from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Raster, Resolution
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+LARGEST_SIDE = 1_000_000
+"""Most pixels a side that libpng takes."""
 
 _XMP = b"XML:com.adobe.xmp"
 _TEXTS = {b"Author": 315, b"Copyright": 33432, b"Description": 270, b"Software": 305, b"Title": 269}
@@ -67,6 +69,8 @@ def inspect(file: BinaryIO, size: int) -> Header:
         notices=notices,
     )
     check_size(width, height, header.channels + header.alpha, header.depth, size)
+    if max(width, height) > LARGEST_SIDE:
+        raise Refusal(f"is {width} × {height} pixels; of PNG at most {LARGEST_SIDE} a side can be read", "read.size")
     if colour == 3:
         notices.append("The file's colour palette was expanded to RGB.")
     elif bits < 8:
@@ -91,7 +95,13 @@ def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, al
 
 
 def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobContext) -> list[str]:  # noqa: ARG001
-    """Write a raster of 8 or 16 bits; returns notices."""
+    """Write a raster of 8 or 16 bits; returns notices (none).
+
+    Raises:
+        Refusal: the picture is larger than libpng takes.
+    """
+    if max(raster.width, raster.height) > LARGEST_SIDE:
+        raise Refusal(f"cannot be written: PNG ends at {LARGEST_SIDE} pixels a side", "write.size")
     metadata = raster.metadata
     chunks = [_profile_chunk(raster.profile)] if raster.profile else []
     if raster.resolution:

@@ -206,10 +206,7 @@ def _tifffile() -> Any:
     import tifffile
 
     # tifffile tells every oddity of a file through logging: what matters is said by refusals and notices here.
-    logger = logging.getLogger("tifffile")
-    if logger.propagate:
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     return tifffile
 
 
@@ -322,6 +319,8 @@ def _describe(header: TiffHeader, structure: Structure, entries: dict[int, Entry
     header.metadata = Metadata(
         exif=block, xmp=raw(XMP), iptc=iptc or (blocks.records(direct) if direct else None), tags=tags
     )
+    if structure.spoilt:
+        header.notices.append("Some of the file's metadata is damaged or missing and is ignored.")
     if LAYERS in entries:
         header.notices.append("The file holds Photoshop layers; only the flattened picture is opened and exported.")
 

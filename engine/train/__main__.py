@@ -113,9 +113,9 @@ def _export_run(run: Path, output: Path, data: str, credits_file: Path | None) -
 
 
 def _credit_lines(table: Path) -> tuple[str, ...]:
-    """The credits of a tab-separated table with a header line, its last column, once each."""
+    """The credits of a tab-separated table with the columns file, licence, source, credit: a line a picture."""
     rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()[1:]]
-    return tuple(dict.fromkeys(row[-1].strip() for row in rows if row[-1].strip()))
+    return tuple(f"{file}: {(credit.strip() or source)} [{licence}]" for file, licence, source, credit in rows)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

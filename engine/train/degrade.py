@@ -1,6 +1,6 @@
-"""Damage, drawn: masks of what dust, hair, scratches, creases, strokes, boxes and torn borders cover.
+"""Damage: masks of what dust, hair, scratches, creases, strokes, boxes and torn borders cover, and what ages a photograph.
 
-Every kind is an exact function of its parameters (``draw_...``) and a wrapper that draws the parameters from a seeded generator
+Every kind of mask is an exact function of its parameters (``draw_...``) and a wrapper that draws the parameters from a seeded generator
 (``random_...``). All work in place on a uint8 (H, W) mask, 255 = lost, and never clear what is already there. Sizes are pixels.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 Points = NDArray[np.float64]
 Random = np.random.Generator
 
@@ -64,7 +65,7 @@ def random_dust(mask: Mask, random: Random) -> None:
 def random_hair(mask: Mask, random: Random) -> None:
     """A thin fibre that curls."""
     length = random.uniform(20, 160)
-    points = _walk(_somewhere(mask, random), length, 3.0, random.normal(0, 0.12), 0.08, random)
+    points = _walk(_somewhere(mask, random), length, 3.0, random.normal(0, 0.06), 0.08, random)
     draw_path(mask, points, np.full(len(points), random.uniform(1, 3)))
 
 
@@ -177,6 +178,44 @@ def mask_pool(kinds: dict[str, float], count: int, size: int, seed: int) -> NDAr
         if not mask.any():
             mask[size // 2, size // 2] = 255
     return pool
+
+
+def composite(photo: Floats, mask: Mask, colour: tuple[float, float, float], softness: float, strength: float) -> Floats:
+    """Lay damage of one colour over a photograph.
+
+    Args:
+        photo: (H, W, 3) float32 sRGB in 0..1.
+        mask: where the damage is, 255 = all of it.
+        colour: of the damage, sRGB.
+        softness: standard deviation in pixels by which its edge is blurred.
+        strength: 0..1.
+    """
+    cover = mask.astype(np.float32) / 255
+    if softness > 0:
+        cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), softness), np.float32)
+    cover = (cover * np.float32(strength))[..., None]
+    return np.asarray(photo + (np.array(colour, np.float32) - photo) * cover, np.float32)
+
+
+def fade(photo: Floats, amount: float, paper: tuple[float, float, float] = (0.93, 0.87, 0.74)) -> Floats:
+    """Fading and yellowing: blacks lift, whites take on the colour of the paper.
+
+    Args:
+        photo: (H, W, 3) float32 sRGB in 0..1.
+        amount: 0 = none, 1 = nothing but paper.
+        paper: its colour, sRGB.
+    """
+    tinted = photo * (1 - amount * (1 - np.array(paper, np.float32)))
+    return np.asarray(tinted + amount * 0.35 * (np.array(paper, np.float32) - tinted), np.float32)
+
+
+def grain(photo: Floats, sigma: float, size: float, random: Random) -> Floats:
+    """Film grain: Gaussian noise of a standard deviation, alike in all channels, correlated over a size in pixels."""
+    noise = random.normal(0, 1, photo.shape[:2]).astype(np.float32)
+    if size > 0:
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), size), np.float32)
+        noise /= noise.std()
+    return np.asarray(photo + np.float32(sigma) * noise[..., None], np.float32)
 
 
 def _somewhere(mask: Mask, random: Random) -> NDArray[np.float64]:

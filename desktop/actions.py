@@ -1,0 +1,190 @@
+"""The action table: every command of the window as a row of data. Menus, tool bars and shortcuts are built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from PySide6.QtGui import QAction, QActionGroup, QKeySequence
+from PySide6.QtWidgets import QMainWindow, QMenu
+
+from desktop.theme import icon
+
+
+class When(Enum):
+    """When a command can be used."""
+
+    ALWAYS = auto()
+    DOCUMENT = auto()
+    LAYER = auto()
+    LOWER_LAYER = auto()
+    UNDO = auto()
+    REDO = auto()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One command.
+
+    Attributes:
+        id: stable name, under which a changed shortcut is remembered.
+        menu: title of the menu; empty for none.
+        text: in the menu.
+        shortcut: in Qt's portable text; empty for none.
+        when: when it can be used.
+        tip: tooltip, if the text does not say enough.
+        icon: name of an icon.
+        checkable: it is a switch.
+        group: only one of a group is on: the tools.
+        separator: a line above it in the menu.
+    """
+
+    id: str
+    menu: str
+    text: str
+    shortcut: str = ""
+    when: When = When.DOCUMENT
+    tip: str = ""
+    icon: str = ""
+    checkable: bool = False
+    group: str = ""
+    separator: bool = False
+
+
+def _rows() -> tuple[Row, ...]:
+    always = When.ALWAYS
+    tools = (
+        ("brush", "Brush", "B", "Paint the mask"),
+        ("eraser", "Eraser", "E", "Take away from the mask"),
+        ("rectangle", "Rectangle", "M", "Mask a rectangle"),
+        ("lasso", "Lasso", "L", "Mask a free outline"),
+        ("spot", "Spot heal", "J", "Each stroke is healed on release"),
+        ("hand", "Hand", "H", "Move the picture"),
+        ("zoom", "Zoom", "Z", "Zoom in; with Alt, out"),
+    )
+    opacities = [
+        Row(f"opacity_{digit}", "", f"Brush opacity {digit * 10 or 100} %", str(digit)) for digit in (*range(1, 10), 0)
+    ]
+    return (
+        Row("open", "File", "Open…", "Ctrl+O", always, "Open scans or projects", "open"),
+        Row("open_sample", "File", "Open the Sample", "", always, "Open the picture that comes with Lacuna"),
+        Row("save", "File", "Save Project", "Ctrl+S", tip="Save layers and masks as OpenRaster", icon="save", separator=True),
+        Row("save_as", "File", "Save Project As…", "Ctrl+Shift+S"),
+        Row("export", "File", "Export…", "Ctrl+Shift+E", tip="Write the repaired picture", icon="export"),
+        Row("close", "File", "Close", "Ctrl+W", separator=True),
+        Row("quit", "File", "Quit", "Ctrl+Q", always),
+        Row("undo", "Edit", "Undo", "Ctrl+Z", When.UNDO, icon="undo"),
+        Row("redo", "Edit", "Redo", "Ctrl+Shift+Z", When.REDO, icon="redo"),
+        Row("shortcuts", "Edit", "Shortcuts…", "Ctrl+Alt+K", always, separator=True),
+        Row("settings", "Edit", "Settings…", "Ctrl+,", always),
+        Row("fit", "View", "Fit in Window", "Ctrl+0", icon="fit"),
+        Row("actual", "View", "100 %", "Ctrl+1"),
+        Row("zoom_in", "View", "Zoom In", "Ctrl++"),
+        Row("zoom_out", "View", "Zoom Out", "Ctrl+-"),
+        Row("veil", "View", "Show Mask", "Q", tip="Show or hide the mask's veil", icon="veil", checkable=True, separator=True),
+        Row("before", "View", "Show Before While Held", "\\", tip="Show the scan as long as the key is held"),
+        Row(
+            "divider",
+            "View",
+            "Before/After Divider",
+            "Shift+\\",
+            tip="Scan on the left, repaired picture on the right",
+            icon="compare",
+            checkable=True,
+        ),
+        Row("full_screen", "View", "Full Screen", "F", always, checkable=True, separator=True),
+        Row("next_area", "View", "Next Area", "F6", always, "Move the keyboard to the next part of the window"),
+        Row("rotate_left", "Picture", "Rotate Left", "Ctrl+Alt+L", icon="rotate-left"),
+        Row("rotate_right", "Picture", "Rotate Right", "Ctrl+Alt+R", icon="rotate-right"),
+        Row("rotate_half", "Picture", "Rotate by 180°"),
+        Row("flip_horizontal", "Picture", "Flip Horizontally", separator=True),
+        Row("flip_vertical", "Picture", "Flip Vertically"),
+        Row("mask_invert", "Mask", "Invert", "Ctrl+Shift+I"),
+        Row("mask_clear", "Mask", "Clear", "Ctrl+D"),
+        Row("mask_grow", "Mask", "Grow", tip="Enlarge the mask by the amount beside", separator=True),
+        Row("mask_shrink", "Mask", "Shrink", tip="Reduce the mask by the amount beside"),
+        Row("mask_feather", "Mask", "Feather", tip="Fade the mask outwards over the amount beside"),
+        Row("mask_load", "Mask", "Load…", separator=True),
+        Row("mask_save", "Mask", "Save…"),
+        Row("heal", "Repair", "Heal", "Ctrl+Return", tip="Fill what is masked", icon="heal"),
+        Row("heal_new", "Repair", "Heal on a New Layer", "Ctrl+Alt+Return"),
+        *(Row(f"tool_{id_}", "Repair", text, key, always, tip, id_, True, "tool", id_ == "brush") for id_, text, key, tip in tools),
+        Row("swap", "Repair", "Swap Add and Remove", "X", always, separator=True),
+        Row("smaller", "Repair", "Smaller Brush", "[", always),
+        Row("larger", "Repair", "Larger Brush", "]", always),
+        Row("softer", "Repair", "Softer Brush", "Shift+[", always),
+        Row("harder", "Repair", "Harder Brush", "Shift+]", always),
+        Row("layer_duplicate", "Layer", "Duplicate", "Ctrl+J", When.LAYER, icon="duplicate"),
+        Row("layer_merge", "Layer", "Merge Down", "Ctrl+E", When.LOWER_LAYER, icon="merge"),
+        Row("layer_rename", "Layer", "Rename", "F2", When.LAYER),
+        Row("layer_mask", "Layer", "Paint the Layer's Mask", "", When.LAYER, icon="mask", checkable=True),
+        Row("layer_up", "Layer", "Move Up", "Ctrl+]", When.LAYER, icon="up", separator=True),
+        Row("layer_down", "Layer", "Move Down", "Ctrl+[", When.LOWER_LAYER, icon="down"),
+        Row("layer_delete", "Layer", "Delete Layer", "Ctrl+Delete", When.LAYER, icon="trash", separator=True),
+        Row("about", "Help", "About Lacuna", "", always),
+        *opacities,
+    )
+
+
+ROWS = _rows()
+MENUS = ("File", "Edit", "View", "Picture", "Mask", "Repair", "Layer", "Help")
+
+
+class Actions:
+    """The actions of one window, built from ``ROWS``.
+
+    Args:
+        window: gets the menus.
+        handlers: id -> what it does; a checkable one is given whether it is on now.
+        shortcuts: changed shortcuts, id -> key in portable text.
+    """
+
+    def __init__(
+        self, window: QMainWindow, handlers: Mapping[str, Callable[..., object]], shortcuts: Mapping[str, str]
+    ) -> None:
+        self.by_id: dict[str, QAction] = {}
+        self.menus: dict[str, QMenu] = {}
+        groups: dict[str, QActionGroup] = {}
+        for title in MENUS:
+            self.menus[title] = window.menuBar().addMenu(window.tr(title))
+        for row in ROWS:
+            action = QAction(window.tr(row.text), window)
+            action.setAutoRepeat(row.id in ("undo", "redo", "smaller", "larger", "softer", "harder", "zoom_in", "zoom_out"))
+            action.setCheckable(row.checkable)
+            if row.icon:
+                action.setIcon(icon(row.icon))
+            if row.group:
+                group = groups.setdefault(row.group, QActionGroup(window))
+                group.addAction(action)
+            (action.toggled if row.checkable and not row.group else action.triggered).connect(handlers[row.id])
+            self.by_id[row.id] = action
+            window.addAction(action)
+            if row.menu:
+                if row.separator:
+                    self.menus[row.menu].addSeparator()
+                self.menus[row.menu].addAction(action)
+        self.set_shortcuts(shortcuts)
+
+    def set_shortcuts(self, changed: Mapping[str, str]) -> None:
+        """Give every command its shortcut; tooltips end in it."""
+        for row in ROWS:
+            action = self.by_id[row.id]
+            action.setShortcut(QKeySequence(changed.get(row.id, row.shortcut)))
+            keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+            action.setToolTip(f"{action.parent().tr(row.tip or row.text).rstrip('…')}{f' ({keys})' if keys else ''}")
+
+    def changed_shortcuts(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Those that differ from the table's."""
+        return {row.id: wanted[row.id] for row in ROWS if wanted.get(row.id, row.shortcut) != row.shortcut}
+
+    def enable(self, conditions: Sequence[When]) -> None:
+        """Let only those commands be used whose condition holds."""
+        for row in ROWS:
+            self.by_id[row.id].setEnabled(row.when is When.ALWAYS or row.when in conditions)
+
+    def refresh_icons(self) -> None:
+        """Draw the icons in a new theme's colours."""
+        for row in ROWS:
+            if row.icon:
+                self.by_id[row.id].setIcon(icon(row.icon))

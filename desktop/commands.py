@@ -1,0 +1,282 @@
+"""What the rows of the action table do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QWidget
+
+from desktop.canvas.view import CanvasView
+from desktop.dialogs.export import ExportDialog, FileDialogs
+from desktop.dialogs.questions import Questions
+from desktop.dialogs.settings import SettingsDialog, ShortcutsDialog, updated
+from desktop.document.edits import MoveLayer, RemoveLayer, Turn
+from desktop.document.project import SUFFIX
+from desktop.document.tiles import TileMap
+from desktop.jobs import Ticket
+from desktop.theme import RESOURCES
+from desktop.tools.select import filtered
+from desktop.workspace import Workspace
+from engine import masks
+from engine.errors import EngineError
+from engine.raster import Mask
+
+if TYPE_CHECKING:
+    from desktop.window import Window
+
+SAMPLE = RESOURCES / "samples" / "astronaut.tif"
+_BRUSH_STEP = 1.15
+_HARDNESS_STEP = 0.25
+
+Handler = Callable[..., object]
+
+
+class Commands:
+    """The commands of one window. GUI thread."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+
+    def handlers(self) -> dict[str, Handler]:
+        """Id of a row -> what it does."""
+        return {**self._file_handlers(), **self._view_handlers(), **self._edit_handlers()}
+
+    def _file_handlers(self) -> dict[str, Handler]:
+        window = self._window
+        return {
+            "open": self.ask_open,
+            "open_sample": self.open_sample,
+            "save": lambda: self.save(),
+            "save_as": lambda: self.save(ask=True),
+            "export": self.ask_export,
+            "close": lambda: window.close_tab(window.tabs.currentIndex()),
+            "quit": window.close,
+            "shortcuts": self._ask_shortcuts,
+            "settings": self._ask_settings,
+            "mask_load": self._ask_load_mask,
+            "mask_save": self._ask_save_mask,
+            "about": lambda: Questions.about(window),
+        }
+
+    def _view_handlers(self) -> dict[str, Handler]:
+        window = self._window
+
+        def on_view(do: Callable[[CanvasView], object]) -> Handler:
+            return lambda: do(window.view) if window.view is not None else None
+
+        return {
+            "fit": on_view(CanvasView.fit),
+            "actual": on_view(lambda view: view.zoom_to(1.0)),
+            "zoom_in": on_view(lambda view: view.zoom_step(1)),
+            "zoom_out": on_view(lambda view: view.zoom_step(-1)),
+            "veil": self._show_veil,
+            "before": on_view(lambda view: view.hold_before(held=True)),
+            "divider": self._show_divider,
+            "full_screen": self._full_screen,
+            "next_area": self._next_area,
+            **{f"tool_{name}": lambda _checked=False, name=name: window.select_tool(name) for name in window.tools},
+            **{f"opacity_{n}": lambda _checked=False, n=n: window.options.set_opacity((n or 10) / 10) for n in range(10)},
+            "swap": lambda: window.options.swap(),
+            "smaller": lambda: self._resize_brush(1 / _BRUSH_STEP),
+            "larger": lambda: self._resize_brush(_BRUSH_STEP),
+            "softer": lambda: self._harden_brush(-_HARDNESS_STEP),
+            "harder": lambda: self._harden_brush(_HARDNESS_STEP),
+        }
+
+    def _edit_handlers(self) -> dict[str, Handler]:
+        window = self._window
+
+        def on_workspace(do: Callable[[Workspace], object]) -> Handler:
+            return lambda: do(window.workspace) if window.workspace is not None else None
+
+        def turn(how: Turn) -> Handler:
+            return on_workspace(lambda workspace: workspace.turn(how))
+
+        def by_amount(label: str, change: Callable[[Mask, float], Mask], *, outwards: bool) -> Handler:
+            return lambda: self._filter_mask(
+                label, lambda mask: change(mask, window.task.amount), window.task.amount if outwards else 0
+            )
+
+        return {
+            "undo": on_workspace(lambda workspace: workspace.undo.undo()),
+            "redo": on_workspace(lambda workspace: workspace.undo.redo()),
+            "rotate_left": turn(Turn.LEFT),
+            "rotate_right": turn(Turn.RIGHT),
+            "rotate_half": turn(Turn.HALF),
+            "flip_horizontal": turn(Turn.FLIP_HORIZONTAL),
+            "flip_vertical": turn(Turn.FLIP_VERTICAL),
+            "mask_invert": lambda: self._filter_mask("Invert mask", masks.invert, float("inf")),
+            "mask_clear": lambda: self._filter_mask("Clear mask", lambda mask: mask * 0, 0),
+            "mask_grow": by_amount("Grow mask", masks.grow, outwards=True),
+            "mask_shrink": by_amount("Shrink mask", masks.shrink, outwards=False),
+            "mask_feather": by_amount("Feather mask", masks.feather, outwards=True),
+            "heal": lambda: self.heal(),
+            "heal_new": lambda: self.heal(new_layer=True),
+            "layer_duplicate": on_workspace(Workspace.duplicate_layer),
+            "layer_merge": on_workspace(Workspace.merge_down),
+            "layer_rename": lambda: window.layers.rename(),
+            "layer_mask": self._paint_layer_mask,
+            "layer_up": lambda: self._move_layer(1),
+            "layer_down": lambda: self._move_layer(-1),
+            "layer_delete": self._delete_layer,
+        }
+
+    # -- files ------------------------------------------------------------------------------------------------
+
+    def ask_open(self) -> None:
+        """Ask for scans and open them."""
+        self._window.open_paths(FileDialogs.open_pictures(self._window, self._folder()))
+
+    def open_sample(self) -> None:
+        """Open the picture that comes with the program."""
+        self._window.open_paths([SAMPLE])
+
+    def save(self, *, ask: bool = False) -> Ticket | None:
+        """Save the project, asking where the first time; None when there is nothing to save or the user cancelled."""
+        window, workspace = self._window, self._window.workspace
+        if workspace is None:
+            return None
+        path = workspace.project
+        if path is None or ask:
+            path = FileDialogs.save_project(window, (path or workspace.source).with_suffix(SUFFIX))
+        return window.files.save(workspace, path) if path is not None else None
+
+    def ask_export(self) -> None:
+        """Ask how to export and do it."""
+        window, workspace = self._window, self._window.workspace
+        if workspace is None:
+            return
+        suffix = workspace.source.suffix.lower()
+        suffix = suffix if suffix in (".tif", ".tiff", ".png") else ".tif"
+        suggestion = workspace.source.with_name(f"{workspace.source.stem}-healed{suffix}")
+        output = ExportDialog.ask(window, workspace.source, workspace.document.depth, suggestion)
+        if output is not None and (not output.path.exists() or Questions.overwrite(window, output.path)):
+            window.files.export(workspace, output)
+
+    def _ask_load_mask(self) -> None:
+        window, workspace = self._window, self._window.workspace
+        if workspace is not None:
+            path = FileDialogs.open_mask(window, self._folder())
+            if path is not None:
+                window.files.load_mask(workspace, path)
+
+    def _ask_save_mask(self) -> None:
+        window, workspace = self._window, self._window.workspace
+        if workspace is not None:
+            suggestion = workspace.source.with_name(f"{workspace.source.stem}-mask.png")
+            path = FileDialogs.save_mask(window, suggestion)
+            if path is not None:
+                window.files.save_mask(workspace, path)
+
+    def _folder(self) -> Path:
+        """Where file dialogs begin: beside the present photograph, or the latest one."""
+        workspace, recent = self._window.workspace, self._window.store.settings.recent
+        if workspace is not None:
+            return workspace.source.parent
+        return Path(recent[0]).parent if recent else Path.home()
+
+    # -- repair -----------------------------------------------------------------------------------------------
+
+    def heal(self, *, new_layer: bool = False, spot: TileMap | None = None) -> None:
+        """Heal what is masked, or a spot of its own, as the task panel says."""
+        window, workspace = self._window, self._window.workspace
+        if workspace is None:
+            return
+        try:
+            ticket = workspace.repair(window.task.request(new_layer=new_layer), spot)
+        except EngineError as error:
+            window.strip.say(error.sentence)
+            return
+        ticket.done.connect(lambda result: self._on_repaired(result.repair.device))
+        ticket.failed.connect(window.strip.warn)
+
+    def _on_repaired(self, device: str) -> None:
+        self._window.status.show_device(device.upper())
+
+    def _filter_mask(self, label: str, change: Callable[[Mask], Mask], reach: float) -> None:
+        workspace = self._window.workspace
+        if workspace is not None:
+            workspace.push(filtered(workspace.document.state, workspace.target, self._window.tr(label), change, reach))
+
+    def _resize_brush(self, factor: float) -> None:
+        settings = self._window.store.settings.tools
+        step = max(1.0, abs(settings.size * (factor - 1)))
+        self._window.options.set_size(settings.size + (step if factor > 1 else -step))
+
+    def _harden_brush(self, step: float) -> None:
+        self._window.options.set_hardness(self._window.store.settings.tools.hardness + step)
+
+    # -- layers -----------------------------------------------------------------------------------------------
+
+    def _paint_layer_mask(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
+        workspace = self._window.workspace
+        if workspace is not None:
+            workspace.set_target(workspace.active.id if on and workspace.active is not None else None)
+
+    def _move_layer(self, step: int) -> None:
+        workspace = self._window.workspace
+        layer = workspace.active if workspace is not None else None
+        if workspace is not None and layer is not None:
+            state = workspace.document.state
+            index = state.index(layer.id) + step
+            if 0 <= index < len(state.layers):
+                workspace.push(MoveLayer(self._window.tr("Move layer"), state, layer.id, index))
+
+    def _delete_layer(self) -> None:
+        workspace = self._window.workspace
+        layer = workspace.active if workspace is not None else None
+        if workspace is not None and layer is not None:
+            workspace.push(RemoveLayer(self._window.tr("Delete layer"), workspace.document.state, layer.id))
+
+    # -- view and settings ------------------------------------------------------------------------------------
+
+    def _show_veil(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
+        for view in self._window.views():
+            view.set_veil(shown=on)
+
+    def _show_divider(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
+        if self._window.view is not None:
+            self._window.view.set_divider(shown=on)
+
+    def _full_screen(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
+        if on:
+            self._window.showFullScreen()
+        else:
+            self._window.showNormal()
+
+    def _next_area(self) -> None:
+        """Move the keyboard from picture to options to tools to panels, and round again."""
+        window = self._window
+        areas: list[QWidget] = [window.options, window.palette_bar, *window.shown_panels()]
+        if window.view is not None:
+            areas.insert(0, window.view)
+        focused = window.focusWidget()
+        present = next((i for i, area in enumerate(areas) if focused is not None and area.isAncestorOf(focused)), -1)
+        if focused is not None and focused in areas:
+            present = areas.index(focused)
+        area = areas[(present + 1) % len(areas)]
+        target = area if isinstance(area, CanvasView) else _first_focusable(area)
+        if target is not None:
+            target.setFocus()
+
+    def _ask_settings(self) -> None:
+        look = SettingsDialog.ask(self._window, self._window.store.settings.look)
+        if look is not None:
+            updated(self._window.store.settings.look, look)
+            self._window.apply_look()
+
+    def _ask_shortcuts(self) -> None:
+        window = self._window
+        wanted = ShortcutsDialog.ask(window, window.actions_.by_id)
+        if wanted is not None:
+            window.store.settings.shortcuts = window.actions_.changed_shortcuts(wanted)
+            window.actions_.set_shortcuts(window.store.settings.shortcuts)
+
+
+def _first_focusable(area: QWidget) -> QWidget | None:
+    from PySide6.QtCore import Qt
+
+    children = area.findChildren(QWidget)
+    return next((w for w in children if w.isVisible() and w.isEnabled() and w.focusPolicy() & Qt.FocusPolicy.TabFocus), None)

@@ -1,0 +1,120 @@
+"""The options bar: size, hardness, opacity and pen of the brush, add or remove, what is painted, and Heal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QCheckBox, QLabel, QSizePolicy, QToolBar, QToolButton, QWidget
+
+from desktop.panels.widgets import ValueSlider
+from desktop.tools.base import ToolSettings
+from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE
+
+
+class OptionsBar(QToolBar):
+    """Edits the tools' settings in place.
+
+    Signals:
+        changed: a setting moved; the brush ring looks different.
+        target_left: the user wants to paint the repair mask again.
+    """
+
+    changed = Signal()
+    target_left = Signal()
+
+    def __init__(self, settings: ToolSettings, actions: Mapping[str, QAction]) -> None:
+        super().__init__()
+        self.setWindowTitle(self.tr("Options"))
+        self._settings = settings
+        self._size = ValueSlider(
+            self.tr("Size"),
+            MINIMUM_SIZE,
+            MAXIMUM_SIZE,
+            unit=" px",
+            power=3.0,
+            tooltip=self.tr("Diameter of the brush in pixels of the picture ([ and ])"),
+        )
+        self._hardness = ValueSlider(
+            self.tr("Hardness"), 0, 100, unit=" %", tooltip=self.tr("How sharp the brush's edge is (Shift+[ and Shift+])")
+        )
+        self._opacity = ValueSlider(
+            self.tr("Opacity"), 1, 100, unit=" %", tooltip=self.tr("The most that one stroke covers (keys 1 to 0)")
+        )
+        self._pen_size = QCheckBox(self.tr("Pen: size"))
+        self._pen_size.setToolTip(self.tr("The pen's pressure scales the size"))
+        self._pen_opacity = QCheckBox(self.tr("opacity"))
+        self._pen_opacity.setToolTip(self.tr("The pen's pressure scales the opacity"))
+        self._adding = QToolButton()
+        self._adding.setCheckable(True)
+        self._adding.setToolTip(self.tr("Whether the tools add to the mask or remove from it (X; Alt for one drag)"))
+        self._target = QLabel()
+        self._target.setObjectName("targetNote")
+        self._back = QToolButton()
+        self._back.setText(self.tr("Back to repair mask"))
+        self._back.setToolTip(self.tr("Paint the repair mask again (Esc)"))
+        self._back.clicked.connect(self.target_left)
+        for widget in (self._size, self._hardness, self._opacity):
+            widget.setMaximumWidth(260)
+            self.addWidget(widget)
+            self.addSeparator()
+        for check in (self._pen_size, self._pen_opacity, self._adding):
+            self.addWidget(check)
+        self.addSeparator()
+        self._target_actions = [self.addWidget(self._target), self.addWidget(self._back)]
+        spacer = QWidget()
+        spacer.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.addWidget(spacer)
+        for id_ in ("undo", "redo"):
+            self.addAction(actions[id_])
+        self._show()
+        self._size.changed.connect(lambda value: self._set(size=value))
+        self._hardness.changed.connect(lambda value: self._set(hardness=value / 100))
+        self._opacity.changed.connect(lambda value: self._set(opacity=value / 100))
+        self._pen_size.toggled.connect(lambda on: self._set(pen_size=on))
+        self._pen_opacity.toggled.connect(lambda on: self._set(pen_opacity=on))
+        self._adding.toggled.connect(lambda off: self._set(adding=not off))
+        self.show_target("")
+
+    def set_size(self, size: float) -> None:
+        """Another diameter, kept within what a brush may have."""
+        self._set(size=min(MAXIMUM_SIZE, max(MINIMUM_SIZE, size)))
+
+    def set_hardness(self, hardness: float) -> None:
+        """Another hardness, kept within 0..1."""
+        self._set(hardness=min(1.0, max(0.0, hardness)))
+
+    def set_opacity(self, opacity: float) -> None:
+        """Another opacity, 0..1."""
+        self._set(opacity=opacity)
+
+    def swap(self) -> None:
+        """Add instead of remove, or the other way round."""
+        self._set(adding=not self._settings.adding)
+
+    def show_target(self, name: str) -> None:
+        """Name the layer whose mask is painted; empty for the repair mask."""
+        self._target.setText(self.tr("Painting the mask of {0}").format(name) if name else "")
+        for action in self._target_actions:
+            action.setVisible(bool(name))
+
+    def _set(self, **values: float | bool) -> None:
+        for name, value in values.items():
+            setattr(self._settings, name, value)
+        self._show()
+        self.changed.emit()
+
+    def _show(self) -> None:
+        settings = self._settings
+        self._size.set_value(settings.size)
+        self._hardness.set_value(settings.hardness * 100)
+        self._opacity.set_value(settings.opacity * 100)
+        for widget, on in (
+            (self._pen_size, settings.pen_size),
+            (self._pen_opacity, settings.pen_opacity),
+            (self._adding, not settings.adding),
+        ):
+            with QSignalBlocker(widget):
+                widget.setChecked(on)
+        self._adding.setText(self.tr("Add") if settings.adding else self.tr("Remove"))

@@ -1,0 +1,138 @@
+"""The status bar: zoom, pointer, samples, what the scan is, where models ran, and the running job."""
+
+from __future__ import annotations
+
+import time
+
+from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QToolButton
+
+from desktop.canvas.view import CanvasView
+from desktop.document.compose import Composite
+from desktop.jobs import JobCentre, Ticket
+from desktop.theme import icon
+from desktop.workspace import Workspace
+from engine import colour
+from engine.jobs import JobState
+from engine.raster import Rect
+
+
+class StatusBar(QStatusBar):
+    """Facts about the photograph on the canvas, and the jobs of the centre."""
+
+    def __init__(self, jobs: JobCentre) -> None:
+        super().__init__()
+        self.setSizeGripEnabled(False)
+        self._view: CanvasView | None = None
+        self._zoom, self._place, self._values = QLabel(), QLabel(), QLabel()
+        self._kind, self._resolution, self._device = QLabel(), QLabel(), QLabel()
+        self._zoom.setToolTip(self.tr("Zoom: 100 % shows one pixel of the scan as one pixel of the screen"))
+        self._place.setToolTip(self.tr("Pixel under the pointer"))
+        self._values.setToolTip(self.tr("Samples of the visible picture under the pointer, in the scan's own numbers"))
+        self._kind.setToolTip(self.tr("Depth and colour profile of the scan"))
+        self._resolution.setToolTip(self.tr("Resolution of the scan"))
+        self._device.setToolTip(self.tr("Where the last repair really ran"))
+        self._job = QLabel()
+        self._bar = QProgressBar()
+        self._bar.setRange(0, 1000)
+        self._bar.setFixedWidth(140)
+        self._bar.setTextVisible(False)
+        self._bar.setAccessibleName(self.tr("Progress of the running job"))
+        self._cancel = QToolButton()
+        self._cancel.setIcon(icon("cancel"))
+        self._cancel.setAutoRaise(True)
+        self._cancel.setToolTip(self.tr("Cancel the running job"))
+        self._cancel.setAccessibleName(self.tr("Cancel the running job"))
+        self._cancel.clicked.connect(self._on_cancel)
+        self._tickets: list[Ticket] = []
+        self._done = 0
+        self._since: dict[Ticket, float] = {}
+        for label, width in ((self._zoom, 64), (self._place, 96), (self._values, 168)):
+            label.setMinimumWidth(width)
+            self.addWidget(label)
+        for label in (self._kind, self._resolution, self._device):
+            self.addWidget(label)
+        for widget in (self._job, self._bar, self._cancel):
+            self.addPermanentWidget(widget)
+        jobs.added.connect(self._on_added)
+        self._show_job()
+
+    def show_view(self, view: CanvasView | None) -> None:
+        """Follow a canvas, or none."""
+        if self._view is not None:
+            self._view.viewed.disconnect(self._show_zoom)
+            self._view.pointed.disconnect(self._on_pointed)
+        self._view = view
+        for label in (self._zoom, self._place, self._values, self._kind, self._resolution):
+            label.clear()
+        if view is not None and view.workspace is not None:
+            view.viewed.connect(self._show_zoom)
+            view.pointed.connect(self._on_pointed)
+            self._show_zoom()
+            self._show_scan(view.workspace)
+
+    def show_device(self, text: str) -> None:
+        """Say where the last repair ran."""
+        self._device.setText(text)
+
+    def _show_zoom(self) -> None:
+        if self._view is not None:
+            self._zoom.setText(f"{self._view.zoom * 100:.4g} %")
+
+    def _show_scan(self, workspace: Workspace) -> None:
+        document = workspace.document
+        name = colour.description(document.profile)
+        if document.profile is None:
+            name = self.tr("untagged, shown as sRGB") if document.channels == 3 else self.tr("grey, untagged")
+        self._kind.setText(self.tr("{0} bit {1}").format(document.depth, name))
+        resolution = document.resolution
+        self._resolution.setText(self.tr("{0} dpi").format(f"{resolution.x:.4g}") if resolution else "")
+
+    def _on_pointed(self, point: tuple[float, float] | None) -> None:
+        workspace = self._view.workspace if self._view is not None else None
+        self._place.clear()
+        self._values.clear()
+        if point is None or workspace is None:
+            return
+        x, y = int(point[0] // 1), int(point[1] // 1)
+        pixel = Rect(x, y, x + 1, y + 1)
+        self._place.setText(f"{x}, {y}")
+        if workspace.document.bounds.contains(pixel):
+            samples = Composite.of(workspace.document.state).read(pixel)[0, 0]
+            names = "RGB" if len(samples) == 3 else "K"
+            self._values.setText("  ".join(f"{name} {value}" for name, value in zip(names, samples, strict=True)))
+
+    # -- jobs -------------------------------------------------------------------------------------------------
+
+    def _on_added(self, ticket: Ticket) -> None:
+        self._tickets.append(ticket)
+        ticket.changed.connect(self._show_job)
+        ticket.ended.connect(self._on_ended)
+        self._show_job()
+
+    def _on_ended(self) -> None:
+        ended = [ticket for ticket in self._tickets if ticket.state.ended]
+        self._tickets = [ticket for ticket in self._tickets if not ticket.state.ended]
+        for ticket in ended:
+            self._since.pop(ticket, None)
+        self._done = self._done + len(ended) if self._tickets else 0
+        self._show_job()
+
+    def _show_job(self) -> None:
+        running = next((ticket for ticket in self._tickets if ticket.state is JobState.RUNNING), None)
+        for widget in (self._job, self._bar, self._cancel):
+            widget.setVisible(running is not None)
+        if running is None:
+            return
+        started = self._since.setdefault(running, time.monotonic())
+        count = f" {self._done + 1}/{self._done + len(self._tickets)}" if self._done + len(self._tickets) > 1 else ""
+        left = ""
+        elapsed = time.monotonic() - started
+        if running.progress > 0.05 and elapsed > 2:
+            left = self.tr(", {0} s left").format(max(1, round(elapsed / running.progress * (1 - running.progress))))
+        self._job.setText(f"{running.title}{count}{left}")
+        self._bar.setValue(round(1000 * running.progress))
+
+    def _on_cancel(self) -> None:
+        running = next((ticket for ticket in self._tickets if ticket.state is JobState.RUNNING), None)
+        if running is not None:
+            running.cancel()

@@ -1,0 +1,86 @@
+"""Writing a result: chosen profile and depth, atomic file, and the record beside it. One way for window and command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine import colour, imageio
+from engine.errors import ReadError, SettingsError
+from engine.imageio import WriteOptions
+from engine.jobs import JobContext
+from engine.raster import Pixels, Raster
+from engine.record import Repair, make_record, write_record
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a result is written.
+
+    Attributes:
+        path: the file.
+        options: depth, quality, compression.
+        profile: ``keep``, ``srgb``, or the path of an ICC file.
+        record: write the record beside it.
+    """
+
+    path: Path
+    options: WriteOptions = field(default_factory=WriteOptions)
+    profile: str = "keep"
+    record: bool = True
+
+
+def write_result(
+    result: Raster,
+    output: Output,
+    *,
+    scan: Pixels,
+    source: Path | None,
+    repairs: list[Repair],
+    command: str,
+    context: JobContext | None = None,
+) -> tuple[str, ...]:
+    """Write a result and its record. Any thread.
+
+    Args:
+        result: the picture to write, in the scan's depth and profile.
+        output: where and how.
+        scan: the pixels before, of the same shape and type; for the share of samples changed.
+        source: the scan's file; never written to.
+        repairs: what was done, for the record.
+        command: what wrote it, for the record.
+        context: progress and cancellation.
+
+    Returns:
+        Sentences about what the format could not hold.
+
+    Raises:
+        WriteError: the file cannot be written, or it is the scan itself; nothing is half-written.
+        SettingsError: the profile cannot be used.
+        Cancelled: the context was cancelled.
+    """
+    context = context or JobContext()
+    imageio.check_target(output.path, [source] if source is not None else [])
+    converted = _in_profile(result, output.profile)
+    notices = imageio.write(converted, output.path, output.options, context)
+    if output.record:
+        write_record(make_record(command, source, repairs, scan, result.pixels, notices), output.path)
+    return notices
+
+
+def _in_profile(raster: Raster, profile: str) -> Raster:
+    if profile == "keep":
+        return raster
+    if profile == "srgb":
+        target = colour.srgb()
+    else:
+        try:
+            target = Path(profile).read_bytes()
+        except OSError as error:
+            raise ReadError(f"The profile {profile} cannot be read: {error.strerror}.", "read.profile") from error
+    if raster.profile == target:
+        return raster
+    if not colour.fits(target, 3):
+        raise SettingsError(f"{profile} is not an ICC profile for RGB pictures.", "colour.profile")
+    pixels = colour.convert(raster.pixels, raster.profile, target)
+    return Raster(pixels, target, raster.resolution, raster.metadata, raster.notices)

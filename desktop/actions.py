@@ -69,7 +69,15 @@ def _rows() -> tuple[Row, ...]:
     return (
         Row("open", "File", "Open…", "Ctrl+O", always, "Open scans or projects", "open"),
         Row("open_sample", "File", "Open the Sample", "", always, "Open the picture that comes with Lacuna"),
-        Row("save", "File", "Save Project", "Ctrl+S", tip="Save layers and masks as OpenRaster", icon="save", separator=True),
+        Row(
+            "save",
+            "File",
+            "Save Project",
+            "Ctrl+S",
+            tip="Save layers and masks as OpenRaster",
+            icon="save",
+            separator=True,
+        ),
         Row("save_as", "File", "Save Project As…", "Ctrl+Shift+S"),
         Row("export", "File", "Export…", "Ctrl+Shift+E", tip="Write the repaired picture", icon="export"),
         Row("close", "File", "Close", "Ctrl+W", separator=True),
@@ -82,7 +90,16 @@ def _rows() -> tuple[Row, ...]:
         Row("actual", "View", "100 %", "Ctrl+1"),
         Row("zoom_in", "View", "Zoom In", "Ctrl++"),
         Row("zoom_out", "View", "Zoom Out", "Ctrl+-"),
-        Row("veil", "View", "Show Mask", "Q", tip="Show or hide the mask's veil", icon="veil", checkable=True, separator=True),
+        Row(
+            "veil",
+            "View",
+            "Show Mask",
+            "Q",
+            tip="Show or hide the mask's veil",
+            icon="veil",
+            checkable=True,
+            separator=True,
+        ),
         Row("before", "View", "Show Before While Held", "\\", tip="Show the scan as long as the key is held"),
         Row(
             "divider",
@@ -109,7 +126,10 @@ def _rows() -> tuple[Row, ...]:
         Row("mask_save", "Mask", "Save…"),
         Row("heal", "Repair", "Heal", "Ctrl+Return", tip="Fill what is masked", icon="heal"),
         Row("heal_new", "Repair", "Heal on a New Layer", "Ctrl+Alt+Return"),
-        *(Row(f"tool_{id_}", "Repair", text, key, always, tip, id_, True, "tool", id_ == "brush") for id_, text, key, tip in tools),
+        *(
+            Row(f"tool_{id_}", "Repair", text, key, always, tip, id_, True, "tool", id_ == "brush")
+            for id_, text, key, tip in tools
+        ),
         Row("swap", "Repair", "Swap Add and Remove", "X", always, separator=True),
         Row("smaller", "Repair", "Smaller Brush", "[", always),
         Row("larger", "Repair", "Larger Brush", "]", always),
@@ -143,6 +163,7 @@ class Actions:
     def __init__(
         self, window: QMainWindow, handlers: Mapping[str, Callable[..., object]], shortcuts: Mapping[str, str]
     ) -> None:
+        self._window = window
         self.by_id: dict[str, QAction] = {}
         self.menus: dict[str, QMenu] = {}
         groups: dict[str, QActionGroup] = {}
@@ -150,7 +171,9 @@ class Actions:
             self.menus[title] = window.menuBar().addMenu(window.tr(title))
         for row in ROWS:
             action = QAction(window.tr(row.text), window)
-            action.setAutoRepeat(row.id in ("undo", "redo", "smaller", "larger", "softer", "harder", "zoom_in", "zoom_out"))
+            action.setAutoRepeat(
+                row.id in ("undo", "redo", "smaller", "larger", "softer", "harder", "zoom_in", "zoom_out")
+            )
             action.setCheckable(row.checkable)
             if row.icon:
                 action.setIcon(icon(row.icon))
@@ -172,7 +195,7 @@ class Actions:
             action = self.by_id[row.id]
             action.setShortcut(QKeySequence(changed.get(row.id, row.shortcut)))
             keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-            action.setToolTip(f"{action.parent().tr(row.tip or row.text).rstrip('…')}{f' ({keys})' if keys else ''}")
+            action.setToolTip(f"{self._window.tr(row.tip or row.text).rstrip('…')}{f' ({keys})' if keys else ''}")
 
     def changed_shortcuts(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Those that differ from the table's."""

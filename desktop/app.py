@@ -15,6 +15,7 @@ from desktop.jobs import JobCentre
 from desktop.notify import CrashReporter, start_log
 from desktop.settings import SettingsStore
 from desktop.window import Window
+from engine import colour
 from engine.runtime.cards import Registry
 
 
@@ -86,18 +87,7 @@ class Program:
             except OSError as error:
                 self.window.strip.warn(f"The monitor profile {chosen} cannot be read: {error.strerror}.")
                 return None
-        return _system_profile()
-
-
-def _system_profile() -> bytes | None:
-    """What the system says of the main screen: on Windows it can be asked; elsewhere the settings must name a file."""
-    from PIL import ImageCms
-
-    from engine import colour
-
-    profile = ImageCms.get_display_profile()
-    data = profile.tobytes() if profile is not None else None
-    return data if data is not None and colour.fits(data, 3) else None
+        return colour.system_monitor_profile()
 
 
 def run(arguments: list[str]) -> int:

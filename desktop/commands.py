@@ -48,7 +48,7 @@ class Commands:
         return {
             "open": self.ask_open,
             "open_sample": self.open_sample,
-            "save": lambda: self.save(),
+            "save": lambda _checked=False: self.save(),
             "save_as": lambda: self.save(ask=True),
             "export": self.ask_export,
             "close": lambda: window.close_tab(window.tabs.currentIndex()),
@@ -77,8 +77,11 @@ class Commands:
             "full_screen": self._full_screen,
             "next_area": self._next_area,
             **{f"tool_{name}": lambda _checked=False, name=name: window.select_tool(name) for name in window.tools},
-            **{f"opacity_{n}": lambda _checked=False, n=n: window.options.set_opacity((n or 10) / 10) for n in range(10)},
-            "swap": lambda: window.options.swap(),
+            **{
+                f"opacity_{n}": lambda _checked=False, n=n: window.options.set_opacity((n or 10) / 10)
+                for n in range(10)
+            },
+            "swap": lambda _checked=False: window.options.swap(),
             "smaller": lambda: self._resize_brush(1 / _BRUSH_STEP),
             "larger": lambda: self._resize_brush(_BRUSH_STEP),
             "softer": lambda: self._harden_brush(-_HARDNESS_STEP),
@@ -112,11 +115,11 @@ class Commands:
             "mask_grow": by_amount("Grow mask", masks.grow, outwards=True),
             "mask_shrink": by_amount("Shrink mask", masks.shrink, outwards=False),
             "mask_feather": by_amount("Feather mask", masks.feather, outwards=True),
-            "heal": lambda: self.heal(),
+            "heal": lambda _checked=False: self.heal(),
             "heal_new": lambda: self.heal(new_layer=True),
             "layer_duplicate": on_workspace(Workspace.duplicate_layer),
             "layer_merge": on_workspace(Workspace.merge_down),
-            "layer_rename": lambda: window.layers.rename(),
+            "layer_rename": lambda _checked=False: window.layers.rename(),
             "layer_mask": self._paint_layer_mask,
             "layer_up": lambda: self._move_layer(1),
             "layer_down": lambda: self._move_layer(-1),
@@ -279,4 +282,6 @@ def _first_focusable(area: QWidget) -> QWidget | None:
     from PySide6.QtCore import Qt
 
     children = area.findChildren(QWidget)
-    return next((w for w in children if w.isVisible() and w.isEnabled() and w.focusPolicy() & Qt.FocusPolicy.TabFocus), None)
+    return next(
+        (w for w in children if w.isVisible() and w.isEnabled() and w.focusPolicy() & Qt.FocusPolicy.TabFocus), None
+    )

@@ -1,4 +1,4 @@
-"""Opening, saving, exporting and recovering, as jobs of the io lane. Asks nobody anything: that is the window's part."""
+"""Opening, saving, exporting and recovering, as jobs of the io lane. Asking the user is the window's part."""
 
 from __future__ import annotations
 

@@ -52,9 +52,7 @@ def _run(options: argparse.Namespace, context: JobContext) -> None:
     output = output_of(options)
     imageio.check_target(output.path, [options.project])
     document = open_document(options.project, context.part(0.0, 0.4))
-    snapshot = Snapshot(
-        document.state, document.profile, document.resolution, document.metadata, options.project
-    )
+    snapshot = Snapshot(document.state, document.profile, document.resolution, document.metadata, options.project)
     notices = export(snapshot, output, "flatten", context.part(0.4, 1.0))
     say([*document.notices, *notices])
 

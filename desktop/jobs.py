@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, QThread, Signal, Slot
@@ -151,8 +152,7 @@ class EngineThread(QThread):
             if ticket.state is not JobState.WAITING:
                 continue
             number = next(self._numbers)
-            progressed = self._runner.progressed
-            context = JobContext(lambda share, step, n=number: progressed.emit(n, share, step))
+            context = JobContext(partial(self._runner.progressed.emit, number))
             try:
                 # Frozen now, not when it was asked for: it sees what the jobs before it did.
                 work = ticket.prepare()

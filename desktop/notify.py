@@ -152,7 +152,9 @@ def show_crash(what: str, details: str, log_file: Path) -> None:
     box = QMessageBox()
     box.setIcon(QMessageBox.Icon.Critical)
     box.setWindowTitle("Lacuna")
-    box.setText(box.tr("Something went wrong that should not. Your work was saved and will be offered at the next start."))
+    box.setText(
+        box.tr("Something went wrong that should not. Your work was saved and will be offered at the next start.")
+    )
     box.setInformativeText(f"{what}\n\n{box.tr('The log is at')} {log_file}")
     box.setDetailedText(details)
     box.exec()

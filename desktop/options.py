@@ -37,7 +37,11 @@ class OptionsBar(QToolBar):
             tooltip=self.tr("Diameter of the brush in pixels of the picture ([ and ])"),
         )
         self._hardness = ValueSlider(
-            self.tr("Hardness"), 0, 100, unit=" %", tooltip=self.tr("How sharp the brush's edge is (Shift+[ and Shift+])")
+            self.tr("Hardness"),
+            0,
+            100,
+            unit=" %",
+            tooltip=self.tr("How sharp the brush's edge is (Shift+[ and Shift+])"),
         )
         self._opacity = ValueSlider(
             self.tr("Opacity"), 1, 100, unit=" %", tooltip=self.tr("The most that one stroke covers (keys 1 to 0)")

@@ -107,8 +107,8 @@ class RepairJob:
     def edit(self, result: Repaired, active: Layer | None) -> tuple[Edit, int]:
         """The result as one undo step, and the id of the layer it is on.
 
-        It joins the layer it was made for if that is still fit for it; the repair mask loses what was repaired, but keeps
-        what was painted meanwhile.
+        It joins the layer it was made for if that is still fit for it; the repair mask loses what was repaired, but
+        keeps what was painted meanwhile.
 
         Raises:
             SettingsError: the picture was turned while the job ran.

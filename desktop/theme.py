@@ -84,7 +84,10 @@ def icon(name: str) -> QIcon:
     assert isinstance(app, QApplication)
     text = (RESOURCES / "icons" / f"{name}.svg").read_text(encoding="utf-8")
     made = QIcon()
-    for mode, group in ((QIcon.Mode.Normal, QPalette.ColorGroup.Active), (QIcon.Mode.Disabled, QPalette.ColorGroup.Disabled)):
+    for mode, group in (
+        (QIcon.Mode.Normal, QPalette.ColorGroup.Active),
+        (QIcon.Mode.Disabled, QPalette.ColorGroup.Disabled),
+    ):
         colour = app.palette().color(group, QPalette.ColorRole.ButtonText)
         renderer = QSvgRenderer(QByteArray(text.replace("#000", colour.name()).encode()))
         for size in (16, 20, 24, 32, 40, 48, 60, 72):

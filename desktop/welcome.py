@@ -36,7 +36,10 @@ class Welcome(QWidget):
             layout.addSpacing(8)
         buttons = QHBoxLayout()
         buttons.addStretch(1)
-        for text, signal in ((self.tr("Open a scan…"), self.open_wanted), (self.tr("Open the sample"), self.sample_wanted)):
+        for text, signal in (
+            (self.tr("Open a scan…"), self.open_wanted),
+            (self.tr("Open the sample"), self.sample_wanted),
+        ):
             button = QPushButton(text)
             button.clicked.connect(signal)
             buttons.addWidget(button)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
@@ -199,7 +200,11 @@ class Window(QMainWindow):
     def open_paths(self, paths: list[Path]) -> None:
         """Open files; one that is open already is shown."""
         for path in paths:
-            open_already = [view for view in self.views() if view.workspace and path in (view.workspace.source, view.workspace.project)]
+            open_already = [
+                view
+                for view in self.views()
+                if view.workspace and path in (view.workspace.source, view.workspace.project)
+            ]
             if open_already:
                 self.tabs.setCurrentWidget(open_already[0])
             else:
@@ -352,7 +357,7 @@ class Window(QMainWindow):
     def _fill_recent(self) -> None:
         self._recent.clear()
         for name in self.store.settings.recent:
-            self._recent.addAction(name, lambda path=Path(name): self.open_paths([path]))
+            self._recent.addAction(name, partial(self.open_paths, [Path(name)]))
 
     # -- events -----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""One open photograph: its document, undo stack, jobs and autosave. The only wrapper of edits into Qt's undo commands."""
+"""One open photograph: its document, undo stack, jobs and autosave. Here alone edits become Qt's undo commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
-from desktop.document.edits import AddLayer, Edit, PaintMask, Turn, TurnPicture, mask_change, mask_of, merge_down, turns_between, with_mask
+from desktop.document.edits import (
+    AddLayer,
+    Edit,
+    PaintMask,
+    Turn,
+    TurnPicture,
+    mask_change,
+    mask_of,
+    merge_down,
+    turns_between,
+    with_mask,
+)
 from desktop.document.model import Change, Document, Layer, State
 from desktop.document.project import Snapshot
 from desktop.document.session import Session
@@ -29,7 +40,7 @@ AUTOSAVE_SECONDS = 60
 
 @dataclass
 class _Claim:
-    """A mask that a job is repairing, so that no second job takes it. ``spot`` masks are not part of the repair mask."""
+    """A mask that a job is repairing, so that no second job takes it; a spot is no part of the repair mask."""
 
     mask: TileMap
     spot: bool

@@ -97,7 +97,9 @@ def say(notices: Sequence[str]) -> None:
 def _heal_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="IN", help="the scan")
     add_writer_arguments(parser)
-    parser.add_argument("--mask", type=Path, required=True, metavar="M", help="picture of the same size; white = repair")
+    parser.add_argument(
+        "--mask", type=Path, required=True, metavar="M", help="picture of the same size; white = repair"
+    )
     parser.add_argument("--grow", type=float, default=0.0, metavar="PX", help="enlarge the mask first (default 0)")
     parser.add_argument("--feather", type=float, default=0.0, metavar="PX", help="then fade it outwards (default 0)")
     parser.add_argument("--model", metavar="ID", help="model (default: the task's own)")
@@ -152,7 +154,13 @@ def _convert(options: argparse.Namespace, context: JobContext) -> None:
     imageio.check_target(output.path, [options.input])
     scan = imageio.read(options.input, context.part(0.0, 0.5))
     notices = write_result(
-        scan, output, scan=scan.pixels, source=options.input, repairs=[], command="convert", context=context.part(0.5, 1.0)
+        scan,
+        output,
+        scan=scan.pixels,
+        source=options.input,
+        repairs=[],
+        command="convert",
+        context=context.part(0.5, 1.0),
     )
     say([*scan.notices, *notices])
 

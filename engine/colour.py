@@ -1,4 +1,4 @@
-"""ICC colour: scan to screen, scan to another profile, scan to model space and back. Conversions happen nowhere else."""
+"""ICC colour: scan to screen, to another profile, to model space and back. Conversions happen nowhere else."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ def looks_like_srgb(profile: bytes | None) -> bool:
     return bool(np.abs(shown.astype(int) - cube).max() <= 1)
 
 
+def system_monitor_profile() -> bytes | None:
+    """What the system says of the main screen. Windows can be asked; elsewhere a person must name a file."""
+    from PIL import ImageCms
+
+    profile = ImageCms.get_display_profile()
+    data = profile.tobytes() if profile is not None else None
+    return data if data is not None and fits(data, 3) else None
+
+
 def to_screen(pixels: Pixels, profile: bytes | None, monitor: bytes | None = None) -> NDArray[np.uint8]:
     """Pixels for the screen.
 
@@ -115,8 +124,8 @@ def convert(pixels: Pixels, profile: bytes | None, target: bytes) -> Pixels:
 class ModelSpace:
     """Model space: the scan's own primaries with the sRGB curve, three channels, float32.
 
-    Values outside 0..1 are kept, so that nothing clips on the way there and back. A profile that is no matrix and curves
-    (a scanner's table, say) has no such space; its values are then taken as they are.
+    Values outside 0..1 are kept, so that nothing clips on the way there and back. A profile that is no matrix and
+    curves (a scanner's table, say) has no such space; its values are then taken as they are.
 
     Args:
         profile: the scan's ICC profile; None = sRGB.
@@ -146,7 +155,7 @@ class ModelSpace:
 
 @cache
 def with_srgb_curve(profile: bytes) -> bytes | None:
-    """The same profile with its curves replaced by sRGB's (ICC.1:2022, tags rTRC, gTRC, bTRC, kTRC); None without curves."""
+    """The same profile with sRGB's curves (ICC.1:2022, tags rTRC, gTRC, bTRC, kTRC); None if it has no curves."""
     count = struct.unpack(">I", profile[128:132])[0]
     if len(profile) < 132 + 12 * count:
         return None

@@ -80,7 +80,7 @@ class JobContext:
 
     @contextmanager
     def on_cancel(self, stop: Callable[[], None]) -> Iterator[None]:
-        """While inside, cancelling also calls ``stop`` (on the cancelling thread): for calls that cannot look themselves.
+        """While inside, cancelling also calls ``stop``, on the cancelling thread: for calls that cannot look.
 
         Raises:
             Cancelled: the job was called off before, or meanwhile.

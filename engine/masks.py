@@ -98,5 +98,8 @@ def _tight(mask: Mask, rect: Rect) -> Rect:
     if not len(rows):
         return Rect(rect.left, rect.top, rect.left, rect.top)
     return Rect(
-        rect.left + int(columns[0]), rect.top + int(rows[0]), rect.left + int(columns[-1]) + 1, rect.top + int(rows[-1]) + 1
+        rect.left + int(columns[0]),
+        rect.top + int(rows[0]),
+        rect.left + int(columns[-1]) + 1,
+        rect.top + int(rows[-1]) + 1,
     )

@@ -1,4 +1,4 @@
-"""Writing a result: chosen profile and depth, atomic file, and the record beside it. One way for window and command line."""
+"""Writing a result, with its record: one way for the window and the command line."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The page of data conventions: pictures, rectangles, sample types.
 
-Pictures are NumPy arrays (height, width, channels), C-contiguous, channels grey (1) or RGB (3) in that order, of one of
-three sample types: ``uint8``, ``uint16``, or ``float32`` in 0..1. Values are encoded by the picture's ICC profile (sRGB where it
+Pictures are NumPy arrays (height, width, channels), C-contiguous, channels grey (1) or RGB (3), of one of three sample
+types: ``uint8``, ``uint16``, or ``float32`` in 0..1. Values are encoded by the picture's ICC profile (sRGB where it
 has none). Masks are ``uint8`` (height, width): 255 = repair, 0 = leave alone. Arrays that are handed on are read-only.
 Coordinates are pixels, x to the right and y down, the origin at the top left corner of the top left pixel.
 """
@@ -121,7 +121,7 @@ class Metadata:
     """Descriptive data that travels with a picture, as the raw bytes of each standard.
 
     Attributes:
-        exif: TIFF-structured block without the ``Exif\\0\\0`` prefix.
+        exif: TIFF-structured block, without the prefix of JPEG files.
         xmp: XMP packet.
         iptc: IPTC-IIM records.
         tags: further TIFF tags worth keeping, tag number -> (TIFF data type, value).
@@ -268,18 +268,18 @@ def maximum(dtype: np.dtype[Any]) -> float:
 def to_float(pixels: Pixels) -> Floats:
     """Any sample type to float32 in 0..1 (exact for 8 and 16 bit: the way back gives the same integers)."""
     if pixels.dtype.kind == "f":
-        return pixels.astype(np.float32, copy=False)
-    return pixels.astype(np.float32) / np.float32(maximum(pixels.dtype))
+        return np.asarray(pixels, np.float32)
+    return np.asarray(pixels.astype(np.float32) / np.float32(maximum(pixels.dtype)), np.float32)
 
 
 def from_float(values: Floats, dtype: np.dtype[Any]) -> Pixels:
     """float32 to a sample type: clipped to 0..1 and rounded to the nearest."""
     if dtype.kind == "f":
-        return np.clip(values, 0, 1).astype(dtype, copy=False)
+        return np.asarray(np.clip(values, 0, 1), dtype)
     top = maximum(dtype)
-    return np.clip(np.rint(values * np.float32(top)), 0, top).astype(dtype)
+    return np.asarray(np.clip(np.rint(values * np.float32(top)), 0, top), dtype)
 
 
 def to_grey(rgb: Floats) -> Floats:
     """Mean of three equal-standing channels, (h, w, 3) -> (h, w, 1): the way back of a grey scan that was repeated."""
-    return rgb.mean(axis=2, keepdims=True, dtype=np.float32)
+    return np.asarray(rgb.mean(axis=2, keepdims=True), np.float32)

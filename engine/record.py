@@ -56,7 +56,12 @@ class Repair:
 
 
 def make_record(
-    command: str, source: Path | None, repairs: list[Repair], scan: Pixels, result: Pixels, notices: tuple[str, ...] = ()
+    command: str,
+    source: Path | None,
+    repairs: list[Repair],
+    scan: Pixels,
+    result: Pixels,
+    notices: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The record of an export, as JSON data.
 
@@ -72,7 +77,9 @@ def make_record(
     return {
         "program": f"lacuna {_version('lacuna')}",
         "command": command,
-        "source": {"file": source.name, "sha256": file_digest(source)} if source is not None and source.is_file() else None,
+        "source": {"file": source.name, "sha256": file_digest(source)}
+        if source is not None and source.is_file()
+        else None,
         "size": [int(scan.shape[1]), int(scan.shape[0])],
         "samples_changed": changed,
         "share_changed": changed / scan.size,

@@ -20,7 +20,7 @@ def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
         ValueError: an entry is unknown, missing, of the wrong type or refused by the dataclass; the message names it.
     """
     if not isinstance(table, dict):
-        raise ValueError(f"{prefix.rstrip('.')} must be a table")
+        raise ValueError(f"{prefix.rstrip('.')} must be a table")  # noqa: TRY004 - a bad file, not a bad call
     hints = {name: hint for name, hint in get_type_hints(cls).items() if hint is not Path}
     values: dict[str, Any] = {}
     for key, value in table.items():

@@ -25,7 +25,7 @@ def plan_windows(
         multiple: sides of windows are multiples of this.
 
     Returns:
-        Pairs (window, part): the model sees the window (which may hang over the picture's edge), the part of it is kept.
+        Pairs (window, part): the model sees the window, which may hang over the picture's edge; the part is kept.
     """
     room = window - 2 * context
     assert room > overlap, "the context leaves no room for the damage"
@@ -33,11 +33,6 @@ def plan_windows(
     for box in _merged([box & bounds for box in boxes if box & bounds], room):
         parts += _split(box, room, overlap)
     return [(_around(part, bounds, context, multiple), part) for part in parts]
-
-
-def plan_grid(bounds: Rect, *, window: int, context: int, overlap: int, multiple: int) -> list[tuple[Rect, Rect]]:
-    """Windows over a whole picture, as ``plan_windows`` gives them."""
-    return plan_windows([bounds], bounds, window=window, context=context, overlap=overlap, multiple=multiple)
 
 
 def read_padded(read: np.ndarray, inside: Rect, window: Rect) -> np.ndarray:
@@ -58,7 +53,7 @@ def read_padded(read: np.ndarray, inside: Rect, window: Rect) -> np.ndarray:
 
 
 class Blender:
-    """Adds up overlapping parts with weights that fade towards their edges; memory follows the parts, not the picture."""
+    """Adds up overlapping parts with weights that fade towards their edges. Memory follows the parts."""
 
     def __init__(self, channels: int) -> None:
         self._channels = channels

@@ -1,7 +1,7 @@
 """Make the sample scan: scikit-image's astronaut (NASA, public domain), aged by ``engine.train.degrade``.
 
-Run from the top of the repository; needs scikit-image, which nothing else does. Writes ``resources/samples/astronaut.tif``
-(16 bit, Adobe RGB, 300 dpi) and its repair mask.
+Run from the top of the repository; needs scikit-image, which nothing else does. Writes
+``resources/samples/astronaut.tif`` (16 bit, Adobe RGB, 300 dpi) and its repair mask.
 """
 
 from pathlib import Path

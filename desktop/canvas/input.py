@@ -163,9 +163,7 @@ class CanvasInput:
             tool.release(self._view.context, pointer)
             self._view.update_overlay()
 
-    def _pointer(
-        self, position: QPointF, modifiers: Qt.KeyboardModifier, pressure: float = 1.0
-    ) -> PointerEvent:
+    def _pointer(self, position: QPointF, modifiers: Qt.KeyboardModifier, pressure: float = 1.0) -> PointerEvent:
         x, y = self._view.to_image(position)
         return PointerEvent(
             x,

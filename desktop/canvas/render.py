@@ -65,7 +65,7 @@ class Frame:
         """What to read for a screen rectangle.
 
         Returns:
-            The rectangle in pixels of ``level``, their size on the screen, and where its corner lies in the screen rectangle.
+            The rectangle in pixels of ``level``, their size on the screen, and where its corner lies in ``rect``.
         """
         scale = self.zoom * (1 << self.level)
         whole = Rect(0, 0, -(-self.width >> self.level), -(-self.height >> self.level))

@@ -397,7 +397,9 @@ class CanvasView(QWidget):
             rect = QRectF(self._hover - QPointF(radius, radius), self._hover + QPointF(radius, radius))
         outline = self._input.tool.outline()
         if outline:
-            rect = rect.united(QPolygonF([self.to_widget(x, y) for x, y in outline]).boundingRect().adjusted(-3, -3, 3, 3))
+            rect = rect.united(
+                QPolygonF([self.to_widget(x, y) for x, y in outline]).boundingRect().adjusted(-3, -3, 3, 3)
+            )
         return rect.toAlignedRect()
 
     def _paint_overlay(self, painter: QPainter) -> None:
@@ -515,7 +517,7 @@ class CanvasView(QWidget):
         else:
             super().keyReleaseEvent(event)
 
-    def focusNextPrevChild(self, _next: bool) -> bool:
+    def focusNextPrevChild(self, _next: bool) -> bool:  # noqa: FBT001 - Qt calls it
         # Tab is the key that hides the panels; F6 moves the keyboard on.
         self.panels_toggled.emit()
         return True

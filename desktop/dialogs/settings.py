@@ -37,7 +37,11 @@ class SettingsDialog(QDialog):
         self.setWindowTitle(self.tr("Settings"))
         self._veil = QColor(look.veil)
         self._theme = QComboBox()
-        for name, title in (("dark", self.tr("Dark")), ("light", self.tr("Light")), ("system", self.tr("As the system"))):
+        for name, title in (
+            ("dark", self.tr("Dark")),
+            ("light", self.tr("Light")),
+            ("system", self.tr("As the system")),
+        ):
             self._theme.addItem(title, name)
         self._theme.setCurrentIndex(self._theme.findData(look.theme))
         self._surround = ValueSlider(self.tr("Grey around the picture"), 0, 100, unit=" %")

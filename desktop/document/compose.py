@@ -132,7 +132,7 @@ def _parts(operation: Operation, rect: Rect, level: int) -> list[Rect]:
     return [Rect.of_cell(cell) & rect for cell in cells]
 
 
-# Blend functions of backdrop b and source s, (h, w, c) in 0..1 (W3C Compositing and Blending Level 1, sections 9 and 10).
+# Blend functions of backdrop b and source s, (h, w, c) in 0..1 (W3C Compositing and Blending Level 1, sections 9, 10).
 
 
 def _multiply(b: Floats, s: Floats) -> Floats:

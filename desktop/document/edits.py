@@ -169,9 +169,9 @@ class SetLayer(Edit):
         self._set(document, self._before)
 
     def merged(self, later: Edit) -> Edit | None:
-        if not isinstance(later, SetLayer) or not self._gesture or self._merge_key != later._merge_key:
+        if not isinstance(later, SetLayer) or not self._gesture or self._merge_key != later._merge_key:  # noqa: SLF001 - its own class
             return None
-        later._before = self._before
+        later._before = self._before  # noqa: SLF001
         return later
 
     @property

@@ -1,4 +1,4 @@
-"""The document: the scan, the repair layers above it and the repair mask. Knows no window; whoever wants to know subscribes."""
+"""The document: the scan, the repair layers above it and the repair mask. It does not know who watches it."""
 
 from __future__ import annotations
 

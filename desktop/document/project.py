@@ -85,7 +85,11 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
         stack = _stack_xml(snapshot)
         archive.writestr("stack.xml", stack)
         context.progress(0.0, "saving the scan")
-        _put(archive, "data/scan.png", imageio.encode_png(np.ascontiguousarray(state.scan.read(state.scan.bounds)), profile))
+        _put(
+            archive,
+            "data/scan.png",
+            imageio.encode_png(np.ascontiguousarray(state.scan.read(state.scan.bounds)), profile),
+        )
         for number, layer in enumerate(state.layers):
             context.progress(0.5 + 0.1 * number / len(state.layers), f"saving {layer.name}")
             _put(archive, _source_of(layer), imageio.encode_png(_with_alpha(layer), profile))
@@ -165,7 +169,7 @@ def _stack_xml(snapshot: Snapshot) -> bytes:
     attributes = {"name": "Scan", "src": "data/scan.png", "x": "0", "y": "0", "opacity": "1.0"}
     SubElement(stack, "layer", {**attributes, "visibility": "visible", "composite-op": BlendMode.NORMAL.value})
     indent(image)
-    return b"<?xml version='1.0' encoding='UTF-8'?>\n" + tostring(image, encoding="utf-8") + b"\n"
+    return bytes(tostring(image, encoding="utf-8", xml_declaration=True))
 
 
 def _extent(layer: Layer) -> Rect:
@@ -280,7 +284,9 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
         cells = [(int(x), int(y)) for x, y in row["cells"]]
         layers.append(_with_pixels(layer, _png(archive, row["src"]), int(row["x"]), int(row["y"]), cells))
     mask = TileMap.empty(scan.pixels.shape[:2], np.uint8)
-    return Project(scan, tuple(layers), _filled(mask, _png(archive, "lacuna/mask.png")[..., 0]), str(own.get("source", "")))
+    return Project(
+        scan, tuple(layers), _filled(mask, _png(archive, "lacuna/mask.png")[..., 0]), str(own.get("source", ""))
+    )
 
 
 def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[int, int]]) -> Layer:
@@ -332,7 +338,9 @@ def _read_foreign(archive: zipfile.ZipFile, stack: bytes, path: Path, context: J
     if colours < bottom.shape[2]:
         whole = whole and bool((bottom[..., -1] == np.iinfo(bottom.dtype).max).all())
     if not whole or len(list(image.iter("stack"))) > 1:
-        notices.append("The layers of this file are arranged in a way Lacuna does not know; the merged picture was opened.")
+        notices.append(
+            "The layers of this file are arranged in a way Lacuna does not know; the merged picture was opened."
+        )
         bottom, rows = _png(archive, "mergedimage.png"), rows[-1:]
         colours = bottom.shape[2] - 1 + bottom.shape[2] % 2
     profile = imageio.png_profile(archive.read(rows[-1].get("src", "") if whole else "mergedimage.png"))

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desktop.document.edits import Turn, turned
-from desktop.document.model import BlendMode, Document, Layer, State
+from desktop.document.model import BlendMode, Document, Layer
 from desktop.document.project import SUFFIX, Snapshot, read_project
 from desktop.document.tiles import TileMap
 from engine import imageio
-from engine.errors import EngineError, ReadError, WriteError
+from engine.errors import ReadError, WriteError
 from engine.jobs import JobContext
-from engine.raster import Raster
 from engine.record import Repair
 
 _MANIFEST = "manifest.json"
@@ -145,7 +144,9 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         if not source.is_file():
-            raise ReadError(f"The work on {source.name} was saved, but the picture is not at {source} any more.", "session.gone")
+            raise ReadError(
+                f"The work on {source.name} was saved, but the picture is not at {source} any more.", "session.gone"
+            )
         if _stamp(source) != manifest["stamp"]:
             raise ReadError(f"{source} was changed since the work on it was saved.", "session.changed")
         document = open_document(source, context)

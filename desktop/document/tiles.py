@@ -1,8 +1,8 @@
 """Pictures in shared 256 px tiles: a map that never changes, and an edit that makes the next one.
 
-A published tile is read-only for good. An edit works on private copies; its patch ``{cell: (old, new)}`` is the whole of
-undo. A map costs what was drawn on it: untouched tiles belong to one base array (the scan as it was read) or to nothing
-at all, and a tile of one value is stored as that value.
+A published tile is read-only for good. An edit works on private copies; its patch ``{cell: (old, new)}`` is all that
+undo needs. A map costs what was drawn on it: untouched tiles belong to one base array (the scan as it was read) or to
+nothing at all, and a tile of one value is stored as that value.
 """
 
 from __future__ import annotations
@@ -233,7 +233,9 @@ class TileMap:
         known = self._reduced.get((level, cell))
         if known is None:
             below_width, below_height = self._size(level - 1)
-            below = Rect(rect.left * 2, rect.top * 2, min(rect.right * 2, below_width), min(rect.bottom * 2, below_height))
+            below = Rect(
+                rect.left * 2, rect.top * 2, min(rect.right * 2, below_width), min(rect.bottom * 2, below_height)
+            )
             known = halve(self.read(below, level - 1))
             known.flags.writeable = False
             self._reduced[level, cell] = known
@@ -292,7 +294,7 @@ class TileEdit:
         return self._source.with_tiles(views)
 
     def commit(self) -> TilePatch:
-        """The changes as a patch; the edit is empty afterwards. Views that leaked from ``change`` do not reach into it."""
+        """The changes as a patch; the edit is empty afterwards. Views leaked from ``change`` do not reach into it."""
         changes: dict[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]] = {}
         for cell, tile in self._private.items():
             old = self._source.stored.get(cell)

@@ -147,9 +147,9 @@ class _RowPainter(QStyledItemDelegate):
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         layer = self._panel.model.layer(index)
-        rect: QRect = option.rect  # type: ignore[attr-defined]
-        if option.state & QStyle.StateFlag.State_Selected:  # type: ignore[attr-defined]
-            painter.fillRect(rect, option.palette.highlight())  # type: ignore[attr-defined]
+        rect: QRect = option.rect
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(rect, option.palette.highlight())
         name = "lock" if layer is None else ("eye" if layer.visible else "eye-off")
         icon(name).paint(painter, self.eye_rect(rect))
         self._draw_thumbnail(painter, self.picture_rect(rect), self._panel.thumbnail(layer))
@@ -158,10 +158,10 @@ class _RowPainter(QStyledItemDelegate):
             frame = self.mask_rect(rect)
             self._draw_thumbnail(painter, frame, self._panel.mask_thumbnail(layer))
             if self._panel.is_target(layer):
-                painter.setPen(QPen(option.palette.accent().color(), 3))  # type: ignore[attr-defined]
+                painter.setPen(QPen(option.palette.accent().color(), 3))
                 painter.drawRect(frame.adjusted(0, 0, -1, -1))
             left = frame.right() + 8
-        painter.setPen(option.palette.text().color())  # type: ignore[attr-defined]
+        painter.setPen(option.palette.text().color())
         text = painter.fontMetrics().elidedText(
             str(index.data()), Qt.TextElideMode.ElideRight, max(16, rect.right() - left - 4)
         )
@@ -176,12 +176,10 @@ class _RowPainter(QStyledItemDelegate):
             place = QRect(rect.center().x() - size.width() // 2, rect.center().y() - size.height() // 2, 0, 0)
             painter.drawImage(QRect(place.topLeft(), size), image)
 
-    def editorEvent(
-        self, event: QEvent, model: QAbstractItemModel, option: QStyleOptionViewItem, index: Index
-    ) -> bool:
+    def editorEvent(self, event: QEvent, model: QAbstractItemModel, option: QStyleOptionViewItem, index: Index) -> bool:
         layer = self._panel.model.layer(index)
         if event.type() == QEvent.Type.MouseButtonPress and isinstance(event, QMouseEvent) and layer is not None:
-            rect: QRect = option.rect  # type: ignore[attr-defined]
+            rect: QRect = option.rect
             if self.eye_rect(rect).contains(event.position().toPoint()):
                 self._panel.toggle_visible(layer)
                 return True
@@ -204,7 +202,7 @@ class _RowPainter(QStyledItemDelegate):
 
     def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, index: Index) -> None:
         del index
-        rect: QRect = option.rect  # type: ignore[attr-defined]
+        rect: QRect = option.rect
         left = self.mask_rect(rect).right() + 6
         editor.setGeometry(QRect(left, rect.center().y() - 12, rect.right() - left - 4, 24))
 
@@ -229,9 +227,7 @@ class LayersPanel(QWidget):
         self.rows = _RowPainter(self)
         self._view.setItemDelegate(self.rows)
         self._view.setDragDropMode(QListView.DragDropMode.InternalMove)
-        self._view.setEditTriggers(
-            QListView.EditTrigger.DoubleClicked | QListView.EditTrigger.EditKeyPressed
-        )
+        self._view.setEditTriggers(QListView.EditTrigger.DoubleClicked | QListView.EditTrigger.EditKeyPressed)
         self._view.setAccessibleName(self.tr("Layers"))
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
@@ -358,4 +354,6 @@ def _thumbnail(tiles: TileMap, profile: bytes | None) -> QImage | None:
     step = max(1, max(small.shape[:2]) // (2 * _THUMB))
     small = np.ascontiguousarray(small[::step, ::step])
     shown = colour.to_screen(small if small.ndim == 3 else small[..., None], profile)
-    return QImage(shown.tobytes(), shown.shape[1], shown.shape[0], shown.shape[1] * 3, QImage.Format.Format_RGB888).copy()
+    return QImage(
+        shown.tobytes(), shown.shape[1], shown.shape[0], shown.shape[1] * 3, QImage.Format.Format_RGB888
+    ).copy()

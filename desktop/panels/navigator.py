@@ -78,10 +78,10 @@ class Navigator(QWidget):
 
     def _target(self) -> QRectF:
         assert self._image is not None
-        size = QSize(self._image.width(), self._image.height()).scaled(
-            self.size(), Qt.AspectRatioMode.KeepAspectRatio
+        size = QSize(self._image.width(), self._image.height()).scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
+        return QRectF(
+            (self.width() - size.width()) / 2, (self.height() - size.height()) / 2, size.width(), size.height()
         )
-        return QRectF((self.width() - size.width()) / 2, (self.height() - size.height()) / 2, size.width(), size.height())
 
     def _render(self) -> None:
         self._image = None

@@ -38,7 +38,9 @@ class TaskPanel(QWidget):
         self._device.setToolTip(self.tr("Where the model runs; Automatic takes the GPU when it works"))
         for id_, title in _DEVICES.items():
             self._device.addItem(title, id_)
-        self._device.setCurrentIndex(max(0, list(_DEVICES).index(settings.device) if settings.device in _DEVICES else 0))
+        self._device.setCurrentIndex(
+            max(0, list(_DEVICES).index(settings.device) if settings.device in _DEVICES else 0)
+        )
         self._values = QVBoxLayout()
         self._values.setSpacing(4)
         self._summary = QLabel()
@@ -120,12 +122,13 @@ class TaskPanel(QWidget):
         while (item := self._values.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
+        defaults = TASKS["heal"].settings()
         for field in dataclasses.fields(TASKS["heal"].settings):
             hints = field.metadata
             slider = ValueSlider(
                 hints["title"], hints["low"], hints["high"], unit=" px", power=2.0, tooltip=hints["tooltip"]
             )
-            slider.set_value(self._settings.values.get(field.name, float(field.default)))
+            slider.set_value(self._settings.values.get(field.name, float(getattr(defaults, field.name))))
             slider.changed.connect(lambda value, name=field.name: self._settings.values.__setitem__(name, value))
             self._values.addWidget(slider)
         card = self._cards[self._model.currentIndex()] if self._cards else None

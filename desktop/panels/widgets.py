@@ -69,7 +69,7 @@ class ValueSlider(QWidget):
 
     def _position(self, value: float) -> int:
         share = (value - self._low) / (self._high - self._low)
-        return round(_STEPS * max(0.0, share) ** (1 / self._power))
+        return round(_STEPS * float(max(0.0, share) ** (1 / self._power)))
 
     def _on_slider(self, position: int) -> None:
         share = (position / _STEPS) ** self._power

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -19,7 +20,7 @@ MINIMUM_SIZE, MAXIMUM_SIZE = 1.0, 2000.0
 class Stroke:
     """One stroke: the coverage it has laid down so far, and the mask that comes of it.
 
-    Coverage is the largest that any part of the stroke laid on a pixel, so a stroke that crosses itself is no denser there.
+    Coverage is the most that any part of the stroke laid on a pixel: a stroke that crosses itself is no denser there.
 
     Args:
         source: the mask before.
@@ -44,7 +45,7 @@ class Stroke:
         # In pieces about as long as the brush is wide, so that the work follows the stroke's area.
         pieces = max(1, math.ceil(math.hypot(here[0] - start[0], here[1] - start[1]) / max(8.0, 2 * radius)))
         points = [tuple(a + (b - a) * i / pieces for a, b in zip(start, here, strict=True)) for i in range(pieces + 1)]
-        for a, b in zip(points, points[1:], strict=False):
+        for a, b in itertools.pairwise(points):
             self._segment((a[0], a[1], a[2]), (b[0], b[1], b[2]), opacity)
         self._last = here
 
@@ -80,7 +81,8 @@ def coverage(rect: Rect, a: tuple[float, float, float], b: tuple[float, float, f
 
     Args:
         rect: the pixels wanted.
-        a, b: (x, y, radius) in image pixels.
+        a: (x, y, radius) of the beginning, image pixels.
+        b: (x, y, radius) of the end.
         hardness: share of the radius that is covered fully; the rest fades. The edge is at least a pixel soft.
 
     Returns:

@@ -21,6 +21,7 @@ from engine.errors import ReadError, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
 from engine.imageio.atomic import WRITABLE, atomic_write, atomic_write_bytes, check_target
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
+from engine.imageio.common import resolution as sensible
 from engine.imageio.depth import to_depth
 from engine.imageio.png import decode_png, encode_png
 from engine.jobs import JobContext
@@ -179,7 +180,12 @@ def write(
         raise WriteError(f"{path.name} does not end in one of {known}, so its format is not known.", "write.suffix")
     context.progress(0, "Writing")
     depth = options.depth or min(raster.depth, 16)
-    ready = replace(raster, pixels=np.ascontiguousarray(to_depth(raster.pixels, depth)), metadata=_written(raster))
+    ready = replace(
+        raster,
+        pixels=np.ascontiguousarray(to_depth(raster.pixels, depth)),
+        resolution=sensible(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
+        metadata=_written(raster),
+    )
     try:
         with atomic_write(path) as file:
             notices = encoder.encode(file, ready, options, context)

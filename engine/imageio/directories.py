@@ -60,6 +60,16 @@ def size_of(kind: int) -> int:
     return np.dtype(_DTYPES[kind]).itemsize * (2 if kind in _RATIONALS else 1)
 
 
+def sound(tags: Tags) -> Tags:
+    """The tags that can be written: known types, whole values. Project files may come from anywhere."""
+    known = {tag: (kind, data) for tag, (kind, data) in tags.items() if kind in _DTYPES and kind not in _POINTERS}
+    return {
+        tag: (kind, data)
+        for tag, (kind, data) in known.items()
+        if 0 < tag < 1 << 16 and data and len(data) % size_of(kind) == 0
+    }
+
+
 class Structure:
     """A file or block that begins like a TIFF.
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from engine.imageio import blocks, tiff
+from engine.imageio import blocks, directories, tiff
 from engine.imageio.common import WriteOptions
 from engine.imageio.directories import (
     BYTE,
@@ -130,7 +130,8 @@ def _longs(values: list[int], *, big: bool) -> tuple[int, bytes]:
 def _described(raster: Raster, exif: Exif) -> Tags:
     """The tags that say what the picture is."""
     metadata = raster.metadata
-    tags = {tag: value for tag, value in {**metadata.tags, **exif.main}.items() if tag not in tiff.STRUCTURAL}
+    every = {**directories.sound(metadata.tags), **exif.main}
+    tags = {tag: value for tag, value in every.items() if tag not in tiff.STRUCTURAL}
     curve = tags.get(tiff.TRANSFER)
     if curve and len(curve[1]) // 2 not in (1 << raster.depth, 3 << raster.depth):
         # A transfer curve has an entry for every sample value: it does not fit another depth.

@@ -28,8 +28,10 @@ LARGEST_SIDE = 16_383
 """Most pixels a side that the format can say."""
 
 _ALPHA, _PROFILE, _EXIF, _XMP = 0x10, 0x20, 0x08, 0x04
-_EFFORT = 4
-"""libwebp's method, 0..6: more takes several times as long for a few per cent."""
+_METHOD = 4
+"""libwebp's method, 0..6."""
+_EFFORT = 20.0
+"""libwebp's effort for lossless pictures, 0..100: more takes up to six times as long for one per cent."""
 _LARGEST_CHUNK = 1 << 26
 _KNOWN = (b"VP8X", b"VP8 ", b"VP8L", b"ICCP", b"EXIF", b"XMP ")
 
@@ -90,8 +92,8 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     pixels = to_depth(raster.pixels, 8)
     colour = np.repeat(pixels, 3, axis=2) if raster.channels == 1 else pixels
     context.progress(0.1, "Writing")
-    quality = None if options.lossless else float(options.quality)
-    encoded = imagecodecs.webp_encode(colour, quality, lossless=options.lossless, method=_EFFORT)
+    level = _EFFORT if options.lossless else float(options.quality)
+    encoded = imagecodecs.webp_encode(colour, level, lossless=options.lossless, method=_METHOD)
     context.progress(0.9, "Writing")
     _, picture = next(_pieces(bytes(encoded)))
     profile, exif, xmp = _describing(raster, notices)

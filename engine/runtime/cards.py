@@ -70,7 +70,11 @@ class TileRules:
     scale: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.multiple <= self.minimum <= self.default or self.minimum % self.multiple or self.default % self.multiple:
+        if (
+            not 0 < self.multiple <= self.minimum <= self.default
+            or self.minimum % self.multiple
+            or self.default % self.multiple
+        ):
             raise ValueError("tile sizes must be multiples of 'multiple' and default at least minimum")
         if self.overlap < 0 or self.context < 0 or 2 * self.overlap > self.minimum or self.scale < 1:
             raise ValueError("tile overlap, context or scale is impossible")
@@ -144,7 +148,7 @@ class ModelCard:
                 raise ModelError(f"The model {self.id} lacks its file {stage.file}.", "model.missing") from error
             if actual != stage.sha256:
                 raise ModelError(
-                    f"The file {stage.file} of the model {self.id} is damaged or not the one its card names (wrong checksum).",
+                    f"The file {stage.file} of the model {self.id} is damaged or not its card's (wrong checksum).",
                     "model.checksum",
                 )
 

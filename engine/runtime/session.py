@@ -25,7 +25,7 @@ class Device(Enum):
     CUDA = "cuda"
 
 
-class OutOfMemory(DeviceError):
+class OutOfMemory(DeviceError):  # noqa: N818 - what happened, not whose fault
     """The device's memory is not enough for this window; a smaller one may do."""
 
 
@@ -129,10 +129,13 @@ def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
         raise DeviceError("CUDA was asked for, but this installation of onnxruntime has no CUDA.", "device.cuda")
     if Device.CUDA in wanted:
         _preload_cuda()
+    # What goes wrong is raised and told in words; onnxruntime would also print it.
+    onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     providers: list[Any] = [
-        (_PROVIDERS[d], _CUDA_OPTIONS) if d is Device.CUDA else _PROVIDERS[d] for d in dict.fromkeys([*wanted, Device.CPU])
+        (_PROVIDERS[d], _CUDA_OPTIONS) if d is Device.CUDA else _PROVIDERS[d]
+        for d in dict.fromkeys([*wanted, Device.CPU])
     ]
     try:
         inner = onnxruntime.InferenceSession(str(card.path(stage)), options, providers=providers)

@@ -97,7 +97,7 @@ class Patch:
 
 
 def mix(below: Pixels, above: Pixels, weight: Mask) -> Pixels:
-    """below + (above - below) weight / 255, rounded in the sample type; exact where the weight is 0 or 255.
+    """Below + (above - below) weight / 255, rounded in the sample type; exact where the weight is 0 or 255.
 
     Args:
         below: (h, w, c).
@@ -133,5 +133,7 @@ def run_shrinking(job: Job, work: Callable[[Session, int], R], context: JobConte
             except OutOfMemory:
                 window = window // 2 // tile.multiple * tile.multiple
         if session.device is Device.CPU:
-            raise DeviceError("The computer's memory is not enough for the smallest part of this picture.", "device.memory")
+            raise DeviceError(
+                "The computer's memory is not enough for the smallest part of this picture.", "device.memory"
+            )
         device = Device.CPU

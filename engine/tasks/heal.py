@@ -15,7 +15,6 @@ from engine.runtime.session import Session
 from engine.tasks.base import Job, Patch, Piece, run_shrinking
 from engine.tiling import Blender, plan_windows, read_padded
 
-
 _MOST = 100
 
 
@@ -83,9 +82,7 @@ class _Weights:
         return masks.feather(grown, self.settings.feather)[rect.slices(around)]
 
 
-def _fill(
-    job: Job, weights: _Weights, boxes: list[Rect], session: Session, window: int, context: JobContext
-) -> Patch:
+def _fill(job: Job, weights: _Weights, boxes: list[Rect], session: Session, window: int, context: JobContext) -> Patch:
     tile, bounds = job.card.tile, Rect.of_shape(job.source.shape)
     # Half of a small window at most may go to the surroundings.
     context_px = min(tile.context, window // 4)

@@ -1,4 +1,4 @@
-"""python -m engine.train list | fit | evaluate | export"""
+"""The command line of the training: ``python -m engine.train list | fit | evaluate | export``."""
 
 from __future__ import annotations
 
@@ -43,14 +43,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--minutes", type=float, default=60, help="length of the schedule (default 60)")
     command.add_argument("--slice", type=float, metavar="MINUTES", help="stop after so long; go on later with --resume")
     command.add_argument("--resume", action="store_true", help="go on from the run folder's newest checkpoint")
-    command.add_argument("--start", type=Path, metavar="MODEL", help="begin with the weights of an exported model's folder")
+    command.add_argument(
+        "--start", type=Path, metavar="MODEL", help="begin with the weights of an exported model's folder"
+    )
     command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting, e.g. data.batch=8")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a setting, e.g. data.batch=8"
+    )
     command.set_defaults(command=_fit)
 
     command = commands.add_parser("export", help="write model.onnx and card.toml from a run folder")
     command.add_argument("run", type=Path)
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="folder to write; its name is the id")
+    command.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="MODEL", help="folder to write; its name is the id"
+    )
     command.add_argument("--data-note", default="", help="what it was trained on, for the card")
     command.add_argument("--credits", type=Path, metavar="TSV", help="table whose CC BY credit lines go into the card")
     command.set_defaults(command=_export)

@@ -19,7 +19,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 
 
 def is_validation(name: str) -> bool:
-    """Whether a photograph belongs to the tenth that is never trained on: by hash of its file name, for every recipe alike."""
+    """Whether a photograph is of the tenth that is never trained on: by hash of its name, for every recipe alike."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 10 == 0
 
 
@@ -40,7 +40,7 @@ def photograph_paths(folder: Path, *, validation: bool) -> list[Path]:
 
 
 def read_photograph(path: Path) -> np.ndarray:
-    """Decode one photograph to RGB uint8 (H, W, 3), sRGB as it stands; EXIF orientation is ignored (crops are turned anyway)."""
+    """Decode one photograph to RGB uint8 (H, W, 3), sRGB as it stands; crops are turned anyway, so EXIF is ignored."""
     from PIL import Image
 
     with Image.open(path) as picture:

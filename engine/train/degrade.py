@@ -1,7 +1,8 @@
-"""Damage: masks of what dust, hair, scratches, creases, strokes, boxes and torn borders cover, and what ages a photograph.
+"""Damage: masks of what dust, hair, scratches, creases, strokes, boxes and tears cover, and what ages a photograph.
 
-Every kind of mask is an exact function of its parameters (``draw_...``) and a wrapper that draws the parameters from a seeded generator
-(``random_...``). All work in place on a uint8 (H, W) mask, 255 = lost, and never clear what is already there. Sizes are pixels.
+Every kind of mask is an exact function of its parameters (``draw_...``) and a wrapper that draws the parameters from a
+seeded generator (``random_...``). All work in place on a uint8 (H, W) mask, 255 = lost, and never clear what is already
+there. Sizes are pixels.
 """
 
 from __future__ import annotations
@@ -180,7 +181,9 @@ def mask_pool(kinds: dict[str, float], count: int, size: int, seed: int) -> NDAr
     return pool
 
 
-def composite(photo: Floats, mask: Mask, colour: tuple[float, float, float], softness: float, strength: float) -> Floats:
+def composite(
+    photo: Floats, mask: Mask, colour: tuple[float, float, float], softness: float, strength: float
+) -> Floats:
     """Lay damage of one colour over a photograph.
 
     Args:
@@ -231,7 +234,7 @@ def _walk(
     random: Random,
     heading: float | None = None,
 ) -> Points:
-    """A path from the middle of which ``start`` is: constant bend plus a random wobble of the heading, radians a step."""
+    """A path with ``start`` in its middle: a constant bend plus a random wobble of the heading, radians a step."""
     count = max(2, round(length / step))
     heading = random.uniform(0, 2 * np.pi) if heading is None else heading
     headings = heading + np.cumsum(bend + random.normal(0, wobble, count))

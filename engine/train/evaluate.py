@@ -1,9 +1,10 @@
-"""Scores on the validation tenth, through ``engine.tasks`` with the exported file, beside the classical peers in the same run."""
+"""Scores on the validation tenth, through ``engine.tasks`` with the exported file, beside the classical peers."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def hole_psnr(filled: Picture, original: Picture, mask: Mask) -> float:
     """10 log10(255^2 / mean squared error over the masked samples), dB; at most 100."""
     hole = mask > 0
     error = np.mean((filled[hole].astype(np.float64) - original[hole]) ** 2)
-    return float(min(100.0, 10 * np.log10(255**2 / max(error, 1e-9))))
+    return min(100.0, 10 * math.log10(255**2 / max(float(error), 1e-9)))
 
 
 def middle(picture: Picture) -> Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
+import datetime as dt
 import hashlib
 import io
 import logging
@@ -58,7 +58,9 @@ def export_model(
         card = _card(recipe, folder.name, partial, training, network, version)
         difference = parity(network, card, partial)
         if difference >= PARITY:
-            raise ModelError(f"ONNX and torch differ by {difference:.2e} of full scale; nothing was exported.", "train.parity")
+            raise ModelError(
+                f"ONNX and torch differ by {difference:.2e} of full scale; nothing was exported.", "train.parity"
+            )
         os.replace(partial, folder / "model.onnx")
     except OSError as error:
         raise EngineError(f"The model could not be written: {error}.", "train.export") from error
@@ -177,7 +179,7 @@ def _card(
         id=id_,
         task=recipe.task,
         title=recipe.title,
-        version=version or datetime.datetime.now(datetime.UTC).strftime("%Y.%m.%d"),
+        version=version or dt.datetime.now(dt.UTC).strftime("%Y.%m.%d"),
         licence="Apache-2.0",
         opset=OPSET,
         tile=TileRules(default=512, minimum=128, overlap=32, context=64, multiple=multiple),

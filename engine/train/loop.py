@@ -77,7 +77,10 @@ class Trainer:
         self.generator = build(NETWORKS, recipe.network.name, recipe.network.options).to(device)
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(
-            self.generator, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.schedule.averaging)
+            self.generator,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(  # type: ignore[no-untyped-call]
+                recipe.schedule.averaging
+            ),
         )
         self._g_optimiser = _adamw(self.generator, recipe.schedule.learning_rate, recipe.schedule.weight_decay)
         self.discriminator: nn.Module | None = None
@@ -222,7 +225,9 @@ class Trainer:
             self.generator.load_state_dict(weights)
             self.average.module.load_state_dict(weights)
         except RuntimeError as error:
-            raise SettingsError(f"The model's weights do not fit the recipe's network: {error}.", "train.start") from error
+            raise SettingsError(
+                f"The model's weights do not fit the recipe's network: {error}.", "train.start"
+            ) from error
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
@@ -295,11 +300,13 @@ def _validate_and_save(
 ) -> None:
     row = {name: float(value) for name, value in scalars.items()}
     if not all(math.isfinite(value) for value in row.values()):
-        raise EngineError(f"The training diverged at step {trainer.step}; the last good checkpoint stands.", "train.nan")
+        raise EngineError(
+            f"The training diverged at step {trainer.step}; the last good checkpoint stands.", "train.nan"
+        )
     error, fills = trainer.validate(*held_out)
     row |= {"validation": error, "images_per_second": speed, "minutes": trainer.elapsed / 60}
     log(trainer.step, row)
-    say(f"step {trainer.step}  {row['minutes']:.1f} min  {speed:.0f} images/s  hole L1 {error:.5f}  loss {row['loss']:.5f}")
+    say(f"step {trainer.step}  {row['minutes']:.1f} min  {speed:.0f} images/s  hole L1 {error:.5f}")
     write_sheet(trainer.run / "samples-latest.png", held_out[0], held_out[1], fills)
     trainer.save_step()
     if error < trainer.best:
@@ -318,7 +325,7 @@ def _scalar_log(run: Path) -> Iterator[Any]:
             lines.write(json.dumps({"step": step} | row) + "\n")
             lines.flush()
             for name, value in row.items():
-                board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+                board.add_scalar(name, value, step)
 
         yield log
 

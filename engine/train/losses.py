@@ -1,4 +1,4 @@
-"""Loss terms. Pictures are (B, 3, H, W) float32 RGB in 0..1, masks (B, 1, H, W) with 1 = lost; each term returns a scalar.
+"""Loss terms. Pictures are (B, 3, H, W) float32 RGB in 0..1, masks (B, 1, H, W) with 1 = lost; terms are scalars.
 
 Notation of the formulas: x the photograph, y the network's output, m the mask, D the discriminator.
 """
@@ -15,22 +15,22 @@ from engine.errors import SettingsError
 
 
 def l1_hole(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """mean over pictures of sum |y - x| m / sum m: mean absolute error inside the mask, every picture alike."""
+    """Mean over pictures of sum |y - x| m / sum m: mean absolute error inside the mask, every picture alike."""
     return _inside((output - photo).abs(), mask).mean()
 
 
 def l1_valid(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """mean over pictures of sum |y - x| (1 - m) / sum (1 - m): mean absolute error outside the mask."""
+    """Mean over pictures of sum |y - x| (1 - m) / sum (1 - m): mean absolute error outside the mask."""
     return _inside((output - photo).abs(), 1 - mask).mean()
 
 
 def l2_hole(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """mean over pictures of sum (y - x)^2 m / sum m: mean squared error inside the mask."""
+    """Mean over pictures of sum (y - x)^2 m / sum m: mean squared error inside the mask."""
     return _inside((output - photo).square(), mask).mean()
 
 
 def log_l1_hole(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """mean over pictures of log(0.01 + sum |y - x| m / sum m): what counts is the relative error of each picture.
+    """Mean over pictures of log(0.01 + sum |y - x| m / sum m): what counts is the relative error of each picture.
 
     A decibel gained in a smooth sky weighs as much as one in foliage, as it does in a mean of PSNRs and to the eye.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,9 +17,9 @@ from engine.errors import SettingsError
 def membrane(picture: Tensor, mask: Tensor, levels: int) -> Tensor:
     """Fill a hole smoothly from its rim: a push-pull pyramid, relaxed towards Laplace's equation at every level.
 
-    Down the pyramid go averages of the known pixels (Gortler et al., The Lumigraph, 1996, section 3.4); on the way up each
-    level starts from the coarser one and takes four Jacobi steps of the membrane equation (Perez et al., Poisson image
-    editing, 2003, equation 2).
+    Down the pyramid go averages of the known pixels (Gortler et al., The Lumigraph, 1996, section 3.4); on the way up
+    each level starts from the coarser one and takes four Jacobi steps of the membrane equation (Perez et al., Poisson
+    image editing, 2003, equation 2).
 
     Args:
         picture: (B, 3, H, W), anything under the mask; H and W are multiples of 2**levels.
@@ -33,7 +34,9 @@ def membrane(picture: Tensor, mask: Tensor, levels: int) -> Tensor:
     for _ in range(levels):
         sums.append(functional.avg_pool2d(sums[-1], 2))
         weights.append(functional.avg_pool2d(weights[-1], 2))
-    cross = torch.tensor([[0.0, 0.25, 0.0], [0.25, 0.0, 0.25], [0.0, 0.25, 0.0]], dtype=picture.dtype, device=picture.device)
+    cross = torch.tensor(
+        [[0.0, 0.25, 0.0], [0.25, 0.0, 0.25], [0.0, 0.25, 0.0]], dtype=picture.dtype, device=picture.device
+    )
     cross = cross.expand(3, 1, 3, 3)
     mean = sums[-1].mean(dim=(2, 3), keepdim=True) / (weights[-1].mean(dim=(2, 3), keepdim=True) + 1e-6)
     filled = mean.expand_as(sums[-1])
@@ -58,7 +61,7 @@ class Residual(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
         nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        self.second.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Keeps the shape."""
@@ -95,7 +98,7 @@ class HealUNet(nn.Module):
         self.middle = nn.Sequential(*[Residual(widths[3], 2**i) for i in range(blocks[3])])
         self.tail = nn.Conv2d(widths[0], 3 * 4, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        self.tail.bias = nn.Parameter(torch.zeros(3 * 4))
 
     def forward(self, picture: Tensor, mask: Tensor) -> Tensor:
         """Fill the lost part.
@@ -123,12 +126,12 @@ class HealUNet(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of a picture and the mask it was filled under (Isola et al. 2017; spectral norm: Miyato et al. 2018)."""
+    """Judges overlapping patches of a picture and its mask (Isola et al. 2017; spectral norm: Miyato et al. 2018)."""
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()
         sizes = [4, width, width * 2, width * 4]
-        layers = [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in zip(sizes, sizes[1:], strict=False)]
+        layers = [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairwise(sizes)]
         self.layers = nn.ModuleList([*layers, spectral_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))])
 
     def forward(self, picture: Tensor, mask: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""What a training is made of, read from a recipe file. Unknown and impossible settings are errors that name themselves."""
+"""What a training is made of, read from a recipe file. Unknown and impossible settings are named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.errors import SettingsError
 RECIPES = Path(__file__).parent / "recipes"
 
 
-def _require(holds: bool, what: str) -> None:
+def _require(holds: object, what: str) -> None:
     if not holds:
         raise SettingsError(f"Impossible training setting: {what}.", "train.setting")
 
@@ -101,8 +101,12 @@ class Schedule:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _require(0 < self.floor <= self.learning_rate, f"schedule.floor = {self.floor} (above 0, at most learning_rate)")
-        _require(self.warm_up >= 0 and self.weight_decay >= 0 and self.clip > 0, "schedule.warm_up, weight_decay or clip")
+        _require(
+            0 < self.floor <= self.learning_rate, f"schedule.floor = {self.floor} (above 0, at most learning_rate)"
+        )
+        _require(
+            self.warm_up >= 0 and self.weight_decay >= 0 and self.clip > 0, "schedule.warm_up, weight_decay or clip"
+        )
         _require(0 <= self.averaging < 1, f"schedule.averaging = {self.averaging} (0 to below 1)")
         _require(self.validate_every > 0 and self.validation_crops >= 1, "schedule.validate_every or validation_crops")
 

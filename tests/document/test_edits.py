@@ -43,9 +43,7 @@ def filled_layer(document: Document, rect: Rect, seed: int = 1, weight: int = 25
     top = np.iinfo(layer.pixels.dtype).max
     pixels.write(rect, random.integers(0, top, (rect.height, rect.width, document.channels), layer.pixels.dtype))
     mask.write(rect, np.full((rect.height, rect.width), weight, np.uint8))
-    return replace(
-        layer, pixels=pixels.commit().applied(layer.pixels), mask=mask.commit().applied(layer.mask)
-    )
+    return replace(layer, pixels=pixels.commit().applied(layer.pixels), mask=mask.commit().applied(layer.mask))
 
 
 def paint(document: Document, target: int | None, rect: Rect, value: int) -> PaintMask:
@@ -84,7 +82,9 @@ spots = st.builds(
 
 
 def random_edit(draw: Callable, document: Document) -> Edit | None:
-    kind = draw(st.sampled_from(["paint", "add", "remove", "move", "opacity", "blend", "hide", "join", "turn", "merge", "mask"]))
+    kind = draw(
+        st.sampled_from(["paint", "add", "remove", "move", "opacity", "blend", "hide", "join", "turn", "merge", "mask"])
+    )
     layers = document.state.layers
     rect = draw(spots) & document.bounds
     if kind == "paint":
@@ -116,7 +116,9 @@ def random_edit(draw: Callable, document: Document) -> Edit | None:
 
 @given(st.data())
 def test_any_sequence_of_edits_followed_by_as_many_undos_gives_the_first_picture(data: st.DataObject) -> None:
-    document = make_document(channels=data.draw(st.sampled_from([1, 3])), dtype=data.draw(st.sampled_from([np.uint8, np.uint16])))
+    document = make_document(
+        channels=data.draw(st.sampled_from([1, 3])), dtype=data.draw(st.sampled_from([np.uint8, np.uint16]))
+    )
     seen, edits = [everything(document)], []
     for _ in range(data.draw(st.integers(1, 8))):
         edit = random_edit(data.draw, document)

@@ -1,0 +1,44 @@
+# make run | test | bench | bench-models | train; each first makes .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# CUDA=1 also installs NVIDIA's libraries for onnxruntime, some gigabytes.
+EXTRAS := $(if $(CUDA),[cuda])
+DATA ?= data
+MINUTES ?= 60
+
+.PHONY: run venv test bench bench-models train clean
+
+run: venv
+	@$(BIN)/python packaging/linux/libraries.py
+	@$(BIN)/python packaging/run.py
+
+venv: $(VENV)/.runtime
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	@echo "Making $(VENV) (the first time takes a minute or two)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable ".$(EXTRAS)"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "Adding what development needs"
+	@$(PIP) --editable ".[dev]"
+	@touch $@
+
+test: $(VENV)/.dev
+	@$(BIN)/python tests/check.py
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m tests.bench
+
+bench-models: $(VENV)/.dev
+	@$(BIN)/python -m engine.train evaluate resources/models/heal --data $(DATA)
+
+train: $(VENV)/.dev
+	@$(BIN)/python -m engine.train fit heal --data $(DATA) --minutes $(MINUTES) --resume
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,67 @@
+"""Look for the system libraries that Qt's window needs on Linux, and say or do what installs the missing ones.
+
+As root on Debian or Ubuntu they are installed; elsewhere the exact line is printed. Silent when nothing is missing.
+Only the standard library is used: this runs before anything is known to work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+
+PACKAGES = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libdbus-1.so.3": "libdbus-1-3",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
+    "libxcb-cursor.so.0": "libxcb-cursor0",
+    "libxcb-icccm.so.4": "libxcb-icccm4",
+    "libxcb-image.so.0": "libxcb-image0",
+    "libxcb-keysyms.so.1": "libxcb-keysyms1",
+    "libxcb-render-util.so.0": "libxcb-render-util0",
+    "libxcb-shape.so.0": "libxcb-shape0",
+}
+
+
+def missing() -> list[str]:
+    """Debian's names of the packages whose library cannot be loaded."""
+    packages = []
+    for library, package in PACKAGES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            packages.append(package)
+    return packages
+
+
+def main() -> int:
+    """0 when nothing is missing (any more), 1 after saying what is."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    packages = missing()
+    if not packages:
+        return 0
+    line = "apt-get install --yes " + " ".join(packages)
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"Installing system libraries for the window: {' '.join(packages)}", flush=True)
+        quiet = {"stdout": subprocess.DEVNULL}
+        subprocess.run(["apt-get", "update", "--quiet"], check=False, **quiet)
+        subprocess.run(line.split(), check=False, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, **quiet)
+        packages = missing()
+        if not packages:
+            return 0
+        line = "apt-get install --yes " + " ".join(packages)
+    print("Lacuna's window needs system libraries that are missing here.", file=sys.stderr)
+    print(f"On Debian or Ubuntu:\n    sudo {line}", file=sys.stderr)
+    print("On other systems, packages with these files: " + ", ".join(PACKAGES), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -199,7 +199,7 @@ class Actions:
 
     def changed_shortcuts(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Those that differ from the table's."""
-        return {row.id: wanted[row.id] for row in ROWS if wanted.get(row.id, row.shortcut) != row.shortcut}
+        return {row.id: wanted[row.id] for row in ROWS if QKeySequence(wanted[row.id]) != QKeySequence(row.shortcut)}
 
     def enable(self, conditions: Sequence[When]) -> None:
         """Let only those commands be used whose condition holds."""

@@ -256,13 +256,15 @@ class Commands:
         if window.view is not None:
             areas.insert(0, window.view)
         focused = window.focusWidget()
-        present = next((i for i, area in enumerate(areas) if focused is not None and area.isAncestorOf(focused)), -1)
-        if focused is not None and focused in areas:
-            present = areas.index(focused)
-        area = areas[(present + 1) % len(areas)]
-        target = area if isinstance(area, CanvasView) else _first_focusable(area)
-        if target is not None:
-            target.setFocus()
+        present = next(
+            (i for i, area in enumerate(areas) if focused and (area is focused or area.isAncestorOf(focused))), -1
+        )
+        for step in range(1, len(areas) + 1):
+            area = areas[(present + step) % len(areas)]
+            target = area if isinstance(area, CanvasView) else _first_focusable(area)
+            if target is not None:
+                target.setFocus()
+                return
 
     def _ask_settings(self) -> None:
         look = SettingsDialog.ask(self._window, self._window.store.settings.look)

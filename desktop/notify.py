@@ -79,7 +79,7 @@ class MessageStrip(QWidget):
     def warn(self, error: EngineError | str) -> None:
         """Say what went wrong; stays until it is closed or something else is said."""
         sentence = error.sentence if isinstance(error, EngineError) else error
-        LOG.warning(sentence)
+        LOG.info(sentence)
         self._show(sentence, "", None, problem=True)
 
     def _show(self, sentence: str, button: str, action: Callable[[], None] | None, *, problem: bool) -> None:

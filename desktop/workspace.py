@@ -81,6 +81,7 @@ class Workspace(QObject):
         self._autosaved: State | None = document.state
         self._recovered = False
         self._closed = False
+        self._saving = 0
         document.watch(self._on_change)
         self._timer = QTimer(self)
         self._timer.setInterval(AUTOSAVE_SECONDS * 1000)
@@ -215,6 +216,11 @@ class Workspace(QObject):
         return ticket
 
     @property
+    def saving(self) -> bool:
+        """Whether an autosave is waiting or running."""
+        return self._saving > 0
+
+    @property
     def busy(self) -> bool:
         """Whether repairs are waiting or running."""
         return bool(self._claims)
@@ -288,8 +294,10 @@ class Workspace(QObject):
         def work(context: JobContext) -> None:
             self.session.autosave(snapshot, context)
 
+        self._saving += 1
         ticket = self.submit("Autosave", Lane.IO, lambda: work)
         ticket.failed.connect(self._on_autosave_failed)
+        ticket.ended.connect(self._on_autosave_ended)
 
     def close(self) -> None:
         """Call off the jobs and stop saving."""
@@ -332,6 +340,9 @@ class Workspace(QObject):
 
     def _on_clean_changed(self, _clean: bool) -> None:  # noqa: FBT001 - Qt's signature
         self.modified.emit()
+
+    def _on_autosave_ended(self) -> None:
+        self._saving -= 1
 
     def _on_autosave_failed(self, error: EngineError) -> None:
         self._autosaved = None

@@ -58,7 +58,7 @@ def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytes
     program = Program(tmp_path / "state", SettingsStore(tmp_path / "settings.ini"), registry)
     program.window.resize(1280, 860)
     program.start([])
-    qtbot.waitUntil(lambda: program.window.task.button.property("ready") is True)
+    qtbot.waitUntil(lambda: bool(program.window.task.models))
     yield program
     program.window.close()
     program.stop()

@@ -257,12 +257,12 @@ class LayersPanel(QWidget):
         """Follow a photograph, or none."""
         if self._workspace is not None:
             self._workspace.layers_changed.disconnect(self._show)
-            self._workspace.picture_changed.disconnect(self._timer.start)
+            self._workspace.picture_changed.disconnect(self._later)
         self._workspace = workspace
         self._thumbnails.clear()
         if workspace is not None:
             workspace.layers_changed.connect(self._show)
-            workspace.picture_changed.connect(self._timer.start)
+            workspace.picture_changed.connect(self._later)
         self._show()
 
     @property
@@ -309,6 +309,10 @@ class LayersPanel(QWidget):
             known = (tiles, _thumbnail(tiles, profile))
             self._thumbnails[key] = known
         return known[1]
+
+    def _later(self) -> None:
+        """Draw the thumbnails anew soon, once for many changes."""
+        self._timer.start()
 
     def _refresh_thumbnails(self) -> None:
         self._view.viewport().update()

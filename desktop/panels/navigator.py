@@ -35,13 +35,17 @@ class Navigator(QWidget):
         if self._view is not None:
             self._view.viewed.disconnect(self.update)
             if self._view.workspace is not None:
-                self._view.workspace.picture_changed.disconnect(self._timer.start)
-                self._view.workspace.size_changed.disconnect(self._timer.start)
+                self._view.workspace.picture_changed.disconnect(self._later)
+                self._view.workspace.size_changed.disconnect(self._later)
         self._view = view
         if view is not None and view.workspace is not None:
             view.viewed.connect(self.update)
-            view.workspace.picture_changed.connect(self._timer.start)
-            view.workspace.size_changed.connect(self._timer.start)
+            view.workspace.picture_changed.connect(self._later)
+            view.workspace.size_changed.connect(self._later)
+        self._timer.start()
+
+    def _later(self) -> None:
+        """Draw anew soon, once for many changes."""
         self._timer.start()
 
     def sizeHint(self) -> QSize:

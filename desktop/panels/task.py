@@ -76,6 +76,11 @@ class TaskPanel(QWidget):
         return self._button
 
     @property
+    def models(self) -> list[str]:
+        """Ids of the models to choose from; empty until they are read."""
+        return [card.id for card in self._cards]
+
+    @property
     def amount(self) -> int:
         """Pixels by which the mask commands grow, shrink and soften."""
         return self._amount.value()

@@ -26,7 +26,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
         raise damaged()
     kind = struct.unpack_from("<I", head, 14)[0]
     width, height = struct.unpack_from("<HH", head, 18) if kind == 12 else struct.unpack_from("<ii", head, 18)
-    check_size(width, abs(height), 3, 8, size)
+    check_size(width, abs(height), 24, size)
     # Made directly, and not by Image.open: that warns of large pictures through the warnings module.
     with decoding():
         mode = BmpImageFile(BytesIO(head + file.read(4096))).mode

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 import math
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -167,6 +169,18 @@ def loss_notices(raster: Raster, name: str, *, lossy: bool) -> list[str]:
     return [*notices, _LOSSY] if lossy else notices
 
 
+def quiet(name: str) -> Any:
+    """Import a codec package and keep it from logging: what matters in a file is said by refusals and notices."""
+    module = importlib.import_module(name)
+    logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    return module
+
+
+def codecs() -> Any:
+    """imagecodecs, imported at the first use."""
+    return quiet("imagecodecs")
+
+
 @contextmanager
 def decoding() -> Iterator[None]:
     """Around calls into codecs: whatever they raise on hostile bytes becomes a Refusal.
@@ -186,14 +200,13 @@ def decoding() -> Iterator[None]:
         raise damaged() from error
 
 
-def check_size(width: int, height: int, samples: int, depth: int, size: int, gain: int = _LARGEST_GAIN) -> None:
+def check_size(width: int, height: int, bits: int, size: int, gain: int = _LARGEST_GAIN) -> None:
     """Refuse sizes that are absurd, before anything is allocated for them.
 
     Args:
         width: columns.
         height: rows.
-        samples: samples a pixel.
-        depth: bits a sample in memory.
+        bits: bits a pixel before packing.
         size: bytes of the file.
         gain: the most bytes of pixels that one byte of the file can stand for.
 
@@ -206,7 +219,7 @@ def check_size(width: int, height: int, samples: int, depth: int, size: int, gai
         raise Refusal(
             f"claims to be {width} × {height} pixels; the limit is {LIMIT // 10**9} thousand million", "read.size"
         )
-    if width * height * samples * (depth // 8) > gain * size + _ALLOWANCE:
+    if width * height * bits // 8 > gain * size + _ALLOWANCE:
         raise Refusal(
             f"claims to be {width} × {height} pixels, which do not fit into its {size} bytes: it is damaged",
             "read.size",

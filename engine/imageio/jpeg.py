@@ -15,6 +15,7 @@ from engine.imageio.common import (
     Refusal,
     WriteOptions,
     check_size,
+    codecs,
     damaged,
     decoding,
     finish,
@@ -62,15 +63,14 @@ def inspect(file: BinaryIO, size: int) -> Header:
         header.refusal = Refusal("is in CMYK, the colours of printing inks: convert it to RGB first", "read.mode")
     elif components not in (1, 3) or bits != 8:
         header.refusal = Refusal(f"has {components} channels of {bits} bits, which no photograph has", "read.mode")
-    check_size(width, height, components, 8, size)
+    check_size(width, height, 8 * components, size)
     _describe(header, segments)
     return header
 
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``. libjpeg fills what is missing with grey, so the end of the picture is looked for first."""
-    import imagecodecs
-
+    imagecodecs = codecs()
     context.progress(0, "Reading")
     file.seek(0)
     data = file.read(size)
@@ -87,8 +87,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     Raises:
         Refusal: the picture is larger than the format allows.
     """
-    import imagecodecs
-
+    imagecodecs = codecs()
     if max(raster.width, raster.height) > LARGEST_SIDE:
         raise Refusal(f"cannot be written: JPEG ends at {LARGEST_SIDE} pixels a side", "write.size")
     notices = loss_notices(raster, "JPEG", lossy=True)

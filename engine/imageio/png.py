@@ -18,6 +18,7 @@ from engine.imageio.common import (
     Refusal,
     WriteOptions,
     check_size,
+    codecs,
     damaged,
     decoding,
     finish,
@@ -42,7 +43,7 @@ _WANTED = {_XMP, *_TEXTS, *(_PROFILE_TEXT + kind for kind in _PROFILES)}
 _PALETTE = 3
 _BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 """Bits a sample by colour type."""
-_VITAL = {b"IHDR", b"PLTE", b"tRNS", b"IEND"}
+_VITAL = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _SRGB_GAMMA = struct.pack(">I", 45455)
 _COLOUR_CHUNKS = {b"gAMA", b"cHRM", b"cICP"}
 
@@ -68,7 +69,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
         alpha=colour in (4, 6) or b"tRNS" in chunks,
         notices=notices,
     )
-    check_size(width, height, header.channels + header.alpha, header.depth, size)
+    check_size(width, height, bits * (1 if colour == _PALETTE else header.channels + header.alpha), size)
     if max(width, height) > LARGEST_SIDE:
         raise Refusal(f"is {width} × {height} pixels; of PNG at most {LARGEST_SIDE} a side can be read", "read.size")
     if colour == 3:
@@ -83,8 +84,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``."""
-    import imagecodecs
-
+    imagecodecs = codecs()
     context.progress(0, "Reading")
     data = _picture(file, size)
     context.check()
@@ -170,8 +170,7 @@ def _decoded(data: bytes, limit: int) -> Pixels:
 
 
 def _encoded(pixels: Pixels) -> bytes:
-    import imagecodecs
-
+    imagecodecs = codecs()
     # Measured on photographs: 16-bit noise is packed best by run lengths after the Paeth filter, 8 bits by searching.
     strategy, chosen = (imagecodecs.PNG.STRATEGY.RLE, 64) if pixels.dtype == np.uint16 else (0, 32)
     flat = pixels[..., 0] if pixels.shape[2] == 1 else pixels
@@ -217,46 +216,20 @@ def _chunks(file: BinaryIO, size: int, notices: list[str]) -> Iterator[tuple[byt
 
 
 def _picture(file: BinaryIO, size: int) -> bytearray:
-    """The file without anything that the pixels do not need: libpng writes its opinion of the rest to the terminal.
+    """The file without anything that the pixels do not need; libpng would not look at the last checksum.
 
     Raises:
-        Refusal: palette or transparency do not fit the picture, or pixels are damaged or missing.
+        Refusal: what the pixels need is damaged.
     """
     picture = bytearray(SIGNATURE)
-    before: dict[bytes, bytes] = {}
-    for kind, start, stop, data in _chunks(file, size, []):
-        if kind == b"IDAT":
-            if b"IDAT" not in before:
-                for name in _needed(before):
-                    picture += _chunk(name, before[name])
+    for kind, start, stop, _ in _chunks(file, size, []):
+        if kind in _VITAL:
             file.seek(start)
             piece = memoryview(file.read(stop - start))
-            if zlib.crc32(piece[4:-4]) != struct.unpack(">I", piece[-4:])[0]:
+            if len(piece) != stop - start or zlib.crc32(piece[4:-4]) != struct.unpack(">I", piece[-4:])[0]:
                 raise damaged()
             picture += piece
-        before.setdefault(kind, data)
-    if b"IDAT" not in before:
-        raise damaged()
-    return picture + _chunk(b"IEND", b"")
-
-
-def _needed(chunks: dict[bytes, bytes]) -> list[bytes]:
-    """The chunks, in order, without which the pixels cannot be understood.
-
-    Raises:
-        Refusal: one is missing or of the wrong length.
-    """
-    bits, colour = chunks[b"IHDR"][8:10]
-    entries, rest = divmod(len(chunks.get(b"PLTE", b"")), 3)
-    if colour == _PALETTE and (rest or not 0 < entries <= 1 << bits):
-        raise damaged()
-    names = [b"IHDR", *([b"PLTE"] if colour == _PALETTE else [])]
-    if b"tRNS" in chunks and colour in (0, 2, _PALETTE):
-        length = len(chunks[b"tRNS"])
-        if not (1 <= length <= entries if colour == _PALETTE else length == (2 if colour == 0 else 6)):
-            raise damaged()
-        names.append(b"tRNS")
-    return names
+    return picture
 
 
 def _describe(header: Header, chunks: dict[bytes, list[bytes]]) -> None:

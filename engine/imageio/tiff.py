@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.imageio import blocks
-from engine.imageio.common import Header, Refusal, check_size, damaged, decoding, stored_view, transparent, truncated
+from engine.imageio.common import (
+    Header,
+    Refusal,
+    check_size,
+    damaged,
+    decoding,
+    quiet,
+    stored_view,
+    transparent,
+    truncated,
+)
 from engine.imageio.directories import (
     BYTE,
     EXIF,
@@ -84,7 +94,8 @@ _MODES = {
     **dict.fromkeys((32844, 32845), "holds floating-point light values: convert it to 16-bit RGB first"),
 }
 _NUMBERS = {2: "negative numbers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
-_MOST_PAGES = 10_000
+_MOST_ENTRIES = 200_000
+"""Directory entries of all pages that are looked at: overlapping directories in a small file could be very many."""
 _ROWS = 1 << 24
 """Bytes that are read at a time: small beside the picture, and often enough for progress and cancelling."""
 
@@ -137,9 +148,10 @@ def inspect(file: BinaryIO, size: int) -> TiffHeader:
         refusal=_refusal(layout, entries, photometric, compression),
     )
     gain = {} if compression in (1, 5, 8, 32946, 32773, *_JPEG) else {"gain": 100_000}
-    check_size(header.width, header.height, header.channels, header.depth, size, **gain)
-    _extra_samples(header, layout)
-    _expansion(header, layout)
+    check_size(header.width, header.height, samples * bits, size, **gain)
+    if header.refusal is None:
+        _extra_samples(header, layout)
+        _expansion(header, layout)
     _describe(header, structure, entries)
     return header
 
@@ -147,7 +159,7 @@ def inspect(file: BinaryIO, size: int) -> TiffHeader:
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``. Takes the pixels' memory once, plus about 16 MB and what a segment unpacks to."""
     assert isinstance(header, TiffHeader)
-    tifffile = _tifffile()
+    tifffile = quiet("tifffile")
     file.seek(0)
     with decoding(), tifffile.TiffFile(file, is_ndpi=False, is_lsm=False, is_scanimage=False) as opened:
         page = opened.pages[header.page]
@@ -200,16 +212,6 @@ class _Canvas:
             raise transparent()
 
 
-def _tifffile() -> Any:
-    import logging
-
-    import tifffile
-
-    # tifffile tells every oddity of a file through logging: what matters is said by refusals and notices here.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
-    return tifffile
-
-
 def _first_page(structure: Structure) -> tuple[int, int, dict[int, Entry]]:
     """Index of the first full page, number of full pages, entries of the first.
 
@@ -219,10 +221,10 @@ def _first_page(structure: Structure) -> tuple[int, int, dict[int, Entry]]:
     """
     if structure.first >= structure.size:
         raise truncated()
-    offset, seen = structure.first, set[int]()
+    offset, seen, looked = structure.first, set[int](), 0
     full: list[int] = []
     chosen: dict[int, Entry] = {}
-    while offset and offset not in seen and len(seen) < _MOST_PAGES:
+    while offset and offset not in seen and looked < _MOST_ENTRIES:
         try:
             entries, pointer = structure.directory(offset)
         except BrokenDirectory:
@@ -234,6 +236,7 @@ def _first_page(structure: Structure) -> tuple[int, int, dict[int, Entry]]:
             chosen = chosen or entries
             full.append(len(seen))
         seen.add(offset)
+        looked += (pointer - offset) // 12
         offset = structure.following(pointer)
     if not full:
         raise Refusal(
@@ -268,7 +271,7 @@ def _refusal(layout: Tags, entries: dict[int, Entry], photometric: int, compress
 
 def _extra_samples(header: TiffHeader, layout: Tags) -> None:
     base = 1 if number(layout, 262, 1) == 3 else header.channels
-    if header.samples < base and header.refusal is None:
+    if header.samples < base:
         raise damaged()
     kinds = numbers(layout, 338)[: max(header.samples - base, 0)]
     opacity = [i for i, kind in enumerate(kinds) if kind in (1, 2)]
@@ -284,7 +287,7 @@ def _extra_samples(header: TiffHeader, layout: Tags) -> None:
 
 def _expansion(header: TiffHeader, layout: Tags) -> None:
     """What must be done to samples that are no plain 8 or 16 bits with black as zero."""
-    if number(layout, 262, 1) == 3 and header.refusal is None:
+    if number(layout, 262, 1) == 3:
         table: NDArray[Any] = np.array(numbers(layout, 320), np.uint16)
         if len(table) != 3 << header.bits:
             raise damaged()

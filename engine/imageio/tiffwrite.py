@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from engine.imageio import blocks, directories, tiff
-from engine.imageio.common import WriteOptions
+from engine.imageio.common import WriteOptions, codecs
 from engine.imageio.directories import (
     BYTE,
     LONG,
@@ -68,7 +68,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
 
 def _packer(compression: str) -> Callable[[Pixels], Packed]:
     """What turns a strip (rows, W, C) into bytes."""
-    import imagecodecs
+    imagecodecs = codecs()
 
     def deflate(strip: Pixels) -> Packed:
         return bytes(imagecodecs.deflate_encode(_differences(strip), 1))
@@ -81,9 +81,7 @@ def _packer(compression: str) -> Callable[[Pixels], Packed]:
 
 def _differences(strip: Pixels) -> Any:
     """The horizontal predictor."""
-    import imagecodecs
-
-    return _bytes(np.asarray(imagecodecs.delta_encode(strip, axis=-2)))
+    return _bytes(np.asarray(codecs().delta_encode(strip, axis=-2)))
 
 
 def _bytes(strip: Pixels) -> Packed:

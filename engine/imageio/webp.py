@@ -14,6 +14,7 @@ from engine.imageio.common import (
     Refusal,
     WriteOptions,
     check_size,
+    codecs,
     damaged,
     decoding,
     finish,
@@ -47,7 +48,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
     if max(width, height) > LARGEST_SIDE:
         raise Refusal(f"claims to be {width} × {height} pixels, more than a WebP can hold", "read.size")
     # Flat colour is packed without limit, but the sides are short enough for any computer.
-    check_size(width, height, 4, 8, size, gain=1 << 40)
+    check_size(width, height, 32, size, gain=1 << 40)
     lossless = b"VP8L" in chunks
     exif = chunks.get(b"EXIF", b"").removeprefix(b"Exif\0\0") or None
     parsed = directories.parse(exif) if exif else None
@@ -68,8 +69,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``."""
-    import imagecodecs
-
+    imagecodecs = codecs()
     context.progress(0, "Reading")
     file.seek(0)
     with decoding():
@@ -84,8 +84,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     Raises:
         Refusal: the picture is larger than the format allows.
     """
-    import imagecodecs
-
+    imagecodecs = codecs()
     if max(raster.width, raster.height) > LARGEST_SIDE:
         raise Refusal(f"cannot be written: WebP ends at {LARGEST_SIDE} pixels a side", "write.size")
     notices = loss_notices(raster, "WebP", lossy=not options.lossless)

@@ -1,8 +1,10 @@
 """Pixels in and out of every format, orientation, profiles, resolution, masks, depth."""
 
 import itertools
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -166,6 +168,30 @@ def test_few_bits_and_palettes_of_png(tmp_path):
     bilevel = Image.fromarray(grey).convert("1")
     bilevel.save(path)
     assert np.array_equal(imageio.read(path).pixels[..., 0], np.asarray(bilevel) * np.uint8(255))
+
+
+def interlaced(samples):
+    """A PNG in Adam7's seven passes, without filters."""
+    height, width, channels = samples.shape
+    depth = samples.dtype.itemsize * 8
+    rows = b""
+    passes = [(0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1)]
+    for top, down, left, right in passes:
+        for row in samples[top::down, left::right]:
+            rows += b"\0" + row.astype(row.dtype.newbyteorder(">")).tobytes()
+    header = struct.pack(">IIBBBBB", width, height, depth, 2 if channels == 3 else 0, 0, 0, 1)
+    chunks = (b"IHDR" + header, b"IDAT" + zlib.compress(rows), b"IEND")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
+
+
+@pytest.mark.parametrize(("dtype", "channels"), KINDS)
+def test_interlaced_png(tmp_path, dtype, channels):
+    pixels = picture(dtype, channels)
+    (tmp_path / "a.png").write_bytes(interlaced(pixels))
+    assert np.array_equal(imageio.read(tmp_path / "a.png").pixels, pixels)
+    assert imageio.probe(tmp_path / "a.png").compression == "Deflate, interlaced"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])

@@ -1,0 +1,188 @@
+"""After a crash the next start offers the work; after a proper end it does not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.dialogs.questions import Closing, Questions
+from desktop.settings import SettingsStore
+from desktop.workspace import Workspace
+from engine import imageio
+from engine.runtime.cards import Registry
+from tests.conftest import noise_raster
+from tests.desktop.test_window import drag, heal, mask, open_scan, picture, trigger
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    path = tmp_path / "scan.tif"
+    imageio.write(noise_raster(), path)
+    return path
+
+
+def autosave(qtbot: QtBot, workspace: Workspace) -> Path:
+    """Autosave, and a copy of the session folder as a crash would leave it."""
+    folder = workspace.session.folder
+    workspace.autosave()
+    qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.saving, timeout=10000)
+    return folder
+
+
+@pytest.fixture
+def second(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch):
+    """Starts a second program over the sessions that a crashed one left."""
+    programs = []
+
+    def start(folder: Path, *, accept: bool) -> tuple[Program, list[list[str]]]:
+        state = tmp_path / "state-after"
+        shutil.copytree(folder, state / "sessions" / folder.name, ignore=shutil.ignore_patterns("lock"))
+        asked: list[list[str]] = []
+
+        def recover(_cls: type, _parent: object, names: list[str]) -> bool:
+            asked.append(names)
+            return accept
+
+        monkeypatch.setattr(Questions, "recover", classmethod(recover))
+        program = Program(state, SettingsStore(tmp_path / "settings-after.ini"), registry)
+        program.start([])
+        programs.append(program)
+        qtbot.waitUntil(lambda: bool(program.window.task.models))
+        return program, asked
+
+    yield start
+    for program in programs:
+        program.window.close()
+        program.stop()
+        program.window.deleteLater()
+
+
+def test_autosaved_work_is_offered_and_complete(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    heal(qtbot, program, workspace)
+    trigger(program, "rotate_left")
+    drag(view, [(20, 20), (50, 20)])
+    folder = autosave(qtbot, workspace)
+    other, asked = second(folder, accept=True)
+    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
+    recovered = other.window.workspace
+    assert asked == [[str(scan)]]
+    assert recovered.unsaved
+    assert np.array_equal(picture(recovered), picture(workspace))
+    assert np.array_equal(mask(recovered), mask(workspace))
+    assert recovered.document.state.layers[0].name == workspace.document.state.layers[0].name
+
+
+def test_refused_work_is_forgotten(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    other, asked = second(autosave(qtbot, workspace), accept=False)
+    assert asked
+    assert not other.files.abandoned()
+    assert other.window.workspace is None
+
+
+@pytest.mark.parametrize("harm", ["gone", "changed", "tile", "manifest"])
+def test_work_that_cannot_be_recovered_is_said(qtbot: QtBot, program: Program, scan: Path, second, harm: str) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    folder = autosave(qtbot, workspace)
+    if harm == "gone":
+        scan.unlink()
+    elif harm == "changed":
+        imageio.write(noise_raster(50, 50), scan)
+    elif harm == "tile":
+        for tile in (folder / "tiles").glob("*.z"):
+            tile.write_bytes(b"broken")
+    else:
+        text = (folder / "manifest.json").read_text()
+        (folder / "manifest.json").write_text(text.replace('"layers"', '"lawyers"'))
+    other, _ = second(folder, accept=True)
+    qtbot.waitUntil(lambda: bool(other.window.strip.text), timeout=10000)
+    assert other.window.workspace is None
+    # The work is still there for another try.
+    assert (folder / "manifest.json").is_file()
+
+
+def test_a_proper_end_leaves_no_session(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    autosave(qtbot, workspace)
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
+    program.window.close()
+    program.stop()
+    assert not list((tmp_path / "state" / "sessions").glob("*"))
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+from desktop.app import Program
+from desktop.settings import SettingsStore
+import numpy as np
+from engine.raster import Rect
+from desktop.document.edits import PaintMask
+state, scan = Path(sys.argv[1]), Path(sys.argv[2])
+app = QApplication([])
+program = Program(state, SettingsStore(state / "settings.ini"))
+program.start([scan])
+def paint():
+    workspace = program.window.workspace
+    if workspace is None:
+        return
+    timer.stop()
+    edit = workspace.document.state.mask.edit()
+    edit.change(Rect(10, 10, 60, 60), lambda view, _: view.fill(255))
+    workspace.push(PaintMask("Brush", None, edit.commit()))
+    workspace.autosave()
+    def saved():
+        if not workspace.saving:
+            print("saved", flush=True)
+    check.timeout.connect(saved)
+    check.start(50)
+timer, check = QTimer(), QTimer()
+timer.timeout.connect(paint)
+timer.start(50)
+app.exec()
+"""
+
+
+def test_after_kill_9_the_next_start_offers_the_work(
+    qtbot: QtBot, scan: Path, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "killed"
+    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(state), str(scan)],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "saved"
+        process.send_signal(signal.SIGKILL)
+    monkeypatch.setattr(Questions, "recover", classmethod(lambda *_: True))
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
+    program = Program(state, SettingsStore(state / "settings.ini"), registry)
+    program.start([])
+    qtbot.waitUntil(lambda: program.window.workspace is not None, timeout=20000)
+    assert mask(program.window.workspace)[10:60, 10:60].min() == 255
+    program.window.close()
+    program.stop()
+    program.window.deleteLater()

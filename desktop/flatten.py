@@ -7,7 +7,7 @@ from pathlib import Path
 
 from desktop.document.compose import Composite, flatten
 from desktop.document.project import Snapshot
-from desktop.document.session import open_document
+from desktop.document.session import open_project
 from engine import imageio
 from engine.cli import Command, add_writer_arguments, output_of, say
 from engine.jobs import JobContext
@@ -51,7 +51,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace, context: JobContext) -> None:
     output = output_of(options)
     imageio.check_target(output.path, [options.project])
-    document = open_document(options.project, context.part(0.0, 0.4))
+    document = open_project(options.project, context.part(0.0, 0.4))
     snapshot = Snapshot(document.state, document.profile, document.resolution, document.metadata, options.project)
     notices = export(snapshot, output, "flatten", context.part(0.4, 1.0))
     say([*document.notices, *notices])

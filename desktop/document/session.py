@@ -169,11 +169,21 @@ def open_document(path: Path, context: JobContext | None = None) -> Document:
         Cancelled: the context was cancelled.
     """
     if path.suffix.lower() == SUFFIX:
-        project = read_project(path, context)
-        document = Document(project.scan)
-        document.restore(dataclasses.replace(document.state, layers=project.layers, mask=project.mask))
-        return document
+        return open_project(path, context)
     return Document(imageio.read(path, context))
+
+
+def open_project(path: Path, context: JobContext | None = None) -> Document:
+    """Read a project file as a document, whatever its name ends in. Any thread.
+
+    Raises:
+        ReadError: it cannot be read.
+        Cancelled: the context was cancelled.
+    """
+    project = read_project(path, context)
+    document = Document(project.scan)
+    document.restore(dataclasses.replace(document.state, layers=project.layers, mask=project.mask))
+    return document
 
 
 def _stamp(path: Path) -> list[int] | None:

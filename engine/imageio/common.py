@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
 import struct
@@ -169,16 +168,17 @@ def loss_notices(raster: Raster, name: str, *, lossy: bool) -> list[str]:
     return [*notices, _LOSSY] if lossy else notices
 
 
-def quiet(name: str) -> Any:
-    """Import a codec package and keep it from logging: what matters in a file is said by refusals and notices."""
-    module = importlib.import_module(name)
-    logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    return module
-
-
 def codecs() -> Any:
     """imagecodecs, imported at the first use."""
-    return quiet("imagecodecs")
+    import imagecodecs
+
+    quiet("imagecodecs")
+    return imagecodecs
+
+
+def quiet(package: str) -> None:
+    """Keep a codec package from logging every oddity: what matters in a file is said by refusals and notices."""
+    logging.getLogger(package).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager

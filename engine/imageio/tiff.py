@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -93,7 +94,12 @@ _MODES = {
     **dict.fromkeys((32803, 34892), "is a camera raw file: develop it to a 16-bit TIFF first"),
     **dict.fromkeys((32844, 32845), "holds floating-point light values: convert it to 16-bit RGB first"),
 }
-_NUMBERS = {2: "negative numbers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
+_NUMBERS: dict[float, str] = {
+    2: "negative numbers",
+    3: "floating-point numbers",
+    5: "complex numbers",
+    6: "complex numbers",
+}
 _MOST_ENTRIES = 200_000
 """Directory entries of all pages that are looked at: overlapping directories in a small file could be very many."""
 _ROWS = 1 << 24
@@ -158,16 +164,19 @@ def inspect(file: BinaryIO, size: int) -> TiffHeader:
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``. Takes the pixels' memory once, plus about 16 MB and what a segment unpacks to."""
+    import tifffile
+
     assert isinstance(header, TiffHeader)
-    tifffile = quiet("tifffile")
+    quiet("tifffile")
     file.seek(0)
     with decoding(), tifffile.TiffFile(file, is_ndpi=False, is_lsm=False, is_scanimage=False) as opened:
         page = opened.pages[header.page]
         _check_page(page, header, size, tifffile)
         canvas = _Canvas(header, alpha=alpha)
         work = _rows(page, file, canvas) if _is_plain(page, size) else _segments(page, canvas)
-        for share in work:
-            context.progress(share, "Reading")
+        with closing(work):
+            for share in work:
+                context.progress(share, "Reading")
     return canvas.pixels
 
 
@@ -258,7 +267,7 @@ def _refusal(layout: Tags, entries: dict[int, Entry], photometric: int, compress
     elif photometric not in (0, 1, 2, 3, 6) or (photometric == 6 and compression not in _JPEG):
         reason = f"has colours of a kind that Lacuna cannot read (number {photometric}): convert it to RGB first"
     elif kinds:
-        word = _NUMBERS.get(int(kinds.pop()), "numbers of an unknown kind")
+        word = _NUMBERS.get(kinds.pop(), "numbers of an unknown kind")
         reason = f"holds {word}: convert it to 16 bits a sample first"
     elif not bits <= ({1, 2, 4, 8} if photometric == 3 else {8, 16} if photometric in (2, 6) else {1, 2, 4, 8, 16}):
         reason = f"has {max(bits):.0f} bits a sample: convert it to 8 or 16 bits first"
@@ -288,11 +297,11 @@ def _extra_samples(header: TiffHeader, layout: Tags) -> None:
 def _expansion(header: TiffHeader, layout: Tags) -> None:
     """What must be done to samples that are no plain 8 or 16 bits with black as zero."""
     if number(layout, 262, 1) == 3:
-        table: NDArray[Any] = np.array(numbers(layout, 320), np.uint16)
-        if len(table) != 3 << header.bits:
+        entries = numbers(layout, 320)
+        if len(entries) != 3 << header.bits or not all(0 <= entry <= 65535 for entry in entries):
             raise damaged()
         # Some programs write 8-bit entries although the standard says 16.
-        table = table if table.max() < 256 else table >> 8
+        table = np.array(entries, np.int64) >> (8 if max(entries) > 255 else 0)
         header.palette = np.ascontiguousarray(table.reshape(3, -1).T.astype(np.uint8))
         header.notices.append("The file's colour palette was expanded to RGB.")
     elif header.bits < 8:
@@ -355,7 +364,7 @@ def _is_plain(page: Any, size: int) -> bool:
     return bool(plain)
 
 
-def _rows(page: Any, file: BinaryIO, canvas: _Canvas) -> Iterator[float]:
+def _rows(page: Any, file: BinaryIO, canvas: _Canvas) -> Generator[float, None, None]:
     """Read plain samples in blocks of rows; yields the share done."""
     planes, _, height, width, samples = page.shaped
     dtype = np.dtype(page.parent.byteorder + ("u2" if canvas.header.bits == 16 else "u1"))
@@ -389,7 +398,7 @@ def _fill(file: BinaryIO, block: NDArray[Any]) -> None:
         raise truncated()
 
 
-def _segments(page: Any, canvas: _Canvas) -> Iterator[float]:
+def _segments(page: Any, canvas: _Canvas) -> Generator[float, None, None]:
     """Unpack strips or tiles on all cores; yields the share done."""
 
     def put(decoded: tuple[Any, tuple[int, ...], tuple[int, ...]]) -> None:
@@ -400,5 +409,6 @@ def _segments(page: Any, canvas: _Canvas) -> Iterator[float]:
 
     count = int(np.prod(page.chunked))
     workers = min(os.cpu_count() or 1, count, 16)
-    for done, _ in enumerate(page.segments(func=put, maxworkers=workers, sort=True, buffersize=_ROWS), 1):
-        yield done / count
+    with closing(page.segments(func=put, maxworkers=workers, sort=True, buffersize=_ROWS)) as segments:
+        for done, _ in enumerate(segments, 1):
+            yield done / count

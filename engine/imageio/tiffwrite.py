@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -52,10 +53,11 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     rows = max(1, _STRIP // max(1, raster_bytes // raster.height))
     offsets: list[int] = []
     counts: list[int] = []
-    for strip in _packed(raster.pixels, rows, _packer(options.compression)):
-        offsets.append(file.tell())
-        counts.append(file.write(strip))
-        context.progress(len(offsets) * rows / raster.height, "Writing")
+    with closing(_packed(raster.pixels, rows, _packer(options.compression))) as strips:
+        for strip in strips:
+            offsets.append(file.tell())
+            counts.append(file.write(strip))
+            context.progress(len(offsets) * rows / raster.height, "Writing")
     main.update(_layout(raster, rows, options.compression))
     main.update({273: _longs(offsets, big=big), 279: _longs(counts, big=big)})
     file.write(b"\0" * (file.tell() % 2))
@@ -88,7 +90,7 @@ def _bytes(strip: Pixels) -> Packed:
     return strip.reshape(-1).view(np.uint8).data
 
 
-def _packed(pixels: Pixels, rows: int, packer: Callable[[Pixels], Packed]) -> Iterator[Packed]:
+def _packed(pixels: Pixels, rows: int, packer: Callable[[Pixels], Packed]) -> Generator[Packed, None, None]:
     """The packed strips in order; only a few are under way at a time."""
     little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
     workers = min(os.cpu_count() or 1, 16)

@@ -191,6 +191,24 @@ def test_a_png_in_the_wrong_order(tmp_path):
     refused(tmp_path / "a.png", "read.damaged")
 
 
+def test_tags_of_senseless_types(tmp_path):
+    path = tmp_path / "a.tif"
+    layout = {256: (3, b"\4\0"), 257: (3, b"\4\0"), 258: (3, b"\x08\0"), 259: (3, b"\1\0"), 262: (3, b"\3\0")}
+    layout |= {273: (3, b"\x08\0"), 277: (3, b"\1\0"), 279: (3, b"\x10\0")}
+    not_a_number, negative = (11, b"\0\0\xc0\x7f"), (9, b"\xff\xff\xff\xff")
+    large = (4, struct.pack("<I", 70_000))
+    for value in (not_a_number, negative, large):
+        for tag in layout:
+            for extra in (
+                {320: (value[0], value[1] * 768)},
+                {320: (3, bytes(1536)), 339: value},
+                {320: (3, bytes(1536))},
+            ):
+                tags = {**layout, tag: value, **extra}
+                path.write_bytes(b"II*\0" + struct.pack("<I", 8) + directories.pack((tags, {}), 8))
+                survives(path)
+
+
 def test_compressed_texts_do_not_explode(tmp_path):
     bomb = zlib.compress(bytes(1 << 26), 9)
     data = imageio.encode_png(pixels())

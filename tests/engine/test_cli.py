@@ -1,0 +1,172 @@
+"""The command line, as scripts use it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from desktop.document.edits import AddLayer
+from desktop.document.model import BlendMode, Document
+from desktop.document.project import Snapshot, write_project
+from desktop.flatten import FLATTEN
+from engine import cli, imageio
+from engine.raster import Rect
+from tests.conftest import noise_raster
+from tests.document.test_edits import filled_layer
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    imageio.write(noise_raster(), tmp_path / "in.tif")
+    mask = np.zeros((300, 400), np.uint8)
+    mask[100:110, 50:200] = 255
+    imageio.write_mask(mask, tmp_path / "mask.png")
+    return tmp_path
+
+
+def run(folder: Path, *words: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.chdir(folder)
+    return cli.main(list(words), [FLATTEN])
+
+
+@pytest.mark.parametrize("out", ["out.tif", "out.png"])
+def test_heal_writes_a_file_that_differs_only_under_the_mask(
+    folder: Path, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (
+        run(folder, "heal", "in.tif", "-o", out, "--mask", "mask.png", "--device", "cpu", monkeypatch=monkeypatch) == 0
+    )
+    scan, result = imageio.read(folder / "in.tif"), imageio.read(folder / out)
+    mask = imageio.read_mask(folder / "mask.png")
+    assert np.array_equal(result.pixels[mask == 0], scan.pixels[mask == 0])
+    assert (result.pixels[mask > 0] != scan.pixels[mask > 0]).mean() > 0.9
+    assert result.resolution == scan.resolution
+    record = json.loads((folder / f"{out}.record.json").read_text())
+    changed = int((result.pixels != scan.pixels).sum())
+    assert record["samples_changed"] == changed
+    assert record["share_changed"] == changed / scan.pixels.size
+    assert record["repairs"][0]["model"] == "heal"
+    assert record["repairs"][0]["boxes"] == [[50, 100, 200, 110]]
+    assert len(record["source"]["sha256"]) == 64
+    assert record["versions"]["onnxruntime"]
+
+
+def test_heal_at_another_depth_and_profile_and_without_a_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [
+        "heal",
+        "in.tif",
+        "-o",
+        "out.tif",
+        "--mask",
+        "mask.png",
+        "--depth",
+        "8",
+        "--profile",
+        "srgb",
+        "--no-record",
+    ]
+    assert run(folder, *words, monkeypatch=monkeypatch) == 0
+    result = imageio.read(folder / "out.tif")
+    assert result.depth == 8
+    assert result.profile
+    assert not (folder / "out.tif.record.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["heal", "none.tif", "-o", "out.tif", "--mask", "mask.png"], "none.tif"),
+        (["heal", "in.tif", "-o", "out.tif", "--mask", "none.png"], "none.png"),
+        (["heal", "in.tif", "-o", "in.tif", "--mask", "mask.png"], "in.tif"),
+        (["heal", "in.tif", "-o", "mask.png", "--mask", "mask.png"], "mask.png"),
+        (["heal", "in.tif", "-o", "nowhere/out.tif", "--mask", "mask.png"], "nowhere"),
+        (["heal", "in.tif", "-o", "out.xyz", "--mask", "mask.png"], "xyz"),
+        (["heal", "in.tif", "-o", "out.tif", "--mask", "small.png"], "8 x 9"),
+        (["heal", "in.tif", "-o", "out.tif", "--mask", "empty.png"], "empty"),
+        (["heal", "in.tif", "-o", "out.tif", "--mask", "mask.png", "--model", "none"], "none"),
+        (["heal", "in.tif", "-o", "out.tif", "--mask", "mask.png", "--grow", "-3"], "Grow"),
+        (["heal", "in.tif", "-o", "out.tif", "--mask", "mask.png", "--profile", "none.icc"], "none.icc"),
+        (["heal", "in.tif", "-o", "out.tif", "--mask", "mask.png", "--profile", "mask.png"], "profile"),
+        (["flatten", "in.tif", "-o", "out.tif"], "in.tif"),
+        (["info", "none.tif"], "none.tif"),
+        (["models", "show", "none"], "none"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence_and_nothing_is_written(
+    folder: Path, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imageio.write_mask(np.full((9, 8), 255, np.uint8), folder / "small.png")
+    imageio.write_mask(np.zeros((300, 400), np.uint8), folder / "empty.png")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert run(folder, *words, monkeypatch=monkeypatch) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("words", [["heal"], ["paint"], ["heal", "in.tif", "-o", "o.tif"], ["convert", "in.tif"], []])
+def test_usage_errors_exit_with_2(folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit) as raised:
+        run(folder, *words, monkeypatch=monkeypatch)
+    assert raised.value.code == 2
+
+
+def test_convert_keeps_samples_and_says_what_is_lost(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "convert", "in.tif", "-o", "out.png", monkeypatch=monkeypatch) == 0
+    assert np.array_equal(imageio.read(folder / "out.png").pixels, imageio.read(folder / "in.tif").pixels)
+    assert run(folder, "convert", "in.tif", "-o", "out.jpg", "--quality", "80", monkeypatch=monkeypatch) == 0
+    assert "8 bit" in capsys.readouterr().err
+
+
+def test_info_tells_what_a_file_holds(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "info", "in.tif", "--json", monkeypatch=monkeypatch) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["width"], facts["height"], facts["depth"], facts["channels"]) == (400, 300, 16, "RGB")
+    assert facts["resolution"] == [600, 600]
+    assert facts["profile"] == "untagged"
+    assert facts["opens"] is True
+    assert run(folder, "info", "in.tif", monkeypatch=monkeypatch) == 0
+    assert "400" in capsys.readouterr().out
+
+
+def test_models_lists_shows_and_verifies(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["models"], ["models", "list"], ["models", "verify"], ["models", "show", "heal"]):
+        assert run(folder, *words, monkeypatch=monkeypatch) == 0
+        assert "heal" in capsys.readouterr().out
+
+
+def test_flatten_writes_what_is_visible(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from desktop.document.compose import Composite, flatten
+
+    document = Document(imageio.read(folder / "in.tif"))
+    layer = replace(filled_layer(document, Rect(20, 30, 250, 200)), blend=BlendMode.SOFT_LIGHT, opacity=0.6)
+    AddLayer("add", layer, 0).apply(document)
+    snapshot = Snapshot(document.state, document.profile, document.resolution, document.metadata, folder / "in.tif")
+    write_project(snapshot, folder / "work.ora")
+    assert run(folder, "flatten", "work.ora", "-o", "flat.tif", monkeypatch=monkeypatch) == 0
+    assert np.array_equal(imageio.read(folder / "flat.tif").pixels, flatten(Composite.of(document.state)))
+
+
+def test_the_program_runs_as_a_module_and_draws_no_bar_into_a_pipe(folder: Path) -> None:
+    words = ["heal", str(folder / "in.tif"), "-o", str(folder / "o.tif"), "--mask", str(folder / "mask.png")]
+    for module in ("engine", "desktop"):
+        result = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, capture_output=True, text=True)
+        assert result.returncode == 0
+        assert result.stderr == ""
+        (folder / "o.tif").unlink()

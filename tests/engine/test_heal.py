@@ -1,0 +1,217 @@
+"""Healing with the shipped model, for real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from engine.errors import DeviceError, SettingsError
+from engine.jobs import Cancelled, JobContext
+from engine.raster import ArrayMask, ArraySource
+from engine.runtime.cards import Registry
+from engine.runtime.session import Device, OutOfMemory, Session
+from engine.tasks import HealSettings, Job, Patch, mix, run_job
+from tests.conftest import noise_raster
+
+ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
+
+
+def job(
+    pixels: np.ndarray, mask: np.ndarray, registry: Registry, profile: bytes | None = None, **settings: float
+) -> Job:
+    return Job(
+        "heal",
+        ArraySource(pixels),
+        profile,
+        ArrayMask(mask),
+        HealSettings(**settings),
+        registry.default("heal"),
+        Device.CPU,
+    )
+
+
+def scratch(shape: tuple[int, ...], soft: bool = False) -> np.ndarray:
+    mask = np.zeros(shape[:2], np.uint8)
+    height, width = shape[:2]
+    for i in range(min(height, width) - 20):
+        mask[10 + i : 14 + i, 10 + i] = 255
+    if soft:
+        mask[mask > 0] = np.random.default_rng(0).integers(1, 255, (mask > 0).sum())
+    return mask
+
+
+@pytest.mark.parametrize("profile", [None, ADOBE])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_nothing_changes_outside_the_mask_and_the_fill_is_near(
+    registry: Registry, profile: bytes | None, dtype: type, channels: int
+) -> None:
+    if profile is not None and channels == 1:
+        profile = bytes(imagecodecs.cms_profile("gray", gamma=2.2))
+    pixels = noise_raster(channels=channels, dtype=dtype).pixels
+    mask = scratch(pixels.shape)
+    damaged = np.where(mask[..., None] > 0, np.iinfo(dtype).max, pixels).astype(dtype)
+    patch = run_job(job(damaged, mask, registry, profile))
+    healed = patch.apply_to(damaged)
+    assert healed.dtype == dtype
+    assert np.array_equal(healed[mask == 0], damaged[mask == 0])
+    error = np.abs(healed[mask > 0].astype(float) - pixels[mask > 0]) / np.iinfo(dtype).max
+    assert error.mean() < 0.03
+    assert patch.device is Device.CPU
+    assert patch.changed == (mask > 0).sum()
+
+
+@pytest.mark.parametrize(("grow", "feather"), [(0, 0), (3, 0), (0, 5), (2.5, 4)])
+def test_the_promise_holds_outside_mask_grow_and_feather(registry: Registry, grow: float, feather: float) -> None:
+    from engine import masks
+
+    pixels = noise_raster().pixels
+    mask = scratch(pixels.shape)
+    result = run_job(job(pixels, mask, registry, grow=grow, feather=feather)).apply_to(pixels)
+    reach = masks.feather(masks.grow(mask, grow), feather)
+    assert np.array_equal(result[reach == 0], pixels[reach == 0])
+    assert (result[reach > 0] != pixels[reach > 0]).any()
+
+
+def test_a_soft_mask_blends_and_hides_all_that_it_touches(registry: Registry) -> None:
+    pixels = noise_raster().pixels
+    mask = scratch(pixels.shape, soft=True)
+    first = run_job(job(pixels, mask, registry))
+    other = pixels.copy()
+    other[mask > 0] = 65535
+    second = run_job(job(other, mask, registry))
+    for a, b in zip(first.pieces, second.pieces, strict=True):
+        assert np.array_equal(a.weight, b.weight)
+        assert np.array_equal(a.pixels[a.weight > 0], b.pixels[b.weight > 0])
+
+
+def test_pieces_carry_the_pictures_own_pixels_where_nothing_is_healed(registry: Registry) -> None:
+    pixels = noise_raster().pixels
+    for piece in run_job(job(pixels, scratch(pixels.shape), registry)).pieces:
+        own = pixels[piece.rect.slices()]
+        assert np.array_equal(piece.pixels[piece.weight == 0], own[piece.weight == 0])
+
+
+@pytest.mark.parametrize("shape", [(40, 40, 3), (33, 900, 3), (7, 5, 1), (1, 1, 3), (300, 2, 3)])
+def test_pictures_of_any_size_are_healed(registry: Registry, shape: tuple[int, int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 65535, shape, np.uint16)
+    mask = np.zeros(shape[:2], np.uint8)
+    mask[: max(1, shape[0] // 2), : max(1, shape[1] // 2)] = 255
+    healed = run_job(job(pixels, mask, registry)).apply_to(pixels)
+    assert healed.shape == shape
+    assert np.array_equal(healed[mask == 0], pixels[mask == 0])
+
+
+def test_a_picture_that_is_masked_altogether_is_filled_with_something(registry: Registry) -> None:
+    pixels = noise_raster(100, 120).pixels
+    healed = run_job(job(pixels, np.full((100, 120), 255, np.uint8), registry)).apply_to(pixels)
+    assert healed.shape == pixels.shape
+
+
+def test_a_long_stroke_over_many_windows_has_no_seams(registry: Registry) -> None:
+    height, width = 200, 1500
+    x = np.arange(width) / width
+    pixels = (
+        np.repeat((20000 + 20000 * np.sin(x * 6))[None, :, None], height, axis=0).repeat(3, axis=2).astype(np.uint16)
+    )
+    mask = np.zeros((height, width), np.uint8)
+    mask[90:110, 20:1480] = 255
+    patch = run_job(job(pixels, mask, registry))
+    healed = patch.apply_to(pixels).astype(float)
+    jumps = np.abs(np.diff(healed[100, 25:1475], axis=0)).max()
+    assert jumps < 65535 * 0.01
+
+
+def test_the_result_does_not_depend_on_what_lies_far_away(registry: Registry) -> None:
+    pixels = noise_raster(800, 800).pixels
+    mask = np.zeros((800, 800), np.uint8)
+    mask[100:120, 100:130] = 255
+    first = run_job(job(pixels, mask, registry)).apply_to(pixels)
+    other = pixels.copy()
+    other[600:, 600:] = 0
+    second = run_job(job(other, mask, registry)).apply_to(other)
+    assert np.array_equal(first[:400, :400], second[:400, :400])
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.zeros((300, 400), np.uint8), "empty"),
+        (np.full((30, 40), 255, np.uint8), "40 x 30"),
+    ],
+)
+def test_a_mask_that_makes_no_sense_is_refused(registry: Registry, mask: np.ndarray, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        run_job(job(noise_raster().pixels, mask, registry))
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for values in ({"grow": -1}, {"feather": 1000}):
+        with pytest.raises(SettingsError):
+            HealSettings(**values)
+
+
+def test_progress_rises_to_one_and_cancel_stops(registry: Registry) -> None:
+    pixels = noise_raster().pixels
+    shares: list[float] = []
+    run_job(job(pixels, scratch(pixels.shape), registry), JobContext(lambda share, _: shares.append(share)))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    context = JobContext()
+    context.cancel()
+    with pytest.raises(Cancelled):
+        run_job(job(pixels, scratch(pixels.shape), registry), context)
+
+
+def out_of_memory_above(limit: int, run: Callable) -> Callable:
+    def limited(self: Session, inputs: dict[str, np.ndarray], context: JobContext) -> list[np.ndarray]:
+        if max(inputs["mask"].shape[2:]) > limit:
+            raise OutOfMemory("too large", "device.memory")
+        return run(self, inputs, context)
+
+    return limited
+
+
+def test_when_memory_runs_out_the_windows_shrink(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = noise_raster().pixels
+    mask = np.zeros((300, 400), np.uint8)
+    mask[20:280, 20:380] = 255
+    monkeypatch.setattr(Session, "run", out_of_memory_above(200, Session.run))
+    healed = run_job(job(pixels, mask, registry)).apply_to(pixels)
+    assert not np.array_equal(healed, pixels)
+
+
+def test_when_no_window_fits_it_is_said(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = noise_raster().pixels
+    monkeypatch.setattr(Session, "run", out_of_memory_above(0, Session.run))
+    with pytest.raises(DeviceError, match="memory"):
+        run_job(job(pixels, scratch(pixels.shape), registry))
+
+
+def test_mixing_is_exact_at_the_ends() -> None:
+    random = np.random.default_rng(0)
+    below, above = random.integers(0, 65535, (2, 30, 30, 3), np.uint16)
+    weight = random.integers(0, 256, (30, 30)).astype(np.uint8)
+    weight[:10], weight[10:20] = 0, 255
+    mixed = mix(below, above, weight)
+    assert np.array_equal(mixed[:10], below[:10])
+    assert np.array_equal(mixed[10:20], above[10:20])
+    exact = below + (above.astype(float) - below) * (weight / 255.0)[..., None]
+    assert np.abs(mixed - exact).max() <= 0.51
+
+
+def test_the_record_of_a_repair_names_everything(registry: Registry) -> None:
+    pixels = noise_raster().pixels
+    mask = np.zeros((300, 400), np.uint8)
+    mask[100:104, 50:90] = 255
+    task = job(pixels, mask, registry, feather=2)
+    patch: Patch = run_job(task)
+    repair = patch.repair(task)
+    assert repair.model == "heal"
+    assert repair.checksum == task.card.checksum
+    assert repair.device == "cpu"
+    assert repair.settings == {"grow": 0.0, "feather": 2}
+    assert repair.boxes == ((48, 98, 92, 106),)

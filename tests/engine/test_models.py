@@ -1,0 +1,179 @@
+"""Model cards, the registry and sessions."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import DeviceError, ModelError
+from engine.jobs import Cancelled, JobContext
+from engine.runtime.cards import SHIPPED, ModelCard, Registry, TileRules, read_card, write_card
+from engine.runtime.session import SESSIONS, Device, OutOfMemory, SessionPool, _translated, available_devices
+
+
+@pytest.fixture
+def card(registry: Registry) -> ModelCard:
+    return registry.default("heal")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A third party's model: ours under another name."""
+    folder = tmp_path / "theirs"
+    shutil.copytree(SHIPPED / "heal", folder)
+    text = (folder / "card.toml").read_text()
+    (folder / "card.toml").write_text(text.replace('id = "heal"', 'id = "theirs"', 1))
+    return folder
+
+
+def test_the_shipped_model_fits_its_card(card: ModelCard) -> None:
+    card.verify()
+    assert card.task == "heal"
+    assert card.licence == "Apache-2.0"
+    assert card.training.parameters <= 4_000_000
+    assert card.path(card.stages[0]).stat().st_size < 8_000_000
+    assert card.training.credits
+    total = sum(path.stat().st_size for path in SHIPPED.rglob("*.onnx"))
+    assert total < 28_000_000
+
+
+def test_the_shipped_model_beats_the_classical_fillings(card: ModelCard) -> None:
+    for kind in ("scratches", "strokes"):
+        for peer in ("telea", "navier_stokes"):
+            assert card.scores[f"{kind}_hole_psnr"] > card.scores[f"{kind}_{peer}"]
+
+
+def test_a_card_is_written_and_read_again(card: ModelCard, tmp_path: Path) -> None:
+    write_card(card, tmp_path)
+    assert read_card(tmp_path / "card.toml") == card
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('task = "heal"', ""),
+        ('task = "heal"', "task = 3"),
+        ('task = "heal"', 'tusk = "heal"'),
+        ('id = "heal"', 'id = "../heal"'),
+        ('file = "model.onnx"', 'file = "../model.onnx"'),
+        ("minimum = 128", "minimum = 7"),
+        ("[tile]", "[tile"),
+    ],
+)
+def test_a_card_that_makes_no_sense_is_refused(card: ModelCard, tmp_path: Path, before: str, after: str) -> None:
+    text = (card.folder / "card.toml").read_text()
+    assert before in text
+    (tmp_path / "card.toml").write_text(text.replace(before, after, 1))
+    with pytest.raises(ModelError):
+        read_card(tmp_path / "card.toml")
+
+
+def test_impossible_tiles_are_refused() -> None:
+    for values in ((512, 128, 80, 64, 32), (100, 128, 32, 64, 32), (512, 100, 32, 64, 32), (512, 128, 32, -1, 32)):
+        with pytest.raises(ValueError, match="tile"):
+            TileRules(*values)
+
+
+def test_models_are_added_verified_and_removed(registry: Registry, copy: Path) -> None:
+    added = registry.add(copy / "card.toml")
+    assert registry.card("theirs") == added
+    assert [card.id for card in registry.cards("heal")] == ["heal", "theirs"]
+    assert registry.default("heal").id == "heal"
+    with pytest.raises(ModelError, match="already"):
+        registry.add(copy / "card.toml")
+    registry.remove("theirs")
+    with pytest.raises(ModelError, match="no model"):
+        registry.card("theirs")
+    with pytest.raises(ModelError, match="belongs to the program"):
+        registry.remove("heal")
+    with pytest.raises(ModelError):
+        registry.default("paint")
+
+
+def test_a_changed_or_missing_file_is_refused(registry: Registry, copy: Path) -> None:
+    model = copy / "model.onnx"
+    data = bytearray(model.read_bytes())
+    data[1000] ^= 1
+    model.write_bytes(data)
+    with pytest.raises(ModelError, match="checksum"):
+        registry.add(copy / "card.toml")
+    model.unlink()
+    with pytest.raises(ModelError, match="lacks"):
+        registry.add(copy / "card.toml")
+    assert [card.id for card in registry.cards()] == ["heal"]
+
+
+def test_a_damaged_card_is_left_out_and_named(registry: Registry, copy: Path, tmp_path: Path) -> None:
+    registry.add(copy / "card.toml")
+    (tmp_path / "models" / "theirs" / "card.toml").write_text("rubbish")
+    assert [card.id for card in registry.cards()] == ["heal"]
+    assert "theirs" in registry.problems()[0].sentence
+    with pytest.raises(ModelError, match="theirs"):
+        registry.card("theirs")
+
+
+def feeds(size: int = 64) -> dict[str, np.ndarray]:
+    return {"picture": np.full((1, 3, size, size), 0.5, np.float32), "mask": np.zeros((1, 1, size, size), np.float32)}
+
+
+def test_a_session_runs_says_where_and_is_kept(card: ModelCard) -> None:
+    session = SESSIONS.open(card, card.stages[0], Device.CPU)
+    assert session.device is Device.CPU
+    assert SESSIONS.open(card, card.stages[0], Device.CPU) is session
+    (filled,) = session.run(feeds(), JobContext())
+    assert filled.shape == (1, 3, 64, 64)
+    assert np.abs(filled - 0.5).max() < 1e-6
+
+
+def test_a_run_is_cancelled_while_it_runs(card: ModelCard) -> None:
+    session = SESSIONS.open(card, card.stages[0], Device.CPU)
+    context = JobContext()
+    large = feeds(1536)
+    timer = threading.Timer(0.2, context.cancel)
+    timer.start()
+    with pytest.raises(Cancelled):
+        for _ in range(100):
+            session.run(large, context)
+    timer.join()
+    assert session.run(feeds(), JobContext())[0].shape == (1, 3, 64, 64)
+
+
+def test_cuda_that_is_asked_for_and_absent_is_said(card: ModelCard) -> None:
+    try:
+        session = SessionPool().open(card, card.stages[0], Device.CUDA)
+    except DeviceError as error:
+        assert "CUDA was asked for" in error.sentence
+    else:
+        assert session.device is Device.CUDA
+    assert Device.CPU in available_devices()
+    assert SessionPool().open(card, card.stages[0], Device.AUTO).device in (Device.CPU, Device.CUDA)
+
+
+def test_a_file_that_is_no_model_is_said(copy: Path) -> None:
+    (copy / "model.onnx").write_bytes(b"rubbish")
+    card = read_card(copy / "card.toml")
+    import hashlib
+
+    stage = dataclasses.replace(card.stages[0], sha256=hashlib.sha256(b"rubbish").hexdigest())
+    card = dataclasses.replace(card, stages=(stage,))
+    with pytest.raises(ModelError, match="could not be loaded"):
+        SessionPool().open(card, stage, Device.CPU)
+
+
+def test_a_card_that_names_a_missing_tensor_is_said(card: ModelCard) -> None:
+    stage = card.stages[0]
+    port = dataclasses.replace(stage.inputs[0], name="nonsense")
+    stage = dataclasses.replace(stage, inputs=(port, stage.inputs[1]))
+    with pytest.raises(ModelError, match="nonsense"):
+        SessionPool().open(dataclasses.replace(card, stages=(stage,)), stage, Device.CPU)
+
+
+def test_out_of_memory_is_told_apart() -> None:
+    assert isinstance(_translated(RuntimeError("Failed to allocate memory for requested buffer"), "x"), OutOfMemory)
+    assert isinstance(_translated(RuntimeError("CUDA error: out of memory"), "x"), OutOfMemory)
+    assert isinstance(_translated(RuntimeError("bad shape"), "x"), ModelError)

@@ -1,4 +1,4 @@
-"""What holds for every test: no leaked thread, no Qt warning, no stray log line; a program of its own for each window."""
+"""What holds for every test: no leaked thread, no Qt warning, no stray log line; its own program for each window."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ metadata. A layer's PNG carries its mask as alpha; the pixels under alpha 0 are 
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -80,6 +81,7 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
     """
     context = context or JobContext()
     state, profile = snapshot.state, snapshot.profile
+    imageio.check_target(path, [], (SUFFIX,))
     with imageio.atomic_write(path) as partial, zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
         archive.writestr(zipfile.ZipInfo("mimetype"), _MIMETYPE, zipfile.ZIP_STORED)
         stack = _stack_xml(snapshot)
@@ -219,6 +221,10 @@ def _own_json(snapshot: Snapshot, stack: bytes) -> dict[str, Any]:
         "version": 1,
         "stack": hashlib.sha256(stack).hexdigest(),
         "source": snapshot.source.name if snapshot.source else "",
+        "tags": {
+            str(number): [kind, base64.b64encode(data).decode()]
+            for number, (kind, data) in snapshot.metadata.tags.items()
+        },
         "resolution": [resolution.x, resolution.y] if resolution else None,
         "layers": layers,
     }
@@ -266,7 +272,7 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
         _png(archive, "data/scan.png"),
         part("profile.icc"),
         Resolution(float(resolution[0]), float(resolution[1])) if resolution else None,
-        Metadata(exif=part("exif"), xmp=part("xmp"), iptc=part("iptc")),
+        Metadata(exif=part("exif"), xmp=part("xmp"), iptc=part("iptc"), tags=_tags(own.get("tags", {}))),
     )
     layers = []
     for number, row in enumerate(own["layers"]):
@@ -287,6 +293,10 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
     return Project(
         scan, tuple(layers), _filled(mask, _png(archive, "lacuna/mask.png")[..., 0]), str(own.get("source", ""))
     )
+
+
+def _tags(table: dict[str, Any]) -> dict[int, tuple[int, Any]]:
+    return {int(number): (int(kind), base64.b64decode(data)) for number, (kind, data) in table.items()}
 
 
 def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[int, int]]) -> Layer:

@@ -23,7 +23,7 @@ from engine.imageio.atomic import WRITABLE, atomic_write, atomic_write_bytes, ch
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
 from engine.imageio.common import resolution as sensible
 from engine.imageio.depth import to_depth
-from engine.imageio.png import decode_png, encode_png
+from engine.imageio.png import decode_png, encode_png, png_profile
 from engine.jobs import JobContext
 from engine.raster import Mask, Metadata, Raster, Resolution
 
@@ -38,6 +38,7 @@ __all__ = [
     "decode_png",
     "encode_png",
     "is_lossless",
+    "png_profile",
     "probe",
     "read",
     "read_mask",

@@ -160,6 +160,21 @@ def decode_png(data: bytes, limit: int) -> Pixels:
         raise ReadError(f"A picture inside the file {refusal.reason}.", refusal.code) from refusal
 
 
+def png_profile(data: bytes) -> bytes | None:
+    """The ICC profile of a PNG, or None.
+
+    Args:
+        data: the whole file.
+
+    Raises:
+        ReadError: it is broken.
+    """
+    try:
+        return inspect(BytesIO(data), len(data)).profile
+    except Refusal as refusal:
+        raise ReadError(f"A picture inside the file {refusal.reason}.", refusal.code) from refusal
+
+
 def _decoded(data: bytes, limit: int) -> Pixels:
     if not data.startswith(SIGNATURE):
         raise damaged()

@@ -110,7 +110,7 @@ def _export_run(run: Path, output: Path, data: str, credits_file: Path | None) -
         recipe=recipe.name,
         data=data,
         machine=state["machine"],
-        minutes=round(state["elapsed"] / 60, 1),
+        minutes=round(state["elapsed"] / 60, 2),
         pictures_seen=state["step"] * recipe.data.batch,
         parameters=sum(value.numel() for value in weights.values()),
         credits=_credit_lines(credits_file) if credits_file else (),

@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,9 @@ def _to_onnx(network: nn.Module) -> Any:
     level = quiet.level
     quiet.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            # The exporter warns of its own insides.
+            warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 network,
                 (picture, mask),

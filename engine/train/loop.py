@@ -197,7 +197,8 @@ class Trainer:
         """
         found = sorted(self.run.glob("step-*.pt"), reverse=True)
         for path in found:
-            with contextlib.suppress(OSError, RuntimeError, EOFError, KeyError, ValueError):
+            # RuntimeError is torch's word for weights of another shape.
+            with contextlib.suppress(ReadError, RuntimeError, KeyError, ValueError):
                 self._restore(read_checkpoint(path, self.device))
                 return True
         if found:
@@ -231,8 +232,16 @@ class Trainer:
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """Load a checkpoint; nothing but tensors and plain values is ever unpickled."""
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    """Load a checkpoint; nothing but tensors and plain values is ever unpickled.
+
+    Raises:
+        ReadError: it is damaged, or holds anything else.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        # torch's reader meets a torn file with whatever exception comes first.
+        raise ReadError(f"The checkpoint {path.name} is damaged.", "train.checkpoint") from error
     return state
 
 
@@ -308,9 +317,10 @@ def _validate_and_save(
     log(trainer.step, row)
     say(f"step {trainer.step}  {row['minutes']:.1f} min  {speed:.0f} images/s  hole L1 {error:.5f}")
     write_sheet(trainer.run / "samples-latest.png", held_out[0], held_out[1], fills)
+    improved = error < trainer.best
+    trainer.best = min(trainer.best, error)
     trainer.save_step()
-    if error < trainer.best:
-        trainer.best = error
+    if improved:
         trainer.save("best.pt")
 
 

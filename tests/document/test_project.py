@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import imagecodecs
 import numpy as np
@@ -32,7 +33,7 @@ ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
 def layered(channels: int = 3, dtype: type = np.uint16) -> Document:
     document = make_document(channels, dtype)
     document.resolution = Resolution(600, 300)
-    document.metadata = Metadata(xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>", iptc=b"\x1c\x02\x05\x00\x03abc")
+    document.metadata = Metadata(xmp=b"<x/>", iptc=b"\x1c\x02\x05\x00\x03abc", tags={34377: (1, b"8BIM")})
     document.profile = ADOBE if channels == 3 else None
     first = replace(filled_layer(document, Rect(10, 20, 100, 110), 1, 200), made_by=(REPAIR,))
     second = replace(
@@ -82,7 +83,7 @@ def test_the_file_is_openraster(tmp_path: Path) -> None:
         first = archive.infolist()[0]
         assert (first.filename, first.compress_type) == ("mimetype", zipfile.ZIP_STORED)
         assert archive.read("mimetype") == b"image/openraster"
-        image = ElementTree.fromstring(archive.read("stack.xml"))
+        image = ET.fromstring(archive.read("stack.xml"))
         assert (image.get("w"), image.get("h")) == ("300", "270")
         rows = image.findall("./stack/layer")
         assert [row.get("name") for row in rows][-2:] == ["layer 1", "Scan"]
@@ -241,10 +242,8 @@ def test_no_bytes_make_it_crash(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "p.ora"
         path.write_bytes(bytes(spoilt))
-        try:
+        with contextlib.suppress(EngineError):
             read_project(path)
-        except EngineError:
-            pass
 
 
 def _example() -> bytes:

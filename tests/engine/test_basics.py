@@ -99,7 +99,7 @@ def test_cancel_reaches_parts_and_calls_stop() -> None:
     context = JobContext()
     part = context.part(0, 1)
     stopped = threading.Event()
-    with pytest.raises(Cancelled), part.on_cancel(stopped.set):
+    with pytest.raises(Cancelled), part.on_cancel(stopped.set):  # noqa: PT012 - the end of the block raises
         context.cancel()
         assert stopped.is_set()
     with pytest.raises(Cancelled):
@@ -158,10 +158,8 @@ def test_magnifying_by_whole_numbers_repeats_pixels() -> None:
 
 
 def test_the_command_line_imports_neither_qt_nor_torch_nor_onnxruntime() -> None:
-    code = (
-        "import sys, engine.cli;"
-        "print([m for m in ('PySide6', 'torch', 'onnxruntime', 'onnx', 'tifffile', 'imagecodecs', 'PIL') if m in sys.modules])"
-    )
+    heavy = ("PySide6", "torch", "onnxruntime", "onnx", "tifffile", "imagecodecs", "PIL")
+    code = f"import sys, engine.cli; print([m for m in {heavy} if m in sys.modules])"
     root = Path(__file__).parents[2]
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr

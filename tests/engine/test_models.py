@@ -136,7 +136,7 @@ def test_a_run_is_cancelled_while_it_runs(card: ModelCard) -> None:
     large = feeds(1536)
     timer = threading.Timer(0.2, context.cancel)
     timer.start()
-    with pytest.raises(Cancelled):
+    with pytest.raises(Cancelled):  # noqa: PT012 - one of the runs is the one that is cancelled
         for _ in range(100):
             session.run(large, context)
     timer.join()
@@ -144,12 +144,9 @@ def test_a_run_is_cancelled_while_it_runs(card: ModelCard) -> None:
 
 
 def test_cuda_that_is_asked_for_and_absent_is_said(card: ModelCard) -> None:
-    try:
-        session = SessionPool().open(card, card.stages[0], Device.CUDA)
-    except DeviceError as error:
-        assert "CUDA was asked for" in error.sentence
-    else:
-        assert session.device is Device.CUDA
+    if SessionPool().open(card, card.stages[0], Device.AUTO).device is Device.CPU:
+        with pytest.raises(DeviceError, match="CUDA was asked for"):
+            SessionPool().open(card, card.stages[0], Device.CUDA)
     assert Device.CPU in available_devices()
     assert SessionPool().open(card, card.stages[0], Device.AUTO).device in (Device.CPU, Device.CUDA)
 

@@ -156,13 +156,10 @@ class Actions:
 
     Args:
         window: gets the menus.
-        handlers: id -> what it does; a checkable one is given whether it is on now.
         shortcuts: changed shortcuts, id -> key in portable text.
     """
 
-    def __init__(
-        self, window: QMainWindow, handlers: Mapping[str, Callable[..., object]], shortcuts: Mapping[str, str]
-    ) -> None:
+    def __init__(self, window: QMainWindow, shortcuts: Mapping[str, str]) -> None:
         self._window = window
         self.by_id: dict[str, QAction] = {}
         self.menus: dict[str, QMenu] = {}
@@ -175,12 +172,9 @@ class Actions:
                 row.id in ("undo", "redo", "smaller", "larger", "softer", "harder", "zoom_in", "zoom_out")
             )
             action.setCheckable(row.checkable)
-            if row.icon:
-                action.setIcon(icon(row.icon))
             if row.group:
                 group = groups.setdefault(row.group, QActionGroup(window))
                 group.addAction(action)
-            (action.toggled if row.checkable and not row.group else action.triggered).connect(handlers[row.id])
             self.by_id[row.id] = action
             window.addAction(action)
             if row.menu:
@@ -188,6 +182,12 @@ class Actions:
                     self.menus[row.menu].addSeparator()
                 self.menus[row.menu].addAction(action)
         self.set_shortcuts(shortcuts)
+
+    def connect(self, handlers: Mapping[str, Callable[..., object]]) -> None:
+        """Say what the commands do: id -> function; a switch's is given whether it is on now."""
+        for row in ROWS:
+            action = self.by_id[row.id]
+            (action.toggled if row.checkable and not row.group else action.triggered).connect(handlers[row.id])
 
     def set_shortcuts(self, changed: Mapping[str, str]) -> None:
         """Give every command its shortcut; tooltips end in it."""
@@ -204,10 +204,10 @@ class Actions:
     def enable(self, conditions: Sequence[When]) -> None:
         """Let only those commands be used whose condition holds."""
         for row in ROWS:
-            self.by_id[row.id].setEnabled(row.when is When.ALWAYS or row.when in conditions)
+            self.by_id[row.id].setEnabled(row.when in conditions)
 
-    def refresh_icons(self) -> None:
-        """Draw the icons in a new theme's colours."""
+    def draw_icons(self) -> None:
+        """Draw the icons in the theme's colours."""
         for row in ROWS:
             if row.icon:
                 self.by_id[row.id].setIcon(icon(row.icon))

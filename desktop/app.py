@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import platformdirs
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
-from desktop.dialogs.questions import Questions
-from desktop.files import Files
-from desktop.jobs import JobCentre
-from desktop.notify import CrashReporter, start_log
 from desktop.settings import SettingsStore
-from desktop.window import Window
-from engine import colour
-from engine.runtime.cards import Registry
+from desktop.shell import Shell
+from desktop.theme import apply_theme
+
+if TYPE_CHECKING:
+    from desktop.files import Files
+    from desktop.jobs import JobCentre
+    from desktop.notify import CrashReporter
+    from desktop.window import Window
+    from engine.runtime.cards import Registry
 
 
 class Program:
-    """The running program: made once, on the GUI thread.
+    """The running program: made once, on the GUI thread. The shell is there at once, the rest after ``start``.
 
     Args:
         state: folder for sessions and the log; None = the user's own.
@@ -28,31 +30,41 @@ class Program:
         registry: models; None = those that ship and the user's own.
     """
 
+    jobs: JobCentre
+    registry: Registry
+    files: Files
+    window: Window
+    crashes: CrashReporter
+
     def __init__(
         self, state: Path | None = None, store: SettingsStore | None = None, registry: Registry | None = None
     ) -> None:
-        state = state or Path(platformdirs.user_state_dir("lacuna", appauthor=False))
+        self._state = state
         self.store = store or SettingsStore()
-        self.log_file = start_log(state)
-        self.jobs = JobCentre()
-        self.registry = registry or Registry()
-        self.files = Files(self.jobs, self.registry, state / "sessions")
-        self.window = Window(self.store, self.jobs, self.files, self.registry, self._monitor_profile)
-        self.crashes = CrashReporter(self.save_all, self.log_file)
-        self.jobs.crashed.connect(self.crashes.report)
-        self.window.closed.connect(self.stop)
-        self._running = True
+        self._wanted_registry = registry
+        app = QApplication.instance()
+        assert isinstance(app, QApplication)
+        apply_theme(app, self.store.settings.look.theme)
+        self.shell = Shell(self.store)
+        self.furnished = False
 
-    def start(self, paths: list[Path]) -> None:
-        """Show the window, then read the models, offer autosaved work and open files."""
-        self.window.show()
+    def start(self, paths: list[Path], *, catch: bool = False) -> None:
+        """Show the shell, then furnish it, offer autosaved work and open files.
+
+        Args:
+            paths: to open.
+            catch: become the hook for uncaught exceptions.
+        """
 
         def later() -> None:
+            self._furnish(catch=catch)
             self.window.task.load()
             self._offer_recovery()
             self.window.open_paths(paths)
 
-        QTimer.singleShot(0, self.window, later)
+        # Once it is on the screen, and not before.
+        self.shell.painted.connect(lambda: QTimer.singleShot(0, self.shell, later))
+        self.shell.show()
 
     def save_all(self) -> None:
         """Autosave every photograph: something went wrong."""
@@ -62,16 +74,40 @@ class Program:
 
     def stop(self) -> None:
         """End the threads and tidy up. Safe more than once."""
-        if self._running:
-            self._running = False
+        if self.furnished:
+            self.furnished = False
             self.jobs.stop()
             self.files.shut_down()
 
+    def _furnish(self, *, catch: bool) -> None:
+        from desktop.files import Files
+        from desktop.jobs import JobCentre
+        from desktop.notify import CrashReporter, start_log
+        from desktop.window import Window
+        from engine.runtime.cards import Registry
+
+        if self._state is None:
+            import platformdirs
+
+            self._state = Path(platformdirs.user_state_dir("lacuna", appauthor=False))
+        self.crashes = CrashReporter(self.save_all, start_log(self._state))
+        if catch:
+            self.crashes.install()
+        self.jobs = JobCentre()
+        self.jobs.crashed.connect(self.crashes.report)
+        self.registry = self._wanted_registry or Registry()
+        self.files = Files(self.jobs, self.registry, self._state / "sessions")
+        self.window = Window(self.shell, self.store, self.jobs, self.files, self.registry, self._monitor_profile)
+        self.shell.closed.connect(self.stop)
+        self.furnished = True
+
     def _offer_recovery(self) -> None:
+        from desktop.dialogs.questions import Questions
+
         abandoned = self.files.abandoned()
         if not abandoned:
             return
-        if Questions.recover(self.window, [str(source) for source in abandoned.values()]):
+        if Questions.recover(self.shell, [str(source) for source in abandoned.values()]):
             for folder in abandoned:
                 self.files.recover(folder)
         else:
@@ -80,14 +116,16 @@ class Program:
 
     def _monitor_profile(self) -> bytes | None:
         """The ICC file of the settings, else the system's profile where it can be read, else None (sRGB)."""
+        from engine import colour
+
         chosen = self.store.settings.look.monitor
-        if chosen:
-            try:
-                return Path(chosen).read_bytes()
-            except OSError as error:
-                self.window.strip.warn(f"The monitor profile {chosen} cannot be read: {error.strerror}.")
-                return None
-        return colour.system_monitor_profile()
+        if not chosen:
+            return colour.system_monitor_profile()
+        try:
+            return Path(chosen).read_bytes()
+        except OSError as error:
+            self.window.strip.warn(f"The monitor profile {chosen} cannot be read: {error.strerror}.")
+            return None
 
 
 def run(arguments: list[str]) -> int:
@@ -97,8 +135,7 @@ def run(arguments: list[str]) -> int:
     app.setApplicationDisplayName("Lacuna")
     app.setDesktopFileName("lacuna")
     program = Program()
-    program.crashes.install()
-    program.start([Path(name).resolve() for name in arguments])
+    program.start([Path(name).resolve() for name in arguments], catch=True)
     code = app.exec()
     program.stop()
     return code

@@ -52,12 +52,12 @@ class Commands:
             "save_as": lambda: self.save(ask=True),
             "export": self.ask_export,
             "close": lambda: window.close_tab(window.tabs.currentIndex()),
-            "quit": window.close,
+            "quit": window.shell.close,
             "shortcuts": self._ask_shortcuts,
             "settings": self._ask_settings,
             "mask_load": self._ask_load_mask,
             "mask_save": self._ask_save_mask,
-            "about": lambda: Questions.about(window),
+            "about": lambda: Questions.about(window.shell),
         }
 
     def _view_handlers(self) -> dict[str, Handler]:
@@ -130,7 +130,7 @@ class Commands:
 
     def ask_open(self) -> None:
         """Ask for scans and open them."""
-        self._window.open_paths(FileDialogs.open_pictures(self._window, self._folder()))
+        self._window.open_paths(FileDialogs.open_pictures(self._window.shell, self._folder()))
 
     def open_sample(self) -> None:
         """Open the picture that comes with the program."""
@@ -143,7 +143,7 @@ class Commands:
             return None
         path = workspace.project
         if path is None or ask:
-            path = FileDialogs.save_project(window, (path or workspace.source).with_suffix(SUFFIX))
+            path = FileDialogs.save_project(window.shell, (path or workspace.source).with_suffix(SUFFIX))
         return window.files.save(workspace, path) if path is not None else None
 
     def ask_export(self) -> None:
@@ -154,14 +154,14 @@ class Commands:
         suffix = workspace.source.suffix.lower()
         suffix = suffix if suffix in (".tif", ".tiff", ".png") else ".tif"
         suggestion = workspace.source.with_name(f"{workspace.source.stem}-healed{suffix}")
-        output = ExportDialog.ask(window, workspace.source, workspace.document.depth, suggestion)
-        if output is not None and (not output.path.exists() or Questions.overwrite(window, output.path)):
+        output = ExportDialog.ask(window.shell, workspace.source, workspace.document.depth, suggestion)
+        if output is not None and (not output.path.exists() or Questions.overwrite(window.shell, output.path)):
             window.files.export(workspace, output)
 
     def _ask_load_mask(self) -> None:
         window, workspace = self._window, self._window.workspace
         if workspace is not None:
-            path = FileDialogs.open_mask(window, self._folder())
+            path = FileDialogs.open_mask(window.shell, self._folder())
             if path is not None:
                 window.files.load_mask(workspace, path)
 
@@ -169,7 +169,7 @@ class Commands:
         window, workspace = self._window, self._window.workspace
         if workspace is not None:
             suggestion = workspace.source.with_name(f"{workspace.source.stem}-mask.png")
-            path = FileDialogs.save_mask(window, suggestion)
+            path = FileDialogs.save_mask(window.shell, suggestion)
             if path is not None:
                 window.files.save_mask(workspace, path)
 
@@ -245,17 +245,17 @@ class Commands:
 
     def _full_screen(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
         if on:
-            self._window.showFullScreen()
+            self._window.shell.showFullScreen()
         else:
-            self._window.showNormal()
+            self._window.shell.showNormal()
 
     def _next_area(self) -> None:
         """Move the keyboard from picture to options to tools to panels, and round again."""
         window = self._window
-        areas: list[QWidget] = [window.options, window.palette_bar, *window.shown_panels()]
+        areas: list[QWidget] = [window.shell.options, window.shell.tools, *window.shown_panels()]
         if window.view is not None:
             areas.insert(0, window.view)
-        focused = window.focusWidget()
+        focused = window.shell.focusWidget()
         present = next(
             (i for i, area in enumerate(areas) if focused and (area is focused or area.isAncestorOf(focused))), -1
         )
@@ -267,14 +267,14 @@ class Commands:
                 return
 
     def _ask_settings(self) -> None:
-        look = SettingsDialog.ask(self._window, self._window.store.settings.look)
+        look = SettingsDialog.ask(self._window.shell, self._window.store.settings.look)
         if look is not None:
             updated(self._window.store.settings.look, look)
             self._window.apply_look()
 
     def _ask_shortcuts(self) -> None:
         window = self._window
-        wanted = ShortcutsDialog.ask(window, window.actions_.by_id)
+        wanted = ShortcutsDialog.ask(window.shell, window.actions_.by_id)
         if wanted is not None:
             window.store.settings.shortcuts = window.actions_.changed_shortcuts(wanted)
             window.actions_.set_shortcuts(window.store.settings.shortcuts)

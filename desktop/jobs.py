@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -15,6 +16,8 @@ from PySide6.QtCore import QObject, Qt, QThread, Signal, Slot
 
 from engine.errors import EngineError
 from engine.jobs import Cancelled, JobContext, JobState
+
+_REPORT_SECONDS = 0.03
 
 
 class Lane(Enum):
@@ -152,7 +155,7 @@ class EngineThread(QThread):
             if ticket.state is not JobState.WAITING:
                 continue
             number = next(self._numbers)
-            context = JobContext(partial(self._runner.progressed.emit, number))
+            context = JobContext(_throttled(partial(self._runner.progressed.emit, number)))
             try:
                 # Frozen now, not when it was asked for: it sees what the jobs before it did.
                 work = ticket.prepare()
@@ -177,6 +180,20 @@ class EngineThread(QThread):
         if state is JobState.FAILED and not isinstance(outcome, EngineError):
             self.crashed.emit(outcome)
         self._next()
+
+
+def _throttled(report: Callable[[float, str], None]) -> Callable[[float, str], None]:
+    """Pass on no more reports than a person can see."""
+    last = 0.0
+
+    def throttled(share: float, step: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _REPORT_SECONDS or share >= 1.0:
+            last = now
+            report(share, step)
+
+    return throttled
 
 
 class JobCentre(QObject):

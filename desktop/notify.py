@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import sys
 import threading
 import traceback
@@ -22,6 +21,8 @@ _INFORMATION_SECONDS = 8
 
 def start_log(folder: Path) -> Path:
     """Write the program's log to a rotating file; gives its path."""
+    import logging.handlers
+
     path = folder / "lacuna.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtCore import QObject, QSignalBlocker, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QCheckBox, QLabel, QSizePolicy, QToolBar, QToolButton, QWidget
 
@@ -13,8 +13,8 @@ from desktop.tools.base import ToolSettings
 from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE
 
 
-class OptionsBar(QToolBar):
-    """Edits the tools' settings in place.
+class OptionsBar(QObject):
+    """Fills a tool bar with what the tools can be told; edits their settings in place.
 
     Signals:
         changed: a setting moved; the brush ring looks different.
@@ -24,9 +24,8 @@ class OptionsBar(QToolBar):
     changed = Signal()
     target_left = Signal()
 
-    def __init__(self, settings: ToolSettings, actions: Mapping[str, QAction]) -> None:
-        super().__init__()
-        self.setWindowTitle(self.tr("Options"))
+    def __init__(self, bar: QToolBar, settings: ToolSettings, actions: Mapping[str, QAction]) -> None:
+        super().__init__(bar)
         self._settings = settings
         self._size = ValueSlider(
             self.tr("Size"),
@@ -61,17 +60,17 @@ class OptionsBar(QToolBar):
         self._back.clicked.connect(self.target_left)
         for widget in (self._size, self._hardness, self._opacity):
             widget.setMaximumWidth(260)
-            self.addWidget(widget)
-            self.addSeparator()
+            bar.addWidget(widget)
+            bar.addSeparator()
         for check in (self._pen_size, self._pen_opacity, self._adding):
-            self.addWidget(check)
-        self.addSeparator()
-        self._target_actions = [self.addWidget(self._target), self.addWidget(self._back)]
+            bar.addWidget(check)
+        bar.addSeparator()
+        self._target_actions = [bar.addWidget(self._target), bar.addWidget(self._back)]
         spacer = QWidget()
         spacer.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        self.addWidget(spacer)
+        bar.addWidget(spacer)
         for id_ in ("undo", "redo"):
-            self.addAction(actions[id_])
+            bar.addAction(actions[id_])
         self._show()
         self._size.changed.connect(lambda value: self._set(size=value))
         self._hardness.changed.connect(lambda value: self._set(hardness=value / 100))

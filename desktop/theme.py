@@ -7,9 +7,10 @@ from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QRectF, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPalette, QPixmap
-from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication
 
+ICON = 20
+"""Side of the icons in tool bars, logical pixels."""
 RESOURCES = Path(__file__).resolve().parents[1] / "resources"
 
 _DARK = {
@@ -80,6 +81,8 @@ def apply_theme(app: QApplication, name: str) -> None:
 @cache
 def icon(name: str) -> QIcon:
     """An icon in the theme's text colour, faint when disabled, in sizes for 100 to 300 % scaling."""
+    from PySide6.QtSvg import QSvgRenderer
+
     app = QApplication.instance()
     assert isinstance(app, QApplication)
     text = (RESOURCES / "icons" / f"{name}.svg").read_text(encoding="utf-8")
@@ -90,7 +93,7 @@ def icon(name: str) -> QIcon:
     ):
         colour = app.palette().color(group, QPalette.ColorRole.ButtonText)
         renderer = QSvgRenderer(QByteArray(text.replace("#000", colour.name()).encode()))
-        for size in (16, 20, 24, 32, 40, 48, 60, 72):
+        for size in (16, ICON, 2 * ICON, 3 * ICON):
             pixmap = QPixmap(size, size)
             pixmap.fill(Qt.GlobalColor.transparent)
             painter = QPainter(pixmap)

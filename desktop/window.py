@@ -1,4 +1,4 @@
-"""The main window: menus, tool bars, one canvas a photograph, docks, status bar, and what the commands do."""
+"""The contents of the main window: one canvas a photograph, tool bars, panels and status bar."""
 
 from __future__ import annotations
 
@@ -6,19 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QCloseEvent, QColor, QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import (
-    QApplication,
-    QDockWidget,
-    QMainWindow,
-    QStackedWidget,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import QObject, QSignalBlocker, QSize, Qt
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QApplication, QTabWidget, QWidget
 
-from desktop.actions import ROWS, Actions, When
+from desktop.actions import ROWS, When
 from desktop.canvas.view import CanvasView
 from desktop.commands import SAMPLE, Commands
 from desktop.dialogs.questions import Closing, Questions
@@ -33,46 +25,40 @@ from desktop.panels.layers import LayersPanel
 from desktop.panels.navigator import Navigator
 from desktop.panels.task import TaskPanel
 from desktop.settings import SettingsStore
+from desktop.shell import Shell
 from desktop.status import StatusBar
-from desktop.theme import apply_theme, icon, surround
+from desktop.theme import ICON, apply_theme, icon, surround
 from desktop.tools.base import Tool
 from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool
 from desktop.tools.navigate import HandTool, ZoomTool
 from desktop.tools.select import LassoTool, RectangleTool
-from desktop.welcome import Welcome
 from desktop.workspace import Workspace
 from engine.runtime.cards import Registry
 
 
-class Window(QMainWindow):
-    """The program's window. GUI thread.
+class Window(QObject):
+    """What is in the shell, and what happens in it. GUI thread.
 
     Args:
+        shell: the main window, with menus and empty panels.
         store: settings.
         jobs: the job centre.
         files: opening and saving.
         registry: the models.
         monitor: gives the screen's ICC profile, or None; asked when the settings change.
-
-    Signals:
-        closed: all photographs are closed and the window goes.
     """
-
-    closed = Signal()
 
     def __init__(
         self,
+        shell: Shell,
         store: SettingsStore,
         jobs: JobCentre,
         files: Files,
         registry: Registry,
         monitor: Callable[[], bytes | None],
     ) -> None:
-        super().__init__()
-        self.setWindowTitle("Lacuna")
-        self.setWindowIcon(icon("lacuna"))
-        self.setAcceptDrops(True)
-        self.store, self.files, self._monitor = store, files, monitor
+        super().__init__(shell)
+        self.shell, self.store, self.files, self._monitor = shell, store, files, monitor
         self._closing = False
         self.tools: dict[str, Tool] = {
             "brush": BrushTool(),
@@ -84,88 +70,57 @@ class Window(QMainWindow):
             "zoom": ZoomTool(),
         }
         self._tool = self.tools["brush"]
-        self.commands = Commands(self)
-        self.actions_ = Actions(self, self.commands.handlers(), store.settings.shortcuts)
+        self.actions_ = shell.actions_
         self.strip = MessageStrip()
         self.tabs = QTabWidget()
-        self.options = OptionsBar(store.settings.tools, self.actions_.by_id)
+        self.options = OptionsBar(shell.options, store.settings.tools, self.actions_.by_id)
         self.status = StatusBar(jobs)
-        self._build(jobs, registry)
+        self.navigator = Navigator()
+        self.task = TaskPanel(registry, store.settings.repair, self.actions_.by_id)
+        below = ("layer_mask", "layer_up", "layer_down", "layer_duplicate", "layer_merge", "layer_delete")
+        self.layers = LayersPanel([self.actions_.by_id[id_] for id_ in below])
+        self.history = HistoryPanel()
+        self.commands = Commands(self)
+        self._furnish(jobs)
         self._connect()
-        self.apply_look()
+        self.actions_.draw_icons()
         self.actions_.by_id["veil"].setChecked(True)
         self.select_tool("brush")
         self._on_tab()
-        geometry, panels = store.geometry()
-        if geometry.isEmpty() or not self.restoreGeometry(geometry):
-            self.resize(1480, 940)
-        self.restoreState(panels)
 
-    # -- building ---------------------------------------------------------------------------------------------
-
-    def _build(self, jobs: JobCentre, registry: Registry) -> None:
-        actions = self.actions_.by_id
-        self.options.setObjectName("options")
-        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, self.options)
-        palette = self.palette_bar = self.addToolBar(self.tr("Tools"))
-        palette.setObjectName("tools")
-        palette.setOrientation(Qt.Orientation.Vertical)
-        self.addToolBar(Qt.ToolBarArea.LeftToolBarArea, palette)
-        for bar in (self.options, palette):
-            bar.setMovable(False)
-            bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+    def _furnish(self, jobs: JobCentre) -> None:
+        """Put everything into the shell."""
+        shell, actions = self.shell, self.actions_.by_id
+        shell.setWindowIcon(icon("lacuna"))
         for row in ROWS:
             if row.group == "tool":
-                palette.addAction(actions[row.id])
-        palette.addSeparator()
+                shell.tools.addAction(actions[row.id])
+        shell.tools.addSeparator()
         for id_ in ("veil", "divider", "fit"):
-            palette.addAction(actions[id_])
-
+            shell.tools.addAction(actions[id_])
+        for bar in (shell.tools, shell.options):
+            bar.setIconSize(QSize(ICON, ICON))
         self.tabs.setDocumentMode(True)
         self.tabs.setTabsClosable(True)
         self.tabs.setMovable(True)
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._welcome = Welcome()
-        self._stack = QStackedWidget()
-        self._stack.addWidget(self._welcome)
-        self._stack.addWidget(self.tabs)
-        middle = QWidget()
-        layout = QVBoxLayout(middle)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self._stack, 1)
-        layout.addWidget(self.strip)
-        self.setCentralWidget(middle)
-        self.setStatusBar(self.status)
-
-        self.navigator = Navigator()
-        self.task = TaskPanel(registry, self.store.settings.repair, actions)
-        below = ("layer_mask", "layer_up", "layer_down", "layer_duplicate", "layer_merge", "layer_delete")
-        self.layers = LayersPanel([actions[id_] for id_ in below])
-        self.history = HistoryPanel()
-        docks = [
-            self._dock(self.tr("Navigator"), "navigator", self.navigator),
-            self._dock(self.tr("Repair"), "repair", self.task),
-            self._dock(self.tr("Layers"), "layers", self.layers),
-            self._dock(self.tr("History"), "history", self.history),
-            self._dock(self.tr("Jobs"), "jobs", JobsPanel(jobs)),
-        ]
-        self.tabifyDockWidget(docks[1], docks[2])
-        self.tabifyDockWidget(docks[3], docks[4])
-        docks[1].raise_()
-        docks[3].raise_()
-        self.resizeDocks([docks[0], docks[1], docks[3]], [170, 420, 240], Qt.Orientation.Vertical)
-        self.resizeDocks([docks[0]], [300], Qt.Orientation.Horizontal)
-
-    def _dock(self, title: str, name: str, widget: QWidget) -> QDockWidget:
-        dock = QDockWidget(title, self)
-        dock.setObjectName(name)
-        dock.setWidget(widget)
-        dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
-        self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
-        return dock
+        shell.stack.addWidget(self.tabs)
+        shell.middle.addWidget(self.strip)
+        shell.setStatusBar(self.status)
+        contents = {
+            "Navigator": self.navigator,
+            "Repair": self.task,
+            "Layers": self.layers,
+            "History": self.history,
+            "Jobs": JobsPanel(jobs),
+        }
+        for title, panel in contents.items():
+            shell.panels[title].setWidget(panel)
+        shell.allows_closing = self._allows_closing
 
     def _connect(self) -> None:
+        self.actions_.connect(self.commands.handlers())
+        self.shell.dropped.connect(self.open_paths)
         self.tabs.currentChanged.connect(self._on_tab)
         self.tabs.tabCloseRequested.connect(self.close_tab)
         self.files.opened.connect(self._on_opened)
@@ -174,8 +129,8 @@ class Window(QMainWindow):
         self.task.started.connect(lambda new_layer: self.commands.heal(new_layer=new_layer))
         self.options.changed.connect(self._on_tool_settings)
         self.options.target_left.connect(self._leave_target)
-        self._welcome.open_wanted.connect(self.commands.ask_open)
-        self._welcome.sample_wanted.connect(self.commands.open_sample)
+        self.shell.welcome.open_wanted.connect(self.commands.ask_open)
+        self.shell.welcome.sample_wanted.connect(self.commands.open_sample)
         self._recent = self.actions_.menus["File"].addMenu(self.tr("Open Recent"))
         self._recent.aboutToShow.connect(self._fill_recent)
 
@@ -239,7 +194,7 @@ class Window(QMainWindow):
         workspace = view.workspace
         if workspace.unsaved:
             self.tabs.setCurrentIndex(index)
-            answer = Questions.unsaved(self, workspace.title)
+            answer = Questions.unsaved(self.shell, workspace.title)
             if answer is Closing.CANCEL:
                 self._closing = False
                 return
@@ -256,7 +211,7 @@ class Window(QMainWindow):
     def _on_save_ended(self) -> None:
         # Saved: the window may go on closing. Not saved: the tab is still there, and so is the window.
         if self._closing and not any(view.workspace and view.workspace.unsaved for view in self.views()):
-            self.close()
+            self.shell.close()
         self._closing = False
 
     def _remove(self, view: CanvasView) -> None:
@@ -271,7 +226,7 @@ class Window(QMainWindow):
 
     def _on_tab(self) -> None:
         view, workspace = self.view, self.workspace
-        self._stack.setCurrentIndex(1 if view is not None else 0)
+        self.shell.stack.setCurrentIndex(1 if view is not None else 0)
         self.navigator.show_view(view)
         self.status.show_view(view)
         for panel in (self.layers, self.history, self.task):
@@ -294,7 +249,7 @@ class Window(QMainWindow):
     def _show_state(self) -> None:
         """Enable what can be done now, and name what the brush paints."""
         workspace = self.workspace
-        conditions = []
+        conditions = [When.ALWAYS]
         target = None
         if workspace is not None:
             layer, layers = workspace.active, workspace.document.state.layers
@@ -322,7 +277,7 @@ class Window(QMainWindow):
         app = QApplication.instance()
         assert isinstance(app, QApplication)
         apply_theme(app, look.theme)
-        self.actions_.refresh_icons()
+        self.actions_.draw_icons()
         for view in self.views():
             view.surround = surround(look.surround)
             view.set_veil(QColor(look.veil))
@@ -335,10 +290,9 @@ class Window(QMainWindow):
 
     def _toggle_panels(self) -> None:
         """Hide all panels, or bring them back."""
-        docks = self.findChildren(QDockWidget)
-        bars = [self.options, self.palette_bar]
-        show = not any(widget.isVisible() for widget in [*docks, *bars])
-        for widget in [*docks, *bars]:
+        widgets = [*self.shell.panels.values(), self.shell.options, self.shell.tools]
+        show = not any(widget.isVisible() for widget in widgets)
+        for widget in widgets:
             widget.setVisible(show)
 
     # -- slots ------------------------------------------------------------------------------------------------
@@ -359,27 +313,12 @@ class Window(QMainWindow):
         for name in self.store.settings.recent:
             self._recent.addAction(name, partial(self.open_paths, [Path(name)]))
 
-    # -- events -----------------------------------------------------------------------------------------------
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if event.mimeData().hasUrls():
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        self.open_paths([Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()])
-        event.acceptProposedAction()
-
-    def closeEvent(self, event: QCloseEvent) -> None:
+    def _allows_closing(self) -> bool:
+        """Close all photographs, asking for unsaved work; False when something is still open."""
         self._closing = True
         for view in reversed(self.views()):
             self.close_tab(self.tabs.indexOf(view))
             if not self._closing:
                 break
-        if self.tabs.count():
-            # Cancelled, or a project is being saved: then ``_on_save_ended`` closes.
-            event.ignore()
-            return
-        self.store.save_geometry(self.saveGeometry(), self.saveState())
-        self.store.save()
-        event.accept()
-        self.closed.emit()
+        # Something is open: cancelled, or a project is being saved; then ``_on_save_ended`` closes.
+        return self.tabs.count() == 0

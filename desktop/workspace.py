@@ -304,6 +304,8 @@ class Workspace(QObject):
         self._timer.stop()
         self.undo.cleanChanged.disconnect(self._on_clean_changed)
         self._closed = True
+        # A stack says that it changed while it is destroyed.
+        self.undo.blockSignals(True)
         for ticket in list(self._tickets):
             ticket.cancel()
 

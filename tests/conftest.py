@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from desktop.app import Program
+
+# A window that nobody sees, wherever the tests are started.
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
 hypothesis.settings.register_profile("lacuna", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("lacuna")
@@ -56,13 +60,13 @@ def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytes
 
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     program = Program(tmp_path / "state", SettingsStore(tmp_path / "settings.ini"), registry)
-    program.window.resize(1280, 860)
+    program.shell.resize(1280, 860)
     program.start([])
-    qtbot.waitUntil(lambda: bool(program.window.task.models))
+    qtbot.waitUntil(lambda: program.furnished and bool(program.window.task.models))
     yield program
-    program.window.close()
+    program.shell.close()
     program.stop()
-    program.window.deleteLater()
+    program.shell.deleteLater()
 
 
 def noise_raster(

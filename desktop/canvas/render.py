@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtGui import QColor, QImage
 
-from desktop.document.compose import Composite
+from desktop.document.compose import ComposeCache, Composite
 from desktop.document.tiles import LEVELS, TileMap
 from engine import colour
 from engine.raster import TILE, Rect
@@ -80,11 +80,16 @@ class Frame:
 
 
 def picture_pixels(
-    composite: Composite, frame: Frame, rect: Rect, profile: bytes | None, monitor: bytes | None
+    composite: Composite,
+    frame: Frame,
+    rect: Rect,
+    profile: bytes | None,
+    monitor: bytes | None,
+    cache: ComposeCache | None = None,
 ) -> NDArray[np.uint8]:
     """A screen rectangle of a composed picture, (h, w, 4) in Qt's RGB32 byte order."""
     needed, scale, offset = frame.source(rect)
-    pixels = composite.read(needed, frame.level)
+    pixels = composite.read(needed, frame.level, cache)
     size = (rect.width, rect.height)
     smooth = frame.zoom < CRISP
     if scale >= 1:

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import QGestureEvent, QPinchGesture, QWidget
 
 from desktop.canvas.input import CanvasContext, CanvasInput
 from desktop.canvas.render import Frame, ImageCache, picture_pixels, screen_tiles, veil_pixels
-from desktop.document.compose import Composite
+from desktop.document.compose import ComposeCache, Composite
 from desktop.tools.base import Tool, ToolSettings
 from desktop.workspace import Workspace
 from engine.raster import Rect
@@ -34,8 +34,8 @@ SMALLEST, LARGEST = 0.05, 32.0
 """Zoom, device pixels per image pixel."""
 STEPS = (0.05, 0.0625, 0.0833, 0.125, 0.1667, 0.25, 0.3333, 0.5, 0.6667, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Zooms that the keys go through."""
-CACHE_BYTES = 384 << 20
-PAINT_SECONDS = 0.035
+CACHE_BYTES, COMPOSED_BYTES = 256 << 20, 256 << 20
+PAINT_SECONDS = 0.03
 """New tiles are made for at most so long in one repaint; the rest follows in the next, so that nothing blocks."""
 _DIVIDER_REACH = 6
 
@@ -79,12 +79,17 @@ class CanvasView(QWidget):
         self._divider_dragged = False
         self._input = CanvasInput(self)
         self._cache = ImageCache(CACHE_BYTES)
+        self._composed = ComposeCache(COMPOSED_BYTES)
         self._frame = Frame(1.0, 1, 1)
         self._origin = QPointF(0, 0)
         self._fitted = True
         self._ghost: tuple[QImage, QPointF, float] | None = None
         self._hover: QPointF | None = None
         self._overlay = QRect()
+        self.frames = 0
+        """Repaints of a photograph so far."""
+        self.complete = False
+        """Whether the last repaint had every tile ready."""
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.update)
@@ -288,6 +293,7 @@ class CanvasView(QWidget):
         )
         deadline = time.monotonic() + PAINT_SECONDS
         complete = self._paint_picture(painter, seen & self._frame.bounds, deadline)
+        self.frames, self.complete = self.frames + 1, complete
         if complete:
             self._ghost = self._ghost if seen & self._frame.bounds != self._seen() else None
         else:
@@ -319,22 +325,28 @@ class CanvasView(QWidget):
 
     def _paint_tiles(self, painter: QPainter, kind: str, composite: Composite, rect: Rect, deadline: float) -> bool:
         assert self._workspace is not None
-        profile = self._workspace.document.profile
+        document = self._workspace.document
+        profile = document.profile
+        # A stroke in the making still changes its tiles: nothing of it is kept.
+        composed = self._composed if document.shown is document.state else None
         complete = True
         for column, row, square in screen_tiles(rect, self._frame):
             key = (kind, self.zoom, column, row)
             tile = self._cache.get(key)
+            late = time.monotonic() > deadline
             if tile is None:
-                if time.monotonic() > deadline:
+                if late:
                     complete = False
                     self._paint_ghost(painter, square & rect)
                     continue
-                pixels = picture_pixels(composite, self._frame, square, profile, self._monitor)
+                pixels = picture_pixels(composite, self._frame, square, profile, self._monitor, composed)
                 tile = self._cache.put(key, pixels, square)
+            elif tile.dirty and late:
+                # What it was stands until the next repaint.
+                complete = False
             elif tile.dirty:
                 part, tile.dirty = tile.dirty, Rect(0, 0, 0, 0)
-                pixels = picture_pixels(composite, self._frame, part, profile, self._monitor)
-                tile.redraw(part, pixels)
+                tile.redraw(part, picture_pixels(composite, self._frame, part, profile, self._monitor, composed))
             _blit(painter, tile.image, square, square & rect)
         return complete
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desktop.document.model import BlendMode, State
-from desktop.document.tiles import TileMap
+from desktop.document.tiles import Cell, TileMap
 from engine.jobs import JobContext
 from engine.raster import Floats, Pixels, Rect, maximum
 
@@ -59,11 +60,18 @@ class Composite:
         """The sample type."""
         return self.scan.dtype
 
-    def read(self, rect: Rect, level: int = 0) -> Pixels:
+    def read(self, rect: Rect, level: int = 0, cache: ComposeCache | None = None) -> Pixels:
         """The composed pixels of a rectangle that lies inside, in the pixels of a level; may be a read-only view.
 
         Where no layer shows, these are the scan's samples bit for bit.
+
+        Args:
+            rect: in the pixels of the level.
+            level: reduction by 2**level.
+            cache: keeps whole composed tiles; not for a state whose tiles still change.
         """
+        if cache is not None and any(_parts(operation, rect, level) for operation in self.operations):
+            return cache.read(self, rect, level)
         below = self.scan.read(rect, level)
         written = False
         for operation in self.operations:
@@ -81,6 +89,49 @@ class Composite:
         """The tiles in which anything may differ from the scan."""
         cells = {cell for operation in self.operations for cell in operation.pixels.stored}
         return [Rect.of_cell(cell) & self.scan.bounds for cell in sorted(cells)]
+
+
+class ComposeCache:
+    """Composed tiles, the most recently used ones, by what they are made of: undo and redo find theirs again.
+
+    Args:
+        limit: bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._held = limit, 0
+        self._tiles: OrderedDict[tuple[object, ...], tuple[Pixels, list[object]]] = OrderedDict()
+
+    def read(self, composite: Composite, rect: Rect, level: int) -> Pixels:
+        """As ``Composite.read``."""
+        result = np.empty((rect.height, rect.width, composite.shape[2]), composite.dtype)
+        for cell in rect.cells():
+            square = Rect.of_cell(cell)
+            part = square & rect
+            result[part.slices(rect)] = self._tile(composite, cell, level)[part.slices(square)]
+        return result
+
+    def _tile(self, composite: Composite, cell: Cell, level: int) -> Pixels:
+        # Tiles never change, so what they are is who they are; the entry holds on to them.
+        made_of: list[object] = [composite.scan.base]
+        key: list[object] = [cell, level, id(composite.scan.base)]
+        for operation in composite.operations:
+            if operation.pixels.touches(Rect.of_cell(cell), level) and operation.mask.touches(
+                Rect.of_cell(cell), level
+            ):
+                tiles = operation.pixels.at(cell, level), operation.mask.at(cell, level)
+                made_of += tiles
+                key += [id(tiles[0]), id(tiles[1]), operation.opacity, operation.blend]
+        known = self._tiles.pop(tuple(key), None)
+        if known is None:
+            height, width, _ = composite.shape
+            whole = Rect(0, 0, -(-width >> level), -(-height >> level))
+            known = composite.read(Rect.of_cell(cell) & whole, level), made_of
+            self._held += known[0].nbytes
+        self._tiles[tuple(key)] = known
+        while self._held > self._limit and len(self._tiles) > 1:
+            self._held -= self._tiles.popitem(last=False)[1][0].nbytes
+        return known[0]
 
 
 def flatten(composite: Composite, context: JobContext | None = None) -> Pixels:
@@ -128,7 +179,7 @@ def draw(below: Pixels, above: Pixels, mask: NDArray[np.uint8], opacity: float, 
 
 def _parts(operation: Operation, rect: Rect, level: int) -> list[Rect]:
     """The tiles of a rectangle in which a layer may show."""
-    cells = [cell for cell in rect.cells() if operation.pixels.touches(Rect.of_cell(cell), level)]
+    cells = (cell for cell in rect.cells() if operation.pixels.holds(cell, level) and operation.mask.holds(cell, level))
     return [Rect.of_cell(cell) & rect for cell in cells]
 
 

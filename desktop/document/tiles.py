@@ -102,6 +102,10 @@ class TileMap:
             return stored
         return self._background(Rect.of_cell(cell) & self.bounds, 0)
 
+    def at(self, cell: Cell, level: int = 0) -> NDArray[Any]:
+        """One tile of a level, clipped to the picture; the same array each time as long as nothing below it changes."""
+        return self._at(cell, level)
+
     def read(self, rect: Rect, level: int = 0) -> NDArray[Any]:
         """A rectangle that lies inside, in the pixels of a level. May be a read-only view."""
         cells = list(rect.cells())
@@ -132,6 +136,10 @@ class TileMap:
         for cell in self._tiles:
             extent |= Rect.of_cell(cell)
         return extent & self.bounds
+
+    def holds(self, cell: Cell, level: int = 0) -> bool:
+        """Whether anything is stored in or below a tile of a level."""
+        return bool(self._tiles) and cell in self._roots_of(level)
 
     def touches(self, rect: Rect, level: int = 0) -> bool:
         """Whether anything is stored in a rectangle of a level (quick; False is certain)."""
@@ -214,13 +222,15 @@ class TileMap:
 
     def _rooted(self, cells: Iterable[Cell], level: int) -> bool:
         """Whether any of the cells of a level has stored tiles below it."""
-        if not self._tiles:
-            return False
+        return bool(self._tiles) and not self._roots_of(level).isdisjoint(cells)
+
+    def _roots_of(self, level: int) -> set[Cell]:
+        """The cells of a level with stored tiles below them."""
         roots = self._roots.get(level)
         if roots is None:
             roots = set(self._tiles) if level == 0 else {(x >> level, y >> level) for x, y in self._tiles}
             self._roots[level] = roots
-        return any(cell in roots for cell in cells)
+        return roots
 
     def _at(self, cell: Cell, level: int) -> NDArray[Any]:
         """A tile of a level; those with stored tiles below are made from the four under it, and kept."""

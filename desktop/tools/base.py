@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from desktop.document.model import Document
-from desktop.document.tiles import TileEdit, TileMap, TilePatch
+if TYPE_CHECKING:
+    from desktop.document.model import Document
+    from desktop.document.tiles import TileEdit, TileMap, TilePatch
 
 
 @dataclass(frozen=True)

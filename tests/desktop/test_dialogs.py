@@ -45,7 +45,7 @@ def test_settings_survive_and_damaged_ones_fall_back(tmp_path: Path, qapp: objec
 def test_the_look_is_applied(qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     imageio.write(noise_raster(64, 64), tmp_path / "s.png")
     _, view = open_scan(qtbot, program, tmp_path / "s.png")
-    dialog = SettingsDialog(program.window, program.store.settings.look)
+    dialog = SettingsDialog(program.shell, program.store.settings.look)
     assert dialog.look() == program.store.settings.look
     dialog.deleteLater()
     wanted = Look("light", 0.5, "#ff0000ff", "")
@@ -67,7 +67,7 @@ def test_a_monitor_profile_that_is_missing_is_said(qtbot: QtBot, program: Progra
 def test_shortcuts_are_searched_changed_and_never_twice(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dialog = ShortcutsDialog(program.window, program.window.actions_.by_id)
+    dialog = ShortcutsDialog(program.shell, program.window.actions_.by_id)
     dialog._search.setText("heal")
     shown = [row for row in range(dialog._table.rowCount()) if not dialog._table.isRowHidden(row)]
     assert 0 < len(shown) < 6
@@ -119,15 +119,15 @@ def test_tab_hides_the_panels_and_f6_moves_the_keyboard(qtbot: QtBot, program: P
     imageio.write(noise_raster(64, 64), tmp_path / "s.png")
     _, view = open_scan(qtbot, program, tmp_path / "s.png")
     key(program, Qt.Key.Key_Tab)
-    assert not program.window.options.isVisible()
+    assert not program.shell.options.isVisible()
     key(program, Qt.Key.Key_Tab)
-    assert program.window.options.isVisible()
-    program.window.activateWindow()
+    assert program.shell.options.isVisible()
+    program.shell.activateWindow()
     view.setFocus()
     visited = []
     for _ in range(4):
         trigger(program, "next_area")
-        visited.append(program.window.focusWidget())
+        visited.append(program.shell.focusWidget())
     assert len(set(visited)) >= 3
     assert view not in visited[:2]
 

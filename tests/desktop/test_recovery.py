@@ -56,14 +56,14 @@ def second(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest
         program = Program(state, SettingsStore(tmp_path / "settings-after.ini"), registry)
         program.start([])
         programs.append(program)
-        qtbot.waitUntil(lambda: bool(program.window.task.models))
+        qtbot.waitUntil(lambda: program.furnished and bool(program.window.task.models))
         return program, asked
 
     yield start
     for program in programs:
-        program.window.close()
+        program.shell.close()
         program.stop()
-        program.window.deleteLater()
+        program.shell.deleteLater()
 
 
 def test_autosaved_work_is_offered_and_complete(qtbot: QtBot, program: Program, scan: Path, second) -> None:
@@ -121,7 +121,7 @@ def test_a_proper_end_leaves_no_session(
     drag(view, [(150, 150), (260, 170)])
     autosave(qtbot, workspace)
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
-    program.window.close()
+    program.shell.close()
     program.stop()
     assert not list((tmp_path / "state" / "sessions").glob("*"))
 
@@ -141,7 +141,8 @@ app = QApplication([])
 program = Program(state, SettingsStore(state / "settings.ini"))
 program.start([scan])
 def paint():
-    workspace = program.window.workspace
+
+    workspace = program.window.workspace if program.furnished else None
     if workspace is None:
         return
     timer.stop()
@@ -181,8 +182,8 @@ def test_after_kill_9_the_next_start_offers_the_work(
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     program = Program(state, SettingsStore(state / "settings.ini"), registry)
     program.start([])
-    qtbot.waitUntil(lambda: program.window.workspace is not None, timeout=20000)
+    qtbot.waitUntil(lambda: program.furnished and program.window.workspace is not None, timeout=20000)
     assert mask(program.window.workspace)[10:60, 10:60].min() == 255
-    program.window.close()
+    program.shell.close()
     program.stop()
-    program.window.deleteLater()
+    program.shell.deleteLater()

@@ -62,7 +62,7 @@ def drag(
 
 
 def key(program: Program, key_: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
-    QTest.keyClick(program.window.view or program.window, key_, modifier)
+    QTest.keyClick(program.window.view or program.shell, key_, modifier)
 
 
 def trigger(program: Program, id_: str) -> None:
@@ -123,7 +123,7 @@ def test_drop_opens_and_a_second_drop_shows_the_same_tab(qtbot: QtBot, program: 
     data.setUrls([QUrl.fromLocalFile(str(scan))])
     for _ in range(2):
         event = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, LEFT, Qt.KeyboardModifier.NoModifier)
-        program.window.dropEvent(event)
+        program.shell.dropEvent(event)
         qtbot.waitUntil(lambda: program.window.tabs.count() == 1)
     assert program.window.tabs.count() == 1
 
@@ -469,7 +469,7 @@ def test_painting_on_a_layers_mask_takes_the_repair_away_and_brings_it_back(
     heal(qtbot, program, workspace)
     healed = picture(workspace)
     panel = program.window.layers
-    program.window.findChild(type(panel.parentWidget()), "layers").raise_()
+    program.shell.panels["Layers"].raise_()
     row = panel.view.visualRect(panel.model.index(0))
     click_row(panel.view, 0, panel.rows.mask_rect(row).center())
     assert workspace.target == workspace.document.state.layers[0].id
@@ -496,7 +496,7 @@ def test_eye_opacity_blend_rename_reorder_and_delete(qtbot: QtBot, program: Prog
         qtbot.waitUntil(lambda: not workspace.busy)
     panel, undo = program.window.layers, workspace.undo
     row = panel.view.visualRect(panel.model.index(0))
-    program.window.findChild(type(panel.parentWidget()), "layers").raise_()
+    program.shell.panels["Layers"].raise_()
     click_row(panel.view, 0, panel.rows.eye_rect(row).center())
     assert not workspace.document.state.layers[1].visible
     assert np.array_equal(picture(workspace)[:, 190:], before[:, 190:])
@@ -581,7 +581,7 @@ def test_export_onto_the_scan_is_refused(
 
 
 def test_the_export_dialog_says_what_will_happen(qtbot: QtBot, program: Program, scan: Path, tmp_path: Path) -> None:
-    dialog = ExportDialog(program.window, scan, 16, tmp_path / "out.tif")
+    dialog = ExportDialog(program.shell, scan, 16, tmp_path / "out.tif")
     assert dialog._export.isEnabled()
     assert "bit for bit" in dialog._note.text()
     dialog._path.setText(str(tmp_path / "out.jpg"))
@@ -622,8 +622,8 @@ def test_closing_with_unsaved_work_asks(
     _, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.CANCEL))
-    program.window.close()
-    assert program.window.isVisible()
+    program.shell.close()
+    assert program.shell.isVisible()
     assert program.window.tabs.count() == 1
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     trigger(program, "close")
@@ -638,8 +638,8 @@ def test_closing_can_save_first(
     project = tmp_path / "kept.ora"
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
-    with qtbot.waitSignal(program.window.closed):
-        program.window.close()
+    with qtbot.waitSignal(program.shell.closed):
+        program.shell.close()
     assert project.is_file()
 
 

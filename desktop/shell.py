@@ -1,0 +1,118 @@
+"""The window's shell: frame, menus, empty panels and the welcome. Light on purpose, so that it is up at once.
+
+Whatever needs NumPy, models or codecs is built into it by ``desktop.window`` a moment later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QStackedWidget, QToolBar, QVBoxLayout, QWidget
+
+from desktop.actions import Actions
+from desktop.settings import SettingsStore
+from desktop.welcome import Welcome
+
+_PANELS = ("Navigator", "Repair", "Layers", "History", "Jobs")
+
+
+class Shell(QMainWindow):
+    """The main window without its contents. GUI thread.
+
+    Attributes:
+        actions_: the commands, connected when the contents are there.
+        stack: the welcome, and above it the photographs.
+        options, tools: the tool bars, still empty.
+        panels: title -> dock, still empty.
+        allows_closing: asked before the window closes; it may have questions.
+
+    Signals:
+        dropped: files were dropped on the window; carries their paths.
+        closed: the window goes.
+        painted: it can be seen for the first time.
+    """
+
+    dropped = Signal(object)
+    closed = Signal()
+    painted = Signal()
+
+    def __init__(self, store: SettingsStore) -> None:
+        super().__init__()
+        self.setWindowTitle("Lacuna")
+        self.setAcceptDrops(True)
+        self._store = store
+        self._seen = False
+        self.allows_closing: Callable[[], bool] = lambda: True
+        self.actions_ = Actions(self, store.settings.shortcuts)
+        self.actions_.enable([])
+        self.options = self._bar(self.tr("Options"), "options", Qt.ToolBarArea.TopToolBarArea)
+        self.options.setMinimumHeight(44)
+        self.tools = self._bar(self.tr("Tools"), "tools", Qt.ToolBarArea.LeftToolBarArea)
+        self.tools.setMinimumWidth(44)
+        self.welcome = Welcome()
+        self.stack = QStackedWidget()
+        self.stack.addWidget(self.welcome)
+        middle = QWidget()
+        self.middle = QVBoxLayout(middle)
+        self.middle.setContentsMargins(0, 0, 0, 0)
+        self.middle.setSpacing(0)
+        self.middle.addWidget(self.stack, 1)
+        self.setCentralWidget(middle)
+        self.panels = {title: self._panel(title) for title in _PANELS}
+        self._arrange()
+
+    def _bar(self, title: str, name: str, area: Qt.ToolBarArea) -> QToolBar:
+        bar = QToolBar(title)
+        bar.setObjectName(name)
+        bar.setMovable(False)
+        bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        self.addToolBar(area, bar)
+        return bar
+
+    def _panel(self, title: str) -> QDockWidget:
+        dock = QDockWidget(self.tr(title), self)
+        dock.setObjectName(title.lower())
+        dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
+        dock.setMinimumWidth(280)
+        self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        return dock
+
+    def _arrange(self) -> None:
+        """The window as it was left, or as it comes."""
+        panels = self.panels
+        for below, above in (("Repair", "Layers"), ("History", "Jobs")):
+            self.tabifyDockWidget(panels[below], panels[above])
+            panels[below].raise_()
+        heights = [panels[title] for title in ("Navigator", "Repair", "History")]
+        self.resizeDocks(heights, [170, 420, 240], Qt.Orientation.Vertical)
+        self.resizeDocks(heights[:1], [300], Qt.Orientation.Horizontal)
+        geometry, arrangement = self._store.geometry()
+        if geometry.isEmpty() or not self.restoreGeometry(geometry):
+            self.resize(1480, 940)
+        self.restoreState(arrangement)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._seen:
+            self._seen = True
+            self.painted.emit()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.dropped.emit([Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()])
+        event.acceptProposedAction()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if not self.allows_closing():
+            event.ignore()
+            return
+        self._store.save_geometry(self.saveGeometry(), self.saveState())
+        self._store.save()
+        event.accept()
+        self.closed.emit()

@@ -1,4 +1,7 @@
-"""``make run``: the window with the sample open; without a display, the same sample healed headless."""
+"""``make run``: the window with the sample open; without a display, the same sample healed headless.
+
+python packaging/run.py [FOLDER]: where the headless results go, ``out`` by default.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "resources" / "samples"
-OUT = ROOT / "out"
 
 
 def main() -> int:
@@ -20,9 +22,9 @@ def main() -> int:
     if display:
         return subprocess.call([*lacuna, str(sample)], cwd=ROOT)
     print("There is no display here, so the sample is healed without a window.")
-    OUT.mkdir(exist_ok=True)
-    before, after = OUT / "sample-before.png", OUT / "sample-after.tif"
-    picture = OUT / "sample-after.png"
+    out = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "out"
+    out.mkdir(exist_ok=True)
+    before, after, picture = out / "sample-before.png", out / "sample-after.tif", out / "sample-after.png"
     mask = SAMPLES / "astronaut-mask.png"
     commands = (
         ["convert", str(sample), "-o", str(before), "--depth", "8", "--profile", "srgb", "--no-record"],

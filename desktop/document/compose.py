@@ -116,9 +116,7 @@ class ComposeCache:
         made_of: list[object] = [composite.scan.base]
         key: list[object] = [cell, level, id(composite.scan.base)]
         for operation in composite.operations:
-            if operation.pixels.touches(Rect.of_cell(cell), level) and operation.mask.touches(
-                Rect.of_cell(cell), level
-            ):
+            if operation.pixels.holds(cell, level) and operation.mask.holds(cell, level):
                 tiles = operation.pixels.at(cell, level), operation.mask.at(cell, level)
                 made_of += tiles
                 key += [id(tiles[0]), id(tiles[1]), operation.opacity, operation.blend]

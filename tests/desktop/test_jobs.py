@@ -1,0 +1,160 @@
+"""The job centre: lanes, order, cancelling, failures and crashes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from PySide6.QtCore import QThread
+from pytestqt.qtbot import QtBot
+
+from desktop.jobs import JobCentre, Lane
+from engine.errors import SettingsError
+from engine.jobs import JobContext, JobState
+
+
+@pytest.fixture
+def centre(qtbot: QtBot) -> Iterator[JobCentre]:
+    centre = JobCentre()
+    yield centre
+    centre.stop()
+
+
+def test_jobs_of_a_lane_run_in_order_on_a_thread_of_their_own(qtbot: QtBot, centre: JobCentre) -> None:
+    order: list[int] = []
+    threads: set[object] = set()
+
+    def job(number: int):
+        def work(_: JobContext) -> int:
+            order.append(number)
+            threads.add(QThread.currentThread())
+            return number
+
+        return lambda: work
+
+    tickets = [centre.submit(f"job {number}", Lane.COMPUTE, job(number)) for number in range(5)]
+    results: list[int] = []
+    for ticket in tickets:
+        ticket.done.connect(results.append)
+    assert all(ticket.state is JobState.WAITING for ticket in tickets)
+    with qtbot.waitSignal(tickets[-1].ended):
+        pass
+    assert order == results == [0, 1, 2, 3, 4]
+    assert threads
+    assert QThread.currentThread() not in threads
+
+
+def test_the_io_lane_does_not_wait_for_compute(qtbot: QtBot, centre: JobCentre) -> None:
+    release = threading.Event()
+
+    def slow(_: JobContext) -> None:
+        release.wait(10)
+
+    compute = centre.submit("slow", Lane.COMPUTE, lambda: slow)
+    io = centre.submit("save", Lane.IO, lambda: lambda _: "saved")
+    with qtbot.waitSignal(io.done):
+        pass
+    assert compute.state is JobState.RUNNING
+    with qtbot.waitSignal(compute.done):
+        release.set()
+
+
+def test_the_input_is_frozen_when_a_job_gets_its_turn(qtbot: QtBot, centre: JobCentre) -> None:
+    shared = [0]
+
+    def job():
+        seen = shared[0]
+        return lambda _: seen
+
+    results: list[int] = []
+    first = centre.submit("first", Lane.COMPUTE, job)
+    first.done.connect(lambda value: shared.__setitem__(0, value + 10))
+    second = centre.submit("second", Lane.COMPUTE, job)
+    second.done.connect(results.append)
+    with qtbot.waitSignal(second.ended):
+        pass
+    assert results == [10]
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_soon(qtbot: QtBot, centre: JobCentre) -> None:
+    started = threading.Event()
+
+    def endless(context: JobContext) -> None:
+        started.set()
+        while True:
+            context.check()
+
+    running = centre.submit("running", Lane.COMPUTE, lambda: endless)
+    waiting = centre.submit("waiting", Lane.COMPUTE, lambda: pytest.fail)
+    qtbot.waitUntil(started.is_set)
+    waiting.cancel()
+    assert waiting.state is JobState.CANCELLED
+    with qtbot.waitSignal(running.cancelled):
+        running.cancel()
+    running.cancel()
+    after = centre.submit("after", Lane.COMPUTE, lambda: lambda _: 1)
+    with qtbot.waitSignal(after.done):
+        pass
+
+
+def test_expected_failures_and_crashes_go_different_ways(qtbot: QtBot, centre: JobCentre) -> None:
+    def failing(_: JobContext) -> None:
+        raise SettingsError("no", "x")
+
+    def crashing(_: JobContext) -> None:
+        raise ZeroDivisionError
+
+    crashes: list[object] = []
+    centre.crashed.connect(crashes.append)
+    ticket = centre.submit("fails", Lane.COMPUTE, lambda: failing)
+    with qtbot.waitSignal(ticket.failed) as failed:
+        pass
+    assert failed.args[0].sentence == "no"
+    assert crashes == []
+    ticket = centre.submit("crashes", Lane.COMPUTE, lambda: crashing)
+    with qtbot.waitSignal(centre.crashed):
+        pass
+    assert isinstance(crashes[0], ZeroDivisionError)
+
+
+def test_a_job_that_cannot_be_prepared_fails_and_the_next_one_runs(qtbot: QtBot, centre: JobCentre) -> None:
+    def unprepared():
+        raise SettingsError("turned", "x")
+
+    first = centre.submit("first", Lane.COMPUTE, unprepared)
+    second = centre.submit("second", Lane.COMPUTE, lambda: lambda _: 2)
+    with qtbot.waitSignals([first.failed, second.done]):
+        pass
+
+
+def test_progress_reaches_the_ticket(qtbot: QtBot, centre: JobCentre) -> None:
+    def work(context: JobContext) -> None:
+        for step in range(1000):
+            context.progress(step / 1000, "working")
+        context.progress(1.0, "done")
+
+    ticket = centre.submit("work", Lane.COMPUTE, lambda: work)
+    seen: list[float] = []
+    ticket.changed.connect(lambda: seen.append(ticket.progress))
+    with qtbot.waitSignal(ticket.done):
+        pass
+    assert ticket.progress == 1.0
+    assert seen == sorted(seen)
+    assert len(seen) < 200
+
+
+def test_stopping_calls_everything_off(qtbot: QtBot) -> None:
+    centre = JobCentre()
+    started = threading.Event()
+
+    def endless(context: JobContext) -> None:
+        started.set()
+        while True:
+            context.check()
+
+    centre.submit("running", Lane.COMPUTE, lambda: endless)
+    waiting = centre.submit("waiting", Lane.COMPUTE, lambda: pytest.fail)
+    qtbot.waitUntil(started.is_set)
+    centre.stop()
+    assert waiting.state is JobState.CANCELLED

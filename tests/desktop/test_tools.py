@@ -1,0 +1,212 @@
+"""Tools without a window: strokes, shapes and whole-mask commands on a document."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from desktop.document.edits import PaintMask, mask_of
+from desktop.document.model import Change, Document
+from desktop.document.tiles import TileEdit, TileMap, TilePatch
+from desktop.tools.base import Cursor, PointerEvent, Tool, ToolSettings
+from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool, Stroke, coverage
+from desktop.tools.navigate import HandTool, ZoomTool
+from desktop.tools.select import LassoTool, RectangleTool, filtered, replaced
+from engine import masks
+from engine.raster import Raster, Rect
+
+
+class Room:
+    """A tool's context over a plain document."""
+
+    def __init__(self) -> None:
+        self.document = Document(Raster(np.zeros((300, 400, 3), np.uint8)))
+        self.settings = ToolSettings(size=20, hardness=1.0)
+        self.target: int | None = None
+        self.painted: list[str] = []
+        self.spots: list[TileMap] = []
+        self.shown: TileEdit | None = None
+        self.moves: list[tuple[float, ...]] = []
+
+    def show_live(self, edit: TileEdit) -> None:
+        self.shown = edit
+
+    def show_spot(self, edit: TileEdit | None) -> None:
+        self.shown = edit
+
+    def cancel_live(self) -> None:
+        self.shown = None
+
+    def paint(self, label: str, patch: TilePatch) -> None:
+        self.painted.append(label)
+        PaintMask(label, self.target, patch).apply(self.document)
+
+    def heal_spot(self, mask: TileMap) -> None:
+        self.spots.append(mask)
+
+    def scroll(self, dx: float, dy: float) -> None:
+        self.moves.append((dx, dy))
+
+    def zoom(self, x: float, y: float, steps: int) -> None:
+        self.moves.append((x, y, steps))
+
+    def mask(self) -> np.ndarray:
+        tiles = self.document.state.mask
+        return tiles.read(tiles.bounds)
+
+
+def drag(tool: Tool, room: Room, points: list[tuple[float, float]], **modifiers: bool) -> None:
+    tool.press(room, PointerEvent(*points[0], **modifiers))
+    for point in points[1:]:
+        tool.move(room, PointerEvent(*point, **modifiers))
+    tool.release(room, PointerEvent(*points[-1], **modifiers))
+
+
+def test_a_hard_dab_is_a_disc_of_its_size() -> None:
+    for size in (1, 2, 7, 20, 151):
+        radius = size / 2
+        shape = coverage(Rect(0, 0, 200, 200), (100.0, 100.0, radius), (100.0, 100.0, radius), 1.0)
+        assert shape.sum() == pytest.approx(np.pi * radius**2, rel=0.05 if size > 2 else 0.5)
+        y, x = np.mgrid[0:200, 0:200] + 0.5
+        distance = np.hypot(x - 100, y - 100)
+        assert (shape[distance <= radius - 1] == 1).all()
+        assert (shape[distance >= radius + 1] == 0).all()
+
+
+def test_hardness_softens_the_edge_inwards() -> None:
+    rect = Rect(0, 0, 200, 200)
+    widths = [(coverage(rect, (100.0, 100.0, 50.0), (100.0, 100.0, 50.0), h) > 0.99).sum() for h in (0.0, 0.5, 1.0)]
+    assert widths == sorted(widths)
+    soft = coverage(rect, (100.0, 100.0, 50.0), (100.0, 100.0, 50.0), 0.0)
+    assert soft[100, 151:].max() < 0.01
+    assert (np.diff(soft[100, 100:]) <= 1e-6).all()
+
+
+@given(st.lists(st.tuples(st.floats(-30, 430), st.floats(-30, 330)), min_size=2, max_size=6), st.integers(1, 4))
+def test_a_stroke_does_not_depend_on_how_often_the_pointer_reports(
+    corners: list[tuple[float, float]], pieces: int
+) -> None:
+    def laid(points: list[tuple[float, float]]) -> np.ndarray:
+        source = TileMap.empty((300, 400), np.uint8)
+        stroke = Stroke(source, ToolSettings(size=16, hardness=0.5), adding=True)
+        for x, y in points:
+            stroke.to(PointerEvent(x, y))
+        return stroke.edit.preview().read(source.bounds).astype(int)
+
+    fine = [corners[0]]
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
+        fine += [(x0 + (x1 - x0) * i / pieces, y0 + (y1 - y0) * i / pieces) for i in range(1, pieces + 1)]
+    assert np.abs(laid(corners) - laid(fine)).max() <= 2
+
+
+def test_opacity_caps_the_whole_stroke_and_strokes_add_up() -> None:
+    room = Room()
+    room.settings.opacity = 0.5
+    tool = BrushTool()
+    drag(tool, room, [(100, 100), (140, 100), (100, 100), (140, 100)])
+    assert room.mask().max() == 128
+    drag(tool, room, [(100, 100), (140, 100)])
+    assert room.mask()[100, 120] == 192
+    assert room.painted == ["Brush", "Brush"]
+
+
+def test_a_stroke_outside_the_picture_is_no_step() -> None:
+    room = Room()
+    drag(BrushTool(), room, [(-200, -200), (-100, -150)])
+    assert room.painted == []
+
+
+def test_cancel_leaves_nothing() -> None:
+    for tool in (BrushTool(), EraserTool(), SpotHealTool(), RectangleTool(), LassoTool(), HandTool()):
+        room = Room()
+        tool.press(room, PointerEvent(50, 50))
+        tool.move(room, PointerEvent(90, 90))
+        tool.cancel(room)
+        tool.release(room, PointerEvent(90, 90))
+        assert not room.mask().any()
+        assert room.spots == []
+        assert tool.outline() == []
+
+
+def test_the_target_is_a_layers_mask_when_one_is_chosen() -> None:
+    from desktop.document.edits import AddLayer
+
+    room = Room()
+    layer = room.document.new_layer("repair")
+    AddLayer("add", layer, 0).apply(room.document)
+    room.target = layer.id
+    drag(BrushTool(), room, [(50, 50), (60, 50)])
+    assert not room.mask().any()
+    assert mask_of(room.document.state, layer.id).read(Rect(55, 50, 56, 51)) == 255
+
+
+def test_spot_heal_hands_over_a_mask_of_its_own() -> None:
+    room = Room()
+    drag(SpotHealTool(), room, [(50, 50), (60, 50)])
+    assert not room.mask().any()
+    (spot,) = room.spots
+    assert spot.read(Rect(55, 50, 56, 51)) == 255
+    assert room.shown is None
+
+
+def test_a_rectangle_snaps_to_pixels_and_is_square_with_shift() -> None:
+    room = Room()
+    tool = RectangleTool()
+    drag(tool, room, [(10.4, 20.6), (30.2, 50.9)])
+    expected = np.zeros_like(room.mask())
+    expected[21:51, 10:30] = 255
+    assert np.array_equal(room.mask(), expected)
+    room = Room()
+    drag(tool, room, [(100, 100), (140, 80)], shift=True)
+    assert (room.mask() > 0).sum() == 40 * 40
+    drag(tool, room, [(100, 100), (100, 100)])
+    assert len(room.painted) == 1
+
+
+def test_a_shape_that_hangs_over_the_edge_is_clipped() -> None:
+    room = Room()
+    drag(RectangleTool(), room, [(-50, -50), (20, 30)])
+    assert (room.mask() > 0).sum() == 600
+    drag(LassoTool(), room, [(350, 250), (500, 250), (500, 400), (350, 400)])
+    assert room.mask()[299, 399] == 255
+
+
+def test_hand_and_zoom_move_the_view_only() -> None:
+    room = Room()
+    drag(HandTool(), room, [(50, 50), (45, 40)])
+    assert room.moves == [(5, 10)]
+    drag(ZoomTool(), room, [(7, 8)])
+    drag(ZoomTool(), room, [(7, 8)], alt=True)
+    assert room.moves[1:] == [(7, 8, 1), (7, 8, -1)]
+    assert room.painted == []
+
+
+def test_cursors_say_what_the_tool_does() -> None:
+    settings = ToolSettings(size=33)
+    assert BrushTool().cursor(settings) == Cursor(33, adding=True)
+    assert EraserTool().cursor(settings) == Cursor(33, adding=False)
+    assert HandTool().cursor(settings).shape == "hand"
+    assert ZoomTool().cursor(settings).shape == "zoom"
+    assert Tool().cursor(settings).diameter is None
+
+
+def test_whole_mask_commands() -> None:
+    room = Room()
+    drag(RectangleTool(), room, [(100, 100), (140, 140)])
+    state = room.document.state
+    filtered(state, None, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(room.document)
+    whole = np.zeros((300, 400), np.uint8)
+    whole[100:140, 100:140] = 255
+    assert np.array_equal(room.mask(), masks.grow(whole, 5))
+    filtered(room.document.state, None, "Invert", masks.invert, float("inf")).apply(room.document)
+    assert np.array_equal(room.mask(), masks.invert(masks.grow(whole, 5)))
+    replaced(room.document.state, None, "Load", whole).apply(room.document)
+    assert np.array_equal(room.mask(), whole)
+    nothing = Room()
+    filtered(nothing.document.state, None, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(nothing.document)
+    assert not nothing.mask().any()
+    assert Change() == Change() | Change()

@@ -1,0 +1,85 @@
+"""The main job from beginning to end on the sample, in the window and without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.commands import SAMPLE
+from desktop.dialogs.export import ExportDialog
+from engine import imageio
+from engine.output import Output
+from tests.desktop.test_window import drag, heal, mask, picture, trigger
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_paint_heal_undo_redo_export_on_the_sample(
+    qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with qtbot.waitSignal(program.files.opened, timeout=20000):
+        program.shell.welcome.sample_wanted.emit()
+    workspace, view = program.window.workspace, program.window.view
+    assert workspace is not None
+    assert view is not None
+    view.zoom_to(1.0)
+    scan = picture(workspace)
+    # The crease over the forehead.
+    drag(view, [(150, 2), (165, 45), (180, 90), (192, 130)])
+    painted = mask(workspace)
+    program.store.settings.repair.values["feather"] = 2.0
+    heal(qtbot, program, workspace)
+    healed = picture(workspace)
+    assert healed[painted > 0].mean() < scan[painted > 0].mean() - 2000, "the white crease has become darker"
+    trigger(program, "undo")
+    assert np.array_equal(picture(workspace), scan)
+    trigger(program, "redo")
+    assert np.array_equal(picture(workspace), healed)
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(tmp_path / "out.tif")))
+    with qtbot.waitSignal(program.files.said, timeout=20000):
+        trigger(program, "export")
+    original, result = imageio.read(SAMPLE), imageio.read(tmp_path / "out.tif")
+    assert result.profile == original.profile
+    assert np.array_equal(result.pixels, healed)
+    from engine import masks
+
+    reach = masks.feather(painted, 2)
+    assert np.array_equal(result.pixels[reach == 0], original.pixels[reach == 0])
+    record = json.loads((tmp_path / "out.tif.record.json").read_text())
+    assert record["repairs"][0]["model"] == "heal"
+
+
+def test_without_a_display_the_sample_is_healed_headless(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "packaging" / "run.py"), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    for name in ("sample-before.png", "sample-after.png", "sample-after.tif", "sample-after.tif.record.json"):
+        assert (tmp_path / name).is_file()
+        assert name in result.stdout
+    before, after = imageio.read(SAMPLE).pixels, imageio.read(tmp_path / "sample-after.tif").pixels
+    assert 0.05 < (before != after).any(axis=2).mean() < 0.5
+
+
+def test_missing_system_libraries_are_named_with_the_line_that_installs_them() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'packaging/linux'); import libraries, os;"
+        "libraries.PACKAGES = {'libnothing.so.9': 'libnothing9'}; os.geteuid = lambda: 1000; sys.exit(libraries.main())"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "apt-get install --yes libnothing9" in result.stderr
+    present = subprocess.run([sys.executable, "packaging/linux/libraries.py"], cwd=ROOT, capture_output=True, text=True)
+    assert (present.returncode, present.stderr) == (0, "")

@@ -26,6 +26,23 @@ def srgb() -> bytes:
 
 
 @cache
+def for_rgb(profile: bytes | None) -> bytes:
+    """A profile for a picture that is written in three channels: a grey one is repeated, an untagged one named.
+
+    Args:
+        profile: the picture's own, for RGB or grey; None = sRGB, or grey with sRGB's curve.
+
+    Returns:
+        An RGB profile in which equal channels look as the grey did.
+    """
+    if profile is None or profile[16:20] != b"GRAY":
+        return profile or srgb()
+    curve = next((data for signature, data in _tags(profile) if signature == b"kTRC"), None)
+    made = _with_curve(srgb(), curve) if curve is not None else None
+    return made or srgb()
+
+
+@cache
 def fits(profile: bytes, channels: int) -> bool:
     """Whether a profile can be read and describes pictures of so many channels (1 or 3)."""
     if len(profile) < 132 or profile[36:40] != b"acsp" or profile[16:20] != _SPACES[channels][0]:
@@ -156,26 +173,33 @@ class ModelSpace:
 @cache
 def with_srgb_curve(profile: bytes) -> bytes | None:
     """The same profile with sRGB's curves (ICC.1:2022, tags rTRC, gTRC, bTRC, kTRC); None if it has no curves."""
+    return _with_curve(profile, _SRGB_CURVE)
+
+
+def _tags(profile: bytes) -> list[tuple[bytes, bytes]]:
+    """Signature and data of each tag."""
     count = struct.unpack(">I", profile[128:132])[0]
     if len(profile) < 132 + 12 * count:
+        return []
+    entries = [struct.unpack(">4sII", profile[132 + 12 * i : 144 + 12 * i]) for i in range(count)]
+    return [(signature, profile[offset : offset + size]) for signature, offset, size in entries]
+
+
+def _with_curve(profile: bytes, curve: bytes) -> bytes | None:
+    """A matrix or grey profile with all its curves replaced; None if it is neither."""
+    signatures = [signature for signature, _ in _tags(profile)]
+    curves = [signature for signature in signatures if signature in (b"rTRC", b"gTRC", b"bTRC", b"kTRC")]
+    if len(curves) not in (1, 3) or any(name.startswith((b"A2B", b"B2A", b"D2B", b"B2D")) for name in signatures):
         return None
-    curves = 0
-    table = bytearray()
-    for i in range(count):
-        signature, offset, size = struct.unpack(">4sII", profile[132 + 12 * i : 144 + 12 * i])
-        if signature.startswith((b"A2B", b"B2A", b"D2B", b"B2D")):
-            return None
-        if signature in (b"rTRC", b"gTRC", b"bTRC", b"kTRC"):
-            curves += 1
-            offset, size = (len(profile) + 3) // 4 * 4, len(_SRGB_CURVE)
-        table += struct.pack(">4sII", signature, offset, size)
-    if curves not in (1, 3):
-        return None
-    body = profile[:132] + bytes(table) + profile[132 + 12 * count :]
-    body = body.ljust((len(profile) + 3) // 4 * 4, b"\0") + _SRGB_CURVE
+    start = (len(profile) + 3) // 4 * 4
+    table = bytearray(profile[132 : 132 + 12 * len(signatures)])
+    for i, signature in enumerate(signatures):
+        if signature in curves:
+            table[12 * i + 4 : 12 * i + 12] = struct.pack(">II", start, len(curve))
+    body = (profile[:132] + bytes(table) + profile[132 + len(table) :]).ljust(start, b"\0") + curve
     # The size, version 4 (parametric curves are not in version 2) and a profile id of zeros: not computed.
     result = struct.pack(">I", len(body)) + body[4:8] + b"\x04\x00\x00\x00" + body[12:84] + bytes(16) + body[100:]
-    return result if fits(result, 1 if curves == 1 else 3) else None
+    return result if fits(result, len(curves)) else None
 
 
 def _transform(pixels: Pixels, profile: bytes, target: bytes, dtype: str) -> Pixels:

@@ -15,8 +15,8 @@ from desktop.document.tiles import Cell, TileMap
 from engine.jobs import JobContext
 from engine.raster import Floats, Pixels, Rect, maximum
 
-_LUMA = np.array([0.3, 0.59, 0.11], np.float32)
-"""Weights of the luminosity of the non-separable modes (W3C Compositing and Blending Level 1, section 10)."""
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of the luminosity of the non-separable modes (ITU-R BT.601, which W3C's section 10 rounds)."""
 
 
 @dataclass(frozen=True)
@@ -224,9 +224,10 @@ def _with_luma(colour: Floats, light: Floats) -> Floats:
     shifted = colour + (_luma(light) - _luma(colour))
     luma = _luma(shifted)
     low, high = shifted.min(axis=2, keepdims=True), shifted.max(axis=2, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shifted = np.where(low < 0, luma + (shifted - luma) * luma / (luma - low), shifted)
-        return np.where(high > 1, luma + (shifted - luma) * (1 - luma) / (high - luma), shifted)
+    # A grey pixel a hair outside the range has no spread to divide by.
+    least = np.float32(1e-6)
+    shifted = np.where(low < 0, luma + (shifted - luma) * luma / np.maximum(luma - low, least), shifted)
+    return np.where(high > 1, luma + (shifted - luma) * (1 - luma) / np.maximum(high - luma, least), shifted)
 
 
 def _luma(colour: Floats) -> Floats:

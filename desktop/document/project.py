@@ -80,29 +80,31 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
-    state, profile = snapshot.state, snapshot.profile
+    state = snapshot.state
+    # Others ask for the profile of an untagged picture or take it for linear, and some know no grey: every PNG is RGB
+    # with a profile. What the scan really has stands beside.
+    profile = colour.for_rgb(snapshot.profile)
     imageio.check_target(path, [], (SUFFIX,))
     with imageio.atomic_write(path) as partial, zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
         archive.writestr(zipfile.ZipInfo("mimetype"), _MIMETYPE, zipfile.ZIP_STORED)
         stack = _stack_xml(snapshot)
         archive.writestr("stack.xml", stack)
         context.progress(0.0, "saving the scan")
-        _put(
-            archive,
-            "data/scan.png",
-            imageio.encode_png(np.ascontiguousarray(state.scan.read(state.scan.bounds)), profile),
-        )
+        _put(archive, "data/scan.png", state.scan.read(state.scan.bounds), profile)
         for number, layer in enumerate(state.layers):
             context.progress(0.5 + 0.1 * number / len(state.layers), f"saving {layer.name}")
-            _put(archive, _source_of(layer), imageio.encode_png(_with_alpha(layer), profile))
+            _put(archive, _source_of(layer), _with_alpha(layer), profile)
         context.progress(0.6, "saving the merged picture")
         composite = Composite.of(state)
-        _put(archive, "mergedimage.png", imageio.encode_png(flatten(composite), profile))
-        _put(archive, "Thumbnails/thumbnail.png", imageio.encode_png(_thumbnail(composite, profile)))
+        _put(archive, "mergedimage.png", flatten(composite), profile)
+        _put(archive, "Thumbnails/thumbnail.png", _thumbnail(composite, snapshot.profile), None)
         context.progress(0.95, "saving the masks")
-        mask = state.mask.read(state.mask.bounds)
-        _put(archive, "lacuna/mask.png", imageio.encode_png(np.ascontiguousarray(mask)[..., None]))
-        parts = {"profile.icc": profile, **{name: getattr(snapshot.metadata, name) for name in ("exif", "xmp", "iptc")}}
+        mask = np.ascontiguousarray(state.mask.read(state.mask.bounds))
+        archive.writestr("lacuna/mask.png", imageio.encode_png(mask[..., None]), zipfile.ZIP_STORED)
+        parts = {
+            "profile.icc": snapshot.profile,
+            **{name: getattr(snapshot.metadata, name) for name in ("exif", "xmp", "iptc")},
+        }
         for name, data in parts.items():
             if data is not None:
                 archive.writestr(f"lacuna/{name}", data, zipfile.ZIP_DEFLATED)
@@ -138,8 +140,11 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
-def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    archive.writestr(name, data, zipfile.ZIP_STORED)
+def _put(archive: zipfile.ZipFile, name: str, pixels: Pixels, profile: bytes | None) -> None:
+    """A picture of 1 to 4 channels as an RGB or RGBA PNG."""
+    channels = {1: [0, 0, 0], 2: [0, 0, 0, 1]}.get(pixels.shape[2])
+    wide = np.take(pixels, channels, axis=2) if channels else np.ascontiguousarray(pixels)
+    archive.writestr(name, imageio.encode_png(wide, profile), zipfile.ZIP_STORED)
 
 
 def _source_of(layer: Layer) -> str:
@@ -225,6 +230,7 @@ def _own_json(snapshot: Snapshot, stack: bytes) -> dict[str, Any]:
             str(number): [kind, base64.b64encode(data).decode()]
             for number, (kind, data) in snapshot.metadata.tags.items()
         },
+        "grey": state.scan.shape[2] == 1,
         "resolution": [resolution.x, resolution.y] if resolution else None,
         "layers": layers,
     }
@@ -268,8 +274,10 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
         return _text(archive, f"lacuna/{name}") if f"lacuna/{name}" in archive.namelist() else None
 
     resolution = own.get("resolution")
+    grey = bool(own.get("grey"))
+    pixels = _png(archive, "data/scan.png")
     scan = Raster(
-        _png(archive, "data/scan.png"),
+        pixels[..., :1].copy() if grey else pixels,
         part("profile.icc"),
         Resolution(float(resolution[0]), float(resolution[1])) if resolution else None,
         Metadata(exif=part("exif"), xmp=part("xmp"), iptc=part("iptc"), tags=_tags(own.get("tags", {}))),
@@ -288,7 +296,8 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
             made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
         )
         cells = [(int(x), int(y)) for x, y in row["cells"]]
-        layers.append(_with_pixels(layer, _png(archive, row["src"]), int(row["x"]), int(row["y"]), cells))
+        png = _png(archive, row["src"])
+        layers.append(_with_pixels(layer, png[..., [0, -1]] if grey else png, int(row["x"]), int(row["y"]), cells))
     mask = TileMap.empty(scan.pixels.shape[:2], np.uint8)
     return Project(
         scan, tuple(layers), _filled(mask, _png(archive, "lacuna/mask.png")[..., 0]), str(own.get("source", ""))

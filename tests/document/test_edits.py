@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desktop.document.compose import Composite, flatten
+from desktop.document.compose import Composite, draw, flatten
 from desktop.document.edits import (
     AddLayer,
     Compound,
@@ -255,3 +255,32 @@ def test_a_live_stroke_is_shown_but_is_not_the_state() -> None:
     assert document.state.mask.read(Rect(0, 0, 1, 1)) == 0
     document.show(None, Change())
     assert document.shown is document.state
+
+
+@pytest.mark.parametrize("blend", list(BlendMode))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_blend_mode_is_finite_and_stays_within_its_neighbours(blend: BlendMode, dtype: type) -> None:
+    top = np.iinfo(dtype).max
+    steps = np.linspace(0, top, 6).astype(dtype)
+    cube = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    below, above = np.broadcast_arrays(cube[:, None], cube[None, :])
+    mask = np.full(below.shape[:2], 255, np.uint8)
+    drawn = draw(np.ascontiguousarray(below), np.ascontiguousarray(above), mask, 1.0, blend).astype(float)
+    b, s = below.astype(float), above.astype(float)
+    if blend is BlendMode.NORMAL:
+        assert np.array_equal(drawn, s)
+    if blend in (BlendMode.MULTIPLY, BlendMode.DARKEN):
+        assert (drawn <= np.minimum(b, s) + 0.51).all()
+    if blend in (BlendMode.SCREEN, BlendMode.LIGHTEN):
+        assert (drawn >= np.maximum(b, s) - 0.51).all()
+    if blend in (BlendMode.LUMINOSITY, BlendMode.COLOUR):
+        light = s if blend is BlendMode.LUMINOSITY else b
+        weights = [0.299, 0.587, 0.114]
+        assert np.abs(drawn @ weights - light @ weights).max() < 1.5
+    if blend in (BlendMode.SOFT_LIGHT, BlendMode.OVERLAY):
+        grey = s[:, :, 0] == s[:, :, 1]
+        black, white = (b == 0).all(axis=2) & grey, (b == top).all(axis=2) & grey
+        assert drawn[black].max() <= 0.51
+        assert drawn[white].min() >= top - 0.51
+    half = draw(np.ascontiguousarray(below), np.ascontiguousarray(above), mask, 0.5, blend).astype(float)
+    assert np.abs(half - (b + drawn) / 2).max() <= 1.01

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QStackedWidget, QToolBar, QVBoxLayout, QWidget
 
 from desktop.actions import Actions
@@ -86,13 +86,19 @@ class Shell(QMainWindow):
         for below, above in (("Repair", "Layers"), ("History", "Jobs")):
             self.tabifyDockWidget(panels[below], panels[above])
             panels[below].raise_()
-        heights = [panels[title] for title in ("Navigator", "Repair", "History")]
-        self.resizeDocks(heights, [170, 420, 240], Qt.Orientation.Vertical)
-        self.resizeDocks(heights[:1], [300], Qt.Orientation.Horizontal)
         geometry, arrangement = self._store.geometry()
         if geometry.isEmpty() or not self.restoreGeometry(geometry):
             self.resize(1480, 940)
-        self.restoreState(arrangement)
+        self._arranged = self.restoreState(arrangement)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._arranged:
+            # Qt takes the sizes of panels only once they are laid out.
+            self._arranged = True
+            column = [self.panels[title] for title in ("Navigator", "Repair", "History")]
+            self.resizeDocks(column, [170, 420, 240], Qt.Orientation.Vertical)
+            self.resizeDocks(column[:1], [300], Qt.Orientation.Horizontal)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QTabWidget, QWidget
+from PySide6.QtWidgets import QApplication, QTabBar, QTabWidget, QToolButton, QWidget
 
 from desktop.actions import ROWS, When
 from desktop.canvas.view import CanvasView
@@ -71,6 +71,8 @@ class Window(QObject):
         }
         self._tool = self.tools["brush"]
         self.actions_ = shell.actions_
+        # Before the buttons that show them are laid out.
+        self.actions_.draw_icons()
         self.strip = MessageStrip()
         self.tabs = QTabWidget()
         self.options = OptionsBar(shell.options, store.settings.tools, self.actions_.by_id)
@@ -83,7 +85,6 @@ class Window(QObject):
         self.commands = Commands(self)
         self._furnish(jobs)
         self._connect()
-        self.actions_.draw_icons()
         self.actions_.by_id["veil"].setChecked(True)
         self.select_tool("brush")
         self._on_tab()
@@ -101,7 +102,7 @@ class Window(QObject):
         for bar in (shell.tools, shell.options):
             bar.setIconSize(QSize(ICON, ICON))
         self.tabs.setDocumentMode(True)
-        self.tabs.setTabsClosable(True)
+        self.tabs.tabBar().setDrawBase(False)
         self.tabs.setMovable(True)
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         shell.stack.addWidget(self.tabs)
@@ -122,7 +123,6 @@ class Window(QObject):
         self.actions_.connect(self.commands.handlers())
         self.shell.dropped.connect(self.open_paths)
         self.tabs.currentChanged.connect(self._on_tab)
-        self.tabs.tabCloseRequested.connect(self.close_tab)
         self.files.opened.connect(self._on_opened)
         self.files.failed.connect(self.strip.warn)
         self.files.said.connect(self.strip.say)
@@ -180,11 +180,23 @@ class Window(QObject):
         workspace.undo.canUndoChanged.connect(self._show_state)
         workspace.undo.canRedoChanged.connect(self._show_state)
         workspace.message.connect(self.strip.warn)
-        self.tabs.setCurrentIndex(self.tabs.addTab(view, workspace.title))
+        index = self.tabs.addTab(view, workspace.title)
+        self.tabs.tabBar().setTabButton(index, QTabBar.ButtonPosition.RightSide, self._close_button(view))
+        self.tabs.setCurrentIndex(index)
         if workspace.source != SAMPLE:
             self.store.remember_file(workspace.source)
         self._show_titles()
         view.setFocus()
+
+    def _close_button(self, view: CanvasView) -> QToolButton:
+        button = QToolButton()
+        button.setIcon(icon("cancel"))
+        button.setIconSize(QSize(12, 12))
+        button.setAutoRaise(True)
+        button.setToolTip(self.tr("Close this photograph"))
+        button.setAccessibleName(button.toolTip())
+        button.clicked.connect(lambda: self.close_tab(self.tabs.indexOf(view)))
+        return button
 
     def close_tab(self, index: int) -> None:
         """Close a photograph; unsaved work is asked for, and saved before it goes."""

@@ -37,12 +37,12 @@ class Navigator(QWidget):
             if self._view.workspace is not None:
                 self._view.workspace.picture_changed.disconnect(self._later)
                 self._view.workspace.size_changed.disconnect(self._later)
-        self._view = view
+        self._view, self._image = view, None
         if view is not None and view.workspace is not None:
             view.viewed.connect(self.update)
             view.workspace.picture_changed.connect(self._later)
             view.workspace.size_changed.connect(self._later)
-        self._timer.start()
+        self._render()
 
     def _later(self) -> None:
         """Draw anew soon, once for many changes."""

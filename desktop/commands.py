@@ -154,7 +154,13 @@ class Commands:
         suffix = workspace.source.suffix.lower()
         suffix = suffix if suffix in (".tif", ".tiff", ".png") else ".tif"
         suggestion = workspace.source.with_name(f"{workspace.source.stem}-healed{suffix}")
-        output = ExportDialog.ask(window.shell, workspace.source, workspace.document.depth, suggestion)
+        output = ExportDialog.ask(
+            window.shell,
+            workspace.source,
+            workspace.document.depth,
+            suggestion,
+            lambda wanted: window.files.measure(workspace, wanted),
+        )
         if output is not None and (not output.path.exists() or Questions.overwrite(window.shell, output.path)):
             window.files.export(workspace, output)
 

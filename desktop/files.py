@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QLockFile, QObject, Signal
@@ -155,6 +157,18 @@ class Files(QObject):
         ticket.done.connect(exported)
         ticket.failed.connect(self.failed)
         return ticket
+
+    def measure(self, workspace: Workspace, output: Output) -> Ticket:
+        """Find out how large an export would be, by making it in a temporary folder; done carries the bytes."""
+        snapshot = workspace.snapshot()
+
+        def work(context: JobContext) -> int:
+            with tempfile.TemporaryDirectory(prefix="lacuna-") as folder:
+                trial = replace(output, path=Path(folder) / f"trial{output.path.suffix}", record=False)
+                export(snapshot, trial, "export", context)
+                return trial.path.stat().st_size
+
+        return self._jobs.submit(self.tr("Measuring the export"), Lane.IO, lambda: work)
 
     def load_mask(self, workspace: Workspace, path: Path) -> Ticket:
         """Replace the mask that is painted by a picture's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from PySide6.QtCore import QObject, QSignalBlocker, Signal
+from PySide6.QtCore import QObject, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QCheckBox, QLabel, QSizePolicy, QToolBar, QToolButton, QWidget
 
@@ -71,6 +71,10 @@ class OptionsBar(QObject):
         bar.addWidget(spacer)
         for id_ in ("undo", "redo"):
             bar.addAction(actions[id_])
+        heal = QToolButton()
+        heal.setDefaultAction(actions["heal"])
+        heal.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        bar.addWidget(heal)
         self._show()
         self._size.changed.connect(lambda value: self._set(size=value))
         self._hardness.changed.connect(lambda value: self._set(hardness=value / 100))

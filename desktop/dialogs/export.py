@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -21,10 +23,13 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.document.project import SUFFIX
+from desktop.jobs import Ticket
 from engine import imageio
 from engine.errors import WriteError
 from engine.imageio import WriteOptions
 from engine.output import Output
+
+_MEASURE_MS = 400
 
 
 class FileDialogs:
@@ -66,8 +71,18 @@ class FileDialogs:
 class ExportDialog(QDialog):
     """Name, format, depth, profile and compression of an export."""
 
-    def __init__(self, parent: QWidget | None, source: Path, depth: int, suggestion: Path) -> None:
+    def __init__(
+        self,
+        parent: QWidget | None,
+        source: Path,
+        depth: int,
+        suggestion: Path,
+        measure: Callable[[Output], Ticket] | None = None,
+    ) -> None:
+        """Args: measure starts a job that finds out how large an export would be."""
         super().__init__(parent)
+        self._measure = measure
+        self._ticket: Ticket | None = None
         self.setWindowTitle(self.tr("Export"))
         self._source, self._scan_depth = source, depth
         self._path = QLineEdit(str(suggestion))
@@ -88,8 +103,13 @@ class ExportDialog(QDialog):
         self._lossless.setChecked(True)
         self._record = QCheckBox(self.tr("Write the record of repairs beside it"))
         self._record.setChecked(True)
+        self._size = QLabel()
         self._note = QLabel()
         self._note.setWordWrap(True)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(_MEASURE_MS)
+        self._later.timeout.connect(self._start_measuring)
         self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self._export = self._buttons.addButton(self.tr("Export"), QDialogButtonBox.ButtonRole.AcceptRole)
         where = QHBoxLayout()
@@ -102,6 +122,7 @@ class ExportDialog(QDialog):
         form.addRow(self.tr("Quality"), self._quality)
         form.addRow("", self._lossless)
         form.addRow("", self._record)
+        form.addRow(self.tr("Size"), self._size)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         layout.addWidget(self._note)
@@ -110,16 +131,28 @@ class ExportDialog(QDialog):
         self._path.textChanged.connect(self._check)
         self._lossless.toggled.connect(self._check)
         self._depth.currentIndexChanged.connect(self._check)
+        self._quality.valueChanged.connect(self._check)
         self._profile.activated.connect(self._on_profile)
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
         self._check()
 
     @classmethod
-    def ask(cls, parent: QWidget | None, source: Path, depth: int, suggestion: Path) -> Output | None:
+    def ask(
+        cls,
+        parent: QWidget | None,
+        source: Path,
+        depth: int,
+        suggestion: Path,
+        measure: Callable[[Output], Ticket] | None = None,
+    ) -> Output | None:
         """Ask how to export; None when cancelled."""
-        dialog = cls(parent, source, depth, suggestion)
+        dialog = cls(parent, source, depth, suggestion, measure)
         return dialog.choice() if dialog.exec() == QDialog.DialogCode.Accepted else None
+
+    def done(self, result: int) -> None:
+        self._stop_measuring()
+        super().done(result)
 
     def choice(self) -> Output:
         """What is chosen now."""
@@ -157,7 +190,29 @@ class ExportDialog(QDialog):
         except WriteError as error:
             problem = error.sentence
         self._export.setEnabled(not problem)
+        self._stop_measuring()
+        if not problem and self._measure is not None:
+            self._later.start()
         self._note.setText(problem or self._promise(suffix, lossy=lossy))
+
+    def _stop_measuring(self) -> None:
+        self._later.stop()
+        self._size.clear()
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.cancel()
+
+    def _start_measuring(self) -> None:
+        if self._measure is not None:
+            self._size.setText(self.tr("measuring…"))
+            self._ticket = ticket = self._measure(self.choice())
+            ticket.done.connect(lambda size: self._show_size(ticket, size))
+            ticket.failed.connect(lambda _: self._show_size(ticket, None))
+
+    def _show_size(self, ticket: Ticket, size: int | None) -> None:
+        if ticket is self._ticket:
+            self._ticket = None
+            self._size.setText(self.tr("{0:.1f} MB").format(size / 1e6) if size is not None else "")
 
     def _promise(self, suffix: str, *, lossy: bool) -> str:
         if lossy:

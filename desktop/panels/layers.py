@@ -186,6 +186,7 @@ class _RowPainter(QStyledItemDelegate):
             if self.mask_rect(rect).contains(event.position().toPoint()):
                 self._panel.toggle_target(layer)
                 return True
+            self._panel.leave_target()
         return super().editorEvent(event, model, option, index)
 
     def eye_rect(self, row: QRect) -> QRect:
@@ -285,6 +286,11 @@ class LayersPanel(QWidget):
         """Make a layer's mask what the brush paints, or the repair mask again."""
         if self._workspace is not None:
             self._workspace.set_target(None if self._workspace.target == layer.id else layer.id)
+
+    def leave_target(self) -> None:
+        """Paint the repair mask again."""
+        if self._workspace is not None:
+            self._workspace.set_target(None)
 
     def is_target(self, layer: Layer) -> bool:
         """Whether the brush paints this layer's mask."""

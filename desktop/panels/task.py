@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from PySide6.QtCore import Signal
-from PySide6.QtGui import QAction
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from desktop.panels.widgets import ValueSlider
@@ -48,9 +48,10 @@ class TaskPanel(QWidget):
         self._summary.setEnabled(False)
         self._button = QPushButton(self.tr("Heal selection"))
         self._button.setObjectName("primary")
-        self._button.setToolTip(self.tr("Fill what is masked (Ctrl+Return); with Alt, always on a new layer"))
+        self._button.setToolTip(self.tr("Fill what is masked; with Alt, always on a new layer (Ctrl+Return)"))
         self._note = QLabel()
         self._note.setWordWrap(True)
+        self._note.hide()
         form = QFormLayout()
         form.setSpacing(8)
         form.addRow(self.tr("Model"), self._model)
@@ -95,18 +96,14 @@ class TaskPanel(QWidget):
         self._model.setCurrentIndex(chosen)
         self._show_card()
         problems = self._registry.problems()
-        if problems:
-            self._note.setText(problems[0].sentence)
+        self._note.setText(problems[0].sentence if problems else "")
+        self._note.setVisible(bool(problems))
         self.show_workspace(self._workspace)
 
     def show_workspace(self, workspace: Workspace | None) -> None:
         """Follow a photograph, or none."""
         self._workspace = workspace
         self._button.setEnabled(workspace is not None and bool(self._cards))
-
-    def show_device(self, text: str) -> None:
-        """Say where the last repair really ran."""
-        self._note.setText(text)
 
     def request(self, *, new_layer: bool) -> RepairRequest:
         """What the panel asks for now."""
@@ -138,6 +135,7 @@ class TaskPanel(QWidget):
             self._values.addWidget(slider)
         card = self._cards[self._model.currentIndex()] if self._cards else None
         self._summary.setText(card.summary if card else self.tr("No model for this task is installed."))
+        self._summary.setVisible(bool(self._summary.text()))
 
     def _mask_tools(self, actions: dict[str, QAction]) -> QWidget:
         box = QWidget()
@@ -167,7 +165,4 @@ class TaskPanel(QWidget):
         self._settings.device = str(self._device.currentData())
 
     def _on_clicked(self) -> None:
-        from PySide6.QtCore import Qt
-        from PySide6.QtGui import QGuiApplication
-
         self.started.emit(bool(QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier))

@@ -182,6 +182,7 @@ def _card(
         id=id_,
         task=recipe.task,
         title=recipe.title,
+        summary=recipe.summary,
         version=version or dt.datetime.now(dt.UTC).strftime("%Y.%m.%d"),
         licence="Apache-2.0",
         opset=OPSET,

@@ -119,6 +119,9 @@ class Recipe:
     task: str
     """The row of ``engine.tasks.TASKS`` that runs the exported model."""
     title: str
+    """In the window: the model's name."""
+    summary: str
+    """In the window: what it is good for, one sentence."""
     losses: dict[str, float]
     """Row of ``losses.LOSSES`` -> weight."""
     data: Data = field(default_factory=Data)

@@ -23,6 +23,7 @@ from engine import imageio
 from engine.imageio import WriteOptions
 from engine.output import Output
 from engine.raster import Raster, Rect
+from engine.runtime.session import SESSIONS, Device
 from tests.conftest import noise_raster
 
 LEFT = Qt.MouseButton.LeftButton
@@ -483,6 +484,10 @@ def test_painting_on_a_layers_mask_takes_the_repair_away_and_brings_it_back(
     assert np.array_equal(picture(workspace)[150, 202], healed[150, 202])
     key(program, Qt.Key.Key_Escape)
     assert workspace.target is None
+    click_row(panel.view, 0, panel.rows.mask_rect(row).center())
+    assert workspace.target is not None
+    click_row(panel.view, 0, panel.rows.picture_rect(row).center())
+    assert workspace.target is None
     assert not mask(workspace).any()
 
 
@@ -592,6 +597,54 @@ def test_the_export_dialog_says_what_will_happen(qtbot: QtBot, program: Program,
     dialog._path.setText(str(tmp_path / "nowhere" / "out.tif"))
     assert not dialog._export.isEnabled()
     dialog.deleteLater()
+
+
+def test_the_export_dialog_measures_the_size(qtbot: QtBot, program: Program, scan: Path, tmp_path: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    target = tmp_path / "out.tif"
+    measure = lambda output: program.files.measure(workspace, output)  # noqa: E731
+    dialog = ExportDialog(program.shell, scan, 16, target, measure)
+    qtbot.waitUntil(lambda: "MB" in dialog._size.text(), timeout=10000)
+    assert dialog._size.text() == f"{scan.stat().st_size / 1e6:.1f} MB"
+    dialog._path.setText(str(tmp_path / "out.jpg"))
+    assert dialog._size.text() == ""
+    dialog.reject()
+    assert not target.exists()
+    dialog.deleteLater()
+
+
+def test_undo_steps_beyond_the_memory_go_to_the_session_folder_and_still_work(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("desktop.workspace.UNDO_BYTES", 100_000)
+    workspace, view = open_scan(qtbot, program, scan)
+    masks = [mask(workspace)]
+    for y in range(40, 260, 40):
+        drag(view, [(40, y), (200, y + 10), (360, y)])
+        masks.append(mask(workspace))
+    held = sum(workspace.undo.command(i).edit.nbytes for i in range(workspace.undo.count()))
+    assert held <= 100_000
+    assert list((workspace.session.folder / "tiles").glob("*.z"))
+    for expected in reversed(masks[:-1]):
+        trigger(program, "undo")
+        assert np.array_equal(mask(workspace), expected)
+    for expected in masks[1:]:
+        trigger(program, "redo")
+        assert np.array_equal(mask(workspace), expected)
+
+
+def test_cuda_that_is_not_there_is_said_and_the_mask_stays(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    card = program.registry.default("heal")
+    if SESSIONS.open(card, card.stages[0], Device.AUTO).device is Device.CUDA:
+        return
+    program.window.task._device.setCurrentIndex(2)
+    program.window.task._device.activated.emit(2)
+    drag(view, [(50, 50), (90, 50)])
+    trigger(program, "heal")
+    qtbot.waitUntil(lambda: "CUDA was asked for" in program.window.strip.text, timeout=20000)
+    assert mask(workspace).any()
+    assert not workspace.document.state.layers
 
 
 def test_a_project_is_saved_and_opened_again(

@@ -97,7 +97,7 @@ def test_a_recipe_that_is_missing_or_no_toml_is_said(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text("= 3")
     with pytest.raises(SettingsError, match="TOML"):
         read_recipe(str(tmp_path / "r.toml"))
-    (tmp_path / "r.toml").write_text('title = "x"\nlosses = { l1_hole = 1 }')
+    (tmp_path / "r.toml").write_text('title = "x"\nsummary = "y"\nlosses = { l1_hole = 1 }')
     with pytest.raises(SettingsError, match="task"):
         read_recipe(str(tmp_path / "r.toml"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QStackedWidget, QToolBar, QVBoxLayout, QWidget
 
@@ -88,7 +88,8 @@ class Shell(QMainWindow):
             panels[below].raise_()
         geometry, arrangement = self._store.geometry()
         if geometry.isEmpty() or not self.restoreGeometry(geometry):
-            self.resize(1480, 940)
+            room = self.screen().availableSize() * 0.95
+            self.resize(QSize(1480, 940).boundedTo(room))
         self._arranged = self.restoreState(arrangement)
 
     def showEvent(self, event: QShowEvent) -> None:

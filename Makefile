@@ -12,7 +12,6 @@ MINUTES ?= 60
 .PHONY: run venv test bench bench-models train clean
 
 run: venv
-	@$(BIN)/python packaging/linux/libraries.py
 	@$(BIN)/python packaging/run.py
 
 venv: $(VENV)/.runtime

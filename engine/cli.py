@@ -7,15 +7,17 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from engine import imageio
-from engine.errors import EngineError
+from engine.errors import EngineError, ReadError
 from engine.imageio import WriteOptions
 from engine.jobs import Cancelled, JobContext
 from engine.output import Output, write_result
 from engine.raster import ArrayMask, ArraySource
+from engine.record import ScanFile
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
         0 done, 1 after a sentence on stderr; usage errors exit with 2.
     """
     parser = argparse.ArgumentParser(prog="lacuna", description="Restore photographs.")
+    parser.add_argument("--version", action="version", version=f"lacuna {version('lacuna')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (*COMMANDS, *more):
         sub = commands.add_parser(command.name, help=command.help, description=command.help)
@@ -133,7 +136,7 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
         healed,
         output,
         scan=scan.pixels,
-        source=options.input,
+        source=ScanFile(options.input),
         repairs=[patch.repair(job)],
         command="heal",
         context=context.part(0.8, 1.0),
@@ -157,7 +160,7 @@ def _convert(options: argparse.Namespace, context: JobContext) -> None:
         scan,
         output,
         scan=scan.pixels,
-        source=options.input,
+        source=ScanFile(options.input),
         repairs=[],
         command="convert",
         context=context.part(0.5, 1.0),
@@ -173,24 +176,34 @@ def _info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print as JSON")
 
 
-def _info(options: argparse.Namespace, _context: JobContext) -> None:
+def _info(options: argparse.Namespace, context: JobContext) -> None:
     from engine import colour
 
     probe = imageio.probe(options.file)
+    notices, opens = list(probe.notices), probe.refusal is None
+    if probe.refusal:
+        notices.append(probe.refusal)
+    else:
+        # Whether it opens is known when it was opened.
+        try:
+            imageio.read(options.file, context)
+        except ReadError as error:
+            notices.append(error.sentence)
+            opens = False
     facts: dict[str, Any] = {
         "file": str(options.file),
         "format": probe.format,
         "width": probe.width,
         "height": probe.height,
-        "channels": "grey" if probe.channels == 1 else "RGB",
+        "channels": None if probe.refusal else ("grey" if probe.channels == 1 else "RGB"),
         "depth": probe.depth,
         "compression": probe.compression,
         "profile": colour.description(probe.profile),
         "resolution": [probe.resolution.x, probe.resolution.y] if probe.resolution else None,
         "metadata": list(probe.metadata),
         "pages": probe.pages,
-        "opens": probe.refusal is None,
-        "notices": list(probe.notices) + ([probe.refusal] if probe.refusal else []),
+        "opens": opens,
+        "notices": notices,
     }
     if options.json:
         print(json.dumps(facts, indent=1, ensure_ascii=False))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.raster import Mask, MaskSource, Rect
 
+_FINE_AREA = 16_000_000
 _COARSE = 16
 """Side of the squares in which damage is grouped, pixels."""
 
@@ -15,9 +17,8 @@ def grow(mask: Mask, radius: float) -> Mask:
     """Dilate by a disc: every pixel takes the highest value within a radius in pixels."""
     if radius <= 0 or not mask.any():
         return mask.copy()
-    if ((mask == 0) | (mask == 255)).all():
-        distance = cv2.distanceTransform((mask == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return np.where(distance <= radius, np.uint8(255), np.uint8(0))
+    if _hard(mask):
+        return np.where(_distance(mask) <= radius, np.uint8(255), np.uint8(0))
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = (x * x + y * y <= radius * radius).astype(np.uint8)
@@ -37,11 +38,14 @@ def invert(mask: Mask) -> Mask:
 def feather(mask: Mask, width: float) -> Mask:
     """Fade outwards: full value stays where it is, and falls to 0 over a width in pixels outside of it.
 
-    This is the dilation by a cone (chamfer distance 1, sqrt 2), so a soft mask keeps its shape and never jumps.
+    This is the dilation by a cone, so a soft mask keeps its shape and never jumps. Distances are Euclidean for a mask
+    of 0 and 255, and chamfer distances (1, sqrt 2) for a soft one.
     """
     if width <= 0 or not mask.any():
         return mask.copy()
     fall = 255 / (width + 1)
+    if _hard(mask):
+        return np.asarray(np.rint(np.clip(255 - fall * _distance(mask), 0, 255)), np.uint8)
     straight = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     diagonal = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], np.uint8)
     faded = mask.astype(np.float32)
@@ -50,11 +54,6 @@ def feather(mask: Mask, width: float) -> Mask:
         across = cv2.dilate(faded, diagonal) - fall * np.sqrt(np.float32(2))
         faded = np.maximum(faded, np.maximum(beside, across))
     return np.rint(np.clip(faded, 0, 255)).astype(np.uint8)
-
-
-def soften(mask: Mask, radius: float) -> Mask:
-    """Blur the edge of a mask on both sides, by a Gaussian of a standard deviation in pixels."""
-    return mask.copy() if radius <= 0 else np.asarray(cv2.GaussianBlur(mask, (0, 0), radius), np.uint8)
 
 
 def polygon(points: list[tuple[float, float]], rect: Rect) -> Mask:
@@ -67,7 +66,8 @@ def polygon(points: list[tuple[float, float]], rect: Rect) -> Mask:
     Returns:
         (rect.height, rect.width).
     """
-    fine = 4
+    # Large outlines are not drawn for their sixteenths of a pixel.
+    fine = 4 if rect.area < _FINE_AREA else 1
     mask = np.zeros((rect.height, rect.width), np.uint8)
     for top in range(0, rect.height, 256):
         rows = min(256, rect.height - top)
@@ -77,6 +77,17 @@ def polygon(points: list[tuple[float, float]], rect: Rect) -> Mask:
         cv2.fillPoly(drawn, [np.rint(corners * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
         mask[top : top + rows] = cv2.resize(drawn, (rect.width, rows), interpolation=cv2.INTER_AREA)
     return mask
+
+
+def _hard(mask: Mask) -> bool:
+    """Whether it holds nothing between 0 and 255."""
+    return bool(((mask == 0) | (mask == 255)).all())
+
+
+def _distance(mask: Mask) -> NDArray[np.float32]:
+    """Distance of each pixel from the nearest masked one, pixels."""
+    zeros = (mask == 0).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(zeros, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
 
 
 def damage_boxes(mask: MaskSource, margin: int) -> list[Rect]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine import colour, imageio
-from engine.errors import ReadError, SettingsError
+from engine.errors import ReadError, SettingsError, WriteError
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster
-from engine.record import Repair, make_record, write_record
+from engine.record import Repair, ScanFile, make_record, write_record
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def write_result(
     output: Output,
     *,
     scan: Pixels,
-    source: Path | None,
+    source: ScanFile | None,
     repairs: list[Repair],
     command: str,
     context: JobContext | None = None,
@@ -46,7 +46,7 @@ def write_result(
         result: the picture to write, in the scan's depth and profile.
         output: where and how.
         scan: the pixels before, of the same shape and type; for the share of samples changed.
-        source: the scan's file; never written to.
+        source: the scan's file, never written to; its digest goes into the record.
         repairs: what was done, for the record.
         command: what wrote it, for the record.
         context: progress and cancellation.
@@ -60,11 +60,19 @@ def write_result(
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
-    imageio.check_target(output.path, [source] if source is not None else [])
+    imageio.check_target(output.path, [source.path] if source is not None else [])
     converted = _in_profile(result, output.profile)
+    if not output.record:
+        return imageio.write(converted, output.path, output.options, context)
+    # What can fail is done before anything is written.
+    known = source.with_digest() if source is not None else None
+    record = make_record(command, known, repairs, scan, result.pixels)
     notices = imageio.write(converted, output.path, output.options, context)
-    if output.record:
-        write_record(make_record(command, source, repairs, scan, result.pixels, notices), output.path)
+    try:
+        write_record(record | {"notices": list(notices)}, output.path)
+    except WriteError as error:
+        sentence = f"{output.path.name} was written, but its record was not. {error.sentence}"
+        raise WriteError(sentence, "write.record") from error
     return notices
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,29 @@ from engine.imageio import atomic_write_bytes
 from engine.raster import Pixels
 
 SUFFIX = ".record.json"
+
+
+@dataclass(frozen=True)
+class ScanFile:
+    """The file a picture came from.
+
+    Attributes:
+        path: where it was; it may be gone.
+        sha256: of its contents, if somebody computed it already.
+    """
+
+    path: Path
+    sha256: str = ""
+
+    def with_digest(self) -> ScanFile:
+        """The same with its digest, read from the file if need be; without one where it is gone.
+
+        Raises:
+            ReadError: it is there and cannot be read.
+        """
+        if self.sha256 or not self.path.is_file():
+            return self
+        return replace(self, sha256=file_digest(self.path))
 
 
 @dataclass(frozen=True)
@@ -57,34 +80,29 @@ class Repair:
 
 def make_record(
     command: str,
-    source: Path | None,
+    source: ScanFile | None,
     repairs: list[Repair],
     scan: Pixels,
     result: Pixels,
-    notices: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """The record of an export, as JSON data.
 
     Args:
         command: what made it, ``heal`` or ``export`` for instance.
-        source: the scan's file, hashed here; None when it is gone.
+        source: the scan's file with its digest; None when nothing is known of it.
         repairs: in the order they were made.
         scan: the picture before, (h, w, c).
         result: the picture after, of the same shape and sample type.
-        notices: what was said to the user about this export.
     """
     changed = int(np.count_nonzero(scan != result)) if scan is not result else 0
     return {
         "program": f"lacuna {_version('lacuna')}",
         "command": command,
-        "source": {"file": source.name, "sha256": file_digest(source)}
-        if source is not None and source.is_file()
-        else None,
+        "source": {"file": source.path.name, "sha256": source.sha256 or None} if source is not None else None,
         "size": [int(scan.shape[1]), int(scan.shape[0])],
         "samples_changed": changed,
         "share_changed": changed / scan.size,
         "repairs": [dataclasses.asdict(repair) for repair in repairs],
-        "notices": list(notices),
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -105,9 +123,16 @@ def write_record(record: dict[str, Any], target: Path) -> Path:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file, hexadecimal.
+
+    Raises:
+        ReadError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ReadError(f"{path.name} cannot be read: {error.strerror}.", "read.failed") from error
 
 
 def _version(package: str) -> str:

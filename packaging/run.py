@@ -20,6 +20,9 @@ def main() -> int:
     display = not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     lacuna = [sys.executable, "-m", "desktop"]
     if display:
+        status = subprocess.call([sys.executable, str(ROOT / "packaging" / "linux" / "libraries.py")])
+        if status:
+            return status
         return subprocess.call([*lacuna, str(sample)], cwd=ROOT)
     print("There is no display here, so the sample is healed without a window.")
     out = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "out"

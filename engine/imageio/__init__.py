@@ -248,7 +248,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     except Refusal as refusal:
         raise ReadError(f"{path.name} {refusal.reason}.", refusal.code) from refusal
     except FileNotFoundError as error:
-        raise ReadError(f"{path.name} does not exist in {path.parent}.", "read.missing") from error
+        raise ReadError(f"{path.name} does not exist in {path.absolute().parent}.", "read.missing") from error
     except PermissionError as error:
         raise ReadError(f"{path.name} may not be read: permission is missing.", "read.denied") from error
     except OSError as error:

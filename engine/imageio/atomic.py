@@ -18,12 +18,16 @@ WRITABLE: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp")
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a file for writing (and reading back) that takes the path's place only when the block ends well.
 
     The bytes go to a hidden file in the same folder, reach the disk, and then replace what was there; a link is
     followed and stays. The file has the permissions of the one it replaces, else those of any new file. Whatever goes
     wrong, the old file is as it was and the hidden one is gone.
+
+    Args:
+        path: the file.
+        durable: wait until the disk has it, so that even a power cut leaves the old or the new file.
 
     Raises:
         WriteError: ``write.full``, ``write.folder``, ``write.readonly`` or ``write.failed``; any other exception of the
@@ -38,7 +42,8 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             with os.fdopen(descriptor, "w+b") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             if target.exists():
                 with suppress(OSError):
                     shutil.copymode(target, temporary)
@@ -46,18 +51,15 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         finally:
             with suppress(OSError):
                 temporary.unlink()
-        _settle(target.parent)
+        if durable:
+            _settle(target.parent)
     except OSError as error:
         raise _explained(error, path) from error
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        WriteError: as ``atomic_write``.
-    """
-    with atomic_write(path) as file:
+def atomic_write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file whole or not at all; arguments and errors as of ``atomic_write``."""
+    with atomic_write(path, durable=durable) as file:
         file.write(data)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from engine import tables
 from engine.errors import ModelError
+from engine.imageio import atomic_write_bytes
 
 SHIPPED = Path(__file__).resolve().parents[2] / "resources" / "models"
 
@@ -182,8 +183,12 @@ def read_card(path: Path) -> ModelCard:
 
 
 def write_card(card: ModelCard, folder: Path) -> None:
-    """Write ``card.toml`` into a folder; reading it gives the same card."""
-    (folder / "card.toml").write_text(tables.to_toml(dataclasses.asdict(card)), encoding="utf-8")
+    """Write ``card.toml`` into a folder, atomically; reading it gives the same card.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    atomic_write_bytes(folder / "card.toml", tables.to_toml(dataclasses.asdict(card)).encode())
 
 
 class Registry:

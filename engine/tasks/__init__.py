@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.tasks.base import Job, Patch, Piece, mix
+from engine.tasks.base import Job, Patch, Piece
 from engine.tasks.heal import HealSettings, heal
 
 
@@ -45,4 +45,4 @@ def run_job(job: Job, context: JobContext | None = None) -> Patch:
     return TASKS[job.task].run(job, context or JobContext())
 
 
-__all__ = ["TASKS", "HealSettings", "Job", "Patch", "Piece", "Task", "mix", "run_job"]
+__all__ = ["TASKS", "HealSettings", "Job", "Patch", "Piece", "Task", "run_job"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.errors import DeviceError
 from engine.jobs import JobContext
-from engine.raster import Mask, MaskSource, Pixels, PixelSource, Rect
+from engine.raster import Mask, MaskSource, Pixels, PixelSource, Rect, mix
 from engine.record import Repair
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import SESSIONS, Device, OutOfMemory, Session
@@ -94,20 +94,6 @@ class Patch:
     def changed(self) -> int:
         """Pixels with a weight above 0."""
         return sum(int(np.count_nonzero(piece.weight)) for piece in self.pieces)
-
-
-def mix(below: Pixels, above: Pixels, weight: Mask) -> Pixels:
-    """Below + (above - below) weight / 255, rounded in the sample type; exact where the weight is 0 or 255.
-
-    Args:
-        below: (h, w, c).
-        above: the same shape and type.
-        weight: (h, w).
-    """
-    share = (weight.astype(np.float32) / np.float32(255))[..., None]
-    base = below.astype(np.float32)
-    mixed = base + (above.astype(np.float32) - base) * share
-    return mixed.astype(below.dtype) if below.dtype.kind == "f" else np.rint(mixed).astype(below.dtype)
 
 
 def run_shrinking(job: Job, work: Callable[[Session, int], R], context: JobContext) -> R:

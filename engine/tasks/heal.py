@@ -8,9 +8,10 @@ import numpy as np
 
 from engine import masks
 from engine.colour import ModelSpace
-from engine.errors import SettingsError
+from engine.errors import ModelError, SettingsError
 from engine.jobs import JobContext
 from engine.raster import Mask, MaskSource, Rect, from_float
+from engine.runtime.cards import ModelCard
 from engine.runtime.session import Session
 from engine.tasks.base import Job, Patch, Piece, run_shrinking
 from engine.tiling import Blender, plan_windows, read_padded
@@ -62,11 +63,32 @@ def heal(job: Job, context: JobContext) -> Patch:
     if job.mask.shape[:2] != job.source.shape[:2]:
         (h, w), (mh, mw) = job.source.shape[:2], job.mask.shape[:2]
         raise SettingsError(f"The mask is {mw} x {mh} px, but the picture is {w} x {h} px.", "heal.mask_size")
+    _check_card(job.card)
     weights = _Weights(job.mask, job.settings)
     boxes = masks.damage_boxes(job.mask, weights.settings.reach)
     if not boxes:
         raise SettingsError("The repair mask is empty: there is nothing to heal.", "heal.empty")
     return run_shrinking(job, lambda session, window: _fill(job, weights, boxes, session, window, context), context)
+
+
+def _check_card(card: ModelCard) -> None:
+    """Refuse a model that wants what is not done here, rather than to heal wrongly with it."""
+    ports = [port for stage in card.stages for port in (*stage.inputs, *stage.outputs)]
+    fits = (
+        len(card.stages) == 1
+        and sorted(port.role for port in card.stages[0].inputs) == ["mask", "picture"]
+        and [port.role for port in card.stages[0].outputs] == ["picture"]
+        and all(port.layout == "NCHW" and (port.low, port.high) == (0.0, 1.0) for port in ports)
+        and all(port.colour_space == "sRGB" and port.channels == 3 for port in ports if port.role == "picture")
+        and card.tile.scale == 1
+        and not card.settings
+    )
+    if not fits:
+        raise ModelError(
+            f"The model {card.id} is not of the kind that heal can run: one picture (NCHW, 0 to 1) and one mask in, "
+            "one picture of the same size out.",
+            "model.kind",
+        )
 
 
 @dataclass(frozen=True)

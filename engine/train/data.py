@@ -44,6 +44,10 @@ def read_photograph(path: Path) -> np.ndarray:
     from PIL import Image
 
     with Image.open(path) as picture:
+        if picture.mode.startswith("I"):
+            # Pillow would clip 16-bit grey to white.
+            grey = np.clip(np.asarray(picture, np.float32) / 257 + 0.5, 0, 255).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
         return np.asarray(picture.convert("RGB"))
 
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.imageio import atomic_write_bytes
 from engine.raster import ArrayMask, ArraySource, Mask
 from engine.runtime.cards import ModelCard, write_card
 from engine.runtime.session import Device
@@ -105,7 +106,7 @@ def write_scores(card: ModelCard, table: dict[str, dict[str, dict[str, float]]])
     }
     scored = dataclasses.replace(card, scores=scores)
     write_card(scored, card.folder)
-    (card.folder / "scores.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    atomic_write_bytes(card.folder / "scores.json", (json.dumps(table, indent=1) + "\n").encode())
     return scored
 
 

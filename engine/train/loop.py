@@ -21,7 +21,7 @@ from engine.train import losses
 from engine.train.data import Photographs, flip_and_turn, photograph_paths
 from engine.train.degrade import mask_pool
 from engine.train.nets import DISCRIMINATORS, NETWORKS, build
-from engine.train.settings import Recipe
+from engine.train.settings import Recipe, recipe_from_dict
 
 KEPT_CHECKPOINTS = 2
 
@@ -90,14 +90,13 @@ class Trainer:
                 self.discriminator.parameters(), recipe.adversary.learning_rate, betas=(0.0, 0.99), fused=True
             )
         self.step, self.elapsed, self.best = 0, 0.0, math.inf
-        self._started_at = 0
 
     # -- one step ---------------------------------------------------------------------------------------------
 
     def train_step(self, photo: Tensor, mask: Tensor, progress: float) -> dict[str, Tensor]:
         """One update of the generator, and of the discriminator once it has set in; scalars to log."""
         schedule, adversary = self.recipe.schedule, self.recipe.adversary
-        rate = learning_rate(schedule, progress, self.step - self._started_at)
+        rate = learning_rate(schedule, progress, self.step)
         _set_rate(self._g_optimiser, rate)
         with self._autocast():
             output = self.generator(photo * (1 - mask), mask)
@@ -202,10 +201,13 @@ class Trainer:
                 self._restore(read_checkpoint(path, self.device))
                 return True
         if found:
-            raise ReadError(f"The checkpoints in {self.run} are damaged or of another network.", "train.checkpoint")
+            raise ReadError(f"The checkpoints in {self.run} are damaged or of another recipe.", "train.checkpoint")
         return False
 
     def _restore(self, state: dict[str, Any]) -> None:
+        other = recipe_from_dict(json.loads(state["recipe"]))
+        if (other.name, other.network, other.losses) != (self.recipe.name, self.recipe.network, self.recipe.losses):
+            raise ReadError(f"{self.run} holds a training of another recipe.", "train.recipe")
         self.generator.load_state_dict(state["generator"])
         self.average.load_state_dict(state["average"])
         self._g_optimiser.load_state_dict(state["g_optimiser"])
@@ -213,8 +215,6 @@ class Trainer:
             self.discriminator.load_state_dict(state["discriminator"])
             self._d_optimiser.load_state_dict(state["d_optimiser"])
         self.step, self.elapsed, self.best = state["step"], state["elapsed"], state["best"]
-        # The optimiser's moments come along, so no second warm-up.
-        self._started_at = 0
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with the weights of an exported model instead of random ones.

@@ -45,7 +45,7 @@ class Damage:
     kinds: dict[str, float] = field(default_factory=lambda: {"scratch": 1.0})
     """Mask kind (a row of ``degrade.MASKS``) -> how often, relative to the others."""
     pool: int = 2048
-    """Masks drawn once before training; each use flips, turns and rolls one."""
+    """Masks drawn once before training; each use flips or turns one."""
 
     def __post_init__(self) -> None:
         _require(bool(self.kinds) and all(w > 0 for w in self.kinds.values()), f"damage.kinds = {self.kinds}")

@@ -16,6 +16,7 @@ from desktop.document.project import Snapshot, write_project
 from desktop.flatten import FLATTEN
 from engine import cli, imageio
 from engine.raster import Rect
+from engine.record import ScanFile
 from tests.conftest import noise_raster
 from tests.document.test_edits import filled_layer
 
@@ -157,7 +158,9 @@ def test_flatten_writes_what_is_visible(folder: Path, monkeypatch: pytest.Monkey
     document = Document(imageio.read(folder / "in.tif"))
     layer = replace(filled_layer(document, Rect(20, 30, 250, 200)), blend=BlendMode.SOFT_LIGHT, opacity=0.6)
     AddLayer("add", layer, 0).apply(document)
-    snapshot = Snapshot(document.state, document.profile, document.resolution, document.metadata, folder / "in.tif")
+    snapshot = Snapshot(
+        document.state, document.profile, document.resolution, document.metadata, ScanFile(folder / "in.tif")
+    )
     write_project(snapshot, folder / "work.ora")
     assert run(folder, "flatten", "work.ora", "-o", "flat.tif", monkeypatch=monkeypatch) == 0
     assert np.array_equal(imageio.read(folder / "flat.tif").pixels, flatten(Composite.of(document.state)))

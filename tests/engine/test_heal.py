@@ -10,10 +10,10 @@ import pytest
 
 from engine.errors import DeviceError, SettingsError
 from engine.jobs import Cancelled, JobContext
-from engine.raster import ArrayMask, ArraySource
+from engine.raster import ArrayMask, ArraySource, mix
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device, OutOfMemory, Session
-from engine.tasks import HealSettings, Job, Patch, mix, run_job
+from engine.tasks import HealSettings, Job, Patch, run_job
 from tests.conftest import noise_raster
 
 ADOBE = bytes(imagecodecs.cms_profile("adobergb"))

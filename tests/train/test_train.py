@@ -322,7 +322,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path, photogra
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path, photographs: Path) -> None:
     trained(tmp_path, photographs)
     other = Trainer(tiny("network.options={widths=[8,16,8,8],blocks=[1,1,1,1]}"), tmp_path, CPU)
-    with pytest.raises(ReadError, match="another network"):
+    with pytest.raises(ReadError, match="another recipe"):
         other.resume()
     assert not Trainer(tiny(), tmp_path / "empty", CPU).resume()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from desktop.document.model import BlendMode, State
 from desktop.document.tiles import Cell, TileMap
 from engine.jobs import JobContext
-from engine.raster import Floats, Pixels, Rect, maximum
+from engine.raster import Floats, Pixels, Rect, maximum, mix
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of the luminosity of the non-separable modes (ITU-R BT.601, which W3C's section 10 rounds)."""
@@ -113,8 +113,8 @@ class ComposeCache:
 
     def _tile(self, composite: Composite, cell: Cell, level: int) -> Pixels:
         # Tiles never change, so what they are is who they are; the entry holds on to them.
-        made_of: list[object] = [composite.scan.base]
-        key: list[object] = [cell, level, id(composite.scan.base)]
+        made_of: list[object] = [composite.scan.base, composite.scan.levels]
+        key: list[object] = [cell, level, id(composite.scan.base), id(composite.scan.levels)]
         for operation in composite.operations:
             if operation.pixels.holds(cell, level) and operation.mask.holds(cell, level):
                 tiles = operation.pixels.at(cell, level), operation.mask.at(cell, level)
@@ -165,14 +165,11 @@ def draw(below: Pixels, above: Pixels, mask: NDArray[np.uint8], opacity: float, 
     Returns:
         The same shape and type; exactly ``below`` where the mask is 0.
     """
+    if blend is BlendMode.NORMAL:
+        return mix(below, above, mask, opacity)
     top = np.float32(maximum(below.dtype))
-    share = (mask.astype(np.float32) * np.float32(opacity / 255))[..., None]
-    base = below.astype(np.float32)
-    source = above.astype(np.float32)
-    if blend is not BlendMode.NORMAL:
-        source = _BLENDS[blend](base / top, source / top) * top
-    mixed = base + (source - base) * share
-    return mixed if below.dtype.kind == "f" else np.rint(np.clip(mixed, 0, top)).astype(below.dtype)
+    blended = _BLENDS[blend](below.astype(np.float32) / top, above.astype(np.float32) / top) * top
+    return mix(below, blended, mask, opacity)
 
 
 def _parts(operation: Operation, rect: Rect, level: int) -> list[Rect]:

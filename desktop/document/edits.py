@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from desktop.document.compose import Composite
 from desktop.document.model import BlendMode, Change, Document, Layer, State
-from desktop.document.tiles import TileMap, TilePatch, TileStore
+from desktop.document.tiles import TileEdit, TileMap, TilePatch
 from engine.raster import Rect
 from engine.record import Repair
 
@@ -41,8 +41,9 @@ class Edit(ABC):
         """Memory that this step holds on to."""
         return 0
 
-    def put_away(self, store: TileStore) -> None:  # noqa: B027 - most edits hold nothing worth it
-        """Move what it holds to a store."""
+    def patches(self) -> list[TilePatch]:
+        """The tile patches among what it holds; they can be put away."""
+        return []
 
 
 class PaintMask(Edit):
@@ -74,8 +75,8 @@ class PaintMask(Edit):
     def nbytes(self) -> int:
         return self._patch.nbytes
 
-    def put_away(self, store: TileStore) -> None:
-        self._patch.put_away(store)
+    def patches(self) -> list[TilePatch]:
+        return [self._patch]
 
 
 class AddLayer(Edit):
@@ -100,8 +101,8 @@ class AddLayer(Edit):
     def nbytes(self) -> int:
         return self._kept.nbytes
 
-    def put_away(self, store: TileStore) -> None:
-        self._kept.put_away(store)
+    def patches(self) -> list[TilePatch]:
+        return self._kept.patches
 
 
 class RemoveLayer(Edit):
@@ -121,8 +122,8 @@ class RemoveLayer(Edit):
     def nbytes(self) -> int:
         return self._adding.nbytes
 
-    def put_away(self, store: TileStore) -> None:
-        self._adding.put_away(store)
+    def patches(self) -> list[TilePatch]:
+        return self._adding.patches()
 
 
 class MoveLayer(Edit):
@@ -208,9 +209,8 @@ class JoinLayer(Edit):
     def nbytes(self) -> int:
         return self._pixels.nbytes + self._mask.nbytes
 
-    def put_away(self, store: TileStore) -> None:
-        self._pixels.put_away(store)
-        self._mask.put_away(store)
+    def patches(self) -> list[TilePatch]:
+        return [self._pixels, self._mask]
 
 
 class Compound(Edit):
@@ -231,9 +231,8 @@ class Compound(Edit):
     def nbytes(self) -> int:
         return sum(edit.nbytes for edit in self._edits)
 
-    def put_away(self, store: TileStore) -> None:
-        for edit in self._edits:
-            edit.put_away(store)
+    def patches(self) -> list[TilePatch]:
+        return [patch for edit in self._edits for patch in edit.patches()]
 
 
 class Turn(Enum):
@@ -284,7 +283,9 @@ class TurnPicture(Edit):
     """The whole picture turned, layers and masks too, without loss."""
 
     def __init__(self, turn: Turn, state: State) -> None:
-        self.label, self._turn, self._before = turn.value, turn, state
+        self.label, self._turn = turn.value, turn
+        # The reductions are made again sooner than they are kept.
+        self._before = replace(state, scan=state.scan.with_levels(()))
 
     def apply(self, document: Document) -> None:
         document.update(turned(self._before, self._turn), Change(layers=True, size=True))
@@ -339,6 +340,14 @@ def mask_of(state: State, target: int | None) -> TileMap:
     return state.mask if target is None else state.layer(target).mask
 
 
+def edit_mask(state: State, target: int | None) -> TileEdit:
+    """Begin to change the repair mask, or a layer's mask where the layer has pixels."""
+    if target is None:
+        return state.mask.edit()
+    layer = state.layer(target)
+    return layer.mask.edit(layer.pixels)
+
+
 def with_mask(state: State, target: int | None, mask: TileMap) -> State:
     """A state with the repair mask, or a layer's mask, replaced."""
     if target is None:
@@ -390,6 +399,6 @@ class _Kept:
     def nbytes(self) -> int:
         return self._pixels.nbytes + self._mask.nbytes
 
-    def put_away(self, store: TileStore) -> None:
-        self._pixels.put_away(store)
-        self._mask.put_away(store)
+    @property
+    def patches(self) -> list[TilePatch]:
+        return [self._pixels, self._mask]

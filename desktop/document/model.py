@@ -11,7 +11,7 @@ import numpy as np
 
 from desktop.document.tiles import TileMap
 from engine.raster import Metadata, Pixels, Raster, Rect, Resolution
-from engine.record import Repair
+from engine.record import Repair, ScanFile
 
 
 class BlendMode(Enum):
@@ -76,6 +76,10 @@ class State:
     mask: TileMap
     turns: tuple[str, ...] = ()
 
+    def same_work(self, other: State) -> bool:
+        """Whether it is the same as another state, the scan's reductions apart."""
+        return self.layers is other.layers and self.mask is other.mask and self.turns == other.turns
+
     def layer(self, id_: int) -> Layer:
         """The layer of an id.
 
@@ -136,6 +140,10 @@ class Document:
         self.resolution: Resolution | None = raster.resolution
         self.metadata: Metadata = raster.metadata
         self.notices: tuple[str, ...] = raster.notices
+        self.scan_file: ScanFile | None = None
+        """The scan's own file, which may be another than the project that was opened."""
+        self.own_project = False
+        """Whether it was read from a project of this program, which may be saved over without loss."""
         self._ids = itertools.count(1)
         scan = TileMap.of_array(raster.pixels)
         self._state = State(scan, (), TileMap.empty(scan.shape[:2], np.uint8))
@@ -194,6 +202,10 @@ class Document:
         """Let the canvas show a stroke in the making; None shows the present state again."""
         self._live = state
         self._tell(change)
+
+    def forget_watchers(self) -> None:
+        """Call nobody any more."""
+        self._watchers.clear()
 
     def update(self, state: State, change: Change) -> None:
         """Take on a new state and tell the watchers. Only edits call this."""

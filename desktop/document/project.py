@@ -10,7 +10,10 @@ import base64
 import dataclasses
 import hashlib
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ from engine import colour, imageio
 from engine.errors import ReadError
 from engine.jobs import JobContext
 from engine.raster import Mask, Metadata, Pixels, Raster, Rect, Resolution
-from engine.record import Repair
+from engine.record import Repair, ScanFile
 
 SUFFIX = ".ora"
 LARGEST = 2_000_000_000
@@ -43,7 +46,9 @@ class Snapshot:
     Attributes:
         state: the layers and masks.
         profile, resolution, metadata: the scan's.
-        source: the file the scan was read from.
+        scan: the scan's file, for the record.
+        opened: the file that was opened, which may be a project; autosaved work is laid over it again.
+        stamp: of that file when the snapshot was made, see ``session.file_stamp``.
         turns: from the orientation of that file to the state's.
     """
 
@@ -51,7 +56,9 @@ class Snapshot:
     profile: bytes | None
     resolution: Resolution | None
     metadata: Metadata
-    source: Path | None
+    scan: ScanFile | None = None
+    opened: Path | None = None
+    stamp: tuple[int, int] | None = None
     turns: tuple[str, ...] = ()
 
 
@@ -63,13 +70,15 @@ class Project:
         scan: the bottom layer with profile, resolution, metadata and notices.
         layers: above it, bottom first.
         mask: the repair mask.
-        source: name of the scan's file, for the record.
+        scan_file: where the scan came from; None in other programs' files.
+        own: nothing of the file is lost when it is saved over.
     """
 
     scan: Raster
     layers: tuple[Layer, ...]
     mask: TileMap
-    source: str = ""
+    scan_file: ScanFile | None = None
+    own: bool = False
 
 
 def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = None) -> None:
@@ -108,7 +117,9 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
         for name, data in parts.items():
             if data is not None:
                 archive.writestr(f"lacuna/{name}", data, zipfile.ZIP_DEFLATED)
-        archive.writestr(_OWN, json.dumps(_own_json(snapshot, stack), indent=1), zipfile.ZIP_DEFLATED)
+        scan = snapshot.scan.with_digest() if snapshot.scan is not None else None
+        own = json.dumps(_own_json(snapshot, scan, stack), indent=1, allow_nan=False)
+        archive.writestr(_OWN, own, zipfile.ZIP_DEFLATED)
         context.progress(1.0)
 
 
@@ -131,9 +142,19 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
             if own is not None:
                 return _read_own(archive, own, context)
             return _read_foreign(archive, stack, path, context)
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, OSError, EOFError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        NotImplementedError,
+        OSError,
+        EOFError,
+        RuntimeError,
+        struct.error,
+    ) as error:
         raise ReadError(f"{path.name} is not a complete OpenRaster file.", "project.damaged") from error
-    except (ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError) as error:
+        # Whatever a damaged description leads to.
         raise ReadError(f"{path.name} is a damaged OpenRaster file: {error}.", "project.damaged") from error
 
 
@@ -205,7 +226,7 @@ def _thumbnail(composite: Composite, profile: bytes | None) -> NDArray[np.uint8]
     return colour.to_screen(np.ascontiguousarray(small[::step, ::step]), profile)
 
 
-def _own_json(snapshot: Snapshot, stack: bytes) -> dict[str, Any]:
+def _own_json(snapshot: Snapshot, scan: ScanFile | None, stack: bytes) -> dict[str, Any]:
     state, resolution = snapshot.state, snapshot.resolution
     layers = [
         {
@@ -225,7 +246,7 @@ def _own_json(snapshot: Snapshot, stack: bytes) -> dict[str, Any]:
     return {
         "version": 1,
         "stack": hashlib.sha256(stack).hexdigest(),
-        "source": snapshot.source.name if snapshot.source else "",
+        "scan": {"path": str(scan.path), "sha256": scan.sha256} if scan is not None else None,
         "tags": {
             str(number): [kind, base64.b64encode(data).decode()]
             for number, (kind, data) in snapshot.metadata.tags.items()
@@ -252,11 +273,14 @@ def _text(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(name)
 
 
-def _png(archive: zipfile.ZipFile, name: str) -> Pixels:
-    # Uncompressed size as the archive claims it; zipfile stops reading there.
-    if archive.getinfo(name).file_size > 8 * LARGEST:
+def _png(archive: zipfile.ZipFile, name: str, largest: int = LARGEST) -> Pixels:
+    """A picture of the archive of at most so many pixels; its size is checked before anything is unpacked."""
+    entry = archive.getinfo(name)
+    with archive.open(entry) as file:
+        width, height = struct.unpack(">16xII", file.read(24))
+    if not 0 < width * height <= largest or entry.file_size > 8 * width * height + (1 << 20):
         raise ReadError(f"{name} in the project file is impossibly large.", "project.hostile")
-    return imageio.decode_png(archive.read(name), LARGEST)
+    return imageio.decode_png(archive.read(entry), largest)
 
 
 def _own_part(archive: zipfile.ZipFile, stack: bytes) -> dict[str, Any] | None:
@@ -282,6 +306,9 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
         Resolution(float(resolution[0]), float(resolution[1])) if resolution else None,
         Metadata(exif=part("exif"), xmp=part("xmp"), iptc=part("iptc"), tags=_tags(own.get("tags", {}))),
     )
+    area = scan.width * scan.height
+    if len({int(row["id"]) for row in own["layers"]}) < len(own["layers"]):
+        raise ReadError("Two layers of the project file have the same number.", "project.layer")
     layers = []
     for number, row in enumerate(own["layers"]):
         context.progress(0.3 + 0.6 * number / len(own["layers"]), "reading the layers")
@@ -296,12 +323,13 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
             made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
         )
         cells = [(int(x), int(y)) for x, y in row["cells"]]
-        png = _png(archive, row["src"])
+        png = _png(archive, row["src"], area)
         layers.append(_with_pixels(layer, png[..., [0, -1]] if grey else png, int(row["x"]), int(row["y"]), cells))
     mask = TileMap.empty(scan.pixels.shape[:2], np.uint8)
-    return Project(
-        scan, tuple(layers), _filled(mask, _png(archive, "lacuna/mask.png")[..., 0]), str(own.get("source", ""))
-    )
+    mask = _filled(mask, _png(archive, "lacuna/mask.png", area)[..., 0])
+    origin = own.get("scan")
+    scan_file = ScanFile(Path(str(origin["path"])), str(origin["sha256"])) if origin else None
+    return Project(scan, tuple(layers), mask, scan_file, own=True)
 
 
 def _tags(table: dict[str, Any]) -> dict[int, tuple[int, Any]]:
@@ -351,48 +379,62 @@ def _read_foreign(archive: zipfile.ZipFile, stack: bytes, path: Path, context: J
         raise ReadError(f"{path.name} claims to be {width} x {height} px, which cannot be.", "project.size")
     rows = list(image.iter("layer"))
     notices: list[str] = []
-    bottom = _png(archive, rows[-1].get("src", "")) if rows else np.zeros((0, 0, 3), np.uint8)
-    colours = bottom.shape[2] - 1 + bottom.shape[2] % 2
-    whole = bottom.shape[:2] == (height, width) and rows[-1].get("x", "0") == rows[-1].get("y", "0") == "0"
-    if colours < bottom.shape[2]:
-        whole = whole and bool((bottom[..., -1] == np.iinfo(bottom.dtype).max).all())
-    if not whole or len(list(image.iter("stack"))) > 1:
+    flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _covers(rows[-1])
+    bottom = _png(archive, rows[-1].get("src", ""), width * height) if flat else np.zeros((0, 0, 3), np.uint8)
+    opaque = bottom.shape[2] in (1, 3) or bool((bottom[..., -1] == np.iinfo(bottom.dtype).max).all())
+    name = rows[-1].get("src", "") if rows else ""
+    if not flat or not opaque or bottom.shape[:2] != (height, width):
         notices.append(
             "The layers of this file are arranged in a way Lacuna does not know; the merged picture was opened."
         )
-        bottom, rows = _png(archive, "mergedimage.png"), rows[-1:]
-        colours = bottom.shape[2] - 1 + bottom.shape[2] % 2
-    profile = imageio.png_profile(archive.read(rows[-1].get("src", "") if whole else "mergedimage.png"))
-    scan = Raster(np.ascontiguousarray(bottom[..., :colours]), profile, notices=tuple(notices))
+        name, rows = "mergedimage.png", []
+        bottom = _png(archive, name, width * height)
+    colours = bottom.shape[2] - (bottom.shape[2] in (2, 4))
+    profile = imageio.png_profile(archive.read(name))
+    pixels = np.ascontiguousarray(bottom[..., :colours])
     layers = []
     for number, row in enumerate(reversed(rows[:-1])):
         context.progress(0.3 + 0.6 * number / len(rows), "reading the layers")
-        layers.append(_foreign_layer(archive, row, number + 1, scan))
-    return Project(scan, tuple(layers), TileMap.empty(scan.pixels.shape[:2], np.uint8))
+        layers.append(_foreign_layer(archive, row, number + 1, pixels, notices))
+    scan = Raster(pixels, profile, notices=tuple(notices))
+    return Project(scan, tuple(layers), TileMap.empty(pixels.shape[:2], np.uint8))
 
 
-def _foreign_layer(archive: zipfile.ZipFile, row: Element, id_: int, scan: Raster) -> Layer:
-    png = _png(archive, row.get("src", ""))
-    dtype = scan.pixels.dtype
+def _covers(row: Element) -> bool:
+    """Whether a layer is shown whole: in place, visible, opaque and normal."""
+    return (
+        row.get("x", "0") == row.get("y", "0") == "0"
+        and row.get("visibility", "visible") == "visible"
+        and float(row.get("opacity", "1")) == 1.0
+        and row.get("composite-op", BlendMode.NORMAL.value) == BlendMode.NORMAL.value
+    )
+
+
+def _foreign_layer(archive: zipfile.ZipFile, row: Element, id_: int, scan: Pixels, notices: list[str]) -> Layer:
+    png = _png(archive, row.get("src", ""), 4 * scan.shape[0] * scan.shape[1])
+    dtype = scan.dtype
     if png.dtype != dtype:
         png = imageio.to_depth(png, dtype.itemsize * 8)
     if png.shape[2] in (1, 3):
         png = np.concatenate([png, np.full_like(png[..., :1], np.iinfo(dtype).max)], axis=2)
-    if png.shape[2] == 2 and scan.channels == 3:
+    if png.shape[2] == 2 and scan.shape[2] == 3:
         png = png[..., [0, 0, 0, 1]]
     try:
         blend = BlendMode(row.get("composite-op", "svg:src-over"))
     except ValueError:
         blend = BlendMode.NORMAL
+        notices.append(
+            f"The blend mode of the layer {row.get('name', id_)!r} is not known here; it is shown as normal."
+        )
     layer = Layer(
         id=id_,
         name=row.get("name", f"Layer {id_}"),
-        pixels=TileMap.empty(scan.pixels.shape, dtype, holes=True),
-        mask=TileMap.empty(scan.pixels.shape[:2], np.uint8),
+        pixels=TileMap.empty(scan.shape, dtype, holes=True),
+        mask=TileMap.empty(scan.shape[:2], np.uint8),
         opacity=min(1.0, max(0.0, float(row.get("opacity", "1")))),
         blend=blend,
         visible=row.get("visibility", "visible") == "visible",
     )
     x, y = int(row.get("x", "0")), int(row.get("y", "0"))
-    rect = Rect(x, y, x + png.shape[1], y + png.shape[0]) & Rect.of_shape(scan.pixels.shape)
+    rect = Rect(x, y, x + png.shape[1], y + png.shape[0]) & Rect.of_shape(scan.shape)
     return _with_pixels(layer, png, x, y, list(rect.cells()))

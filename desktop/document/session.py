@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -19,17 +20,19 @@ from numpy.typing import NDArray
 from desktop.document.edits import Turn, turned
 from desktop.document.model import BlendMode, Document, Layer
 from desktop.document.project import SUFFIX, Snapshot, read_project
-from desktop.document.tiles import TileMap
+from desktop.document.tiles import TileMap, compact
 from engine import imageio
 from engine.errors import ReadError, WriteError
 from engine.jobs import JobContext
-from engine.record import Repair
+from engine.record import Repair, ScanFile, file_digest
 
 _MANIFEST = "manifest.json"
 
 
 class Session:
-    """Tiles by their digest, and a manifest that names them. Any thread; files are written atomically.
+    """Tiles by their digest, and a manifest that names them. Files are replaced whole; they survive a killed program.
+
+    One thread at a time writes; reading is safe meanwhile.
 
     Args:
         folder: made on the first write.
@@ -37,6 +40,9 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._held: set[str] = set()
+        self._known: dict[int, tuple[NDArray[Any], str]] = {}
+        self._digest: tuple[tuple[int, int], str] | None = None
 
     def put(self, tile: NDArray[Any]) -> str:
         """Keep a tile; the same contents are kept once.
@@ -44,16 +50,17 @@ class Session:
         Raises:
             WriteError: the disk does not take it.
         """
+        known = self._known.get(id(tile))
+        if known is not None:
+            return known[1]
         buffer = io.BytesIO()
         np.lib.format.write_array(buffer, np.ascontiguousarray(tile), allow_pickle=False)
         key = hashlib.blake2b(buffer.getvalue(), digest_size=16).hexdigest()
         path = self._tile(key)
         if not path.exists():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise WriteError(f"The session folder cannot be written: {error.strerror}.", "session.write") from error
-            imageio.atomic_write_bytes(path, zlib.compress(buffer.getvalue(), 1))
+            _make_folder(path.parent)
+            # Not waited for: what a power cut takes, the digest's reader notices.
+            imageio.atomic_write_bytes(path, zlib.compress(buffer.getvalue(), 1), durable=False)
         return key
 
     def get(self, key: str) -> NDArray[Any]:
@@ -67,28 +74,39 @@ class Session:
             tile: NDArray[Any] = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
         except (OSError, ValueError, zlib.error) as error:
             raise ReadError("A part of the saved work is missing or damaged.", "session.damaged") from error
-        tile.flags.writeable = False
-        return tile
+        return compact(tile)
+
+    def hold(self, keys: set[str]) -> None:
+        """Keep tiles that old undo steps need, whatever the manifest names."""
+        self._held |= keys
 
     def autosave(self, snapshot: Snapshot, context: JobContext | None = None) -> None:
         """Save a snapshot; until it is complete, the one before stays the valid one.
 
         Raises:
             WriteError: the disk does not take it.
+            ReadError: the opened file cannot be read.
             Cancelled: the context was cancelled.
         """
         context = context or JobContext()
         state = snapshot.state
+        if snapshot.opened is None or file_stamp(snapshot.opened) != snapshot.stamp:
+            # The file was saved over since: this snapshot does not fit it any more, and a newer one will come.
+            return
         maps = [tiles for layer in state.layers for tiles in (layer.pixels, layer.mask)] + [state.mask]
         saved: list[dict[str, str]] = []
+        known: dict[int, tuple[NDArray[Any], str]] = {}
         for done, tiles in enumerate(maps):
             context.progress(done / len(maps), "autosave")
-            saved.append({f"{x},{y}": self.put(tile) for (x, y), tile in tiles.stored.items()})
-        source = snapshot.source
+            saved.append({})
+            for (x, y), tile in tiles.stored.items():
+                key = saved[-1][f"{x},{y}"] = self.put(tile)
+                known[id(tile)] = tile, key
         manifest = {
             "version": 1,
-            "source": str(source) if source else None,
-            "stamp": _stamp(source) if source else None,
+            "source": str(snapshot.opened),
+            "stamp": snapshot.stamp,
+            "sha256": self._digest_of(snapshot.opened, snapshot.stamp),
             "turns": snapshot.turns,
             "mask": saved[-1],
             "layers": [
@@ -96,12 +114,35 @@ class Session:
                 for i, layer in enumerate(state.layers)
             ],
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(self.folder)
         imageio.atomic_write_bytes(self.folder / _MANIFEST, json.dumps(manifest).encode())
+        self._known = known
+        self._prune({key for part in saved for key in part.values()})
+
+    def forget_work(self) -> None:
+        """Forget the autosaved work, but not the undo steps."""
+        with contextlib.suppress(OSError):
+            (self.folder / _MANIFEST).unlink(missing_ok=True)
+        self._known = {}
+        self._prune(set())
 
     def remove(self) -> None:
         """Forget everything: the work was saved or given up."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _prune(self, needed: set[str]) -> None:
+        """Delete the tiles that neither the manifest nor an undo step needs."""
+        for path in (self.folder / "tiles").glob("*.z"):
+            if path.stem not in needed and path.stem not in self._held:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _digest_of(self, path: Path, stamp: tuple[int, int] | None) -> str:
+        if stamp is None:
+            return ""
+        if self._digest is None or self._digest[0] != stamp:
+            self._digest = stamp, file_digest(path)
+        return self._digest[1]
 
     def _tile(self, key: str) -> Path:
         return self.folder / "tiles" / f"{key}.z"
@@ -147,7 +188,10 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
             raise ReadError(
                 f"The work on {source.name} was saved, but the picture is not at {source} any more.", "session.gone"
             )
-        if _stamp(source) != manifest["stamp"]:
+        stamp = file_stamp(source)
+        same = stamp is not None and list(stamp) == manifest["stamp"]
+        # A file that was only copied or touched is still the same picture.
+        if not same and file_digest(source) != manifest["sha256"]:
             raise ReadError(f"{source} was changed since the work on it was saved.", "session.changed")
         document = open_document(source, context)
         state = document.state
@@ -170,7 +214,9 @@ def open_document(path: Path, context: JobContext | None = None) -> Document:
     """
     if path.suffix.lower() == SUFFIX:
         return open_project(path, context)
-    return Document(imageio.read(path, context))
+    document = Document(imageio.read(path, context))
+    document.scan_file = ScanFile(path)
+    return document
 
 
 def open_project(path: Path, context: JobContext | None = None) -> Document:
@@ -182,16 +228,26 @@ def open_project(path: Path, context: JobContext | None = None) -> Document:
     """
     project = read_project(path, context)
     document = Document(project.scan)
+    document.scan_file = project.scan_file or ScanFile(path)
+    document.own_project = project.own
     document.restore(dataclasses.replace(document.state, layers=project.layers, mask=project.mask))
     return document
 
 
-def _stamp(path: Path) -> list[int] | None:
+def file_stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of change of a file; None when it is gone."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return [status.st_size, status.st_mtime_ns]
+    return status.st_size, status.st_mtime_ns
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"The session folder cannot be written: {error.strerror}.", "session.write") from error
 
 
 def _layer_json(layer: Layer) -> dict[str, Any]:

@@ -81,9 +81,9 @@ class TileMap:
         return self._base
 
     @property
-    def has_levels(self) -> bool:
-        """Whether the reductions of the base are attached."""
-        return bool(self._levels)
+    def levels(self) -> tuple[NDArray[Any], ...]:
+        """The reductions of the base, if they are attached."""
+        return self._levels
 
     @property
     def stored(self) -> Mapping[Cell, NDArray[Any]]:
@@ -147,9 +147,13 @@ class TileMap:
 
     # -- change -----------------------------------------------------------------------------------------------
 
-    def edit(self) -> TileEdit:
-        """Begin to change it; this map stays as it is."""
-        return TileEdit(self)
+    def edit(self, within: TileMap | None = None) -> TileEdit:
+        """Begin to change it; this map stays as it is.
+
+        Args:
+            within: only tiles that this map stores are changed: a layer's mask lies where its pixels are.
+        """
+        return TileEdit(self, within)
 
     def with_tiles(self, changes: Mapping[Cell, NDArray[Any] | None]) -> TileMap:
         """A map with some tiles exchanged; None is the base again. The arrays are taken over and frozen."""
@@ -161,7 +165,8 @@ class TileMap:
                 tile.flags.writeable = False
                 tiles[cell] = tile
         stale = {(level, (cell[0] >> level, cell[1] >> level)) for cell in changes for level in range(1, LEVELS + 1)}
-        reduced = {key: tile for key, tile in self._reduced.items() if key not in stale}
+        # A copy first: another thread may be reading, and so filling it.
+        reduced = {key: tile for key, tile in list(self._reduced.items()) if key not in stale}
         return self._derived(tiles=tiles, levels=self._levels, reduced=reduced)
 
     def with_levels(self, levels: tuple[NDArray[Any], ...]) -> TileMap:
@@ -259,8 +264,8 @@ class TileMap:
 class TileEdit:
     """Changes to a map in the making, on private copies. Used by one thread; ends with ``commit`` or is dropped."""
 
-    def __init__(self, source: TileMap) -> None:
-        self._source = source
+    def __init__(self, source: TileMap, within: TileMap | None = None) -> None:
+        self._source, self._within = source, within
         self._private: dict[Cell, NDArray[Any]] = {}
         self.dirty = Rect(0, 0, 0, 0)
         """Around everything changed since somebody last set this to an empty rectangle."""
@@ -279,6 +284,8 @@ class TileEdit:
         """
         inside = rect & self._source.bounds
         for cell in inside.cells():
+            if self._within is not None and not self._within.holds(cell):
+                continue
             square = Rect.of_cell(cell)
             part = square & inside
             if cell not in self._private:
@@ -287,7 +294,7 @@ class TileEdit:
         self.dirty |= inside
 
     def write(self, rect: Rect, values: NDArray[Any]) -> None:
-        """Replace the pixels of a rectangle that lies inside."""
+        """Replace the pixels of a rectangle that lies inside; ``values`` may be a repeated value."""
 
         def put(view: NDArray[Any], part: Rect) -> None:
             view[...] = values[part.slices(rect)]
@@ -309,7 +316,7 @@ class TileEdit:
         for cell, tile in self._private.items():
             old = self._source.stored.get(cell)
             if (self._source.holes and old is None) or not np.array_equal(self._source.tile(cell), tile):
-                changes[cell] = (old, _published(tile))
+                changes[cell] = (old, compact(tile))
         self._private.clear()
         return TilePatch(changes)
 
@@ -354,15 +361,18 @@ class TilePatch:
         """A map with the old tiles again."""
         return tiles.with_tiles({cell: old for cell, (old, _) in self._read().items()})
 
-    def put_away(self, store: TileStore) -> None:
-        """Move the tiles to a store; they are read back when they are needed."""
+    def keys(self, store: TileStore) -> dict[Cell, tuple[str | None, str | None]]:
+        """Copy the tiles to a store; any thread. ``put_away`` with the result lets go of them."""
+
+        def put(tile: NDArray[Any] | None) -> str | None:
+            return None if tile is None else store.put(tile)
+
+        return {cell: (put(old), put(new)) for cell, (old, new) in self._changes.items()}
+
+    def put_away(self, store: TileStore, keys: dict[Cell, tuple[str | None, str | None]]) -> None:
+        """Let go of the tiles; they are read back from the store when they are needed."""
         if self._away is None:
-
-            def put(tile: NDArray[Any] | None) -> str | None:
-                return None if tile is None else store.put(tile)
-
-            self._away = store, {cell: (put(old), put(new)) for cell, (old, new) in self._changes.items()}
-            self._changes = {}
+            self._away, self._changes = (store, keys), {}
 
     def _read(self) -> Mapping[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]]:
         if self._away is None:
@@ -380,7 +390,7 @@ def _owned(tile: NDArray[Any]) -> int:
     return tile.nbytes if any(tile.strides) else 0
 
 
-def _published(tile: NDArray[Any]) -> NDArray[Any]:
+def compact(tile: NDArray[Any]) -> NDArray[Any]:
     """A tile as it is stored: one repeated value, or a frozen copy."""
     first = tile[0, 0]
     if (tile == first).all():

@@ -25,6 +25,7 @@ from desktop.document.session import open_project
 from engine import imageio
 from engine.errors import EngineError, ReadError, WriteError
 from engine.raster import Metadata, Raster, Rect, Resolution
+from engine.record import ScanFile
 from tests.document.test_edits import REPAIR, filled_layer, make_document, paint, picture
 
 ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
@@ -51,7 +52,10 @@ def layered(channels: int = 3, dtype: type = np.uint16) -> Document:
 
 def save(document: Document, path: Path) -> Path:
     write_project(
-        Snapshot(document.state, document.profile, document.resolution, document.metadata, Path("scan.tif")), path
+        Snapshot(
+            document.state, document.profile, document.resolution, document.metadata, ScanFile(Path("scan.tif"), "ab")
+        ),
+        path,
     )
     return path
 

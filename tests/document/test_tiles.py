@@ -133,7 +133,8 @@ def test_a_patch_that_was_put_away_still_works() -> None:
     patch = edit.commit()
     wanted = patch.applied(tiles).read(tiles.bounds)
     assert patch.nbytes > 0
-    patch.put_away(Drawer())
+    drawer = Drawer()
+    patch.put_away(drawer, patch.keys(drawer))
     assert patch.nbytes == 0
     assert np.array_equal(patch.applied(tiles).read(tiles.bounds), wanted)
     assert np.array_equal(patch.reverted(patch.applied(tiles)).read(tiles.bounds), tiles.read(tiles.bounds))

@@ -1,0 +1,176 @@
+"""Keeps the work of one photograph safe: autosave each minute, and old undo steps out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from desktop.document.edits import turns_between
+from desktop.document.model import Document, State
+from desktop.document.project import Snapshot
+from desktop.document.session import Session, file_stamp
+from desktop.document.tiles import Cell, TilePatch
+from desktop.jobs import Lane, Ticket, Work
+from engine.errors import EngineError
+from engine.jobs import JobContext
+
+UNDO_BYTES = 512 << 20
+"""Memory that undo steps may hold; the oldest beyond it go to the session folder."""
+AUTOSAVE_SECONDS = 60
+
+Submit = Callable[[str, Lane, Callable[[], Work]], Ticket]
+
+
+class Keeper(QObject):
+    """Autosave and undo memory of one photograph. GUI thread.
+
+    Args:
+        document: to keep.
+        opened: the file it was read from.
+        session: where to.
+        submit: queues a job.
+        patches: gives those of all undo steps, oldest first.
+
+    Signals:
+        message: something to say, a sentence.
+    """
+
+    message = Signal(str)
+
+    def __init__(
+        self,
+        document: Document,
+        opened: Path,
+        session: Session,
+        submit: Submit,
+        patches: Callable[[], list[TilePatch]],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self.session = session
+        self._document, self._opened, self._submit, self._patches = document, opened, submit, patches
+        self._file_turns: tuple[str, ...] = ()
+        self._kept: State | None = document.state
+        self._running = self._again = False
+        self._putting_away = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(AUTOSAVE_SECONDS * 1000)
+        self._timer.start()
+        self.wanted = self._timer.timeout
+
+    @property
+    def busy(self) -> bool:
+        """Whether an autosave is waiting or running."""
+        return self._running
+
+    def snapshot(self) -> Snapshot:
+        """All that a worker needs to save or export the present state."""
+        document = self._document
+        return Snapshot(
+            state=document.state,
+            profile=document.profile,
+            resolution=document.resolution,
+            metadata=document.metadata,
+            scan=document.scan_file,
+            opened=self._opened,
+            stamp=file_stamp(self._opened),
+            turns=turns_between(self._file_turns, document.state.turns),
+        )
+
+    def autosave(self) -> None:
+        """Save the present state to the session folder, if it changed since the last time."""
+        state = self._document.state
+        if self._running:
+            self._again = True
+            return
+        if self._kept is not None and state.same_work(self._kept):
+            return
+        snapshot = self.snapshot()
+
+        def work(context: JobContext) -> None:
+            self.session.autosave(snapshot, context)
+
+        def kept() -> None:
+            self._kept = state
+
+        self._running = True
+        ticket = self._submit("Autosave", Lane.IO, lambda: work)
+        ticket.done.connect(kept)
+        ticket.failed.connect(self._on_failed)
+        ticket.ended.connect(self._on_ended)
+
+    def save_at_once(self) -> None:
+        """Autosave on this thread, without a job: the program is in trouble.
+
+        Raises:
+            EngineError: it cannot be saved.
+        """
+        self.session.autosave(self.snapshot())
+
+    def saved_to_file(self, snapshot: Snapshot, *, onto_opened: bool) -> None:
+        """The user saved: nothing is left to recover, until the next change."""
+        if onto_opened:
+            self._file_turns = snapshot.state.turns
+        self._kept = snapshot.state
+
+        def work(_: JobContext) -> None:
+            self.session.forget_work()
+
+        # On the io lane, behind an autosave that may still be waiting there.
+        self._submit("Tidying up", Lane.IO, lambda: work)
+
+    def bound_undo(self) -> None:
+        """Move the oldest tiles beyond the memory for undo to the session folder, in the background."""
+        patches = self._patches()
+        excess = sum(patch.nbytes for patch in patches) - UNDO_BYTES
+        if self._putting_away or excess <= 0:
+            return
+        chosen: list[TilePatch] = []
+        for patch in patches:
+            if excess > 0 and patch.nbytes:
+                chosen.append(patch)
+                excess -= patch.nbytes
+
+        def work(context: JobContext) -> list[dict[Cell, tuple[str | None, str | None]]]:
+            keys = []
+            for done, patch in enumerate(chosen):
+                context.progress(done / len(chosen), "old undo steps")
+                names = patch.keys(self.session)
+                # Here and not when the job is done, since the next job of this lane may tidy up before that.
+                self.session.hold({name for pair in names.values() for name in pair if name is not None})
+                keys.append(names)
+            return keys
+
+        def put_away(keys: list[dict[Cell, tuple[str | None, str | None]]]) -> None:
+            self._putting_away = False
+            for patch, names in zip(chosen, keys, strict=True):
+                patch.put_away(self.session, names)
+            # What was pushed meanwhile.
+            self.bound_undo()
+
+        self._putting_away = True
+        ticket = self._submit("Putting old undo steps away", Lane.IO, lambda: work)
+        ticket.done.connect(put_away)
+        ticket.failed.connect(self._on_not_put_away)
+        ticket.cancelled.connect(self._on_not_put_away)
+
+    def close(self) -> None:
+        """No more autosaves."""
+        self._timer.stop()
+        self._again = False
+
+    def _on_ended(self) -> None:
+        self._running = False
+        again, self._again = self._again, False
+        if again:
+            self.autosave()
+
+    def _on_failed(self, error: EngineError) -> None:
+        self.message.emit(f"The work could not be autosaved. {error.sentence}")
+
+    def _on_not_put_away(self, error: EngineError | None = None) -> None:
+        self._putting_away = False
+        if error is not None:
+            self.message.emit(f"Old undo steps stay in memory. {error.sentence}")

@@ -1,25 +1,38 @@
-"""Starts the program: a subcommand runs without the window, anything else opens it."""
+"""Starts the program: a subcommand runs without the window, files open it."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
+from pathlib import Path
 
 
 def main() -> int:
-    """The entry point ``lacuna``."""
+    """The entry point ``lacuna``: 0 done, 1 after a sentence on stderr, 2 wrong usage."""
     multiprocessing.freeze_support()
     arguments = sys.argv[1:]
+    from desktop.flatten import FLATTEN
     from engine import cli
 
-    names = {command.name for command in cli.COMMANDS} | {"flatten"}
+    names = [command.name for command in (*cli.COMMANDS, FLATTEN)]
     if arguments and (arguments[0] in names or arguments[0].startswith("-")):
-        from desktop.flatten import FLATTEN
-
         return cli.main(arguments, [FLATTEN])
+    if arguments and not any(Path(word).exists() for word in arguments):
+        known = ", ".join(names)
+        print(f"{arguments[0]!r} is neither a file nor a command. Commands: {known}.", file=sys.stderr)
+        return 2
+    if sys.platform.startswith("linux") and not _has_display():
+        print("There is no display for the window. Without one: lacuna --help", file=sys.stderr)
+        return 1
     from desktop.app import run
 
     return run(arguments)
+
+
+def _has_display() -> bool:
+    wanted = os.environ.get("QT_QPA_PLATFORM", "")
+    return bool(wanted or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 if __name__ == "__main__":

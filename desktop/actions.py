@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMainWindow, QMenu
 
@@ -19,6 +20,7 @@ class When(Enum):
     DOCUMENT = auto()
     LAYER = auto()
     LOWER_LAYER = auto()
+    UPPER_LAYER = auto()
     UNDO = auto()
     REDO = auto()
 
@@ -38,6 +40,8 @@ class Row:
         checkable: it is a switch.
         group: only one of a group is on: the tools.
         separator: a line above it in the menu.
+        also: a second shortcut.
+        canvas: its shortcut holds only while the keyboard is on the picture.
     """
 
     id: str
@@ -50,6 +54,8 @@ class Row:
     checkable: bool = False
     group: str = ""
     separator: bool = False
+    also: str = ""
+    canvas: bool = False
 
 
 def _rows() -> tuple[Row, ...]:
@@ -88,7 +94,7 @@ def _rows() -> tuple[Row, ...]:
         Row("settings", "Edit", "Settings…", "Ctrl+,", always),
         Row("fit", "View", "Fit in Window", "Ctrl+0", icon="fit"),
         Row("actual", "View", "100 %", "Ctrl+1"),
-        Row("zoom_in", "View", "Zoom In", "Ctrl++"),
+        Row("zoom_in", "View", "Zoom In", "Ctrl++", also="Ctrl+="),
         Row("zoom_out", "View", "Zoom Out", "Ctrl+-"),
         Row(
             "veil",
@@ -100,7 +106,7 @@ def _rows() -> tuple[Row, ...]:
             checkable=True,
             separator=True,
         ),
-        Row("before", "View", "Show Before While Held", "\\", tip="Show the scan as long as the key is held"),
+        Row("before", "", "Show Before While Held", "\\", tip="Show the scan as long as the key is held"),
         Row(
             "divider",
             "View",
@@ -110,7 +116,8 @@ def _rows() -> tuple[Row, ...]:
             icon="compare",
             checkable=True,
         ),
-        Row("full_screen", "View", "Full Screen", "F", always, checkable=True, separator=True),
+        Row("panels", "View", "Hide Panels", "Tab", always, checkable=True, separator=True, canvas=True),
+        Row("full_screen", "View", "Full Screen", "F", always, checkable=True),
         Row("next_area", "View", "Next Area", "F6", always, "Move the keyboard to the next part of the window"),
         Row("rotate_left", "Picture", "Rotate Left", "Ctrl+Alt+L", icon="rotate-left"),
         Row("rotate_right", "Picture", "Rotate Right", "Ctrl+Alt+R", icon="rotate-right"),
@@ -119,11 +126,12 @@ def _rows() -> tuple[Row, ...]:
         Row("flip_vertical", "Picture", "Flip Vertically"),
         Row("mask_invert", "Mask", "Invert", "Ctrl+Shift+I"),
         Row("mask_clear", "Mask", "Clear", "Ctrl+D"),
-        Row("mask_grow", "Mask", "Grow", tip="Enlarge the mask by the amount beside", separator=True),
-        Row("mask_shrink", "Mask", "Shrink", tip="Reduce the mask by the amount beside"),
-        Row("mask_feather", "Mask", "Feather", tip="Fade the mask outwards over the amount beside"),
+        Row("mask_grow", "Mask", "Grow", tip="Enlarge the mask by the amount in the Repair panel", separator=True),
+        Row("mask_shrink", "Mask", "Shrink", tip="Reduce the mask by the amount in the Repair panel"),
+        Row("mask_feather", "Mask", "Feather", tip="Fade the mask outwards over the amount in the Repair panel"),
         Row("mask_load", "Mask", "Load…", separator=True),
         Row("mask_save", "Mask", "Save…"),
+        Row("escape", "", "Call Off, or Back to the Repair Mask", "Esc", always),
         Row("heal", "Repair", "Heal", "Ctrl+Return", tip="Fill what is masked", icon="heal"),
         Row("heal_new", "Repair", "Heal on a New Layer", "Ctrl+Alt+Return"),
         *(
@@ -139,7 +147,7 @@ def _rows() -> tuple[Row, ...]:
         Row("layer_merge", "Layer", "Merge Down", "Ctrl+E", When.LOWER_LAYER, icon="merge"),
         Row("layer_rename", "Layer", "Rename", "F2", When.LAYER),
         Row("layer_mask", "Layer", "Paint the Layer's Mask", "", When.LAYER, icon="mask", checkable=True),
-        Row("layer_up", "Layer", "Move Up", "Ctrl+]", When.LAYER, icon="up", separator=True),
+        Row("layer_up", "Layer", "Move Up", "Ctrl+]", When.UPPER_LAYER, icon="up", separator=True),
         Row("layer_down", "Layer", "Move Down", "Ctrl+[", When.LOWER_LAYER, icon="down"),
         Row("layer_delete", "Layer", "Delete Layer", "Ctrl+Delete", When.LAYER, icon="trash", separator=True),
         Row("about", "Help", "About Lacuna", "", always),
@@ -165,7 +173,7 @@ class Actions:
         self.menus: dict[str, QMenu] = {}
         groups: dict[str, QActionGroup] = {}
         for title in MENUS:
-            self.menus[title] = window.menuBar().addMenu(window.tr(title))
+            self.menus[title] = window.menuBar().addMenu("&" + window.tr(title))
         for row in ROWS:
             action = QAction(window.tr(row.text), window)
             action.setAutoRepeat(
@@ -176,7 +184,12 @@ class Actions:
                 group = groups.setdefault(row.group, QActionGroup(window))
                 group.addAction(action)
             self.by_id[row.id] = action
-            window.addAction(action)
+            if row.canvas:
+                action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            else:
+                window.addAction(action)
+            if row.id == "open_sample":
+                self.recent = self.menus["File"].addMenu(window.tr("Open Recent"))
             if row.menu:
                 if row.separator:
                     self.menus[row.menu].addSeparator()
@@ -193,9 +206,10 @@ class Actions:
         """Give every command its shortcut; tooltips end in it."""
         for row in ROWS:
             action = self.by_id[row.id]
-            action.setShortcut(QKeySequence(changed.get(row.id, row.shortcut)))
-            keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-            action.setToolTip(f"{self._window.tr(row.tip or row.text).rstrip('…')}{f' ({keys})' if keys else ''}")
+            keys = changed.get(row.id, row.shortcut)
+            action.setShortcuts([QKeySequence(key) for key in (keys, row.also) if key])
+            shown = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+            action.setToolTip(f"{self._window.tr(row.tip or row.text).rstrip('…')}{f' ({shown})' if shown else ''}")
 
     def changed_shortcuts(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Those that differ from the table's."""

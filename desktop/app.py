@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 from desktop.settings import SettingsStore
 from desktop.shell import Shell
 from desktop.theme import apply_theme
+from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from desktop.files import Files
@@ -66,11 +67,17 @@ class Program:
         self.shell.painted.connect(lambda: QTimer.singleShot(0, self.shell, later))
         self.shell.show()
 
-    def save_all(self) -> None:
-        """Autosave every photograph: something went wrong."""
-        for view in self.window.views():
-            if view.workspace is not None:
-                view.workspace.autosave()
+    def save_all(self) -> bool:
+        """Autosave every photograph on this thread: something went wrong. False when one could not be saved."""
+        safe = True
+        for view in self.window.views() if self.furnished else []:
+            if view.workspace is not None and view.workspace.unsaved:
+                try:
+                    view.workspace.keeper.save_at_once()
+                except EngineError as error:
+                    self.window.strip.warn(error)
+                    safe = False
+        return safe
 
     def stop(self) -> None:
         """End the threads and tidy up. Safe more than once."""
@@ -102,17 +109,20 @@ class Program:
         self.furnished = True
 
     def _offer_recovery(self) -> None:
-        from desktop.dialogs.questions import Questions
+        from desktop.dialogs.recover import RecoverDialog, Recovery
 
         abandoned = self.files.abandoned()
         if not abandoned:
             return
-        if Questions.recover(self.shell, [str(source) for source in abandoned.values()]):
-            for folder in abandoned:
-                self.files.recover(folder)
-        else:
-            for folder in abandoned:
+        answers = RecoverDialog.ask(self.shell, abandoned)
+        for folder, source in abandoned.items():
+            answer = answers.get(folder, Recovery.LATER)
+            if answer is Recovery.OPEN:
+                self.files.recover(folder, source)
+            elif answer is Recovery.FORGET:
                 self.files.forget(folder)
+            else:
+                self.files.leave(folder)
 
     def _monitor_profile(self) -> bytes | None:
         """The ICC file of the settings, else the system's profile where it can be read, else None (sRGB)."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
 from desktop.canvas.view import CanvasView
@@ -17,7 +18,6 @@ from desktop.document.project import SUFFIX
 from desktop.document.tiles import TileMap
 from desktop.jobs import Ticket
 from desktop.theme import RESOURCES
-from desktop.tools.select import filtered
 from desktop.workspace import Workspace
 from engine import masks
 from engine.errors import EngineError
@@ -41,7 +41,17 @@ class Commands:
 
     def handlers(self) -> dict[str, Handler]:
         """Id of a row -> what it does."""
-        return {**self._file_handlers(), **self._view_handlers(), **self._edit_handlers()}
+        return {**self._file_handlers(), **self._view_handlers(), **self._mask_handlers(), **self._layer_handlers()}
+
+    def _on_workspace(self, do: Callable[[Workspace], object]) -> Handler:
+        """A handler for the photograph that is shown; nothing happens while something is being dragged there."""
+
+        def handler(*_: object) -> None:
+            workspace = self._window.workspace
+            if workspace is not None and not workspace.gesturing:
+                do(workspace)
+
+        return handler
 
     def _file_handlers(self) -> dict[str, Handler]:
         window = self._window
@@ -55,8 +65,6 @@ class Commands:
             "quit": window.shell.close,
             "shortcuts": self._ask_shortcuts,
             "settings": self._ask_settings,
-            "mask_load": self._ask_load_mask,
-            "mask_save": self._ask_save_mask,
             "about": lambda: Questions.about(window.shell),
         }
 
@@ -74,7 +82,9 @@ class Commands:
             "veil": self._show_veil,
             "before": on_view(lambda view: view.hold_before(held=True)),
             "divider": self._show_divider,
+            "panels": window.hide_panels,
             "full_screen": self._full_screen,
+            "escape": self._escape,
             "next_area": self._next_area,
             **{f"tool_{name}": lambda _checked=False, name=name: window.select_tool(name) for name in window.tools},
             **{
@@ -88,42 +98,52 @@ class Commands:
             "harder": lambda: self._harden_brush(_HARDNESS_STEP),
         }
 
-    def _edit_handlers(self) -> dict[str, Handler]:
-        window = self._window
+    def _mask_handlers(self) -> dict[str, Handler]:
+        window, on_workspace = self._window, self._on_workspace
 
-        def on_workspace(do: Callable[[Workspace], object]) -> Handler:
-            return lambda: do(window.workspace) if window.workspace is not None else None
+        def by_amount(label: str, change: Callable[[Mask, float], Mask], *, outwards: bool) -> Handler:
+            def run(workspace: Workspace) -> None:
+                amount = window.task.amount
+                workspace.filter_mask(window.tr(label), lambda mask: change(mask, amount), amount if outwards else 0)
+
+            return on_workspace(run)
+
+        def plain(label: str, change: Callable[[Mask], Mask], reach: float) -> Handler:
+            return on_workspace(lambda workspace: workspace.filter_mask(window.tr(label), change, reach))
+
+        return {
+            "mask_invert": plain("Invert mask", masks.invert, float("inf")),
+            "mask_clear": plain("Clear mask", lambda mask: mask * 0, 0),
+            "mask_grow": by_amount("Grow mask", masks.grow, outwards=True),
+            "mask_shrink": by_amount("Shrink mask", masks.shrink, outwards=True),
+            "mask_feather": by_amount("Feather mask", masks.feather, outwards=True),
+            "mask_load": on_workspace(self._ask_load_mask),
+            "mask_save": on_workspace(self._ask_save_mask),
+            "heal": on_workspace(lambda _: self.heal()),
+            "heal_new": on_workspace(lambda _: self.heal(new_layer=True)),
+        }
+
+    def _layer_handlers(self) -> dict[str, Handler]:
+        window, on_workspace = self._window, self._on_workspace
 
         def turn(how: Turn) -> Handler:
             return on_workspace(lambda workspace: workspace.turn(how))
 
-        def by_amount(label: str, change: Callable[[Mask, float], Mask], *, outwards: bool) -> Handler:
-            return lambda: self._filter_mask(
-                label, lambda mask: change(mask, window.task.amount), window.task.amount if outwards else 0
-            )
-
         return {
-            "undo": on_workspace(lambda workspace: workspace.undo.undo()),
+            "undo": on_workspace(self._undo),
             "redo": on_workspace(lambda workspace: workspace.undo.redo()),
             "rotate_left": turn(Turn.LEFT),
             "rotate_right": turn(Turn.RIGHT),
             "rotate_half": turn(Turn.HALF),
             "flip_horizontal": turn(Turn.FLIP_HORIZONTAL),
             "flip_vertical": turn(Turn.FLIP_VERTICAL),
-            "mask_invert": lambda: self._filter_mask("Invert mask", masks.invert, float("inf")),
-            "mask_clear": lambda: self._filter_mask("Clear mask", lambda mask: mask * 0, 0),
-            "mask_grow": by_amount("Grow mask", masks.grow, outwards=True),
-            "mask_shrink": by_amount("Shrink mask", masks.shrink, outwards=False),
-            "mask_feather": by_amount("Feather mask", masks.feather, outwards=True),
-            "heal": lambda _checked=False: self.heal(),
-            "heal_new": lambda: self.heal(new_layer=True),
             "layer_duplicate": on_workspace(Workspace.duplicate_layer),
             "layer_merge": on_workspace(Workspace.merge_down),
-            "layer_rename": lambda _checked=False: window.layers.rename(),
+            "layer_rename": on_workspace(lambda _: window.layers.rename()),
             "layer_mask": self._paint_layer_mask,
-            "layer_up": lambda: self._move_layer(1),
-            "layer_down": lambda: self._move_layer(-1),
-            "layer_delete": self._delete_layer,
+            "layer_up": on_workspace(lambda workspace: self._move_layer(workspace, 1)),
+            "layer_down": on_workspace(lambda workspace: self._move_layer(workspace, -1)),
+            "layer_delete": on_workspace(self._delete_layer),
         }
 
     # -- files ------------------------------------------------------------------------------------------------
@@ -143,7 +163,8 @@ class Commands:
             return None
         path = workspace.project
         if path is None or ask:
-            path = FileDialogs.save_project(window.shell, (path or workspace.source).with_suffix(SUFFIX))
+            suggestion = path or self._own_folder(workspace) / workspace.source.with_suffix(SUFFIX).name
+            path = FileDialogs.save_project(window.shell, suggestion)
         return window.files.save(workspace, path) if path is not None else None
 
     def ask_export(self) -> None:
@@ -151,12 +172,13 @@ class Commands:
         window, workspace = self._window, self._window.workspace
         if workspace is None:
             return
+        scan = workspace.document.scan_file
         suffix = workspace.source.suffix.lower()
         suffix = suffix if suffix in (".tif", ".tiff", ".png") else ".tif"
-        suggestion = workspace.source.with_name(f"{workspace.source.stem}-healed{suffix}")
+        suggestion = self._own_folder(workspace) / f"{workspace.source.stem}-healed{suffix}"
         output = ExportDialog.ask(
             window.shell,
-            workspace.source,
+            [workspace.source] + ([scan.path] if scan is not None else []),
             workspace.document.depth,
             suggestion,
             lambda wanted: window.files.measure(workspace, wanted),
@@ -164,20 +186,20 @@ class Commands:
         if output is not None and (not output.path.exists() or Questions.overwrite(window.shell, output.path)):
             window.files.export(workspace, output)
 
-    def _ask_load_mask(self) -> None:
-        window, workspace = self._window, self._window.workspace
-        if workspace is not None:
-            path = FileDialogs.open_mask(window.shell, self._folder())
-            if path is not None:
-                window.files.load_mask(workspace, path)
+    def _ask_load_mask(self, workspace: Workspace) -> None:
+        path = FileDialogs.open_mask(self._window.shell, self._folder())
+        if path is not None:
+            self._window.files.load_mask(workspace, path)
 
-    def _ask_save_mask(self) -> None:
-        window, workspace = self._window, self._window.workspace
-        if workspace is not None:
-            suggestion = workspace.source.with_name(f"{workspace.source.stem}-mask.png")
-            path = FileDialogs.save_mask(window.shell, suggestion)
-            if path is not None:
-                window.files.save_mask(workspace, path)
+    def _ask_save_mask(self, workspace: Workspace) -> None:
+        suggestion = self._own_folder(workspace) / f"{workspace.source.stem}-mask.png"
+        path = FileDialogs.save_mask(self._window.shell, suggestion)
+        if path is not None:
+            self._window.files.save_mask(workspace, path)
+
+    def _own_folder(self, workspace: Workspace) -> Path:
+        """Where files of a photograph are suggested: beside it, but never among the program's own."""
+        return Path.home() if workspace.source == SAMPLE else workspace.source.parent
 
     def _folder(self) -> Path:
         """Where file dialogs begin: beside the present photograph, or the latest one."""
@@ -204,10 +226,12 @@ class Commands:
     def _on_repaired(self, device: str) -> None:
         self._window.status.show_device(device.upper())
 
-    def _filter_mask(self, label: str, change: Callable[[Mask], Mask], reach: float) -> None:
-        workspace = self._window.workspace
-        if workspace is not None:
-            workspace.push(filtered(workspace.document.state, workspace.target, self._window.tr(label), change, reach))
+    def _undo(self, workspace: Workspace) -> None:
+        """Call off the repair that was asked for last, or else take back the last step."""
+        if workspace.call_off_repair():
+            self._window.strip.say(self._window.tr("The repair was called off."))
+        else:
+            workspace.undo.undo()
 
     def _resize_brush(self, factor: float) -> None:
         settings = self._window.store.settings.tools
@@ -224,19 +248,14 @@ class Commands:
         if workspace is not None:
             workspace.set_target(workspace.active.id if on and workspace.active is not None else None)
 
-    def _move_layer(self, step: int) -> None:
-        workspace = self._window.workspace
-        layer = workspace.active if workspace is not None else None
-        if workspace is not None and layer is not None:
-            state = workspace.document.state
-            index = state.index(layer.id) + step
-            if 0 <= index < len(state.layers):
-                workspace.push(MoveLayer(self._window.tr("Move layer"), state, layer.id, index))
+    def _move_layer(self, workspace: Workspace, step: int) -> None:
+        layer, state = workspace.active, workspace.document.state
+        if layer is not None and 0 <= state.index(layer.id) + step < len(state.layers):
+            workspace.push(MoveLayer(self._window.tr("Move layer"), state, layer.id, state.index(layer.id) + step))
 
-    def _delete_layer(self) -> None:
-        workspace = self._window.workspace
-        layer = workspace.active if workspace is not None else None
-        if workspace is not None and layer is not None:
+    def _delete_layer(self, workspace: Workspace) -> None:
+        layer = workspace.active
+        if layer is not None:
             workspace.push(RemoveLayer(self._window.tr("Delete layer"), workspace.document.state, layer.id))
 
     # -- view and settings ------------------------------------------------------------------------------------
@@ -250,10 +269,22 @@ class Commands:
             self._window.view.set_divider(shown=on)
 
     def _full_screen(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
-        if on:
-            self._window.shell.showFullScreen()
-        else:
-            self._window.shell.showNormal()
+        shell, full = self._window.shell, Qt.WindowState.WindowFullScreen
+        # The rest of the state stays, so that a maximised window is maximised again.
+        shell.setWindowState(shell.windowState() | full if on else shell.windowState() & ~full)
+
+    def _escape(self) -> None:
+        """Call off what is being dragged; else leave the layer's mask; else the full screen."""
+        window = self._window
+        full_screen = window.actions_.by_id["full_screen"]
+        if window.view is not None and window.view.cancel_drag():
+            return
+        if window.workspace is not None and window.workspace.target is not None:
+            window.workspace.set_target(None)
+        elif full_screen.isChecked():
+            full_screen.setChecked(False)
+        if window.view is not None:
+            window.view.setFocus()
 
     def _next_area(self) -> None:
         """Move the keyboard from picture to options to tools to panels, and round again."""
@@ -287,8 +318,6 @@ class Commands:
 
 
 def _first_focusable(area: QWidget) -> QWidget | None:
-    from PySide6.QtCore import Qt
-
     children = area.findChildren(QWidget)
     return next(
         (w for w in children if w.isVisible() and w.isEnabled() and w.focusPolicy() & Qt.FocusPolicy.TabFocus), None

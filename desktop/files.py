@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from PySide6.QtCore import QLockFile, QObject, Signal
 
 from desktop.document.model import Document
-from desktop.document.project import SUFFIX, write_project
+from desktop.document.project import write_project
 from desktop.document.session import Recovered, Session, autosaved_source, open_document, recover
 from desktop.flatten import export
-from desktop.jobs import JobCentre, Lane, Ticket
+from desktop.jobs import JobCentre, Lane, Ticket, Work
 from desktop.tools.select import replaced
 from desktop.workspace import Workspace
 from engine import imageio
@@ -30,19 +32,28 @@ class Files(QObject):
         opened: a photograph is ready; carries its Workspace.
         failed: carries the EngineError.
         said: something good to know, a sentence.
+        written: the last file that was being written is done, well or not.
     """
 
     opened = Signal(object)
     failed = Signal(object)
     said = Signal(str)
+    written = Signal()
 
     def __init__(self, jobs: JobCentre, registry: Registry, sessions: Path) -> None:
         super().__init__()
         self._jobs, self._registry, self._sessions = jobs, registry, sessions
         self._locks: dict[Path, QLockFile] = {}
         self._closing: set[Path] = set()
+        self._opening: set[Path] = set()
+        self._writing = 0
 
     # -- opening ----------------------------------------------------------------------------------------------
+
+    @property
+    def opening(self) -> set[Path]:
+        """Files that are being read now."""
+        return self._opening
 
     def open(self, path: Path) -> Ticket:
         """Read a scan or a project."""
@@ -50,34 +61,42 @@ class Files(QObject):
         def work(context: JobContext) -> Document:
             return open_document(path, context)
 
-        ticket = self._jobs.submit(self.tr("Opening {0}").format(path.name), Lane.IO, lambda: work)
+        ticket = self._open(self.tr("Opening {0}").format(path.name), path, work)
         ticket.done.connect(lambda document: self._opened(document, path))
+        return ticket
+
+    def _open(self, title: str, path: Path, work: Work) -> Ticket:
+        self._opening.add(path)
+        ticket = self._jobs.submit(title, Lane.IO, lambda: work)
+        ticket.ended.connect(lambda: self._opening.discard(path))
         ticket.failed.connect(self.failed)
         return ticket
 
     def _opened(self, document: Document, path: Path) -> None:
         workspace = Workspace(document, path, Session(self._new_folder()), self._jobs, self._registry)
-        if path.suffix.lower() == SUFFIX:
+        if document.own_project:
+            # A project of another program is opened without what we do not know: it is not saved over unasked.
             workspace.project = path
         self.opened.emit(workspace)
         for notice in document.notices:
             self.said.emit(notice)
 
     def _new_folder(self) -> Path:
-        """A folder of this program's own for one photograph, marked as in use."""
-        from uuid import uuid4
-
-        folder = self._sessions / uuid4().hex
-        self._lock(folder)
+        """A folder of this program's own for one photograph, marked as in use before it is there."""
+        for _ in range(100):
+            folder = self._sessions / uuid4().hex
+            if self._lock(folder):
+                break
         return folder
 
     def _lock(self, folder: Path) -> bool:
+        """Mark a session folder as in use; False when another program has it, or nothing can be written."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._sessions.mkdir(parents=True, exist_ok=True)
         except OSError:
             # Then there is no autosave either; the first one says so.
             return False
-        lock = QLockFile(str(folder / "lock"))
+        lock = QLockFile(str(folder.with_suffix(".lock")))
         lock.setStaleLockTime(0)
         if not lock.tryLock(0):
             return False
@@ -89,7 +108,7 @@ class Files(QObject):
     def abandoned(self) -> dict[Path, Path]:
         """Session folders that a crash left behind -> the photograph; those without work are tidied away."""
         found: dict[Path, Path] = {}
-        for folder in sorted(self._sessions.glob("*/")):
+        for folder in sorted(path for path in self._sessions.glob("*") if path.is_dir()):
             if folder in self._locks or not self._lock(folder):
                 continue
             source = autosaved_source(folder)
@@ -99,64 +118,81 @@ class Files(QObject):
                 found[folder] = source
         return found
 
-    def recover(self, folder: Path) -> Ticket:
+    def recover(self, folder: Path, source: Path) -> Ticket:
         """Open a photograph with its autosaved work; the session goes on in the same folder."""
 
         def work(context: JobContext) -> Recovered:
             return recover(folder, context)
 
-        ticket = self._jobs.submit(self.tr("Opening the saved work"), Lane.IO, lambda: work)
+        ticket = self._open(self.tr("Opening the saved work on {0}").format(source.name), source, work)
         ticket.done.connect(lambda recovered: self._recovered(recovered, folder))
-        ticket.failed.connect(self.failed)
         return ticket
 
     def _recovered(self, recovered: Recovered, folder: Path) -> None:
         workspace = Workspace(recovered.document, recovered.source, Session(folder), self._jobs, self._registry)
+        if recovered.document.own_project:
+            workspace.project = recovered.source
         workspace.mark_recovered()
         self.opened.emit(workspace)
 
-    def forget(self, folder: Path) -> None:
-        """Delete a session folder."""
+    def leave(self, folder: Path) -> None:
+        """Keep abandoned work for another start."""
         lock = self._locks.pop(folder, None)
         if lock is not None:
             lock.unlock()
+
+    def forget(self, folder: Path) -> None:
+        """Delete a session folder."""
         Session(folder).remove()
+        self.leave(folder)
 
     # -- writing ----------------------------------------------------------------------------------------------
+
+    @property
+    def writing(self) -> bool:
+        """Whether a project, an export or a mask is being written: the program does not end meanwhile."""
+        return self._writing > 0
+
+    def _write(self, title: str, work: Work, done: Callable[..., None]) -> Ticket:
+        self._writing += 1
+        ticket = self._jobs.submit(title, Lane.IO, lambda: work)
+        ticket.done.connect(done)
+        ticket.failed.connect(self.failed)
+        ticket.ended.connect(self._on_written)
+        return ticket
+
+    def _on_written(self) -> None:
+        self._writing -= 1
+        if not self._writing:
+            self.written.emit()
 
     def save(self, workspace: Workspace, path: Path) -> Ticket:
         """Save the project."""
         snapshot = workspace.snapshot()
-        index = workspace.undo.index()
 
         def work(context: JobContext) -> None:
             write_project(snapshot, path, context)
 
-        def saved() -> None:
-            workspace.mark_saved(path, index)
+        def saved(_: object) -> None:
+            workspace.while_open(lambda: workspace.mark_saved(path, snapshot))()
             self.said.emit(self.tr("Saved {0}.").format(path.name))
 
-        ticket = self._jobs.submit(self.tr("Saving {0}").format(path.name), Lane.IO, lambda: work)
-        ticket.done.connect(saved)
-        ticket.failed.connect(self.failed)
-        return ticket
+        return self._write(self.tr("Saving {0}").format(path.name), work, saved)
 
     def export(self, workspace: Workspace, output: Output) -> Ticket:
         """Write the visible picture and its record."""
         snapshot = workspace.snapshot()
 
-        def work(context: JobContext) -> tuple[str, ...]:
-            return export(snapshot, output, "export", context)
+        def work(context: JobContext) -> tuple[tuple[str, ...], int]:
+            notices = export(snapshot, output, "export", context)
+            return notices, output.path.stat().st_size
 
-        def exported(notices: tuple[str, ...]) -> None:
-            size = output.path.stat().st_size / 1e6
-            written = self.tr("Exported {0}, {1:.1f} MB.").format(output.path.name, size)
+        def exported(result: tuple[tuple[str, ...], int]) -> None:
+            notices, size = result
+            written = self.tr("Exported {0}, {1:.1f} MB.").format(output.path.name, size / 1e6)
             self.said.emit(" ".join([written, *notices]))
 
-        ticket = self._jobs.submit(self.tr("Exporting {0}").format(output.path.name), Lane.IO, lambda: work)
-        ticket.done.connect(exported)
-        ticket.failed.connect(self.failed)
-        return ticket
+        return self._write(self.tr("Exporting {0}").format(output.path.name), work, exported)
 
     def measure(self, workspace: Workspace, output: Output) -> Ticket:
         """Find out how large an export would be, by making it in a temporary folder; done carries the bytes."""
@@ -187,7 +223,7 @@ class Files(QObject):
             workspace.push(replaced(state, target, self.tr("Load mask"), mask))
 
         ticket = self._jobs.submit(self.tr("Loading {0}").format(path.name), Lane.IO, lambda: work)
-        ticket.done.connect(loaded)
+        ticket.done.connect(workspace.while_open(loaded))
         ticket.failed.connect(self.failed)
         return ticket
 
@@ -198,15 +234,15 @@ class Files(QObject):
         def work(_: JobContext) -> None:
             imageio.write_mask(mask.read(mask.bounds), path)
 
-        ticket = self._jobs.submit(self.tr("Saving {0}").format(path.name), Lane.IO, lambda: work)
-        ticket.done.connect(lambda: self.said.emit(self.tr("Saved {0}.").format(path.name)))
-        ticket.failed.connect(self.failed)
-        return ticket
+        def saved(_: object) -> None:
+            self.said.emit(self.tr("Saved {0}.").format(path.name))
+
+        return self._write(self.tr("Saving {0}").format(path.name), work, saved)
 
     def close(self, workspace: Workspace) -> None:
         """End a photograph whose work was saved or given up: jobs are called off, its session is forgotten."""
         workspace.close()
-        folder = workspace.session.folder
+        folder = workspace.keeper.session.folder
 
         def work(_: JobContext) -> None:
             Session(folder).remove()

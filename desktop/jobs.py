@@ -38,13 +38,15 @@ class Ticket(QObject):
         done: it ended well; carries what the work returned.
         failed: an expected failure; carries the EngineError.
         cancelled: it was called off.
-        ended: after one of the three above, and after a crash too.
+        crashed: it met an unexpected exception; carries it.
+        ended: after one of the four above.
     """
 
     changed = Signal()
     done = Signal(object)
     failed = Signal(object)
     cancelled = Signal()
+    crashed = Signal(object)
     ended = Signal()
 
     def __init__(self, title: str, lane: Lane, prepare: Callable[[], Work]) -> None:
@@ -84,6 +86,8 @@ class Ticket(QObject):
             self.cancelled.emit()
         elif isinstance(outcome, EngineError):
             self.failed.emit(outcome)
+        else:
+            self.crashed.emit(outcome)
         self.ended.emit()
 
 
@@ -159,8 +163,8 @@ class EngineThread(QThread):
             try:
                 # Frozen now, not when it was asked for: it sees what the jobs before it did.
                 work = ticket.prepare()
-            except EngineError as error:
-                ticket.end(JobState.FAILED, error)
+            except Exception as error:  # noqa: BLE001 - the queue goes on, and the crash is reported
+                self._end(ticket, JobState.FAILED, error)
                 continue
             self._running = (number, ticket, context)
             ticket.begin(context.cancel)
@@ -176,10 +180,13 @@ class EngineThread(QThread):
         if self._running is None or self._running[0] != number:
             return
         ticket, self._running = self._running[1], None
+        self._end(ticket, state, outcome)
+        self._next()
+
+    def _end(self, ticket: Ticket, state: JobState, outcome: object) -> None:
         ticket.end(state, outcome)
         if state is JobState.FAILED and not isinstance(outcome, EngineError):
             self.crashed.emit(outcome)
-        self._next()
 
 
 def _throttled(report: Callable[[float, str], None]) -> Callable[[float, str], None]:

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QToolButton, QWidget
 
 from engine.errors import EngineError
 
 LOG = logging.getLogger("lacuna")
 _INFORMATION_SECONDS = 8
+_MOST_PROBLEMS = 4
 
 
 def start_log(folder: Path) -> Path:
@@ -38,7 +39,7 @@ def start_log(folder: Path) -> Path:
 
 
 class MessageStrip(QWidget):
-    """One line below the picture: what happened, and at most one thing to do about it. Hidden when there is nothing."""
+    """A strip over the lower edge of the picture: what happened. Hidden when there is nothing; nothing moves for it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -47,20 +48,17 @@ class MessageStrip(QWidget):
         self._label = QLabel()
         self._label.setWordWrap(True)
         self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._button = QToolButton()
         self._close = QToolButton()
         self._close.setText("✕")
         self._close.setAutoRaise(True)
         self._close.setAccessibleName(self.tr("Close message"))
         self._close.setToolTip(self.tr("Close message"))
         self._close.clicked.connect(self.hide)
-        self._action: Callable[[], None] | None = None
-        self._button.clicked.connect(self._act)
+        self._problems: list[str] = []
         layout = QHBoxLayout(self)
         layout.setContentsMargins(12, 4, 4, 4)
         layout.addWidget(self._label, 1)
-        layout.addWidget(self._button)
-        layout.addWidget(self._close)
+        layout.addWidget(self._close, 0, Qt.AlignmentFlag.AlignTop)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self.hide)
@@ -71,47 +69,63 @@ class MessageStrip(QWidget):
         """What it says now; empty when hidden."""
         return self._label.text() if not self.isHidden() else ""
 
-    def say(self, sentence: str, button: str = "", action: Callable[[], None] | None = None) -> None:
-        """Say something that is good to know; goes away by itself unless there is a button."""
-        self._show(sentence, button, action, problem=False)
-        if action is None:
-            self._timer.start(_INFORMATION_SECONDS * 1000)
+    def lie_over(self, area: QWidget) -> None:
+        """Lie over the lower edge of a widget from now on."""
+        self.setParent(area)
+        area.installEventFilter(self)
+
+    def say(self, sentence: str) -> None:
+        """Say something that is good to know; goes away by itself."""
+        self._problems.clear()
+        self._show(sentence, problem=False)
+        self._timer.start(_INFORMATION_SECONDS * 1000)
 
     def warn(self, error: EngineError | str) -> None:
-        """Say what went wrong; stays until it is closed or something else is said."""
+        """Say what went wrong; stays until it is closed. Several problems are all said."""
         sentence = error.sentence if isinstance(error, EngineError) else error
         LOG.info(sentence)
-        self._show(sentence, "", None, problem=True)
+        if self.isHidden():
+            self._problems.clear()
+        if sentence not in self._problems:
+            self._problems.append(sentence)
+        shown = self._problems[-_MOST_PROBLEMS:]
+        more = len(self._problems) - len(shown)
+        first = [self.tr("{0} earlier problems are in the log.").format(more)] if more else []
+        self._show("\n".join([*first, *shown]), problem=True)
 
-    def _show(self, sentence: str, button: str, action: Callable[[], None] | None, *, problem: bool) -> None:
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize and not self.isHidden():
+            self._place()
+        return super().eventFilter(watched, event)
+
+    def _show(self, text: str, *, problem: bool) -> None:
         self._timer.stop()
-        self._label.setText(sentence)
-        self._button.setText(button)
-        self._button.setVisible(bool(button))
-        self._action = action
+        self._label.setText(text)
         self.setProperty("problem", problem)
         self.style().unpolish(self)
         self.style().polish(self)
         self.show()
+        self.raise_()
+        self._place()
 
-    def _act(self) -> None:
-        action = self._action
-        self.hide()
-        if action is not None:
-            action()
+    def _place(self) -> None:
+        area = self.parentWidget()
+        if area is not None:
+            height = max(self.minimumSizeHint().height(), self.heightForWidth(area.width()))
+            self.setGeometry(0, area.height() - height, area.width(), height)
 
 
 class CrashReporter(QObject):
     """Catches every unexpected exception, on any thread: logs it, saves the work, then tells the user once.
 
     Args:
-        save_work: called first, on the GUI thread.
+        save_work: called first, on the GUI thread; says whether all work is safe.
         log_file: named in the dialog.
     """
 
     _happened = Signal(str, str)
 
-    def __init__(self, save_work: Callable[[], None], log_file: Path) -> None:
+    def __init__(self, save_work: Callable[[], bool], log_file: Path) -> None:
         super().__init__()
         self._save_work, self._log_file = save_work, log_file
         self._open = False
@@ -138,24 +152,29 @@ class CrashReporter(QObject):
 
     @Slot(str, str)
     def _report(self, what: str, details: str) -> None:
-        self._save_work()
+        try:
+            saved = self._save_work()
+        except Exception:
+            # Saving failed, too: that is logged, and the user still hears of the first trouble.
+            LOG.exception("the work could not be saved")
+            saved = False
         if self._open:
             return
         self._open = True
         try:
-            show_crash(what, details, self._log_file)
+            show_crash(what, details, self._log_file, saved=saved)
         finally:
             self._open = False
 
 
-def show_crash(what: str, details: str, log_file: Path) -> None:
+def show_crash(what: str, details: str, log_file: Path, *, saved: bool) -> None:
     """The crash dialog."""
     box = QMessageBox()
     box.setIcon(QMessageBox.Icon.Critical)
     box.setWindowTitle("Lacuna")
-    box.setText(
-        box.tr("Something went wrong that should not. Your work was saved and will be offered at the next start.")
-    )
+    trouble = box.tr("Something went wrong that should not.")
+    safe = box.tr("Your work was saved, and will be offered at the next start if this one ends badly.")
+    box.setText(f"{trouble} {safe if saved else box.tr('Please save your work now.')}")
     box.setInformativeText(f"{what}\n\n{box.tr('The log is at')} {log_file}")
     box.setDetailedText(details)
     box.exec()

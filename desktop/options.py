@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QObject, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QCheckBox, QLabel, QSizePolicy, QToolBar, QToolButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QToolBar, QToolButton, QWidget
 
 from desktop.panels.widgets import ValueSlider
+from desktop.theme import icon
 from desktop.tools.base import ToolSettings
 from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE
 
@@ -27,6 +28,38 @@ class OptionsBar(QObject):
     def __init__(self, bar: QToolBar, settings: ToolSettings, actions: Mapping[str, QAction]) -> None:
         super().__init__(bar)
         self._settings = settings
+        self._make_fields()
+        row = QWidget()
+        layout = QHBoxLayout(row)
+        layout.setContentsMargins(4, 0, 4, 0)
+        layout.setSpacing(8)
+        layout.addWidget(self._target)
+        layout.addWidget(self._back)
+        for slider in (self._size, self._hardness, self._opacity):
+            slider.setMaximumWidth(240)
+            layout.addWidget(slider, 1)
+        for widget in (self._pen_size, self._pen_opacity, self._adding):
+            layout.addWidget(widget)
+        layout.addStretch(1)
+        for id_ in ("undo", "redo", "heal"):
+            button = QToolButton()
+            button.setDefaultAction(actions[id_])
+            button.setIconSize(bar.iconSize())
+            layout.addWidget(button)
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        # One row that shrinks, instead of a tool bar that hides what does not fit.
+        row.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        bar.addWidget(row)
+        self._show()
+        self._size.changed.connect(lambda value: self._set(size=value))
+        self._hardness.changed.connect(lambda value: self._set(hardness=value / 100))
+        self._opacity.changed.connect(lambda value: self._set(opacity=value / 100))
+        self._pen_size.toggled.connect(lambda on: self._set(pen_size=on))
+        self._pen_opacity.toggled.connect(lambda on: self._set(pen_opacity=on))
+        self._adding.toggled.connect(lambda off: self._set(adding=not off))
+        self.show_target("")
+
+    def _make_fields(self) -> None:
         self._size = ValueSlider(
             self.tr("Size"),
             MINIMUM_SIZE,
@@ -50,39 +83,18 @@ class OptionsBar(QObject):
         self._pen_opacity = QCheckBox(self.tr("opacity"))
         self._pen_opacity.setToolTip(self.tr("The pen's pressure scales the opacity"))
         self._adding = QToolButton()
+        self._adding.setObjectName("adding")
         self._adding.setCheckable(True)
-        self._adding.setToolTip(self.tr("Whether the tools add to the mask or remove from it (X; Alt for one drag)"))
+        self._adding.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._adding.setToolTip(self.tr("Whether the tools add to the mask or remove from it; Alt for one drag (X)"))
         self._target = QLabel()
         self._target.setObjectName("targetNote")
+        self._target.setMaximumWidth(220)
         self._back = QToolButton()
-        self._back.setText(self.tr("Back to repair mask"))
+        self._back.setText(self.tr("Back"))
         self._back.setToolTip(self.tr("Paint the repair mask again (Esc)"))
+        self._back.setAccessibleName(self.tr("Back to the repair mask"))
         self._back.clicked.connect(self.target_left)
-        for widget in (self._size, self._hardness, self._opacity):
-            widget.setMaximumWidth(260)
-            bar.addWidget(widget)
-            bar.addSeparator()
-        for check in (self._pen_size, self._pen_opacity, self._adding):
-            bar.addWidget(check)
-        bar.addSeparator()
-        self._target_actions = [bar.addWidget(self._target), bar.addWidget(self._back)]
-        spacer = QWidget()
-        spacer.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        bar.addWidget(spacer)
-        for id_ in ("undo", "redo"):
-            bar.addAction(actions[id_])
-        heal = QToolButton()
-        heal.setDefaultAction(actions["heal"])
-        heal.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        bar.addWidget(heal)
-        self._show()
-        self._size.changed.connect(lambda value: self._set(size=value))
-        self._hardness.changed.connect(lambda value: self._set(hardness=value / 100))
-        self._opacity.changed.connect(lambda value: self._set(opacity=value / 100))
-        self._pen_size.toggled.connect(lambda on: self._set(pen_size=on))
-        self._pen_opacity.toggled.connect(lambda on: self._set(pen_opacity=on))
-        self._adding.toggled.connect(lambda off: self._set(adding=not off))
-        self.show_target("")
 
     def set_size(self, size: float) -> None:
         """Another diameter, kept within what a brush may have."""
@@ -102,9 +114,11 @@ class OptionsBar(QObject):
 
     def show_target(self, name: str) -> None:
         """Name the layer whose mask is painted; empty for the repair mask."""
-        self._target.setText(self.tr("Painting the mask of {0}").format(name) if name else "")
-        for action in self._target_actions:
-            action.setVisible(bool(name))
+        text = self.tr("Mask of {0}").format(name)
+        self._target.setText(self._target.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, 210))
+        self._target.setToolTip(self.tr("The brush paints the mask of the layer {0}").format(name))
+        for widget in (self._target, self._back):
+            widget.setVisible(bool(name))
 
     def _set(self, **values: float | bool) -> None:
         for name, value in values.items():
@@ -125,3 +139,4 @@ class OptionsBar(QObject):
             with QSignalBlocker(widget):
                 widget.setChecked(on)
         self._adding.setText(self.tr("Add") if settings.adding else self.tr("Remove"))
+        self._adding.setIcon(icon("add" if settings.adding else "remove"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from desktop.document.compose import Composite
 from desktop.document.edits import AddLayer, Compound, Edit, JoinLayer, PaintMask
 from desktop.document.model import BlendMode, Document, Layer
-from desktop.document.tiles import TileMap, TilePatch
+from desktop.document.tiles import Cell, TileMap, TilePatch
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.raster import Rect
+from engine.raster import Rect, mix
 from engine.record import Repair
+
+Tile = NDArray[Any]
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
@@ -118,7 +120,8 @@ class RepairJob:
         target = next((la for la in document.state.layers if la.id == self._target and _joinable(la)), None)
         steps: list[Edit] = []
         if target is None:
-            layer = document.new_layer(f"Repair {1 + len(document.state.layers)}")
+            layer = document.new_layer("Repair")
+            layer = replace(layer, name=f"Repair {layer.id}")
             pixels, mask = _laid(document, layer, result.patch)
             layer = replace(
                 layer, pixels=pixels.applied(layer.pixels), mask=mask.applied(layer.mask), made_by=(result.repair,)
@@ -165,21 +168,21 @@ def _laid(document: Document, layer: Layer, patch: Patch) -> tuple[TilePatch, Ti
     """The patch on a layer's pixels and mask.
 
     Where the layer shows already, pixels take on the finished look and the mask is full there: two half-shown repairs
-    in one layer cannot be kept apart.
+    in one layer cannot be kept apart. Elsewhere the pieces become tiles as they are.
     """
-    from engine.tasks import mix
-
     ids = [other.id for other in document.state.layers]
     below = Composite.of(document.state, below=ids.index(layer.id) + 1 if layer.id in ids else None)
-    pixels, mask = layer.pixels.edit(), layer.mask.edit()
+    pixels: dict[Cell, tuple[Tile | None, Tile | None]] = {}
+    masks: dict[Cell, tuple[Tile | None, Tile | None]] = {}
     for piece in patch.pieces:
-        shown = layer.mask.read(piece.rect)
-        old = layer.pixels.read(piece.rect) if layer.pixels.touches(piece.rect) else piece.pixels
-        both = (shown > 0) & (piece.weight > 0)
-        new = np.where(((piece.weight > 0) | (shown == 0))[..., None], piece.pixels, old)
-        if both.any():
-            look = mix(below.read(piece.rect), piece.pixels, piece.weight)
-            new = np.where(both[..., None], look, new)
-        pixels.write(piece.rect, new)
-        mask.write(piece.rect, np.where(both, np.uint8(255), np.maximum(shown, piece.weight)))
-    return pixels.commit(), mask.commit()
+        cell = next(piece.rect.cells())
+        new, weight = piece.pixels, piece.weight
+        if layer.pixels.holds(cell):
+            shown = layer.mask.tile(cell)
+            both = ((shown > 0) & (weight > 0))[..., None]
+            look = mix(below.read(piece.rect), new, weight)
+            new = np.where(both, look, np.where((weight > 0)[..., None], new, layer.pixels.tile(cell)))
+            weight = np.where(both[..., 0], np.uint8(255), np.maximum(shown, weight))
+        pixels[cell] = layer.pixels.stored.get(cell), new
+        masks[cell] = layer.mask.stored.get(cell), weight
+    return TilePatch(pixels), TilePatch(masks)

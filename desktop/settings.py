@@ -111,6 +111,8 @@ class SettingsStore:
         for fld in dataclasses.fields(Settings):
             if isinstance(table, dict) and fld.name in table:
                 _try_set(settings, fld.name, table[fld.name])
+        # A start that only takes away from an empty mask would puzzle anybody.
+        settings.tools.adding = True
         return settings
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QByteArray, QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QShowEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QStackedWidget, QToolBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QStackedWidget, QToolBar, QVBoxLayout, QWidget
 
 from desktop.actions import Actions
 from desktop.settings import SettingsStore
@@ -45,6 +45,7 @@ class Shell(QMainWindow):
         self.setAcceptDrops(True)
         self._store = store
         self._seen = False
+        self._hidden_state = QByteArray()
         self.allows_closing: Callable[[], bool] = lambda: True
         self.actions_ = Actions(self, store.settings.shortcuts)
         self.actions_.enable([])
@@ -115,10 +116,26 @@ class Shell(QMainWindow):
         self.dropped.emit([Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()])
         event.acceptProposedAction()
 
+    def hide_panels(self, *, hidden: bool) -> None:
+        """Hide all panels and tool bars, or bring them back exactly as they were."""
+        if hidden:
+            self._hidden_state = self.saveState()
+            for widget in (*self.panels.values(), self.options, self.tools):
+                widget.hide()
+        elif not self._hidden_state.isEmpty():
+            self.restoreState(self._hidden_state)
+            self._hidden_state = QByteArray()
+
+    def createPopupMenu(self) -> QMenu | None:
+        # Qt's list of panels and bars would hide them without a way back.
+        return None
+
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self.allows_closing():
             event.ignore()
             return
+        # The next start begins with the panels.
+        self.hide_panels(hidden=False)
         self._store.save_geometry(self.saveGeometry(), self.saveState())
         self._store.save()
         event.accept()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QToolButton
 
 from desktop.canvas.view import CanvasView
@@ -24,7 +25,8 @@ class StatusBar(QStatusBar):
         self.setSizeGripEnabled(False)
         self._view: CanvasView | None = None
         self._zoom, self._place, self._values = QLabel(), QLabel(), QLabel()
-        self._kind, self._resolution, self._device = QLabel(), QLabel(), QLabel()
+        self._kind, self._resolution, self._device, self._size = QLabel(), QLabel(), QLabel(), QLabel()
+        self._size.setToolTip(self.tr("Size of the picture"))
         self._zoom.setToolTip(self.tr("Zoom: 100 % shows one pixel of the scan as one pixel of the screen"))
         self._place.setToolTip(self.tr("Pixel under the pointer"))
         self._values.setToolTip(self.tr("Samples of the visible picture under the pointer, in the scan's own numbers"))
@@ -44,12 +46,11 @@ class StatusBar(QStatusBar):
         self._cancel.setAccessibleName(self.tr("Cancel the running job"))
         self._cancel.clicked.connect(self._on_cancel)
         self._tickets: list[Ticket] = []
-        self._done = 0
         self._since: dict[Ticket, float] = {}
         for label, width in ((self._zoom, 64), (self._place, 96), (self._values, 168)):
             label.setMinimumWidth(width)
             self.addWidget(label)
-        for label in (self._kind, self._resolution, self._device):
+        for label in (self._size, self._kind, self._resolution, self._device):
             self.addWidget(label)
         for widget in (self._job, self._bar, self._cancel):
             self.addPermanentWidget(widget)
@@ -61,18 +62,25 @@ class StatusBar(QStatusBar):
         if self._view is not None:
             self._view.viewed.disconnect(self._show_zoom)
             self._view.pointed.disconnect(self._on_pointed)
+            if self._view.workspace is not None:
+                self._view.workspace.size_changed.disconnect(self._on_size_changed)
         self._view = view
-        for label in (self._zoom, self._place, self._values, self._kind, self._resolution):
+        for label in (self._zoom, self._place, self._values, self._kind, self._resolution, self._size):
             label.clear()
         if view is not None and view.workspace is not None:
             view.viewed.connect(self._show_zoom)
             view.pointed.connect(self._on_pointed)
+            view.workspace.size_changed.connect(self._on_size_changed)
             self._show_zoom()
             self._show_scan(view.workspace)
 
     def show_device(self, text: str) -> None:
         """Say where the last repair ran."""
         self._device.setText(text)
+
+    def _on_size_changed(self) -> None:
+        if self._view is not None and self._view.workspace is not None:
+            self._show_scan(self._view.workspace)
 
     def _show_zoom(self) -> None:
         if self._view is not None:
@@ -86,6 +94,7 @@ class StatusBar(QStatusBar):
         self._kind.setText(self.tr("{0} bit {1}").format(document.depth, name))
         resolution = document.resolution
         self._resolution.setText(self.tr("{0} dpi").format(f"{resolution.x:.4g}") if resolution else "")
+        self._size.setText(f"{document.bounds.width} x {document.bounds.height} px")
 
     def _on_pointed(self, point: tuple[float, float] | None) -> None:
         workspace = self._view.workspace if self._view is not None else None
@@ -114,7 +123,6 @@ class StatusBar(QStatusBar):
         self._tickets = [ticket for ticket in self._tickets if not ticket.state.ended]
         for ticket in ended:
             self._since.pop(ticket, None)
-        self._done = self._done + len(ended) if self._tickets else 0
         self._show_job()
 
     def _show_job(self) -> None:
@@ -124,12 +132,14 @@ class StatusBar(QStatusBar):
         if running is None:
             return
         started = self._since.setdefault(running, time.monotonic())
-        count = f" {self._done + 1}/{self._done + len(self._tickets)}" if self._done + len(self._tickets) > 1 else ""
+        waiting = len(self._tickets) - 1
+        count = self.tr(" ({0} waiting)").format(waiting) if waiting else ""
         left = ""
         elapsed = time.monotonic() - started
         if running.progress > 0.05 and elapsed > 2:
             left = self.tr(", {0} s left").format(max(1, round(elapsed / running.progress * (1 - running.progress))))
-        self._job.setText(f"{running.title}{count}{left}")
+        text = f"{running.title}{count}{left}"
+        self._job.setText(self._job.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, 360))
         self._bar.setValue(round(1000 * running.progress))
 
     def _on_cancel(self) -> None:

@@ -23,6 +23,7 @@ _DARK = {
     "line": "#1c1c1c",
     "text": "#e4e4e4",
     "faint": "#a8a8a8",
+    "disabled": "#6c6c6c",
     "accent": "#d9773f",
     "accenthover": "#e58a55",
     "onaccent": "#161616",
@@ -37,6 +38,7 @@ _LIGHT = {
     "line": "#b0b0b0",
     "text": "#1c1c1c",
     "faint": "#5a5a5a",
+    "disabled": "#9c9c9c",
     "accent": "#a84a10",
     "accenthover": "#bd5a1c",
     "onaccent": "#ffffff",
@@ -68,7 +70,7 @@ def apply_theme(app: QApplication, name: str) -> None:
         palette.setColor(role, QColor(colours[colour]))
     palette.setColor(QPalette.ColorRole.Accent, QColor(colours["accent"]))
     for role in (QPalette.ColorRole.WindowText, QPalette.ColorRole.Text, QPalette.ColorRole.ButtonText):
-        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(colours["faint"]).darker(140))
+        palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(colours["disabled"]))
     app.setStyle("Fusion")
     app.setPalette(palette)
     sheet = (RESOURCES / "themes" / "lacuna.qss").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 
@@ -20,8 +20,8 @@ class Welcome(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("welcome")
-        layout = QVBoxLayout(self)
-        layout.addStretch(2)
+        block = QVBoxLayout()
+        block.setSpacing(8)
         lines = (
             ("title", self.tr("Lacuna")),
             ("step", self.tr("1   Drop a scan here")),
@@ -31,11 +31,8 @@ class Welcome(QWidget):
         for name, text in lines:
             label = QLabel(text)
             label.setObjectName(name)
-            label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-            layout.addWidget(label)
-            layout.addSpacing(8)
+            block.addWidget(label)
         buttons = QHBoxLayout()
-        buttons.addStretch(1)
         for text, signal in (
             (self.tr("Open a scan…"), self.open_wanted),
             (self.tr("Open the sample"), self.sample_wanted),
@@ -43,7 +40,13 @@ class Welcome(QWidget):
             button = QPushButton(text)
             button.clicked.connect(signal)
             buttons.addWidget(button)
-        buttons.addStretch(1)
-        layout.addSpacing(16)
-        layout.addLayout(buttons)
+        block.addSpacing(16)
+        block.addLayout(buttons)
+        line = QHBoxLayout()
+        line.addStretch(1)
+        line.addLayout(block)
+        line.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.addStretch(2)
+        layout.addLayout(line)
         layout.addStretch(3)

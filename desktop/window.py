@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QSignalBlocker, QSize, Qt
+from PySide6.QtCore import QObject, QSignalBlocker, QSize, Qt, QTimer
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication, QTabBar, QTabWidget, QToolButton, QWidget
 
@@ -60,6 +61,7 @@ class Window(QObject):
         super().__init__(shell)
         self.shell, self.store, self.files, self._monitor = shell, store, files, monitor
         self._closing = False
+        self._saving: set[CanvasView] = set()
         self.tools: dict[str, Tool] = {
             "brush": BrushTool(),
             "eraser": EraserTool(),
@@ -106,7 +108,8 @@ class Window(QObject):
         self.tabs.setMovable(True)
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         shell.stack.addWidget(self.tabs)
-        shell.middle.addWidget(self.strip)
+        self.strip.lie_over(shell.stack)
+        self.tabs.addAction(actions["panels"])
         shell.setStatusBar(self.status)
         contents = {
             "Navigator": self.navigator,
@@ -126,13 +129,13 @@ class Window(QObject):
         self.files.opened.connect(self._on_opened)
         self.files.failed.connect(self.strip.warn)
         self.files.said.connect(self.strip.say)
+        self.files.written.connect(self._on_written)
         self.task.started.connect(lambda new_layer: self.commands.heal(new_layer=new_layer))
         self.options.changed.connect(self._on_tool_settings)
         self.options.target_left.connect(self._leave_target)
         self.shell.welcome.open_wanted.connect(self.commands.ask_open)
         self.shell.welcome.sample_wanted.connect(self.commands.open_sample)
-        self._recent = self.actions_.menus["File"].addMenu(self.tr("Open Recent"))
-        self._recent.aboutToShow.connect(self._fill_recent)
+        self.actions_.recent.aboutToShow.connect(self._fill_recent)
 
     # -- photographs ------------------------------------------------------------------------------------------
 
@@ -153,16 +156,12 @@ class Window(QObject):
         return [widget for widget in widgets if isinstance(widget, CanvasView)]
 
     def open_paths(self, paths: list[Path]) -> None:
-        """Open files; one that is open already is shown."""
-        for path in paths:
-            open_already = [
-                view
-                for view in self.views()
-                if view.workspace and path in (view.workspace.source, view.workspace.project)
-            ]
-            if open_already:
-                self.tabs.setCurrentWidget(open_already[0])
-            else:
+        """Open files; one that is open already is shown, and one that is being opened is not opened twice."""
+        for path in dict.fromkeys(path.resolve() for path in paths):
+            known = [view for view in self.views() if view.workspace and path in _files_of(view.workspace)]
+            if known:
+                self.tabs.setCurrentWidget(known[0])
+            elif path not in self.files.opening:
                 self.files.open(path)
 
     def _on_opened(self, workspace: Workspace) -> None:
@@ -172,7 +171,6 @@ class Window(QObject):
         view.set_monitor(self._monitor())
         view.set_tool(self._tool)
         view.spot_painted.connect(self._on_spot_painted)
-        view.panels_toggled.connect(self._toggle_panels)
         view.show_workspace(workspace)
         workspace.setParent(view)
         workspace.modified.connect(self._show_titles)
@@ -185,6 +183,7 @@ class Window(QObject):
         self.tabs.setCurrentIndex(index)
         if workspace.source != SAMPLE:
             self.store.remember_file(workspace.source)
+        workspace.modified.connect(self._remember_project)
         self._show_titles()
         view.setFocus()
 
@@ -198,32 +197,38 @@ class Window(QObject):
         button.clicked.connect(lambda: self.close_tab(self.tabs.indexOf(view)))
         return button
 
-    def close_tab(self, index: int) -> None:
-        """Close a photograph; unsaved work is asked for, and saved before it goes."""
+    def close_tab(self, index: int) -> bool:
+        """Close a photograph; unsaved work is asked for, and saved before it goes. False when it stays for now."""
         view = self.tabs.widget(index)
-        if not isinstance(view, CanvasView) or view.workspace is None:
-            return
+        if not isinstance(view, CanvasView) or view.workspace is None or view in self._saving:
+            return False
         workspace = view.workspace
-        if workspace.unsaved:
-            self.tabs.setCurrentIndex(index)
-            answer = Questions.unsaved(self.shell, workspace.title)
-            if answer is Closing.CANCEL:
-                self._closing = False
-                return
-            if answer is Closing.SAVE:
-                ticket = self.commands.save()
-                if ticket is None:
-                    self._closing = False
-                    return
-                ticket.done.connect(lambda: self._remove(view))
-                ticket.ended.connect(self._on_save_ended)
-                return
-        self._remove(view)
+        if not workspace.unsaved:
+            self._remove(view)
+            return True
+        self.tabs.setCurrentIndex(index)
+        answer = Questions.unsaved(self.shell, workspace.title)
+        if answer is Closing.DISCARD:
+            self._remove(view)
+            return True
+        ticket = self.commands.save() if answer is Closing.SAVE else None
+        if ticket is None:
+            self._closing = False
+            return False
+        self._saving.add(view)
+        ticket.done.connect(lambda _: self._on_saved_to_close(view))
+        for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
+            signal.connect(lambda *_: self._on_not_saved(view))
+        return False
 
-    def _on_save_ended(self) -> None:
-        # Saved: the window may go on closing. Not saved: the tab is still there, and so is the window.
-        if self._closing and not any(view.workspace and view.workspace.unsaved for view in self.views()):
+    def _on_saved_to_close(self, view: CanvasView) -> None:
+        self._saving.discard(view)
+        # What was painted while it was being saved is asked for again.
+        if self.close_tab(self.tabs.indexOf(view)) and self._closing:
             self.shell.close()
+
+    def _on_not_saved(self, view: CanvasView) -> None:
+        self._saving.discard(view)
         self._closing = False
 
     def _remove(self, view: CanvasView) -> None:
@@ -235,6 +240,8 @@ class Window(QObject):
         view.show_workspace(None)
         self.files.close(workspace)
         view.deleteLater()
+        # Signals and slots tie Python objects in circles; hundreds of megabytes hang on these.
+        QTimer.singleShot(0, self, gc.collect)
 
     def _on_tab(self) -> None:
         view, workspace = self.view, self.workspace
@@ -248,6 +255,7 @@ class Window(QObject):
             with QSignalBlocker(self.actions_.by_id["divider"]):
                 self.actions_.by_id["divider"].setChecked(view.divider)
         self._show_state()
+        self._show_titles()
 
     # -- state of the commands --------------------------------------------------------------------------------
 
@@ -268,6 +276,7 @@ class Window(QObject):
             conditions.append(When.DOCUMENT)
             conditions += [When.LAYER] if layer is not None else []
             conditions += [When.LOWER_LAYER] if layer is not None and layers[0].id != layer.id else []
+            conditions += [When.UPPER_LAYER] if layer is not None and layers[-1].id != layer.id else []
             conditions += [When.UNDO] if workspace.undo.canUndo() else []
             conditions += [When.REDO] if workspace.undo.canRedo() else []
             target = next((la for la in layers if la.id == workspace.target), None)
@@ -277,11 +286,15 @@ class Window(QObject):
             self.actions_.by_id["layer_mask"].setChecked(target is not None)
 
     def _show_titles(self) -> None:
-        for index, view in enumerate(self.views()):
-            if view.workspace is not None:
+        for index in range(self.tabs.count()):
+            view = self.tabs.widget(index)
+            if isinstance(view, CanvasView) and view.workspace is not None:
                 mark = "*" if view.workspace.unsaved else ""
                 self.tabs.setTabText(index, view.workspace.title + mark)
                 self.tabs.setTabToolTip(index, str(view.workspace.project or view.workspace.source))
+        workspace = self.workspace
+        name = f"{workspace.title}{'*' if workspace.unsaved else ''} - Lacuna" if workspace is not None else "Lacuna"
+        self.shell.setWindowTitle(name)
 
     def apply_look(self) -> None:
         """Show the settings of the look."""
@@ -291,6 +304,9 @@ class Window(QObject):
         apply_theme(app, look.theme)
         self.actions_.draw_icons()
         for view in self.views():
+            button = self.tabs.tabBar().tabButton(self.tabs.indexOf(view), QTabBar.ButtonPosition.RightSide)
+            if isinstance(button, QToolButton):
+                button.setIcon(icon("cancel"))
             view.surround = surround(look.surround)
             view.set_veil(QColor(look.veil))
             view.set_monitor(self._monitor())
@@ -300,18 +316,20 @@ class Window(QObject):
         panels = [self.navigator, self.task, self.layers, self.history]
         return [panel for panel in panels if panel.isVisible() and not panel.visibleRegion().isEmpty()]
 
-    def _toggle_panels(self) -> None:
-        """Hide all panels, or bring them back."""
-        widgets = [*self.shell.panels.values(), self.shell.options, self.shell.tools]
-        show = not any(widget.isVisible() for widget in widgets)
-        for widget in widgets:
-            widget.setVisible(show)
+    def hide_panels(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
+        """Hide all panels and tool bars, or bring them back as they were."""
+        self.shell.hide_panels(hidden=on)
 
     # -- slots ------------------------------------------------------------------------------------------------
 
     def _on_tool_settings(self) -> None:
         if self.view is not None:
             self.view.refresh_cursor()
+
+    def _remember_project(self) -> None:
+        workspace = self.workspace
+        if workspace is not None and workspace.project is not None and not workspace.unsaved:
+            self.store.remember_file(workspace.project)
 
     def _on_spot_painted(self, mask: TileMap) -> None:
         self.commands.heal(spot=mask)
@@ -321,16 +339,26 @@ class Window(QObject):
             self.workspace.set_target(None)
 
     def _fill_recent(self) -> None:
-        self._recent.clear()
+        self.actions_.recent.clear()
         for name in self.store.settings.recent:
-            self._recent.addAction(name, partial(self.open_paths, [Path(name)]))
+            self.actions_.recent.addAction(name, partial(self.open_paths, [Path(name)]))
 
     def _allows_closing(self) -> bool:
-        """Close all photographs, asking for unsaved work; False when something is still open."""
+        """Close all photographs, asking for unsaved work; False when something is still open or being written."""
         self._closing = True
         for view in reversed(self.views()):
-            self.close_tab(self.tabs.indexOf(view))
-            if not self._closing:
-                break
-        # Something is open: cancelled, or a project is being saved; then ``_on_save_ended`` closes.
-        return self.tabs.count() == 0
+            if not self.close_tab(self.tabs.indexOf(view)):
+                # It stays, or it is being saved: then ``_on_saved_to_close`` goes on.
+                return False
+        if self.files.writing:
+            self.strip.say(self.tr("Lacuna closes when the file is written."))
+            return False
+        return True
+
+    def _on_written(self) -> None:
+        if self._closing and not self.tabs.count():
+            self.shell.close()
+
+
+def _files_of(workspace: Workspace) -> list[Path]:
+    return [path.resolve() for path in (workspace.source, workspace.project) if path is not None]

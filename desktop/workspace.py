@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
@@ -18,24 +19,24 @@ from desktop.document.edits import (
     mask_change,
     mask_of,
     merge_down,
-    turns_between,
     with_mask,
 )
-from desktop.document.model import Change, Document, Layer, State
+from desktop.document.model import Change, Document, Layer
 from desktop.document.project import Snapshot
 from desktop.document.session import Session
 from desktop.document.tiles import LEVELS, TileEdit, TileMap, TilePatch
 from desktop.jobs import JobCentre, Lane, Ticket, Work
+from desktop.keeper import Keeper
 from desktop.repairs import Repaired, RepairJob, RepairRequest, cleared
+from desktop.tools.select import filter_cost, filtered
 from engine.errors import EngineError, SettingsError
 from engine.jobs import JobContext
-from engine.raster import Rect
+from engine.raster import Mask, Rect
 from engine.resample import reductions
 from engine.runtime.cards import Registry
 
-UNDO_BYTES = 512 << 20
-"""Memory that undo steps may hold; the oldest beyond it go to the session folder."""
-AUTOSAVE_SECONDS = 60
+FILTER_AT_ONCE = 16_000_000
+"""Pixels of a whole-mask command that is done at once; a larger one is a job."""
 
 
 @dataclass
@@ -44,6 +45,8 @@ class _Claim:
 
     mask: TileMap
     spot: bool
+    step: int
+    """Of the undo stack when it was asked for."""
 
 
 class Workspace(QObject):
@@ -66,27 +69,25 @@ class Workspace(QObject):
 
     def __init__(self, document: Document, path: Path, session: Session, jobs: JobCentre, registry: Registry) -> None:
         super().__init__()
-        self.document, self.source, self.session = document, path, session
-        self._registry = registry
+        self.document, self.source = document, path
         self.project: Path | None = None
         self.undo = QUndoStack(self)
         self.undo.cleanChanged.connect(self._on_clean_changed)
-        self._jobs = jobs
+        self._registry, self._jobs = registry, jobs
         self._active: int | None = None
         self._target: int | None = None
         self._claims: dict[Ticket, _Claim] = {}
         self._tickets: set[Ticket] = set()
         self._spot: TileEdit | None = None
-        self._source_turns: tuple[str, ...] = ()
-        self._autosaved: State | None = document.state
+        self._ids = {layer.id for layer in document.state.layers}
         self._recovered = False
         self._closed = False
-        self._saving = 0
+        self._gesturing = False
+        self._held: list[Callable[[], object]] = []
+        self.keeper = Keeper(document, path, session, self.submit, self._patches, self)
+        self.keeper.wanted.connect(self.autosave)
+        self.keeper.message.connect(self.message)
         document.watch(self._on_change)
-        self._timer = QTimer(self)
-        self._timer.setInterval(AUTOSAVE_SECONDS * 1000)
-        self._timer.timeout.connect(self.autosave)
-        self._timer.start()
         self._make_levels()
 
     # -- state ------------------------------------------------------------------------------------------------
@@ -106,13 +107,12 @@ class Workspace(QObject):
         self._recovered = True
         self.modified.emit()
 
-    def mark_saved(self, project: Path, index: int) -> None:
-        """The state at an index of the undo stack was written to a project file."""
+    def mark_saved(self, project: Path, snapshot: Snapshot) -> None:
+        """A snapshot was written to a project file."""
         self.project = project
-        if project == self.source:
-            self._source_turns = self.document.state.turns
-        self._recovered = False
-        if index == self.undo.index():
+        self.keeper.saved_to_file(snapshot, onto_opened=project == self.source)
+        if self.document.state.same_work(snapshot.state):
+            self._recovered = False
             self.undo.setClean()
         self.modified.emit()
 
@@ -146,9 +146,7 @@ class Workspace(QObject):
 
     def snapshot(self) -> Snapshot:
         """All that a worker needs to save or export the present state."""
-        document = self.document
-        turns = turns_between(self._source_turns, document.state.turns)
-        return Snapshot(document.state, document.profile, document.resolution, document.metadata, self.source, turns)
+        return self.keeper.snapshot()
 
     def veils(self) -> list[TileMap]:
         """Masks to show over the picture: the repair mask and spots that wait for their heal."""
@@ -156,16 +154,53 @@ class Workspace(QObject):
         live = [self._spot.preview()] if self._spot is not None else []
         return [self.document.shown.mask, *spots, *live]
 
+    # -- gestures ---------------------------------------------------------------------------------------------
+
+    @property
+    def gesturing(self) -> bool:
+        """Whether a stroke or a slider is being dragged: then nothing else may change the document."""
+        return self._gesturing
+
+    def begin_gesture(self) -> None:
+        """A drag begins; results of jobs wait until it ends."""
+        self._gesturing = True
+
+    def end_gesture(self) -> None:
+        """The drag is over, and what it made is pushed."""
+        self._gesturing = False
+        held, self._held = self._held, []
+        for action in held:
+            self._when_free(action)
+
+    def _when_free(self, action: Callable[[], object]) -> None:
+        if self._closed:
+            return
+        if self._gesturing:
+            self._held.append(action)
+        else:
+            action()
+
+    def while_open(self, slot: Callable[..., Any]) -> Callable[..., None]:
+        """A slot for a job that does nothing once the photograph is closed, and waits while something is dragged."""
+
+        def guarded(*arguments: object) -> None:
+            self._when_free(lambda: slot(*arguments))
+
+        return guarded
+
     # -- edits ------------------------------------------------------------------------------------------------
 
     def push(self, edit: Edit) -> None:
         """Do an edit as one undo step."""
-        self.undo.push(_Step(self.document, edit))
-        self._bound_undo()
+        self.undo.push(_Step(self, edit))
+        self.keeper.bound_undo()
 
     def paint(self, label: str, patch: TilePatch) -> None:
-        """A finished stroke on the target mask."""
-        self.push(PaintMask(label, self._target, patch))
+        """A finished stroke on the target mask; one that changes nothing is no step."""
+        if patch:
+            self.push(PaintMask(label, self._target, patch))
+        else:
+            self.cancel_live()
 
     def show_live(self, edit: TileEdit) -> None:
         """A stroke in the making on the target mask."""
@@ -185,6 +220,37 @@ class Workspace(QObject):
             dirty, edit.dirty = edit.dirty, Rect(0, 0, 0, 0)
         self._spot = edit
         self.mask_changed.emit(dirty)
+
+    def filter_mask(self, label: str, change: Callable[[Mask], Mask], reach: float) -> None:
+        """A command on the whole of the mask that is painted; a long one is a job.
+
+        Args:
+            label: for the history.
+            change: from mask to mask.
+            reach: see ``tools.select.filtered``.
+        """
+        state, target = self.document.state, self._target
+        mask = mask_of(state, target)
+        if filter_cost(mask, reach) <= FILTER_AT_ONCE:
+            self._push_filter(filtered(state, target, label, change, reach))
+            return
+
+        def work(context: JobContext) -> PaintMask:
+            return filtered(state, target, label, change, reach, context)
+
+        def apply(edit: PaintMask) -> None:
+            layers = [layer.id for layer in self.document.state.layers]
+            if (target is None or target in layers) and mask_of(self.document.state, target) is mask:
+                self._push_filter(edit)
+            else:
+                self.message.emit("The mask was painted meanwhile; please try again.")
+
+        ticket = self.submit(label, Lane.COMPUTE, lambda: work)
+        ticket.done.connect(self.while_open(apply))
+
+    def _push_filter(self, edit: PaintMask) -> None:
+        if edit.patches()[0]:
+            self.push(edit)
 
     def turn(self, turn: Turn) -> None:
         """Turn the picture."""
@@ -216,11 +282,6 @@ class Workspace(QObject):
         return ticket
 
     @property
-    def saving(self) -> bool:
-        """Whether an autosave is waiting or running."""
-        return self._saving > 0
-
-    @property
     def busy(self) -> bool:
         """Whether repairs are waiting or running."""
         return bool(self._claims)
@@ -233,32 +294,51 @@ class Workspace(QObject):
         """
         mask = spot or self._unclaimed()
         if not any(mask.read(rect).any() for rect in mask.occupied()):
-            text = "All that is masked is being healed already." if self._claims else "Paint over the damage first."
-            raise SettingsError(text, "repair.empty")
+            raise SettingsError(self._why_empty(), "repair.empty")
         job = RepairJob(self.document, request, mask, spot=spot is not None, registry=self._registry)
         ticket = self.submit(f"Heal {self.title}", Lane.COMPUTE, lambda: job.freeze(self.active))
-        self._claims[ticket] = _Claim(mask, spot is not None)
-        ticket.done.connect(lambda result: self._apply(job, result))
-        ticket.ended.connect(lambda: self._release(ticket))
+        self._claims[ticket] = _Claim(mask, spot is not None, self.undo.index())
+        ticket.done.connect(self.while_open(lambda result: self._finish(ticket, job, result)))
+        for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
+            signal.connect(lambda *_: self._release(ticket))
         return ticket
 
-    def _apply(self, job: RepairJob, result: Repaired) -> None:
-        if self._closed:
-            return
+    def call_off_repair(self) -> bool:
+        """Cancel the repair that was asked for last, if nothing was done since; False when there is no such repair."""
+        if not self._claims:
+            return False
+        ticket, claim = list(self._claims.items())[-1]
+        if claim.step != self.undo.index():
+            return False
+        ticket.cancel()
+        return True
+
+    def _finish(self, ticket: Ticket, job: RepairJob, result: Repaired) -> None:
         try:
             edit, layer = job.edit(result, self.active)
         except EngineError as error:
             self.message.emit(error.sentence)
-            return
-        self.push(edit)
-        self._active = layer
-        self.layers_changed.emit()
+        else:
+            self.push(edit)
+            if self._target is None:
+                self.set_active(layer)
+        self._release(ticket)
 
     def _release(self, ticket: Ticket) -> None:
         claim = self._claims.pop(ticket, None)
+        if self._closed:
+            return
         if claim is not None and claim.spot:
             self.mask_changed.emit(claim.mask.extent())
         self.autosave()
+
+    def _why_empty(self) -> str:
+        if self._claims:
+            return "All that is masked is being healed already."
+        if self._target is not None:
+            name = self.document.state.layer(self._target).name
+            return f"The repair mask is empty: you are painting the mask of {name}. Press Esc to paint the repair mask."
+        return "Paint over the damage first."
 
     def _unclaimed(self) -> TileMap:
         """The repair mask without what jobs are working on."""
@@ -271,58 +351,38 @@ class Workspace(QObject):
     def _make_levels(self) -> None:
         """Have the reductions of the scan made, for quick and smooth views from afar."""
         base = self.document.state.scan
-        if base.base is None or base.has_levels:
-            return
         array = base.base
+        if array is None or base.levels:
+            return
 
         def work(context: JobContext) -> object:
             return reductions(array, LEVELS, context)
 
         ticket = self.submit("Preparing the view", Lane.IO, lambda: work)
-        ticket.done.connect(lambda levels: self.document.attach_levels(base, levels))
-
-    # -- memory and autosave ----------------------------------------------------------------------------------
+        ticket.done.connect(self.while_open(lambda levels: self.document.attach_levels(base, levels)))
 
     def autosave(self) -> None:
-        """Save the present state to the session folder, if it changed since the last time."""
-        state = self.document.state
-        if self._closed or state is self._autosaved or not self.unsaved:
-            return
-        self._autosaved = state
-        snapshot = self.snapshot()
-
-        def work(context: JobContext) -> None:
-            self.session.autosave(snapshot, context)
-
-        self._saving += 1
-        ticket = self.submit("Autosave", Lane.IO, lambda: work)
-        ticket.failed.connect(self._on_autosave_failed)
-        ticket.ended.connect(self._on_autosave_ended)
+        """Save the present state to the session folder, if there is unsaved work that is not there yet."""
+        if not self._closed and self.unsaved:
+            self.keeper.autosave()
 
     def close(self) -> None:
-        """Call off the jobs and stop saving."""
-        self._timer.stop()
-        self.undo.cleanChanged.disconnect(self._on_clean_changed)
+        """Call off the jobs, stop saving, and let go of the document's memory."""
         self._closed = True
-        # A stack says that it changed while it is destroyed.
+        self.keeper.close()
+        self.undo.cleanChanged.disconnect(self._on_clean_changed)
+        # A stack says that it changed while it is emptied.
         self.undo.blockSignals(True)
         for ticket in list(self._tickets):
             ticket.cancel()
+        self.document.forget_watchers()
+        self.undo.clear()
+        self._held.clear()
 
-    def _bound_undo(self) -> None:
+    def _patches(self) -> list[TilePatch]:
+        """The patches of all undo steps, oldest first."""
         steps = [self.undo.command(i) for i in range(self.undo.count())]
-        held = [step.edit.nbytes for step in steps if isinstance(step, _Step)]
-        excess = sum(held) - UNDO_BYTES
-        for step, size in zip(steps, held, strict=True):
-            if excess <= 0:
-                return
-            if size and isinstance(step, _Step):
-                try:
-                    step.edit.put_away(self.session)
-                except EngineError as error:
-                    self.message.emit(f"Old undo steps stay in memory. {error.sentence}")
-                    return
-                excess -= size
+        return [patch for step in steps if isinstance(step, _Step) for patch in step.edit.patches()]
 
     # -- slots ------------------------------------------------------------------------------------------------
 
@@ -332,6 +392,10 @@ class Workspace(QObject):
             self._make_levels()
         if change.layers:
             layers = {layer.id for layer in self.document.state.layers}
+            new, self._ids = layers - self._ids, layers
+            # A layer that comes, or comes back, is the one to go on with.
+            if len(new) == 1 and self._target is None:
+                (self._active,) = new
             self._active = self._active if self._active in layers else None
             self._target = self._target if self._target in layers else None
             self.layers_changed.emit()
@@ -343,26 +407,37 @@ class Workspace(QObject):
     def _on_clean_changed(self, _clean: bool) -> None:  # noqa: FBT001 - Qt's signature
         self.modified.emit()
 
-    def _on_autosave_ended(self) -> None:
-        self._saving -= 1
-
-    def _on_autosave_failed(self, error: EngineError) -> None:
-        self._autosaved = None
-        self.message.emit(f"The work could not be autosaved. {error.sentence}")
-
 
 class _Step(QUndoCommand):
-    """An edit on Qt's undo stack."""
+    """An edit on Qt's undo stack.
 
-    def __init__(self, document: Document, edit: Edit) -> None:
+    When a step cannot be taken, because tiles that were put away cannot be read, the document stays as it is and the
+    stack is moved back to where the document is.
+    """
+
+    def __init__(self, workspace: Workspace, edit: Edit) -> None:
         super().__init__(edit.label)
-        self._document, self.edit = document, edit
+        self._workspace, self.edit = workspace, edit
+        self._skip = False
 
     def redo(self) -> None:
-        self.edit.apply(self._document)
+        self._take(self.edit.apply, back=-1)
 
     def undo(self) -> None:
-        self.edit.revert(self._document)
+        self._take(self.edit.revert, back=+1)
+
+    def _take(self, step: Callable[[Document], None], *, back: int) -> None:
+        if self._skip:
+            self._skip = False
+            return
+        try:
+            step(self._workspace.document)
+        except EngineError as error:
+            self._skip = True
+            workspace = self._workspace
+            workspace.message.emit(f"This step cannot be taken. {error.sentence}")
+            stack = workspace.undo
+            QTimer.singleShot(0, stack, lambda: stack.setIndex(stack.index() + back))
 
     def id(self) -> int:
         return 1

@@ -69,6 +69,16 @@ def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytes
     program.shell.deleteLater()
 
 
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A 16-bit scan on the disk."""
+    from engine import imageio
+
+    path = tmp_path / "scan.tif"
+    imageio.write(noise_raster(), path)
+    return path
+
+
 def noise_raster(
     height: int = 300, width: int = 400, channels: int = 3, dtype: type = np.uint16, profile: bytes | None = None
 ) -> Raster:

@@ -27,6 +27,14 @@ class CanvasContext:
     def __init__(self, view: CanvasView, workspace: Workspace) -> None:
         self._view, self._workspace = view, workspace
 
+    def begin_gesture(self) -> None:
+        """A drag begins: results of jobs wait."""
+        self._workspace.begin_gesture()
+
+    def end_gesture(self) -> None:
+        """The drag is over."""
+        self._workspace.end_gesture()
+
     @property
     def document(self) -> Document:
         """The document."""
@@ -96,7 +104,9 @@ class CanvasInput:
         if self._pen_down:
             return
         middle = event.button() == Qt.MouseButton.MiddleButton
-        if event.type() == QEvent.Type.MouseButtonPress and (middle or event.button() == Qt.MouseButton.LeftButton):
+        # A second press that comes quickly is a press, too.
+        pressed = event.type() in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonDblClick)
+        if pressed and (middle or event.button() == Qt.MouseButton.LeftButton):
             self._press(self._hand if middle else self.tool, self._pointer(event.position(), event.modifiers()))
         elif event.type() == QEvent.Type.MouseMove:
             self._move(self._pointer(event.position(), event.modifiers()))
@@ -143,12 +153,14 @@ class CanvasInput:
         if tool is None or self._view.context is None:
             return False
         tool.cancel(self._view.context)
+        self._view.context.end_gesture()
         self._view.update()
         return True
 
     def _press(self, tool: Tool, pointer: PointerEvent) -> None:
         if self._dragging is None and self._view.context is not None:
             self._dragging = tool
+            self._view.context.begin_gesture()
             tool.press(self._view.context, pointer)
             self._view.update_overlay()
 
@@ -160,7 +172,10 @@ class CanvasInput:
     def _release(self, pointer: PointerEvent) -> None:
         tool, self._dragging = self._dragging, None
         if tool is not None and self._view.context is not None:
-            tool.release(self._view.context, pointer)
+            try:
+                tool.release(self._view.context, pointer)
+            finally:
+                self._view.context.end_gesture()
             self._view.update_overlay()
 
     def _pointer(self, position: QPointF, modifiers: Qt.KeyboardModifier, pressure: float = 1.0) -> PointerEvent:

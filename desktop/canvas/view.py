@@ -1,31 +1,31 @@
-"""The canvas: the picture under pan and zoom, the mask's veil, the before/after divider and the brush ring."""
+"""The canvas: one photograph under pan and zoom, with veil, before/after divider and brush ring."""
 
 from __future__ import annotations
 
 import math
-import time
 
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
+    QEnterEvent,
     QFocusEvent,
+    QGuiApplication,
     QImage,
     QKeyEvent,
     QMouseEvent,
     QNativeGestureEvent,
     QPainter,
     QPaintEvent,
-    QPen,
     QPolygonF,
     QResizeEvent,
     QTabletEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QGestureEvent, QPinchGesture, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QGestureEvent, QLineEdit, QPinchGesture, QWidget
 
 from desktop.canvas.input import CanvasContext, CanvasInput
-from desktop.canvas.render import Frame, ImageCache, picture_pixels, screen_tiles, veil_pixels
-from desktop.document.compose import ComposeCache, Composite
+from desktop.canvas.paint import PicturePainter, Shown, paint_divider, paint_outline, paint_ring, screen_rect
+from desktop.canvas.render import Frame
 from desktop.tools.base import Tool, ToolSettings
 from desktop.workspace import Workspace
 from engine.raster import Rect
@@ -34,9 +34,6 @@ SMALLEST, LARGEST = 0.05, 32.0
 """Zoom, device pixels per image pixel."""
 STEPS = (0.05, 0.0625, 0.0833, 0.125, 0.1667, 0.25, 0.3333, 0.5, 0.6667, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Zooms that the keys go through."""
-CACHE_BYTES, COMPOSED_BYTES = 256 << 20, 256 << 20
-PAINT_SECONDS = 0.03
-"""New tiles are made for at most so long in one repaint; the rest follows in the next, so that nothing blocks."""
 _DIVIDER_REACH = 6
 
 
@@ -50,13 +47,11 @@ class CanvasView(QWidget):
         pointed: the pointer is over an image point (x, y), or left (None).
         viewed: pan or zoom moved.
         spot_painted: a spot-heal stroke ended; carries its mask.
-        panels_toggled: the key that hides the panels.
     """
 
     pointed = Signal(object)
     viewed = Signal()
     spot_painted = Signal(object)
-    panels_toggled = Signal()
 
     # Qt sends events while its own constructor runs.
     _workspace: Workspace | None = None
@@ -72,24 +67,18 @@ class CanvasView(QWidget):
         self.tool = Tool()
         self.context: CanvasContext | None = None
         self.surround = QColor(51, 51, 51)
-        self._veil_colour = QColor(230, 40, 40, 140)
-        self._monitor: bytes | None = None
-        self._veil_shown, self._before_held = True, False
-        self._divider: float | None = None
-        self._divider_dragged = False
-        self._input = CanvasInput(self)
-        self._cache = ImageCache(CACHE_BYTES)
-        self._composed = ComposeCache(COMPOSED_BYTES)
-        self._frame = Frame(1.0, 1, 1)
-        self._origin = QPointF(0, 0)
-        self._fitted = True
-        self._ghost: tuple[QImage, QPointF, float] | None = None
-        self._hover: QPointF | None = None
-        self._overlay = QRect()
         self.frames = 0
         """Repaints of a photograph so far."""
         self.complete = False
         """Whether the last repaint had every tile ready."""
+        self._divider: float | None = None
+        self._divider_dragged = False
+        self._input = CanvasInput(self)
+        self._picture = PicturePainter()
+        self._origin = QPointF(0, 0)
+        self._fitted = True
+        self._hover: QPointF | None = None
+        self._overlay = QRect()
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.update)
@@ -110,13 +99,12 @@ class CanvasView(QWidget):
             self._workspace.size_changed.disconnect(self._on_size_changed)
         self._workspace = workspace
         self.context = CanvasContext(self, workspace) if workspace is not None else None
-        self._ghost = None
+        self._picture.clear()
         if workspace is not None:
             workspace.picture_changed.connect(self._on_picture_changed)
             workspace.mask_changed.connect(self._on_mask_changed)
             workspace.size_changed.connect(self._on_size_changed)
             self._on_size_changed()
-        self._cache.clear()
         self.update()
 
     def set_tool(self, tool: Tool) -> None:
@@ -126,30 +114,29 @@ class CanvasView(QWidget):
         self._update_pointer()
         self.update()
 
+    def cancel_drag(self) -> bool:
+        """Call off the drag under way; False when there is none."""
+        return self._input.cancel()
+
+    @property
+    def shown(self) -> Shown:
+        """Veil, before, divider and monitor profile as they are shown now."""
+        return self._picture.shown
+
     def set_veil(self, colour: QColor | None = None, *, shown: bool | None = None) -> None:
         """The veil's colour (with its opacity), and whether it is there."""
         if colour is not None:
-            self._veil_colour = colour
-            self._cache.clear("veil")
+            self.shown.veil_colour = colour
+            self._picture.clear("veil")
         if shown is not None:
-            self._veil_shown = shown
+            self.shown.veil = shown
         self.update()
-
-    @property
-    def veil_shown(self) -> bool:
-        """Whether the veil is there."""
-        return self._veil_shown
 
     def set_monitor(self, profile: bytes | None) -> None:
         """The screen's ICC profile; None is sRGB."""
-        self._monitor = profile
-        self._cache.clear()
+        self.shown.monitor = profile
+        self._picture.clear()
         self.update()
-
-    @property
-    def monitor(self) -> bytes | None:
-        """The screen's ICC profile; None is sRGB."""
-        return self._monitor
 
     @property
     def divider(self) -> bool:
@@ -164,7 +151,7 @@ class CanvasView(QWidget):
 
     def hold_before(self, *, held: bool) -> None:
         """Show the scan alone while a key is held."""
-        self._before_held = held
+        self.shown.before = held
         if held:
             self.setFocus()
         self.update()
@@ -176,10 +163,17 @@ class CanvasView(QWidget):
         """Device pixels per image pixel: 1 is 100 %."""
         return self._frame.zoom
 
+    @property
+    def _frame(self) -> Frame:
+        return self._picture.frame
+
     def fit(self) -> None:
         """All of the picture, as large as it fits; stays fitted when the window is resized."""
         self._set_zoom(self._fitting_zoom())
-        self._centre()
+        size = self._device_size()
+        self._origin = QPointF(
+            (self._frame.width * self.zoom - size.width()) / 2, (self._frame.height * self.zoom - size.height()) / 2
+        )
         self._fitted = True
         self._moved()
 
@@ -190,7 +184,6 @@ class CanvasView(QWidget):
         self._set_zoom(min(LARGEST, max(SMALLEST, zoom)))
         self._origin = QPointF(x * self.zoom, y * self.zoom) - around * self.devicePixelRatioF()
         self._fitted = False
-        self._settle()
         self._moved()
 
     def zoom_by(self, factor: float, around: QPointF | None = None) -> None:
@@ -210,7 +203,6 @@ class CanvasView(QWidget):
         scale = self.devicePixelRatioF() if logical else 1.0
         self._origin += QPointF(dx * scale, dy * scale)
         self._fitted = False
-        self._settle()
         self._moved()
 
     def centre_on(self, x: float, y: float) -> None:
@@ -218,7 +210,6 @@ class CanvasView(QWidget):
         size = self._device_size()
         self._origin = QPointF(x * self.zoom - size.width() / 2, y * self.zoom - size.height() / 2)
         self._fitted = False
-        self._settle()
         self._moved()
 
     def to_image(self, position: QPointF) -> tuple[float, float]:
@@ -234,9 +225,9 @@ class CanvasView(QWidget):
         """The part of the picture in view, image coordinates."""
         if self._workspace is None:
             return QRectF()
-        size = self._device_size()
-        seen = QRectF(self._origin.x(), self._origin.y(), size.width(), size.height())
-        image = QRectF(seen.x() / self.zoom, seen.y() / self.zoom, seen.width() / self.zoom, seen.height() / self.zoom)
+        seen = screen_rect(QRectF(self.rect()), self.devicePixelRatioF(), self._origin)
+        scale = 1 / self.zoom
+        image = QRectF(seen.left * scale, seen.top * scale, seen.width * scale, seen.height * scale)
         return image & QRectF(0, 0, self._frame.width, self._frame.height)
 
     def _device_size(self) -> QSize:
@@ -252,25 +243,14 @@ class CanvasView(QWidget):
 
     def _set_zoom(self, zoom: float) -> None:
         if abs(zoom - self._frame.zoom) > 1e-9:
-            self._ghost = self._take_ghost()
-            self._frame = Frame(zoom, self._frame.width, self._frame.height)
+            self._picture.zoom_to(zoom, self._take_ghost())
 
-    def _centre(self) -> None:
-        size = self._device_size()
-        self._origin = QPointF(
-            (self._frame.width * self.zoom - size.width()) / 2, (self._frame.height * self.zoom - size.height()) / 2
-        )
-        self._settle()
-
-    def _settle(self) -> None:
+    def _moved(self) -> None:
         """Keep some of the picture in view, and the origin on whole device pixels so that tiles stay sharp."""
-        size = self._device_size()
-        keep = 64
+        size, keep = self._device_size(), 64
         x = min(max(self._origin.x(), keep - size.width()), self._frame.bounds.width - keep)
         y = min(max(self._origin.y(), keep - size.height()), self._frame.bounds.height - keep)
         self._origin = QPointF(round(x), round(y))
-
-    def _moved(self) -> None:
         self.viewed.emit()
         self.update()
 
@@ -278,160 +258,83 @@ class CanvasView(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(event.rect(), self.surround)
-        if self._workspace is None:
-            return
+        try:
+            painter.fillRect(event.rect(), self.surround)
+            if self._workspace is not None:
+                self._paint(painter, self._workspace, event.rect())
+        finally:
+            # Whatever goes wrong, Qt must not be left with an open painter.
+            painter.end()
+
+    def _paint(self, painter: QPainter, workspace: Workspace, clip: QRect) -> None:
         ratio = self.devicePixelRatioF()
         painter.scale(1 / ratio, 1 / ratio)
         painter.translate(-self._origin)
-        clip = event.rect()
-        seen = Rect(
-            math.floor(clip.left() * ratio + self._origin.x()),
-            math.floor(clip.top() * ratio + self._origin.y()),
-            math.ceil((clip.right() + 1) * ratio + self._origin.x()),
-            math.ceil((clip.bottom() + 1) * ratio + self._origin.y()),
-        )
-        deadline = time.monotonic() + PAINT_SECONDS
-        complete = self._paint_picture(painter, seen & self._frame.bounds, deadline)
-        self.frames, self.complete = self.frames + 1, complete
-        if complete:
-            self._ghost = self._ghost if seen & self._frame.bounds != self._seen() else None
-        else:
+        self.shown.split = None
+        if self._divider is not None:
+            self.shown.split = round(self._origin.x() + self._divider * self._device_size().width())
+        seen = screen_rect(QRectF(clip), ratio, self._origin) & self._frame.bounds
+        self.complete = self._picture.paint(painter, workspace, seen)
+        self.frames += 1
+        if not self.complete:
             self._later.start(0)
+        elif seen == self._seen():
+            self._picture.drop_ghost()
         painter.resetTransform()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_overlay(painter)
 
     def _seen(self) -> Rect:
-        size = self._device_size()
-        x, y = int(self._origin.x()), int(self._origin.y())
-        return Rect(x, y, x + size.width(), y + size.height()) & self._frame.bounds
-
-    def _paint_picture(self, painter: QPainter, rect: Rect, deadline: float) -> bool:
-        """The picture's tiles in a screen rectangle; False when time was up before all were made."""
-        assert self._workspace is not None
-        state = self._workspace.document.shown
-        after, before = Composite.of(state), Composite(state.scan, ())
-        split = self._split()
-        complete = True
-        if self._before_held or split is not None:
-            left = rect if split is None else rect & Rect(rect.left, rect.top, split, rect.bottom)
-            complete = self._paint_tiles(painter, "before", before, left, deadline)
-            rect = Rect(0, 0, 0, 0) if split is None else rect & Rect(split, rect.top, rect.right, rect.bottom)
-        complete = self._paint_tiles(painter, "after", after, rect, deadline) and complete
-        if self._veil_shown and not self._before_held:
-            self._paint_veil(painter, rect)
-        return complete
-
-    def _paint_tiles(self, painter: QPainter, kind: str, composite: Composite, rect: Rect, deadline: float) -> bool:
-        assert self._workspace is not None
-        document = self._workspace.document
-        profile = document.profile
-        # A stroke in the making still changes its tiles: nothing of it is kept.
-        composed = self._composed if document.shown is document.state else None
-        complete = True
-        for column, row, square in screen_tiles(rect, self._frame):
-            key = (kind, self.zoom, column, row)
-            tile = self._cache.get(key)
-            late = time.monotonic() > deadline
-            if tile is None:
-                if late:
-                    complete = False
-                    self._paint_ghost(painter, square & rect)
-                    continue
-                pixels = picture_pixels(composite, self._frame, square, profile, self._monitor, composed)
-                tile = self._cache.put(key, pixels, square)
-            elif tile.dirty and late:
-                # What it was stands until the next repaint.
-                complete = False
-            elif tile.dirty:
-                part, tile.dirty = tile.dirty, Rect(0, 0, 0, 0)
-                tile.redraw(part, picture_pixels(composite, self._frame, part, profile, self._monitor, composed))
-            _blit(painter, tile.image, square, square & rect)
-        return complete
-
-    def _paint_veil(self, painter: QPainter, rect: Rect) -> None:
-        assert self._workspace is not None
-        masks = self._workspace.veils()
-        for column, row, square in screen_tiles(rect, self._frame):
-            key = ("veil", self.zoom, column, row)
-            tile = self._cache.get(key)
-            if tile is None or (tile.dirty and tile.image is None):
-                tile = self._cache.put(key, veil_pixels(masks, self._frame, square, self._veil_colour), square)
-            elif tile.dirty:
-                part, tile.dirty = tile.dirty, Rect(0, 0, 0, 0)
-                tile.redraw(part, veil_pixels(masks, self._frame, part, self._veil_colour))
-            if tile.image is not None:
-                _blit(painter, tile.image, square, square & rect)
-
-    def _paint_ghost(self, painter: QPainter, rect: Rect) -> None:
-        """What was on the screen before the zoom, scaled, until the tile is made."""
-        if self._ghost is None:
-            return
-        image, origin, zoom = self._ghost
-        scale = self.zoom / zoom
-        source = QRectF(
-            rect.left / scale - origin.x(), rect.top / scale - origin.y(), rect.width / scale, rect.height / scale
-        )
-        painter.drawImage(QRectF(rect.left, rect.top, rect.width, rect.height), image, source)
+        return screen_rect(QRectF(self.rect()), self.devicePixelRatioF(), self._origin) & self._frame.bounds
 
     def _take_ghost(self) -> tuple[QImage, QPointF, float] | None:
         """The picture as it is on the screen now."""
-        if self._workspace is None or not self.isVisible() or self._seen().area == 0:
+        if self._workspace is None or not self.isVisible() or not self._seen():
             return None
         image = QImage(self._device_size(), QImage.Format.Format_RGB32)
         image.fill(self.surround)
         painter = QPainter(image)
         painter.translate(-self._origin)
-        self._paint_picture(painter, self._seen(), 0.0)
+        self._picture.paint(painter, self._workspace, self._seen(), 0.0)
         painter.end()
         return image, QPointF(self._origin), self.zoom
-
-    def _split(self) -> int | None:
-        """Screen column of the divider."""
-        if self._divider is None or self._before_held:
-            return None
-        return round(self._origin.x() + self._divider * self._device_size().width())
 
     # -- overlay: divider, outline, ring ----------------------------------------------------------------------
 
     def update_overlay(self) -> None:
         """Redraw the brush ring and the unfinished outline, and no more."""
-        new = self._overlay_rect()
-        self.update(new.united(self._overlay))
-        self._overlay = new
+        self.update(self._overlay_rect().united(self._overlay))
+
+    def _ring_radius(self) -> float | None:
+        diameter = self._input.tool.cursor(self.tool_settings).diameter
+        if self._hover is None or diameter is None:
+            return None
+        return max(1.0, diameter * self.zoom / self.devicePixelRatioF() / 2)
+
+    def _outline(self) -> QPolygonF:
+        return QPolygonF([self.to_widget(x, y) for x, y in self._input.tool.outline()])
 
     def _overlay_rect(self) -> QRect:
-        rect = QRectF()
-        diameter = self._input.tool.cursor(self.tool_settings).diameter
-        if self._hover is not None and diameter is not None:
-            radius = diameter * self.zoom / self.devicePixelRatioF() / 2 + 3
-            rect = QRectF(self._hover - QPointF(radius, radius), self._hover + QPointF(radius, radius))
-        outline = self._input.tool.outline()
-        if outline:
-            rect = rect.united(
-                QPolygonF([self.to_widget(x, y) for x, y in outline]).boundingRect().adjusted(-3, -3, 3, 3)
-            )
+        rect, radius = QRectF(), self._ring_radius()
+        if self._hover is not None and radius is not None:
+            reach = QPointF(radius + 3, radius + 3)
+            rect = QRectF(self._hover - reach, self._hover + reach)
+        outline = self._outline()
+        if not outline.isEmpty():
+            rect = rect.united(outline.boundingRect().adjusted(-3, -3, 3, 3))
         return rect.toAlignedRect()
 
     def _paint_overlay(self, painter: QPainter) -> None:
-        light, dark = QPen(QColor(255, 255, 255, 220), 1), QPen(QColor(0, 0, 0, 200), 1)
-        if self._divider is not None and not self._before_held:
-            x = self._divider * self.width()
-            painter.setPen(QPen(QColor(0, 0, 0, 160), 3))
-            painter.drawLine(QPointF(x, 0), QPointF(x, self.height()))
-            painter.setPen(light)
-            painter.drawLine(QPointF(x, 0), QPointF(x, self.height()))
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        outline = QPolygonF([self.to_widget(x, y) for x, y in self._input.tool.outline()])
-        cursor = self._input.tool.cursor(self.tool_settings)
-        for pen, grow in ((dark, 1.0), (light, 0.0)):
-            painter.setPen(pen)
-            if not outline.isEmpty():
-                painter.drawPolygon(outline.translated(grow, grow))
-            if self._hover is not None and cursor.diameter is not None:
-                radius = max(1.0, cursor.diameter * self.zoom / self.devicePixelRatioF() / 2)
-                painter.drawEllipse(self._hover, radius + grow, radius + grow)
+        if self._divider is not None and not self.shown.before:
+            paint_divider(painter, self._divider * self.width(), self.rect(), self.tr("Before"), self.tr("After"))
+        outline, radius = self._outline(), self._ring_radius()
+        if not outline.isEmpty():
+            paint_outline(painter, outline)
+        if self._hover is not None and radius is not None:
+            alt = bool(QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier)
+            adding = self._input.tool.cursor(self.tool_settings).adding != alt
+            paint_ring(painter, self._hover, radius, adding=adding)
+        self._overlay = self._overlay_rect()
 
     def refresh_cursor(self) -> None:
         """The tool's settings moved: the ring is another."""
@@ -439,20 +342,19 @@ class CanvasView(QWidget):
         self.update_overlay()
 
     def _update_pointer(self) -> None:
-        cursor = self._input.tool.cursor(self.tool_settings)
-        shape = Qt.CursorShape.CrossCursor
+        cursor, shapes = self._input.tool.cursor(self.tool_settings), Qt.CursorShape
+        shape = shapes.CrossCursor
         if self._workspace is None:
-            shape = Qt.CursorShape.ArrowCursor
+            shape = shapes.ArrowCursor
         elif self._over_divider(self._hover):
-            shape = Qt.CursorShape.SplitHCursor
+            shape = shapes.SplitHCursor
         elif cursor.diameter is not None:
             wide = cursor.diameter * self.zoom / self.devicePixelRatioF() >= 5
-            shape = Qt.CursorShape.BlankCursor if wide else Qt.CursorShape.CrossCursor
+            shape = shapes.BlankCursor if wide else shapes.CrossCursor
         elif cursor.shape == "hand":
-            closed, opened = Qt.CursorShape.ClosedHandCursor, Qt.CursorShape.OpenHandCursor
-            shape = closed if self._input.dragging else opened
+            shape = shapes.ClosedHandCursor if self._input.dragging else shapes.OpenHandCursor
         elif cursor.shape == "zoom":
-            shape = Qt.CursorShape.PointingHandCursor
+            shape = shapes.PointingHandCursor
         if self.cursor().shape() != shape:
             self.setCursor(shape)
 
@@ -470,6 +372,10 @@ class CanvasView(QWidget):
             return
         self._input.mouse(event)
         self._update_pointer()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        # Qt's word for a second press that comes quickly: dabs come quickly.
+        self.mousePressEvent(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         self._point(event.position())
@@ -504,41 +410,46 @@ class CanvasView(QWidget):
             if isinstance(event, QGestureEvent):
                 pinch = event.gesture(Qt.GestureType.PinchGesture)
                 if isinstance(pinch, QPinchGesture):
-                    self.zoom_by(pinch.scaleFactor(), pinch.centerPoint())
+                    self.zoom_by(pinch.scaleFactor(), self.mapFromGlobal(pinch.centerPoint()))
                     return True
         return super().event(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
-            self._input.space_held = True
-            self._update_pointer()
-            self.update_overlay()
-        elif event.key() == Qt.Key.Key_Escape and self._workspace is not None:
-            if not self._input.cancel():
-                self._workspace.set_target(None)
+        if event.key() == Qt.Key.Key_Space:
+            if not event.isAutoRepeat():
+                self._hold_hand(held=True)
         else:
             super().keyPressEvent(event)
+            # Alt turns the ring over.
+            self.update_overlay()
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Space and not event.isAutoRepeat():
-            self._input.space_held = False
-            self._update_pointer()
-            self.update_overlay()
-        elif self._before_held and not event.isAutoRepeat():
+        if event.isAutoRepeat():
+            return
+        if event.key() == Qt.Key.Key_Space:
+            self._hold_hand(held=False)
+        elif self.shown.before:
             self.hold_before(held=False)
         else:
             super().keyReleaseEvent(event)
+            self.update_overlay()
 
-    def focusNextPrevChild(self, _next: bool) -> bool:  # noqa: FBT001 - Qt calls it
-        # Tab is the key that hides the panels; F6 moves the keyboard on.
-        self.panels_toggled.emit()
-        return True
+    def _hold_hand(self, *, held: bool) -> None:
+        self._input.space_held = held
+        self._update_pointer()
+        self.update_overlay()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         self._input.space_held = False
-        if self._before_held:
+        if self.shown.before:
             self.hold_before(held=False)
         super().focusOutEvent(event)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        super().enterEvent(event)
+        # The hand is over the picture, so the keys are meant for it, unless a number is being typed.
+        if self.window().isActiveWindow() and not isinstance(QApplication.focusWidget(), QLineEdit | QAbstractSpinBox):
+            self.setFocus(Qt.FocusReason.MouseFocusReason)
 
     def leaveEvent(self, event: QEvent) -> None:
         self._hover = None
@@ -551,7 +462,7 @@ class CanvasView(QWidget):
         if self._fitted:
             self.fit()
         else:
-            self._settle()
+            self._moved()
 
     def sizeHint(self) -> QSize:
         return QSize(1000, 700)
@@ -568,36 +479,23 @@ class CanvasView(QWidget):
         self.update_overlay()
 
     def _on_picture_changed(self, rect: Rect) -> None:
-        self._cache.mark("after", self._frame, rect)
-        if rect == Rect(0, 0, self._frame.width, self._frame.height):
-            # The reductions arrived, or all of it changed: the scan's own view too.
-            self._cache.mark("before", self._frame, rect)
+        self._picture.picture_changed(rect)
         self._update_image(rect)
 
     def _on_mask_changed(self, rect: Rect) -> None:
-        self._cache.mark("veil", self._frame, rect)
+        self._picture.mask_changed(rect)
         self._update_image(rect)
 
     def _on_size_changed(self) -> None:
         assert self._workspace is not None
+        self._input.cancel()
         bounds = self._workspace.document.bounds
-        self._cache.clear()
-        self._ghost = None
-        self._frame = Frame(self._frame.zoom, bounds.width, bounds.height)
+        self._picture.clear()
+        self._picture.frame = Frame(self._frame.zoom, bounds.width, bounds.height)
         self.fit()
 
     def _update_image(self, rect: Rect) -> None:
         screen, ratio = self._frame.to_screen(rect), self.devicePixelRatioF()
-        shown = QRectF(
-            (screen.left - self._origin.x()) / ratio,
-            (screen.top - self._origin.y()) / ratio,
-            screen.width / ratio,
-            screen.height / ratio,
-        )
-        self.update(shown.toAlignedRect())
-
-
-def _blit(painter: QPainter, image: QImage | None, square: Rect, part: Rect) -> None:
-    if image is not None and part:
-        source = QRect(part.left - square.left, part.top - square.top, part.width, part.height)
-        painter.drawImage(QRect(part.left, part.top, part.width, part.height), image, source)
+        left, top = (screen.left - self._origin.x()) / ratio, (screen.top - self._origin.y()) / ratio
+        width, height = math.ceil(screen.width / ratio) + 1, math.ceil(screen.height / ratio) + 1
+        self.update(QRect(math.floor(left), math.floor(top), width, height))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -30,6 +30,7 @@ from engine.imageio import WriteOptions
 from engine.output import Output
 
 _MEASURE_MS = 400
+_FORMATS = {"TIFF": (".tif", ".tiff"), "PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "WebP": (".webp",)}
 
 
 class FileDialogs:
@@ -69,25 +70,78 @@ class FileDialogs:
 
 
 class ExportDialog(QDialog):
-    """Name, format, depth, profile and compression of an export."""
+    """Name, format, depth, profile and compression of an export.
+
+    Args:
+        parent: of the window.
+        protected: files that are never written to: the scan, and the project it came from.
+        depth: bits a sample of the scan.
+        suggestion: the name to begin with.
+        measure: starts a job that finds out how large an export would be.
+    """
 
     def __init__(
         self,
         parent: QWidget | None,
-        source: Path,
+        protected: list[Path],
         depth: int,
         suggestion: Path,
         measure: Callable[[Output], Ticket] | None = None,
     ) -> None:
-        """Args: measure starts a job that finds out how large an export would be."""
         super().__init__(parent)
-        self._measure = measure
-        self._ticket: Ticket | None = None
         self.setWindowTitle(self.tr("Export"))
-        self._source, self._scan_depth = source, depth
+        self._measure, self._protected, self._scan_depth = measure, protected, depth
+        self._ticket: Ticket | None = None
+        self._make_fields(depth, suggestion)
+        self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self._export = self._buttons.addButton(self.tr("Export"), QDialogButtonBox.ButtonRole.AcceptRole)
+        self._lay_out()
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(_MEASURE_MS)
+        self._later.timeout.connect(self._start_measuring)
+        self._format.activated.connect(self._on_format)
+        self._path.textChanged.connect(self._check)
+        self._lossless.toggled.connect(self._check)
+        self._depth.currentIndexChanged.connect(self._check)
+        self._quality.valueChanged.connect(self._check)
+        self._profile.activated.connect(self._on_profile)
+        self._buttons.accepted.connect(self.accept)
+        self._buttons.rejected.connect(self.reject)
+        self._check()
+
+    @classmethod
+    def ask(
+        cls,
+        parent: QWidget | None,
+        protected: list[Path],
+        depth: int,
+        suggestion: Path,
+        measure: Callable[[Output], Ticket] | None = None,
+    ) -> Output | None:
+        """Ask how to export; None when cancelled."""
+        dialog = cls(parent, protected, depth, suggestion, measure)
+        return dialog.choice() if dialog.exec() == QDialog.DialogCode.Accepted else None
+
+    def choice(self) -> Output:
+        """What is chosen now."""
+        options = WriteOptions(
+            depth=self._depth.currentData(), quality=self._quality.value(), lossless=self._lossless.isChecked()
+        )
+        return Output(self._target(), options, str(self._profile.currentData()), self._record.isChecked())
+
+    def done(self, result: int) -> None:
+        self._stop_measuring()
+        super().done(result)
+
+    # -- building ---------------------------------------------------------------------------------------------
+
+    def _make_fields(self, depth: int, suggestion: Path) -> None:
         self._path = QLineEdit(str(suggestion))
-        self._path.setMinimumWidth(360)
-        browse = QPushButton(self.tr("Browse…"))
+        self._path.setMinimumWidth(420)
+        self._format = QComboBox()
+        for title, suffixes in _FORMATS.items():
+            self._format.addItem(title, suffixes)
         self._depth = QComboBox()
         self._depth.addItem(self.tr("As the scan ({0} bit)").format(depth), None)
         self._depth.addItem(self.tr("8 bit"), 8)
@@ -106,17 +160,19 @@ class ExportDialog(QDialog):
         self._size = QLabel()
         self._note = QLabel()
         self._note.setWordWrap(True)
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(_MEASURE_MS)
-        self._later.timeout.connect(self._start_measuring)
-        self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
-        self._export = self._buttons.addButton(self.tr("Export"), QDialogButtonBox.ButtonRole.AcceptRole)
+        # Room for two lines, so that nothing moves when the text changes.
+        self._note.setMinimumHeight(3 * self.fontMetrics().height())
+        self._note.setAlignment(Qt.AlignmentFlag.AlignTop)
+
+    def _lay_out(self) -> None:
+        browse = QPushButton(self.tr("Browse…"))
+        browse.clicked.connect(self._browse)
         where = QHBoxLayout()
         where.addWidget(self._path, 1)
         where.addWidget(browse)
         form = QFormLayout()
         form.addRow(self.tr("File"), where)
+        form.addRow(self.tr("Format"), self._format)
         form.addRow(self.tr("Depth"), self._depth)
         form.addRow(self.tr("Profile"), self._profile)
         form.addRow(self.tr("Quality"), self._quality)
@@ -127,46 +183,26 @@ class ExportDialog(QDialog):
         layout.addLayout(form)
         layout.addWidget(self._note)
         layout.addWidget(self._buttons)
-        browse.clicked.connect(self._browse)
-        self._path.textChanged.connect(self._check)
-        self._lossless.toggled.connect(self._check)
-        self._depth.currentIndexChanged.connect(self._check)
-        self._quality.valueChanged.connect(self._check)
-        self._profile.activated.connect(self._on_profile)
-        self._buttons.accepted.connect(self.accept)
-        self._buttons.rejected.connect(self.reject)
-        self._check()
 
-    @classmethod
-    def ask(
-        cls,
-        parent: QWidget | None,
-        source: Path,
-        depth: int,
-        suggestion: Path,
-        measure: Callable[[Output], Ticket] | None = None,
-    ) -> Output | None:
-        """Ask how to export; None when cancelled."""
-        dialog = cls(parent, source, depth, suggestion, measure)
-        return dialog.choice() if dialog.exec() == QDialog.DialogCode.Accepted else None
+    # -- answers ----------------------------------------------------------------------------------------------
 
-    def done(self, result: int) -> None:
-        self._stop_measuring()
-        super().done(result)
-
-    def choice(self) -> Output:
-        """What is chosen now."""
-        options = WriteOptions(
-            depth=self._depth.currentData(), quality=self._quality.value(), lossless=self._lossless.isChecked()
-        )
-        path = Path(self._path.text())
-        return Output(path, options, str(self._profile.currentData()), self._record.isChecked())
+    def _target(self) -> Path:
+        """The file as it is written: with a home folder, and with the format's ending if none was typed."""
+        path = Path(self._path.text().strip()).expanduser()
+        return path if path.suffix or not path.name else path.with_suffix(self._format.currentData()[0])
 
     def _browse(self) -> None:
-        patterns = ";;".join(f"{suffix[1:].upper()} (*{suffix})" for suffix in imageio.WRITABLE)
+        patterns = ";;".join(
+            f"{title} ({' '.join('*' + suffix for suffix in suffixes)})" for title, suffixes in _FORMATS.items()
+        )
         name, _ = QFileDialog.getSaveFileName(self, self.tr("Export"), self._path.text(), patterns)
         if name:
             self._path.setText(name)
+
+    def _on_format(self) -> None:
+        path = Path(self._path.text().strip())
+        if path.name:
+            self._path.setText(str(path.with_suffix(self._format.currentData()[0])))
 
     def _on_profile(self, row: int) -> None:
         if row == 2:
@@ -176,17 +212,21 @@ class ExportDialog(QDialog):
                 self._profile.setItemText(2, Path(name).name)
             else:
                 self._profile.setCurrentIndex(0)
+        self._check()
 
     def _check(self) -> None:
-        path = Path(self._path.text())
+        path = self._target()
         suffix = path.suffix.lower()
+        row = next((i for i, suffixes in enumerate(_FORMATS.values()) if suffix in suffixes), None)
+        if row is not None:
+            self._format.setCurrentIndex(row)
         lossy = suffix in (".jpg", ".jpeg") or (suffix == ".webp" and not self._lossless.isChecked())
         self._quality.setEnabled(lossy)
         self._lossless.setEnabled(suffix == ".webp")
         self._depth.setEnabled(suffix in (".tif", ".tiff", ".png"))
         problem = ""
         try:
-            imageio.check_target(path, [self._source])
+            imageio.check_target(path, self._protected)
         except WriteError as error:
             problem = error.sentence
         self._export.setEnabled(not problem)
@@ -194,6 +234,18 @@ class ExportDialog(QDialog):
         if not problem and self._measure is not None:
             self._later.start()
         self._note.setText(problem or self._promise(suffix, lossy=lossy))
+
+    def _promise(self, suffix: str, *, lossy: bool) -> str:
+        if lossy:
+            return self.tr("This format is re-encoded: samples outside the repair change a little, too.")
+        if self._profile.currentData() != "keep":
+            return self.tr("All samples are converted to the other profile.")
+        depth = self._depth.currentData() or (8 if suffix == ".webp" else self._scan_depth)
+        if depth < self._scan_depth:
+            return self.tr("8 bit hold less than the scan; the reduction is dithered.")
+        return self.tr("Outside the repair every sample will be the scan's, bit for bit.")
+
+    # -- size -------------------------------------------------------------------------------------------------
 
     def _stop_measuring(self) -> None:
         self._later.stop()
@@ -213,11 +265,3 @@ class ExportDialog(QDialog):
         if ticket is self._ticket:
             self._ticket = None
             self._size.setText(self.tr("{0:.1f} MB").format(size / 1e6) if size is not None else "")
-
-    def _promise(self, suffix: str, *, lossy: bool) -> str:
-        if lossy:
-            return self.tr("This format is re-encoded: samples outside the repair change a little, too.")
-        depth = self._depth.currentData() or (8 if suffix == ".webp" else self._scan_depth)
-        if depth < self._scan_depth:
-            return self.tr("8 bit hold less than the scan; the reduction is dithered.")
-        return self.tr("Outside the repair every sample will be the scan's, bit for bit.")

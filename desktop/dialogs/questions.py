@@ -1,4 +1,4 @@
-"""Short questions: unsaved work, recovery, an existing file, about."""
+"""Short questions: unsaved work, an existing file, about."""
 
 from __future__ import annotations
 
@@ -34,23 +34,11 @@ class Questions:
         return {buttons.Save: Closing.SAVE, buttons.Discard: Closing.DISCARD}.get(answer, Closing.CANCEL)
 
     @classmethod
-    def recover(cls, parent: QWidget, names: list[str]) -> bool:
-        """Ask whether autosaved work of a start that ended badly is opened; no forgets it."""
-        box = QMessageBox(parent)
-        box.setWindowTitle("Lacuna")
-        box.setText(parent.tr("Lacuna was not closed properly. Work on these pictures was autosaved:"))
-        box.setInformativeText("\n".join(names))
-        recover = box.addButton(parent.tr("Open the saved work"), QMessageBox.ButtonRole.AcceptRole)
-        box.addButton(parent.tr("Forget it"), QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(recover)
-        box.exec()
-        return box.clickedButton() is recover
-
-    @classmethod
     def overwrite(cls, parent: QWidget, path: Path) -> bool:
         """Ask whether an existing file is replaced."""
-        answer = QMessageBox.question(parent, "Lacuna", parent.tr("Replace the existing {0}?").format(path.name))
-        return answer == QMessageBox.StandardButton.Yes
+        buttons = QMessageBox.StandardButton
+        text = parent.tr("Replace the existing {0}?").format(path.name)
+        return QMessageBox.question(parent, "Lacuna", text, buttons.Yes | buttons.No, buttons.No) == buttons.Yes
 
     @classmethod
     def about(cls, parent: QWidget) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QColor, QKeySequence
+from PySide6.QtGui import QAction, QColor, QIcon, QKeySequence, QPixmap
 from PySide6.QtWidgets import (
     QColorDialog,
     QComboBox,
@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from desktop.actions import ROWS
 from desktop.panels.widgets import ValueSlider
 from desktop.settings import Look
 
@@ -44,10 +45,11 @@ class SettingsDialog(QDialog):
         ):
             self._theme.addItem(title, name)
         self._theme.setCurrentIndex(self._theme.findData(look.theme))
-        self._surround = ValueSlider(self.tr("Grey around the picture"), 0, 100, unit=" %")
+        self._surround = ValueSlider("", 0, 100, unit=" %", tooltip=self.tr("Grey around the picture"))
         self._surround.set_value(look.surround * 100)
         self._colour = QPushButton()
         self._monitor = QLineEdit(look.monitor)
+        self._monitor.setMinimumWidth(320)
         self._monitor.setPlaceholderText(self.tr("the system's, else sRGB"))
         browse = QPushButton(self.tr("Browse…"))
         line = QHBoxLayout()
@@ -55,7 +57,7 @@ class SettingsDialog(QDialog):
         line.addWidget(browse)
         form = QFormLayout()
         form.addRow(self.tr("Theme"), self._theme)
-        form.addRow(self._surround)
+        form.addRow(self.tr("Grey around the picture"), self._surround)
         form.addRow(self.tr("Mask colour"), self._colour)
         form.addRow(self.tr("Monitor profile"), line)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
@@ -91,8 +93,11 @@ class SettingsDialog(QDialog):
             self._show_colour()
 
     def _show_colour(self) -> None:
-        self._colour.setText(self._veil.name())
-        self._colour.setStyleSheet(f"border-left: 24px solid {self._veil.name()};")
+        swatch = QPixmap(32, 16)
+        swatch.fill(QColor(self._veil.red(), self._veil.green(), self._veil.blue()))
+        self._colour.setIcon(QIcon(swatch))
+        self._colour.setIconSize(swatch.size())
+        self._colour.setText(self.tr("{0}, {1} %").format(self._veil.name(), round(100 * self._veil.alphaF())))
 
     def _on_browse(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self, self.tr("Monitor profile"), "", "ICC (*.icc *.icm)")
@@ -129,6 +134,8 @@ class ShortcutsDialog(QDialog):
             self._table.setCellWidget(row, 1, edit)
         self._note = QLabel()
         self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        defaults = self._buttons.addButton(self.tr("Defaults"), QDialogButtonBox.ButtonRole.ResetRole)
+        defaults.clicked.connect(self._on_defaults)
         layout = QVBoxLayout(self)
         for widget in (self._search, self._table, self._note, self._buttons):
             layout.addWidget(widget)
@@ -152,6 +159,10 @@ class ShortcutsDialog(QDialog):
         twice = sorted({key for key in keys if keys.count(key) > 1})
         self._note.setText(self.tr("Used twice: {0}").format(", ".join(twice)) if twice else "")
         self._buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(not twice)
+
+    def _on_defaults(self) -> None:
+        for row in ROWS:
+            self._edits[row.id].setKeySequence(QKeySequence(row.shortcut))
 
     def _on_search(self, text: str) -> None:
         for row in range(self._table.rowCount()):

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QScrollArea,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from desktop.jobs import JobCentre, Ticket
 from desktop.theme import icon
 from engine.jobs import JobState
 
 
-class JobsPanel(QWidget):
+class JobsPanel(QScrollArea):
     """Shows the jobs of a centre while they live."""
 
     def __init__(self, centre: JobCentre) -> None:
         super().__init__()
-        self._layout = QVBoxLayout(self)
+        inside = QWidget()
+        self.setWidget(inside)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self._layout = QVBoxLayout(inside)
         self._layout.setContentsMargins(8, 8, 8, 8)
         self._layout.setSpacing(4)
         self._idle = QLabel(self.tr("No jobs"))

@@ -34,13 +34,15 @@ from PySide6.QtWidgets import (
 from desktop.document.edits import MoveLayer, SetLayer
 from desktop.document.model import BlendMode, Layer
 from desktop.document.tiles import LEVELS, TileMap
-from desktop.panels.widgets import ValueSlider
+from desktop.panels.widgets import ValueSlider, WheelGuard
 from desktop.theme import icon
 from desktop.workspace import Workspace
 from engine import colour
 from engine.raster import Rect
 
 _THUMB = 36
+_EMPTY = 40.0
+"""Grey of a thumbnail where nothing is."""
 _MIME = "application/x-lacuna-layer"
 _REFRESH_MS = 250
 Index = QModelIndex | QPersistentModelIndex
@@ -214,8 +216,8 @@ class LayersPanel(QWidget):
     def __init__(self, actions: list[QAction]) -> None:
         super().__init__()
         self._workspace: Workspace | None = None
-        self._gesture = 0
-        self._thumbnails: dict[tuple[int, str], tuple[object, QImage | None]] = {}
+        self._gesture = self._drags = 0
+        self._thumbnails: dict[tuple[int, str], tuple[tuple[object, object], QImage | None]] = {}
         self.model = LayerModel()
         self._blend = QComboBox()
         self._blend.setAccessibleName(self.tr("Blend mode"))
@@ -246,7 +248,9 @@ class LayersPanel(QWidget):
         layout.addLayout(buttons)
         self._blend.activated.connect(self._on_blend)
         self._opacity.changed.connect(self._on_opacity)
-        self._opacity.pressed.connect(self._on_gesture)
+        self._opacity.pressed.connect(self._on_pressed)
+        self._opacity.released.connect(self._on_released)
+        WheelGuard(self._blend)
         self._view.selectionModel().currentChanged.connect(self._on_current)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -302,17 +306,20 @@ class LayersPanel(QWidget):
             return None
         document = self._workspace.document
         tiles = document.state.scan if layer is None else layer.pixels
-        return self._cached(layer, "picture", tiles, document.profile)
+        return self._cached(layer, "picture", tiles, document.profile, layer.mask if layer is not None else None)
 
     def mask_thumbnail(self, layer: Layer) -> QImage | None:
         """A small picture of a layer's mask."""
         return self._cached(layer, "mask", layer.mask, None)
 
-    def _cached(self, layer: Layer | None, kind: str, tiles: TileMap, profile: bytes | None) -> QImage | None:
+    def _cached(
+        self, layer: Layer | None, kind: str, tiles: TileMap, profile: bytes | None, mask: TileMap | None = None
+    ) -> QImage | None:
         key = (layer.id if layer is not None else 0, kind)
         known = self._thumbnails.get(key)
-        if known is None or (known[0] is not tiles and not self._timer.isActive()):
-            known = (tiles, _thumbnail(tiles, profile))
+        made_of = (tiles, mask)
+        if known is None or (known[0] != made_of and not self._timer.isActive()):
+            known = (made_of, _thumbnail(tiles, profile, mask))
             self._thumbnails[key] = known
         return known[1]
 
@@ -352,18 +359,31 @@ class LayersPanel(QWidget):
         if self._workspace is not None and layer is not None:
             self._workspace.push(SetLayer(self.tr("Layer opacity"), layer, {"opacity": value / 100}, self._gesture))
 
-    def _on_gesture(self) -> None:
-        self._gesture += 1
+    def _on_pressed(self) -> None:
+        if self._workspace is not None:
+            self._drags += 1
+            self._gesture = self._drags
+            self._workspace.begin_gesture()
+
+    def _on_released(self) -> None:
+        # A number that is typed afterwards is a step of its own.
+        self._gesture = 0
+        if self._workspace is not None:
+            self._workspace.end_gesture()
 
 
-def _thumbnail(tiles: TileMap, profile: bytes | None) -> QImage | None:
-    """A picture or mask of at most ``2 * _THUMB`` px, for the screen."""
+def _thumbnail(tiles: TileMap, profile: bytes | None, mask: TileMap | None) -> QImage | None:
+    """A picture or mask of at most ``2 * _THUMB`` px for the screen; what the mask hides is grey."""
     height, width = tiles.shape[:2]
     level = next((k for k in range(LEVELS + 1) if max(width, height) >> k <= 4 * _THUMB), LEVELS)
-    small = tiles.read(Rect(0, 0, -(-width >> level), -(-height >> level)), level)
-    step = max(1, max(small.shape[:2]) // (2 * _THUMB))
-    small = np.ascontiguousarray(small[::step, ::step])
+    whole = Rect(0, 0, -(-width >> level), -(-height >> level))
+    step = max(1, max(whole.width, whole.height) // (2 * _THUMB))
+    small = np.ascontiguousarray(tiles.read(whole, level)[::step, ::step])
     shown = colour.to_screen(small if small.ndim == 3 else small[..., None], profile)
+    if mask is not None:
+        # Thin repairs stay visible: what shows at all is shown.
+        share = np.sqrt(mask.read(whole, level)[::step, ::step] / 255)[..., None]
+        shown = (_EMPTY + (shown - _EMPTY) * share).astype(np.uint8)
     return QImage(
         shown.tobytes(), shown.shape[1], shown.shape[0], shown.shape[1] * 3, QImage.Format.Format_RGB888
     ).copy()

@@ -95,7 +95,7 @@ class Navigator(QWidget):
             zoom = min(1.0, 280 / bounds.width, 200 / bounds.height)
             frame = Frame(zoom, bounds.width, bounds.height)
             self._pixels = picture_pixels(
-                Composite.of(document.state), frame, frame.bounds, document.profile, self._view.monitor
+                Composite.of(document.state), frame, frame.bounds, document.profile, self._view.shown.monitor
             )
             height, width = self._pixels.shape[:2]
             self._image = QImage(self._pixels.data, width, height, width * 4, QImage.Format.Format_RGB32)

@@ -8,12 +8,13 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from desktop.panels.widgets import ValueSlider
+from desktop.panels.widgets import ValueSlider, WheelGuard
 from desktop.repairs import RepairRequest
 from desktop.settings import RepairSettings
 from desktop.workspace import Workspace
 from engine.runtime.cards import ModelCard, Registry
 
+_TITLE_WIDTH = 56
 _DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "CUDA (NVIDIA GPU)"}
 
 
@@ -46,7 +47,7 @@ class TaskPanel(QWidget):
         self._summary = QLabel()
         self._summary.setWordWrap(True)
         self._summary.setEnabled(False)
-        self._button = QPushButton(self.tr("Heal selection"))
+        self._button = QPushButton(self.tr("Heal"))
         self._button.setObjectName("primary")
         self._button.setToolTip(self.tr("Fill what is masked; with Alt, always on a new layer (Ctrl+Return)"))
         self._note = QLabel()
@@ -61,6 +62,7 @@ class TaskPanel(QWidget):
         layout.setSpacing(12)
         layout.addLayout(form)
         layout.addWidget(self._summary)
+        layout.addWidget(QLabel(self.tr("The mask is used enlarged and faded by")))
         layout.addLayout(self._values)
         layout.addWidget(self._button)
         layout.addWidget(self._note)
@@ -128,7 +130,13 @@ class TaskPanel(QWidget):
         for field in dataclasses.fields(TASKS["heal"].settings):
             hints = field.metadata
             slider = ValueSlider(
-                hints["title"], hints["low"], hints["high"], unit=" px", power=2.0, tooltip=hints["tooltip"]
+                hints["title"],
+                hints["low"],
+                hints["high"],
+                unit=" px",
+                power=2.0,
+                tooltip=hints["tooltip"],
+                title_width=_TITLE_WIDTH,
             )
             slider.set_value(self._settings.values.get(field.name, float(getattr(defaults, field.name))))
             slider.changed.connect(lambda value, name=field.name: self._settings.values.__setitem__(name, value))
@@ -146,10 +154,13 @@ class TaskPanel(QWidget):
         self._amount.setRange(1, 100)
         self._amount.setValue(4)
         self._amount.setSuffix(" px")
+        WheelGuard(self._amount)
+        for combo in (self._model, self._device):
+            WheelGuard(combo)
         self._amount.setAccessibleName(self.tr("Amount for grow, shrink and feather"))
         self._amount.setToolTip(self.tr("By how much Grow, Shrink and Feather change the mask"))
-        grid.addWidget(QLabel(self.tr("Mask")), 0, 0)
-        grid.addWidget(self._amount, 0, 1, 1, 2)
+        grid.addWidget(QLabel(self.tr("Change the mask by")), 0, 0, 1, 2)
+        grid.addWidget(self._amount, 0, 2)
         for place, name in enumerate(("mask_grow", "mask_shrink", "mask_feather", "mask_invert", "mask_clear")):
             button = QPushButton(actions[name].text().rstrip("…"))
             button.setToolTip(actions[name].toolTip())

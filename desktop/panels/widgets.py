@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal
+from PySide6.QtGui import QFocusEvent, QKeyEvent
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QWidget
 
 _STEPS = 1000
+
+
+class WheelGuard(QObject):
+    """Keeps the wheel from changing a value that the keyboard is not on: panels are scrolled over."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget) and not watched.hasFocus():
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)
+
+
+class NumberField(QDoubleSpinBox):
+    """A number that is selected when it is clicked, and that gives the keyboard back on Return and Esc."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setKeyboardTracking(False)
+        WheelGuard(self)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        # After the click that gave the focus has set its own cursor.
+        QTimer.singleShot(0, self, self.selectAll)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        super().keyPressEvent(event)
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape):
+            self.clearFocus()
 
 
 class ValueSlider(QWidget):
@@ -13,11 +48,12 @@ class ValueSlider(QWidget):
 
     Signals:
         changed: the value, while it is dragged too.
-        pressed: a drag of the slider begins.
+        pressed, released: a drag of the slider begins and ends.
     """
 
     changed = Signal(float)
     pressed = Signal()
+    released = Signal()
 
     def __init__(
         self,
@@ -29,19 +65,21 @@ class ValueSlider(QWidget):
         decimals: int = 0,
         power: float = 1.0,
         tooltip: str = "",
+        title_width: int = 0,
     ) -> None:
         """Args: power above 1 gives small values more of the slider's way."""
         super().__init__()
         self._low, self._high, self._power = low, high, power
         label = QLabel(title)
+        label.setMinimumWidth(title_width)
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._slider.setRange(0, _STEPS)
-        self._slider.setMinimumWidth(64)
-        self._number = QDoubleSpinBox()
+        self._slider.setMinimumWidth(40)
+        WheelGuard(self._slider)
+        self._number = NumberField()
         self._number.setRange(low, high)
         self._number.setDecimals(decimals)
         self._number.setSuffix(unit)
-        self._number.setKeyboardTracking(False)
         label.setBuddy(self._number)
         for widget in (self._slider, self._number):
             widget.setAccessibleName(title)
@@ -54,6 +92,7 @@ class ValueSlider(QWidget):
         layout.addWidget(self._number)
         self._slider.valueChanged.connect(self._on_slider)
         self._slider.sliderPressed.connect(self.pressed)
+        self._slider.sliderReleased.connect(self.released)
         self._number.valueChanged.connect(self._on_number)
 
     @property

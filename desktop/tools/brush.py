@@ -8,7 +8,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop.document.edits import mask_of
+from desktop.document.edits import edit_mask
+from desktop.document.model import Document
 from desktop.document.tiles import TileEdit, TileMap
 from desktop.tools.base import Cursor, PointerEvent, Tool, ToolContext, ToolSettings
 from engine.raster import Floats, Mask, Rect
@@ -23,14 +24,14 @@ class Stroke:
     Coverage is the most that any part of the stroke laid on a pixel: a stroke that crosses itself is no denser there.
 
     Args:
-        source: the mask before.
+        edit: of the mask, still without changes.
         settings: size, hardness, opacity and pen.
         adding: towards 255, else towards 0.
     """
 
-    def __init__(self, source: TileMap, settings: ToolSettings, *, adding: bool) -> None:
-        self.edit = source.edit()
-        self._coverage = TileMap.empty(source.shape, np.uint8).edit()
+    def __init__(self, edit: TileEdit, settings: ToolSettings, *, adding: bool) -> None:
+        self.edit = edit
+        self._coverage = TileMap.empty(edit.source.shape, np.uint8).edit()
         self._settings = settings
         self._value = 255.0 if adding else 0.0
         self._last: tuple[float, float, float] | None = None
@@ -117,13 +118,15 @@ class BrushTool(Tool):
 
     def __init__(self) -> None:
         self._stroke: Stroke | None = None
-        self._end: PointerEvent | None = None
+        self._end: tuple[Document, tuple[str, ...], PointerEvent] | None = None
 
     def press(self, context: ToolContext, event: PointerEvent) -> None:
-        source = mask_of(context.document.state, context.target)
-        self._stroke = Stroke(source, context.settings, adding=self._adds(context.settings) != event.alt)
+        self._stroke = self._begin(context, event)
         if event.shift and self._end is not None:
-            self._stroke.to(self._end)
+            document, turns, end = self._end
+            # Of this picture, and as it lies now.
+            if document is context.document and turns == document.state.turns:
+                self._stroke.to(end)
         self.move(context, event)
 
     def move(self, context: ToolContext, event: PointerEvent) -> None:
@@ -132,7 +135,8 @@ class BrushTool(Tool):
             self._show(context, self._stroke.edit)
 
     def release(self, context: ToolContext, event: PointerEvent) -> None:
-        stroke, self._stroke, self._end = self._stroke, None, event
+        stroke, self._stroke = self._stroke, None
+        self._end = (context.document, context.document.state.turns, event)
         if stroke is not None:
             self._finish(context, stroke.edit)
 
@@ -146,6 +150,10 @@ class BrushTool(Tool):
 
     def _adds(self, settings: ToolSettings) -> bool:
         return settings.adding
+
+    def _begin(self, context: ToolContext, event: PointerEvent) -> Stroke:
+        edit = edit_mask(context.document.state, context.target)
+        return Stroke(edit, context.settings, adding=self._adds(context.settings) != event.alt)
 
     def _show(self, context: ToolContext, edit: TileEdit) -> None:
         context.show_live(edit)
@@ -173,13 +181,6 @@ class SpotHealTool(BrushTool):
 
     label = "Spot heal"
 
-    def press(self, context: ToolContext, event: PointerEvent) -> None:
-        empty = TileMap.empty(context.document.state.mask.shape, np.uint8)
-        self._stroke = Stroke(empty, context.settings, adding=True)
-        if event.shift and self._end is not None:
-            self._stroke.to(self._end)
-        self.move(context, event)
-
     def cancel(self, context: ToolContext) -> None:
         if self._stroke is not None:
             self._stroke = None
@@ -188,6 +189,11 @@ class SpotHealTool(BrushTool):
     def _adds(self, settings: ToolSettings) -> bool:
         del settings
         return True
+
+    def _begin(self, context: ToolContext, event: PointerEvent) -> Stroke:
+        del event
+        empty = TileMap.empty(context.document.state.mask.shape, np.uint8)
+        return Stroke(empty.edit(), context.settings, adding=True)
 
     def _show(self, context: ToolContext, edit: TileEdit) -> None:
         context.show_spot(edit)

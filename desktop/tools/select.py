@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop.document.edits import PaintMask, mask_of
+from desktop.document.edits import PaintMask, edit_mask
 from desktop.document.model import State
-from desktop.document.tiles import TileMap, TilePatch
+from desktop.document.tiles import Cell, TileEdit, TileMap, TilePatch
 from desktop.tools.base import Cursor, PointerEvent, Tool, ToolContext, ToolSettings
 from engine import masks
-from engine.raster import Mask, Rect
+from engine.jobs import JobContext
+from engine.raster import TILE, Mask, Rect
 
 Point = tuple[float, float]
 
@@ -43,7 +44,7 @@ class ShapeTool(Tool):
         if rect:
             adding = context.settings.adding != event.alt
             inside = self._inside(corners, rect)
-            patch = blended(mask_of(context.document.state, context.target), rect, inside, adding=adding)
+            patch = blended(edit_mask(context.document.state, context.target), rect, inside, adding=adding)
             if patch:
                 context.paint(self.label, patch)
 
@@ -96,9 +97,8 @@ class LassoTool(ShapeTool):
             self._points.append((event.x, event.y))
 
 
-def blended(mask: TileMap, rect: Rect, inside: Mask, *, adding: bool) -> TilePatch:
+def blended(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> TilePatch:
     """A mask with the inside of a shape added or removed; a soft edge blends."""
-    edit = mask.edit()
 
     def put(view: NDArray[np.uint8], part: Rect) -> None:
         shape = inside[part.slices(rect)]
@@ -108,32 +108,55 @@ def blended(mask: TileMap, rect: Rect, inside: Mask, *, adding: bool) -> TilePat
     return edit.commit()
 
 
-def filtered(state: State, target: int | None, label: str, change: Callable[[Mask], Mask], reach: float) -> PaintMask:
-    """A whole-mask command as an edit.
+def filter_cost(mask: TileMap, reach: float) -> int:
+    """Pixels that ``filtered`` would work on, about."""
+    return len(_cells(mask, reach)) * int(TILE + 2 * (0 if np.isinf(reach) else reach)) ** 2
+
+
+def filtered(
+    state: State,
+    target: int | None,
+    label: str,
+    change: Callable[[Mask], Mask],
+    reach: float,
+    context: JobContext | None = None,
+) -> PaintMask:
+    """A whole-mask command as an edit, tile by tile. Any thread.
 
     Args:
         state: of the document.
         target: the layer whose mask it is, or None for the repair mask.
         label: for the history.
-        change: from mask to mask.
-        reach: how far, in pixels, the change goes beyond what is masked; infinite for all of the picture.
+        change: from mask to mask; a pixel may depend on others up to ``reach`` away.
+        reach: how far, in pixels, it goes beyond what is masked; infinite for a change of every pixel by itself.
+        context: progress and cancellation.
+
+    Raises:
+        Cancelled: the context was cancelled.
     """
-    mask = mask_of(state, target)
-    extent = Rect(0, 0, 0, 0)
-    for rect in mask.occupied():
-        extent |= rect
-    if np.isinf(reach):
-        extent = mask.bounds
-    elif extent:
-        extent = extent.grown(int(np.ceil(reach))) & mask.bounds
-    edit = mask.edit()
-    if extent:
-        edit.write(extent, change(mask.read(extent)))
+    context = context or JobContext()
+    edit = edit_mask(state, target)
+    mask = edit.source
+    margin = 0 if np.isinf(reach) else int(np.ceil(reach)) + 1
+    cells = _cells(mask, reach)
+    for done, cell in enumerate(cells):
+        context.progress(done / len(cells), label)
+        rect = Rect.of_cell(cell) & mask.bounds
+        around = rect.grown(margin) & mask.bounds
+        edit.write(rect, change(mask.read(around))[rect.slices(around)])
     return PaintMask(label, target, edit.commit())
 
 
 def replaced(state: State, target: int | None, label: str, mask: Mask) -> PaintMask:
     """The whole mask exchanged for another of the same size."""
-    edit = mask_of(state, target).edit()
+    edit = edit_mask(state, target)
     edit.write(edit.source.bounds, mask)
     return PaintMask(label, target, edit.commit())
+
+
+def _cells(mask: TileMap, reach: float) -> list[Cell]:
+    """The tiles that a change of some reach can touch."""
+    if np.isinf(reach):
+        return list(mask.bounds.cells())
+    cells = {cell for rect in mask.occupied() for cell in (rect.grown(int(np.ceil(reach))) & mask.bounds).cells()}
+    return sorted(cells)

@@ -44,7 +44,7 @@ def memory() -> dict[str, float]:
     with program() as (running, wait):
         running.window.open_paths([path])
         wait(lambda: running.window.workspace is not None)
-        wait(lambda: running.window.workspace.document.state.scan.has_levels)
+        wait(lambda: bool(running.window.workspace.document.state.scan.levels))
         wait(lambda: running.window.view.frames > 0)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"ratio": peak / (SIDE * SIDE * 6), "peak_mb": peak / 1e6}
@@ -289,7 +289,7 @@ def layered(running: object, wait: Callable) -> tuple[object, object]:
         mask.write(rect, np.random.default_rng(number).integers(0, 90, (rect.height, rect.width)).astype(np.uint8))
         made = replace(layer, pixels=pixels.commit().applied(layer.pixels), mask=mask.commit().applied(layer.mask))
         workspace.push(AddLayer("add", made, number))
-    wait(lambda: document.state.scan.has_levels)
+    wait(lambda: document.state.scan.levels)
     return workspace, view
 
 

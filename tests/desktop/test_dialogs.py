@@ -18,7 +18,7 @@ from desktop.settings import Look, Settings, SettingsStore
 from desktop.theme import RESOURCES, icon
 from engine import imageio
 from tests.conftest import noise_raster
-from tests.desktop.test_window import key, open_scan, trigger
+from tests.desktop.acting import key, open_scan, trigger
 
 
 def test_settings_survive_and_damaged_ones_fall_back(tmp_path: Path, qapp: object) -> None:

@@ -15,26 +15,20 @@ from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.dialogs.questions import Closing, Questions
+from desktop.dialogs.recover import RecoverDialog, Recovery
 from desktop.settings import SettingsStore
 from desktop.workspace import Workspace
 from engine import imageio
 from engine.runtime.cards import Registry
 from tests.conftest import noise_raster
-from tests.desktop.test_window import drag, heal, mask, open_scan, picture, trigger
-
-
-@pytest.fixture
-def scan(tmp_path: Path) -> Path:
-    path = tmp_path / "scan.tif"
-    imageio.write(noise_raster(), path)
-    return path
+from tests.desktop.acting import drag, heal, mask, open_scan, picture, trigger
 
 
 def autosave(qtbot: QtBot, workspace: Workspace) -> Path:
     """Autosave, and a copy of the session folder as a crash would leave it."""
-    folder = workspace.session.folder
+    folder = workspace.keeper.session.folder
     workspace.autosave()
-    qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.saving, timeout=10000)
+    qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.keeper.busy, timeout=10000)
     return folder
 
 
@@ -43,16 +37,16 @@ def second(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest
     """Starts a second program over the sessions that a crashed one left."""
     programs = []
 
-    def start(folder: Path, *, accept: bool) -> tuple[Program, list[list[str]]]:
+    def start(folder: Path, answer: Recovery) -> tuple[Program, list[list[Path]]]:
         state = tmp_path / "state-after"
-        shutil.copytree(folder, state / "sessions" / folder.name, ignore=shutil.ignore_patterns("lock"))
-        asked: list[list[str]] = []
+        shutil.copytree(folder, state / "sessions" / folder.name, ignore=shutil.ignore_patterns("*.lock"))
+        asked: list[list[Path]] = []
 
-        def recover(_cls: type, _parent: object, names: list[str]) -> bool:
-            asked.append(names)
-            return accept
+        def ask(_cls: type, _parent: object, abandoned: dict[Path, Path]) -> dict[Path, Recovery]:
+            asked.append(list(abandoned.values()))
+            return dict.fromkeys(abandoned, answer)
 
-        monkeypatch.setattr(Questions, "recover", classmethod(recover))
+        monkeypatch.setattr(RecoverDialog, "ask", classmethod(ask))
         program = Program(state, SettingsStore(tmp_path / "settings-after.ini"), registry)
         program.start([])
         programs.append(program)
@@ -73,10 +67,10 @@ def test_autosaved_work_is_offered_and_complete(qtbot: QtBot, program: Program, 
     trigger(program, "rotate_left")
     drag(view, [(20, 20), (50, 20)])
     folder = autosave(qtbot, workspace)
-    other, asked = second(folder, accept=True)
+    other, asked = second(folder, Recovery.OPEN)
     qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
     recovered = other.window.workspace
-    assert asked == [[str(scan)]]
+    assert asked == [[scan]]
     assert recovered.unsaved
     assert np.array_equal(picture(recovered), picture(workspace))
     assert np.array_equal(mask(recovered), mask(workspace))
@@ -86,14 +80,16 @@ def test_autosaved_work_is_offered_and_complete(qtbot: QtBot, program: Program, 
 def test_refused_work_is_forgotten(qtbot: QtBot, program: Program, scan: Path, second) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
-    other, asked = second(autosave(qtbot, workspace), accept=False)
+    other, asked = second(autosave(qtbot, workspace), Recovery.FORGET)
     assert asked
     assert not other.files.abandoned()
     assert other.window.workspace is None
 
 
 @pytest.mark.parametrize("harm", ["gone", "changed", "tile", "manifest"])
-def test_work_that_cannot_be_recovered_is_said(qtbot: QtBot, program: Program, scan: Path, second, harm: str) -> None:
+def test_work_that_cannot_be_recovered_is_said_and_kept(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, second, harm: str
+) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     folder = autosave(qtbot, workspace)
@@ -107,11 +103,13 @@ def test_work_that_cannot_be_recovered_is_said(qtbot: QtBot, program: Program, s
     else:
         text = (folder / "manifest.json").read_text()
         (folder / "manifest.json").write_text(text.replace('"layers"', '"lawyers"'))
-    other, _ = second(folder, accept=True)
+    other, _ = second(folder, Recovery.OPEN)
     qtbot.waitUntil(lambda: bool(other.window.strip.text), timeout=10000)
     assert other.window.workspace is None
     # The work is still there for another try.
-    assert (folder / "manifest.json").is_file()
+    other.shell.close()
+    other.stop()
+    assert (tmp_path / "state-after" / "sessions" / folder.name / "manifest.json").is_file()
 
 
 def test_a_proper_end_leaves_no_session(
@@ -151,7 +149,7 @@ def paint():
     workspace.push(PaintMask("Brush", None, edit.commit()))
     workspace.autosave()
     def saved():
-        if not workspace.saving:
+        if not workspace.keeper.busy:
             print("saved", flush=True)
     check.timeout.connect(saved)
     check.start(50)
@@ -178,7 +176,8 @@ def test_after_kill_9_the_next_start_offers_the_work(
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "saved"
         process.send_signal(signal.SIGKILL)
-    monkeypatch.setattr(Questions, "recover", classmethod(lambda *_: True))
+    answer = classmethod(lambda _cls, _parent, found: dict.fromkeys(found, Recovery.OPEN))
+    monkeypatch.setattr(RecoverDialog, "ask", answer)
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     program = Program(state, SettingsStore(state / "settings.ini"), registry)
     program.start([])

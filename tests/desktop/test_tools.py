@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desktop.document.edits import PaintMask, mask_of
+from desktop.document.edits import AddLayer, PaintMask, mask_of
 from desktop.document.model import Change, Document
 from desktop.document.tiles import TileEdit, TileMap, TilePatch
 from desktop.tools.base import Cursor, PointerEvent, Tool, ToolSettings
@@ -18,6 +18,7 @@ from desktop.tools.navigate import HandTool, ZoomTool
 from desktop.tools.select import LassoTool, RectangleTool, filtered, replaced
 from engine import masks
 from engine.raster import Raster, Rect
+from tests.document.test_edits import filled_layer
 
 
 class Room:
@@ -92,7 +93,7 @@ def test_a_stroke_does_not_depend_on_how_often_the_pointer_reports(
 ) -> None:
     def laid(points: list[tuple[float, float]]) -> np.ndarray:
         source = TileMap.empty((300, 400), np.uint8)
-        stroke = Stroke(source, ToolSettings(size=16, hardness=0.5), adding=True)
+        stroke = Stroke(source.edit(), ToolSettings(size=16, hardness=0.5), adding=True)
         for x, y in points:
             stroke.to(PointerEvent(x, y))
         return stroke.edit.preview().read(source.bounds).astype(int)
@@ -133,15 +134,23 @@ def test_cancel_leaves_nothing() -> None:
 
 
 def test_the_target_is_a_layers_mask_when_one_is_chosen() -> None:
-    from desktop.document.edits import AddLayer
-
     room = Room()
-    layer = room.document.new_layer("repair")
+    layer = filled_layer(room.document, Rect(0, 0, 100, 100), 1, 0)
     AddLayer("add", layer, 0).apply(room.document)
     room.target = layer.id
     drag(BrushTool(), room, [(50, 50), (60, 50)])
     assert not room.mask().any()
     assert mask_of(room.document.state, layer.id).read(Rect(55, 50, 56, 51)) == 255
+
+
+def test_a_layers_mask_is_painted_only_where_the_layer_has_pixels() -> None:
+    room = Room()
+    layer = filled_layer(room.document, Rect(0, 0, 100, 100), 1, 0)
+    AddLayer("add", layer, 0).apply(room.document)
+    room.target = layer.id
+    drag(BrushTool(), room, [(50, 50), (390, 50)])
+    mask = mask_of(room.document.state, layer.id)
+    assert set(mask.stored) == set(layer.pixels.stored)
 
 
 def test_spot_heal_hands_over_a_mask_of_its_own() -> None:

@@ -17,7 +17,7 @@ from desktop.commands import SAMPLE
 from desktop.dialogs.export import ExportDialog
 from engine import imageio
 from engine.output import Output
-from tests.desktop.test_window import drag, heal, mask, picture, trigger
+from tests.desktop.acting import drag, heal, mask, picture, trigger
 
 ROOT = Path(__file__).parents[2]
 

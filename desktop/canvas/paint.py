@@ -1,0 +1,211 @@
+"""Painting the canvas: cached tiles of the picture and of the veil, and what lies over them."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+from PySide6.QtCore import QPointF, QRect, QRectF, Qt
+from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
+
+from desktop.canvas.render import Frame, ImageCache, picture_pixels, screen_tiles, veil_pixels
+from desktop.document.compose import ComposeCache, Composite
+from desktop.workspace import Workspace
+from engine.raster import Rect
+
+CACHE_BYTES, COMPOSED_BYTES = 256 << 20, 256 << 20
+PAINT_SECONDS = 0.03
+"""New tiles are made for at most so long in one repaint; the rest follows in the next, so that nothing blocks."""
+_LIGHT, _DARK = QColor(255, 255, 255, 220), QColor(0, 0, 0, 200)
+
+
+@dataclass
+class Shown:
+    """What of a photograph is shown.
+
+    Attributes:
+        veil, veil_colour: whether the masks are, and in which colour.
+        before: the scan alone.
+        split: screen column left of which the scan is shown; None for none.
+        monitor: the screen's ICC profile; None is sRGB.
+    """
+
+    veil: bool = True
+    veil_colour: QColor = field(default_factory=lambda: QColor(230, 40, 40, 140))
+    before: bool = False
+    split: int | None = None
+    monitor: bytes | None = None
+
+
+class PicturePainter:
+    """Paints one photograph tile by tile, in screen coordinates; see ``render.Frame``. GUI thread."""
+
+    def __init__(self) -> None:
+        self._images = ImageCache(CACHE_BYTES)
+        self._composed = ComposeCache(COMPOSED_BYTES)
+        self._ghost: tuple[QImage, QPointF, float] | None = None
+        self.frame = Frame(1.0, 1, 1)
+        self.shown = Shown()
+
+    def paint(self, painter: QPainter, workspace: Workspace, rect: Rect, seconds: float = PAINT_SECONDS) -> bool:
+        """Paint a screen rectangle.
+
+        Args:
+            painter: set up for screen coordinates.
+            workspace: the photograph.
+            rect: what to paint, inside the frame.
+            seconds: for how long new tiles may be made.
+
+        Returns:
+            False when time was up before all were made; what was there before stands in for them.
+        """
+        deadline = time.monotonic() + seconds
+        state, shown = workspace.document.shown, self.shown
+        after, before = Composite.of(state), Composite(state.scan, ())
+        complete = True
+        if shown.before or shown.split is not None:
+            left = rect if shown.split is None or shown.before else _left_of(rect, shown.split)
+            complete = self._paint_tiles(painter, workspace, "before", before, left, deadline)
+            rect = Rect(0, 0, 0, 0) if shown.split is None or shown.before else _right_of(rect, shown.split)
+        complete = self._paint_tiles(painter, workspace, "after", after, rect, deadline) and complete
+        if shown.veil and not shown.before:
+            self._paint_veil(painter, workspace, rect)
+        return complete
+
+    def zoom_to(self, zoom: float, ghost: tuple[QImage, QPointF, float] | None) -> None:
+        """Another zoom; until its tiles are made, a picture of the screen before stands in for them."""
+        self._ghost = ghost
+        self.frame = Frame(zoom, self.frame.width, self.frame.height)
+
+    def drop_ghost(self) -> None:
+        """All of the view is painted: nothing has to stand in any more."""
+        self._ghost = None
+
+    def picture_changed(self, rect: Rect) -> None:
+        """The composed picture differs in an image rectangle."""
+        self._images.mark("after", self.frame, rect)
+        if rect == Rect(0, 0, self.frame.width, self.frame.height):
+            # The reductions arrived, or all of it changed: the scan's own view too.
+            self._images.mark("before", self.frame, rect)
+
+    def mask_changed(self, rect: Rect) -> None:
+        """The masks differ in an image rectangle."""
+        self._images.mark("veil", self.frame, rect)
+
+    def clear(self, kind: str | None = None) -> None:
+        """Forget all tiles, or those of a kind (``before``, ``after``, ``veil``)."""
+        self._images.clear(kind)
+        if kind is None:
+            self._composed = ComposeCache(COMPOSED_BYTES)
+            self._ghost = None
+
+    def _paint_tiles(
+        self, painter: QPainter, workspace: Workspace, kind: str, composite: Composite, rect: Rect, deadline: float
+    ) -> bool:
+        document, frame, monitor = workspace.document, self.frame, self.shown.monitor
+        # A stroke in the making still changes its tiles: nothing of it is kept.
+        composed = self._composed if document.shown is document.state else None
+        complete = True
+        for column, row, square in screen_tiles(rect, frame):
+            key = (kind, frame.zoom, column, row)
+            tile = self._images.get(key)
+            late = time.monotonic() > deadline
+            if tile is None:
+                if late:
+                    complete = False
+                    self._paint_ghost(painter, square & rect)
+                    continue
+                pixels = picture_pixels(composite, frame, square, document.profile, monitor, composed)
+                tile = self._images.put(key, pixels, square)
+            elif tile.dirty and late:
+                # What it was stands until the next repaint.
+                complete = False
+            elif tile.dirty:
+                part, tile.dirty = tile.dirty, Rect(0, 0, 0, 0)
+                tile.redraw(part, picture_pixels(composite, frame, part, document.profile, monitor, composed))
+            _blit(painter, tile.image, square, square & rect)
+        return complete
+
+    def _paint_veil(self, painter: QPainter, workspace: Workspace, rect: Rect) -> None:
+        masks, frame, colour = workspace.veils(), self.frame, self.shown.veil_colour
+        for column, row, square in screen_tiles(rect, frame):
+            key = ("veil", frame.zoom, column, row)
+            tile = self._images.get(key)
+            if tile is None or (tile.dirty and tile.image is None):
+                tile = self._images.put(key, veil_pixels(masks, frame, square, colour), square)
+            elif tile.dirty:
+                part, tile.dirty = tile.dirty, Rect(0, 0, 0, 0)
+                tile.redraw(part, veil_pixels(masks, frame, part, colour))
+            if tile.image is not None:
+                _blit(painter, tile.image, square, square & rect)
+
+    def _paint_ghost(self, painter: QPainter, rect: Rect) -> None:
+        """What was on the screen before the zoom, scaled."""
+        if self._ghost is None:
+            return
+        image, origin, zoom = self._ghost
+        scale = self.frame.zoom / zoom
+        source = QRectF(
+            rect.left / scale - origin.x(), rect.top / scale - origin.y(), rect.width / scale, rect.height / scale
+        )
+        painter.drawImage(QRectF(rect.left, rect.top, rect.width, rect.height), image, source)
+
+
+def paint_divider(painter: QPainter, x: float, size: QRect, before: str, after: str) -> None:
+    """The before/after divider at a widget column, with its two words."""
+    painter.setPen(QPen(QColor(0, 0, 0, 160), 3))
+    painter.drawLine(QPointF(x, 0), QPointF(x, size.height()))
+    painter.setPen(QPen(_LIGHT, 1))
+    painter.drawLine(QPointF(x, 0), QPointF(x, size.height()))
+    metrics = painter.fontMetrics()
+    for text, left in ((before, x - metrics.horizontalAdvance(before) - 20), (after, x + 8)):
+        box = QRectF(left, 8, metrics.horizontalAdvance(text) + 12, metrics.height() + 6)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(0, 0, 0, 130))
+        painter.drawRoundedRect(box, 3, 3)
+        painter.setPen(_LIGHT)
+        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+
+
+def paint_ring(painter: QPainter, middle: QPointF, radius: float, *, adding: bool) -> None:
+    """The brush ring in two tones; dashed when it takes away."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for colour, grow in ((_DARK, 1.0), (_LIGHT, 0.0)):
+        pen = QPen(colour, 1)
+        if not adding:
+            pen.setDashPattern([4, 4])
+        painter.setPen(pen)
+        painter.drawEllipse(middle, radius + grow, radius + grow)
+
+
+def paint_outline(painter: QPainter, outline: QPolygonF) -> None:
+    """An unfinished shape in two tones."""
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for colour, shift in ((_DARK, 1.0), (_LIGHT, 0.0)):
+        painter.setPen(QPen(colour, 1))
+        painter.drawPolygon(outline.translated(shift, shift))
+
+
+def screen_rect(rect: QRectF, ratio: float, origin: QPointF) -> Rect:
+    """The screen rectangle that a widget rectangle touches."""
+    return Rect(
+        math.floor(rect.left() * ratio + origin.x()),
+        math.floor(rect.top() * ratio + origin.y()),
+        math.ceil(rect.right() * ratio + origin.x()),
+        math.ceil(rect.bottom() * ratio + origin.y()),
+    )
+
+
+def _left_of(rect: Rect, column: int) -> Rect:
+    return rect & Rect(rect.left, rect.top, column, rect.bottom)
+
+
+def _right_of(rect: Rect, column: int) -> Rect:
+    return rect & Rect(column, rect.top, rect.right, rect.bottom)
+
+
+def _blit(painter: QPainter, image: QImage | None, square: Rect, part: Rect) -> None:
+    if image is not None and part:
+        source = QRect(part.left - square.left, part.top - square.top, part.width, part.height)
+        painter.drawImage(QRect(part.left, part.top, part.width, part.height), image, source)

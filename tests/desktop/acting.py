@@ -1,0 +1,86 @@
+"""What a restorer does to the window, for tests: real buttons, real strokes, and a look at the pixels."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QListView
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.canvas.view import CanvasView
+from desktop.document.compose import Composite, flatten
+from desktop.workspace import Workspace
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+def open_scan(qtbot: QtBot, program: Program, path: Path) -> tuple[Workspace, CanvasView]:
+    with qtbot.waitSignal(program.files.opened, timeout=20000):
+        program.window.open_paths([path])
+    view, workspace = program.window.view, program.window.workspace
+    assert view is not None
+    assert workspace is not None
+    qtbot.waitUntil(lambda: bool(workspace.document.state.scan.levels))
+    view.zoom_to(1.0)
+    view.setFocus()
+    return workspace, view
+
+
+def at(view: CanvasView, x: float, y: float) -> QPoint:
+    place = view.to_widget(x, y)
+    return QPoint(math.floor(place.x()), math.floor(place.y()))
+
+
+def drag(
+    view: CanvasView, points: list[tuple[float, float]], modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier
+) -> None:
+    QTest.mousePress(view, LEFT, modifier, at(view, *points[0]))
+    for point in points[1:]:
+        QTest.mouseMove(view, at(view, *point))
+    QTest.mouseRelease(view, LEFT, modifier, at(view, *points[-1]))
+
+
+def key(program: Program, key_: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+    QTest.keyClick(program.window.view or program.shell, key_, modifier)
+
+
+def trigger(program: Program, id_: str) -> None:
+    action = program.window.actions_.by_id[id_]
+    assert action.isEnabled(), id_
+    action.trigger()
+
+
+def picture(workspace: Workspace) -> np.ndarray:
+    return flatten(Composite.of(workspace.document.state))
+
+
+def mask(workspace: Workspace) -> np.ndarray:
+    tiles = workspace.document.state.mask
+    return tiles.read(tiles.bounds)
+
+
+def shot(view: CanvasView) -> np.ndarray:
+    image = view.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : image.width() * 3].reshape(image.height(), image.width(), 3).astype(int)
+
+
+def seen(view: CanvasView, x: int, y: int) -> np.ndarray:
+    place = at(view, x + 0.5, y + 0.5)
+    return shot(view)[place.y(), place.x()]
+
+
+def heal(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        QTest.mouseClick(program.window.task.button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.busy)
+
+
+def click_row(view: QListView, row: int, place: QPoint) -> None:
+    QTest.mouseClick(view.viewport(), LEFT, pos=place)

@@ -1,0 +1,185 @@
+"""Export, projects, closing, turning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.dialogs.export import ExportDialog, FileDialogs
+from desktop.dialogs.questions import Closing, Questions
+from engine import imageio
+from engine.imageio import WriteOptions
+from engine.output import Output
+from engine.runtime.session import SESSIONS, Device
+from tests.conftest import noise_raster
+from tests.desktop.acting import drag, heal, mask, open_scan, picture, trigger
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_the_export_differs_from_the_scan_only_under_the_mask(
+    qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type, suffix: str
+) -> None:
+    import imagecodecs
+
+    profile = bytes(imagecodecs.cms_profile("adobergb"))
+    source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    imageio.write(noise_raster(dtype=dtype, profile=profile), source)
+    workspace, view = open_scan(qtbot, program, source)
+    drag(view, [(150, 150), (260, 170)])
+    painted = mask(workspace)
+    program.store.settings.repair.values["feather"] = 0.0
+    heal(qtbot, program, workspace)
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(target)))
+    with qtbot.waitSignal(program.files.said):
+        trigger(program, "export")
+    scan, result = imageio.read(source), imageio.read(target)
+    assert result.profile == scan.profile
+    assert result.resolution == scan.resolution
+    assert np.array_equal(result.pixels[painted == 0], scan.pixels[painted == 0])
+    assert not np.array_equal(result.pixels, scan.pixels)
+    assert (tmp_path / f"out{suffix}.record.json").is_file()
+
+
+def test_export_onto_the_scan_is_refused(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_scan(qtbot, program, scan)
+    data = scan.read_bytes()
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(scan)))
+    monkeypatch.setattr(Questions, "overwrite", classmethod(lambda *_: True))
+    with qtbot.waitSignal(program.files.failed):
+        trigger(program, "export")
+    assert scan.read_bytes() == data
+
+
+def test_the_export_dialog_says_what_will_happen(qtbot: QtBot, program: Program, scan: Path, tmp_path: Path) -> None:
+    dialog = ExportDialog(program.shell, [scan], 16, tmp_path / "out.tif")
+    assert dialog._export.isEnabled()
+    assert "bit for bit" in dialog._note.text()
+    dialog._path.setText(str(tmp_path / "out.jpg"))
+    assert "re-encoded" in dialog._note.text()
+    assert dialog.choice().options == WriteOptions(depth=None, quality=92, lossless=True)
+    dialog._path.setText(str(scan))
+    assert not dialog._export.isEnabled()
+    dialog._path.setText(str(tmp_path / "nowhere" / "out.tif"))
+    assert not dialog._export.isEnabled()
+    dialog.deleteLater()
+
+
+def test_the_export_dialog_measures_the_size(qtbot: QtBot, program: Program, scan: Path, tmp_path: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    target = tmp_path / "out.tif"
+    measure = lambda output: program.files.measure(workspace, output)  # noqa: E731
+    dialog = ExportDialog(program.shell, [scan], 16, target, measure)
+    qtbot.waitUntil(lambda: "MB" in dialog._size.text(), timeout=10000)
+    assert dialog._size.text() == f"{scan.stat().st_size / 1e6:.1f} MB"
+    dialog._path.setText(str(tmp_path / "out.jpg"))
+    assert dialog._size.text() == ""
+    dialog.reject()
+    assert not target.exists()
+    dialog.deleteLater()
+
+
+def test_undo_steps_beyond_the_memory_go_to_the_session_folder_and_still_work(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("desktop.keeper.UNDO_BYTES", 100_000)
+    workspace, view = open_scan(qtbot, program, scan)
+    masks = [mask(workspace)]
+    for y in range(40, 260, 40):
+        drag(view, [(40, y), (200, y + 10), (360, y)])
+        masks.append(mask(workspace))
+
+    def held() -> int:
+        steps = [workspace.undo.command(i) for i in range(workspace.undo.count())]
+        return sum(patch.nbytes for step in steps for patch in step.edit.patches())
+
+    qtbot.waitUntil(lambda: held() <= 100_000)
+    assert list((workspace.keeper.session.folder / "tiles").glob("*.z"))
+    for expected in reversed(masks[:-1]):
+        trigger(program, "undo")
+        assert np.array_equal(mask(workspace), expected)
+    for expected in masks[1:]:
+        trigger(program, "redo")
+        assert np.array_equal(mask(workspace), expected)
+
+
+def test_cuda_that_is_not_there_is_said_and_the_mask_stays(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    card = program.registry.default("heal")
+    if SESSIONS.open(card, card.stages[0], Device.AUTO).device is Device.CUDA:
+        pytest.skip("this machine has CUDA")
+    program.window.task._device.setCurrentIndex(2)
+    program.window.task._device.activated.emit(2)
+    drag(view, [(50, 50), (90, 50)])
+    trigger(program, "heal")
+    qtbot.waitUntil(lambda: "CUDA was asked for" in program.window.strip.text, timeout=20000)
+    assert mask(workspace).any()
+    assert not workspace.document.state.layers
+
+
+def test_a_project_is_saved_and_opened_again(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    heal(qtbot, program, workspace)
+    drag(view, [(20, 20), (50, 20)])
+    trigger(program, "rotate_right")
+    project = tmp_path / "work.ora"
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    assert workspace.unsaved
+    with qtbot.waitSignal(program.files.said):
+        trigger(program, "save")
+    assert not workspace.unsaved
+    state, composed, masked = workspace.document.state, picture(workspace), mask(workspace)
+    trigger(program, "close")
+    again, _ = open_scan(qtbot, program, project)
+    assert np.array_equal(picture(again), composed)
+    assert np.array_equal(mask(again), masked)
+    assert again.document.state.layers[0].made_by == state.layers[0].made_by
+
+
+def test_closing_with_unsaved_work_asks(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.CANCEL))
+    program.shell.close()
+    assert program.shell.isVisible()
+    assert program.window.tabs.count() == 1
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
+    trigger(program, "close")
+    assert program.window.tabs.count() == 0
+
+
+def test_closing_can_save_first(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    project = tmp_path / "kept.ora"
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    with qtbot.waitSignal(program.shell.closed):
+        program.shell.close()
+    assert project.is_file()
+
+
+def test_turns_are_undone_and_exported(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    before = picture(workspace)
+    for id_ in ("rotate_left", "flip_horizontal", "rotate_half", "flip_vertical", "rotate_right"):
+        trigger(program, id_)
+    qtbot.waitUntil(lambda: bool(workspace.document.state.scan.levels))
+    assert view.visible().width() == pytest.approx(workspace.document.bounds.width)
+    assert np.array_equal(picture(workspace), np.rot90(np.rot90(np.rot90(before)[:, ::-1], 2)[::-1], -1))
+    while workspace.undo.canUndo():
+        workspace.undo.undo()
+    assert np.array_equal(picture(workspace), before)

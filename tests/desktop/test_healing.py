@@ -1,0 +1,189 @@
+"""Healing in the background, and the layers that come of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from tests.desktop.acting import LEFT, click_row, drag, heal, key, mask, open_scan, picture, trigger
+
+
+def test_heal_makes_a_layer_and_changes_nothing_outside_the_mask(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    before = picture(workspace)
+    drag(view, [(150, 150), (260, 170)])
+    painted = mask(workspace)
+    program.store.settings.repair.values["feather"] = 0.0
+    heal(qtbot, program, workspace)
+    after = picture(workspace)
+    assert not np.array_equal(after[painted == 255], before[painted == 255])
+    assert np.array_equal(after[painted == 0], before[painted == 0])
+    assert not mask(workspace).any()
+    (layer,) = workspace.document.state.layers
+    assert layer.made_by[0].model == "heal"
+    assert program.window.status.findChildren(type(program.window.strip)) == []
+    trigger(program, "undo")
+    assert np.array_equal(picture(workspace), before)
+    assert np.array_equal(mask(workspace), painted)
+    trigger(program, "redo")
+    assert np.array_equal(picture(workspace), after)
+
+
+def test_a_second_heal_joins_the_layer_and_alt_makes_a_new_one(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    for points in ([(50, 50), (90, 50)], [(50, 200), (90, 200)]):
+        drag(view, points)
+        heal(qtbot, program, workspace)
+    assert len(workspace.document.state.layers) == 1
+    assert len(workspace.document.state.layers[0].made_by) == 2
+    drag(view, [(300, 50), (340, 50)])
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        trigger(program, "heal_new")
+    qtbot.waitUntil(lambda: not workspace.busy)
+    assert len(workspace.document.state.layers) == 2
+
+
+def test_painting_goes_on_while_jobs_run_and_what_was_painted_stays(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    trigger(program, "heal")
+    drag(view, [(50, 200), (90, 200)])
+    trigger(program, "heal")
+    drag(view, [(300, 200), (340, 200)])
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert len(workspace.document.state.layers[0].made_by) == 2
+    assert mask(workspace)[200, 320] == 255
+    assert not mask(workspace)[:, :200].any()
+
+
+def test_a_cancelled_heal_leaves_everything_as_it_was(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    tickets = []
+    program.jobs.added.connect(tickets.append)
+    trigger(program, "heal")
+    with qtbot.waitSignal(tickets[0].cancelled):
+        tickets[0].cancel()
+    assert not workspace.busy
+    assert not workspace.document.state.layers
+    assert mask(workspace).any()
+
+
+def test_heal_without_a_mask_says_what_to_do(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    QTest.mouseClick(program.window.task.button, LEFT)
+    assert "Paint over the damage" in program.window.strip.text
+    assert workspace.undo.count() == 0
+
+
+def test_spot_heal_heals_each_stroke_on_release(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    before = picture(workspace)
+    key(program, Qt.Key.Key_J)
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        drag(view, [(200, 100), (220, 100)])
+    qtbot.waitUntil(lambda: not workspace.busy)
+    assert workspace.undo.count() == 1
+    assert not mask(workspace).any()
+    assert not np.array_equal(picture(workspace)[100, 210], before[100, 210])
+
+
+def test_a_result_is_dropped_when_the_picture_was_turned_meanwhile(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    trigger(program, "heal")
+    trigger(program, "rotate_left")
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert not workspace.document.state.layers
+    assert mask(workspace).any()
+    assert "turned" in program.window.strip.text
+
+
+def test_painting_on_a_layers_mask_takes_the_repair_away_and_brings_it_back(
+    qtbot: QtBot, program: Program, scan: Path
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    before = picture(workspace)
+    drag(view, [(150, 150), (260, 150)])
+    heal(qtbot, program, workspace)
+    healed = picture(workspace)
+    panel = program.window.layers
+    program.shell.panels["Layers"].raise_()
+    row = panel.view.visualRect(panel.model.index(0))
+    click_row(panel.view, 0, panel.rows.mask_rect(row).center())
+    assert workspace.target == workspace.document.state.layers[0].id
+    key(program, Qt.Key.Key_E)
+    program.window.options.set_size(60)
+    drag(view, [(200, 150), (205, 150)])
+    assert np.array_equal(picture(workspace)[150, 202], before[150, 202])
+    assert np.array_equal(picture(workspace)[150, 160], healed[150, 160])
+    key(program, Qt.Key.Key_B)
+    drag(view, [(200, 150), (205, 150)])
+    assert np.array_equal(picture(workspace)[150, 202], healed[150, 202])
+    key(program, Qt.Key.Key_Escape)
+    assert workspace.target is None
+    click_row(panel.view, 0, panel.rows.mask_rect(row).center())
+    assert workspace.target is not None
+    click_row(panel.view, 0, panel.rows.picture_rect(row).center())
+    assert workspace.target is None
+    assert not mask(workspace).any()
+
+
+def test_eye_opacity_blend_rename_reorder_and_delete(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    before = picture(workspace)
+    for x in (60, 200):
+        drag(view, [(x, 100), (x + 50, 100)])
+        with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+            trigger(program, "heal_new")
+        qtbot.waitUntil(lambda: not workspace.busy)
+    panel, undo = program.window.layers, workspace.undo
+    row = panel.view.visualRect(panel.model.index(0))
+    program.shell.panels["Layers"].raise_()
+    click_row(panel.view, 0, panel.rows.eye_rect(row).center())
+    assert not workspace.document.state.layers[1].visible
+    assert np.array_equal(picture(workspace)[:, 190:], before[:, 190:])
+    trigger(program, "undo")
+    count = undo.count()
+    panel._opacity.pressed.emit()
+    for value in (90, 60, 30):
+        panel._opacity.changed.emit(value)
+    panel._opacity.released.emit()
+    assert undo.index() == count
+    assert workspace.document.state.layers[1].opacity == pytest.approx(0.3)
+    panel._blend.setCurrentIndex(3)
+    panel._blend.activated.emit(3)
+    assert workspace.document.state.layers[1].blend.name == "OVERLAY"
+    panel.model.setData(panel.model.index(0), "Crack")
+    assert workspace.document.state.layers[1].name == "Crack"
+    trigger(program, "layer_down")
+    assert [layer.name for layer in workspace.document.state.layers][0] == "Crack"
+    trigger(program, "layer_duplicate")
+    assert len(workspace.document.state.layers) == 3
+    before_merge = picture(workspace)
+    trigger(program, "layer_merge")
+    assert len(workspace.document.state.layers) == 2
+    assert np.array_equal(picture(workspace), before_merge)
+    trigger(program, "layer_delete")
+    assert len(workspace.document.state.layers) == 1
+    while undo.canUndo():
+        undo.undo()
+    assert np.array_equal(picture(workspace), before)
+
+
+def test_history_goes_back_with_a_click(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    for y in (50, 100, 150):
+        drag(view, [(50, y), (90, y)])
+    history = program.window.history.view
+    rect = history.visualRect(history.model().index(1, 0))
+    QTest.mouseClick(history.viewport(), LEFT, pos=rect.center())
+    assert workspace.undo.index() == 1
+    assert mask(workspace)[50, 70] == 255
+    assert mask(workspace)[100, 70] == 0

@@ -64,6 +64,7 @@ def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytes
     program.start([])
     qtbot.waitUntil(lambda: program.furnished and bool(program.window.task.models))
     yield program
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     program.shell.close()
     program.stop()
     program.shell.deleteLater()

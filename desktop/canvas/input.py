@@ -137,14 +137,14 @@ class CanvasInput:
             self._view.scroll_by(-(delta.x() or delta.y()), 0.0, logical=True)
         else:
             notches = event.angleDelta().y() / _NOTCH
-            self._view.zoom_by(WHEEL_FACTOR**notches, event.position())
+            self._view.zoom_to(self._view.zoom * WHEEL_FACTOR**notches, event.position())
         event.accept()
 
     def native_gesture(self, event: QNativeGestureEvent) -> bool:
         """Pinch on a touchpad zooms."""
         if event.gestureType() != Qt.NativeGestureType.ZoomNativeGesture:
             return False
-        self._view.zoom_by(1 + event.value(), event.position())
+        self._view.zoom_to(self._view.zoom * (1 + event.value()), event.position())
         return True
 
     def cancel(self) -> bool:

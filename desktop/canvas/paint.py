@@ -197,6 +197,13 @@ def screen_rect(rect: QRectF, ratio: float, origin: QPointF) -> Rect:
     )
 
 
+def widget_rect(screen: Rect, ratio: float, origin: QPointF) -> QRect:
+    """The widget's pixels that show a rectangle of the zoomed picture."""
+    left, top = (screen.left - origin.x()) / ratio, (screen.top - origin.y()) / ratio
+    width, height = math.ceil(screen.width / ratio) + 1, math.ceil(screen.height / ratio) + 1
+    return QRect(math.floor(left), math.floor(top), width, height)
+
+
 def _left_of(rect: Rect, column: int) -> Rect:
     return rect & Rect(rect.left, rect.top, column, rect.bottom)
 

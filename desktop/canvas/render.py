@@ -56,6 +56,11 @@ class Frame:
             & self.bounds
         )
 
+    def fitting(self, width: int, height: int) -> float:
+        """The zoom, at most 1, at which the picture fits into so many device pixels with a margin."""
+        margin = 32
+        return min(1.0, max(1, width - margin) / self.width, max(1, height - margin) / self.height)
+
     @property
     def level(self) -> int:
         """The reduction that is read: the smallest that is not smaller than the screen's."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
@@ -24,7 +22,15 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QGestureEvent, QLineEdit, QPinchGesture, QWidget
 
 from desktop.canvas.input import CanvasContext, CanvasInput
-from desktop.canvas.paint import PicturePainter, Shown, paint_divider, paint_outline, paint_ring, screen_rect
+from desktop.canvas.paint import (
+    PicturePainter,
+    Shown,
+    paint_divider,
+    paint_outline,
+    paint_ring,
+    screen_rect,
+    widget_rect,
+)
 from desktop.canvas.render import Frame
 from desktop.tools.base import Tool, ToolSettings
 from desktop.workspace import Workspace
@@ -105,6 +111,7 @@ class CanvasView(QWidget):
             workspace.mask_changed.connect(self._on_mask_changed)
             workspace.size_changed.connect(self._on_size_changed)
             self._on_size_changed()
+            self.fit()
         self.update()
 
     def set_tool(self, tool: Tool) -> None:
@@ -169,8 +176,8 @@ class CanvasView(QWidget):
 
     def fit(self) -> None:
         """All of the picture, as large as it fits; stays fitted when the window is resized."""
-        self._set_zoom(self._fitting_zoom())
         size = self._device_size()
+        self._set_zoom(max(SMALLEST / 8, self._frame.fitting(size.width(), size.height())))
         self._origin = QPointF(
             (self._frame.width * self.zoom - size.width()) / 2, (self._frame.height * self.zoom - size.height()) / 2
         )
@@ -185,10 +192,6 @@ class CanvasView(QWidget):
         self._origin = QPointF(x * self.zoom, y * self.zoom) - around * self.devicePixelRatioF()
         self._fitted = False
         self._moved()
-
-    def zoom_by(self, factor: float, around: QPointF | None = None) -> None:
-        """Zoom by a factor."""
-        self.zoom_to(self.zoom * factor, around)
 
     def zoom_step(self, steps: int, around: QPointF | None = None) -> None:
         """To the next of ``STEPS``, up or down."""
@@ -233,13 +236,6 @@ class CanvasView(QWidget):
     def _device_size(self) -> QSize:
         ratio = self.devicePixelRatioF()
         return QSize(round(self.width() * ratio), round(self.height() * ratio))
-
-    def _fitting_zoom(self) -> float:
-        size, margin = self._device_size(), 32
-        fitting = min(
-            max(1, size.width() - margin) / self._frame.width, max(1, size.height() - margin) / self._frame.height
-        )
-        return min(LARGEST, max(SMALLEST / 8, min(1.0, fitting)))
 
     def _set_zoom(self, zoom: float) -> None:
         if abs(zoom - self._frame.zoom) > 1e-9:
@@ -410,7 +406,7 @@ class CanvasView(QWidget):
             if isinstance(event, QGestureEvent):
                 pinch = event.gesture(Qt.GestureType.PinchGesture)
                 if isinstance(pinch, QPinchGesture):
-                    self.zoom_by(pinch.scaleFactor(), self.mapFromGlobal(pinch.centerPoint()))
+                    self.zoom_to(self.zoom * pinch.scaleFactor(), self.mapFromGlobal(pinch.centerPoint()))
                     return True
         return super().event(event)
 
@@ -489,13 +485,13 @@ class CanvasView(QWidget):
     def _on_size_changed(self) -> None:
         assert self._workspace is not None
         self._input.cancel()
-        bounds = self._workspace.document.bounds
+        bounds, frame = self._workspace.document.bounds, self._frame
         self._picture.clear()
-        self._picture.frame = Frame(self._frame.zoom, bounds.width, bounds.height)
-        self.fit()
+        self._picture.frame = Frame(frame.zoom, bounds.width, bounds.height)
+        # Flipped or upside down it is looked at from where it was.
+        if (bounds.width, bounds.height) != (frame.width, frame.height):
+            self.fit()
+        self.update()
 
     def _update_image(self, rect: Rect) -> None:
-        screen, ratio = self._frame.to_screen(rect), self.devicePixelRatioF()
-        left, top = (screen.left - self._origin.x()) / ratio, (screen.top - self._origin.y()) / ratio
-        width, height = math.ceil(screen.width / ratio) + 1, math.ceil(screen.height / ratio) + 1
-        self.update(QRect(math.floor(left), math.floor(top), width, height))
+        self.update(widget_rect(self._frame.to_screen(rect), self.devicePixelRatioF(), self._origin))

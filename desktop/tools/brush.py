@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,14 +119,15 @@ class BrushTool(Tool):
 
     def __init__(self) -> None:
         self._stroke: Stroke | None = None
-        self._end: tuple[Document, tuple[str, ...], PointerEvent] | None = None
+        # Weak, so that a tool does not keep a photograph that was closed.
+        self._end: tuple[weakref.ref[Document], tuple[str, ...], PointerEvent] | None = None
 
     def press(self, context: ToolContext, event: PointerEvent) -> None:
         self._stroke = self._begin(context, event)
         if event.shift and self._end is not None:
             document, turns, end = self._end
             # Of this picture, and as it lies now.
-            if document is context.document and turns == document.state.turns:
+            if document() is context.document and turns == context.document.state.turns:
                 self._stroke.to(end)
         self.move(context, event)
 
@@ -136,7 +138,7 @@ class BrushTool(Tool):
 
     def release(self, context: ToolContext, event: PointerEvent) -> None:
         stroke, self._stroke = self._stroke, None
-        self._end = (context.document, context.document.state.turns, event)
+        self._end = (weakref.ref(context.document), context.document.state.turns, event)
         if stroke is not None:
             self._finish(context, stroke.edit)
 

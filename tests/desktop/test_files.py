@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from engine.output import Output
 from engine.runtime.session import SESSIONS, Device
 from tests.conftest import noise_raster
 from tests.desktop.acting import drag, heal, mask, open_scan, picture, trigger
+from tests.document.test_project import layered, rewritten, save
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -143,6 +146,57 @@ def test_a_project_is_saved_and_opened_again(
     assert np.array_equal(picture(again), composed)
     assert np.array_equal(mask(again), masked)
     assert again.document.state.layers[0].made_by == state.layers[0].made_by
+
+
+def test_a_project_of_another_program_is_not_saved_over_unasked(
+    qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def foreign(parts: dict[str, bytes]) -> None:
+        for name in [name for name in parts if name.startswith("lacuna/")]:
+            del parts[name]
+
+    theirs = rewritten(save(layered(), tmp_path / "theirs.ora"), foreign)
+    data, asked = theirs.read_bytes(), []
+    workspace, view = open_scan(qtbot, program, theirs)
+    drag(view, [(50, 50), (90, 50)])
+
+    def ask(_cls: type, _parent: object, suggestion: Path) -> Path:
+        asked.append(suggestion)
+        return tmp_path / "ours.ora"
+
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(ask))
+    with qtbot.waitSignal(program.files.said):
+        trigger(program, "save")
+    assert asked
+    assert theirs.read_bytes() == data
+    assert (tmp_path / "ours.ora").is_file()
+    with qtbot.waitSignal(program.files.said):
+        drag(view, [(50, 90), (90, 90)])
+        trigger(program, "save")
+    assert len(asked) == 1
+    assert not workspace.unsaved
+
+
+def test_the_scan_behind_a_project_is_not_exported_over(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_scan(qtbot, program, scan)
+    project, data = tmp_path / "work.ora", scan.read_bytes()
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    with qtbot.waitSignal(program.files.said):
+        trigger(program, "save_as")
+    trigger(program, "close")
+    open_scan(qtbot, program, project)
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(scan)))
+    monkeypatch.setattr(Questions, "overwrite", classmethod(lambda *_: True))
+    with qtbot.waitSignal(program.files.failed):
+        trigger(program, "export")
+    assert scan.read_bytes() == data
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(tmp_path / "out.tif")))
+    with qtbot.waitSignal(program.files.said):
+        trigger(program, "export")
+    record = json.loads((tmp_path / "out.tif.record.json").read_text())
+    assert record["source"] == {"file": scan.name, "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def test_closing_with_unsaved_work_asks(

@@ -128,6 +128,19 @@ def test_a_job_that_cannot_be_prepared_fails_and_the_next_one_runs(qtbot: QtBot,
         pass
 
 
+def test_a_job_that_crashes_while_it_is_prepared_is_reported_and_the_next_one_runs(
+    qtbot: QtBot, centre: JobCentre
+) -> None:
+    def broken():
+        raise ZeroDivisionError
+
+    first = centre.submit("first", Lane.COMPUTE, broken)
+    second = centre.submit("second", Lane.COMPUTE, lambda: lambda _: 2)
+    with qtbot.waitSignals([centre.crashed, first.crashed, first.ended, second.done]):
+        pass
+    assert first.state is JobState.FAILED
+
+
 def test_progress_reaches_the_ticket(qtbot: QtBot, centre: JobCentre) -> None:
     def work(context: JobContext) -> None:
         for step in range(1000):

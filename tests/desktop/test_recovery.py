@@ -11,11 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
+from desktop.dialogs.export import FileDialogs
 from desktop.dialogs.questions import Closing, Questions
 from desktop.dialogs.recover import RecoverDialog, Recovery
+from desktop.document.session import autosaved_source
+from desktop.files import Files
 from desktop.settings import SettingsStore
 from desktop.workspace import Workspace
 from engine import imageio
@@ -86,6 +91,69 @@ def test_refused_work_is_forgotten(qtbot: QtBot, program: Program, scan: Path, s
     assert other.window.workspace is None
 
 
+def test_work_left_for_later_is_offered_again(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, second
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    folder = autosave(qtbot, workspace)
+    other, asked = second(folder, Recovery.LATER)
+    assert asked == [[scan]]
+    assert other.window.workspace is None
+    other.shell.close()
+    other.stop()
+    assert list(other.files.abandoned().values()) == [scan]
+
+
+def test_the_dialog_sorts_work_into_open_later_and_forgotten(program: Program, tmp_path: Path) -> None:
+    found = {tmp_path / name: Path(f"/scans/{name}.tif") for name in ("one", "two")}
+    for button, answer in (
+        ("open_button", Recovery.OPEN),
+        ("forget_button", Recovery.FORGET),
+        ("later_button", Recovery.LATER),
+    ):
+        dialog = RecoverDialog(program.shell, found)
+        dialog._list.item(1).setCheckState(Qt.CheckState.Unchecked)
+        QTest.mouseClick(getattr(dialog, button), Qt.MouseButton.LeftButton)
+        assert list(dialog.answers().values()) == [answer, Recovery.LATER]
+        dialog.deleteLater()
+
+
+def test_a_second_program_leaves_open_photographs_alone(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, registry: Registry
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    folder = autosave(qtbot, workspace)
+    beside = Files(program.jobs, registry, tmp_path / "state" / "sessions")
+    assert beside.abandoned() == {}
+    assert (folder / "manifest.json").is_file()
+
+
+def test_saved_work_is_not_offered_again(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    folder = autosave(qtbot, workspace)
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
+    trigger(program, "save")
+    qtbot.waitUntil(lambda: not (folder / "manifest.json").exists(), timeout=10000)
+    assert autosaved_source(folder) is None
+    drag(view, [(20, 20), (50, 20)])
+    assert autosave(qtbot, workspace) == folder
+
+
+def test_what_changes_during_an_autosave_is_saved_after_it(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    workspace.autosave()
+    drag(view, [(20, 20), (50, 20)])
+    other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
+    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
+    assert np.array_equal(mask(other.window.workspace), mask(workspace))
+
+
 @pytest.mark.parametrize("harm", ["gone", "changed", "tile", "manifest"])
 def test_work_that_cannot_be_recovered_is_said_and_kept(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, second, harm: str
@@ -112,6 +180,16 @@ def test_work_that_cannot_be_recovered_is_said_and_kept(
     assert (tmp_path / "state-after" / "sessions" / folder.name / "manifest.json").is_file()
 
 
+def test_a_copied_or_touched_scan_is_still_the_same(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    folder = autosave(qtbot, workspace)
+    os.utime(scan, (1_000_000_000, 1_000_000_000))
+    other, _ = second(folder, Recovery.OPEN)
+    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
+    assert np.array_equal(mask(other.window.workspace), mask(workspace))
+
+
 def test_a_proper_end_leaves_no_session(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +208,9 @@ from pathlib import Path
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 from desktop.app import Program
+from desktop.document.session import autosaved_source
+from desktop.files import Files
+from desktop.dialogs.export import FileDialogs
 from desktop.settings import SettingsStore
 import numpy as np
 from engine.raster import Rect

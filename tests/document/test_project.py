@@ -172,6 +172,11 @@ def test_an_arrangement_we_do_not_know_opens_as_the_merged_picture(tmp_path: Pat
 BOMB = b"""<?xml version="1.0"?><!DOCTYPE image [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">
 <!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]><image w="10" h="10" name="&c;"><stack/></image>"""
 
+# A header that claims 100,000 x 100,000 px.
+BOMB_PNG = imageio.encode_png(np.zeros((4, 4, 4), np.uint16)).replace(
+    (4).to_bytes(4, "big") * 2, (100_000).to_bytes(4, "big") * 2, 1
+)
+
 
 @pytest.mark.parametrize(
     ("part", "data"),
@@ -189,6 +194,8 @@ BOMB = b"""<?xml version="1.0"?><!DOCTYPE image [<!ENTITY a "aaaaaaaaaa"><!ENTIT
         ("lacuna/document.json", b"{"),
         ("lacuna/document.json", b"[]"),
         ("lacuna/mask.png", b""),
+        ("lacuna/mask.png", BOMB_PNG),
+        ("data/layer1.png", BOMB_PNG),
     ],
 )
 def test_broken_and_hostile_files_are_refused(tmp_path: Path, part: str, data: bytes) -> None:
@@ -217,6 +224,9 @@ def damaged_json(path: Path, change: Callable[[dict], None]) -> Path:
         lambda own: own["layers"][0].update(blend="NONSENSE"),
         lambda own: own["layers"][0].update(made_by=[{}]),
         lambda own: own["layers"][0].update(x="far"),
+        lambda own: own["layers"][0].update(x=float("inf")),
+        lambda own: own["layers"][1].update(id=own["layers"][0]["id"]),
+        lambda own: own["layers"][0].update(cells=[[1e9, 3]], id=[]),
         lambda own: own.update(layers=3),
         lambda own: own.update(resolution="high"),
     ],

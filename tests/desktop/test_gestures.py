@@ -1,0 +1,251 @@
+"""What happens while something is being dragged, saved or closed."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.dialogs.export import ExportDialog, FileDialogs
+from desktop.dialogs.questions import Closing, Questions
+from desktop.jobs import Lane, Ticket
+from engine.jobs import JobContext
+from engine.output import Output
+from tests.desktop.acting import LEFT, at, drag, heal, key, mask, open_scan, picture, shot, trigger
+
+
+class Gate:
+    """Keeps a lane busy until it is opened."""
+
+    def __init__(self, program: Program, lane: Lane) -> None:
+        self._event = threading.Event()
+
+        def work(_: JobContext) -> None:
+            self._event.wait(30)
+
+        program.jobs.submit("gate", lane, lambda: work)
+
+    def open(self) -> None:
+        self._event.set()
+
+
+@pytest.fixture
+def tickets(program: Program) -> list[Ticket]:
+    """All jobs that are queued from now on."""
+    queued: list[Ticket] = []
+    program.jobs.added.connect(queued.append)
+    return queued
+
+
+def last(tickets: list[Ticket], word: str) -> Ticket:
+    return next(ticket for ticket in reversed(tickets) if ticket.title.startswith(word))
+
+
+def test_a_heal_that_is_done_during_a_stroke_lands_after_it(
+    qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket]
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    trigger(program, "heal")
+    QTest.mousePress(view, LEFT, pos=at(view, 50, 200))
+    QTest.mouseMove(view, at(view, 70, 200))
+    with qtbot.waitSignal(last(tickets, "Heal").ended, timeout=60000):
+        pass
+    assert not workspace.document.state.layers
+    QTest.mouseMove(view, at(view, 90, 200))
+    QTest.mouseRelease(view, LEFT, pos=at(view, 90, 200))
+    assert len(workspace.document.state.layers) == 1
+    painted = mask(workspace)
+    assert painted[200, 55] == painted[200, 88] == 255
+    assert not painted[:100].any()
+    assert [workspace.undo.text(i) for i in range(3)] == ["Brush", "Brush", "Heal"]
+    trigger(program, "undo")
+    assert mask(workspace)[50, 70] == mask(workspace)[200, 70] == 255
+    assert workspace.document.shown is workspace.document.state
+
+
+def test_a_heal_that_is_done_while_its_layers_mask_is_painted_keeps_both(
+    qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket]
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    heal(qtbot, program, workspace)
+    drag(view, [(50, 200), (90, 200)])
+    trigger(program, "heal")
+    (layer,) = workspace.document.state.layers
+    workspace.set_target(layer.id)
+    key(program, Qt.Key.Key_E)
+    QTest.mousePress(view, LEFT, pos=at(view, 70, 50))
+    QTest.mouseMove(view, at(view, 75, 50))
+    with qtbot.waitSignal(last(tickets, "Heal").ended, timeout=60000):
+        pass
+    QTest.mouseRelease(view, LEFT, pos=at(view, 75, 50))
+    (layer,) = workspace.document.state.layers
+    weights = layer.mask.read(layer.mask.bounds)
+    assert weights[50, 72] == 0
+    assert weights[50, 52] == weights[200, 70] == 255
+    assert len(layer.made_by) == 2
+
+
+def test_nothing_else_happens_during_a_stroke(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    QTest.mousePress(view, LEFT, pos=at(view, 50, 200))
+    QTest.mouseMove(view, at(view, 70, 200))
+    for id_ in ("undo", "rotate_left", "mask_invert", "heal"):
+        trigger(program, id_)
+    assert workspace.document.state.mask.shape == (300, 400)
+    assert workspace.undo.count() == workspace.undo.index() == 1
+    assert not workspace.busy
+    QTest.mouseRelease(view, LEFT, pos=at(view, 70, 200))
+    assert workspace.undo.count() == 2
+    assert mask(workspace)[200, 60] == mask(workspace)[50, 60] == 255
+
+
+def test_two_quick_clicks_are_two_dabs(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    key(program, Qt.Key.Key_5)
+    QTest.mouseClick(view, LEFT, pos=at(view, 100, 100))
+    # What the second press of a double click arrives as.
+    QTest.mouseDClick(view, LEFT, pos=at(view, 100, 100))
+    QTest.mouseRelease(view, LEFT, pos=at(view, 100, 100))
+    assert workspace.undo.count() == 2
+    assert mask(workspace)[100, 100] == 192
+
+
+def test_ctrl_z_right_after_heal_calls_it_off(
+    qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket]
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    gate = Gate(program, Lane.COMPUTE)
+    trigger(program, "heal")
+    with qtbot.waitSignal(last(tickets, "Heal").cancelled):
+        trigger(program, "undo")
+    gate.open()
+    assert mask(workspace).any()
+    assert not workspace.busy
+    trigger(program, "undo")
+    assert not mask(workspace).any()
+
+
+def test_undo_while_a_heal_waits_takes_back_what_was_done_since(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    gate = Gate(program, Lane.COMPUTE)
+    trigger(program, "heal")
+    drag(view, [(50, 200), (90, 200)])
+    trigger(program, "undo")
+    assert workspace.busy
+    assert not mask(workspace)[200].any()
+    gate.open()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert len(workspace.document.state.layers) == 1
+
+
+def test_closing_waits_for_an_export(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_scan(qtbot, program, scan)
+    gate = Gate(program, Lane.IO)
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(tmp_path / "out.tif")))
+    trigger(program, "export")
+    program.shell.close()
+    assert program.shell.isVisible()
+    assert "written" in program.window.strip.text
+    with qtbot.waitSignal(program.shell.closed, timeout=20000):
+        gate.open()
+    assert (tmp_path / "out.tif").is_file()
+
+
+def test_what_is_painted_while_saving_to_close_is_asked_for_again(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    gate, project = Gate(program, Lane.IO), tmp_path / "work.ora"
+    answers: Iterator[Closing] = iter([Closing.SAVE, Closing.CANCEL, Closing.SAVE])
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: next(answers)))
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    program.shell.close()
+    drag(view, [(50, 200), (90, 200)])
+    with qtbot.waitSignal(program.files.written, timeout=20000):
+        gate.open()
+    assert program.window.tabs.count() == 1
+    assert workspace.unsaved
+    with qtbot.waitSignal(program.shell.closed, timeout=20000):
+        program.shell.close()
+    assert next(answers, None) is None
+
+
+def test_a_failed_save_keeps_the_photograph_open(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
+    nowhere = tmp_path / "gone" / "work.ora"
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: nowhere))
+    with qtbot.waitSignal(program.files.failed):
+        program.shell.close()
+    assert program.shell.isVisible()
+    assert workspace.unsaved
+    assert program.window.tabs.count() == 1
+
+
+def test_a_closed_photograph_gives_its_memory_back(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    heal(qtbot, program, workspace)
+    trigger(program, "fit")
+    view.grab()
+    pixels = weakref.ref(workspace.document.state.scan.base)
+    trigger(program, "close")
+    del workspace, view
+
+    def gone() -> bool:
+        gc.collect()
+        return pixels() is None
+
+    qtbot.waitUntil(gone)
+
+
+def test_a_photograph_that_is_closed_during_its_heal_is_left_alone(
+    qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket]
+) -> None:
+    _, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    gate = Gate(program, Lane.COMPUTE)
+    trigger(program, "heal")
+    trigger(program, "close")
+    ticket = last(tickets, "Heal")
+    assert program.window.tabs.count() == 0
+    gate.open()
+    qtbot.waitUntil(lambda: all(t.state.name not in ("WAITING", "RUNNING") for t in tickets))
+    assert ticket.state.name == "CANCELLED"
+    assert not program.window.strip.text
+
+
+def test_turning_twice_is_the_same_picture_upside_down(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    heal(qtbot, program, workspace)
+    view.zoom_to(0.5)
+    before = picture(workspace)
+    trigger(program, "rotate_half")
+    view.grab()
+    qtbot.waitUntil(lambda: bool(workspace.document.state.scan.levels))
+    assert np.array_equal(picture(workspace), before[::-1, ::-1])
+    shown = shot(view)
+    view.show_workspace(workspace)
+    view.zoom_to(0.5)
+    assert np.array_equal(shot(view), shown)

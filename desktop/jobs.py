@@ -167,8 +167,9 @@ class EngineThread(QThread):
                 self._end(ticket, JobState.FAILED, error)
                 continue
             self._running = (number, ticket, context)
-            ticket.begin(context.cancel)
+            # The work first: what the window shows of it need not be waited for.
             self._wanted.emit(number, work, context)
+            ticket.begin(context.cancel)
 
     @Slot(int, float, str)
     def _on_progress(self, number: int, share: float, step: str) -> None:

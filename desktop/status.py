@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QToolButton
 
 from desktop.canvas.view import CanvasView
@@ -15,6 +15,9 @@ from desktop.workspace import Workspace
 from engine import colour
 from engine.jobs import JobState
 from engine.raster import Rect
+
+_SHOWN_AFTER_MS = 250
+"""A job shorter than this is not shown: it would only flicker."""
 
 
 class StatusBar(QStatusBar):
@@ -54,6 +57,10 @@ class StatusBar(QStatusBar):
             self.addWidget(label)
         for widget in (self._job, self._bar, self._cancel):
             self.addPermanentWidget(widget)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_SHOWN_AFTER_MS)
+        self._timer.timeout.connect(self._show_job)
         jobs.added.connect(self._on_added)
         self._show_job()
 
@@ -127,15 +134,18 @@ class StatusBar(QStatusBar):
 
     def _show_job(self) -> None:
         running = next((ticket for ticket in self._tickets if ticket.state is JobState.RUNNING), None)
+        now = time.monotonic()
+        elapsed = now - self._since.setdefault(running, now) if running is not None else 0.0
+        shown = 1000 * elapsed >= _SHOWN_AFTER_MS
         for widget in (self._job, self._bar, self._cancel):
-            widget.setVisible(running is not None)
-        if running is None:
+            widget.setVisible(shown)
+        if running is not None and not shown and not self._timer.isActive():
+            self._timer.start()
+        if running is None or not shown:
             return
-        started = self._since.setdefault(running, time.monotonic())
         waiting = len(self._tickets) - 1
         count = self.tr(" ({0} waiting)").format(waiting) if waiting else ""
         left = ""
-        elapsed = time.monotonic() - started
         if running.progress > 0.05 and elapsed > 2:
             left = self.tr(", {0} s left").format(max(1, round(elapsed / running.progress * (1 - running.progress))))
         text = f"{running.title}{count}{left}"

@@ -88,7 +88,8 @@ class Workspace(QObject):
         self.keeper.wanted.connect(self.autosave)
         self.keeper.message.connect(self.message)
         document.watch(self._on_change)
-        self._make_levels()
+        # The first picture first.
+        QTimer.singleShot(0, self, self._make_levels)
 
     # -- state ------------------------------------------------------------------------------------------------
 
@@ -352,7 +353,7 @@ class Workspace(QObject):
         """Have the reductions of the scan made, for quick and smooth views from afar."""
         base = self.document.state.scan
         array = base.base
-        if array is None or base.levels:
+        if array is None or base.levels or self._closed:
             return
 
         def work(context: JobContext) -> object:

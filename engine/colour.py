@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import struct
 from functools import cache
 from io import BytesIO
@@ -83,6 +84,8 @@ def looks_like_srgb(profile: bytes | None) -> bool:
 
 def system_monitor_profile() -> bytes | None:
     """What the system says of the main screen. Windows can be asked; elsewhere a person must name a file."""
+    if platform.system() != "Windows":
+        return None
     from PIL import ImageCms
 
     profile = ImageCms.get_display_profile()

@@ -66,14 +66,14 @@ class Frame:
         """The reduction that is read: the smallest that is not smaller than the screen's."""
         return max(0, min(LEVELS, math.floor(math.log2(1 / self.zoom) + 1e-9)))
 
-    def source(self, rect: Rect) -> tuple[Rect, float, tuple[float, float]]:
-        """What to read for a screen rectangle.
+    def source(self, rect: Rect, level: int) -> tuple[Rect, float, tuple[float, float]]:
+        """What to read of a level for a screen rectangle.
 
         Returns:
-            The rectangle in pixels of ``level``, their size on the screen, and where its corner lies in ``rect``.
+            The rectangle in pixels of the level, their size on the screen, and where its corner lies in ``rect``.
         """
-        scale = self.zoom * (1 << self.level)
-        whole = Rect(0, 0, -(-self.width >> self.level), -(-self.height >> self.level))
+        scale = self.zoom * (1 << level)
+        whole = Rect(0, 0, -(-self.width >> level), -(-self.height >> level))
         needed = Rect(
             math.floor(rect.left / scale) - 2,
             math.floor(rect.top / scale) - 2,
@@ -93,8 +93,10 @@ def picture_pixels(
     cache: ComposeCache | None = None,
 ) -> NDArray[np.uint8]:
     """A screen rectangle of a composed picture, (h, w, 4) in Qt's RGB32 byte order."""
-    needed, scale, offset = frame.source(rect)
-    pixels = composite.read(needed, frame.level, cache)
+    # A quick look while the reductions are being made.
+    level = frame.level if composite.scan.levels or not frame.level else min(LEVELS, frame.level + 1)
+    needed, scale, offset = frame.source(rect, level)
+    pixels = composite.read(needed, level, cache)
     size = (rect.width, rect.height)
     smooth = frame.zoom < CRISP
     if scale >= 1:
@@ -103,12 +105,15 @@ def picture_pixels(
         shown = _placed(shown, scale, offset, size, smooth=smooth)
     else:
         shown = colour.to_screen(_placed(pixels, scale, offset, size, smooth=smooth), profile, monitor)
-    return np.asarray(cv2.cvtColor(np.ascontiguousarray(shown), cv2.COLOR_RGB2BGRA), np.uint8)
+    result = np.full((*shown.shape[:2], 4), 255, np.uint8)
+    # Not cvtColor, whose threads wait for those that make the reductions.
+    cv2.mixChannels([np.ascontiguousarray(shown)], [result], [0, 2, 1, 1, 2, 0])
+    return result
 
 
 def veil_pixels(masks: list[TileMap], frame: Frame, rect: Rect, colour_: QColor) -> NDArray[np.uint8] | None:
     """The coloured veil of some masks over a screen rectangle, (h, w, 4) premultiplied; None where there is nothing."""
-    needed, scale, offset = frame.source(rect)
+    needed, scale, offset = frame.source(rect, frame.level)
     shown: NDArray[np.uint8] | None = None
     for mask in masks:
         if mask.touches(needed, frame.level):

@@ -285,7 +285,7 @@ class CanvasView(QWidget):
 
     def _take_ghost(self) -> tuple[QImage, QPointF, float] | None:
         """The picture as it is on the screen now."""
-        if self._workspace is None or not self.isVisible() or not self._seen():
+        if self._workspace is None or not self.frames or not self.isVisible() or not self._seen():
             return None
         image = QImage(self._device_size(), QImage.Format.Format_RGB32)
         image.fill(self.surround)

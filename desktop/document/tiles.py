@@ -220,10 +220,11 @@ class TileMap:
             return self._levels[level - 1][rect.slices()]
         # The reductions are still being made: take every n-th pixel meanwhile.
         step = 1 << level
-        half = step // 2
-        rows = np.minimum(np.arange(rect.top, rect.bottom) * step + half, self.shape[0] - 1)
-        columns = np.minimum(np.arange(rect.left, rect.right) * step + half, self.shape[1] - 1)
-        return self._base[rows[:, None], columns[None, :]]
+        # From the middle of each square, as far as the last one has a middle.
+        y, x = (min(step // 2, (side - 1) % step) for side in self.shape[:2])
+        return self._base[
+            rect.top * step + y : rect.bottom * step : step, rect.left * step + x : rect.right * step : step
+        ]
 
     def _rooted(self, cells: Iterable[Cell], level: int) -> bool:
         """Whether any of the cells of a level has stored tiles below it."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -369,28 +371,43 @@ def _rows(page: Any, file: BinaryIO, canvas: _Canvas) -> Generator[float, None, 
     planes, _, height, width, samples = page.shaped
     dtype = np.dtype(page.parent.byteorder + ("u2" if canvas.header.bits == 16 else "u1"))
     step = max(1, _ROWS // (width * samples * dtype.itemsize))
+    header = canvas.header
+    if planes == 1 and samples == header.channels and canvas.stored.flags.c_contiguous and header.palette is None:
+        yield from _straight(page, file, canvas, dtype, step)
+        return
     file.seek(page.dataoffsets[0])
-    direct = (
-        planes == 1
-        and samples == canvas.header.channels
-        and canvas.stored.flags.c_contiguous
-        and canvas.header.palette is None
-    )
-    buffer = None if direct else np.empty((min(step, height), width, samples), dtype)
+    buffer = np.empty((min(step, height), width, samples), dtype)
     for plane in range(planes):
         for top in range(0, height, step):
             rows = min(step, height - top)
-            if buffer is None:
-                block = canvas.stored[top : top + rows]
-                _fill(file, block)
-                if not dtype.isnative:
-                    block.byteswap(inplace=True)
-                if canvas.header.inverted:
-                    np.invert(block, out=block)
-            else:
-                _fill(file, buffer[:rows])
-                canvas.put(buffer[:rows], top, 0, plane)
+            _fill(file, buffer[:rows])
+            canvas.put(buffer[:rows], top, 0, plane)
             yield (plane + (top + rows) / height) / planes
+
+
+def _straight(
+    page: Any, file: BinaryIO, canvas: _Canvas, dtype: np.dtype[Any], step: int
+) -> Generator[float, None, None]:
+    """Read blocks of rows to where they belong, two at a time: fresh memory costs as much as the reading."""
+    start, row = page.dataoffsets[0], canvas.stored[0].nbytes
+
+    def read(top: int) -> None:
+        block = canvas.stored[top : top + step]
+        with Path(file.name).open("rb") as own:
+            own.seek(start + top * row)
+            _fill(own, block)
+        if not dtype.isnative:
+            block.byteswap(inplace=True)
+        if canvas.header.inverted:
+            np.invert(block, out=block)
+
+    tops = range(0, len(canvas.stored), step)
+    with ThreadPoolExecutor(2, "read") as pool:
+        try:
+            for done, _ in enumerate(pool.map(read, tops), 1):
+                yield done / len(tops)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _fill(file: BinaryIO, block: NDArray[Any]) -> None:

@@ -80,10 +80,12 @@ def _run(measure: str) -> dict[str, float]:
         [sys.executable, "-m", "tests.bench", measure],
         cwd=ROOT,
         env=os.environ | {"QT_QPA_PLATFORM": "offscreen"},
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    if result.returncode:
+        sys.exit(f"{measure} failed:\n{result.stderr}")
     values: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return values
 

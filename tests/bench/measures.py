@@ -173,8 +173,8 @@ def fidelity() -> dict[str, float]:
     """Samples outside the mask that differ from the scan after heal and export, in all kinds of scans together."""
     import imagecodecs
 
-    from desktop.document.model import Document
     from desktop.document.project import Snapshot
+    from desktop.document.session import open_document
     from desktop.flatten import export
     from engine import imageio
     from engine.jobs import JobContext
@@ -191,9 +191,11 @@ def fidelity() -> dict[str, float]:
                     source, target = folder / f"in{suffix}", folder / f"out{suffix}"
                     pixels = (picture(700) >> (8 if dtype == np.uint8 else 0)).astype(dtype)
                     imageio.write(Raster(pixels, profile), source)
-                    document = Document(imageio.read(source))
+                    document = open_document(source)
                     mask = heal(document, JobContext())
-                    state = Snapshot(document.state, document.profile, document.resolution, document.metadata, source)
+                    state = Snapshot(
+                        document.state, document.profile, document.resolution, document.metadata, document.scan_file
+                    )
                     export(state, Output(target))
                     result = imageio.read(target).pixels
                     assert (result != pixels).any()

@@ -18,8 +18,9 @@ from desktop.document.project import SUFFIX
 from desktop.document.tiles import TileMap
 from desktop.jobs import Ticket
 from desktop.theme import RESOURCES
+from desktop.tools.select import is_soft
 from desktop.workspace import Workspace
-from engine import masks
+from engine import imageio, masks
 from engine.errors import EngineError
 from engine.raster import Mask
 
@@ -58,8 +59,8 @@ class Commands:
         return {
             "open": self.ask_open,
             "open_sample": self.open_sample,
-            "save": lambda _checked=False: self.save(),
-            "save_as": lambda: self.save(ask=True),
+            "save": self._on_workspace(self.save),
+            "save_as": self._on_workspace(lambda workspace: self.save(workspace, ask=True)),
             "export": self.ask_export,
             "close": lambda: window.close_tab(window.tabs.currentIndex()),
             "quit": window.shell.close,
@@ -101,26 +102,32 @@ class Commands:
     def _mask_handlers(self) -> dict[str, Handler]:
         window, on_workspace = self._window, self._on_workspace
 
-        def by_amount(label: str, change: Callable[[Mask, float], Mask], *, outwards: bool) -> Handler:
+        def by_amount(label: str, change: Callable[[Mask, float], Mask]) -> Handler:
             def run(workspace: Workspace) -> None:
                 amount = window.task.amount
-                workspace.filter_mask(window.tr(label), lambda mask: change(mask, amount), amount if outwards else 0)
+                workspace.filter_mask(window.tr(label), lambda mask: change(mask, amount), amount)
 
             return on_workspace(run)
 
         def plain(label: str, change: Callable[[Mask], Mask], reach: float) -> Handler:
             return on_workspace(lambda workspace: workspace.filter_mask(window.tr(label), change, reach))
 
+        def feather(workspace: Workspace) -> None:
+            # Decided for the whole mask, or tiles would differ.
+            width, soft = window.task.amount, is_soft(workspace.mask())
+            label = window.tr("Feather mask")
+            workspace.filter_mask(label, lambda mask: masks.feather(mask, width, soft=soft), width)
+
         return {
             "mask_invert": plain("Invert mask", masks.invert, float("inf")),
             "mask_clear": plain("Clear mask", lambda mask: mask * 0, 0),
-            "mask_grow": by_amount("Grow mask", masks.grow, outwards=True),
-            "mask_shrink": by_amount("Shrink mask", masks.shrink, outwards=True),
-            "mask_feather": by_amount("Feather mask", masks.feather, outwards=True),
+            "mask_grow": by_amount("Grow mask", masks.grow),
+            "mask_shrink": by_amount("Shrink mask", masks.shrink),
+            "mask_feather": on_workspace(feather),
             "mask_load": on_workspace(self._ask_load_mask),
             "mask_save": on_workspace(self._ask_save_mask),
-            "heal": on_workspace(lambda _: self.heal()),
-            "heal_new": on_workspace(lambda _: self.heal(new_layer=True)),
+            "heal": on_workspace(self.heal),
+            "heal_new": on_workspace(lambda workspace: self.heal(workspace, new_layer=True)),
         }
 
     def _layer_handlers(self) -> dict[str, Handler]:
@@ -156,34 +163,38 @@ class Commands:
         """Open the picture that comes with the program."""
         self._window.open_paths([SAMPLE])
 
-    def save(self, *, ask: bool = False) -> Ticket | None:
-        """Save the project, asking where the first time; None when there is nothing to save or the user cancelled."""
-        window, workspace = self._window, self._window.workspace
-        if workspace is None:
-            return None
+    def save(self, workspace: Workspace, *, ask: bool = False) -> Ticket | None:
+        """Save a project, asking where the first time; None when the user cancelled or it cannot be there."""
+        window = self._window
         path = workspace.project
         if path is None or ask:
             suggestion = path or self._own_folder(workspace) / workspace.source.with_suffix(SUFFIX).name
             path = FileDialogs.save_project(window.shell, suggestion)
-        return window.files.save(workspace, path) if path is not None else None
+        if path is None:
+            return None
+        # A project is saved over by itself alone.
+        own = [file for file in workspace.files() if file.suffix.lower() == SUFFIX]
+        protected = [file for file in window.files_in_use() if file.resolve() not in own]
+        return window.files.save(workspace, path) if self._may_write(path, protected, (SUFFIX,)) else None
 
     def ask_export(self) -> None:
         """Ask how to export and do it."""
         window, workspace = self._window, self._window.workspace
         if workspace is None:
             return
-        scan = workspace.document.scan_file
         suffix = workspace.source.suffix.lower()
         suffix = suffix if suffix in (".tif", ".tiff", ".png") else ".tif"
         suggestion = self._own_folder(workspace) / f"{workspace.source.stem}-healed{suffix}"
         output = ExportDialog.ask(
             window.shell,
-            [workspace.source] + ([scan.path] if scan is not None else []),
+            window.files_in_use(),
             workspace.document.depth,
             suggestion,
             lambda wanted: window.files.measure(workspace, wanted),
         )
-        if output is not None and (not output.path.exists() or Questions.overwrite(window.shell, output.path)):
+        if output is None or not self._may_write(output.path, window.files_in_use(), imageio.WRITABLE):
+            return
+        if not output.path.exists() or Questions.overwrite(window.shell, output.path):
             window.files.export(workspace, output)
 
     def _ask_load_mask(self, workspace: Workspace) -> None:
@@ -194,8 +205,17 @@ class Commands:
     def _ask_save_mask(self, workspace: Workspace) -> None:
         suggestion = self._own_folder(workspace) / f"{workspace.source.stem}-mask.png"
         path = FileDialogs.save_mask(self._window.shell, suggestion)
-        if path is not None:
+        if path is not None and self._may_write(path, self._window.files_in_use(), (".png",)):
             self._window.files.save_mask(workspace, path)
+
+    def _may_write(self, path: Path, protected: list[Path], suffixes: tuple[str, ...]) -> bool:
+        """Whether a file can be written; if not, says why."""
+        try:
+            imageio.check_target(path, protected, suffixes)
+        except EngineError as error:
+            self._window.strip.warn(error)
+            return False
+        return True
 
     def _own_folder(self, workspace: Workspace) -> Path:
         """Where files of a photograph are suggested: beside it, but never among the program's own."""
@@ -210,11 +230,9 @@ class Commands:
 
     # -- repair -----------------------------------------------------------------------------------------------
 
-    def heal(self, *, new_layer: bool = False, spot: TileMap | None = None) -> None:
+    def heal(self, workspace: Workspace, *, new_layer: bool = False, spot: TileMap | None = None) -> None:
         """Heal what is masked, or a spot of its own, as the task panel says."""
-        window, workspace = self._window, self._window.workspace
-        if workspace is None:
-            return
+        window = self._window
         try:
             ticket = workspace.repair(window.task.request(new_layer=new_layer), spot)
         except EngineError as error:

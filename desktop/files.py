@@ -12,7 +12,7 @@ from PySide6.QtCore import QLockFile, QObject, Signal
 
 from desktop.document.model import Document
 from desktop.document.project import write_project
-from desktop.document.session import Recovered, Session, autosaved_source, open_document, recover
+from desktop.document.session import Recovered, Session, autosaved_source, file_stamp, open_document, recover
 from desktop.flatten import export
 from desktop.jobs import JobCentre, Lane, Ticket, Work
 from desktop.tools.select import replaced
@@ -108,7 +108,8 @@ class Files(QObject):
     def abandoned(self) -> dict[Path, Path]:
         """Session folders that a crash left behind -> the photograph; those without work are tidied away."""
         found: dict[Path, Path] = {}
-        for folder in sorted(path for path in self._sessions.glob("*") if path.is_dir()):
+        folders = {path.with_suffix("") for path in self._sessions.glob("*")}
+        for folder in sorted(folders):
             if folder in self._locks or not self._lock(folder):
                 continue
             source = autosaved_source(folder)
@@ -130,8 +131,7 @@ class Files(QObject):
 
     def _recovered(self, recovered: Recovered, folder: Path) -> None:
         workspace = Workspace(recovered.document, recovered.source, Session(folder), self._jobs, self._registry)
-        if recovered.document.own_project:
-            workspace.project = recovered.source
+        # Saved over nothing unasked: it may have been saved under another name before the crash.
         workspace.mark_recovered()
         self.opened.emit(workspace)
 
@@ -170,11 +170,12 @@ class Files(QObject):
         """Save the project."""
         snapshot = workspace.snapshot()
 
-        def work(context: JobContext) -> None:
+        def work(context: JobContext) -> tuple[int, int] | None:
             write_project(snapshot, path, context)
+            return file_stamp(path)
 
-        def saved(_: object) -> None:
-            workspace.while_open(lambda: workspace.mark_saved(path, snapshot))()
+        def saved(stamp: tuple[int, int] | None) -> None:
+            workspace.mark_saved(path, snapshot, stamp)
             self.said.emit(self.tr("Saved {0}.").format(path.name))
 
         return self._write(self.tr("Saving {0}").format(path.name), work, saved)

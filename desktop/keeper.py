@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from desktop.document.edits import turns_between
 from desktop.document.model import Document, State
-from desktop.document.project import Snapshot
-from desktop.document.session import Session, file_stamp
+from desktop.document.project import OpenedFile, Snapshot
+from desktop.document.session import Session
 from desktop.document.tiles import Cell, TilePatch
 from desktop.jobs import Lane, Ticket, Work
 from engine.errors import EngineError
+from engine.imageio import same_file
 from engine.jobs import JobContext
 
 UNDO_BYTES = 512 << 20
@@ -28,7 +29,7 @@ class Keeper(QObject):
 
     Args:
         document: to keep.
-        opened: the file it was read from.
+        path: the file it was read from.
         session: where to.
         submit: queues a job.
         patches: gives those of all undo steps, oldest first.
@@ -42,7 +43,7 @@ class Keeper(QObject):
     def __init__(
         self,
         document: Document,
-        opened: Path,
+        path: Path,
         session: Session,
         submit: Submit,
         patches: Callable[[], list[TilePatch]],
@@ -50,10 +51,11 @@ class Keeper(QObject):
     ) -> None:
         super().__init__(parent)
         self.session = session
-        self._document, self._opened, self._submit, self._patches = document, opened, submit, patches
-        self._file_turns: tuple[str, ...] = ()
+        self._document, self._submit, self._patches = document, submit, patches
+        self._opened = OpenedFile(path, document.stamp)
+        self._numbers = itertools.count(1)
         self._kept: State | None = document.state
-        self._running = self._again = False
+        self._running = self._again = self._closed = False
         self._putting_away = False
         self._timer = QTimer(self)
         self._timer.setInterval(AUTOSAVE_SECONDS * 1000)
@@ -75,8 +77,7 @@ class Keeper(QObject):
             metadata=document.metadata,
             scan=document.scan_file,
             opened=self._opened,
-            stamp=file_stamp(self._opened),
-            turns=turns_between(self._file_turns, document.state.turns),
+            number=next(self._numbers),
         )
 
     def autosave(self) -> None:
@@ -93,7 +94,9 @@ class Keeper(QObject):
             self.session.autosave(snapshot, context)
 
         def kept() -> None:
-            self._kept = state
+            # Unless the opened file was saved over meanwhile: then it has to be saved again.
+            if snapshot.opened is self._opened:
+                self._kept = state
 
         self._running = True
         ticket = self._submit("Autosave", Lane.IO, lambda: work)
@@ -109,10 +112,21 @@ class Keeper(QObject):
         """
         self.session.autosave(self.snapshot())
 
-    def saved_to_file(self, snapshot: Snapshot, *, onto_opened: bool) -> None:
-        """The user saved: nothing is left to recover, until the next change."""
-        if onto_opened:
-            self._file_turns = snapshot.state.turns
+    def saved_to_file(self, snapshot: Snapshot, path: Path, stamp: tuple[int, int] | None) -> None:
+        """The user saved: only what was done since is left to recover.
+
+        Args:
+            snapshot: what was saved.
+            path: where to.
+            stamp: of that file as it was written.
+        """
+        if same_file(path, self._opened.path):
+            self._opened = OpenedFile(self._opened.path, stamp, snapshot.state.turns)
+        if not self._document.state.same_work(snapshot.state):
+            # What was autosaved meanwhile may belong to the file as it was before.
+            self._kept = None
+            self.autosave()
+            return
         self._kept = snapshot.state
 
         def work(_: JobContext) -> None:
@@ -137,14 +151,13 @@ class Keeper(QObject):
             keys = []
             for done, patch in enumerate(chosen):
                 context.progress(done / len(chosen), "old undo steps")
-                names = patch.keys(self.session)
-                # Here and not when the job is done, since the next job of this lane may tidy up before that.
-                self.session.hold({name for pair in names.values() for name in pair if name is not None})
-                keys.append(names)
+                keys.append(patch.keys(self.session))
             return keys
 
         def put_away(keys: list[dict[Cell, tuple[str | None, str | None]]]) -> None:
             self._putting_away = False
+            if self._closed:
+                return
             for patch, names in zip(chosen, keys, strict=True):
                 patch.put_away(self.session, names)
             # What was pushed meanwhile.
@@ -155,11 +168,12 @@ class Keeper(QObject):
         ticket.done.connect(put_away)
         ticket.failed.connect(self._on_not_put_away)
         ticket.cancelled.connect(self._on_not_put_away)
+        ticket.crashed.connect(lambda _: self._on_not_put_away())
 
     def close(self) -> None:
         """No more autosaves."""
         self._timer.stop()
-        self._again = False
+        self._again, self._closed = False, True
 
     def _on_ended(self) -> None:
         self._running = False
@@ -168,9 +182,10 @@ class Keeper(QObject):
             self.autosave()
 
     def _on_failed(self, error: EngineError) -> None:
-        self.message.emit(f"The work could not be autosaved. {error.sentence}")
+        if not self._closed:
+            self.message.emit(f"The work could not be autosaved. {error.sentence}")
 
     def _on_not_put_away(self, error: EngineError | None = None) -> None:
         self._putting_away = False
-        if error is not None:
+        if error is not None and not self._closed:
             self.message.emit(f"Old undo steps stay in memory. {error.sentence}")

@@ -53,15 +53,16 @@ class MessageStrip(QWidget):
         self._close.setAutoRaise(True)
         self._close.setAccessibleName(self.tr("Close message"))
         self._close.setToolTip(self.tr("Close message"))
-        self._close.clicked.connect(self.hide)
+        self._close.clicked.connect(self._clear)
         self._problems: list[str] = []
+        self._information = ""
         layout = QHBoxLayout(self)
         layout.setContentsMargins(12, 4, 4, 4)
         layout.addWidget(self._label, 1)
         layout.addWidget(self._close, 0, Qt.AlignmentFlag.AlignTop)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.hide)
+        self._timer.timeout.connect(self._on_timeout)
         self.hide()
 
     @property
@@ -75,33 +76,43 @@ class MessageStrip(QWidget):
         area.installEventFilter(self)
 
     def say(self, sentence: str) -> None:
-        """Say something that is good to know; goes away by itself."""
-        self._problems.clear()
-        self._show(sentence, problem=False)
+        """Say something that is good to know; goes away by itself. Problems that nobody has closed yet stay."""
+        self._information = sentence
+        self._show()
         self._timer.start(_INFORMATION_SECONDS * 1000)
 
     def warn(self, error: EngineError | str) -> None:
         """Say what went wrong; stays until it is closed. Several problems are all said."""
         sentence = error.sentence if isinstance(error, EngineError) else error
         LOG.info(sentence)
-        if self.isHidden():
-            self._problems.clear()
         if sentence not in self._problems:
             self._problems.append(sentence)
-        shown = self._problems[-_MOST_PROBLEMS:]
-        more = len(self._problems) - len(shown)
-        first = [self.tr("{0} earlier problems are in the log.").format(more)] if more else []
-        self._show("\n".join([*first, *shown]), problem=True)
+        self._show()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Resize and not self.isHidden():
             self._place()
         return super().eventFilter(watched, event)
 
-    def _show(self, text: str, *, problem: bool) -> None:
+    def _clear(self) -> None:
+        self._problems.clear()
+        self._on_timeout()
+
+    def _on_timeout(self) -> None:
+        self._information = ""
         self._timer.stop()
-        self._label.setText(text)
-        self.setProperty("problem", problem)
+        self._show()
+
+    def _show(self) -> None:
+        shown = self._problems[-_MOST_PROBLEMS:]
+        more = len(self._problems) - len(shown)
+        first = [self.tr("{0} earlier problems are in the log.").format(more)] if more else []
+        lines = [*first, *shown, *([self._information] if self._information else [])]
+        if not lines:
+            self.hide()
+            return
+        self._label.setText("\n".join(lines))
+        self.setProperty("problem", bool(shown))
         self.style().unpolish(self)
         self.style().polish(self)
         self.show()

@@ -15,6 +15,7 @@ from desktop.actions import ROWS, When
 from desktop.canvas.view import CanvasView
 from desktop.commands import SAMPLE, Commands
 from desktop.dialogs.questions import Closing, Questions
+from desktop.document.model import State
 from desktop.document.tiles import TileMap
 from desktop.files import Files
 from desktop.jobs import JobCentre
@@ -34,6 +35,7 @@ from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool
 from desktop.tools.navigate import HandTool, ZoomTool
 from desktop.tools.select import LassoTool, RectangleTool
 from desktop.workspace import Workspace
+from engine.errors import EngineError
 from engine.runtime.cards import Registry
 
 
@@ -61,7 +63,9 @@ class Window(QObject):
         super().__init__(shell)
         self.shell, self.store, self.files, self._monitor = shell, store, files, monitor
         self._closing = False
+        self._given_up: dict[CanvasView, State] = {}
         self._saving: set[CanvasView] = set()
+        self._last: CanvasView | None = None
         self.tools: dict[str, Tool] = {
             "brush": BrushTool(),
             "eraser": EraserTool(),
@@ -127,10 +131,10 @@ class Window(QObject):
         self.shell.dropped.connect(self.open_paths)
         self.tabs.currentChanged.connect(self._on_tab)
         self.files.opened.connect(self._on_opened)
-        self.files.failed.connect(self.strip.warn)
+        self.files.failed.connect(self._on_failed)
         self.files.said.connect(self.strip.say)
         self.files.written.connect(self._on_written)
-        self.task.started.connect(lambda new_layer: self.commands.heal(new_layer=new_layer))
+        self.task.started.connect(lambda new: self.actions_.by_id["heal_new" if new else "heal"].trigger())
         self.options.changed.connect(self._on_tool_settings)
         self.options.target_left.connect(self._leave_target)
         self.shell.welcome.open_wanted.connect(self.commands.ask_open)
@@ -150,6 +154,12 @@ class Window(QObject):
         """The photograph that is shown."""
         return self.view.workspace if self.view is not None else None
 
+    def files_in_use(self) -> list[Path]:
+        """Files of all open photographs, and the scans their projects came from: nothing is written over these."""
+        open_ = [view.workspace for view in self.views() if view.workspace is not None]
+        scans = [workspace.document.scan_file for workspace in open_]
+        return [path for workspace in open_ for path in workspace.files()] + [scan.path for scan in scans if scan]
+
     def views(self) -> list[CanvasView]:
         """All canvases."""
         widgets = [self.tabs.widget(i) for i in range(self.tabs.count())]
@@ -157,8 +167,9 @@ class Window(QObject):
 
     def open_paths(self, paths: list[Path]) -> None:
         """Open files; one that is open already is shown, and one that is being opened is not opened twice."""
+        self._stay()
         for path in dict.fromkeys(path.resolve() for path in paths):
-            known = [view for view in self.views() if view.workspace and path in _files_of(view.workspace)]
+            known = [view for view in self.views() if view.workspace and path in view.workspace.files()]
             if known:
                 self.tabs.setCurrentWidget(known[0])
             elif path not in self.files.opening:
@@ -170,7 +181,7 @@ class Window(QObject):
         view.set_veil(QColor(self.store.settings.look.veil), shown=self.actions_.by_id["veil"].isChecked())
         view.set_monitor(self._monitor())
         view.set_tool(self._tool)
-        view.spot_painted.connect(self._on_spot_painted)
+        view.spot_painted.connect(partial(self._on_spot_painted, workspace))
         view.show_workspace(workspace)
         workspace.setParent(view)
         workspace.modified.connect(self._show_titles)
@@ -180,7 +191,8 @@ class Window(QObject):
         workspace.message.connect(self.strip.warn)
         index = self.tabs.addTab(view, workspace.title)
         self.tabs.tabBar().setTabButton(index, QTabBar.ButtonPosition.RightSide, self._close_button(view))
-        self.tabs.setCurrentIndex(index)
+        if self.workspace is None or not self.workspace.gesturing:
+            self.tabs.setCurrentIndex(index)
         if workspace.source != SAMPLE:
             self.store.remember_file(workspace.source)
         workspace.modified.connect(self._remember_project)
@@ -197,45 +209,55 @@ class Window(QObject):
         button.clicked.connect(lambda: self.close_tab(self.tabs.indexOf(view)))
         return button
 
-    def close_tab(self, index: int) -> bool:
-        """Close a photograph; unsaved work is asked for, and saved before it goes. False when it stays for now."""
+    def close_tab(self, index: int) -> None:
+        """Close a photograph; unsaved work is asked for, and saved before it goes."""
         view = self.tabs.widget(index)
         if not isinstance(view, CanvasView) or view.workspace is None or view in self._saving:
-            return False
-        workspace = view.workspace
-        if not workspace.unsaved:
+            return
+        self._stay()
+        if self._may_go(view):
             self._remove(view)
+
+    def _may_go(self, view: CanvasView) -> bool:
+        """Whether a photograph can go now; asks for unsaved work. When it is being saved first, it goes after that."""
+        workspace = view.workspace
+        if workspace is None or not workspace.unsaved or self._given_up.get(view) is workspace.document.state:
             return True
-        self.tabs.setCurrentIndex(index)
+        self.tabs.setCurrentWidget(view)
         answer = Questions.unsaved(self.shell, workspace.title)
         if answer is Closing.DISCARD:
-            self._remove(view)
+            self._given_up[view] = workspace.document.state
             return True
-        ticket = self.commands.save() if answer is Closing.SAVE else None
+        ticket = self.commands.save(workspace) if answer is Closing.SAVE else None
         if ticket is None:
-            self._closing = False
+            self._stay()
             return False
         self._saving.add(view)
-        ticket.done.connect(lambda _: self._on_saved_to_close(view))
-        for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
-            signal.connect(lambda *_: self._on_not_saved(view))
+        ticket.ended.connect(lambda: self._saving.discard(view))
+        ticket.done.connect(workspace.while_open(lambda _: self._on_saved_to_close(view)))
+        for signal in (ticket.cancelled, ticket.crashed):
+            signal.connect(lambda *_: self._stay())
         return False
 
     def _on_saved_to_close(self, view: CanvasView) -> None:
+        # What was painted while it was being saved is asked for again. The whole window closes when all is written.
         self._saving.discard(view)
-        # What was painted while it was being saved is asked for again.
-        if self.close_tab(self.tabs.indexOf(view)) and self._closing:
-            self.shell.close()
+        if not self._closing:
+            self.close_tab(self.tabs.indexOf(view))
 
-    def _on_not_saved(self, view: CanvasView) -> None:
-        self._saving.discard(view)
+    def _stay(self) -> None:
+        """The window is not to be closed, whatever was answered."""
         self._closing = False
+        self._given_up.clear()
 
     def _remove(self, view: CanvasView) -> None:
         workspace = view.workspace
         index = self.tabs.indexOf(view)
         if index < 0 or workspace is None:
             return
+        self._given_up.pop(view, None)
+        view.cancel_drag()
+        self._last = None if self._last is view else self._last
         self.tabs.removeTab(index)
         view.show_workspace(None)
         self.files.close(workspace)
@@ -245,6 +267,10 @@ class Window(QObject):
 
     def _on_tab(self) -> None:
         view, workspace = self.view, self.workspace
+        if self._last is not None and self._last is not view:
+            # All canvases share the tools.
+            self._last.cancel_drag()
+        self._last = view
         self.shell.stack.setCurrentIndex(1 if view is not None else 0)
         self.navigator.show_view(view)
         self.status.show_view(view)
@@ -331,8 +357,12 @@ class Window(QObject):
         if workspace is not None and workspace.project is not None and not workspace.unsaved:
             self.store.remember_file(workspace.project)
 
-    def _on_spot_painted(self, mask: TileMap) -> None:
-        self.commands.heal(spot=mask)
+    def _on_spot_painted(self, workspace: Workspace, mask: TileMap) -> None:
+        self.commands.heal(spot=mask, workspace=workspace)
+
+    def _on_failed(self, error: EngineError) -> None:
+        self._stay()
+        self.strip.warn(error)
 
     def _leave_target(self) -> None:
         if self.workspace is not None:
@@ -344,21 +374,29 @@ class Window(QObject):
             self.actions_.recent.addAction(name, partial(self.open_paths, [Path(name)]))
 
     def _allows_closing(self) -> bool:
-        """Close all photographs, asking for unsaved work; False when something is still open or being written."""
-        self._closing = True
-        for view in reversed(self.views()):
-            if not self.close_tab(self.tabs.indexOf(view)):
-                # It stays, or it is being saved: then ``_on_saved_to_close`` goes on.
-                return False
+        """Close all photographs, asking for unsaved work; False when something is to be written first, or stays."""
         if self.files.writing:
+            self._closing = True
             self.strip.say(self.tr("Lacuna closes when the file is written."))
             return False
-        return True
+        self._closing = True
+        free = True
+        for view in reversed(self.views()):
+            free = self._may_go(view) and free
+            if not self._closing:
+                return False
+        if free:
+            for view in self.views():
+                self._remove(view)
+        return free
 
     def _on_written(self) -> None:
-        if self._closing and not self.tabs.count():
+        if self._closing:
+            QTimer.singleShot(0, self, self._close_after_writing)
+
+    def _close_after_writing(self) -> None:
+        workspace = self.workspace
+        if workspace is not None and workspace.gesturing:
+            workspace.while_open(self._close_after_writing)()
+        elif self._closing and not self.files.writing:
             self.shell.close()
-
-
-def _files_of(workspace: Workspace) -> list[Path]:
-    return [path.resolve() for path in (workspace.source, workspace.project) if path is not None]

@@ -82,7 +82,7 @@ class Workspace(QObject):
         self._ids = {layer.id for layer in document.state.layers}
         self._recovered = False
         self._closed = False
-        self._gesturing = False
+        self._gesturing = self._stuck = False
         self._held: list[Callable[[], object]] = []
         self.keeper = Keeper(document, path, session, self.submit, self._patches, self)
         self.keeper.wanted.connect(self.autosave)
@@ -98,6 +98,10 @@ class Workspace(QObject):
         """The file's name."""
         return (self.project or self.source).name
 
+    def files(self) -> list[Path]:
+        """The file that was opened, and the project it is saved to."""
+        return list(dict.fromkeys(path.resolve() for path in (self.source, self.project) if path is not None))
+
     @property
     def unsaved(self) -> bool:
         """Whether closing would lose work."""
@@ -108,13 +112,18 @@ class Workspace(QObject):
         self._recovered = True
         self.modified.emit()
 
-    def mark_saved(self, project: Path, snapshot: Snapshot) -> None:
-        """A snapshot was written to a project file."""
+    def mark_saved(self, project: Path, snapshot: Snapshot, stamp: tuple[int, int] | None) -> None:
+        """A snapshot was written to a project file, which then had a stamp."""
+        if self._closed:
+            return
         self.project = project
-        self.keeper.saved_to_file(snapshot, onto_opened=project == self.source)
+        self.keeper.saved_to_file(snapshot, project, stamp)
         if self.document.state.same_work(snapshot.state):
             self._recovered = False
             self.undo.setClean()
+        else:
+            # The step that was the saved one before is so no more.
+            self.undo.resetClean()
         self.modified.emit()
 
     def mask(self) -> TileMap:
@@ -380,6 +389,27 @@ class Workspace(QObject):
         self.undo.clear()
         self._held.clear()
 
+    def take(self, step: QUndoCommand, change: Callable[[Document], None], *, done_before: bool) -> None:
+        """Do or take back a step of the undo stack; only the stack's commands call this."""
+        if self._stuck:
+            return
+        before = self.document.state
+        try:
+            change(self.document)
+        except EngineError as error:
+            self._stuck = True
+            everything = Change(self.document.bounds, self.document.bounds, layers=True, size=True)
+            self.document.update(before, everything)
+            self.message.emit(f"This step cannot be taken. {error.sentence}")
+            QTimer.singleShot(0, self, lambda: self._unstick(step, done_before=done_before))
+
+    def _unstick(self, step: QUndoCommand, *, done_before: bool) -> None:
+        """Move the stack, whose steps do nothing meanwhile, to where the document is."""
+        steps = [self.undo.command(i) for i in range(self.undo.count())]
+        if step in steps:
+            self.undo.setIndex(steps.index(step) + done_before)
+        self._stuck = False
+
     def _patches(self) -> list[TilePatch]:
         """The patches of all undo steps, oldest first."""
         steps = [self.undo.command(i) for i in range(self.undo.count())]
@@ -412,33 +442,19 @@ class Workspace(QObject):
 class _Step(QUndoCommand):
     """An edit on Qt's undo stack.
 
-    When a step cannot be taken, because tiles that were put away cannot be read, the document stays as it is and the
-    stack is moved back to where the document is.
+    When a step cannot be taken, because tiles that were put away cannot be read, the document stays as it is, and so
+    it does in the steps after it; then the stack is moved back to where the document is.
     """
 
     def __init__(self, workspace: Workspace, edit: Edit) -> None:
         super().__init__(edit.label)
         self._workspace, self.edit = workspace, edit
-        self._skip = False
 
     def redo(self) -> None:
-        self._take(self.edit.apply, back=-1)
+        self._workspace.take(self, self.edit.apply, done_before=False)
 
     def undo(self) -> None:
-        self._take(self.edit.revert, back=+1)
-
-    def _take(self, step: Callable[[Document], None], *, back: int) -> None:
-        if self._skip:
-            self._skip = False
-            return
-        try:
-            step(self._workspace.document)
-        except EngineError as error:
-            self._skip = True
-            workspace = self._workspace
-            workspace.message.emit(f"This step cannot be taken. {error.sentence}")
-            stack = workspace.undo
-            QTimer.singleShot(0, stack, lambda: stack.setIndex(stack.index() + back))
+        self._workspace.take(self, self.edit.revert, done_before=True)
 
     def id(self) -> int:
         return 1

@@ -35,16 +35,16 @@ def invert(mask: Mask) -> Mask:
     return np.asarray(255 - mask, np.uint8)
 
 
-def feather(mask: Mask, width: float) -> Mask:
+def feather(mask: Mask, width: float, *, soft: bool | None = None) -> Mask:
     """Fade outwards: full value stays where it is, and falls to 0 over a width in pixels outside of it.
 
     This is the dilation by a cone, so a soft mask keeps its shape and never jumps. Distances are Euclidean for a mask
-    of 0 and 255, and chamfer distances (1, sqrt 2) for a soft one.
+    of 0 and 255, and chamfer distances (1, sqrt 2) for a soft one. A part of a mask is told whether the whole is soft.
     """
     if width <= 0 or not mask.any():
         return mask.copy()
     fall = 255 / (width + 1)
-    if _hard(mask):
+    if not soft and (soft is not None or _hard(mask)):
         return np.asarray(np.rint(np.clip(255 - fall * _distance(mask), 0, 255)), np.uint8)
     straight = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     diagonal = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], np.uint8)

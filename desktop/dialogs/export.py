@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
@@ -121,7 +122,10 @@ class ExportDialog(QDialog):
     ) -> Output | None:
         """Ask how to export; None when cancelled."""
         dialog = cls(parent, protected, depth, suggestion, measure)
-        return dialog.choice() if dialog.exec() == QDialog.DialogCode.Accepted else None
+        accepted = dialog.exec() == QDialog.DialogCode.Accepted
+        # Or it stays with its parent, and the photograph with it.
+        dialog.deleteLater()
+        return dialog.choice() if accepted else None
 
     def choice(self) -> Output:
         """What is chosen now."""
@@ -188,7 +192,10 @@ class ExportDialog(QDialog):
 
     def _target(self) -> Path:
         """The file as it is written: with a home folder, and with the format's ending if none was typed."""
-        path = Path(self._path.text().strip()).expanduser()
+        path = Path(self._path.text().strip())
+        with suppress(RuntimeError):
+            # Of a person whom nobody knows: then it is just a name.
+            path = path.expanduser()
         return path if path.suffix or not path.name else path.with_suffix(self._format.currentData()[0])
 
     def _browse(self) -> None:

@@ -59,6 +59,7 @@ class RecoverDialog(QDialog):
         """
         dialog = cls(parent, abandoned)
         dialog.exec()
+        dialog.deleteLater()
         return dialog.answers()
 
     def answers(self) -> dict[Path, Recovery]:

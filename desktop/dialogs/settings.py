@@ -74,7 +74,9 @@ class SettingsDialog(QDialog):
     def ask(cls, parent: QWidget | None, look: Look) -> Look | None:
         """Ask for another look; None when cancelled."""
         dialog = cls(parent, look)
-        return dialog.look() if dialog.exec() == QDialog.DialogCode.Accepted else None
+        accepted = dialog.exec() == QDialog.DialogCode.Accepted
+        dialog.deleteLater()
+        return dialog.look() if accepted else None
 
     def look(self) -> Look:
         """What is chosen now."""
@@ -147,7 +149,9 @@ class ShortcutsDialog(QDialog):
     def ask(cls, parent: QWidget | None, actions: dict[str, QAction]) -> dict[str, str] | None:
         """Ask for other shortcuts, id -> key in portable text; None when cancelled."""
         dialog = cls(parent, actions)
-        return dialog.shortcuts() if dialog.exec() == QDialog.DialogCode.Accepted else None
+        accepted = dialog.exec() == QDialog.DialogCode.Accepted
+        dialog.deleteLater()
+        return dialog.shortcuts() if accepted else None
 
     def shortcuts(self) -> dict[str, str]:
         """What is chosen now."""

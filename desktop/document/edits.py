@@ -36,11 +36,6 @@ class Edit(ABC):
         """One edit instead of this and the next one, or None when they are two steps."""
         return None
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that this step holds on to."""
-        return 0
-
     def patches(self) -> list[TilePatch]:
         """The tile patches among what it holds; they can be put away."""
         return []
@@ -71,10 +66,6 @@ class PaintMask(Edit):
             mask_change(self._target, self._patch.extent),
         )
 
-    @property
-    def nbytes(self) -> int:
-        return self._patch.nbytes
-
     def patches(self) -> list[TilePatch]:
         return [self._patch]
 
@@ -97,10 +88,6 @@ class AddLayer(Edit):
         del layers[self._index]
         document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
 
-    @property
-    def nbytes(self) -> int:
-        return self._kept.nbytes
-
     def patches(self) -> list[TilePatch]:
         return self._kept.patches
 
@@ -117,10 +104,6 @@ class RemoveLayer(Edit):
 
     def revert(self, document: Document) -> None:
         self._adding.apply(document)
-
-    @property
-    def nbytes(self) -> int:
-        return self._adding.nbytes
 
     def patches(self) -> list[TilePatch]:
         return self._adding.patches()
@@ -205,10 +188,6 @@ class JoinLayer(Edit):
         extent = self._pixels.extent | self._mask.extent
         document.update(document.state.with_layer(layer), Change(picture=extent, layers=True))
 
-    @property
-    def nbytes(self) -> int:
-        return self._pixels.nbytes + self._mask.nbytes
-
     def patches(self) -> list[TilePatch]:
         return [self._pixels, self._mask]
 
@@ -226,10 +205,6 @@ class Compound(Edit):
     def revert(self, document: Document) -> None:
         for edit in reversed(self._edits):
             edit.revert(document)
-
-    @property
-    def nbytes(self) -> int:
-        return sum(edit.nbytes for edit in self._edits)
 
     def patches(self) -> list[TilePatch]:
         return [patch for edit in self._edits for patch in edit.patches()]
@@ -284,8 +259,15 @@ class TurnPicture(Edit):
 
     def __init__(self, turn: Turn, state: State) -> None:
         self.label, self._turn = turn.value, turn
-        # The reductions are made again sooner than they are kept.
-        self._before = replace(state, scan=state.scan.with_levels(()))
+        # Kept, not turned back: tiles that turn to and fro would become more and more. The reductions are made again.
+        self._bare = State(state.scan.with_levels(()), (), _emptied(state.mask), state.turns)
+        self._mask = _contents(state.mask)
+        self._layers = [_Kept(layer) for layer in state.layers]
+
+    @property
+    def _before(self) -> State:
+        layers = tuple(kept.layer for kept in self._layers)
+        return replace(self._bare, layers=layers, mask=self._mask.applied(self._bare.mask))
 
     def apply(self, document: Document) -> None:
         document.update(turned(self._before, self._turn), Change(layers=True, size=True))
@@ -293,9 +275,8 @@ class TurnPicture(Edit):
     def revert(self, document: Document) -> None:
         document.update(self._before, Change(layers=True, size=True))
 
-    @property
-    def nbytes(self) -> int:
-        return self._before.mask.nbytes + sum(layer.nbytes for layer in self._before.layers)
+    def patches(self) -> list[TilePatch]:
+        return [self._mask, *(patch for kept in self._layers for patch in kept.patches)]
 
 
 def merge_down(document: Document, id_: int) -> Edit:
@@ -378,26 +359,27 @@ def _layer_change(layer: Layer) -> Change:
     return Change(picture=layer.pixels.extent(), layers=True)
 
 
+def _emptied(tiles: TileMap) -> TileMap:
+    """A map like another, with nothing in it."""
+    return TileMap.empty(tiles.shape, tiles.dtype, holes=tiles.holes)
+
+
+def _contents(tiles: TileMap) -> TilePatch:
+    """What fills ``_emptied`` again."""
+    return TilePatch({cell: (None, tile) for cell, tile in tiles.stored.items()})
+
+
 class _Kept:
     """A layer that an edit holds on to; its tiles can be put away."""
 
     def __init__(self, layer: Layer) -> None:
-        self._shell = replace(
-            layer,
-            pixels=TileMap.empty(layer.pixels.shape, layer.pixels.dtype, holes=True),
-            mask=TileMap.empty(layer.mask.shape, layer.mask.dtype),
-        )
-        self._pixels = TilePatch({cell: (None, tile) for cell, tile in layer.pixels.stored.items()})
-        self._mask = TilePatch({cell: (None, tile) for cell, tile in layer.mask.stored.items()})
+        self._shell = replace(layer, pixels=_emptied(layer.pixels), mask=_emptied(layer.mask))
+        self._pixels, self._mask = _contents(layer.pixels), _contents(layer.mask)
 
     @property
     def layer(self) -> Layer:
         pixels, mask = self._pixels.applied(self._shell.pixels), self._mask.applied(self._shell.mask)
         return replace(self._shell, pixels=pixels, mask=mask)
-
-    @property
-    def nbytes(self) -> int:
-        return self._pixels.nbytes + self._mask.nbytes
 
     @property
     def patches(self) -> list[TilePatch]:

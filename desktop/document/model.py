@@ -54,11 +54,6 @@ class Layer:
     visible: bool = True
     made_by: tuple[Repair, ...] = ()
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of its own tiles."""
-        return self.pixels.nbytes + self.mask.nbytes
-
 
 @dataclass(frozen=True)
 class State:
@@ -144,6 +139,8 @@ class Document:
         """The scan's own file, which may be another than the project that was opened."""
         self.own_project = False
         """Whether it was read from a project of this program, which may be saved over without loss."""
+        self.stamp: tuple[int, int] | None = None
+        """Size and time of change of the file when it was opened."""
         self._ids = itertools.count(1)
         scan = TileMap.of_array(raster.pixels)
         self._state = State(scan, (), TileMap.empty(scan.shape[:2], np.uint8))

@@ -40,6 +40,21 @@ _OWN = "lacuna/document.json"
 
 
 @dataclass(frozen=True)
+class OpenedFile:
+    """The file that was opened, which may be a project; autosaved work is laid over it again.
+
+    Attributes:
+        path: where it is.
+        stamp: see ``session.file_stamp``, when it was opened or last saved over.
+        turns: how the picture lay in it, in words of ``State.turns``.
+    """
+
+    path: Path
+    stamp: tuple[int, int] | None
+    turns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All that is saved of a document.
 
@@ -47,9 +62,8 @@ class Snapshot:
         state: the layers and masks.
         profile, resolution, metadata: the scan's.
         scan: the scan's file, for the record.
-        opened: the file that was opened, which may be a project; autosaved work is laid over it again.
-        stamp: of that file when the snapshot was made, see ``session.file_stamp``.
-        turns: from the orientation of that file to the state's.
+        opened: what autosaved work is laid over.
+        number: snapshots of one photograph are counted.
     """
 
     state: State
@@ -57,9 +71,8 @@ class Snapshot:
     resolution: Resolution | None
     metadata: Metadata
     scan: ScanFile | None = None
-    opened: Path | None = None
-    stamp: tuple[int, int] | None = None
-    turns: tuple[str, ...] = ()
+    opened: OpenedFile | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,7 +166,7 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
         struct.error,
     ) as error:
         raise ReadError(f"{path.name} is not a complete OpenRaster file.", "project.damaged") from error
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError, MemoryError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
         # Whatever a damaged description leads to.
         raise ReadError(f"{path.name} is a damaged OpenRaster file: {error}.", "project.damaged") from error
 
@@ -300,6 +313,8 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
     resolution = own.get("resolution")
     grey = bool(own.get("grey"))
     pixels = _png(archive, "data/scan.png")
+    if pixels.shape[2] != 3:
+        raise ReadError("The scan in the project file is not an RGB picture.", "project.scan")
     scan = Raster(
         pixels[..., :1].copy() if grey else pixels,
         part("profile.icc"),

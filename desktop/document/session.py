@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import shutil
+import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop.document.edits import Turn, turned
+from desktop.document.edits import Turn, turned, turns_between
 from desktop.document.model import BlendMode, Document, Layer
-from desktop.document.project import SUFFIX, Snapshot, read_project
+from desktop.document.project import SUFFIX, OpenedFile, Snapshot, read_project
 from desktop.document.tiles import TileMap, compact
 from engine import imageio
 from engine.errors import ReadError, WriteError
@@ -27,12 +28,13 @@ from engine.jobs import JobContext
 from engine.record import Repair, ScanFile, file_digest
 
 _MANIFEST = "manifest.json"
+_TILES = "tiles"
 
 
 class Session:
     """Tiles by their digest, and a manifest that names them. Files are replaced whole; they survive a killed program.
 
-    One thread at a time writes; reading is safe meanwhile.
+    Any thread may write; a lock sees to it that tidying up never meets tiles that nobody names yet.
 
     Args:
         folder: made on the first write.
@@ -40,16 +42,24 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock = threading.RLock()
+        self._latest = 0
         self._held: set[str] = set()
         self._known: dict[int, tuple[NDArray[Any], str]] = {}
         self._digest: tuple[tuple[int, int], str] | None = None
 
     def put(self, tile: NDArray[Any]) -> str:
-        """Keep a tile; the same contents are kept once.
+        """Keep a tile until the session ends, for an undo step; the same contents are kept once.
 
         Raises:
             WriteError: the disk does not take it.
         """
+        with self._lock:
+            key = self._put(tile)
+            self._held.add(key)
+        return key
+
+    def _put(self, tile: NDArray[Any]) -> str:
         known = self._known.get(id(tile))
         if known is not None:
             return known[1]
@@ -76,23 +86,23 @@ class Session:
             raise ReadError("A part of the saved work is missing or damaged.", "session.damaged") from error
         return compact(tile)
 
-    def hold(self, keys: set[str]) -> None:
-        """Keep tiles that old undo steps need, whatever the manifest names."""
-        self._held |= keys
-
     def autosave(self, snapshot: Snapshot, context: JobContext | None = None) -> None:
-        """Save a snapshot; until it is complete, the one before stays the valid one.
+        """Save a snapshot that belongs to an opened file; until it is complete, the one before stays the valid one.
+
+        An older snapshot than the last one that was saved is left.
 
         Raises:
             WriteError: the disk does not take it.
             ReadError: the opened file cannot be read.
             Cancelled: the context was cancelled.
         """
-        context = context or JobContext()
+        with self._lock:
+            if snapshot.opened is not None and snapshot.number >= self._latest:
+                self._save(snapshot, snapshot.opened, context or JobContext())
+                self._latest = snapshot.number
+
+    def _save(self, snapshot: Snapshot, opened: OpenedFile, context: JobContext) -> None:
         state = snapshot.state
-        if snapshot.opened is None or file_stamp(snapshot.opened) != snapshot.stamp:
-            # The file was saved over since: this snapshot does not fit it any more, and a newer one will come.
-            return
         maps = [tiles for layer in state.layers for tiles in (layer.pixels, layer.mask)] + [state.mask]
         saved: list[dict[str, str]] = []
         known: dict[int, tuple[NDArray[Any], str]] = {}
@@ -100,14 +110,14 @@ class Session:
             context.progress(done / len(maps), "autosave")
             saved.append({})
             for (x, y), tile in tiles.stored.items():
-                key = saved[-1][f"{x},{y}"] = self.put(tile)
+                key = saved[-1][f"{x},{y}"] = self._put(tile)
                 known[id(tile)] = tile, key
         manifest = {
             "version": 1,
-            "source": str(snapshot.opened),
-            "stamp": snapshot.stamp,
-            "sha256": self._digest_of(snapshot.opened, snapshot.stamp),
-            "turns": snapshot.turns,
+            "source": str(opened.path),
+            "stamp": opened.stamp,
+            "sha256": self._digest_of(opened),
+            "turns": turns_between(opened.turns, state.turns),
             "mask": saved[-1],
             "layers": [
                 _layer_json(layer) | {"pixels": saved[2 * i], "mask": saved[2 * i + 1]}
@@ -121,10 +131,11 @@ class Session:
 
     def forget_work(self) -> None:
         """Forget the autosaved work, but not the undo steps."""
-        with contextlib.suppress(OSError):
-            (self.folder / _MANIFEST).unlink(missing_ok=True)
-        self._known = {}
-        self._prune(set())
+        with self._lock:
+            with contextlib.suppress(OSError):
+                (self.folder / _MANIFEST).unlink(missing_ok=True)
+            self._known = {}
+            self._prune(set())
 
     def remove(self) -> None:
         """Forget everything: the work was saved or given up."""
@@ -132,20 +143,21 @@ class Session:
 
     def _prune(self, needed: set[str]) -> None:
         """Delete the tiles that neither the manifest nor an undo step needs."""
-        for path in (self.folder / "tiles").glob("*.z"):
+        for path in (self.folder / _TILES).glob("*.z"):
             if path.stem not in needed and path.stem not in self._held:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
-    def _digest_of(self, path: Path, stamp: tuple[int, int] | None) -> str:
-        if stamp is None:
+    def _digest_of(self, opened: OpenedFile) -> str:
+        """Of the file as it was opened; empty when it is another by now and was never looked at."""
+        if opened.stamp is None:
             return ""
-        if self._digest is None or self._digest[0] != stamp:
-            self._digest = stamp, file_digest(path)
-        return self._digest[1]
+        if (self._digest is None or self._digest[0] != opened.stamp) and file_stamp(opened.path) == opened.stamp:
+            self._digest = opened.stamp, file_digest(opened.path)
+        return self._digest[1] if self._digest is not None and self._digest[0] == opened.stamp else ""
 
     def _tile(self, key: str) -> Path:
-        return self.folder / "tiles" / f"{key}.z"
+        return self.folder / _TILES / f"{key}.z"
 
 
 @dataclass(frozen=True)
@@ -167,7 +179,7 @@ def autosaved_source(folder: Path) -> Path | None:
         source = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["source"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Path(source) if source else None
+    return Path(source) if source and isinstance(source, str) else None
 
 
 def recover(folder: Path, context: JobContext | None = None) -> Recovered:
@@ -191,7 +203,7 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
         stamp = file_stamp(source)
         same = stamp is not None and list(stamp) == manifest["stamp"]
         # A file that was only copied or touched is still the same picture.
-        if not same and file_digest(source) != manifest["sha256"]:
+        if not same and (not manifest["sha256"] or file_digest(source) != manifest["sha256"]):
             raise ReadError(f"{source} was changed since the work on it was saved.", "session.changed")
         document = open_document(source, context)
         state = document.state
@@ -212,10 +224,13 @@ def open_document(path: Path, context: JobContext | None = None) -> Document:
         ReadError: it cannot be read.
         Cancelled: the context was cancelled.
     """
+    stamp = file_stamp(path)
     if path.suffix.lower() == SUFFIX:
-        return open_project(path, context)
-    document = Document(imageio.read(path, context))
-    document.scan_file = ScanFile(path)
+        document = open_project(path, context)
+    else:
+        document = Document(imageio.read(path, context))
+        document.scan_file = ScanFile(path)
+    document.stamp = stamp
     return document
 
 

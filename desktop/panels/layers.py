@@ -117,14 +117,16 @@ class LayerModel(QAbstractListModel):
 
     def mimeData(self, indexes: Any) -> QMimeData:
         data = QMimeData()
-        data.setData(_MIME, str(indexes[0].row()).encode())
+        layer = self.layer(indexes[0])
+        data.setData(_MIME, str(layer.id if layer is not None else 0).encode())
         return data
 
     def dropMimeData(self, data: QMimeData, action: Qt.DropAction, row: int, column: int, parent: Index) -> bool:
         del action, column
         if self._workspace is None or not data.hasFormat(_MIME):
             return False
-        start = int(bytes(data.data(_MIME).data()))
+        # By its id: rows may have come and gone since the drag began.
+        start = self.row_of(int(bytes(data.data(_MIME).data())))
         end = row if row >= 0 else (parent.row() if parent.isValid() else len(self._rows))
         end = min(end, len(self._rows))
         end -= 1 if end > start else 0
@@ -216,6 +218,7 @@ class LayersPanel(QWidget):
     def __init__(self, actions: list[QAction]) -> None:
         super().__init__()
         self._workspace: Workspace | None = None
+        self._dragging: Workspace | None = None
         self._gesture = self._drags = 0
         self._thumbnails: dict[tuple[int, str], tuple[tuple[object, object], QImage | None]] = {}
         self.model = LayerModel()
@@ -363,13 +366,15 @@ class LayersPanel(QWidget):
         if self._workspace is not None:
             self._drags += 1
             self._gesture = self._drags
-            self._workspace.begin_gesture()
+            self._dragging = self._workspace
+            self._dragging.begin_gesture()
 
     def _on_released(self) -> None:
         # A number that is typed afterwards is a step of its own.
         self._gesture = 0
-        if self._workspace is not None:
-            self._workspace.end_gesture()
+        dragging, self._dragging = self._dragging, None
+        if dragging is not None:
+            dragging.end_gesture()
 
 
 def _thumbnail(tiles: TileMap, profile: bytes | None, mask: TileMap | None) -> QImage | None:

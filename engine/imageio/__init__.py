@@ -19,7 +19,7 @@ import numpy as np
 from engine import colour
 from engine.errors import ReadError, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
-from engine.imageio.atomic import WRITABLE, atomic_write, atomic_write_bytes, check_target
+from engine.imageio.atomic import WRITABLE, atomic_write, atomic_write_bytes, check_target, same_file
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
 from engine.imageio.common import resolution as sensible
 from engine.imageio.depth import to_depth
@@ -42,6 +42,7 @@ __all__ = [
     "probe",
     "read",
     "read_mask",
+    "same_file",
     "to_depth",
     "write",
     "write_mask",

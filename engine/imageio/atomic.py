@@ -72,18 +72,22 @@ def check_target(target: Path, sources: Iterable[Path], suffixes: tuple[str, ...
         suffixes: file name endings that are accepted.
 
     Raises:
-        WriteError: ``write.suffix``, ``write.folder``, ``write.readonly`` or ``write.source``.
+        WriteError: ``write.suffix``, ``write.name``, ``write.folder``, ``write.readonly`` or ``write.source``.
     """
     if target.suffix.lower() not in suffixes:
         known = ", ".join(suffixes)
         raise WriteError(f"{target.name} does not end in one of {known}, so its format is not known.", "write.suffix")
-    folder = Path(os.path.realpath(target)).parent
+    try:
+        folder = Path(os.path.realpath(target)).parent
+        target.exists()
+    except (OSError, ValueError) as error:
+        raise WriteError(f"{target.name[:80]!r} is no name for a file.", "write.name") from error
     if not folder.is_dir():
         raise WriteError(f"{target.name} cannot be written: the folder {folder} does not exist.", "write.folder")
     if target.is_dir():
         raise WriteError(f"{target.name} cannot be written: there is a folder of that name.", "write.folder")
     for source in sources:
-        if _same(target, source):
+        if same_file(target, source):
             raise WriteError(
                 f"{target.name} is the file that was opened. Choose another name: it is kept.", "write.source"
             )
@@ -93,7 +97,8 @@ def check_target(target: Path, sources: Iterable[Path], suffixes: tuple[str, ...
         raise WriteError(f"{target.name} exists and is write-protected.", "write.readonly")
 
 
-def _same(one: Path, other: Path) -> bool:
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, also through links."""
     try:
         return one.samefile(other)
     except OSError:

@@ -95,9 +95,26 @@ def test_every_command_has_a_tooltip_and_no_shortcut_is_given_twice(program: Pro
 
 
 def test_every_icon_that_is_named_exists_and_is_drawn(program: Program) -> None:
-    for path in (RESOURCES / "icons").glob("*.svg"):
-        image = icon(path.stem).pixmap(24, 24).toImage()
-        assert any(image.pixelColor(x, y).alpha() > 0 for x in range(24) for y in range(24)), path
+    named = {row.icon for row in ROWS if row.icon} | {"lacuna", "cancel", "lock", "eye", "eye-off", "add", "remove"}
+    assert named <= {path.stem for path in (RESOURCES / "icons").glob("*.svg")}
+    for name in named:
+        image = icon(name).pixmap(24, 24).toImage()
+        assert any(image.pixelColor(x, y).alpha() > 0 for x in range(24) for y in range(24)), name
+
+
+def test_problems_stay_until_they_are_closed(program: Program) -> None:
+    strip = program.window.strip
+    strip.warn("The disk is full.")
+    strip.say("Exported a.tif.")
+    assert strip.text == "The disk is full.\nExported a.tif."
+    strip.warn("The disk is full.")
+    strip._timer.timeout.emit()
+    assert strip.text == "The disk is full."
+    QTest.mouseClick(strip._close, Qt.MouseButton.LeftButton)
+    assert strip.text == ""
+    strip.say("Saved.")
+    strip._timer.timeout.emit()
+    assert strip.text == ""
 
 
 def test_commands_are_enabled_only_when_they_can_be_used(qtbot: QtBot, program: Program, tmp_path: Path) -> None:

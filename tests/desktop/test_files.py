@@ -55,8 +55,9 @@ def test_export_onto_the_scan_is_refused(
     data = scan.read_bytes()
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(scan)))
     monkeypatch.setattr(Questions, "overwrite", classmethod(lambda *_: True))
-    with qtbot.waitSignal(program.files.failed):
-        trigger(program, "export")
+    trigger(program, "export")
+    assert "Choose another name" in program.window.strip.text
+    assert not program.files.writing
     assert scan.read_bytes() == data
 
 
@@ -67,8 +68,9 @@ def test_the_export_dialog_says_what_will_happen(qtbot: QtBot, program: Program,
     dialog._path.setText(str(tmp_path / "out.jpg"))
     assert "re-encoded" in dialog._note.text()
     assert dialog.choice().options == WriteOptions(depth=None, quality=92, lossless=True)
-    dialog._path.setText(str(scan))
-    assert not dialog._export.isEnabled()
+    for impossible in (scan, "~nobody-at-all/x.tif", "x" * 300 + ".tif", "nul\0.tif"):
+        dialog._path.setText(str(impossible))
+        assert not dialog._export.isEnabled()
     dialog._path.setText(str(tmp_path / "nowhere" / "out.tif"))
     assert not dialog._export.isEnabled()
     dialog.deleteLater()
@@ -103,7 +105,13 @@ def test_undo_steps_beyond_the_memory_go_to_the_session_folder_and_still_work(
         return sum(patch.nbytes for step in steps for patch in step.edit.patches())
 
     qtbot.waitUntil(lambda: held() <= 100_000)
-    assert list((workspace.keeper.session.folder / "tiles").glob("*.z"))
+    # Saved twice since, and what the first one alone needed was tidied away.
+    folder = workspace.keeper.session.folder
+    for id_ in ("mask_clear", "undo"):
+        workspace.autosave()
+        qtbot.waitUntil(lambda: not workspace.keeper.busy)
+        trigger(program, id_)
+    assert list((folder / "tiles").glob("*.z"))
     for expected in reversed(masks[:-1]):
         trigger(program, "undo")
         assert np.array_equal(mask(workspace), expected)
@@ -177,6 +185,42 @@ def test_a_project_of_another_program_is_not_saved_over_unasked(
     assert not workspace.unsaved
 
 
+def test_nothing_is_written_over_the_file_of_another_tab(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, project = tmp_path / "other.png", tmp_path / "work.ora"
+    imageio.write(noise_raster(), other)
+    open_scan(qtbot, program, other)
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    with qtbot.waitSignal(program.files.said):
+        trigger(program, "save_as")
+    kept = other.read_bytes(), project.read_bytes()
+    _, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(other)))
+    monkeypatch.setattr(FileDialogs, "save_mask", classmethod(lambda *_: other))
+    for id_ in ("save_as", "export", "mask_save"):
+        program.window.strip._clear()
+        trigger(program, id_)
+        assert "Choose another name" in program.window.strip.text
+    assert not program.files.writing
+    assert (other.read_bytes(), project.read_bytes()) == kept
+
+
+def test_undoing_while_it_is_saved_leaves_unsaved_work(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "save")
+    drag(view, [(50, 50), (90, 50)])
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "save")
+        trigger(program, "undo")
+    assert workspace.unsaved
+
+
 def test_the_scan_behind_a_project_is_not_exported_over(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,8 +233,9 @@ def test_the_scan_behind_a_project_is_not_exported_over(
     open_scan(qtbot, program, project)
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(scan)))
     monkeypatch.setattr(Questions, "overwrite", classmethod(lambda *_: True))
-    with qtbot.waitSignal(program.files.failed):
-        trigger(program, "export")
+    trigger(program, "export")
+    assert "Choose another name" in program.window.strip.text
+    assert not program.files.writing
     assert scan.read_bytes() == data
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(tmp_path / "out.tif")))
     with qtbot.waitSignal(program.files.said):

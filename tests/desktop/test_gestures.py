@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from desktop.app import Program
 from desktop.dialogs.export import ExportDialog, FileDialogs
 from desktop.dialogs.questions import Closing, Questions
 from desktop.jobs import Lane, Ticket
+from engine.errors import WriteError
 from engine.jobs import JobContext
 from engine.output import Output
 from tests.desktop.acting import LEFT, at, drag, heal, key, mask, open_scan, picture, shot, trigger
@@ -36,6 +36,10 @@ class Gate:
 
     def open(self) -> None:
         self._event.set()
+
+
+def full_disk(*_: object) -> None:
+    raise WriteError("There is not enough room on the disk.", "write.full")
 
 
 @pytest.fixture
@@ -173,18 +177,18 @@ def test_what_is_painted_while_saving_to_close_is_asked_for_again(
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     gate, project = Gate(program, Lane.IO), tmp_path / "work.ora"
-    answers: Iterator[Closing] = iter([Closing.SAVE, Closing.CANCEL, Closing.SAVE])
-    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: next(answers)))
+    answers = [Closing.SAVE, Closing.CANCEL, Closing.SAVE]
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: answers.pop(0)))
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
     program.shell.close()
     drag(view, [(50, 200), (90, 200)])
-    with qtbot.waitSignal(program.files.written, timeout=20000):
-        gate.open()
+    gate.open()
+    qtbot.waitUntil(lambda: len(answers) == 1, timeout=20000)
     assert program.window.tabs.count() == 1
     assert workspace.unsaved
     with qtbot.waitSignal(program.shell.closed, timeout=20000):
         program.shell.close()
-    assert next(answers, None) is None
+    assert not answers
 
 
 def test_a_failed_save_keeps_the_photograph_open(
@@ -193,8 +197,8 @@ def test_a_failed_save_keeps_the_photograph_open(
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
-    nowhere = tmp_path / "gone" / "work.ora"
-    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: nowhere))
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
+    monkeypatch.setattr("desktop.files.write_project", full_disk)
     with qtbot.waitSignal(program.files.failed):
         program.shell.close()
     assert program.shell.isVisible()
@@ -202,12 +206,151 @@ def test_a_failed_save_keeps_the_photograph_open(
     assert program.window.tabs.count() == 1
 
 
-def test_a_closed_photograph_gives_its_memory_back(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_a_failed_export_keeps_the_window_that_waits_to_close(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    gate = Gate(program, Lane.IO)
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(tmp_path / "out.tif")))
+    monkeypatch.setattr("desktop.files.export", full_disk)
+    trigger(program, "export")
+    program.shell.close()
+    with qtbot.waitSignal(program.files.written, timeout=20000):
+        gate.open()
+    assert "not enough room" in program.window.strip.text
+    assert program.shell.isVisible()
+    assert program.window.tabs.count() == 1
+    # Nor does it close of itself when something else is written later.
+    monkeypatch.setattr(FileDialogs, "save_mask", classmethod(lambda *_: tmp_path / "mask.png"))
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "mask_save")
+    assert program.shell.isVisible()
+
+
+def test_quitting_with_two_photographs_asks_for_both_before_anything_goes(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.tif"
+    other.write_bytes(scan.read_bytes())
+    for path in (scan, other):
+        _, view = open_scan(qtbot, program, path)
+        drag(view, [(50, 50), (90, 50)])
+    answers = [Closing.DISCARD, Closing.CANCEL]
+    asked: list[str] = []
+
+    def ask(_cls: type, _parent: object, name: str) -> Closing:
+        asked.append(name)
+        return answers.pop(0)
+
+    monkeypatch.setattr(Questions, "unsaved", classmethod(ask))
+    program.shell.close()
+    assert asked == ["other.tif", "scan.tif"]
+    assert program.window.tabs.count() == 2
+    answers[:] = [Closing.SAVE, Closing.DISCARD]
+    saved: list[Path] = []
+
+    def where(_cls: type, _parent: object, suggestion: Path) -> Path:
+        saved.append(suggestion)
+        return tmp_path / suggestion.name
+
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(where))
+    with qtbot.waitSignal(program.shell.closed, timeout=20000):
+        program.shell.close()
+    assert len(asked) == 4
+    assert [path.name for path in saved] == ["other.ora"]
+    assert (tmp_path / "other.ora").is_file()
+
+
+def test_a_file_that_opens_during_a_stroke_waits_in_its_tab(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.tif"
+    other.write_bytes(scan.read_bytes())
+    workspace, view = open_scan(qtbot, program, scan)
+    program.window.open_paths([other])
+    QTest.mousePress(view, LEFT, pos=at(view, 50, 200))
+    with qtbot.waitSignal(program.files.opened, timeout=20000):
+        pass
+    QTest.mouseMove(view, at(view, 90, 200))
+    QTest.mouseRelease(view, LEFT, pos=at(view, 90, 200))
+    assert program.window.workspace is workspace
+    assert mask(workspace)[200, 70] == 255
+    # Going there in the middle of a stroke calls the stroke off.
+    QTest.mousePress(view, LEFT, pos=at(view, 50, 100))
+    program.window.tabs.setCurrentIndex(1)
+    assert workspace.document.shown is workspace.document.state
+    assert not workspace.gesturing
+
+
+def test_a_slider_that_is_dragged_belongs_to_its_photograph(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.tif"
+    other.write_bytes(scan.read_bytes())
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    heal(qtbot, program, workspace)
+    program.window.layers._opacity.pressed.emit()
+    open_scan(qtbot, program, other)
+    program.window.tabs.setCurrentIndex(1)
+    program.window.layers._opacity.released.emit()
+    assert not workspace.gesturing
+
+
+def test_a_step_that_cannot_be_read_back_leaves_the_document_whole(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("desktop.keeper.UNDO_BYTES", 0)
+    workspace, view = open_scan(qtbot, program, scan)
+    for x in (60, 200):
+        drag(view, [(x, 100), (x + 50, 100)])
+        with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+            trigger(program, "heal_new")
+        qtbot.waitUntil(lambda: not workspace.busy)
+    trigger(program, "layer_merge")
+    steps = [workspace.undo.command(i) for i in range(workspace.undo.count())]
+    qtbot.waitUntil(lambda: not any(patch.nbytes for step in steps for patch in step.edit.patches()))
+    tiles, elsewhere = workspace.keeper.session.folder / "tiles", scan.with_name("elsewhere")
+    tiles.rename(elsewhere)
+    before, count, state = picture(workspace), workspace.undo.index(), workspace.document.state
+    workspace.undo.setIndex(1)
+    assert "cannot be taken" in program.window.strip.text
+    qtbot.waitUntil(lambda: workspace.undo.index() == count)
+    assert workspace.document.state.layers is state.layers
+    assert np.array_equal(picture(workspace), before)
+    elsewhere.rename(tiles)
+    workspace.undo.setIndex(0)
+    assert not workspace.document.state.layers
+    workspace.undo.setIndex(count)
+    assert np.array_equal(picture(workspace), before)
+
+
+def test_closing_while_undo_is_put_away_is_no_trouble(
+    qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("desktop.keeper.UNDO_BYTES", 0)
+    _, view = open_scan(qtbot, program, scan)
+    crashes: list[object] = []
+    program.jobs.crashed.connect(crashes.append)
+    drag(view, [(50, 50), (90, 50)])
+    ticket = last(tickets, "Putting")
+    qtbot.waitUntil(lambda: ticket.state.name != "WAITING")
+    trigger(program, "close")
+    qtbot.waitUntil(lambda: all(t.state.name not in ("WAITING", "RUNNING") for t in tickets))
+    assert not crashes
+
+
+def test_a_closed_photograph_gives_its_memory_back(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     heal(qtbot, program, workspace)
     trigger(program, "fit")
     view.grab()
+    monkeypatch.setattr(ExportDialog, "exec", lambda _: 0)
+    trigger(program, "export")
     pixels = weakref.ref(workspace.document.state.scan.base)
     trigger(program, "close")
     del workspace, view

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,18 @@ from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
 from desktop.dialogs.questions import Closing, Questions
 from desktop.dialogs.recover import RecoverDialog, Recovery
-from desktop.document.session import autosaved_source
+from desktop.document.project import OpenedFile, Snapshot
+from desktop.document.session import Session, autosaved_source, open_document, recover
 from desktop.files import Files
 from desktop.settings import SettingsStore
 from desktop.workspace import Workspace
 from engine import imageio
+from engine.raster import Rect
 from engine.runtime.cards import Registry
 from tests.conftest import noise_raster
 from tests.desktop.acting import drag, heal, mask, open_scan, picture, trigger
+from tests.document.test_edits import paint
+from tests.document.test_project import layered, save
 
 
 def autosave(qtbot: QtBot, workspace: Workspace) -> Path:
@@ -144,6 +149,77 @@ def test_saved_work_is_not_offered_again(
     assert autosave(qtbot, workspace) == folder
 
 
+def test_work_that_was_autosaved_behind_a_save_stays(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "save")
+        drag(view, [(20, 20), (50, 20)])
+        workspace.autosave()
+    other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
+    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
+    assert np.array_equal(mask(other.window.workspace), mask(workspace))
+
+
+@pytest.mark.parametrize("turn", [None, "rotate_half"])
+def test_a_project_that_is_saved_over_while_it_is_changed_is_recovered_as_it_is(
+    qtbot: QtBot,
+    program: Program,
+    scan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    second,
+    turn: str | None,
+) -> None:
+    project = tmp_path / "work.ora"
+    open_scan(qtbot, program, scan)
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "save")
+    trigger(program, "close")
+    workspace, view = open_scan(qtbot, program, project)
+    drag(view, [(150, 150), (260, 170)])
+    if turn is not None:
+        trigger(program, turn)
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "save")
+        drag(view, [(20, 20), (50, 20)])
+        workspace.autosave()
+    other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
+    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
+    recovered = other.window.workspace
+    assert np.array_equal(mask(recovered), mask(workspace))
+    assert np.array_equal(picture(recovered), picture(workspace))
+    # It may have been saved elsewhere before the crash, so it asks where.
+    assert recovered.project is None
+
+
+def test_a_scan_that_was_replaced_while_open_gets_no_layers_of_the_old_one(
+    qtbot: QtBot, program: Program, scan: Path, second
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    imageio.write(noise_raster(dtype=np.uint8), scan)
+    drag(view, [(150, 150), (260, 170)])
+    other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
+    qtbot.waitUntil(lambda: "was changed" in other.window.strip.text, timeout=10000)
+    assert other.window.workspace is None
+
+
+def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Path) -> None:
+    document = open_document(save(layered(), tmp_path / "p.ora"))
+    session = Session(tmp_path / "session")
+    opened = OpenedFile(tmp_path / "p.ora", document.stamp)
+    base = Snapshot(document.state, None, None, document.metadata, opened=opened)
+    paint(document, None, Rect(100, 100, 150, 150), 77).apply(document)
+    session.autosave(replace(base, state=document.state, number=2))
+    session.autosave(replace(base, number=1))
+    tiles = recover(session.folder).document.state.mask
+    assert (tiles.read(Rect(100, 100, 150, 150)) == 77).all()
+
+
 def test_what_changes_during_an_autosave_is_saved_after_it(qtbot: QtBot, program: Program, scan: Path, second) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
@@ -172,7 +248,8 @@ def test_work_that_cannot_be_recovered_is_said_and_kept(
         text = (folder / "manifest.json").read_text()
         (folder / "manifest.json").write_text(text.replace('"layers"', '"lawyers"'))
     other, _ = second(folder, Recovery.OPEN)
-    qtbot.waitUntil(lambda: bool(other.window.strip.text), timeout=10000)
+    expected = {"gone": "is not at", "changed": "was changed", "tile": "damaged", "manifest": "damaged"}[harm]
+    qtbot.waitUntil(lambda: expected in other.window.strip.text, timeout=10000)
     assert other.window.workspace is None
     # The work is still there for another try.
     other.shell.close()
@@ -204,11 +281,13 @@ def test_a_proper_end_leaves_no_session(
 
 KILLED = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 from desktop.app import Program
-from desktop.document.session import autosaved_source
+from desktop.document.project import OpenedFile, Snapshot
+from desktop.document.session import Session, autosaved_source, open_document, recover
 from desktop.files import Files
 from desktop.dialogs.export import FileDialogs
 from desktop.settings import SettingsStore

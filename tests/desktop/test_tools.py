@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from desktop.document.edits import AddLayer, PaintMask, mask_of
-from desktop.document.model import Change, Document
+from desktop.document.model import Document
 from desktop.document.tiles import TileEdit, TileMap, TilePatch
 from desktop.tools.base import Cursor, PointerEvent, Tool, ToolSettings
 from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool, Stroke, coverage
 from desktop.tools.navigate import HandTool, ZoomTool
-from desktop.tools.select import LassoTool, RectangleTool, filtered, replaced
+from desktop.tools.select import LassoTool, RectangleTool, filtered, is_soft, replaced
 from engine import masks
 from engine.raster import Raster, Rect
 from tests.document.test_edits import filled_layer
@@ -218,4 +219,16 @@ def test_whole_mask_commands() -> None:
     nothing = Room()
     filtered(nothing.document.state, None, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(nothing.document)
     assert not nothing.mask().any()
-    assert Change() == Change() | Change()
+
+
+@pytest.mark.parametrize("how", [masks.grow, masks.shrink, masks.feather])
+@pytest.mark.parametrize("values", [[255], [60, 255]])
+def test_a_command_tile_by_tile_is_the_same_as_on_the_whole(how: Callable[..., np.ndarray], values: list[int]) -> None:
+    whole = np.zeros((300, 400), np.uint8)
+    for number, left in enumerate((20, 190, 251, 300)):
+        whole[number * 60 + 20 : number * 60 + 60, left : left + 30] = values[number % len(values)]
+    room = Room()
+    replaced(room.document.state, None, "Load", whole).apply(room.document)
+    soft = {"soft": is_soft(room.document.state.mask)} if how is masks.feather else {}
+    filtered(room.document.state, None, "x", lambda mask: how(mask, 7, **soft), 7).apply(room.document)
+    assert np.array_equal(room.mask(), how(whole, 7))

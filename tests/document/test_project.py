@@ -186,6 +186,7 @@ BOMB_PNG = imageio.encode_png(np.zeros((4, 4, 4), np.uint16)).replace(
         ("C:\\evil.png", b""),
         ("stack.xml", BOMB),
         ("stack.xml", b"<image"),
+        ("stack.xml", b'<?xml version="1.0" encoding="foo"?><image w="10" h="10"><stack/></image>'),
         ("stack.xml", b'<image w="1000000" h="1000000"><stack/></image>'),
         ("stack.xml", b'<image w="ten" h="10"><stack/></image>'),
         ("stack.xml", b'<image w="10" h="10"><stack><layer src="data/none.png"/></stack></image>'),

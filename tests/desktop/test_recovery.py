@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -218,6 +219,18 @@ def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Pat
     session.autosave(replace(base, number=1))
     tiles = recover(session.folder).document.state.mask
     assert (tiles.read(Rect(100, 100, 150, 150)) == 77).all()
+
+
+def test_what_no_autosave_needs_any_more_is_tidied_away(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    folder = autosave(qtbot, workspace)
+    first = set((folder / "tiles").iterdir())
+    drag(view, [(150, 150), (260, 200)])
+    autosave(qtbot, workspace)
+    named = json.loads((folder / "manifest.json").read_text())["mask"].values()
+    assert first
+    assert {path.stem for path in (folder / "tiles").iterdir()} == set(named)
 
 
 def test_what_changes_during_an_autosave_is_saved_after_it(qtbot: QtBot, program: Program, scan: Path, second) -> None:

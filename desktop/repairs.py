@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desktop.document.compose import Composite
-from desktop.document.edits import AddLayer, Compound, Edit, JoinLayer, PaintMask
+from desktop.document.edits import (
+    AddLayer,
+    Compound,
+    Edit,
+    JoinLayer,
+    PaintMask,
+    Turn,
+    turned_tiles,
+    turns_between,
+)
 from desktop.document.model import BlendMode, Document, Layer
 from desktop.document.tiles import Cell, TileMap, TilePatch
-from engine.errors import SettingsError
 from engine.jobs import JobContext
 from engine.raster import Rect, mix
 from engine.record import Repair
@@ -22,7 +30,7 @@ Tile = NDArray[Any]
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
-    from engine.tasks import Patch
+    from engine.tasks import Patch, Piece
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,17 @@ class RepairJob:
         self._document, self._request, self._mask, self._spot = document, request, mask, spot
         self._registry = registry
         self._turns = document.state.turns
+        self._frozen: tuple[str, ...] = ()
         self._target: int | None = None
+
+    @property
+    def mask(self) -> TileMap:
+        """Where, as the picture lies now."""
+        now = self._document.state.turns
+        for turn in _turns(self._turns, now):
+            self._mask = turned_tiles(self._mask, turn)
+        self._turns = now
+        return self._mask
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Repaired]:
         """Fix the input when the job's turn comes, so that it sees what the repairs before it did.
@@ -80,21 +98,21 @@ class RepairJob:
             active: the layer that is chosen.
 
         Raises:
-            SettingsError: the picture was turned since, or a setting is impossible.
+            SettingsError: a setting is impossible.
             ModelError: the model is gone.
         """
         from engine.runtime.session import Device
         from engine.tasks import TASKS, Job, run_job
 
-        self._check_not_turned()
         request, document = self._request, self._document
+        self._frozen = document.state.turns
         joins = active is not None and not request.new_layer and _joinable(active)
         self._target = active.id if active is not None and joins else None
         job = Job(
             request.task,
             Composite.of(document.state, below=_above(document, active)),
             document.profile,
-            self._mask,
+            self.mask,
             TASKS[request.task].settings(**request.settings),
             self._registry.card(request.model),
             Device(request.device),
@@ -110,34 +128,53 @@ class RepairJob:
         """The result as one undo step, and the id of the layer it is on.
 
         It joins the layer it was made for if that is still fit for it; the repair mask loses what was repaired, but
-        keeps what was painted meanwhile.
-
-        Raises:
-            SettingsError: the picture was turned while the job ran.
+        keeps what was painted meanwhile. When the picture was turned while the job ran, the result is turned with it.
         """
-        self._check_not_turned()
         document, label = self._document, "Spot heal" if self._spot else "Heal"
         target = next((la for la in document.state.layers if la.id == self._target and _joinable(la)), None)
+        pieces = self._turned(result.patch)
         steps: list[Edit] = []
         if target is None:
             layer = document.new_layer("Repair")
             layer = replace(layer, name=f"Repair {layer.id}")
-            pixels, mask = _laid(document, layer, result.patch)
+            pixels, mask = _laid(document, layer, pieces)
             layer = replace(
                 layer, pixels=pixels.applied(layer.pixels), mask=mask.applied(layer.mask), made_by=(result.repair,)
             )
             steps.append(AddLayer(label, layer, _above(document, active)))
         else:
             layer = target
-            pixels, mask = _laid(document, layer, result.patch)
+            pixels, mask = _laid(document, layer, pieces)
             steps.append(JoinLayer(label, layer.id, pixels, mask, result.repair))
         if not self._spot:
-            steps.append(PaintMask(label, None, cleared(document.state.mask, self._mask)))
+            steps.append(PaintMask(label, None, cleared(document.state.mask, self.mask)))
         return Compound(label, steps), layer.id
 
-    def _check_not_turned(self) -> None:
-        if self._document.state.turns != self._turns:
-            raise SettingsError("The picture was turned meanwhile; press Heal again.", "repair.turned")
+    def _turned(self, patch: Patch) -> Sequence[Piece]:
+        """The pieces of a patch as the picture lies now."""
+        state = self._document.state
+        turns = _turns(self._frozen, state.turns)
+        if not turns:
+            return patch.pieces
+        height, width = state.scan.shape[:2]
+        if sum(turn in (Turn.LEFT, Turn.RIGHT) for turn in turns) % 2:
+            height, width = width, height
+        cells = [next(piece.rect.cells()) for piece in patch.pieces]
+        shape = (height, width, *state.scan.shape[2:])
+        pixels = TileMap.empty(shape, state.scan.dtype, holes=True)
+        pixels = pixels.with_tiles({cell: piece.pixels for cell, piece in zip(cells, patch.pieces, strict=True)})
+        weights = TileMap.empty((height, width), np.uint8)
+        weights = weights.with_tiles({cell: piece.weight for cell, piece in zip(cells, patch.pieces, strict=True)})
+        for turn in turns:
+            pixels, weights = turned_tiles(pixels, turn), turned_tiles(weights, turn)
+        from engine.tasks import Piece
+
+        bounds = pixels.bounds
+        return [Piece(Rect.of_cell(cell) & bounds, tile, weights.tile(cell)) for cell, tile in pixels.stored.items()]
+
+
+def _turns(earlier: tuple[str, ...], now: tuple[str, ...]) -> list[Turn]:
+    return [Turn[name] for name in turns_between(earlier, now)]
 
 
 def cleared(mask: TileMap, done: TileMap) -> TilePatch:
@@ -164,8 +201,8 @@ def _above(document: Document, active: Layer | None) -> int:
     return ids.index(active.id) + 1 if active is not None and active.id in ids else len(ids)
 
 
-def _laid(document: Document, layer: Layer, patch: Patch) -> tuple[TilePatch, TilePatch]:
-    """The patch on a layer's pixels and mask.
+def _laid(document: Document, layer: Layer, pieces: Sequence[Piece]) -> tuple[TilePatch, TilePatch]:
+    """A patch on a layer's pixels and mask.
 
     Where the layer shows already, pixels take on the finished look and the mask is full there: two half-shown repairs
     in one layer cannot be kept apart. Elsewhere the pieces become tiles as they are.
@@ -174,7 +211,7 @@ def _laid(document: Document, layer: Layer, patch: Patch) -> tuple[TilePatch, Ti
     below = Composite.of(document.state, below=ids.index(layer.id) + 1 if layer.id in ids else None)
     pixels: dict[Cell, tuple[Tile | None, Tile | None]] = {}
     masks: dict[Cell, tuple[Tile | None, Tile | None]] = {}
-    for piece in patch.pieces:
+    for piece in pieces:
         cell = next(piece.rect.cells())
         new, weight = piece.pixels, piece.weight
         if layer.pixels.holds(cell):

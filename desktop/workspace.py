@@ -43,7 +43,7 @@ FILTER_AT_ONCE = 16_000_000
 class _Claim:
     """A mask that a job is repairing, so that no second job takes it; a spot is no part of the repair mask."""
 
-    mask: TileMap
+    job: RepairJob
     spot: bool
     step: int
     """Of the undo stack when it was asked for."""
@@ -160,7 +160,7 @@ class Workspace(QObject):
 
     def veils(self) -> list[TileMap]:
         """Masks to show over the picture: the repair mask and spots that wait for their heal."""
-        spots = [claim.mask for claim in self._claims.values() if claim.spot]
+        spots = [claim.job.mask for claim in self._claims.values() if claim.spot]
         live = [self._spot.preview()] if self._spot is not None else []
         return [self.document.shown.mask, *spots, *live]
 
@@ -307,7 +307,7 @@ class Workspace(QObject):
             raise SettingsError(self._why_empty(), "repair.empty")
         job = RepairJob(self.document, request, mask, spot=spot is not None, registry=self._registry)
         ticket = self.submit(f"Heal {self.title}", Lane.COMPUTE, lambda: job.freeze(self.active))
-        self._claims[ticket] = _Claim(mask, spot is not None, self.undo.index())
+        self._claims[ticket] = _Claim(job, spot is not None, self.undo.index())
         ticket.done.connect(self.while_open(lambda result: self._finish(ticket, job, result)))
         for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
             signal.connect(lambda *_: self._release(ticket))
@@ -324,14 +324,10 @@ class Workspace(QObject):
         return True
 
     def _finish(self, ticket: Ticket, job: RepairJob, result: Repaired) -> None:
-        try:
-            edit, layer = job.edit(result, self.active)
-        except EngineError as error:
-            self.message.emit(error.sentence)
-        else:
-            self.push(edit)
-            if self._target is None:
-                self.set_active(layer)
+        edit, layer = job.edit(result, self.active)
+        self.push(edit)
+        if self._target is None:
+            self.set_active(layer)
         self._release(ticket)
 
     def _release(self, ticket: Ticket) -> None:
@@ -339,7 +335,7 @@ class Workspace(QObject):
         if self._closed:
             return
         if claim is not None and claim.spot:
-            self.mask_changed.emit(claim.mask.extent())
+            self.mask_changed.emit(claim.job.mask.extent())
         self.autosave()
 
     def _why_empty(self) -> str:
@@ -354,8 +350,8 @@ class Workspace(QObject):
         """The repair mask without what jobs are working on."""
         mask = self.document.state.mask
         for claim in self._claims.values():
-            if not claim.spot and claim.mask.shape == mask.shape:
-                mask = cleared(mask, claim.mask).applied(mask)
+            if not claim.spot:
+                mask = cleared(mask, claim.job.mask).applied(mask)
         return mask
 
     def _make_levels(self) -> None:

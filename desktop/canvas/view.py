@@ -290,9 +290,12 @@ class CanvasView(QWidget):
         image = QImage(self._device_size(), QImage.Format.Format_RGB32)
         image.fill(self.surround)
         painter = QPainter(image)
-        painter.translate(-self._origin)
-        self._picture.paint(painter, self._workspace, self._seen(), 0.0)
-        painter.end()
+        try:
+            painter.translate(-self._origin)
+            self._picture.paint(painter, self._workspace, self._seen(), 0.0)
+        finally:
+            # A painter that outlives its image ends the program.
+            painter.end()
         return image, QPointF(self._origin), self.zoom
 
     # -- overlay: divider, outline, ring ----------------------------------------------------------------------

@@ -343,16 +343,24 @@ def mask_change(target: int | None, rect: Rect) -> Change:
 
 def turned(state: State, turn: Turn) -> State:
     """Everything of a state turned, without loss."""
-    bounds = state.scan.bounds
-
-    def turn_tiles(tiles: TileMap, below: TileMap | None = None) -> TileMap:
-        return tiles.transformed(turn.array, lambda rect: turn.rect(rect, bounds), below)
-
-    scan = turn_tiles(state.scan)
+    scan = turned_tiles(state.scan, turn)
     layers = tuple(
-        replace(layer, pixels=turn_tiles(layer.pixels, scan), mask=turn_tiles(layer.mask)) for layer in state.layers
+        replace(layer, pixels=turned_tiles(layer.pixels, turn, scan), mask=turned_tiles(layer.mask, turn))
+        for layer in state.layers
     )
-    return State(scan, layers, turn_tiles(state.mask), (*state.turns, turn.name))
+    return State(scan, layers, turned_tiles(state.mask, turn), (*state.turns, turn.name))
+
+
+def turned_tiles(tiles: TileMap, turn: Turn, below: TileMap | None = None) -> TileMap:
+    """One map turned.
+
+    Args:
+        tiles: of the whole picture.
+        turn: how.
+        below: turned already; fills what holes leave of a tile that comes to lie across two.
+    """
+    bounds = tiles.bounds
+    return tiles.transformed(turn.array, lambda rect: turn.rect(rect, bounds), below)
 
 
 def _layer_change(layer: Layer) -> Change:

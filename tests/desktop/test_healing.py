@@ -12,7 +12,8 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.jobs import Lane
+from desktop.jobs import Lane, Ticket
+from engine import imageio
 from tests.desktop.acting import LEFT, click_row, drag, heal, key, mask, open_scan, picture, trigger
 
 
@@ -103,15 +104,50 @@ def test_spot_heal_heals_each_stroke_on_release(qtbot: QtBot, program: Program, 
     assert not np.array_equal(picture(workspace)[100, 210], before[100, 210])
 
 
-def test_a_result_is_dropped_when_the_picture_was_turned_meanwhile(qtbot: QtBot, program: Program, scan: Path) -> None:
+@pytest.mark.parametrize("spot", [False, True])
+@pytest.mark.parametrize("running", [False, True])
+def test_a_repair_turns_with_the_picture(
+    qtbot: QtBot, program: Program, scan: Path, *, spot: bool, running: bool
+) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    drag(view, [(50, 50), (90, 50)])
-    trigger(program, "heal")
-    trigger(program, "rotate_left")
+    tickets: list[Ticket] = []
+    program.jobs.added.connect(tickets.append)
+
+    def ask_for_repair() -> None:
+        if spot:
+            key(program, Qt.Key.Key_J)
+        drag(view, [(50, 50), (180, 60), (260, 180)])
+        if not spot:
+            trigger(program, "heal")
+
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        ask_for_repair()
+        qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    expected = picture(workspace)
+    while workspace.undo.canUndo():
+        workspace.undo.undo()
+    release = threading.Event()
+    if not running:
+        program.jobs.submit("busy", Lane.COMPUTE, lambda: lambda _: release.wait(30))
+    ask_for_repair()
+    ticket = next(ticket for ticket in reversed(tickets) if ticket.title.startswith("Heal"))
+    if running:
+        qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    for id_ in ("rotate_left", "flip_vertical"):
+        trigger(program, id_)
+        view.grab()
+    release.set()
     qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
-    assert not workspace.document.state.layers
-    assert mask(workspace).any()
-    assert "turned" in program.window.strip.text
+    assert len(workspace.document.state.layers) == 1
+    assert not mask(workspace).any()
+    turned = np.rot90(expected)[::-1].astype(int)
+    found = picture(workspace)
+    if running:
+        assert np.array_equal(found, turned)
+    else:
+        # Healed as it lies now: much the same, and just there.
+        before = np.rot90(imageio.read(scan).pixels)[::-1]
+        assert np.array_equal((found != before).any(axis=2), (turned != before).any(axis=2))
 
 
 def test_painting_on_a_layers_mask_takes_the_repair_away_and_brings_it_back(

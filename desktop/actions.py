@@ -150,6 +150,7 @@ def _rows() -> tuple[Row, ...]:
         Row("layer_up", "Layer", "Move Up", "Ctrl+]", When.UPPER_LAYER, icon="up", separator=True),
         Row("layer_down", "Layer", "Move Down", "Ctrl+[", When.LOWER_LAYER, icon="down"),
         Row("layer_delete", "Layer", "Delete Layer", "Ctrl+Delete", When.LAYER, icon="trash", separator=True),
+        Row("log", "Help", "Show Log", "", always, "Open the file with all messages and problems"),
         Row("about", "Help", "About Lacuna", "", always),
         *opacities,
     )

@@ -17,6 +17,7 @@ from desktop.document.edits import MoveLayer, RemoveLayer, Turn
 from desktop.document.project import SUFFIX
 from desktop.document.tiles import TileMap
 from desktop.jobs import Ticket
+from desktop.notify import show_log
 from desktop.theme import RESOURCES
 from desktop.tools.select import is_soft
 from desktop.workspace import Workspace
@@ -66,6 +67,7 @@ class Commands:
             "quit": window.shell.close,
             "shortcuts": self._ask_shortcuts,
             "settings": self._ask_settings,
+            "log": self._show_log,
             "about": lambda: Questions.about(window.shell),
         }
 
@@ -304,6 +306,10 @@ class Commands:
         if window.view is not None:
             window.view.setFocus()
 
+    def _show_log(self) -> None:
+        if not show_log():
+            self._window.strip.say(self._window.tr("The system has no program that shows the log."))
+
     def _next_area(self) -> None:
         """Move the keyboard from picture to options to tools to panels, and round again."""
         window = self._window
@@ -325,6 +331,7 @@ class Commands:
         look = SettingsDialog.ask(self._window.shell, self._window.store.settings.look)
         if look is not None:
             updated(self._window.store.settings.look, look)
+            self._window.store.save()
             self._window.apply_look()
 
     def _ask_shortcuts(self) -> None:
@@ -333,6 +340,7 @@ class Commands:
         if wanted is not None:
             window.store.settings.shortcuts = window.actions_.changed_shortcuts(wanted)
             window.actions_.set_shortcuts(window.store.settings.shortcuts)
+            window.store.save()
 
 
 def _first_focusable(area: QWidget) -> QWidget | None:

@@ -31,12 +31,14 @@ class Files(QObject):
     Signals:
         opened: a photograph is ready; carries its Workspace.
         failed: carries the EngineError.
+        crashed: writing met something unexpected, which is reported elsewhere.
         said: something good to know, a sentence.
         written: the last file that was being written is done, well or not.
     """
 
     opened = Signal(object)
     failed = Signal(object)
+    crashed = Signal()
     said = Signal(str)
     written = Signal()
 
@@ -46,7 +48,7 @@ class Files(QObject):
         self._locks: dict[Path, QLockFile] = {}
         self._closing: set[Path] = set()
         self._opening: set[Path] = set()
-        self._writing = 0
+        self._targets: list[Path] = []
 
     # -- opening ----------------------------------------------------------------------------------------------
 
@@ -151,19 +153,26 @@ class Files(QObject):
     @property
     def writing(self) -> bool:
         """Whether a project, an export or a mask is being written: the program does not end meanwhile."""
-        return self._writing > 0
+        return bool(self._targets)
 
-    def _write(self, title: str, work: Work, done: Callable[..., None]) -> Ticket:
-        self._writing += 1
+    @property
+    def targets(self) -> list[Path]:
+        """The files that are being written."""
+        return list(self._targets)
+
+    def _write(self, title: str, target: Path, work: Work, done: Callable[..., None]) -> Ticket:
+        target = target.resolve()
+        self._targets.append(target)
         ticket = self._jobs.submit(title, Lane.IO, lambda: work)
         ticket.done.connect(done)
         ticket.failed.connect(self.failed)
-        ticket.ended.connect(self._on_written)
+        ticket.crashed.connect(lambda _: self.crashed.emit())
+        ticket.ended.connect(lambda: self._on_written(target))
         return ticket
 
-    def _on_written(self) -> None:
-        self._writing -= 1
-        if not self._writing:
+    def _on_written(self, target: Path) -> None:
+        self._targets.remove(target)
+        if not self._targets:
             self.written.emit()
 
     def save(self, workspace: Workspace, path: Path) -> Ticket:
@@ -178,7 +187,7 @@ class Files(QObject):
             workspace.mark_saved(path, snapshot, stamp)
             self.said.emit(self.tr("Saved {0}.").format(path.name))
 
-        return self._write(self.tr("Saving {0}").format(path.name), work, saved)
+        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved)
 
     def export(self, workspace: Workspace, output: Output) -> Ticket:
         """Write the visible picture and its record."""
@@ -193,7 +202,7 @@ class Files(QObject):
             written = self.tr("Exported {0}, {1:.1f} MB.").format(output.path.name, size / 1e6)
             self.said.emit(" ".join([written, *notices]))
 
-        return self._write(self.tr("Exporting {0}").format(output.path.name), work, exported)
+        return self._write(self.tr("Exporting {0}").format(output.path.name), output.path, work, exported)
 
     def measure(self, workspace: Workspace, output: Output) -> Ticket:
         """Find out how large an export would be, by making it in a temporary folder; done carries the bytes."""
@@ -238,7 +247,7 @@ class Files(QObject):
         def saved(_: object) -> None:
             self.said.emit(self.tr("Saved {0}.").format(path.name))
 
-        return self._write(self.tr("Saving {0}").format(path.name), work, saved)
+        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved)
 
     def close(self, workspace: Workspace) -> None:
         """End a photograph whose work was saved or given up: jobs are called off, its session is forgotten."""

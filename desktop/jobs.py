@@ -138,9 +138,9 @@ class EngineThread(QThread):
         self._queued.connect(self._next, Qt.ConnectionType.QueuedConnection)
         self.start()
 
-    def add(self, ticket: Ticket) -> None:
-        """Put a job at the end of the queue."""
-        self._queue.append(ticket)
+    def add(self, ticket: Ticket, *, soon: bool) -> None:
+        """Put a job at the end of the queue, or before all that wait."""
+        self._queue.insert(0 if soon else len(self._queue), ticket)
         self._queued.emit()
 
     def stop(self) -> None:
@@ -221,7 +221,7 @@ class JobCentre(QObject):
         for thread in self._lanes.values():
             thread.crashed.connect(self.crashed)
 
-    def submit(self, title: str, lane: Lane, prepare: Callable[[], Work]) -> Ticket:
+    def submit(self, title: str, lane: Lane, prepare: Callable[[], Work], *, soon: bool = False) -> Ticket:
         """Queue a job.
 
         Args:
@@ -229,6 +229,7 @@ class JobCentre(QObject):
             lane: where it runs.
             prepare: called on the GUI thread when its turn comes; freezes the input and gives the work, which is
                 called with a context on the lane's thread and must not touch Qt or the document.
+            soon: before all that wait already.
 
         Returns:
             Its ticket. Connect to it before returning to the event loop and nothing is missed.
@@ -237,7 +238,7 @@ class JobCentre(QObject):
         ticket.setParent(self)
         ticket.ended.connect(ticket.deleteLater)
         self.added.emit(ticket)
-        self._lanes[lane].add(ticket)
+        self._lanes[lane].add(ticket, soon=soon)
         return ticket
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Keeps the work of one photograph safe: autosave each minute, and old undo steps out of memory."""
+"""Keeps the work of one photograph safe: autosave after changes, and old undo steps out of memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from engine.jobs import JobContext
 
 UNDO_BYTES = 512 << 20
 """Memory that undo steps may hold; the oldest beyond it go to the session folder."""
-AUTOSAVE_SECONDS = 60
+AUTOSAVE_SECONDS = 10
+"""After a change the work is saved this much later."""
 
 Submit = Callable[[str, Lane, Callable[[], Work]], Ticket]
 
@@ -58,8 +59,8 @@ class Keeper(QObject):
         self._running = self._again = self._closed = False
         self._putting_away = False
         self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
         self._timer.setInterval(AUTOSAVE_SECONDS * 1000)
-        self._timer.start()
         self.wanted = self._timer.timeout
 
     @property
@@ -79,6 +80,11 @@ class Keeper(QObject):
             opened=self._opened,
             number=next(self._numbers),
         )
+
+    def changed(self) -> None:
+        """Something was done: want an autosave soon."""
+        if not self._timer.isActive() and not self._closed:
+            self._timer.start()
 
     def autosave(self) -> None:
         """Save the present state to the session folder, if it changed since the last time."""

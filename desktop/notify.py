@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal, Slot
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QToolButton, QWidget
 
 from engine.errors import EngineError
 
 LOG = logging.getLogger("lacuna")
 _INFORMATION_SECONDS = 8
-_MOST_PROBLEMS = 4
+_SEEN_SECONDS = 5
+"""A problem that stood this long was read, if the user works on."""
+_MOST_PROBLEMS = 3
 
 
 def start_log(folder: Path) -> Path:
@@ -38,6 +42,12 @@ def start_log(folder: Path) -> Path:
     return path
 
 
+def show_log() -> bool:
+    """Have the system show the log; False when there is none, or nothing to show it with."""
+    names = [str(handler.baseFilename) for handler in LOG.handlers if isinstance(handler, logging.FileHandler)]
+    return bool(names) and QDesktopServices.openUrl(QUrl.fromLocalFile(names[0]))
+
+
 class MessageStrip(QWidget):
     """A strip over the lower edge of the picture: what happened. Hidden when there is nothing; nothing moves for it."""
 
@@ -54,7 +64,7 @@ class MessageStrip(QWidget):
         self._close.setAccessibleName(self.tr("Close message"))
         self._close.setToolTip(self.tr("Close message"))
         self._close.clicked.connect(self._clear)
-        self._problems: list[str] = []
+        self._problems: dict[str, float] = {}
         self._information = ""
         layout = QHBoxLayout(self)
         layout.setContentsMargins(12, 4, 4, 4)
@@ -85,8 +95,14 @@ class MessageStrip(QWidget):
         """Say what went wrong; stays until it is closed. Several problems are all said."""
         sentence = error.sentence if isinstance(error, EngineError) else error
         LOG.info(sentence)
-        if sentence not in self._problems:
-            self._problems.append(sentence)
+        self._problems.pop(sentence, None)
+        self._problems[sentence] = time.monotonic()
+        self._show()
+
+    def seen(self) -> None:
+        """The user works on: problems that were to be seen for a while go, and no longer cover the picture."""
+        now = time.monotonic()
+        self._problems = {line: since for line, since in self._problems.items() if now - since < _SEEN_SECONDS}
         self._show()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -104,9 +120,9 @@ class MessageStrip(QWidget):
         self._show()
 
     def _show(self) -> None:
-        shown = self._problems[-_MOST_PROBLEMS:]
+        shown = list(self._problems)[-_MOST_PROBLEMS:]
         more = len(self._problems) - len(shown)
-        first = [self.tr("{0} earlier problems are in the log.").format(more)] if more else []
+        first = [self.tr("Earlier problems are in the log (Help > Show Log).")] if more else []
         lines = [*first, *shown, *([self._information] if self._information else [])]
         if not lines:
             self.hide()

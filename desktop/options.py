@@ -33,13 +33,14 @@ class OptionsBar(QObject):
         layout = QHBoxLayout(row)
         layout.setContentsMargins(4, 0, 4, 0)
         layout.setSpacing(8)
-        layout.addWidget(self._target)
-        layout.addWidget(self._back)
         for slider in (self._size, self._hardness, self._opacity):
             slider.setMaximumWidth(240)
             layout.addWidget(slider, 1)
         for widget in (self._pen_size, self._pen_opacity, self._adding):
             layout.addWidget(widget)
+        # Behind the fields, so that these stay under the hand when it appears.
+        layout.addWidget(self._target, 2)
+        layout.addWidget(self._back)
         layout.addStretch(1)
         for id_ in ("undo", "redo", "heal"):
             button = QToolButton()
@@ -89,7 +90,7 @@ class OptionsBar(QObject):
         self._adding.setToolTip(self.tr("Whether the tools add to the mask or remove from it; Alt for one drag (X)"))
         self._target = QLabel()
         self._target.setObjectName("targetNote")
-        self._target.setMaximumWidth(220)
+        self._target.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._back = QToolButton()
         self._back.setText(self.tr("Back"))
         self._back.setToolTip(self.tr("Paint the repair mask again (Esc)"))
@@ -115,10 +116,14 @@ class OptionsBar(QObject):
     def show_target(self, name: str) -> None:
         """Name the layer whose mask is painted; empty for the repair mask."""
         text = self.tr("Mask of {0}").format(name)
-        self._target.setText(self._target.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, 210))
+        self._target.setText(text)
         self._target.setToolTip(self.tr("The brush paints the mask of the layer {0}").format(name))
         for widget in (self._target, self._back):
             widget.setVisible(bool(name))
+
+    def redraw(self) -> None:
+        """Draw the icons in the theme's colours."""
+        self._show()
 
     def _set(self, **values: float | bool) -> None:
         for name, value in values.items():

@@ -96,6 +96,7 @@ class SettingsStore:
         """Put a file at the top of the recent ones."""
         others = [name for name in self.settings.recent if name != str(path)]
         self.settings.recent = tuple([str(path), *others][:RECENT])
+        self.save()
 
     def _bytes(self, key: str) -> QByteArray:
         value = self._store.value(key)

@@ -62,7 +62,7 @@ class Window(QObject):
     ) -> None:
         super().__init__(shell)
         self.shell, self.store, self.files, self._monitor = shell, store, files, monitor
-        self._closing = False
+        self._closing = self._asking = False
         self._given_up: dict[CanvasView, State] = {}
         self._saving: set[CanvasView] = set()
         self._last: CanvasView | None = None
@@ -133,6 +133,7 @@ class Window(QObject):
         self.files.opened.connect(self._on_opened)
         self.files.failed.connect(self._on_failed)
         self.files.said.connect(self.strip.say)
+        self.files.crashed.connect(self._stay)
         self.files.written.connect(self._on_written)
         self.task.started.connect(lambda new: self.actions_.by_id["heal_new" if new else "heal"].trigger())
         self.options.changed.connect(self._on_tool_settings)
@@ -158,7 +159,8 @@ class Window(QObject):
         """Files of all open photographs, and the scans their projects came from: nothing is written over these."""
         open_ = [view.workspace for view in self.views() if view.workspace is not None]
         scans = [workspace.document.scan_file for workspace in open_]
-        return [path for workspace in open_ for path in workspace.files()] + [scan.path for scan in scans if scan]
+        files = [path for workspace in open_ for path in workspace.files()]
+        return [*files, *(scan.path for scan in scans if scan), *self.files.targets]
 
     def views(self) -> list[CanvasView]:
         """All canvases."""
@@ -172,6 +174,8 @@ class Window(QObject):
             known = [view for view in self.views() if view.workspace and path in view.workspace.files()]
             if known:
                 self.tabs.setCurrentWidget(known[0])
+            elif path in self.files.targets:
+                self.strip.say(self.tr("{0} is being written; open it after that.").format(path.name))
             elif path not in self.files.opening:
                 self.files.open(path)
 
@@ -182,6 +186,7 @@ class Window(QObject):
         view.set_monitor(self._monitor())
         view.set_tool(self._tool)
         view.spot_painted.connect(partial(self._on_spot_painted, workspace))
+        view.pressed.connect(self.strip.seen)
         view.show_workspace(workspace)
         workspace.setParent(view)
         workspace.modified.connect(self._show_titles)
@@ -212,32 +217,39 @@ class Window(QObject):
     def close_tab(self, index: int) -> None:
         """Close a photograph; unsaved work is asked for, and saved before it goes."""
         view = self.tabs.widget(index)
-        if not isinstance(view, CanvasView) or view.workspace is None or view in self._saving:
+        if not isinstance(view, CanvasView) or view in self._saving:
             return
         self._stay()
-        if self._may_go(view):
+        if not self._open_question(view) or (self._ask(view) and not self._open_question(view)):
             self._remove(view)
 
-    def _may_go(self, view: CanvasView) -> bool:
-        """Whether a photograph can go now; asks for unsaved work. When it is being saved first, it goes after that."""
+    def _open_question(self, view: CanvasView) -> bool:
+        """Whether a photograph holds work that is neither saved nor given up."""
         workspace = view.workspace
-        if workspace is None or not workspace.unsaved or self._given_up.get(view) is workspace.document.state:
-            return True
+        if workspace is None or not workspace.unsaved:
+            return False
+        given_up = self._given_up.get(view)
+        return given_up is None or not workspace.document.state.same_work(given_up)
+
+    def _ask(self, view: CanvasView) -> bool:
+        """Ask what becomes of unsaved work; False when the user wants to go on with it. Saving goes on afterwards."""
+        workspace = view.workspace
+        assert workspace is not None
         self.tabs.setCurrentWidget(view)
+        self._asking = True
         answer = Questions.unsaved(self.shell, workspace.title)
+        self._asking = False
         if answer is Closing.DISCARD:
             self._given_up[view] = workspace.document.state
             return True
         ticket = self.commands.save(workspace) if answer is Closing.SAVE else None
         if ticket is None:
-            self._stay()
             return False
         self._saving.add(view)
         ticket.ended.connect(lambda: self._saving.discard(view))
         ticket.done.connect(workspace.while_open(lambda _: self._on_saved_to_close(view)))
-        for signal in (ticket.cancelled, ticket.crashed):
-            signal.connect(lambda *_: self._stay())
-        return False
+        ticket.cancelled.connect(self._stay)
+        return True
 
     def _on_saved_to_close(self, view: CanvasView) -> None:
         # What was painted while it was being saved is asked for again. The whole window closes when all is written.
@@ -251,12 +263,12 @@ class Window(QObject):
         self._given_up.clear()
 
     def _remove(self, view: CanvasView) -> None:
-        workspace = view.workspace
-        index = self.tabs.indexOf(view)
+        # What waited for the end of a drag happens now, and may take the tab away itself.
+        view.cancel_drag()
+        workspace, index = view.workspace, self.tabs.indexOf(view)
         if index < 0 or workspace is None:
             return
         self._given_up.pop(view, None)
-        view.cancel_drag()
         self._last = None if self._last is view else self._last
         self.tabs.removeTab(index)
         view.show_workspace(None)
@@ -306,6 +318,9 @@ class Window(QObject):
             conditions += [When.UNDO] if workspace.undo.canUndo() else []
             conditions += [When.REDO] if workspace.undo.canRedo() else []
             target = next((la for la in layers if la.id == workspace.target), None)
+            if target is not None and self._tool is self.tools["spot"]:
+                # It heals the picture, and never paints a mask.
+                self.select_tool("brush")
         self.actions_.enable(conditions)
         self.options.show_target(target.name if target is not None else "")
         with QSignalBlocker(self.actions_.by_id["layer_mask"]):
@@ -329,6 +344,7 @@ class Window(QObject):
         assert isinstance(app, QApplication)
         apply_theme(app, look.theme)
         self.actions_.draw_icons()
+        self.options.redraw()
         for view in self.views():
             button = self.tabs.tabBar().tabButton(self.tabs.indexOf(view), QTabBar.ButtonPosition.RightSide)
             if isinstance(button, QToolButton):
@@ -375,28 +391,29 @@ class Window(QObject):
 
     def _allows_closing(self) -> bool:
         """Close all photographs, asking for unsaved work; False when something is to be written first, or stays."""
+        self._closing = True
+        # Again and again, since work may appear while a question is open.
+        while questions := [v for v in reversed(self.views()) if v not in self._saving and self._open_question(v)]:
+            if not self._ask(questions[0]):
+                self._stay()
+                return False
         if self.files.writing:
-            self._closing = True
             self.strip.say(self.tr("Lacuna closes when the file is written."))
             return False
-        self._closing = True
-        free = True
-        for view in reversed(self.views()):
-            free = self._may_go(view) and free
-            if not self._closing:
-                return False
-        if free:
-            for view in self.views():
-                self._remove(view)
-        return free
+        for view in self.views():
+            self._remove(view)
+        return True
 
     def _on_written(self) -> None:
         if self._closing:
             QTimer.singleShot(0, self, self._close_after_writing)
 
     def _close_after_writing(self) -> None:
-        workspace = self.workspace
+        workspace, dialog = self.workspace, QApplication.activeModalWidget()
         if workspace is not None and workspace.gesturing:
             workspace.while_open(self._close_after_writing)()
-        elif self._closing and not self.files.writing:
+        elif dialog is not None and not self._asking:
+            # The user has begun something else.
+            self._stay()
+        elif self._closing and not self.files.writing and not self._asking:
             self.shell.close()

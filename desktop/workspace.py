@@ -74,19 +74,22 @@ class Workspace(QObject):
         self.undo = QUndoStack(self)
         self.undo.cleanChanged.connect(self._on_clean_changed)
         self._registry, self._jobs = registry, jobs
-        self._active: int | None = None
+        self._order = [layer.id for layer in document.state.layers]
+        self._active: int | None = self._order[-1] if self._order else None
         self._target: int | None = None
         self._claims: dict[Ticket, _Claim] = {}
         self._tickets: set[Ticket] = set()
         self._spot: TileEdit | None = None
         self._ids = {layer.id for layer in document.state.layers}
-        self._recovered = False
+        self.recovered = self._recovered = False
         self._closed = False
-        self._gesturing = self._stuck = False
+        self._gesturing = False
+        self._stuck: tuple[QUndoCommand, bool] | None = None
         self._held: list[Callable[[], object]] = []
         self.keeper = Keeper(document, path, session, self.submit, self._patches, self)
         self.keeper.wanted.connect(self.autosave)
         self.keeper.message.connect(self.message)
+        self.undo.indexChanged.connect(self.keeper.changed)
         document.watch(self._on_change)
         # The first picture first.
         QTimer.singleShot(0, self, self._make_levels)
@@ -109,7 +112,7 @@ class Workspace(QObject):
 
     def mark_recovered(self) -> None:
         """The document holds autosaved work that is not in any file of the user."""
-        self._recovered = True
+        self.recovered = self._recovered = True
         self.modified.emit()
 
     def mark_saved(self, project: Path, snapshot: Snapshot, stamp: tuple[int, int] | None) -> None:
@@ -202,12 +205,15 @@ class Workspace(QObject):
 
     def push(self, edit: Edit) -> None:
         """Do an edit as one undo step."""
+        self._unstick()
         self.undo.push(_Step(self, edit))
         self.keeper.bound_undo()
 
     def paint(self, label: str, patch: TilePatch) -> None:
         """A finished stroke on the target mask; one that changes nothing is no step."""
         if patch:
+            if self._target is not None:
+                label = f"{label}, mask of {self.document.state.layer(self._target).name}"
             self.push(PaintMask(label, self._target, patch))
         else:
             self.cancel_live()
@@ -284,9 +290,9 @@ class Workspace(QObject):
 
     # -- jobs -------------------------------------------------------------------------------------------------
 
-    def submit(self, title: str, lane: Lane, prepare: Callable[[], Work]) -> Ticket:
+    def submit(self, title: str, lane: Lane, prepare: Callable[[], Work], *, soon: bool = False) -> Ticket:
         """Queue a job that belongs to this photograph: it is called off when the photograph is closed."""
-        ticket = self._jobs.submit(title, lane, prepare)
+        ticket = self._jobs.submit(title, lane, prepare, soon=soon)
         self._tickets.add(ticket)
         ticket.ended.connect(lambda: self._tickets.discard(ticket))
         return ticket
@@ -364,7 +370,9 @@ class Workspace(QObject):
         def work(context: JobContext) -> object:
             return reductions(array, LEVELS, context)
 
-        ticket = self.submit("Preparing the view", Lane.IO, lambda: work)
+        ticket = self.submit("Preparing the view", Lane.IO, lambda: work, soon=True)
+        # Nobody means to look at the first quick view for good.
+        ticket.cancelled.connect(self._make_levels)
         ticket.done.connect(self.while_open(lambda levels: self.document.attach_levels(base, levels)))
 
     def autosave(self) -> None:
@@ -387,24 +395,27 @@ class Workspace(QObject):
 
     def take(self, step: QUndoCommand, change: Callable[[Document], None], *, done_before: bool) -> None:
         """Do or take back a step of the undo stack; only the stack's commands call this."""
-        if self._stuck:
+        if self._stuck is not None:
             return
         before = self.document.state
         try:
             change(self.document)
         except EngineError as error:
-            self._stuck = True
+            self._stuck = step, done_before
             everything = Change(self.document.bounds, self.document.bounds, layers=True, size=True)
             self.document.update(before, everything)
             self.message.emit(f"This step cannot be taken. {error.sentence}")
-            QTimer.singleShot(0, self, lambda: self._unstick(step, done_before=done_before))
+            QTimer.singleShot(0, self, self._unstick)
 
-    def _unstick(self, step: QUndoCommand, *, done_before: bool) -> None:
+    def _unstick(self) -> None:
         """Move the stack, whose steps do nothing meanwhile, to where the document is."""
+        if self._stuck is None:
+            return
+        step, done_before = self._stuck
         steps = [self.undo.command(i) for i in range(self.undo.count())]
         if step in steps:
             self.undo.setIndex(steps.index(step) + done_before)
-        self._stuck = False
+        self._stuck = None
 
     def _patches(self) -> list[TilePatch]:
         """The patches of all undo steps, oldest first."""
@@ -423,13 +434,21 @@ class Workspace(QObject):
             # A layer that comes, or comes back, is the one to go on with.
             if len(new) == 1 and self._target is None:
                 (self._active,) = new
-            self._active = self._active if self._active in layers else None
+            if self._active not in layers:
+                self._active = self._next_active()
+            self._order = [layer.id for layer in self.document.state.layers]
             self._target = self._target if self._target in layers else None
             self.layers_changed.emit()
         if change.picture:
             self.picture_changed.emit(change.picture)
         if change.mask:
             self.mask_changed.emit(change.mask)
+
+    def _next_active(self) -> int | None:
+        """The layer to go on with when the active one has gone: what was next below it."""
+        below = self._order[: self._order.index(self._active)] if self._active in self._order else []
+        there = {layer.id for layer in self.document.state.layers}
+        return next((id_ for id_ in reversed(below) if id_ in there), None)
 
     def _on_clean_changed(self, _clean: bool) -> None:  # noqa: FBT001 - Qt's signature
         self.modified.emit()

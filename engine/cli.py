@@ -75,8 +75,14 @@ def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="the file to write")
     parser.add_argument("--depth", type=int, choices=[8, 16], help="bits a sample (default: as the scan)")
     parser.add_argument("--profile", default="keep", metavar="keep|srgb|FILE", help="colour profile (default keep)")
-    parser.add_argument("--quality", type=int, choices=range(1, 101), metavar="1-100", help="of JPEG; makes WebP lossy")
+    parser.add_argument("--quality", type=_quality, metavar="1-100", help="of JPEG; makes WebP lossy")
     parser.add_argument("--no-record", action="store_true", help="write no OUT.record.json")
+
+
+def _quality(word: str) -> int:
+    if not word.isdecimal() or not 1 <= int(word) <= 100:
+        raise argparse.ArgumentTypeError(f"{word} is not a whole number from 1 to 100")
+    return int(word)
 
 
 def output_of(options: argparse.Namespace) -> Output:

@@ -68,8 +68,12 @@ def write_result(
     known = source.with_digest() if source is not None else None
     record = make_record(command, known, repairs, scan, result.pixels)
     notices = imageio.write(converted, output.path, output.options, context)
+    deep = output.path.suffix.lower() in (".tif", ".tiff", ".png")
+    depth = (output.options.depth or result.depth) if deep else 8
+    kept = converted is result and depth == result.depth and imageio.is_lossless(output.path, output.options)
+    written = {"depth": depth, "profile": colour.description(converted.profile), "samples_kept": kept}
     try:
-        write_record(record | {"notices": list(notices)}, output.path)
+        write_record(record | {"written": written, "notices": list(notices)}, output.path)
     except WriteError as error:
         sentence = f"{output.path.name} was written, but its record was not. {error.sentence}"
         raise WriteError(sentence, "write.record") from error

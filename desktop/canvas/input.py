@@ -160,6 +160,7 @@ class CanvasInput:
     def _press(self, tool: Tool, pointer: PointerEvent) -> None:
         if self._dragging is None and self._view.context is not None:
             self._dragging = tool
+            self._view.pressed.emit()
             self._view.context.begin_gesture()
             tool.press(self._view.context, pointer)
             self._view.update_overlay()

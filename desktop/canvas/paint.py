@@ -73,6 +73,16 @@ class PicturePainter:
             self._paint_veil(painter, workspace, rect)
         return complete
 
+    def paint_on(self, image: QImage, workspace: Workspace, origin: QPointF, rect: Rect) -> None:
+        """Paint on an image what is at hand already."""
+        painter = QPainter(image)
+        try:
+            painter.translate(-origin)
+            self.paint(painter, workspace, rect, 0.0)
+        finally:
+            # A painter that outlives its image ends the program.
+            painter.end()
+
     def zoom_to(self, zoom: float, ghost: tuple[QImage, QPointF, float] | None) -> None:
         """Another zoom; until its tiles are made, a picture of the screen before stands in for them."""
         self._ghost = ghost

@@ -52,12 +52,14 @@ class CanvasView(QWidget):
     Signals:
         pointed: the pointer is over an image point (x, y), or left (None).
         viewed: pan or zoom moved.
+        pressed: a tool was put to the picture.
         spot_painted: a spot-heal stroke ended; carries its mask.
     """
 
     pointed = Signal(object)
     viewed = Signal()
     spot_painted = Signal(object)
+    pressed = Signal()
 
     # Qt sends events while its own constructor runs.
     _workspace: Workspace | None = None
@@ -248,6 +250,7 @@ class CanvasView(QWidget):
         y = min(max(self._origin.y(), keep - size.height()), self._frame.bounds.height - keep)
         self._origin = QPointF(round(x), round(y))
         self.viewed.emit()
+        self._point(self._hover)
         self.update()
 
     # -- painting ---------------------------------------------------------------------------------------------
@@ -289,13 +292,7 @@ class CanvasView(QWidget):
             return None
         image = QImage(self._device_size(), QImage.Format.Format_RGB32)
         image.fill(self.surround)
-        painter = QPainter(image)
-        try:
-            painter.translate(-self._origin)
-            self._picture.paint(painter, self._workspace, self._seen(), 0.0)
-        finally:
-            # A painter that outlives its image ends the program.
-            painter.end()
+        self._picture.paint_on(image, self._workspace, self._origin, self._seen())
         return image, QPointF(self._origin), self.zoom
 
     # -- overlay: divider, outline, ring ----------------------------------------------------------------------
@@ -471,15 +468,17 @@ class CanvasView(QWidget):
 
     # -- slots ------------------------------------------------------------------------------------------------
 
-    def _point(self, position: QPointF) -> None:
+    def _point(self, position: QPointF | None) -> None:
+        """The pointer is somewhere; or it has not moved, and something else is under it now."""
         self._hover = position
-        if self._workspace is not None:
+        if self._workspace is not None and position is not None:
             self.pointed.emit(self.to_image(position))
         self.update_overlay()
 
     def _on_picture_changed(self, rect: Rect) -> None:
         self._picture.picture_changed(rect)
         self._update_image(rect)
+        self._point(self._hover)
 
     def _on_mask_changed(self, rect: Rect) -> None:
         self._picture.mask_changed(rect)

@@ -159,6 +159,9 @@ class ExportDialog(QDialog):
         self._quality.setValue(92)
         self._lossless = QCheckBox(self.tr("Lossless"))
         self._lossless.setChecked(True)
+        policy = self._lossless.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self._lossless.setSizePolicy(policy)
         self._record = QCheckBox(self.tr("Write the record of repairs beside it"))
         self._record.setChecked(True)
         self._size = QLabel()
@@ -229,8 +232,11 @@ class ExportDialog(QDialog):
             self._format.setCurrentIndex(row)
         lossy = suffix in (".jpg", ".jpeg") or (suffix == ".webp" and not self._lossless.isChecked())
         self._quality.setEnabled(lossy)
-        self._lossless.setEnabled(suffix == ".webp")
-        self._depth.setEnabled(suffix in (".tif", ".tiff", ".png"))
+        self._lossless.setVisible(suffix == ".webp")
+        deep = suffix in (".tif", ".tiff", ".png")
+        self._depth.setEnabled(deep)
+        as_scan = self.tr("As the scan ({0} bit)").format(self._scan_depth)
+        self._depth.setItemText(0, as_scan if deep else self.tr("8 bit, which is all the format holds"))
         problem = ""
         try:
             imageio.check_target(path, self._protected)
@@ -244,7 +250,8 @@ class ExportDialog(QDialog):
 
     def _promise(self, suffix: str, *, lossy: bool) -> str:
         if lossy:
-            return self.tr("This format is re-encoded: samples outside the repair change a little, too.")
+            text = self.tr("This format is re-encoded: samples outside the repair change a little, too.")
+            return text + (self.tr(" It holds 8 bit, less than the scan.") if self._scan_depth > 8 else "")
         if self._profile.currentData() != "keep":
             return self.tr("All samples are converted to the other profile.")
         depth = self._depth.currentData() or (8 if suffix == ".webp" else self._scan_depth)

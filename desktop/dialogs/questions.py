@@ -24,13 +24,8 @@ class Questions:
     def unsaved(cls, parent: QWidget, name: str) -> Closing:
         """Ask what becomes of unsaved work."""
         buttons = QMessageBox.StandardButton
-        answer = QMessageBox.question(
-            parent,
-            "Lacuna",
-            parent.tr("Save the work on {0} as a project before closing?").format(name),
-            buttons.Save | buttons.Discard | buttons.Cancel,
-            buttons.Save,
-        )
+        text = parent.tr("Save the work on {0} as a project before closing?").format(name)
+        answer = _ask(parent, text, buttons.Save | buttons.Discard | buttons.Cancel, buttons.Save)
         return {buttons.Save: Closing.SAVE, buttons.Discard: Closing.DISCARD}.get(answer, Closing.CANCEL)
 
     @classmethod
@@ -38,7 +33,7 @@ class Questions:
         """Ask whether an existing file is replaced."""
         buttons = QMessageBox.StandardButton
         text = parent.tr("Replace the existing {0}?").format(path.name)
-        return QMessageBox.question(parent, "Lacuna", text, buttons.Yes | buttons.No, buttons.No) == buttons.Yes
+        return _ask(parent, text, buttons.Yes | buttons.No, buttons.No) == buttons.Yes
 
     @classmethod
     def about(cls, parent: QWidget) -> None:
@@ -51,3 +46,14 @@ class Questions:
                 "scanned. Nothing leaves this computer.\n\nApache License 2.0"
             ).format(metadata.version("lacuna")),
         )
+
+
+def _ask(
+    parent: QWidget, text: str, buttons: QMessageBox.StandardButton, default: QMessageBox.StandardButton
+) -> QMessageBox.StandardButton:
+    """A question without the blue sign of the system's."""
+    box = QMessageBox(QMessageBox.Icon.NoIcon, "Lacuna", text, buttons, parent)
+    box.setDefaultButton(default)
+    answer = QMessageBox.StandardButton(box.exec())
+    box.deleteLater()
+    return answer

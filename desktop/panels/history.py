@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QUndoView, QVBoxLayout, QWidget
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex
+from PySide6.QtGui import QPalette
+from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QUndoView, QVBoxLayout, QWidget
 
 from desktop.workspace import Workspace
 
 
 class HistoryPanel(QWidget):
-    """Shows the undo stack of one photograph."""
+    """Shows the undo stack of one photograph; steps that were taken back are faint."""
 
     def __init__(self) -> None:
         super().__init__()
         self.view = QUndoView()
-        self.view.setEmptyLabel(self.tr("As opened"))
+        self.view.setItemDelegate(_Steps(self.view))
         self.view.setAccessibleName(self.tr("History"))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
@@ -21,4 +23,21 @@ class HistoryPanel(QWidget):
 
     def show_workspace(self, workspace: Workspace | None) -> None:
         """Follow a photograph, or none."""
+        recovered = workspace is not None and workspace.recovered
+        self.view.setEmptyLabel(self.tr("As recovered") if recovered else self.tr("As opened"))
         self.view.setStack(workspace.undo if workspace is not None else None)  # type: ignore[arg-type]
+        self.view.scrollTo(self.view.currentIndex())
+
+
+class _Steps(QStyledItemDelegate):
+    """Draws what was taken back as what cannot be used now."""
+
+    def __init__(self, view: QUndoView) -> None:
+        super().__init__(view)
+        self._view = view
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> None:
+        super().initStyleOption(option, index)
+        if index.row() > self._view.currentIndex().row():
+            faint = option.palette.color(QPalette.ColorGroup.Disabled, QPalette.ColorRole.Text)
+            option.palette.setColor(QPalette.ColorRole.Text, faint)

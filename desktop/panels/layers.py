@@ -118,15 +118,16 @@ class LayerModel(QAbstractListModel):
     def mimeData(self, indexes: Any) -> QMimeData:
         data = QMimeData()
         layer = self.layer(indexes[0])
-        data.setData(_MIME, str(layer.id if layer is not None else 0).encode())
+        data.setData(_MIME, f"{id(self._workspace)} {layer.id if layer is not None else 0}".encode())
         return data
 
     def dropMimeData(self, data: QMimeData, action: Qt.DropAction, row: int, column: int, parent: Index) -> bool:
         del action, column
         if self._workspace is None or not data.hasFormat(_MIME):
             return False
-        # By its id: rows may have come and gone since the drag began.
-        start = self.row_of(int(bytes(data.data(_MIME).data())))
+        # By its id: rows, or the photograph, may be others than when the drag began.
+        whose, layer_id = bytes(data.data(_MIME).data()).split()
+        start = self.row_of(int(layer_id)) if int(whose) == id(self._workspace) else len(self._rows)
         end = row if row >= 0 else (parent.row() if parent.isValid() else len(self._rows))
         end = min(end, len(self._rows))
         end -= 1 if end > start else 0
@@ -341,9 +342,8 @@ class LayersPanel(QWidget):
             self._view.setCurrentIndex(self.model.index(self.model.row_of(active.id if active else None)))
         for widget in (self._blend, self._opacity):
             widget.setEnabled(active is not None)
-        if active is not None:
-            self._blend.setCurrentIndex(list(BlendMode).index(active.blend))
-            self._opacity.set_value(active.opacity * 100)
+        self._blend.setCurrentIndex(list(BlendMode).index(active.blend) if active is not None else 0)
+        self._opacity.set_value(active.opacity * 100 if active is not None else 100)
         self._view.viewport().update()
 
     def _on_current(self, current: QModelIndex, _previous: QModelIndex) -> None:

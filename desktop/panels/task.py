@@ -165,6 +165,8 @@ class TaskPanel(QWidget):
             button = QPushButton(actions[name].text().rstrip("…"))
             button.setToolTip(actions[name].toolTip())
             button.clicked.connect(actions[name].trigger)
+            button.setEnabled(actions[name].isEnabled())
+            actions[name].enabledChanged.connect(button.setEnabled)
             grid.addWidget(button, 1 + place // 3, place % 3)
         return box
 

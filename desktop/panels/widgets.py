@@ -31,11 +31,19 @@ class NumberField(QDoubleSpinBox):
         super().__init__()
         self.setKeyboardTracking(False)
         WheelGuard(self)
+        self.lineEdit().installEventFilter(self)
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
         # After the click that gave the focus has set its own cursor.
         QTimer.singleShot(0, self, self.selectAll)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.MouseButtonDblClick:
+            # Wherever in the field it was, also behind the unit.
+            self.selectAll()
+            return True
+        return super().eventFilter(watched, event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         super().keyPressEvent(event)

@@ -259,18 +259,20 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
 def _inspected(file: BinaryIO, size: int) -> tuple[Format, Header]:
     """The module for a file's contents, and the header."""
     file.seek(0)
-    head = file.read(12)
+    head = file.read(64)
     if not head:
         raise Refusal("is empty", "read.empty")
     kinds = {
         "TIFF": head.startswith(_TIFF_BEGINNINGS),
         "PNG": head.startswith(png.SIGNATURE),
         "JPEG": head.startswith(b"\xff\xd8\xff"),
-        "WebP": head[:4] == b"RIFF" and head[8:] == b"WEBP",
+        "WebP": head[:4] == b"RIFF" and head[8:12] == b"WEBP",
         "BMP": head.startswith(b"BM"),
     }
     name = next((name for name, fits in kinds.items() if fits), None)
     if name is None:
+        if head.startswith(b"PK") and b"image/openraster" in head:
+            raise Refusal("is a project; lacuna flatten makes a picture of it", "read.project")
         raise Refusal(f"is not a picture that Lacuna can open ({', '.join(_FORMATS)})", "read.format")
     module = _FORMATS[name][0]
     header = module.inspect(file, size)

@@ -394,6 +394,8 @@ def _straight(
     def read(top: int) -> None:
         block = canvas.stored[top : top + step]
         with Path(file.name).open("rb") as own:
+            if not os.path.sameopenfile(own.fileno(), file.fileno()):
+                raise Refusal("was replaced while it was being read", "read.replaced")
             own.seek(start + top * row)
             _fill(own, block)
         if not dtype.isnative:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import masks
 from engine.colour import ModelSpace
 from engine.errors import ModelError, SettingsError
 from engine.jobs import JobContext
 from engine.raster import Mask, MaskSource, Rect, from_float
+from engine.resample import magnify
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Session
 from engine.tasks.base import Job, Patch, Piece, run_shrinking
 from engine.tiling import Blender, plan_windows, read_padded
 
 _MOST = 100
+_STRIP = 64
+"""Rows of a reduced picture that are made at a time."""
 
 
 def _px(title: str, tooltip: str) -> dict[str, object]:
@@ -112,13 +116,17 @@ def _fill(job: Job, weights: _Weights, boxes: list[Rect], session: Session, wind
         boxes, bounds, window=window, context=context_px, overlap=min(tile.overlap, window // 4), multiple=tile.multiple
     )
     space = ModelSpace(job.profile, job.source.shape[2])
-    blender = Blender(3)
+    blender, afar = Blender(3), _Afar(job, space, weights, boxes, window)
     for done, (whole, part) in enumerate(plan):
         context.progress(0.95 * done / len(plan), "healing")
         inside = whole & bounds
         lost = weights.read(inside)
         if lost[part.slices(inside)].any():
-            blender.add(part, _run(job, space, session, whole, inside, lost, context)[part.slices(whole)], tile.overlap)
+            if lost.all():
+                picture = afar.picture(whole, session, context)
+            else:
+                picture = _run(job, space, session, whole, inside, lost, context)
+            blender.add(part, picture[part.slices(whole)], tile.overlap)
     pieces = []
     cells = blender.cells()
     for done, cell in enumerate(cells):
@@ -133,15 +141,76 @@ def _fill(job: Job, weights: _Weights, boxes: list[Rect], session: Session, wind
     return Patch(tuple(pieces), session.device, tuple(boxes))
 
 
+class _Afar:
+    """What whole damages look like from so far away that they fit into a window: for windows where nothing is known."""
+
+    def __init__(self, job: Job, space: ModelSpace, weights: _Weights, boxes: list[Rect], window: int) -> None:
+        self._job, self._space, self._weights, self._boxes, self._window = job, space, weights, boxes, window
+        self._seen: dict[Rect, tuple[np.ndarray, Rect, int]] = {}
+
+    def picture(self, whole: Rect, session: Session, context: JobContext) -> np.ndarray:
+        """The filled picture (h, w, 3) of a window inside a damage, float32 in model space.
+
+        Raises:
+            SettingsError: nothing of the picture is known.
+        """
+        inside = whole & Rect.of_shape(self._job.source.shape)
+        box = next(box for box in self._boxes if box & inside == inside)
+        if box not in self._seen:
+            self._seen[box] = self._fill(box, session, context)
+        filled, area, step = self._seen[box]
+        offset = float(area.left - whole.left), float(area.top - whole.top)
+        return magnify(filled, float(step), offset, (whole.width, whole.height), smooth=True)
+
+    def _fill(self, box: Rect, session: Session, context: JobContext) -> tuple[np.ndarray, Rect, int]:
+        job = self._job
+        side = max(box.width, box.height)
+        area = box.grown(64 + side // 4) & Rect.of_shape(job.source.shape)
+        step = -(-max(area.width, area.height) // self._window)
+        picture, lost = _reduced(job, self._space, self._weights, area, step)
+        if lost.all():
+            raise SettingsError("Everything is masked: nothing is left to fill it from.", "heal.nothing_known")
+        inside, multiple = Rect.of_shape(lost.shape), job.card.tile.multiple
+        whole = Rect(0, 0, -(-inside.width // multiple) * multiple, -(-inside.height // multiple) * multiple)
+        filled = _model(job, session, read_padded(picture, inside, whole), read_padded(lost, inside, whole), context)
+        return filled, area, step
+
+
+def _reduced(
+    job: Job, space: ModelSpace, weights: _Weights, area: Rect, step: int
+) -> tuple[np.ndarray, NDArray[np.float32]]:
+    """A part of the picture in squares of ``step`` px: the mean of what is known of each, and 1 where too little is."""
+    rows = [
+        Rect(area.left, top, area.right, min(top + _STRIP * step, area.bottom))
+        for top in range(area.top, area.bottom, _STRIP * step)
+    ]
+    sums: list[np.ndarray] = []
+    counts: list[np.ndarray] = []
+    for rect in rows:
+        known = (weights.read(rect) == 0).astype(np.float32)[..., None]
+        edge = ((0, -rect.height % step), (0, -rect.width % step), (0, 0))
+        for parts, values in ((sums, space.to_model(job.source.read(rect)) * known), (counts, known)):
+            squares = np.pad(values, edge).reshape(-(-rect.height // step), step, -(-rect.width // step), step, -1)
+            parts.append(squares.sum(axis=(1, 3)))
+    total, count = np.concatenate(sums), np.concatenate(counts)
+    enough = count > count.max() / 4
+    return total / np.maximum(count, 1), (~enough[..., 0]).astype(np.float32)
+
+
 def _run(
     job: Job, space: ModelSpace, session: Session, whole: Rect, inside: Rect, lost: Mask, context: JobContext
 ) -> np.ndarray:
     """The model's picture (h, w, 3) of one window, float32 in model space."""
     picture = read_padded(space.to_model(job.source.read(inside)), inside, whole)
-    hole = read_padded((lost > 0).astype(np.float32), inside, whole)
+    return _model(job, session, picture, read_padded((lost > 0).astype(np.float32), inside, whole), context)
+
+
+def _model(
+    job: Job, session: Session, picture: np.ndarray, hole: NDArray[np.float32], context: JobContext
+) -> np.ndarray:
     known = 1 - hole
     inputs = {
-        "picture": np.ascontiguousarray((picture * known[..., None]).transpose(2, 0, 1)[None]),
+        "picture": np.ascontiguousarray((picture * known[..., None]).transpose(2, 0, 1)[None].astype(np.float32)),
         "mask": np.ascontiguousarray((hole if job.card.mask_means == 1 else known)[None, None]),
     }
     return np.asarray(session.run(inputs, context)[0][0].transpose(1, 2, 0))

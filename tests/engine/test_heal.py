@@ -95,7 +95,7 @@ def test_pieces_carry_the_pictures_own_pixels_where_nothing_is_healed(registry: 
         assert np.array_equal(piece.pixels[piece.weight == 0], own[piece.weight == 0])
 
 
-@pytest.mark.parametrize("shape", [(40, 40, 3), (33, 900, 3), (7, 5, 1), (1, 1, 3), (300, 2, 3)])
+@pytest.mark.parametrize("shape", [(40, 40, 3), (33, 900, 3), (7, 5, 1), (1, 2, 3), (300, 2, 3)])
 def test_pictures_of_any_size_are_healed(registry: Registry, shape: tuple[int, int, int]) -> None:
     pixels = np.random.default_rng(1).integers(0, 65535, shape, np.uint16)
     mask = np.zeros(shape[:2], np.uint8)
@@ -105,10 +105,23 @@ def test_pictures_of_any_size_are_healed(registry: Registry, shape: tuple[int, i
     assert np.array_equal(healed[mask == 0], pixels[mask == 0])
 
 
-def test_a_picture_that_is_masked_altogether_is_filled_with_something(registry: Registry) -> None:
-    pixels = noise_raster(100, 120).pixels
-    healed = run_job(job(pixels, np.full((100, 120), 255, np.uint8), registry)).apply_to(pixels)
-    assert healed.shape == pixels.shape
+@pytest.mark.parametrize("shape", [(100, 120, 3), (1, 1, 3), (700, 800, 1)])
+def test_a_picture_that_is_masked_altogether_is_refused(registry: Registry, shape: tuple[int, int, int]) -> None:
+    pixels = np.zeros(shape, np.uint16)
+    with pytest.raises(SettingsError, match="Everything is masked"):
+        run_job(job(pixels, np.full(shape[:2], 255, np.uint8), registry))
+
+
+def test_the_middle_of_a_loss_wider_than_a_window_takes_the_colour_of_what_is_around(registry: Registry) -> None:
+    height, width = 1500, 1700
+    y = np.arange(height)[:, None, None] / height
+    pixels = np.broadcast_to((0.3 + 0.3 * y) * np.array([1.0, 0.8, 0.6]) * 65535, (height, width, 3)).astype(np.uint16)
+    mask = np.zeros((height, width), np.uint8)
+    mask[60:-60, 60:-60] = 255
+    healed = run_job(job(pixels, mask, registry)).apply_to(pixels)
+    difference = healed.astype(float) - pixels
+    assert np.abs(difference).max() < 0.12 * 65535
+    assert np.abs(difference).mean() < 0.03 * 65535
 
 
 def test_a_long_stroke_over_many_windows_has_no_seams(registry: Registry) -> None:

@@ -303,6 +303,9 @@ class Window(QObject):
         self.actions_.by_id[f"tool_{name}"].setChecked(True)
         if self.view is not None:
             self.view.set_tool(self._tool)
+        if name == "spot" and self.workspace is not None:
+            # It heals the picture, and never paints a layer's mask.
+            self.workspace.set_target(None)
 
     def _show_state(self) -> None:
         """Enable what can be done now, and name what the brush paints."""
@@ -319,7 +322,6 @@ class Window(QObject):
             conditions += [When.REDO] if workspace.undo.canRedo() else []
             target = next((la for la in layers if la.id == workspace.target), None)
             if target is not None and self._tool is self.tools["spot"]:
-                # It heals the picture, and never paints a mask.
                 self.select_tool("brush")
         self.actions_.enable(conditions)
         self.options.show_target(target.name if target is not None else "")

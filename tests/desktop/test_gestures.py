@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from desktop.app import Program
 from desktop.dialogs.export import ExportDialog, FileDialogs
 from desktop.dialogs.questions import Closing, Questions
+from desktop.document.edits import Turn
 from desktop.jobs import Lane, Ticket
 from engine.errors import WriteError
 from engine.jobs import JobContext
@@ -260,6 +261,93 @@ def test_quitting_with_two_photographs_asks_for_both_before_anything_goes(
     assert len(asked) == 4
     assert [path.name for path in saved] == ["other.ora"]
     assert (tmp_path / "other.ora").is_file()
+
+
+def test_a_save_that_ends_while_the_next_question_is_open_lets_the_window_close(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.tif"
+    other.write_bytes(scan.read_bytes())
+    for path in (scan, other):
+        _, view = open_scan(qtbot, program, path)
+        drag(view, [(50, 50), (90, 50)])
+    asked: list[str] = []
+
+    def ask(_cls: type, _parent: object, name: str) -> Closing:
+        asked.append(name)
+        if len(asked) == 1:
+            return Closing.SAVE
+        qtbot.waitUntil(lambda: not program.files.writing)
+        return Closing.DISCARD
+
+    monkeypatch.setattr(Questions, "unsaved", classmethod(ask))
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
+    with qtbot.waitSignal(program.shell.closed, timeout=20000):
+        program.shell.close()
+    assert asked == ["other.tif", "scan.tif"]
+
+
+def test_work_that_appears_during_a_question_is_asked_for_too(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.tif"
+    other.write_bytes(scan.read_bytes())
+    first, _ = open_scan(qtbot, program, scan)
+    _, view = open_scan(qtbot, program, other)
+    drag(view, [(50, 50), (90, 50)])
+    asked: list[str] = []
+
+    def ask(_cls: type, _parent: object, name: str) -> Closing:
+        asked.append(name)
+        if len(asked) == 1:
+            first.turn(Turn.LEFT)
+            return Closing.DISCARD
+        return Closing.CANCEL
+
+    monkeypatch.setattr(Questions, "unsaved", classmethod(ask))
+    program.shell.close()
+    assert asked == ["other.tif", "scan.tif"]
+    assert program.window.tabs.count() == 2
+
+
+def test_closing_a_tab_during_a_stroke_takes_no_other_tab_away(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.tif"
+    other.write_bytes(scan.read_bytes())
+    _, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+    kept, _ = open_scan(qtbot, program, other)
+    program.window.tabs.setCurrentIndex(0)
+    answers = [Closing.SAVE, Closing.DISCARD, Closing.DISCARD]
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: answers.pop(0)))
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
+    program.window.close_tab(0)
+    QTest.mousePress(view, LEFT, pos=at(view, 50, 200))
+    with qtbot.waitSignal(program.files.written, timeout=20000):
+        pass
+    program.window.close_tab(0)
+    assert program.window.tabs.count() == 1
+    assert program.window.workspace is kept
+
+
+def test_two_photographs_are_not_saved_to_one_name(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.tif"
+    other.write_bytes(scan.read_bytes())
+    open_scan(qtbot, program, scan)
+    open_scan(qtbot, program, other)
+    gate = Gate(program, Lane.IO)
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
+    trigger(program, "save")
+    program.window.tabs.setCurrentIndex(0)
+    trigger(program, "save")
+    assert "Choose another name" in program.window.strip.text
+    program.window.open_paths([tmp_path / "work.ora"])
+    assert "being written" in program.window.strip.text
+    with qtbot.waitSignal(program.files.written, timeout=20000):
+        gate.open()
 
 
 def test_a_file_that_opens_during_a_stroke_waits_in_its_tab(

@@ -222,6 +222,39 @@ def test_eye_opacity_blend_rename_reorder_and_delete(qtbot: QtBot, program: Prog
     assert np.array_equal(picture(workspace), before)
 
 
+def test_the_layer_below_a_deleted_one_is_gone_on_with(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    for x in (60, 200):
+        drag(view, [(x, 100), (x + 50, 100)])
+        with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+            trigger(program, "heal_new")
+        qtbot.waitUntil(lambda: not workspace.busy)
+    first, second = workspace.document.state.layers
+    assert workspace.active == second
+    trigger(program, "layer_delete")
+    assert workspace.active == first
+    trigger(program, "undo")
+    assert workspace.active == second
+    workspace.set_active(None)
+    panel = program.window.layers
+    assert not panel._opacity.isEnabled()
+    assert panel._opacity.value == 100
+
+
+def test_spot_heal_and_a_layers_mask_exclude_each_other(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 150)])
+    heal(qtbot, program, workspace)
+    layer = workspace.document.state.layers[0]
+    key(program, Qt.Key.Key_J)
+    workspace.set_target(layer.id)
+    assert program.window.actions_.by_id["tool_brush"].isChecked()
+    drag(view, [(150, 150), (260, 150)])
+    assert workspace.undo.undoText().startswith("Brush, mask of Repair")
+    key(program, Qt.Key.Key_J)
+    assert workspace.target is None
+
+
 def test_history_goes_back_with_a_click(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     for y in (50, 100, 150):

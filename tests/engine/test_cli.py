@@ -113,7 +113,12 @@ def test_what_cannot_be_done_is_said_in_a_sentence_and_nothing_is_written(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("words", [["heal"], ["paint"], ["heal", "in.tif", "-o", "o.tif"], ["convert", "in.tif"], []])
+QUALITY = ["convert", "in.tif", "-o", "o.jpg", "--quality", "300"]
+
+
+@pytest.mark.parametrize(
+    "words", [["heal"], ["paint"], ["heal", "in.tif", "-o", "o.tif"], ["convert", "in.tif"], QUALITY, []]
+)
 def test_usage_errors_exit_with_2(folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as raised:
         run(folder, *words, monkeypatch=monkeypatch)
@@ -148,6 +153,27 @@ def test_models_lists_shows_and_verifies(
     for words in (["models"], ["models", "list"], ["models", "verify"], ["models", "show", "heal"]):
         assert run(folder, *words, monkeypatch=monkeypatch) == 0
         assert "heal" in capsys.readouterr().out
+
+
+def test_what_was_done_in_writing_is_in_the_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for words, expected in (
+        (["a.tif"], {"depth": 16, "samples_kept": True}),
+        (["a.png", "--depth", "8"], {"depth": 8, "samples_kept": False}),
+        (["a.webp"], {"depth": 8, "samples_kept": False}),
+        (["b.tif", "--profile", "srgb"], {"depth": 16, "samples_kept": False}),
+    ):
+        assert run(folder, "convert", "in.tif", "-o", *words, monkeypatch=monkeypatch) == 0
+        record = json.loads((folder / f"{words[0]}.record.json").read_text())
+        assert expected.items() <= record["written"].items()
+
+
+def test_a_project_given_as_a_picture_is_told_where_to_go(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = Document(imageio.read(folder / "in.tif"))
+    write_project(Snapshot(document.state, None, None, document.metadata), folder / "work.ora")
+    assert run(folder, "convert", "work.ora", "-o", "c.tif", monkeypatch=monkeypatch) == 1
+    assert "lacuna flatten" in capsys.readouterr().err
 
 
 def test_flatten_writes_what_is_visible(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from engine import colour, imageio
 from engine.errors import ReadError
-from engine.imageio import WriteOptions, directories, png
+from engine.imageio import WriteOptions, directories, png, tiff
+from engine.jobs import JobContext
 from engine.raster import Metadata, Raster, Resolution
 
 
@@ -42,6 +43,23 @@ def test_places_that_hold_no_file(tmp_path):
         imageio.probe(tmp_path / "missing.tif")
     with pytest.raises(ReadError):
         imageio.read_mask(tmp_path / "missing.tif")
+
+
+def test_a_file_that_is_replaced_while_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiff, "_ROWS", 1 << 10)
+    path, other = tmp_path / "a.tif", tmp_path / "b.tif"
+    for target, value in ((path, 10), (other, 200)):
+        raster = Raster(np.full((3000, 200, 3), value, np.uint16))
+        imageio.write(raster, target, WriteOptions(compression="none"))
+    replaced = []
+
+    def replace(_share: float, _step: str) -> None:
+        if not replaced:
+            replaced.append(other.replace(path))
+
+    with pytest.raises(ReadError) as caught:
+        imageio.read(path, JobContext(replace))
+    assert caught.value.code == "read.replaced"
 
 
 @pytest.mark.parametrize(("failure", "code"), [(errno.EACCES, "read.denied"), (errno.EIO, "read.failed")])

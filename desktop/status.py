@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QLabel, QProgressBar, QStatusBar, QToolButton
+from PySide6.QtWidgets import QLabel, QProgressBar, QSizePolicy, QStatusBar, QToolButton
 
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite
@@ -26,6 +26,8 @@ class StatusBar(QStatusBar):
     def __init__(self, jobs: JobCentre) -> None:
         super().__init__()
         self.setSizeGripEnabled(False)
+        # The window does not grow for long words.
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._view: CanvasView | None = None
         self._zoom, self._place, self._values = QLabel(), QLabel(), QLabel()
         self._kind, self._resolution, self._device, self._size = QLabel(), QLabel(), QLabel(), QLabel()

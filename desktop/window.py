@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QSignalBlocker, QSize, Qt, QTimer
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QTabBar, QTabWidget, QToolButton, QWidget
+from PySide6.QtWidgets import QApplication, QScrollArea, QTabBar, QTabWidget, QToolButton, QWidget
 
 from desktop.actions import ROWS, When
 from desktop.canvas.view import CanvasView
@@ -123,7 +123,7 @@ class Window(QObject):
             "Jobs": JobsPanel(jobs),
         }
         for title, panel in contents.items():
-            shell.panels[title].setWidget(panel)
+            shell.panels[title].setWidget(_scrolling(panel) if panel is self.task else panel)
         shell.allows_closing = self._allows_closing
 
     def _connect(self) -> None:
@@ -419,3 +419,14 @@ class Window(QObject):
             self._stay()
         elif self._closing and not self.files.writing and not self._asking:
             self.shell.close()
+
+
+def _scrolling(panel: QWidget) -> QScrollArea:
+    """A panel that scrolls when the window is low, and takes the width it needs."""
+    area = QScrollArea()
+    area.setWidget(panel)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setMinimumWidth(panel.minimumSizeHint().width())
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return area

@@ -229,12 +229,12 @@ def test_the_layer_below_a_deleted_one_is_gone_on_with(qtbot: QtBot, program: Pr
         with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
             trigger(program, "heal_new")
         qtbot.waitUntil(lambda: not workspace.busy)
-    first, second = workspace.document.state.layers
-    assert workspace.active == second
+    first, second = (layer.id for layer in workspace.document.state.layers)
+    assert workspace.active.id == second
     trigger(program, "layer_delete")
-    assert workspace.active == first
+    assert workspace.active.id == first
     trigger(program, "undo")
-    assert workspace.active == second
+    assert workspace.active.id == second
     workspace.set_active(None)
     panel = program.window.layers
     assert not panel._opacity.isEnabled()

@@ -53,8 +53,8 @@ def test_a_file_that_is_replaced_while_it_is_read(tmp_path, monkeypatch):
         imageio.write(raster, target, WriteOptions(compression="none"))
     replaced = []
 
-    def replace(_share: float, _step: str) -> None:
-        if not replaced:
+    def replace(share: float, _step: str) -> None:
+        if share > 0 and not replaced:
             replaced.append(other.replace(path))
 
     with pytest.raises(ReadError) as caught:

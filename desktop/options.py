@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QObject, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QToolBar, QToolButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QToolBar, QToolButton, QWidget
 
 from desktop.panels.widgets import ValueSlider
 from desktop.theme import icon
@@ -32,15 +32,14 @@ class OptionsBar(QObject):
         row = QWidget()
         layout = QHBoxLayout(row)
         layout.setContentsMargins(4, 0, 4, 0)
-        layout.setSpacing(8)
+        layout.setSpacing(6)
         for slider in (self._size, self._hardness, self._opacity):
             slider.setMaximumWidth(240)
             layout.addWidget(slider, 1)
         for widget in (self._pen_size, self._pen_opacity, self._adding):
             layout.addWidget(widget)
         # Behind the fields, so that these stay under the hand when it appears.
-        layout.addWidget(self._target, 2)
-        layout.addWidget(self._back)
+        layout.addWidget(self._target)
         layout.addStretch(1)
         for id_ in ("undo", "redo", "heal"):
             button = QToolButton()
@@ -88,14 +87,9 @@ class OptionsBar(QObject):
         self._adding.setCheckable(True)
         self._adding.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._adding.setToolTip(self.tr("Whether the tools add to the mask or remove from it; Alt for one drag (X)"))
-        self._target = QLabel()
+        self._target = QToolButton()
         self._target.setObjectName("targetNote")
-        self._target.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._back = QToolButton()
-        self._back.setText(self.tr("Back"))
-        self._back.setToolTip(self.tr("Paint the repair mask again (Esc)"))
-        self._back.setAccessibleName(self.tr("Back to the repair mask"))
-        self._back.clicked.connect(self.target_left)
+        self._target.clicked.connect(self.target_left)
 
     def set_size(self, size: float) -> None:
         """Another diameter, kept within what a brush may have."""
@@ -116,10 +110,11 @@ class OptionsBar(QObject):
     def show_target(self, name: str) -> None:
         """Name the layer whose mask is painted; empty for the repair mask."""
         text = self.tr("Mask of {0}").format(name)
-        self._target.setText(text)
-        self._target.setToolTip(self.tr("The brush paints the mask of the layer {0}").format(name))
-        for widget in (self._target, self._back):
-            widget.setVisible(bool(name))
+        self._target.setText(self._target.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, 130) + " ✕")
+        note = self.tr("The brush paints the mask of the layer {0}; press to paint the repair mask again (Esc)")
+        self._target.setToolTip(note.format(name))
+        self._target.setAccessibleName(text)
+        self._target.setVisible(bool(name))
 
     def redraw(self) -> None:
         """Draw the icons in the theme's colours."""

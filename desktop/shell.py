@@ -99,7 +99,7 @@ class Shell(QMainWindow):
             # Qt takes the sizes of panels only once they are laid out.
             self._arranged = True
             column = [self.panels[title] for title in ("Navigator", "Repair", "History")]
-            self.resizeDocks(column, [170, 420, 240], Qt.Orientation.Vertical)
+            self.resizeDocks(column, [150, 460, 150], Qt.Orientation.Vertical)
             self.resizeDocks(column[:1], [300], Qt.Orientation.Horizontal)
 
     def paintEvent(self, event: QPaintEvent) -> None:

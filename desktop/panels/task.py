@@ -44,9 +44,8 @@ class TaskPanel(QWidget):
         )
         self._values = QVBoxLayout()
         self._values.setSpacing(4)
-        self._summary = QLabel()
-        self._summary.setWordWrap(True)
-        self._summary.setEnabled(False)
+        self._absent = QLabel(self.tr("No model for this task is installed."))
+        self._absent.setWordWrap(True)
         self._button = QPushButton(self.tr("Heal"))
         self._button.setObjectName("primary")
         self._button.setToolTip(self.tr("Fill what is masked; with Alt, always on a new layer (Ctrl+Return)"))
@@ -61,7 +60,7 @@ class TaskPanel(QWidget):
         layout.setContentsMargins(12, 12, 12, 12)
         layout.setSpacing(12)
         layout.addLayout(form)
-        layout.addWidget(self._summary)
+        layout.addWidget(self._absent)
         layout.addWidget(QLabel(self.tr("The mask is used enlarged and faded by")))
         layout.addLayout(self._values)
         layout.addWidget(self._button)
@@ -142,8 +141,8 @@ class TaskPanel(QWidget):
             slider.changed.connect(lambda value, name=field.name: self._settings.values.__setitem__(name, value))
             self._values.addWidget(slider)
         card = self._cards[self._model.currentIndex()] if self._cards else None
-        self._summary.setText(card.summary if card else self.tr("No model for this task is installed."))
-        self._summary.setVisible(bool(self._summary.text()))
+        self._model.setToolTip(card.summary if card else "")
+        self._absent.setVisible(card is None)
 
     def _mask_tools(self, actions: dict[str, QAction]) -> QWidget:
         box = QWidget()

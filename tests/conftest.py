@@ -80,6 +80,14 @@ def scan(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def other(scan: Path) -> Path:
+    """A second scan beside the first."""
+    path = scan.with_name("other.tif")
+    path.write_bytes(scan.read_bytes())
+    return path
+
+
 def noise_raster(
     height: int = 300, width: int = 400, channels: int = 3, dtype: type = np.uint16, profile: bytes | None = None
 ) -> Raster:

@@ -82,5 +82,14 @@ def heal(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     qtbot.waitUntil(lambda: not workspace.busy)
 
 
+def two_repairs(qtbot: QtBot, program: Program, workspace: Workspace, view: CanvasView) -> None:
+    """Two strokes, healed on a layer each."""
+    for x in (60, 200):
+        drag(view, [(x, 100), (x + 50, 100)])
+        with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+            trigger(program, "heal_new")
+        qtbot.waitUntil(lambda: not workspace.busy)
+
+
 def click_row(view: QListView, row: int, place: QPoint) -> None:
     QTest.mouseClick(view.viewport(), LEFT, pos=place)

@@ -21,7 +21,7 @@ from desktop.jobs import Lane, Ticket
 from engine.errors import WriteError
 from engine.jobs import JobContext
 from engine.output import Output
-from tests.desktop.acting import LEFT, at, drag, heal, key, mask, open_scan, picture, shot, trigger
+from tests.desktop.acting import LEFT, at, drag, heal, key, mask, open_scan, picture, shot, trigger, two_repairs
 
 
 class Gate:
@@ -230,10 +230,8 @@ def test_a_failed_export_keeps_the_window_that_waits_to_close(
 
 
 def test_quitting_with_two_photographs_asks_for_both_before_anything_goes(
-    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, program: Program, scan: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "other.tif"
-    other.write_bytes(scan.read_bytes())
     for path in (scan, other):
         _, view = open_scan(qtbot, program, path)
         drag(view, [(50, 50), (90, 50)])
@@ -264,10 +262,8 @@ def test_quitting_with_two_photographs_asks_for_both_before_anything_goes(
 
 
 def test_a_save_that_ends_while_the_next_question_is_open_lets_the_window_close(
-    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, program: Program, scan: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "other.tif"
-    other.write_bytes(scan.read_bytes())
     for path in (scan, other):
         _, view = open_scan(qtbot, program, path)
         drag(view, [(50, 50), (90, 50)])
@@ -288,10 +284,8 @@ def test_a_save_that_ends_while_the_next_question_is_open_lets_the_window_close(
 
 
 def test_work_that_appears_during_a_question_is_asked_for_too(
-    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, program: Program, scan: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "other.tif"
-    other.write_bytes(scan.read_bytes())
     first, _ = open_scan(qtbot, program, scan)
     _, view = open_scan(qtbot, program, other)
     drag(view, [(50, 50), (90, 50)])
@@ -311,10 +305,8 @@ def test_work_that_appears_during_a_question_is_asked_for_too(
 
 
 def test_closing_a_tab_during_a_stroke_takes_no_other_tab_away(
-    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, program: Program, scan: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "other.tif"
-    other.write_bytes(scan.read_bytes())
     _, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     kept, _ = open_scan(qtbot, program, other)
@@ -332,10 +324,8 @@ def test_closing_a_tab_during_a_stroke_takes_no_other_tab_away(
 
 
 def test_two_photographs_are_not_saved_to_one_name(
-    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, program: Program, scan: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "other.tif"
-    other.write_bytes(scan.read_bytes())
     open_scan(qtbot, program, scan)
     open_scan(qtbot, program, other)
     gate = Gate(program, Lane.IO)
@@ -351,10 +341,8 @@ def test_two_photographs_are_not_saved_to_one_name(
 
 
 def test_a_file_that_opens_during_a_stroke_waits_in_its_tab(
-    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path
+    qtbot: QtBot, program: Program, scan: Path, other: Path
 ) -> None:
-    other = tmp_path / "other.tif"
-    other.write_bytes(scan.read_bytes())
     workspace, view = open_scan(qtbot, program, scan)
     program.window.open_paths([other])
     QTest.mousePress(view, LEFT, pos=at(view, 50, 200))
@@ -372,10 +360,8 @@ def test_a_file_that_opens_during_a_stroke_waits_in_its_tab(
 
 
 def test_a_slider_that_is_dragged_belongs_to_its_photograph(
-    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path
+    qtbot: QtBot, program: Program, scan: Path, other: Path
 ) -> None:
-    other = tmp_path / "other.tif"
-    other.write_bytes(scan.read_bytes())
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     heal(qtbot, program, workspace)
@@ -391,11 +377,7 @@ def test_a_step_that_cannot_be_read_back_leaves_the_document_whole(
 ) -> None:
     monkeypatch.setattr("desktop.keeper.UNDO_BYTES", 0)
     workspace, view = open_scan(qtbot, program, scan)
-    for x in (60, 200):
-        drag(view, [(x, 100), (x + 50, 100)])
-        with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
-            trigger(program, "heal_new")
-        qtbot.waitUntil(lambda: not workspace.busy)
+    two_repairs(qtbot, program, workspace, view)
     trigger(program, "layer_merge")
     steps = [workspace.undo.command(i) for i in range(workspace.undo.count())]
     qtbot.waitUntil(lambda: not any(patch.nbytes for step in steps for patch in step.edit.patches()))

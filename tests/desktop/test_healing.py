@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from desktop.app import Program
 from desktop.jobs import Lane, Ticket
 from engine import imageio
-from tests.desktop.acting import LEFT, click_row, drag, heal, key, mask, open_scan, picture, trigger
+from tests.desktop.acting import LEFT, click_row, drag, heal, key, mask, open_scan, picture, trigger, two_repairs
 
 
 def test_heal_makes_a_layer_and_changes_nothing_outside_the_mask(qtbot: QtBot, program: Program, scan: Path) -> None:
@@ -183,11 +183,7 @@ def test_painting_on_a_layers_mask_takes_the_repair_away_and_brings_it_back(
 def test_eye_opacity_blend_rename_reorder_and_delete(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     before = picture(workspace)
-    for x in (60, 200):
-        drag(view, [(x, 100), (x + 50, 100)])
-        with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
-            trigger(program, "heal_new")
-        qtbot.waitUntil(lambda: not workspace.busy)
+    two_repairs(qtbot, program, workspace, view)
     panel, undo = program.window.layers, workspace.undo
     row = panel.view.visualRect(panel.model.index(0))
     program.shell.panels["Layers"].raise_()
@@ -224,11 +220,7 @@ def test_eye_opacity_blend_rename_reorder_and_delete(qtbot: QtBot, program: Prog
 
 def test_the_layer_below_a_deleted_one_is_gone_on_with(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    for x in (60, 200):
-        drag(view, [(x, 100), (x + 50, 100)])
-        with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
-            trigger(program, "heal_new")
-        qtbot.waitUntil(lambda: not workspace.busy)
+    two_repairs(qtbot, program, workspace, view)
     first, second = (layer.id for layer in workspace.document.state.layers)
     assert workspace.active.id == second
     trigger(program, "layer_delete")

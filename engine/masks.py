@@ -56,6 +56,15 @@ def feather(mask: Mask, width: float, *, soft: bool | None = None) -> Mask:
     return np.rint(np.clip(faded, 0, 255)).astype(np.uint8)
 
 
+def depth(mask: Mask) -> NDArray[np.float32]:
+    """How far inside each masked pixel lies, in pixels; infinite where nothing is unmasked, 0 outside."""
+    if mask.all():
+        return np.full(mask.shape, np.inf, np.float32)
+    return np.asarray(
+        cv2.distanceTransform((mask > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32
+    )
+
+
 def polygon(points: list[tuple[float, float]], rect: Rect) -> Mask:
     """The inside of a closed polygon, the edge smooth to an eighth of a pixel.
 

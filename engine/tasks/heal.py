@@ -19,6 +19,8 @@ from engine.tasks.base import Job, Patch, Piece, run_shrinking
 from engine.tiling import Blender, plan_windows, read_padded
 
 _MOST = 100
+_NEAR, _FAR = 24, 56
+"""Distance from what is known, pixels: up to the first all is filled up close, from the second on from afar."""
 _STRIP = 64
 """Rows of a reduced picture that are made at a time."""
 
@@ -122,10 +124,9 @@ def _fill(job: Job, weights: _Weights, boxes: list[Rect], session: Session, wind
         inside = whole & bounds
         lost = weights.read(inside)
         if lost[part.slices(inside)].any():
-            if lost.all():
-                picture = afar.picture(whole, session, context)
-            else:
-                picture = _run(job, space, session, whole, inside, lost, context)
+            picture = _run(job, space, session, whole, inside, lost, context)
+            near = picture[inside.slices(whole)]
+            near[...] = afar.laid_over(near, inside, lost, session, context)
             blender.add(part, picture[part.slices(whole)], tile.overlap)
     pieces = []
     cells = blender.cells()
@@ -142,31 +143,46 @@ def _fill(job: Job, weights: _Weights, boxes: list[Rect], session: Session, wind
 
 
 class _Afar:
-    """What whole damages look like from so far away that they fit into a window: for windows where nothing is known."""
+    """The middle of large damages, filled from so far away that a whole damage fits into a window.
+
+    Up close the model knows little there, and every window something else.
+    """
 
     def __init__(self, job: Job, space: ModelSpace, weights: _Weights, boxes: list[Rect], window: int) -> None:
         self._job, self._space, self._weights, self._boxes, self._window = job, space, weights, boxes, window
         self._seen: dict[Rect, tuple[np.ndarray, Rect, int]] = {}
 
-    def picture(self, whole: Rect, session: Session, context: JobContext) -> np.ndarray:
-        """The filled picture (h, w, 3) of a window inside a damage, float32 in model space.
+    def laid_over(
+        self, picture: np.ndarray, inside: Rect, lost: Mask, session: Session, context: JobContext
+    ) -> np.ndarray:
+        """What was filled up close (h, w, 3), and what was filled from afar where all that is known is far away.
 
         Raises:
             SettingsError: nothing of the picture is known.
         """
-        inside = whole & Rect.of_shape(self._job.source.shape)
-        box = next(box for box in self._boxes if box & inside == inside)
-        if box not in self._seen:
-            self._seen[box] = self._fill(box, session, context)
-        filled, area, step = self._seen[box]
-        offset = float(area.left - whole.left), float(area.top - whole.top)
-        return magnify(filled, float(step), offset, (whole.width, whole.height), smooth=True)
+        depth = masks.depth(lost)
+        if depth.max() <= _NEAR:
+            return picture
+        result = picture.copy()
+        for box in self._boxes:
+            cut = box & inside
+            share = np.clip((depth[cut.slices(inside)] - _NEAR) / (_FAR - _NEAR), 0, 1)[..., None]
+            if cut and share.any():
+                if box not in self._seen:
+                    self._seen[box] = self._fill(box, session, context)
+                filled, area, step = self._seen[box]
+                offset = float(area.left - cut.left), float(area.top - cut.top)
+                far = magnify(filled, float(step), offset, (cut.width, cut.height), smooth=True)
+                part = result[cut.slices(inside)]
+                part += share * (far - part)
+        return result
 
     def _fill(self, box: Rect, session: Session, context: JobContext) -> tuple[np.ndarray, Rect, int]:
+        """A box and its surroundings filled: (h, w, 3), what it shows, and the side of its pixels."""
         job = self._job
-        side = max(box.width, box.height)
-        area = box.grown(64 + side // 4) & Rect.of_shape(job.source.shape)
-        step = -(-max(area.width, area.height) // self._window)
+        # The damage takes about a third of the window, its surroundings another.
+        step = -(-3 * max(box.width, box.height) // self._window)
+        area = box.grown(step * self._window // 6) & Rect.of_shape(job.source.shape)
         picture, lost = _reduced(job, self._space, self._weights, area, step)
         if lost.all():
             raise SettingsError("Everything is masked: nothing is left to fill it from.", "heal.nothing_known")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 SAMPLE = RESOURCES / "samples" / "astronaut.tif"
 _BRUSH_STEP = 1.15
+_DIGIT_SECONDS = 0.6
+"""Two digits within this time are one number."""
 _HARDNESS_STEP = 0.25
 
 Handler = Callable[..., object]
@@ -40,6 +43,7 @@ class Commands:
 
     def __init__(self, window: Window) -> None:
         self._window = window
+        self._digit = 0, 0.0
 
     def handlers(self) -> dict[str, Handler]:
         """Id of a row -> what it does."""
@@ -90,10 +94,7 @@ class Commands:
             "escape": self._escape,
             "next_area": self._next_area,
             **{f"tool_{name}": lambda _checked=False, name=name: window.select_tool(name) for name in window.tools},
-            **{
-                f"opacity_{n}": lambda _checked=False, n=n: window.options.set_opacity((n or 10) / 10)
-                for n in range(10)
-            },
+            **{f"opacity_{n}": lambda _checked=False, n=n: self._set_opacity(n) for n in range(10)},
             "swap": lambda _checked=False: window.options.swap(),
             "smaller": lambda: self._resize_brush(1 / _BRUSH_STEP),
             "larger": lambda: self._resize_brush(_BRUSH_STEP),
@@ -252,6 +253,17 @@ class Commands:
             self._window.strip.say(self._window.tr("The repair was called off."))
         else:
             workspace.undo.undo()
+
+    def _set_opacity(self, digit: int) -> None:
+        """5 is 50 %, 0 is 100 %, and 5 quickly followed by 7 is 57 %."""
+        before, since = self._digit
+        now = time.monotonic()
+        self._digit = digit, now
+        if now - since < _DIGIT_SECONDS and (before or digit):
+            self._digit = 0, 0.0
+            self._window.options.set_opacity((10 * before + digit) / 100)
+        else:
+            self._window.options.set_opacity((digit or 10) / 10)
 
     def _resize_brush(self, factor: float) -> None:
         settings = self._window.store.settings.tools

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -258,7 +259,13 @@ def _models_show(options: argparse.Namespace) -> None:
     from engine.runtime.cards import Registry
 
     card = Registry().card(options.id)
-    print((card.folder / "card.toml").read_text(encoding="utf-8"), end="")
+    file = card.folder / "card.toml"
+    text = file.read_text(encoding="utf-8")
+    if card.training.credits:
+        # Hundreds of lines that nobody wants on a screen.
+        listed = re.compile(r"^credits = \[$.*?^\]$", re.MULTILINE | re.DOTALL)
+        text = listed.sub(lambda _: f"# credits: {len(card.training.credits)} lines in {file}", text)
+    print(text, end="")
 
 
 def _models_verify(_: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_eraser_x_and_alt_remove(qtbot: QtBot, program: Program, scan: Path) -> 
         trigger(program, "undo")
 
 
-def test_size_and_opacity_keys(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_size_and_opacity_keys(qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     settings = program.store.settings.tools
     size = settings.size
@@ -85,8 +86,11 @@ def test_size_and_opacity_keys(qtbot: QtBot, program: Program, scan: Path) -> No
     key(program, Qt.Key.Key_5)
     drag(view, [(100, 100), (120, 100)])
     assert mask(workspace)[100, 110] == 128
-    key(program, Qt.Key.Key_0)
-    assert settings.opacity == 1.0
+    clock = (1e9 + seconds for seconds in (0.0, 0.2, 1.0, 2.0, 2.1))
+    monkeypatch.setattr("desktop.commands.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    for digit, opacity in ((5, 0.5), (7, 0.57), (0, 1.0), (0, 1.0), (8, 0.08)):
+        key(program, Qt.Key(Qt.Key.Key_0 + digit))
+        assert settings.opacity == pytest.approx(opacity)
 
 
 def test_pen_pressure_scales_the_stroke(qtbot: QtBot, program: Program, scan: Path) -> None:

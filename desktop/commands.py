@@ -309,7 +309,7 @@ class Commands:
         """Call off what is being dragged; else leave the layer's mask; else the full screen."""
         window = self._window
         full_screen = window.actions_.by_id["full_screen"]
-        if window.view is not None and window.view.cancel_drag():
+        if window.view is not None and window.view.input.cancel():
             return
         if window.workspace is not None and window.workspace.target is not None:
             window.workspace.set_target(None)

@@ -66,6 +66,10 @@ class Window(QObject):
         self._given_up: dict[CanvasView, State] = {}
         self._saving: set[CanvasView] = set()
         self._last: CanvasView | None = None
+        self._save_soon = QTimer(self)
+        self._save_soon.setSingleShot(True)
+        self._save_soon.setInterval(1000)
+        self._save_soon.timeout.connect(store.save)
         self.tools: dict[str, Tool] = {
             "brush": BrushTool(),
             "eraser": EraserTool(),
@@ -137,6 +141,7 @@ class Window(QObject):
         self.files.written.connect(self._on_written)
         self.task.started.connect(lambda new: self.actions_.by_id["heal_new" if new else "heal"].trigger())
         self.options.changed.connect(self._on_tool_settings)
+        self.task.changed.connect(self._save_soon.start)
         self.options.target_left.connect(self._leave_target)
         self.shell.welcome.open_wanted.connect(self.commands.ask_open)
         self.shell.welcome.sample_wanted.connect(self.commands.open_sample)
@@ -186,7 +191,7 @@ class Window(QObject):
         view.set_monitor(self._monitor())
         view.set_tool(self._tool)
         view.spot_painted.connect(partial(self._on_spot_painted, workspace))
-        view.pressed.connect(self.strip.seen)
+        view.pressed.connect(self._on_pressed)
         view.show_workspace(workspace)
         workspace.setParent(view)
         workspace.modified.connect(self._show_titles)
@@ -220,6 +225,7 @@ class Window(QObject):
         if not isinstance(view, CanvasView) or view in self._saving:
             return
         self._stay()
+        view.input.finish()
         if not self._open_question(view) or (self._ask(view) and not self._open_question(view)):
             self._remove(view)
 
@@ -264,7 +270,7 @@ class Window(QObject):
 
     def _remove(self, view: CanvasView) -> None:
         # What waited for the end of a drag happens now, and may take the tab away itself.
-        view.cancel_drag()
+        view.input.cancel()
         workspace, index = view.workspace, self.tabs.indexOf(view)
         if index < 0 or workspace is None:
             return
@@ -281,7 +287,7 @@ class Window(QObject):
         view, workspace = self.view, self.workspace
         if self._last is not None and self._last is not view:
             # All canvases share the tools.
-            self._last.cancel_drag()
+            self._last.input.cancel()
         self._last = view
         self.shell.stack.setCurrentIndex(1 if view is not None else 0)
         self.navigator.show_view(view)
@@ -367,6 +373,7 @@ class Window(QObject):
     # -- slots ------------------------------------------------------------------------------------------------
 
     def _on_tool_settings(self) -> None:
+        self._save_soon.start()
         if self.view is not None:
             self.view.refresh_cursor()
 
@@ -377,6 +384,13 @@ class Window(QObject):
 
     def _on_spot_painted(self, workspace: Workspace, mask: TileMap) -> None:
         self.commands.heal(spot=mask, workspace=workspace)
+
+    def _on_pressed(self) -> None:
+        self.strip.seen()
+        painting = [self.tools[name] for name in ("brush", "eraser", "rectangle", "lasso")]
+        if self._tool in painting and self.workspace is not None and self.workspace.target is None:
+            # What is painted is seen.
+            self.actions_.by_id["veil"].setChecked(True)
 
     def _on_failed(self, error: EngineError) -> None:
         self._stay()
@@ -394,6 +408,8 @@ class Window(QObject):
     def _allows_closing(self) -> bool:
         """Close all photographs, asking for unsaved work; False when something is to be written first, or stays."""
         self._closing = True
+        for view in self.views():
+            view.input.finish()
         # Again and again, since work may appear while a question is open.
         while questions := [v for v in reversed(self.views()) if v not in self._saving and self._open_question(v)]:
             if not self._ask(questions[0]):

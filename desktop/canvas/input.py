@@ -86,6 +86,7 @@ class CanvasInput:
         self._view = view
         self._hand = HandTool()
         self._dragging: Tool | None = None
+        self._latest: PointerEvent | None = None
         self._pen_down = False
         self.space_held = False
 
@@ -108,6 +109,9 @@ class CanvasInput:
         pressed = event.type() in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonDblClick)
         if pressed and (middle or event.button() == Qt.MouseButton.LeftButton):
             self._press(self._hand if middle else self.tool, self._pointer(event.position(), event.modifiers()))
+        elif event.type() == QEvent.Type.MouseMove and self.dragging and not event.buttons():
+            # The button was let go where nobody told us, in a dialog for instance.
+            self.finish()
         elif event.type() == QEvent.Type.MouseMove:
             self._move(self._pointer(event.position(), event.modifiers()))
         elif event.type() == QEvent.Type.MouseButtonRelease and not event.buttons():
@@ -147,6 +151,12 @@ class CanvasInput:
         self._view.zoom_to(self._view.zoom * (1 + event.value()), event.position())
         return True
 
+    def finish(self) -> None:
+        """End the drag where the pointer was last, as if it had been released there."""
+        self._pen_down = False
+        if self._latest is not None:
+            self._release(self._latest)
+
     def cancel(self) -> bool:
         """Call off the drag, if there is one."""
         tool, self._dragging = self._dragging, None
@@ -159,7 +169,7 @@ class CanvasInput:
 
     def _press(self, tool: Tool, pointer: PointerEvent) -> None:
         if self._dragging is None and self._view.context is not None:
-            self._dragging = tool
+            self._dragging, self._latest = tool, pointer
             self._view.pressed.emit()
             self._view.context.begin_gesture()
             tool.press(self._view.context, pointer)
@@ -167,6 +177,7 @@ class CanvasInput:
 
     def _move(self, pointer: PointerEvent) -> None:
         if self._dragging is not None and self._view.context is not None:
+            self._latest = pointer
             self._dragging.move(self._view.context, pointer)
         self._view.update_overlay()
 

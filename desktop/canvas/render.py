@@ -57,9 +57,9 @@ class Frame:
         )
 
     def fitting(self, width: int, height: int) -> float:
-        """The zoom, at most 1, at which the picture fits into so many device pixels with a margin."""
+        """The zoom at which the picture fits into so many device pixels with a margin."""
         margin = 32
-        return min(1.0, max(1, width - margin) / self.width, max(1, height - margin) / self.height)
+        return min(max(1, width - margin) / self.width, max(1, height - margin) / self.height)
 
     @property
     def level(self) -> int:

@@ -81,10 +81,10 @@ class CanvasView(QWidget):
         """Whether the last repaint had every tile ready."""
         self._divider: float | None = None
         self._divider_dragged = False
-        self._input = CanvasInput(self)
+        self.input = CanvasInput(self)
         self._picture = PicturePainter()
         self._origin = QPointF(0, 0)
-        self._fitted = True
+        self._fitted, self._fit_limit = True, 1.0
         self._hover: QPointF | None = None
         self._overlay = QRect()
         self._later = QTimer(self)
@@ -100,7 +100,7 @@ class CanvasView(QWidget):
 
     def show_workspace(self, workspace: Workspace | None) -> None:
         """Show a photograph, fitted; None is an empty canvas."""
-        self._input.cancel()
+        self.input.cancel()
         if self._workspace is not None:
             self._workspace.picture_changed.disconnect(self._on_picture_changed)
             self._workspace.mask_changed.disconnect(self._on_mask_changed)
@@ -113,19 +113,15 @@ class CanvasView(QWidget):
             workspace.mask_changed.connect(self._on_mask_changed)
             workspace.size_changed.connect(self._on_size_changed)
             self._on_size_changed()
-            self.fit()
+            self.fit(1.0)
         self.update()
 
     def set_tool(self, tool: Tool) -> None:
         """Take another tool in hand; a drag under way is called off."""
-        self._input.cancel()
+        self.input.cancel()
         self.tool = tool
         self._update_pointer()
         self.update()
-
-    def cancel_drag(self) -> bool:
-        """Call off the drag under way; False when there is none."""
-        return self._input.cancel()
 
     @property
     def shown(self) -> Shown:
@@ -176,10 +172,10 @@ class CanvasView(QWidget):
     def _frame(self) -> Frame:
         return self._picture.frame
 
-    def fit(self) -> None:
-        """All of the picture, as large as it fits; stays fitted when the window is resized."""
-        size = self._device_size()
-        self._set_zoom(max(SMALLEST / 8, self._frame.fitting(size.width(), size.height())))
+    def fit(self, largest: float = LARGEST) -> None:
+        """All of the picture, as large as it fits up to a zoom; stays fitted when the window is resized."""
+        self._fit_limit, size = largest, self._device_size()
+        self._set_zoom(min(largest, max(SMALLEST / 8, self._frame.fitting(size.width(), size.height()))))
         self._origin = QPointF(
             (self._frame.width * self.zoom - size.width()) / 2, (self._frame.height * self.zoom - size.height()) / 2
         )
@@ -302,13 +298,13 @@ class CanvasView(QWidget):
         self.update(self._overlay_rect().united(self._overlay))
 
     def _ring_radius(self) -> float | None:
-        diameter = self._input.tool.cursor(self.tool_settings).diameter
+        diameter = self.input.tool.cursor(self.tool_settings).diameter
         if self._hover is None or diameter is None:
             return None
         return max(1.0, diameter * self.zoom / self.devicePixelRatioF() / 2)
 
     def _outline(self) -> QPolygonF:
-        return QPolygonF([self.to_widget(x, y) for x, y in self._input.tool.outline()])
+        return QPolygonF([self.to_widget(x, y) for x, y in self.input.tool.outline()])
 
     def _overlay_rect(self) -> QRect:
         rect, radius = QRectF(), self._ring_radius()
@@ -328,7 +324,7 @@ class CanvasView(QWidget):
             paint_outline(painter, outline)
         if self._hover is not None and radius is not None:
             alt = bool(QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier)
-            adding = self._input.tool.cursor(self.tool_settings).adding != alt
+            adding = self.input.tool.cursor(self.tool_settings).adding != alt
             paint_ring(painter, self._hover, radius, adding=adding)
         self._overlay = self._overlay_rect()
 
@@ -338,7 +334,7 @@ class CanvasView(QWidget):
         self.update_overlay()
 
     def _update_pointer(self) -> None:
-        cursor, shapes = self._input.tool.cursor(self.tool_settings), Qt.CursorShape
+        cursor, shapes = self.input.tool.cursor(self.tool_settings), Qt.CursorShape
         shape = shapes.CrossCursor
         if self._workspace is None:
             shape = shapes.ArrowCursor
@@ -348,14 +344,14 @@ class CanvasView(QWidget):
             wide = cursor.diameter * self.zoom / self.devicePixelRatioF() >= 5
             shape = shapes.BlankCursor if wide else shapes.CrossCursor
         elif cursor.shape == "hand":
-            shape = shapes.ClosedHandCursor if self._input.dragging else shapes.OpenHandCursor
+            shape = shapes.ClosedHandCursor if self.input.dragging else shapes.OpenHandCursor
         elif cursor.shape == "zoom":
             shape = shapes.PointingHandCursor
         if self.cursor().shape() != shape:
             self.setCursor(shape)
 
     def _over_divider(self, position: QPointF | None) -> bool:
-        if position is None or self._divider is None or self._input.dragging:
+        if position is None or self._divider is None or self.input.dragging:
             return False
         return abs(position.x() - self._divider * self.width()) <= _DIVIDER_REACH
 
@@ -366,7 +362,7 @@ class CanvasView(QWidget):
         if event.button() == Qt.MouseButton.LeftButton and self._over_divider(event.position()):
             self._divider_dragged = True
             return
-        self._input.mouse(event)
+        self.input.mouse(event)
         self._update_pointer()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
@@ -379,29 +375,29 @@ class CanvasView(QWidget):
             self._divider = min(1.0, max(0.0, event.position().x() / max(1, self.width())))
             self.update()
             return
-        self._input.mouse(event)
+        self.input.mouse(event)
         self._update_pointer()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         if self._divider_dragged and event.button() == Qt.MouseButton.LeftButton:
             self._divider_dragged = False
             return
-        self._input.mouse(event)
+        self.input.mouse(event)
         self._update_pointer()
 
     def tabletEvent(self, event: QTabletEvent) -> None:
         self._point(event.position())
-        self._input.tablet(event)
+        self.input.tablet(event)
         self._update_pointer()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if self._workspace is not None:
-            self._input.wheel(event)
+            self.input.wheel(event)
             self._update_pointer()
 
     def event(self, event: QEvent) -> bool:
         if self._workspace is not None:
-            if isinstance(event, QNativeGestureEvent) and self._input.native_gesture(event):
+            if isinstance(event, QNativeGestureEvent) and self.input.native_gesture(event):
                 return True
             if isinstance(event, QGestureEvent):
                 pinch = event.gesture(Qt.GestureType.PinchGesture)
@@ -431,12 +427,13 @@ class CanvasView(QWidget):
             self.update_overlay()
 
     def _hold_hand(self, *, held: bool) -> None:
-        self._input.space_held = held
+        self.input.space_held = held
         self._update_pointer()
         self.update_overlay()
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
-        self._input.space_held = False
+        self.input.space_held = False
+        self.input.finish()
         if self.shown.before:
             self.hold_before(held=False)
         super().focusOutEvent(event)
@@ -456,7 +453,7 @@ class CanvasView(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         if self._fitted:
-            self.fit()
+            self.fit(self._fit_limit)
         else:
             self._moved()
 
@@ -486,13 +483,13 @@ class CanvasView(QWidget):
 
     def _on_size_changed(self) -> None:
         assert self._workspace is not None
-        self._input.cancel()
+        self.input.cancel()
         bounds, frame = self._workspace.document.bounds, self._frame
         self._picture.clear()
         self._picture.frame = Frame(frame.zoom, bounds.width, bounds.height)
         # Flipped or upside down it is looked at from where it was.
         if (bounds.width, bounds.height) != (frame.width, frame.height):
-            self.fit()
+            self.fit(self._fit_limit)
         self.update()
 
     def _update_image(self, rect: Rect) -> None:

@@ -23,9 +23,11 @@ class TaskPanel(QWidget):
 
     Signals:
         started: the button was pressed; carries whether the result goes on a layer of its own (Alt held).
+        changed: a setting is another.
     """
 
     started = Signal(bool)
+    changed = Signal()
 
     def __init__(self, registry: Registry, settings: RepairSettings, actions: dict[str, QAction]) -> None:
         super().__init__()
@@ -138,7 +140,7 @@ class TaskPanel(QWidget):
                 title_width=_TITLE_WIDTH,
             )
             slider.set_value(self._settings.values.get(field.name, float(getattr(defaults, field.name))))
-            slider.changed.connect(lambda value, name=field.name: self._settings.values.__setitem__(name, value))
+            slider.changed.connect(lambda value, name=field.name: self._on_value(name, value))
             self._values.addWidget(slider)
         card = self._cards[self._model.currentIndex()] if self._cards else None
         self._model.setToolTip(card.summary if card else "")
@@ -169,12 +171,18 @@ class TaskPanel(QWidget):
             grid.addWidget(button, 1 + place // 3, place % 3)
         return box
 
+    def _on_value(self, name: str, value: float) -> None:
+        self._settings.values[name] = value
+        self.changed.emit()
+
     def _on_model(self) -> None:
         self._settings.model = str(self._model.currentData())
+        self.changed.emit()
         self._show_card()
 
     def _on_device(self) -> None:
         self._settings.device = str(self._device.currentData())
+        self.changed.emit()
 
     def _on_clicked(self) -> None:
         self.started.emit(bool(QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier))

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
@@ -462,3 +464,36 @@ def test_turning_twice_is_the_same_picture_upside_down(qtbot: QtBot, program: Pr
     view.show_workspace(workspace)
     view.zoom_to(0.5)
     assert np.array_equal(shot(view), shown)
+
+
+def test_a_stroke_whose_release_is_lost_ends_where_it_was(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    QTest.mousePress(view, LEFT, pos=at(view, 50, 100))
+    QTest.mouseMove(view, at(view, 90, 100))
+    place = QPointF(at(view, 300, 100))
+    nothing = Qt.MouseButton.NoButton
+    moved = QMouseEvent(QEvent.Type.MouseMove, place, place, nothing, nothing, Qt.KeyboardModifier.NoModifier)
+    QApplication.sendEvent(view, moved)
+    assert workspace.undo.count() == 1
+    assert mask(workspace)[100, 80] == 255
+    assert mask(workspace)[100, 280] == 0
+    assert not workspace.gesturing
+
+
+def test_a_stroke_in_hand_is_work_when_the_window_closes(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.CANCEL))
+    QTest.mousePress(view, LEFT, pos=at(view, 50, 100))
+    QTest.mouseMove(view, at(view, 90, 100))
+    program.shell.close()
+    assert program.shell.isVisible()
+    assert mask(workspace)[100, 70] == 255
+
+
+def test_painting_shows_a_veil_that_was_hidden(qtbot: QtBot, program: Program, scan: Path) -> None:
+    _, view = open_scan(qtbot, program, scan)
+    trigger(program, "veil")
+    drag(view, [(50, 50), (90, 50)])
+    assert program.window.actions_.by_id["veil"].isChecked()

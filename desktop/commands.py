@@ -20,7 +20,6 @@ from desktop.document.tiles import TileMap
 from desktop.jobs import Ticket
 from desktop.notify import show_log
 from desktop.theme import RESOURCES
-from desktop.tools.select import is_soft
 from desktop.workspace import Workspace
 from engine import imageio, masks
 from engine.errors import EngineError
@@ -66,7 +65,7 @@ class Commands:
             "open_sample": self.open_sample,
             "save": self._on_workspace(self.save),
             "save_as": self._on_workspace(lambda workspace: self.save(workspace, ask=True)),
-            "export": self.ask_export,
+            "export": self._on_workspace(self._ask_export),
             "close": lambda: window.close_tab(window.tabs.currentIndex()),
             "quit": window.shell.close,
             "shortcuts": self._ask_shortcuts,
@@ -89,7 +88,7 @@ class Commands:
             "veil": self._show_veil,
             "before": on_view(lambda view: view.hold_before(held=True)),
             "divider": self._show_divider,
-            "panels": window.hide_panels,
+            "panels": lambda on: window.shell.hide_panels(hidden=on),
             "full_screen": self._full_screen,
             "escape": self._escape,
             "next_area": self._next_area,
@@ -117,7 +116,7 @@ class Commands:
 
         def feather(workspace: Workspace) -> None:
             # Decided for the whole mask, or tiles would differ.
-            width, soft = window.task.amount, is_soft(workspace.mask())
+            width, soft = window.task.amount, masks.is_soft(workspace.mask())
             label = window.tr("Feather mask")
             workspace.filter_mask(label, lambda mask: masks.feather(mask, width, soft=soft), width)
 
@@ -180,11 +179,8 @@ class Commands:
         protected = [file for file in window.files_in_use() if file.resolve() not in own]
         return window.files.save(workspace, path) if self._may_write(path, protected, (SUFFIX,)) else None
 
-    def ask_export(self) -> None:
-        """Ask how to export and do it."""
-        window, workspace = self._window, self._window.workspace
-        if workspace is None:
-            return
+    def _ask_export(self, workspace: Workspace) -> None:
+        window = self._window
         suffix = workspace.source.suffix.lower()
         suffix = suffix if suffix in (".tif", ".tiff", ".png") else ".tif"
         suggestion = self._own_folder(workspace) / f"{workspace.source.stem}-healed{suffix}"

@@ -13,7 +13,6 @@ from engine.cli import Command, add_writer_arguments, output_of, say
 from engine.jobs import JobContext
 from engine.output import Output, write_result
 from engine.raster import Raster
-from engine.record import ScanFile
 
 
 def export(
@@ -53,9 +52,7 @@ def _run(options: argparse.Namespace, context: JobContext) -> None:
     output = output_of(options)
     imageio.check_target(output.path, [options.project])
     document = open_project(options.project, context.part(0.0, 0.4))
-    source = document.scan_file or ScanFile(options.project)
-    snapshot = Snapshot(document.state, document.profile, document.resolution, document.metadata, source)
-    notices = export(snapshot, output, "flatten", context.part(0.4, 1.0))
+    notices = export(Snapshot.of(document), output, "flatten", context.part(0.4, 1.0))
     say([*document.notices, *notices])
 
 

@@ -70,16 +70,7 @@ class Keeper(QObject):
 
     def snapshot(self) -> Snapshot:
         """All that a worker needs to save or export the present state."""
-        document = self._document
-        return Snapshot(
-            state=document.state,
-            profile=document.profile,
-            resolution=document.resolution,
-            metadata=document.metadata,
-            scan=document.scan_file,
-            opened=self._opened,
-            number=next(self._numbers),
-        )
+        return Snapshot.of(self._document, self._opened, next(self._numbers))
 
     def changed(self) -> None:
         """Something was done: want an autosave soon."""
@@ -94,14 +85,14 @@ class Keeper(QObject):
             return
         if self._kept is not None and state.same_work(self._kept):
             return
-        snapshot = self.snapshot()
+        snapshot, before = self.snapshot(), self._kept
 
         def work(context: JobContext) -> None:
             self.session.autosave(snapshot, context)
 
         def kept() -> None:
-            # Unless the opened file was saved over meanwhile: then it has to be saved again.
-            if snapshot.opened is self._opened:
+            # Unless it was forgotten, or the opened file was saved over, meanwhile: then it has to be saved again.
+            if snapshot.opened is self._opened and self._kept is before:
                 self._kept = state
 
         self._running = True
@@ -109,6 +100,19 @@ class Keeper(QObject):
         ticket.done.connect(kept)
         ticket.failed.connect(self._on_failed)
         ticket.ended.connect(self._on_ended)
+
+    def forget(self) -> None:
+        """There is nothing unsaved any more: what was autosaved is not to be offered."""
+        state = self._document.state
+        if self._kept is not None and state.same_work(self._kept):
+            return
+        self._kept = state
+
+        def work(_: JobContext) -> None:
+            self.session.forget_work()
+
+        # On the io lane, behind an autosave that may still be waiting there.
+        self._submit("Tidying up", Lane.IO, lambda: work)
 
     def save_at_once(self) -> None:
         """Autosave on this thread, without a job: the program is in trouble.
@@ -128,18 +132,12 @@ class Keeper(QObject):
         """
         if same_file(path, self._opened.path):
             self._opened = OpenedFile(self._opened.path, stamp, snapshot.state.turns)
-        if not self._document.state.same_work(snapshot.state):
-            # What was autosaved meanwhile may belong to the file as it was before.
-            self._kept = None
+        # What was autosaved is saved now, or belongs to the file as it was before.
+        self._kept = None
+        if self._document.state.same_work(snapshot.state):
+            self.forget()
+        else:
             self.autosave()
-            return
-        self._kept = snapshot.state
-
-        def work(_: JobContext) -> None:
-            self.session.forget_work()
-
-        # On the io lane, behind an autosave that may still be waiting there.
-        self._submit("Tidying up", Lane.IO, lambda: work)
 
     def bound_undo(self) -> None:
         """Move the oldest tiles beyond the memory for undo to the session folder, in the background."""

@@ -92,7 +92,7 @@ class MessageStrip(QWidget):
         self._timer.start(_INFORMATION_SECONDS * 1000)
 
     def warn(self, error: EngineError | str) -> None:
-        """Say what went wrong; stays until it is closed. Several problems are all said."""
+        """Say what went wrong; stays until it is closed or the user works on. Several problems are all said."""
         sentence = error.sentence if isinstance(error, EngineError) else error
         LOG.info(sentence)
         self._problems.pop(sentence, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QShowEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QStackedWidget, QToolBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QStackedWidget, QToolBar
 
 from desktop.actions import Actions
 from desktop.settings import SettingsStore
@@ -56,12 +56,7 @@ class Shell(QMainWindow):
         self.welcome = Welcome()
         self.stack = QStackedWidget()
         self.stack.addWidget(self.welcome)
-        middle = QWidget()
-        self.middle = QVBoxLayout(middle)
-        self.middle.setContentsMargins(0, 0, 0, 0)
-        self.middle.setSpacing(0)
-        self.middle.addWidget(self.stack, 1)
-        self.setCentralWidget(middle)
+        self.setCentralWidget(self.stack)
         self.panels = {title: self._panel(title) for title in _PANELS}
         self._arrange()
 

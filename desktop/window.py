@@ -203,11 +203,11 @@ class Window(QObject):
         self.tabs.tabBar().setTabButton(index, QTabBar.ButtonPosition.RightSide, self._close_button(view))
         if self.workspace is None or not self.workspace.gesturing:
             self.tabs.setCurrentIndex(index)
+            view.setFocus()
         if workspace.source != SAMPLE:
             self.store.remember_file(workspace.source)
         workspace.modified.connect(self._remember_project)
         self._show_titles()
-        view.setFocus()
 
     def _close_button(self, view: CanvasView) -> QToolButton:
         button = QToolButton()
@@ -365,10 +365,6 @@ class Window(QObject):
         """The panels that can be seen now."""
         panels = [self.navigator, self.task, self.layers, self.history]
         return [panel for panel in panels if panel.isVisible() and not panel.visibleRegion().isEmpty()]
-
-    def hide_panels(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
-        """Hide all panels and tool bars, or bring them back as they were."""
-        self.shell.hide_panels(hidden=on)
 
     # -- slots ------------------------------------------------------------------------------------------------
 

@@ -80,7 +80,6 @@ class Workspace(QObject):
         self._claims: dict[Ticket, _Claim] = {}
         self._tickets: set[Ticket] = set()
         self._spot: TileEdit | None = None
-        self._ids = {layer.id for layer in document.state.layers}
         self.recovered = self._recovered = False
         self._closed = False
         self._gesturing = False
@@ -376,9 +375,13 @@ class Workspace(QObject):
         ticket.done.connect(self.while_open(lambda levels: self.document.attach_levels(base, levels)))
 
     def autosave(self) -> None:
-        """Save the present state to the session folder, if there is unsaved work that is not there yet."""
-        if not self._closed and self.unsaved:
+        """Save unsaved work to the session folder if it is not there yet; work that was taken back goes from there."""
+        if self._closed:
+            return
+        if self.unsaved:
             self.keeper.autosave()
+        else:
+            self.keeper.forget()
 
     def close(self) -> None:
         """Call off the jobs, stop saving, and let go of the document's memory."""
@@ -429,26 +432,21 @@ class Workspace(QObject):
             self.size_changed.emit()
             self._make_levels()
         if change.layers:
-            layers = {layer.id for layer in self.document.state.layers}
-            new, self._ids = layers - self._ids, layers
-            # A layer that comes, or comes back, is the one to go on with.
+            before, layers = self._order, [layer.id for layer in self.document.state.layers]
+            new = set(layers) - set(before)
+            # A layer that comes, or comes back, is the one to go on with; after one that goes, what was next below it.
             if len(new) == 1 and self._target is None:
                 (self._active,) = new
-            if self._active not in layers:
-                self._active = self._next_active()
-            self._order = [layer.id for layer in self.document.state.layers]
+            elif self._active in before and self._active not in layers:
+                below = before[: before.index(self._active)]
+                self._active = next((id_ for id_ in reversed(below) if id_ in layers), None)
+            self._order = layers
             self._target = self._target if self._target in layers else None
             self.layers_changed.emit()
         if change.picture:
             self.picture_changed.emit(change.picture)
         if change.mask:
             self.mask_changed.emit(change.mask)
-
-    def _next_active(self) -> int | None:
-        """The layer to go on with when the active one has gone: what was next below it."""
-        below = self._order[: self._order.index(self._active)] if self._active in self._order else []
-        there = {layer.id for layer in self.document.state.layers}
-        return next((id_ for id_ in reversed(below) if id_ in there), None)
 
     def _on_clean_changed(self, _clean: bool) -> None:  # noqa: FBT001 - Qt's signature
         self.modified.emit()

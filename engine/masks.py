@@ -60,9 +60,12 @@ def depth(mask: Mask) -> NDArray[np.float32]:
     """How far inside each masked pixel lies, in pixels; infinite where nothing is unmasked, 0 outside."""
     if mask.all():
         return np.full(mask.shape, np.inf, np.float32)
-    return np.asarray(
-        cv2.distanceTransform((mask > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32
-    )
+    return _distance((mask == 0).view(np.uint8))
+
+
+def is_soft(mask: MaskSource) -> bool:
+    """Whether a whole mask holds anything between 0 and 255."""
+    return any(not _hard(mask.read_mask(rect)) for rect in mask.occupied())
 
 
 def polygon(points: list[tuple[float, float]], rect: Rect) -> Mask:

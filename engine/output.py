@@ -68,8 +68,7 @@ def write_result(
     known = source.with_digest() if source is not None else None
     record = make_record(command, known, repairs, scan, result.pixels)
     notices = imageio.write(converted, output.path, output.options, context)
-    deep = output.path.suffix.lower() in (".tif", ".tiff", ".png")
-    depth = (output.options.depth or result.depth) if deep else 8
+    depth = imageio.depth_held(output.path, output.options.depth or result.depth)
     kept = converted is result and depth == result.depth and imageio.is_lossless(output.path, output.options)
     written = {"depth": depth, "profile": colour.description(converted.profile), "samples_kept": kept}
     try:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desktop.document.compose import Composite, flatten
-from desktop.document.model import BlendMode, Layer, State
+from desktop.document.model import BlendMode, Document, Layer, State
 from desktop.document.tiles import TileMap
 from engine import colour, imageio
 from engine.errors import ReadError
@@ -73,6 +73,19 @@ class Snapshot:
     scan: ScanFile | None = None
     opened: OpenedFile | None = None
     number: int = 0
+
+    @classmethod
+    def of(cls, document: Document, opened: OpenedFile | None = None, number: int = 0) -> Snapshot:
+        """The present state of a document. GUI thread, or whoever owns the document."""
+        return cls(
+            document.state,
+            document.profile,
+            document.resolution,
+            document.metadata,
+            document.scan_file,
+            opened,
+            number,
+        )
 
 
 @dataclass(frozen=True)
@@ -159,7 +172,6 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
         zipfile.BadZipFile,
         zlib.error,
         lzma.LZMAError,
-        NotImplementedError,
         OSError,
         EOFError,
         RuntimeError,

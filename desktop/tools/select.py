@@ -111,12 +111,7 @@ def blended(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> TilePa
 def filter_cost(mask: TileMap, reach: float) -> int:
     """Pixels that ``filtered`` would work on, about; those of a soft mask cost more the farther they reach."""
     pixels = len(_cells(mask, reach)) * int(TILE + 2 * (0 if np.isinf(reach) else reach)) ** 2
-    return int(pixels * max(1.0, reach / 4)) if np.isfinite(reach) and is_soft(mask) else pixels
-
-
-def is_soft(mask: TileMap) -> bool:
-    """Whether a mask holds anything between 0 and 255."""
-    return any(bool((((tile := mask.read(rect)) != 0) & (tile != 255)).any()) for rect in mask.occupied())
+    return int(pixels * max(1.0, reach / 4)) if np.isfinite(reach) and masks.is_soft(mask) else pixels
 
 
 def filtered(

@@ -36,6 +36,7 @@ __all__ = [
     "atomic_write_bytes",
     "check_target",
     "decode_png",
+    "depth_held",
     "encode_png",
     "is_lossless",
     "png_profile",
@@ -52,6 +53,8 @@ READABLE: tuple[str, ...] = (*WRITABLE, ".bmp")
 """Suffixes of the picture formats that can be read, lower case. Reading itself goes by contents."""
 
 _AS_IT_IS = WriteOptions()
+_DEEP = (".tif", ".tiff", ".png")
+"""Formats that hold 16 bits a sample."""
 _FORMATS: dict[str, tuple[Format, tuple[str, ...]]] = {
     "TIFF": (tiff, (".tif", ".tiff")),
     "PNG": (png, (".png",)),
@@ -97,8 +100,16 @@ class Probe:
 
 def is_lossless(target: Path | str, options: WriteOptions = _AS_IT_IS) -> bool:
     """Whether every sample survives being written to a path or suffix (bits beyond 8 do not survive WebP)."""
-    suffix = Path(target).suffix.lower() or str(target).lower()
-    return suffix in (".tif", ".tiff", ".png") or (suffix == ".webp" and options.lossless)
+    return _suffix(target) in _DEEP or (_suffix(target) == ".webp" and options.lossless)
+
+
+def depth_held(target: Path | str, depth: int) -> int:
+    """Bits of so many a sample that the format of a path or suffix holds."""
+    return depth if _suffix(target) in _DEEP else min(depth, 8)
+
+
+def _suffix(target: Path | str) -> str:
+    return Path(target).suffix.lower() or str(target).lower()
 
 
 def read(path: Path, context: JobContext | None = None) -> Raster:

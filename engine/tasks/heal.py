@@ -70,7 +70,7 @@ def heal(job: Job, context: JobContext) -> Patch:
         (h, w), (mh, mw) = job.source.shape[:2], job.mask.shape[:2]
         raise SettingsError(f"The mask is {mw} x {mh} px, but the picture is {w} x {h} px.", "heal.mask_size")
     _check_card(job.card)
-    weights = _Weights(job.mask, job.settings)
+    weights = _Weights(job.mask, job.settings, masks.is_soft(job.mask))
     boxes = masks.damage_boxes(job.mask, weights.settings.reach)
     if not boxes:
         raise SettingsError("The repair mask is empty: there is nothing to heal.", "heal.empty")
@@ -103,11 +103,13 @@ class _Weights:
 
     mask: MaskSource
     settings: HealSettings
+    soft: bool
+    """Of the whole mask, or its parts would be faded in different ways."""
 
     def read(self, rect: Rect) -> Mask:
         around = rect.grown(self.settings.reach) & Rect.of_shape(self.mask.shape)
         grown = masks.grow(self.mask.read_mask(around), self.settings.grow)
-        return masks.feather(grown, self.settings.feather)[rect.slices(around)]
+        return masks.feather(grown, self.settings.feather, soft=self.soft)[rect.slices(around)]
 
 
 def _fill(job: Job, weights: _Weights, boxes: list[Rect], session: Session, window: int, context: JobContext) -> Patch:
@@ -166,8 +168,10 @@ class _Afar:
         result = picture.copy()
         for box in self._boxes:
             cut = box & inside
+            if not cut:
+                continue
             share = np.clip((depth[cut.slices(inside)] - _NEAR) / (_FAR - _NEAR), 0, 1)[..., None]
-            if cut and share.any():
+            if share.any():
                 if box not in self._seen:
                     self._seen[box] = self._fill(box, session, context)
                 filled, area, step = self._seen[box]

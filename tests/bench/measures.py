@@ -193,10 +193,7 @@ def fidelity() -> dict[str, float]:
                     imageio.write(Raster(pixels, profile), source)
                     document = open_document(source)
                     mask = heal(document, JobContext())
-                    state = Snapshot(
-                        document.state, document.profile, document.resolution, document.metadata, document.scan_file
-                    )
-                    export(state, Output(target))
+                    export(Snapshot.of(document), Output(target))
                     result = imageio.read(target).pixels
                     assert (result != pixels).any()
                     differ += int((result != pixels)[mask.read(mask.bounds) == 0].sum())

@@ -221,6 +221,19 @@ def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Pat
     assert (tiles.read(Rect(100, 100, 150, 150)) == 77).all()
 
 
+def test_work_that_was_taken_back_is_not_offered(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    folder = autosave(qtbot, workspace)
+    trigger(program, "undo")
+    workspace.autosave()
+    qtbot.waitUntil(lambda: not (folder / "manifest.json").exists(), timeout=10000)
+    trigger(program, "redo")
+    other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
+    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
+    assert np.array_equal(mask(other.window.workspace), mask(workspace))
+
+
 def test_what_no_autosave_needs_any_more_is_tidied_away(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])

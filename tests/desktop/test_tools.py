@@ -16,7 +16,7 @@ from desktop.document.tiles import TileEdit, TileMap, TilePatch
 from desktop.tools.base import Cursor, PointerEvent, Tool, ToolSettings
 from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool, Stroke, coverage
 from desktop.tools.navigate import HandTool, ZoomTool
-from desktop.tools.select import LassoTool, RectangleTool, filtered, is_soft, replaced
+from desktop.tools.select import LassoTool, RectangleTool, filtered, replaced
 from engine import masks
 from engine.raster import Raster, Rect
 from tests.document.test_edits import filled_layer
@@ -229,6 +229,6 @@ def test_a_command_tile_by_tile_is_the_same_as_on_the_whole(how: Callable[..., n
         whole[number * 60 + 20 : number * 60 + 60, left : left + 30] = values[number % len(values)]
     room = Room()
     replaced(room.document.state, None, "Load", whole).apply(room.document)
-    soft = {"soft": is_soft(room.document.state.mask)} if how is masks.feather else {}
+    soft = {"soft": masks.is_soft(room.document.state.mask)} if how is masks.feather else {}
     filtered(room.document.state, None, "x", lambda mask: how(mask, 7, **soft), 7).apply(room.document)
     assert np.array_equal(room.mask(), how(whole, 7))

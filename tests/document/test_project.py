@@ -51,12 +51,8 @@ def layered(channels: int = 3, dtype: type = np.uint16) -> Document:
 
 
 def save(document: Document, path: Path) -> Path:
-    write_project(
-        Snapshot(
-            document.state, document.profile, document.resolution, document.metadata, ScanFile(Path("scan.tif"), "ab")
-        ),
-        path,
-    )
+    document.scan_file = ScanFile(Path("scan.tif"), "ab")
+    write_project(Snapshot.of(document), path)
     return path
 
 

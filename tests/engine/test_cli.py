@@ -171,7 +171,7 @@ def test_a_project_given_as_a_picture_is_told_where_to_go(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = Document(imageio.read(folder / "in.tif"))
-    write_project(Snapshot(document.state, None, None, document.metadata), folder / "work.ora")
+    write_project(Snapshot.of(document), folder / "work.ora")
     assert run(folder, "convert", "work.ora", "-o", "c.tif", monkeypatch=monkeypatch) == 1
     assert "lacuna flatten" in capsys.readouterr().err
 
@@ -184,10 +184,8 @@ def test_flatten_writes_what_is_visible(folder: Path, monkeypatch: pytest.Monkey
     document = Document(imageio.read(folder / "in.tif"))
     layer = replace(filled_layer(document, Rect(20, 30, 250, 200)), blend=BlendMode.SOFT_LIGHT, opacity=0.6)
     AddLayer("add", layer, 0).apply(document)
-    snapshot = Snapshot(
-        document.state, document.profile, document.resolution, document.metadata, ScanFile(folder / "in.tif")
-    )
-    write_project(snapshot, folder / "work.ora")
+    document.scan_file = ScanFile(folder / "in.tif")
+    write_project(Snapshot.of(document), folder / "work.ora")
     assert run(folder, "flatten", "work.ora", "-o", "flat.tif", monkeypatch=monkeypatch) == 0
     assert np.array_equal(imageio.read(folder / "flat.tif").pixels, flatten(Composite.of(document.state)))
 

@@ -8,6 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from engine import masks
 from engine.errors import DeviceError, SettingsError
 from engine.jobs import Cancelled, JobContext
 from engine.raster import ArrayMask, ArraySource, mix
@@ -66,7 +67,6 @@ def test_nothing_changes_outside_the_mask_and_the_fill_is_near(
 
 @pytest.mark.parametrize(("grow", "feather"), [(0, 0), (3, 0), (0, 5), (2.5, 4)])
 def test_the_promise_holds_outside_mask_grow_and_feather(registry: Registry, grow: float, feather: float) -> None:
-    from engine import masks
 
     pixels = noise_raster().pixels
     mask = scratch(pixels.shape)
@@ -103,6 +103,18 @@ def test_pictures_of_any_size_are_healed(registry: Registry, shape: tuple[int, i
     healed = run_job(job(pixels, mask, registry)).apply_to(pixels)
     assert healed.shape == shape
     assert np.array_equal(healed[mask == 0], pixels[mask == 0])
+
+
+def test_a_mask_of_hard_and_soft_parts_fades_as_a_whole(registry: Registry) -> None:
+    pixels = noise_raster(400, 900).pixels
+    mask = np.zeros((400, 900), np.uint8)
+    mask[200:280, 200:280] = 255
+    mask[30:60, 800:840] = 120
+    patch = run_job(job(pixels, mask, registry, feather=30.0))
+    weights = np.zeros_like(mask)
+    for piece in patch.pieces:
+        weights[piece.rect.slices()] = piece.weight
+    assert np.array_equal(weights, masks.feather(mask, 30))
 
 
 @pytest.mark.parametrize("shape", [(100, 120, 3), (1, 1, 3), (700, 800, 1)])

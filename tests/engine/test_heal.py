@@ -67,7 +67,6 @@ def test_nothing_changes_outside_the_mask_and_the_fill_is_near(
 
 @pytest.mark.parametrize(("grow", "feather"), [(0, 0), (3, 0), (0, 5), (2.5, 4)])
 def test_the_promise_holds_outside_mask_grow_and_feather(registry: Registry, grow: float, feather: float) -> None:
-
     pixels = noise_raster().pixels
     mask = scratch(pixels.shape)
     result = run_job(job(pixels, mask, registry, grow=grow, feather=feather)).apply_to(pixels)

@@ -25,10 +25,12 @@ class Port:
     Attributes:
         name: the tensor's name in the ONNX file.
         channels: planes.
-        role: what it carries: ``picture``, ``mask``, or the name of a setting.
+        role: what it carries: ``picture``, ``mask``, ``edges``, ``thumbnail``, ``latent``, ``probability``, or the name
+            of a setting.
         low, high: the range of its values.
         layout: order of the axes.
         colour_space: of a picture; ``sRGB`` means the sRGB curve whatever the primaries.
+        size: side in pixels where it does not follow the window (a thumbnail of the whole picture); 0 = it does.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Port:
     high: float = 1.0
     layout: str = "NCHW"
     colour_space: str = "sRGB"
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,15 @@ class Training:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What ``card.toml`` says. ``mask_means`` is the value of the mask that marks what is lost: 1 or 0."""
+    """What ``card.toml`` says.
+
+    Attributes:
+        mask_means: the value of the mask that marks what is lost: 1 or 0.
+        default: whether its task takes it when no model is named and none has the task's own name.
+        settings: adjustable inputs.
+        labels: names of the planes of a probability output.
+        sheet: file beside the card that shows samples of what the model can make; "" = none.
+    """
 
     id: str
     task: str
@@ -119,7 +130,10 @@ class ModelCard:
     stages: tuple[Stage, ...]
     summary: str = ""
     mask_means: int = 1
+    default: bool = False
     settings: tuple[Setting, ...] = ()
+    labels: tuple[str, ...] = ()
+    sheet: str = ""
     training: Training = field(default_factory=Training)
     scores: dict[str, float] = field(default_factory=dict)
     folder: Path = field(default=Path(), compare=False)

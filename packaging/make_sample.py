@@ -8,20 +8,27 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
+import torch
 from skimage.data import astronaut
 
 from engine import colour, imageio, masks
 from engine.raster import Metadata, Raster, Resolution
-from engine.train import degrade
+from engine.train.ageing import fading, film_grain
+from engine.train.degrade import composite
+from engine.train.shapes import draw_mask
 
+PAPER = (0.93, 0.87, 0.74)
 LIGHT, DARK = (0.95, 0.93, 0.88), (0.16, 0.12, 0.1)
 
 
 def main() -> None:
     """Write the scan and the mask."""
     random = np.random.default_rng(1969)
-    photo = degrade.grain(degrade.fade(astronaut().astype(np.float32) / 255, 0.35), 0.012, 0.7, random)
-    lost = np.zeros(photo.shape[:2], np.uint8)
+    photo = torch.from_numpy(astronaut()).permute(2, 0, 1)[None].float() / 255
+    noise = torch.from_numpy(random.normal(0, 1, (1, 1, *photo.shape[2:]))).float()
+    photo = fading(photo, torch.full((1, 3), 0.25), torch.tensor([PAPER]))
+    photo = film_grain(photo, torch.tensor([0.012]), torch.tensor([0.7]), noise)
+    lost = np.zeros(photo.shape[2:], np.uint8)
     for kind, coverage, tone, softness, strength in (
         ("dust", 0.004, LIGHT, 0.5, 1.0),
         ("dust", 0.002, DARK, 0.5, 0.9),
@@ -29,11 +36,13 @@ def main() -> None:
         ("scratch", 0.012, LIGHT, 0.5, 0.9),
         ("crease", 0.02, LIGHT, 0.6, 1.0),
     ):
-        mask = degrade.draw_mask(kind, lost.shape, coverage, random)
-        photo = degrade.composite(photo, mask, tone, softness, strength)
+        mask = draw_mask(kind, lost.shape, coverage, random)
+        cover = torch.from_numpy(mask)[None, None].float() / 255
+        photo = composite(photo, cover, torch.tensor([tone]), torch.tensor([softness]), torch.tensor([strength]))
         lost = np.maximum(lost, mask)
+    picture = photo[0].clamp(0, 1).permute(1, 2, 0).numpy()
     adobe = bytes(imagecodecs.cms_profile("adobergb"))
-    pixels = colour.convert(np.clip(photo, 0, 1), colour.srgb(), adobe)
+    pixels = colour.convert(np.ascontiguousarray(picture), colour.srgb(), adobe)
     scan = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
     raster = Raster(scan, adobe, Resolution(300, 300), Metadata())
     imageio.write(raster, Path("resources/samples/astronaut.tif"))

@@ -1,4 +1,4 @@
-"""The command line of the training: ``python -m engine.train list | fit | evaluate | export``."""
+"""The command line of the training: ``python -m engine.train list | show | fit | export | evaluate | age | report``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 
 from engine.errors import EngineError, SettingsError
-from engine.runtime.cards import ModelCard, Training, read_card
+from engine.runtime.cards import SHIPPED, ModelCard, Registry, Training, read_card
 from engine.runtime.session import Device
-from engine.train.evaluate import evaluate_heal, write_scores
-from engine.train.export import export_model, read_weights
-from engine.train.loop import Budget, Trainer, fit, read_checkpoint
+from engine.train.data import Sources
+from engine.train.export import export_model, read_weights, sample_sheet
+from engine.train.loop import Budget, Trainer, fit, joined_processes, rank, read_checkpoint
 from engine.train.settings import read_recipe, recipe_from_dict, recipe_names
+
+RUNS = Path("runs")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,9 +38,52 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("list", help="the recipes")
     command.set_defaults(command=_list)
 
-    command = commands.add_parser("fit", help="train a recipe on a folder of photographs, then export it")
+    command = commands.add_parser("show", help="a recipe with all its settings, or a sheet of all damage")
+    command.add_argument("what", metavar="RECIPE|degrade")
+    command.add_argument("--picture", type=Path, help="of the sheet (default: one of scikit-image's)")
+    command.add_argument("-o", "--output", type=Path, default=Path("degrade.png"), help="of the sheet (PNG)")
+    command.set_defaults(command=_show)
+
+    _add_fit(commands.add_parser("fit", help="train a recipe on a folder of photographs, then export it"))
+
+    command = commands.add_parser("export", help="write the ONNX files and card.toml from a run folder")
+    command.add_argument("run", type=Path)
+    command.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="MODEL", help="folder to write; its name is the id"
+    )
+    command.add_argument("--data-note", default="", help="what it was trained on, for the card")
+    command.add_argument("--credits", type=Path, metavar="TSV", help="table whose CC BY credit lines go into the card")
+    command.set_defaults(command=_export)
+
+    command = commands.add_parser("evaluate", help="score exported models on the validation tenth, beside their peers")
+    command.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="folder with card.toml")
+    command.add_argument("--data", type=Path, required=True, metavar="DIR")
+    command.add_argument("--masks", type=Path, metavar="DIR", help="of damaged scans: where they are lost")
+    command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    command.add_argument("--most", type=int, metavar="N", help="use only N photographs")
+    command.add_argument("--write", action="store_true", help="put the scores into the cards")
+    command.set_defaults(command=_evaluate)
+
+    command = commands.add_parser("age", help="make an archive of damaged scans, to try the unsupervised training on")
+    command.add_argument("--data", type=Path, required=True, metavar="DIR", help="sound photographs")
+    command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to composite")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="gets scans and masks")
+    command.set_defaults(command=_age)
+
+    command = commands.add_parser("report", help="a table of all systems and a page of pictures")
+    command.add_argument("--models", type=Path, default=SHIPPED, metavar="DIR", help="default: those that ship")
+    command.add_argument("--pictures", type=Path, metavar="DIR", help="rows of the page (default: scikit-image's)")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    command.set_defaults(command=_report)
+    return parser
+
+
+def _add_fit(command: argparse.ArgumentParser) -> None:
     command.add_argument("recipe", help="name of a shipped recipe, or a TOML file")
     command.add_argument("--data", type=Path, required=True, metavar="DIR", help="photographs, subfolders too")
+    command.add_argument("--masks", type=Path, metavar="DIR", help="of damaged scans: NAME.png, white = lost")
+    command.add_argument("--old", type=Path, metavar="DIR", help="old prints (default: half of the photographs, aged)")
+    command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to composite")
     command.add_argument("--run", type=Path, metavar="DIR", help="run folder (default runs/RECIPE)")
     command.add_argument("--minutes", type=float, default=60, help="length of the schedule (default 60)")
     command.add_argument("--slice", type=float, metavar="MINUTES", help="stop after so long; go on later with --resume")
@@ -52,49 +97,52 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=_fit)
 
-    command = commands.add_parser("export", help="write model.onnx and card.toml from a run folder")
-    command.add_argument("run", type=Path)
-    command.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="MODEL", help="folder to write; its name is the id"
-    )
-    command.add_argument("--data-note", default="", help="what it was trained on, for the card")
-    command.add_argument("--credits", type=Path, metavar="TSV", help="table whose CC BY credit lines go into the card")
-    command.set_defaults(command=_export)
-
-    command = commands.add_parser("evaluate", help="score an exported model on the validation tenth")
-    command.add_argument("model", type=Path, help="folder with card.toml")
-    command.add_argument("--data", type=Path, required=True, metavar="DIR")
-    command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    command.add_argument("--most", type=int, metavar="N", help="use only N photographs")
-    command.add_argument("--write", action="store_true", help="put the scores into the card")
-    command.set_defaults(command=_evaluate)
-    return parser
-
 
 def _list(_: argparse.Namespace) -> None:
+    cards = {card.training.recipe: card for card in Registry().cards()}
     for name in recipe_names():
         recipe = read_recipe(name)
-        print(f"{name:16} {recipe.task:10} {recipe.title}")
+        card = cards.get(name)
+        trained = f"{card.training.minutes:.0f} min, {card.training.parameters / 1e6:.2f} M" if card else "not trained"
+        print(f"{name:20} {recipe.task:8} {recipe.system:13} {trained:18} {recipe.title}")
+
+
+def _show(options: argparse.Namespace) -> None:
+    if options.what != "degrade":
+        print(json.dumps(read_recipe(options.what).as_dict(), indent=1))
+        return
+    from engine.train.contact import contact_sheet
+    from engine.train.data import read_photograph
+    from engine.train.report import default_pictures
+
+    picture = read_photograph(options.picture) if options.picture else default_pictures()[0][1]
+    contact_sheet(picture, options.output)
+    print(f"wrote {options.output}")
 
 
 def _fit(options: argparse.Namespace) -> None:
     recipe = read_recipe(options.recipe, options.set)
-    run: Path = options.run or Path("runs") / recipe.name
-    trainer = Trainer(recipe, run, _device(options.device))
-    resumed = options.resume and trainer.resume()
-    if not resumed and any(run.glob("step-*.pt")):
-        raise SettingsError(f"{run} already holds a training; go on with --resume or name another --run.", "train.run")
-    if options.start and not resumed:
-        trainer.start_from(read_weights(options.start / "model.onnx"))
-    fit(trainer, options.data, Budget(options.minutes, options.slice), say=lambda line: print(line, flush=True))
-    if trainer.elapsed >= 60 * options.minutes:
-        card = _export_run(run, run / recipe.name, options.data.name, None)
-        print(f"exported {run / recipe.name} ({card.training.parameters / 1e6:.2f} million parameters)")
+    run: Path = options.run or RUNS / recipe.name
+    sources = Sources(options.data, options.masks, options.old, options.textures)
+    with joined_processes(_device(options.device)) as device:
+        trainer = Trainer(recipe, run, device)
+        resumed = options.resume and trainer.resume()
+        if not resumed and any(run.glob("step-*.pt")):
+            raise SettingsError(
+                f"{run} already holds a training; go on with --resume or name another --run.", "train.run"
+            )
+        if options.start and not resumed:
+            trainer.start_from(read_weights(recipe, options.start))
+        fit(trainer, sources, Budget(options.minutes, options.slice), say=lambda line: print(line, flush=True))
+        if trainer.elapsed >= 60 * options.minutes and rank() == 0:
+            card = _export_run(run, run / recipe.name, options.data.name, None)
+            print(f"exported {run / recipe.name} ({card.training.parameters / 1e6:.2f} million parameters)")
 
 
 def _export(options: argparse.Namespace) -> None:
     card = _export_run(options.run, options.output, options.data_note, options.credits)
-    print(f"exported {options.output}: {card.path(card.stages[0]).stat().st_size / 1e6:.2f} MB")
+    size = sum(card.path(stage).stat().st_size for stage in card.stages)
+    print(f"exported {options.output}: {size / 1e6:.2f} MB")
 
 
 def _export_run(run: Path, output: Path, data: str, credits_file: Path | None) -> ModelCard:
@@ -115,7 +163,7 @@ def _export_run(run: Path, output: Path, data: str, credits_file: Path | None) -
         parameters=sum(value.numel() for value in weights.values()),
         credits=_credit_lines(credits_file) if credits_file else (),
     )
-    return export_model(recipe, weights, output, training)
+    return sample_sheet(export_model(recipe, weights, output, training))
 
 
 def _credit_lines(table: Path) -> tuple[str, ...]:
@@ -125,13 +173,37 @@ def _credit_lines(table: Path) -> tuple[str, ...]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    card = read_card(options.model / "card.toml")
-    table = evaluate_heal(card, options.data, device=Device(options.device), most=options.most)
-    for protocol, rows in table.items():
-        for name, row in rows.items():
-            print(f"{protocol:10} {name:14} hole PSNR {row['psnr']:6.2f} dB  {row['seconds']:6.2f} s/megapixel")
-    if options.write:
-        write_scores(card, table)
+    from engine.train.evaluate import evaluate_all, write_scores
+
+    cards = [read_card(model / "card.toml") for model in options.models]
+    tables = evaluate_all(cards, options.data, masks=options.masks, device=Device(options.device), most=options.most)
+    for card in cards:
+        print(card.id)
+        for protocol, rows in tables[card.id].items():
+            for name, row in rows.items():
+                print(f"  {protocol:15} {name:16} " + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
+        if options.write:
+            write_scores(card, tables[card.id])
+
+
+def _age(options: argparse.Namespace) -> None:
+    from engine.train.archive import age_archive
+
+    print(f"wrote {age_archive(options.data, options.output, options.textures)} scans and their masks")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from engine.train.data import read_photograph
+    from engine.train.report import default_pictures, picture_page, write_report
+
+    pictures = default_pictures()
+    if options.pictures:
+        files = sorted(path for path in options.pictures.iterdir() if path.suffix.lower() in (".jpg", ".png", ".tif"))
+        pictures = [(path.stem, read_photograph(path)) for path in files]
+    print(f"wrote {write_report(options.models, options.output)}")
+    cards = [read_card(path) for path in sorted(options.models.glob("*/card.toml"))]
+    for path in picture_page(cards, pictures, options.output):
+        print(f"wrote {path}")
 
 
 def _device(name: str) -> torch.device:

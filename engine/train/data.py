@@ -1,9 +1,10 @@
-"""Photographs on the device: decoded once, cropped, flipped, turned and reduced there in batches."""
+"""Photographs and masks on the device: decoded once; cropped, flipped, turned, reduced and damaged there in batches."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import SettingsError
-from engine.train.settings import Data
+from engine.train import degrade, shapes
+from engine.train.settings import Data, Recipe
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -52,6 +54,56 @@ def read_photograph(path: Path) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """Where the pictures of a training are.
+
+    Attributes:
+        photographs: a folder, subfolders too.
+        masks: for a system that learns from damaged scans: folder with the mask of each, ``NAME.png``, white = lost.
+        old: for a system between old and fresh prints: folder of old ones; None: half of the photographs are aged.
+        textures: folder of scanned damage to composite; None: all damage is drawn.
+    """
+
+    photographs: Path
+    masks: Path | None = None
+    old: Path | None = None
+    textures: Path | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees; float32 on the device, pictures in 0..1, sRGB.
+
+    Attributes:
+        photo: (B, 3, S, S).
+        mask: (B, 1, S, S), 1 = to be filled.
+        damaged: (B, 3, S, S) the photograph aged, or, for a system between two sides, another picture that is old.
+        level: (B,) how much it was aged, 0..1.
+        truth: (B, classes, S, S) of 0 and 1, where damage of each class is; no planes unless it was asked for.
+        lost: (B, 1, S, S), 1 = lost in the photograph itself.
+    """
+
+    photo: Tensor
+    mask: Tensor
+    damaged: Tensor
+    level: Tensor
+    truth: Tensor
+    lost: Tensor
+
+    def part(self, rows: slice) -> Batch:
+        """Some of the pictures."""
+        return Batch(**{name: value[rows] for name, value in vars(self).items()})
+
+    def to(self, device: torch.device | str) -> Batch:
+        """On another device."""
+        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+LostIn = Callable[[Path, np.ndarray], np.ndarray]
+"""From a scan's path and its RGB pixels to its mask (H, W) uint8, above 0 = lost."""
+
+
+@dataclass(frozen=True)
 class Photographs:
     """All training photographs in one flat uint8 tensor, with where each begins.
 
@@ -60,6 +112,7 @@ class Photographs:
         starts, heights, widths: (pictures,) int64 on the device.
         chances: (pictures,) float32, how often each is drawn.
         skipped: files that could not be used.
+        lost: (N,) uint8 beside the pixels, above 0 = lost; None where nothing is.
     """
 
     pixels: Tensor
@@ -68,9 +121,12 @@ class Photographs:
     widths: Tensor
     chances: Tensor
     skipped: int
+    lost: Tensor | None = None
 
     @classmethod
-    def load(cls, paths: list[Path], settings: Data, device: torch.device) -> Photographs:
+    def load(
+        cls, paths: list[Path], settings: Data, device: torch.device, lost_in: LostIn | None = None
+    ) -> Photographs:
         """Decode photographs; unreadable ones and ones smaller than a crop are skipped and counted.
 
         Raises:
@@ -87,7 +143,7 @@ class Photographs:
 
         with ThreadPoolExecutor() as pool:
             decoded = list(pool.map(decode, paths))
-        kept = [(path.name, picture) for path, picture in zip(paths, decoded, strict=True) if picture is not None]
+        kept = [(path, picture) for path, picture in zip(paths, decoded, strict=True) if picture is not None]
         if not kept:
             raise SettingsError(
                 f"None of the {len(paths)} photographs is at least {settings.crop} px on its short side and readable.",
@@ -95,13 +151,17 @@ class Photographs:
             )
         sizes = np.array([picture.shape[:2] for _, picture in kept], dtype=np.int64)
         areas = sizes.prod(axis=1)
+        lost = None
+        if lost_in is not None:
+            lost = torch.from_numpy(np.concatenate([lost_in(*one).reshape(-1) for one in kept])).to(device)
         return cls(
             pixels=torch.from_numpy(np.concatenate([p.reshape(-1, 3) for _, p in kept])).to(device),
             starts=torch.from_numpy(np.concatenate([[0], areas.cumsum()[:-1]])).to(device),
             heights=torch.from_numpy(sizes[:, 0].copy()).to(device),
             widths=torch.from_numpy(sizes[:, 1].copy()).to(device),
-            chances=torch.from_numpy(_chances([name for name, _ in kept], settings.share_cap)).to(device),
+            chances=torch.from_numpy(_chances([path.name for path, _ in kept], settings.share_cap)).to(device),
             skipped=len(paths) - len(kept),
+            lost=lost,
         )
 
     def crops(self, count: int, settings: Data, random: torch.Generator) -> Tensor:
@@ -113,7 +173,7 @@ class Photographs:
             random: generator on the device of the photographs.
 
         Returns:
-            (count, 3, crop, crop) float32 in 0..1.
+            (count, 4, crop, crop) float32 in 0..1: RGB, and 1 where the photograph itself is lost.
         """
         device = self.pixels.device
 
@@ -129,11 +189,113 @@ class Photographs:
         left = (uniform(count) * (widths - window + 1)).long()
         rows = torch.arange(window, device=device)
         index = (self.starts[chosen] + top * widths + left)[:, None, None] + rows[None, :, None] * widths[:, None, None]
-        picture = self.pixels[index + rows[None, None, :]].permute(0, 3, 1, 2).float().div_(255)
+        index = index + rows[None, None, :]
+        picture = self.pixels[index].permute(0, 3, 1, 2).float().div_(255)
+        lost = torch.zeros_like(picture[:, :1]) if self.lost is None else (self.lost[index] > 0).float()[:, None]
         if window != settings.crop:
             size = (settings.crop, settings.crop)
             picture = functional.interpolate(picture, size=size, mode="bilinear", antialias=True)
-        return flip_and_turn(picture, random)
+            # A pixel that any lost one went into is lost.
+            lost = functional.adaptive_max_pool2d(lost, size)
+        return flip_and_turn(torch.cat([picture, lost], dim=1), random)
+
+
+class Batches:
+    """Photographs and masks on the device, and the batches drawn from them.
+
+    Args:
+        recipe: how they are drawn and damaged.
+        sources: where they are.
+        device: where they are kept.
+        validation: of the tenth that is never trained on.
+        needs: see ``systems.System.NEEDS``.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        sources: Sources,
+        device: torch.device,
+        *,
+        validation: bool,
+        needs: frozenset[str] = frozenset(),
+        seed: int | None = None,
+    ) -> None:
+        degrade.check_degradations(recipe.damage.ageing)
+        self._recipe, self._needs = recipe, needs
+        paths = photograph_paths(sources.photographs, validation=validation)
+        old: list[Path] = []
+        if "old" in needs:
+            old = photograph_paths(sources.old, validation=validation) if sources.old else [p for p in paths if _odd(p)]
+            paths = paths if sources.old else [p for p in paths if not _odd(p)]
+        lost_in = _lost_in(sources.masks) if "lost" in needs else None
+        self.photographs = Photographs.load(paths, recipe.data, device, lost_in)
+        self._old = Photographs.load(old, recipe.data, device) if old else None
+        # Real old prints are aged enough.
+        self._ages = bool(recipe.damage.ageing) and not (old and sources.old)
+        seed = recipe.schedule.seed if seed is None else seed
+        seed += 1_000_003 if validation else 0
+        count = min(recipe.damage.pool, recipe.schedule.validation_crops) if validation else recipe.damage.pool
+        kinds, size = recipe.damage.kinds, recipe.data.crop
+        if "classes" in needs:
+            masks, classes = shapes.class_pool(kinds, count, size, seed, sources.textures)
+            self._classes = torch.from_numpy(classes).to(device)
+        else:
+            masks = shapes.mask_pool(kinds, count, size, seed, sources.textures)
+        self._masks = torch.from_numpy(masks).to(device)[:, None]
+        self._random = torch.Generator(device).manual_seed(seed)
+
+    def draw(self, count: int) -> Batch:
+        """A batch of so many pictures, channels last."""
+        random, damage = self._random, self._recipe.damage
+        drawn = self.photographs.crops(count, self._recipe.data, random)
+        photo, lost = drawn[:, :3], drawn[:, 3:]
+        level = damage.strongest * torch.rand(count, generator=random, device=photo.device)
+        truth = photo[:, :0]
+        mask = self._mask(count)
+        damaged = photo if self._old is None else self._old.crops(count, self._recipe.data, random)[:, :3]
+        if self._ages:
+            damaged = degrade.degrade(damaged, damage.ageing, level, random)
+        if "classes" in self._needs:
+            damaged, truth = self._marked(damaged)
+        layout = torch.channels_last
+        return Batch(
+            photo.contiguous(memory_format=layout), mask, damaged.contiguous(memory_format=layout), level, truth, lost
+        )
+
+    def seed(self, seed: int) -> None:
+        """Start the draws of a resumed run from another place."""
+        self._random.manual_seed(seed)
+
+    def _mask(self, count: int) -> Tensor:
+        chosen = torch.randint(len(self._masks), (count,), generator=self._random, device=self._masks.device)
+        return flip_and_turn(self._masks[chosen], self._random).float().div_(255)
+
+    def _marked(self, picture: Tensor, most: int = 3) -> tuple[Tensor, Tensor]:
+        """Pictures with up to so many kinds of damage, every fourth with none, and where each class is."""
+        count, device = len(picture), picture.device
+        chosen = torch.randint(len(self._masks), (count, most), generator=self._random, device=device)
+        masks = self._masks[chosen.flatten()].float().div_(255)
+        masks = flip_and_turn(masks, self._random).reshape(count, most, *picture.shape[2:])
+        kinds = torch.randint(-1, most + 1, (count, 1), generator=self._random, device=device)
+        masks = masks * (torch.arange(most, device=device) < kinds)[:, :, None, None]
+        classes = self._classes[chosen]
+        truth = torch.zeros(count, len(shapes.CLASSES), *picture.shape[2:], device=device)
+        truth.scatter_reduce_(1, classes[:, :, None, None].expand_as(masks), masks, "amax")
+        return degrade.mark(picture, masks, classes, self._random), (truth > 0.5).float()
+
+
+def _odd(path: Path) -> bool:
+    """One half of all photographs, by hash of the name."""
+    return hashlib.sha256(path.name.encode()).digest()[8] % 2 == 1
+
+
+def _lost_in(masks: Path | None) -> LostIn:
+    """The masks of a folder, or what the detector finds."""
+    from engine.train.archive import detector, mask_reader
+
+    return detector() if masks is None else mask_reader(masks)
 
 
 def flip_and_turn(batch: Tensor, random: torch.Generator) -> Tensor:

@@ -1,242 +1,331 @@
-"""Damage: masks of what dust, hair, scratches, creases, strokes, boxes and tears cover, and what ages a photograph.
+"""Damage on photographs, in batches on their device: marks of every class, and the table of all that spoils a picture.
 
-Every kind of mask is an exact function of its parameters (``draw_...``) and a wrapper that draws the parameters from a
-seeded generator (``random_...``). All work in place on a uint8 (H, W) mask, 255 = lost, and never clear what is already
-there. Sizes are pixels.
+Photographs are (B, 3, H, W) float32 sRGB of 0..1, masks (B, 1, H, W) float32 of 0..1; call nothing here under autocast,
+whose half precision would be seen. Shapes are drawn by
+``engine.train.shapes`` once and kept on the device; tone, optics, noise and print are in ``engine.train.ageing``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
 
-Mask = NDArray[np.uint8]
-Floats = NDArray[np.float32]
-Points = NDArray[np.float64]
-Random = np.random.Generator
+from engine.errors import SettingsError
+from engine.train import ageing, shapes
+from engine.train.ageing import constant, gaussian_blur, luma, planes, uniform
 
-_SHIFT = 4
-"""Fractional bits of OpenCV's drawing coordinates."""
+POOL = 32
+"""Shapes of each kind that the random wrappers choose from (and mirror)."""
 
-
-def draw_path(mask: Mask, points: Points, widths: NDArray[np.float64]) -> None:
-    """A line through points (n, 2) as (x, y), with a width at each point."""
-    fixed = np.round(points * (1 << _SHIFT)).astype(int)
-    for i in range(len(fixed) - 1):
-        thickness = max(1, round(float(widths[i])))
-        start, end = fixed[i], fixed[i + 1]
-        cv2.line(mask, (int(start[0]), int(start[1])), (int(end[0]), int(end[1])), 255, thickness, cv2.LINE_8, _SHIFT)
+Look = Callable[[Tensor, Tensor, Tensor, Generator], Tensor]
 
 
-def draw_blob(mask: Mask, centre: tuple[float, float], radii: NDArray[np.float64]) -> None:
-    """A star-shaped spot: radii (n,) at n equal angles around the centre (x, y)."""
-    angles = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
-    outline = np.stack([centre[0] + radii * np.cos(angles), centre[1] + radii * np.sin(angles)], axis=1)
-    cv2.fillPoly(mask, [np.round(outline * (1 << _SHIFT)).astype(np.int32)], 255, cv2.LINE_8, _SHIFT)
-
-
-def draw_box(mask: Mask, centre: tuple[float, float], size: tuple[float, float], angle: float) -> None:
-    """A filled rectangle turned by an angle in degrees."""
-    corners = cv2.boxPoints((centre, size, angle))
-    cv2.fillPoly(mask, [np.round(corners * (1 << _SHIFT)).astype(np.int32)], 255, cv2.LINE_8, _SHIFT)
-
-
-def draw_border(mask: Mask, depths: NDArray[np.float64], side: int) -> None:
-    """A loss along one side (0 top, 1 right, 2 bottom, 3 left), depths (n,) deep at n equal steps along it."""
-    turned = np.ascontiguousarray(np.rot90(mask, side))
-    along = np.linspace(0, turned.shape[1] - 1, len(depths))
-    depth = np.interp(np.arange(turned.shape[1]), along, depths)
-    turned[np.arange(turned.shape[0])[:, None] < depth[None, :]] = 255
-    mask[...] = np.rot90(turned, -side)
-
-
-def random_dust(mask: Mask, random: Random) -> None:
-    """A cluster of specks of 1 to 8 px."""
-    spread = random.uniform(0.05, 0.5) * max(mask.shape)
-    middle = _somewhere(mask, random)
-    for _ in range(int(random.integers(3, 20))):
-        radius = min(4.0, 0.5 + random.exponential(0.9))
-        centre = middle + random.normal(0, spread, 2)
-        draw_blob(mask, (centre[0], centre[1]), radius * random.uniform(0.5, 1.3, 9))
-
-
-def random_hair(mask: Mask, random: Random) -> None:
-    """A thin fibre that curls."""
-    length = random.uniform(20, 160)
-    points = _walk(_somewhere(mask, random), length, 3.0, random.normal(0, 0.06), 0.08, random)
-    draw_path(mask, points, np.full(len(points), random.uniform(1, 3)))
-
-
-def random_scratch(mask: Mask, random: Random) -> None:
-    """One to six nearly parallel, nearly straight lines of 1 to 6 px, often broken."""
-    direction = random.uniform(0, np.pi)
-    width = 1 + 5 * random.beta(1.1, 2.0)
-    for _ in range(int(random.integers(1, 7))):
-        length = random.uniform(0.15, 1.4) * max(mask.shape)
-        heading = direction + random.normal(0, 0.06)
-        points = _walk(_somewhere(mask, random), length, 8.0, 0.0, 0.015, random, heading)
-        widths = np.clip(width * random.uniform(0.7, 1.3) + np.cumsum(random.normal(0, 0.25, len(points))), 1, 6)
-        for part in np.split(np.arange(len(points)), np.flatnonzero(random.random(len(points)) < 0.04)):
-            draw_path(mask, points[part], widths[part])
-
-
-def random_crease(mask: Mask, random: Random) -> None:
-    """A fold across the picture: a jagged line of 2 to 10 px whose emulsion flaked off in places."""
-    width = random.uniform(2, 10)
-    points = _walk(_somewhere(mask, random), 1.6 * max(mask.shape), 6.0, random.normal(0, 0.003), 0.05, random)
-    points += random.normal(0, 0.2 * width, points.shape)
-    draw_path(mask, points, np.clip(random.normal(width, 0.3 * width, len(points)), 1, 14))
-    for point in points[random.random(len(points)) < 0.15]:
-        draw_blob(mask, (point[0], point[1]), width * random.uniform(0.4, 1.2, 9))
-
-
-def random_stroke(mask: Mask, random: Random) -> None:
-    """A free stroke of a restorer's brush, 12 to 36 px wide."""
-    width = random.uniform(12, 36)
-    points = _walk(_somewhere(mask, random), random.uniform(20, 200), 8.0, random.normal(0, 0.05), 0.15, random)
-    draw_path(mask, points, np.full(len(points), width))
-
-
-def random_box(mask: Mask, random: Random) -> None:
-    """One larger loss: a turned rectangle or a ragged spot, up to half the side of the picture."""
-    side = random.uniform(0.1, 0.5) * min(mask.shape)
-    centre = _somewhere(mask, random)
-    if random.random() < 0.5:
-        size = (side, side * random.uniform(0.4, 1.0))
-        draw_box(mask, (centre[0], centre[1]), size, random.choice([0.0, random.uniform(0, 90)]))
-    else:
-        draw_blob(mask, (centre[0], centre[1]), side / 2 * random.uniform(0.6, 1.2, 15))
-
-
-def random_border(mask: Mask, random: Random) -> None:
-    """A torn edge, or a missing corner, up to a third of the side deep."""
-    deepest = random.uniform(0.04, 0.33) * min(mask.shape)
-    depths = deepest * np.clip(np.cumsum(random.normal(0, 0.25, 24)) + random.uniform(0, 1), 0, 1)
-    if random.random() < 0.5:
-        depths *= np.clip(np.linspace(random.uniform(1, 3), random.uniform(-3, 0), 24), 0, 1)
-    side = int(random.integers(4))
-    draw_border(mask, depths[::-1] if random.random() < 0.5 else depths, side)
-
-
-MASKS: dict[str, Callable[[Mask, Random], None]] = {
-    "dust": random_dust,
-    "hair": random_hair,
-    "scratch": random_scratch,
-    "crease": random_crease,
-    "stroke": random_stroke,
-    "box": random_box,
-    "border": random_border,
-}
-"""Mask kind -> function that adds one more piece of that damage to a mask."""
-
-COVERAGE = {
-    "dust": (0.01, 0.08),
-    "hair": (0.02, 0.1),
-    "scratch": (0.03, 0.18),
-    "crease": (0.04, 0.15),
-    "stroke": (0.08, 0.3),
-    "box": (0.04, 0.3),
-    "border": (0.03, 0.3),
-}
-"""Share of a training crop that a kind covers at least and at most, roughly."""
-
-
-def draw_mask(kind: str, shape: tuple[int, int], coverage: float, random: Random) -> Mask:
-    """Add pieces of one kind until they cover at least a share of the mask.
+def composite(photo: Tensor, mask: Tensor, colour: Tensor, softness: Tensor, strength: Tensor) -> Tensor:
+    """Lay damage of one colour over each photograph.
 
     Args:
-        kind: a row of ``MASKS``.
-        shape: height and width of the mask.
-        coverage: share of the area, 0 to 1.
-        random: seeded generator; the same seed draws the same mask.
+        photo: (B, 3, H, W).
+        mask: (B, 1, H, W), 1 = all of it.
+        colour: (B, 3) of the damage, or (B, 3, H, W).
+        softness: (B,) standard deviation by which the mask is blurred, pixels up to 4.
+        strength: (B,) opacity 0..1.
     """
-    mask = np.zeros(shape, np.uint8)
-    for _ in range(2000):
-        if np.count_nonzero(mask) >= coverage * mask.size:
-            break
-        MASKS[kind](mask, random)
-    return mask
+    cover = gaussian_blur(mask, softness).clamp(0, 1) * planes(strength)
+    colour = colour if colour.ndim == 4 else planes(colour)
+    return photo + cover * (colour - photo)
 
 
-def mask_pool(kinds: dict[str, float], count: int, size: int, seed: int) -> NDArray[np.uint8]:
-    """Draw the masks of a training: mostly one kind, every third time two.
+def relief(photo: Tensor, mask: Tensor, softness: Tensor, angle: Tensor, strength: Tensor) -> Tensor:
+    """Light from one side on a raised (or sunken) mask: one flank brighter, the other darker.
+
+    Args:
+        photo: (B, 3, H, W).
+        mask: (B, 1, H, W), 1 = top of the ridge.
+        softness: (B,) standard deviation of its flanks, pixels up to 4.
+        angle: (B,) of the light, radians from the x axis.
+        strength: (B,) added where the slope is 1 a pixel.
+    """
+    ridge = functional.pad(gaussian_blur(mask, softness), (1, 1, 1, 1), mode="replicate")
+    across = (ridge[:, :, 1:-1, 2:] - ridge[:, :, 1:-1, :-2]) / 2
+    down = (ridge[:, :, 2:, 1:-1] - ridge[:, :, :-2, 1:-1]) / 2
+    return photo + planes(strength) * (planes(angle.cos()) * across + planes(angle.sin()) * down)
+
+
+def veil(photo: Tensor, mask: Tensor, tint: Tensor, softness: Tensor, rim: Tensor, strength: Tensor) -> Tensor:
+    """A translucent stain that multiplies the picture, more so at its rim, where it dried last.
+
+    Args:
+        photo: (B, 3, H, W).
+        mask: (B, 1, H, W), 1 = all of it.
+        tint: (B, 3) what it leaves of white.
+        softness: (B,) standard deviation by which its edge is blurred, pixels up to 4.
+        rim: (B,) how much more the edge takes, in parts of the whole.
+        strength: (B,) 0 = none, 1 = all of the tint.
+    """
+    soft = gaussian_blur(mask, softness).clamp(0, 1)
+    cover = (soft + planes(rim) * 4 * soft * (1 - soft)) * planes(strength)
+    return photo * (1 - cover.clamp(0, 1.2) * (1 - planes(tint)))
+
+
+# -- what the classes look like -----------------------------------------------------------------------------------
+
+
+def speck(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:
+    """Dust and hairs: nearly white or nearly black, softened by the scanner, some faint."""
+    return _thin(photo, mask * (0.7 + 0.3 * clouds(photo, random, 24)), strength, random)
+
+
+def scratch(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:
+    """Scratches: as specks, but broken where the emulsion held."""
+    held = planes(uniform(photo, random, 0.0, 0.8)) * clouds(photo, random, 4)
+    return _thin(photo, mask * (1 - held), strength, random)
+
+
+def _thin(photo: Tensor, cover: Tensor, strength: Tensor, random: Generator) -> Tensor:
+    # On a print most damage shows; white on white would teach the detector to see nothing.
+    below = (luma(photo) * cover).sum(dim=(1, 2, 3)) / cover.sum(dim=(1, 2, 3)).clamp_min(1)
+    light = (uniform(photo, random, 0.0, 1.0) < 1.3 - below)[:, None]
+    pale = constant((1.0, 0.98, 0.94), photo.device) * uniform(photo, random, 0.78, 1.0, 1)
+    dark = constant((1.0, 0.9, 0.82), photo.device) * uniform(photo, random, 0.0, 0.25, 1)
+    opacity = strength * (1 - 0.6 * uniform(photo, random, 0.0, 1.0) ** 3)
+    return composite(photo, cover, torch.where(light, pale, dark), uniform(photo, random, 0.35, 0.9), opacity)
+
+
+def crease(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:
+    """A fold: one flank catches the light, the other lies in shadow, and on the ridge the emulsion flaked off."""
+    flanks = uniform(photo, random, 0.8, 1.8)
+    light = strength * uniform(photo, random, 1.2, 4.0)
+    photo = relief(photo, mask, flanks, uniform(photo, random, 0.0, 2 * math.pi), light)
+    paper = constant((0.96, 0.93, 0.86), photo.device) * uniform(photo, random, 0.85, 1.0, 1)
+    worn = strength * uniform(photo, random, 0.1, 0.5)
+    photo = composite(photo, mask, paper, uniform(photo, random, 0.6, 1.2), worn)
+    bare = mask * (clouds(photo, random, 6) > planes(uniform(photo, random, 0.3, 0.75))).float()
+    return composite(photo, bare, paper, uniform(photo, random, 0.4, 0.8), strength * uniform(photo, random, 0.6, 1.0))
+
+
+def tear(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:
+    """A rip: the paper's fibres, white, and a dark rim where the edge throws its shadow."""
+    shadow = gaussian_blur(mask, uniform(photo, random, 0.8, 2.0)) * planes(strength * uniform(photo, random, 0.2, 0.8))
+    paper = constant((0.98, 0.96, 0.92), photo.device) * uniform(photo, random, 0.9, 1.0, 1)
+    fibres = planes(paper) * (0.92 + 0.08 * clouds(photo, random, 3))
+    return composite(photo * (1 - 0.8 * shadow), mask, fibres, uniform(photo, random, 0.35, 0.8), strength)
+
+
+def stain(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:
+    """A dried liquid or mould: a cloudy brown or grey veil, often with a darker rim; every fifth bleaches instead."""
+    brown, grey = constant((0.68, 0.48, 0.26), photo.device), constant((0.5, 0.5, 0.48), photo.device)
+    tint = torch.lerp(brown, grey, uniform(photo, random, 0.0, 1.0, 1) ** 2)
+    cloudy = mask * (0.5 + 0.5 * clouds(photo, random, 20))
+    softness, strength = uniform(photo, random, 0.8, 3.5), strength * uniform(photo, random, 0.4, 1.0)
+    darker = veil(photo, cloudy, tint, softness, uniform(photo, random, 0.0, 1.0), strength)
+    paler = composite(
+        photo, cloudy, constant((0.95, 0.93, 0.88), photo.device).expand(len(photo), 3), softness, strength
+    )
+    return torch.where(planes(uniform(photo, random, 0.0, 1.0)) < 0.2, paler, darker)
+
+
+def loss(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:
+    """Nothing left of the picture: flat paper, black or grey with a slight texture and a thin edge."""
+    chosen = torch.randint(3, (len(photo),), generator=random, device=photo.device)
+    bare = constant(((0.95, 0.91, 0.83), (0.06, 0.06, 0.06), (0.55, 0.53, 0.5)), photo.device)[chosen]
+    bare = bare * uniform(photo, random, 0.8, 1.05, 1)
+    texture = 0.06 * (clouds(photo, random, 40) - 0.5) + 0.012 * ageing.normal(photo, random, 1)
+    edge = gaussian_blur(mask, uniform(photo, random, 0.8, 1.5)) * planes(strength * uniform(photo, random, 0.0, 0.5))
+    return composite(photo * (1 - edge), mask, planes(bare) + texture, uniform(photo, random, 0.2, 0.7), strength)
+
+
+LOOKS: dict[str, Look] = {
+    "stain": stain,
+    "loss": loss,
+    "crease": crease,
+    "tear": tear,
+    "scratch": scratch,
+    "hair": speck,
+    "dust": speck,
+}
+"""Class -> how it is laid over a photograph (photo, mask, strength (B,), random); in this order, dust uppermost."""
+
+
+@torch.no_grad()
+def mark(photo: Tensor, masks: Tensor, classes: Tensor, random: Generator) -> Tensor:
+    """Damage photographs by masks as their classes look: colour, opacity, softness vary; grain comes on top.
+
+    Args:
+        photo: (B, 3, H, W).
+        masks: (B, K, H, W), 1 = damaged, as from ``shapes.class_pool``.
+        classes: (B, K) whole numbers, places in ``shapes.CLASSES``.
+        random: generator on the device.
 
     Returns:
-        (count, size, size) uint8, 255 = lost; none is empty.
+        (B, 3, H, W) in 0..1.
     """
-    random = np.random.default_rng(seed)
-    names = list(kinds)
-    chances = np.array([kinds[name] for name in names])
-    chances = chances / chances.sum()
-    pool = np.zeros((count, size, size), np.uint8)
-    for mask in pool:
-        for _ in range(2 if random.random() < 1 / 3 else 1):
-            kind = names[random.choice(len(names), p=chances)]
-            np.maximum(mask, draw_mask(kind, (size, size), random.uniform(*COVERAGE[kind]), random), out=mask)
-        if not mask.any():
-            mask[size // 2, size // 2] = 255
-    return pool
+    strength = torch.ones(len(photo), device=photo.device)
+    for name, look in LOOKS.items():
+        of_class = classes == shapes.CLASSES.index(name)
+        if not photo.is_cuda and not of_class.any():
+            # On a GPU asking would wait for it longer than the work takes.
+            continue
+        mask = (masks * of_class[:, :, None, None]).amax(dim=1, keepdim=True)
+        photo = look(photo, mask, strength, random).clamp(0, 1)
+    return ageing.random_film_grain(photo, 0.2 * uniform(photo, random, 0.0, 1.0), random).clamp(0, 1)
 
 
-def composite(
-    photo: Floats, mask: Mask, colour: tuple[float, float, float], softness: float, strength: float
-) -> Floats:
-    """Lay damage of one colour over a photograph.
+def clouds(photo: Tensor, random: Generator, cell: int) -> Tensor:
+    """Smooth random values (B, 1, H, W) of 0..1 that change over about ``cell`` pixels."""
+    coarse = [max(2, side // cell + 1) for side in photo.shape[2:]]
+    values = torch.rand((len(photo), 1, *coarse), generator=random, device=photo.device)
+    return functional.interpolate(values, size=photo.shape[2:], mode="bicubic", align_corners=True).clamp(0, 1)
+
+
+# -- shapes on the device -----------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=64)
+def _pool(kinds: tuple[str, ...], height: int, width: int, device: torch.device) -> Tensor:
+    """Masks (POOL, 1, height, width) of kinds by turns, the emptier first, float32 0 and 1."""
+    random = np.random.default_rng(POOL)
+    drawn = []
+    for number in range(POOL):
+        kind = kinds[number % len(kinds)]
+        coverage = 0.6 * shapes.COVERAGE[kind][1] * (number + 1) / POOL
+        drawn.append(shapes.draw_mask(kind, (height, width), coverage, random))
+    drawn.sort(key=np.count_nonzero)
+    return torch.from_numpy(np.stack(drawn)[:, None]).to(device).float().div_(255)
+
+
+def _shapes(photo: Tensor, level: Tensor, random: Generator, kinds: tuple[str, ...]) -> Tensor:
+    """A mask (B, 1, H, W) for each picture, the fuller the higher its level, mirrored at random."""
+    pool = _pool(kinds, photo.shape[2], photo.shape[3], photo.device)
+    place = level.clamp(0, 1) * uniform(photo, random, 0.7, 1.0) * (POOL - 1)
+    mask = pool[place.round().long()]
+    flips = planes(torch.randint(4, (len(photo),), generator=random, device=photo.device))
+    mask = torch.where((flips & 1).bool(), mask.flip(3), mask)
+    return torch.where((flips & 2).bool(), mask.flip(2), mask)
+
+
+def _drawn(look: Look, *kinds: str) -> Callable[[Tensor, Tensor, Generator], Tensor]:
+    """A random wrapper: more of the kinds, and more opaque, as the level rises."""
+
+    def random_marks(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+        return look(photo, _shapes(photo, level, random, kinds), (5 * level).clamp(0, 1), random)
+
+    return random_marks
+
+
+def occlude(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:
+    """Flat boxes of any colour, as denoising autoencoders are taught with."""
+    none = torch.zeros_like(strength)
+    return composite(photo, mask, uniform(photo, random, 0.0, 1.0, 3), none, strength)
+
+
+# -- the table ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A row of ``DEGRADATIONS``.
+
+    Attributes:
+        name: of the row.
+        random: (photo, level (B,), generator) -> photo of the same shape, perhaps beyond 0..1.
+        order: rows are applied by rising order: print, marks on it, optics, noise, press and file.
+    """
+
+    name: str
+    random: Callable[[Tensor, Tensor, Generator], Tensor]
+    order: int
+
+    @torch.no_grad()
+    def apply(self, photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+        """Degrade a whole batch.
+
+        Args:
+            photo: (B, 3, H, W).
+            level: (B,) severity, 0..1.
+            random: generator on the device; the same state gives the same result.
+
+        Returns:
+            (B, 3, H, W) in 0..1.
+        """
+        return self.random(photo, level, random).clamp(0, 1)
+
+
+_ROWS = (
+    Degradation("vignette", ageing.random_vignette, 0),
+    Degradation("fading", ageing.random_fading, 0),
+    Degradation("dye_fading", ageing.random_dye_fading, 0),
+    Degradation("contrast_loss", ageing.random_contrast_loss, 0),
+    Degradation("colour_cast", ageing.random_colour_cast, 0),
+    Degradation("yellowing", ageing.random_yellowing, 0),
+    Degradation("stains", _drawn(stain, "stain"), 1),
+    Degradation("losses", _drawn(loss, "border", "corner", "box"), 1),
+    Degradation("creases", _drawn(crease, "crease"), 1),
+    Degradation("tears", _drawn(tear, "tear"), 1),
+    Degradation("scratches", _drawn(scratch, "scratch"), 1),
+    Degradation("hair", _drawn(speck, "hair"), 1),
+    Degradation("dust", _drawn(speck, "dust"), 1),
+    Degradation("occlusion", _drawn(occlude, "box"), 1),
+    Degradation("motion_blur", ageing.random_motion_blur, 2),
+    Degradation("defocus_blur", ageing.random_defocus_blur, 2),
+    Degradation("gaussian_blur", ageing.random_gaussian_blur, 2),
+    Degradation("down_up", ageing.random_down_up, 2),
+    Degradation("film_grain", ageing.random_film_grain, 3),
+    Degradation("poisson_noise", ageing.random_poisson_noise, 3),
+    Degradation("gaussian_noise", ageing.random_gaussian_noise, 3),
+    Degradation("halftone", ageing.random_halftone, 4),
+    Degradation("jpeg", ageing.random_jpeg, 5),
+)
+
+DEGRADATIONS: dict[str, Degradation] = {row.name: row for row in sorted(_ROWS, key=lambda row: row.order)}
+"""All that may happen to a photograph, in the order in which it does."""
+
+
+def check_degradations(chances: Mapping[str, float]) -> None:
+    """Check a recipe's table of chances.
+
+    Raises:
+        SettingsError: a name that is not in ``DEGRADATIONS``, or a chance outside 0..1.
+    """
+    for name, chance in chances.items():
+        if name not in DEGRADATIONS:
+            known = ", ".join(DEGRADATIONS)
+            raise SettingsError(f"There is no degradation {name}; there are {known}.", "train.degradation")
+        if not 0 <= chance <= 1:
+            raise SettingsError(f"The chance of {name} must be 0 to 1, not {chance}.", "train.degradation")
+
+
+@torch.no_grad()
+def degrade(photo: Tensor, chances: Mapping[str, float], level: Tensor, random: Generator) -> Tensor:
+    """Degrade each photograph of a batch by a random choice of rows, in physical order.
 
     Args:
-        photo: (H, W, 3) float32 sRGB in 0..1.
-        mask: where the damage is, 255 = all of it.
-        colour: of the damage, sRGB.
-        softness: standard deviation in pixels by which its edge is blurred.
-        strength: 0..1.
+        photo: (B, 3, H, W).
+        chances: name -> chance 0..1 that a picture gets that row.
+        level: (B,) severity, 0..1, of every row.
+        random: generator on the device; the same state gives the same result.
+
+    Returns:
+        (B, 3, H, W) in 0..1; never the same memory as ``photo``.
+
+    Raises:
+        SettingsError: as ``check_degradations``.
     """
-    cover = mask.astype(np.float32) / 255
-    if softness > 0:
-        cover = np.asarray(cv2.GaussianBlur(cover, (0, 0), softness), np.float32)
-    cover = (cover * np.float32(strength))[..., None]
-    return np.asarray(photo + (np.array(colour, np.float32) - photo) * cover, np.float32)
-
-
-def fade(photo: Floats, amount: float, paper: tuple[float, float, float] = (0.93, 0.87, 0.74)) -> Floats:
-    """Fading and yellowing: blacks lift, whites take on the colour of the paper.
-
-    Args:
-        photo: (H, W, 3) float32 sRGB in 0..1.
-        amount: 0 = none, 1 = nothing but paper.
-        paper: its colour, sRGB.
-    """
-    tinted = photo * (1 - amount * (1 - np.array(paper, np.float32)))
-    return np.asarray(tinted + amount * 0.35 * (np.array(paper, np.float32) - tinted), np.float32)
-
-
-def grain(photo: Floats, sigma: float, size: float, random: Random) -> Floats:
-    """Film grain: Gaussian noise of a standard deviation, alike in all channels, correlated over a size in pixels."""
-    noise = random.normal(0, 1, photo.shape[:2]).astype(np.float32)
-    if size > 0:
-        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), size), np.float32)
-        noise /= noise.std()
-    return np.asarray(photo + np.float32(sigma) * noise[..., None], np.float32)
-
-
-def _somewhere(mask: Mask, random: Random) -> NDArray[np.float64]:
-    return random.uniform((0.0, 0.0), (mask.shape[1], mask.shape[0]))
-
-
-def _walk(
-    start: NDArray[np.float64],
-    length: float,
-    step: float,
-    bend: float,
-    wobble: float,
-    random: Random,
-    heading: float | None = None,
-) -> Points:
-    """A path with ``start`` in its middle: a constant bend plus a random wobble of the heading, radians a step."""
-    count = max(2, round(length / step))
-    heading = random.uniform(0, 2 * np.pi) if heading is None else heading
-    headings = heading + np.cumsum(bend + random.normal(0, wobble, count))
-    points = np.cumsum(step * np.stack([np.cos(headings), np.sin(headings)], axis=1), axis=0)
-    return np.asarray(points - points[count // 2] + start)
+    check_degradations(chances)
+    photo = photo.clamp(0, 1)
+    for name, row in DEGRADATIONS.items():
+        if chances.get(name, 0) <= 0:
+            continue
+        chosen = uniform(photo, random, 0.0, 1.0) < chances[name]
+        if photo.is_cuda:
+            # Asking a GPU which pictures were chosen would wait for it: all are done, the chosen are kept.
+            photo = torch.where(planes(chosen), row.apply(photo, level, random), photo)
+        elif chosen.any():
+            photo[chosen] = row.apply(photo[chosen], level[chosen], random)
+    return photo

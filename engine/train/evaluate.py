@@ -4,121 +4,250 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.raster import ArrayMask, ArraySource, Mask
 from engine.runtime.cards import ModelCard, write_card
 from engine.runtime.session import Device
-from engine.tasks import HealSettings, Job, run_job
+from engine.tasks import TASKS, Job, make_settings, run_job
+from engine.train import metrics
+from engine.train.archive import mask_reader
 from engine.train.data import photograph_paths, read_photograph
-from engine.train.degrade import draw_mask
+from engine.train.peers import PEERS, Peer
+from engine.train.protocols import PROTOCOLS, Case, beside, middle
 
-Picture = NDArray[np.uint8]
-Filler = Callable[[Picture, Mask], Picture]
+if TYPE_CHECKING:
+    from engine.train.data import LostIn
+
+Metrics = dict[str, float]
+Table = dict[str, dict[str, Metrics]]
+"""Protocol -> filler (``model`` or a peer) -> metric -> mean over the photographs."""
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """One kind of damage that is scored."""
+class Headline:
+    """Which few scores of a task go into the card.
 
+    Attributes:
+        metric: by which models of the task are compared.
+        name: how the card calls it, after the name of the protocol.
+        peer: the classical way that is named beside it.
+        protocols: where it is taken.
+    """
+
+    metric: str
     name: str
-    kind: str
-    coverage: float
+    peer: str
+    protocols: tuple[str, ...]
 
 
-PROTOCOLS = (Protocol("scratches", "scratch", 0.04), Protocol("strokes", "stroke", 0.17))
-"""Scratches of 1-6 px covering about 4 %, strokes of 12-36 px covering about 17 %."""
-
-LARGEST = 384
-"""Photographs are cut to their middle of at most this side, pixels, so that a run takes minutes."""
-
-
-def peers() -> dict[str, Filler]:
-    """The classical fillings that OpenCV carries, at their usual radius of 3 px."""
-    return {
-        "telea": lambda picture, mask: np.asarray(cv2.inpaint(picture, mask, 3, cv2.INPAINT_TELEA), np.uint8),
-        "navier_stokes": lambda picture, mask: np.asarray(cv2.inpaint(picture, mask, 3, cv2.INPAINT_NS), np.uint8),
-    }
+HEADLINES = {
+    "heal": Headline("psnr", "hole_psnr", "navier_stokes", ("scratches", "strokes", "boxes")),
+    "clean": Headline("psnr", "psnr", "non_local_means", ("noise", "blur", "jpeg")),
+    "tone": Headline("delta_e", "delta_e", "auto_levels", ("fading", "yellowing")),
+    "detect": Headline("f1", "f1", "top_hat", ("mixed",)),
+}
 
 
-def model_filler(card: ModelCard, device: Device) -> Filler:
-    """Heal through the task, as the window and the command line do."""
+def model_filler(card: ModelCard, device: Device) -> Peer:
+    """Run a model through its task, as the window and the command line do, with the settings it starts with there."""
+    task = TASKS[card.task]
+    settings = make_settings(card.task, card, {})
 
-    def fill(picture: Picture, mask: Mask) -> Picture:
-        job = Job("heal", ArraySource(picture), None, ArrayMask(mask), HealSettings(), card, device)
-        return run_job(job).apply_to(picture)
+    def fill(picture: metrics.Picture, mask: Mask | None) -> NDArray[np.uint8]:
+        wanted = ArrayMask(mask) if task.wants_mask and mask is not None else None
+        result = run_job(Job(card.task, ArraySource(picture), None, wanted, settings, card, device))
+        return np.asarray(result.mask() if task.gives == "marks" else result.apply_to(picture), np.uint8)
 
     return fill
 
 
-def evaluate_heal(
-    card: ModelCard, folder: Path, *, device: Device = Device.AUTO, most: int | None = None
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Score a heal model and the classical peers.
+def evaluate(card: ModelCard, folder: Path, *, device: Device = Device.AUTO, most: int | None = None) -> Table:
+    """Score one model and the classical peers of its task; see ``evaluate_all``."""
+    return evaluate_all([card], folder, device=device, most=most)[card.id]
+
+
+def evaluate_all(
+    cards: Sequence[ModelCard],
+    folder: Path,
+    *,
+    masks: Path | None = None,
+    device: Device = Device.AUTO,
+    most: int | None = None,
+) -> dict[str, Table]:
+    """Score models on the same pictures; the peers of a task run once, whatever number of models it has.
 
     Args:
-        card: the exported model.
-        folder: photographs; only the validation tenth is used.
-        device: where the model runs.
+        cards: the exported models, of one task or several.
+        folder: photographs; only the middles of the validation tenth are used, files that cannot be read are not.
+        masks: for an archive of damaged scans, a folder of masks of what they have lost (``archive.mask_reader``): that
+            is filled along with the holes of a protocol, and does not count.
+        device: where the models run.
         most: use only so many photographs.
 
     Returns:
-        protocol -> filler -> {"psnr": mean hole PSNR in dB, "seconds": per megapixel}.
+        Model id -> table. Each row holds the task's metrics (``score``), ``seconds`` per megapixel, and ``pictures``,
+        the number of photographs.
+
+    Raises:
+        SettingsError: there is no readable photograph for validation, the masks do not fit, or are given for models
+            that do not heal.
+        EngineError: a model cannot be run.
     """
-    fillers = {"model": model_filler(card, device)} | peers()
-    paths = photograph_paths(folder, validation=True)[:most]
-    table: dict[str, dict[str, dict[str, float]]] = {}
-    for protocol in PROTOCOLS:
-        scores: dict[str, list[float]] = {name: [] for name in fillers}
-        seconds = dict.fromkeys(fillers, 0.0)
-        megapixels = 0.0
-        for index, path in enumerate(paths):
-            picture = middle(read_photograph(path))
-            mask = draw_mask(protocol.kind, picture.shape[:2], protocol.coverage, np.random.default_rng(index))
-            megapixels += mask.size / 1e6
-            damaged = np.where(mask[..., None] > 0, np.uint8(255), picture)
-            for name, fill in fillers.items():
-                start = time.perf_counter()
-                filled = fill(damaged, mask)
-                seconds[name] += time.perf_counter() - start
-                scores[name].append(hole_psnr(filled, picture, mask))
-        table[protocol.name] = {
-            name: {"psnr": float(np.mean(scores[name])), "seconds": seconds[name] / megapixels} for name in fillers
-        }
-    return table
+    if masks is not None and any(card.task != "heal" for card in cards):
+        raise SettingsError("Masks of what scans have lost can be used for scoring models of heal only.", "train.masks")
+    pictures = _pictures(photograph_paths(folder, validation=True)[:most], mask_reader(masks) if masks else None)
+    tables: dict[str, Table] = {card.id: {} for card in cards}
+    for task in dict.fromkeys(card.task for card in cards):
+        models = {card.id: model_filler(card, device) for card in cards if card.task == task}
+        peers = PEERS[task]
+        for protocol in PROTOCOLS[task]:
+            rows = _run_protocol(task, protocol.make, pictures, models | peers)
+            for id_ in models if rows else ():
+                row = {"model": rows[id_]} | {name: dict(rows[name]) for name in peers}
+                tables[id_][protocol.name] = row
+    return tables
 
 
-def write_scores(card: ModelCard, table: dict[str, dict[str, dict[str, float]]]) -> ModelCard:
-    """Put a score table into the card and, whole, into ``scores.json`` beside it."""
-    scores = {
-        f"{protocol}_{'hole_psnr' if name == 'model' else name}": round(row["psnr"], 2)
-        for protocol, rows in table.items()
-        for name, row in rows.items()
+def _pictures(paths: list[Path], lost_in: LostIn | None) -> list[tuple[metrics.Picture, Mask | None]]:
+    """The middles of the photographs, and of what each has lost."""
+    pictures = []
+    for path in paths:
+        try:
+            picture = read_photograph(path)
+        except (OSError, ValueError, SyntaxError):
+            continue
+        lost = None if lost_in is None else middle(lost_in(path, picture))
+        pictures.append((middle(picture), lost))
+    if not pictures:
+        raise SettingsError(f"None of the {len(paths)} photographs for validation can be read.", "train.data")
+    return pictures
+
+
+def _run_protocol(
+    task: str,
+    make: Callable[[metrics.Picture, int], Case],
+    pictures: list[tuple[metrics.Picture, Mask | None]],
+    fillers: dict[str, Peer],
+) -> dict[str, Metrics]:
+    """Filler -> means of its metrics over the pictures."""
+    collected: dict[str, list[Metrics]] = {name: [] for name in fillers}
+    for index, (picture, lost) in enumerate(pictures):
+        case = make(picture, index) if lost is None else beside(make(picture, index), lost)
+        if case.judged is not None and not case.judged.any():
+            continue
+        megapixels = case.given.shape[0] * case.given.shape[1] / 1e6
+        for name, fill in fillers.items():
+            # A peer may work in place, and the mask of a detection is not for its eyes.
+            given = case.given.copy()
+            mask = case.mask.copy() if case.mask is not None and TASKS[task].wants_mask else None
+            start = time.perf_counter()
+            result = fill(given, mask)
+            seconds = (time.perf_counter() - start) / megapixels
+            collected[name].append(score(task, case, result) | {"seconds": seconds})
+    return {
+        name: {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}
+        | {"pictures": float(len(rows))}
+        for name, rows in collected.items()
+        if rows
     }
-    scored = dataclasses.replace(card, scores=scores)
+
+
+def score(task: str, case: Case, result: NDArray[np.uint8]) -> Metrics:
+    """The metrics of one result.
+
+    Args:
+        task: a row of ``PROTOCOLS``.
+        case: what was given and what would be right.
+        result: picture (H, W, 3), of a detection mask (H, W).
+
+    Returns:
+        heal: psnr and ssim inside the hole, whole_psnr, whole_ssim, ms_ssim, high_frequency; clean: psnr, ssim,
+        ms_ssim; tone: delta_e, psnr, structure (against what was given); detect: precision, recall, f1, and flagged,
+        the share of the picture's pixels that were found.
+    """
+    return _SCORES[task](case, result)
+
+
+def _score_heal(case: Case, result: NDArray[np.uint8]) -> Metrics:
+    hole = case.mask if case.judged is None else case.judged
+    assert case.mask is not None
+    assert hole is not None
+    if case.judged is not None:
+        # What nobody knows is no error.
+        result = np.where(((case.mask > 0) & (hole == 0))[..., None], case.original, result)
+    return {
+        "psnr": metrics.psnr(result, case.original, hole),
+        "ssim": metrics.ssim(result, case.original, hole),
+        "whole_psnr": metrics.psnr(result, case.original),
+        "whole_ssim": metrics.ssim(result, case.original),
+        "ms_ssim": metrics.ms_ssim(result, case.original),
+        "high_frequency": metrics.high_frequency_ratio(result, case.original, hole),
+    }
+
+
+def _score_clean(case: Case, result: NDArray[np.uint8]) -> Metrics:
+    return {
+        "psnr": metrics.psnr(result, case.original),
+        "ssim": metrics.ssim(result, case.original),
+        "ms_ssim": metrics.ms_ssim(result, case.original),
+    }
+
+
+def _score_tone(case: Case, result: NDArray[np.uint8]) -> Metrics:
+    return {
+        "delta_e": metrics.delta_e(result, case.original),
+        "psnr": metrics.psnr(result, case.original),
+        "structure": metrics.structure(case.given, result),
+    }
+
+
+def _score_detect(case: Case, result: NDArray[np.uint8]) -> Metrics:
+    assert case.mask is not None
+    precision, recall, f1 = metrics.detection(result, case.mask)
+    return {"precision": precision, "recall": recall, "f1": f1, "flagged": float(np.mean(result > 0))}
+
+
+_SCORES: dict[str, Callable[[Case, NDArray[np.uint8]], Metrics]] = {
+    "heal": _score_heal,
+    "clean": _score_clean,
+    "tone": _score_tone,
+    "detect": _score_detect,
+}
+
+
+def headline_scores(task: str, table: Table) -> dict[str, float]:
+    """The few scores that a card shows: of the model and of one classical peer."""
+    headline = HEADLINES[task]
+    fillers = {"model": headline.name, headline.peer: headline.peer}
+    scores = {
+        f"{protocol}_{name}": round(table[protocol][filler][headline.metric], 2)
+        for filler, name in fillers.items()
+        for protocol in headline.protocols
+        if protocol in table
+    }
+    if "undamaged" in table:
+        scores["undamaged_flagged"] = round(table["undamaged"]["model"]["flagged"], 4)
+    return scores
+
+
+def write_scores(card: ModelCard, table: Table) -> ModelCard:
+    """Put the headline scores of a table into the card and, whole, into ``scores.json`` beside it.
+
+    Raises:
+        WriteError: they cannot be written.
+    """
+    scored = dataclasses.replace(card, scores=headline_scores(card.task, table))
+    rounded = {p: {f: {m: round(v, 5) for m, v in r.items()} for f, r in rows.items()} for p, rows in table.items()}
     write_card(scored, card.folder)
-    atomic_write_bytes(card.folder / "scores.json", (json.dumps(table, indent=1) + "\n").encode())
+    atomic_write_bytes(card.folder / "scores.json", (json.dumps(rounded, indent=1) + "\n").encode())
     return scored
-
-
-def hole_psnr(filled: Picture, original: Picture, mask: Mask) -> float:
-    """10 log10(255^2 / mean squared error over the masked samples), dB; at most 100."""
-    hole = mask > 0
-    error = np.mean((filled[hole].astype(np.float64) - original[hole]) ** 2)
-    return min(100.0, 10 * math.log10(255**2 / max(float(error), 1e-9)))
-
-
-def middle(picture: Picture) -> Picture:
-    """The middle of a picture, at most ``LARGEST`` px a side."""
-    height, width = picture.shape[:2]
-    top, left = max(0, (height - LARGEST) // 2), max(0, (width - LARGEST) // 2)
-    return np.ascontiguousarray(picture[top : top + LARGEST, left : left + LARGEST])

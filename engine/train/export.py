@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime as dt
 import hashlib
 import io
 import logging
+import math
 import os
 import warnings
 from pathlib import Path
@@ -14,28 +16,33 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engine.errors import EngineError, ModelError
+from engine.imageio import atomic_write_bytes
 from engine.jobs import JobContext
 from engine.runtime.cards import ModelCard, Port, Stage, TileRules, Training, read_card, write_card
 from engine.runtime.session import SESSIONS, Device
-from engine.train.nets import NETWORKS, build
+from engine.train.nets import NETWORKS, Export, build
 from engine.train.settings import Recipe
+from engine.train.shapes import CLASSES
 
 OPSET = 18
 HALF = ".half"
 """Ending of the names of weights stored as float16."""
+SMALLEST = 8
+"""Values that a tensor has at least to be stored as float16."""
 PARITY = 1e-3
 """Largest difference between torch and ONNX that is let through, of full scale."""
-PARITY_SIZES = ((32, 64), (96, 160), (224, 32))
-"""Height and width of the pictures compared: three odd sizes."""
+PARITY_SIZES = ((2, 3), (3, 5), (7, 2))
+"""Height and width of the pictures compared, in multiples of the network's own: three odd sizes."""
 
 
 def export_model(
     recipe: Recipe, weights: dict[str, Tensor], folder: Path, training: Training, version: str | None = None
 ) -> ModelCard:
-    """Write ``model.onnx`` and ``card.toml`` for trained weights, after checking them.
+    """Write the ONNX files and ``card.toml`` for trained weights, after checking them.
 
     Args:
         recipe: what was trained.
@@ -53,61 +60,99 @@ def export_model(
     network = build(NETWORKS, recipe.network.name, recipe.network.options).eval()
     network.load_state_dict({name: _rounded(value) for name, value in weights.items()})
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".model.onnx.partial"
+    exports: list[Export] = network.exports()  # type: ignore[operator]
+    partials = [folder / f".{export.file}.partial" for export in exports]
     try:
-        partial.write_bytes(_with_half_weights(_to_onnx(network)))
-        card = _card(recipe, folder.name, partial, training, network, version)
-        difference = parity(network, card, partial)
-        if difference >= PARITY:
-            raise ModelError(
-                f"ONNX and torch differ by {difference:.2e} of full scale; nothing was exported.", "train.parity"
-            )
-        os.replace(partial, folder / "model.onnx")
+        for export, partial in zip(exports, partials, strict=True):
+            partial.write_bytes(_with_half_weights(_to_onnx(export, _fixed(network))))
+        stages = tuple(_stage(export, partial) for export, partial in zip(exports, partials, strict=True))
+        card = _card(recipe, folder.name, stages, training, network, version)
+        for export, stage, partial in zip(exports, stages, partials, strict=True):
+            difference = parity(export, stage, card, partial)
+            if difference >= PARITY:
+                raise ModelError(
+                    f"ONNX and torch differ by {difference:.2e} of full scale; nothing was exported.", "train.parity"
+                )
+        for export, partial in zip(exports, partials, strict=True):
+            os.replace(partial, folder / export.file)
     except OSError as error:
         raise EngineError(f"The model could not be written: {error}.", "train.export") from error
     finally:
-        partial.unlink(missing_ok=True)
+        for partial in partials:
+            partial.unlink(missing_ok=True)
     write_card(card, folder)
     return read_card(folder / "card.toml")
 
 
-def parity(network: nn.Module, card: ModelCard, file: Path) -> float:
-    """Largest difference between a network and its ONNX file over three odd sizes, of full scale."""
-    stage = card.stages[0]
-    local = Stage(file.name, stage.sha256, stage.inputs, stage.outputs)
-    session = SESSIONS.open(_replaced(card, file, local), local, Device.CPU)
+def parity(export: Export, stage: Stage, card: ModelCard, file: Path) -> float:
+    """Largest difference between a network and its ONNX file over three odd sizes and batches, of full scale."""
+    local = dataclasses.replace(stage, file=file.name)
+    session = SESSIONS.open(dataclasses.replace(card, folder=file.parent, stages=(local,)), local, Device.CPU)
     random = np.random.default_rng(7)
     worst = 0.0
-    for height, width in PARITY_SIZES:
-        picture = random.random((1, 3, height, width), np.float32)
-        mask = (random.random((1, 1, height, width)) < 0.3).astype(np.float32)
-        mask[..., : height // 2, : width // 3] = 1
-        (result,) = session.run({"picture": picture * (1 - mask), "mask": mask}, JobContext())
+    for number, places in enumerate(PARITY_SIZES):
+        side = (
+            (export.multiple * places[0], export.multiple * places[1]) if export.multiple else (card.tile.default,) * 2
+        )
+        inputs = {port.role: _example(port, side, random, batch=number + 1) for port in export.inputs}
+        results = session.run(inputs, JobContext())
         with torch.no_grad():
-            wanted = network(torch.from_numpy(picture * (1 - mask)), torch.from_numpy(mask)).numpy()
-        worst = max(worst, float(np.abs(result - wanted).max()))
+            wanted = export.module(*[torch.from_numpy(inputs[port.role]) for port in export.inputs])
+        for result, one in zip(results, wanted if isinstance(wanted, tuple) else (wanted,), strict=True):
+            worst = max(worst, float(np.abs(result - one.numpy()).max()))
     return worst
 
 
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """The weights inside an exported ``model.onnx``, as float32, under the network's own names.
+def _example(port: Port, side: tuple[int, int], random: np.random.Generator, batch: int) -> NDArray[np.float32]:
+    """Something of a port's kind and size."""
+    if port.layout == "N":
+        return random.random(batch, np.float32)
+    if port.layout == "NC":
+        return random.standard_normal((batch, port.channels), np.float32)
+    height, width = (port.size, port.size) if port.size else side
+    values = random.random((batch, port.channels, height, width), np.float32)
+    if port.role in ("mask", "edges"):
+        values = (values < 0.3).astype(np.float32)
+        values[..., : height // 2, : width // 3] = 1
+    return values
+
+
+def _fixed(network: nn.Module) -> int:
+    """The side of the pictures of a network that takes one size only."""
+    rules = network.TILE
+    assert isinstance(rules, TileRules)
+    return rules.default
+
+
+def _stage(export: Export, partial: Path) -> Stage:
+    return Stage(export.file, hashlib.sha256(partial.read_bytes()).hexdigest(), export.inputs, export.outputs)
+
+
+def read_weights(recipe: Recipe, folder: Path) -> dict[str, Tensor]:
+    """The weights inside an exported model, as float32, under the names of the recipe's network.
 
     Raises:
-        ModelError: the file cannot be read.
+        ModelError: a file is missing or cannot be read.
     """
     import onnx
     from onnx import numpy_helper
 
-    try:
-        model = onnx.load(str(file))
-    except Exception as error:
-        # onnx raises protobuf's own errors, which share no base class with OSError.
-        raise ModelError(f"The model {file} cannot be read: {error}.", "model.missing") from error
+    network = build(NETWORKS, recipe.network.name, recipe.network.options)
+    names = {id(value): name for name, value in (*network.named_parameters(), *network.named_buffers())}
     weights = {}
-    for tensor in model.graph.initializer:
-        if tensor.name.endswith((HALF, ".weight", ".bias")):
-            array = numpy_helper.to_array(tensor).astype(np.float32)
-            weights[tensor.name.removesuffix(HALF)] = torch.from_numpy(array.copy())
+    for export in network.exports():  # type: ignore[operator]
+        file = folder / export.file
+        try:
+            model = onnx.load(str(file))
+        except Exception as error:
+            # onnx raises protobuf's own errors, which share no base class with OSError.
+            raise ModelError(f"The model {file} cannot be read: {error}.", "model.missing") from error
+        inside = (*export.module.named_parameters(), *export.module.named_buffers())
+        whole = {name: names[id(value)] for name, value in inside}
+        for tensor in model.graph.initializer:
+            name = tensor.name.removesuffix(HALF)
+            if name in whole:
+                weights[whole[name]] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
     return weights
 
 
@@ -116,11 +161,19 @@ def _rounded(value: Tensor) -> Tensor:
     return value.half().float() if value.is_floating_point() else value
 
 
-def _to_onnx(network: nn.Module) -> Any:
-    multiple = int(network.MULTIPLE)  # type: ignore[arg-type]
+def _to_onnx(export: Export, fixed: int) -> Any:
+    random = np.random.default_rng(1)
+    multiple = export.multiple
+    side = (3 * multiple, 2 * multiple) if multiple > 1 else (48, 32) if multiple else (fixed, fixed)
     height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
-    shape = {0: torch.export.Dim("batch", min=1), 2: multiple * height, 3: multiple * width}
-    picture, mask = torch.rand(2, 3, 3 * multiple, 2 * multiple), torch.ones(2, 1, 3 * multiple, 2 * multiple)
+    batch = torch.export.Dim("batch", min=1)
+    shapes = []
+    for port in export.inputs:
+        shape: dict[int, Any] = {0: batch}
+        if port.layout == "NCHW" and multiple and not port.size:
+            shape |= {2: multiple * height, 3: multiple * width} if multiple > 1 else {2: height, 3: width}
+        shapes.append(shape)
+    examples = tuple(torch.from_numpy(_example(port, side, random, batch=2)) for port in export.inputs)
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     quiet.setLevel(logging.ERROR)
@@ -129,11 +182,11 @@ def _to_onnx(network: nn.Module) -> Any:
             # The exporter warns of its own insides.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                network,
-                (picture, mask),
-                input_names=["picture", "mask"],
-                output_names=["filled"],
-                dynamic_shapes={"picture": shape, "mask": shape},
+                export.module,
+                examples,
+                input_names=[port.name for port in export.inputs],
+                output_names=[port.name for port in export.outputs],
+                dynamic_shapes=tuple(shapes),
                 opset_version=OPSET,
                 dynamo=True,
                 verbose=False,
@@ -151,7 +204,7 @@ def _with_half_weights(model: Any) -> bytes:
 
     graph, casts = model.graph, []
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and tensor.name.endswith((".weight", ".bias")):
+        if tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) >= SMALLEST:
             name = tensor.name
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name + HALF))
             casts.append(helper.make_node("Cast", [name + HALF], [name], to=TensorProto.FLOAT))
@@ -169,15 +222,10 @@ def _with_half_weights(model: Any) -> bytes:
 
 
 def _card(
-    recipe: Recipe, id_: str, file: Path, training: Training, network: nn.Module, version: str | None
+    recipe: Recipe, id_: str, stages: tuple[Stage, ...], training: Training, network: nn.Module, version: str | None
 ) -> ModelCard:
-    multiple = int(network.MULTIPLE)  # type: ignore[arg-type]
-    stage = Stage(
-        file="model.onnx",
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-        inputs=(Port("picture", "picture"), Port("mask", "mask", channels=1)),
-        outputs=(Port("filled", "picture"),),
-    )
+    rules = network.TILE
+    assert isinstance(rules, TileRules)
     return ModelCard(
         id=id_,
         task=recipe.task,
@@ -186,13 +234,28 @@ def _card(
         version=version or dt.datetime.now(dt.UTC).strftime("%Y.%m.%d"),
         licence="Apache-2.0",
         opset=OPSET,
-        tile=TileRules(default=512, minimum=128, overlap=32, context=64, multiple=multiple),
-        stages=(stage,),
+        tile=rules,
+        stages=stages,
+        default=recipe.default,
+        settings=recipe.settings,
+        labels=CLASSES if recipe.system == "detect" else (),
         training=training,
     )
 
 
-def _replaced(card: ModelCard, file: Path, stage: Stage) -> ModelCard:
-    import dataclasses
+def sample_sheet(card: ModelCard, columns: int = 8) -> ModelCard:
+    """For a model that makes pictures from noise: a sheet of its samples beside the card, and named in it."""
+    stage = card.stages[-1]
+    if [port.role for port in stage.inputs] != ["latent"]:
+        return card
+    import cv2
 
-    return dataclasses.replace(card, folder=file.parent, stages=(stage,))
+    latent = np.random.default_rng(1).standard_normal((columns * columns, stage.inputs[0].channels), np.float32)
+    (samples,) = SESSIONS.open(card, stage, Device.CPU).run({"latent": latent}, JobContext())
+    side = samples.shape[2]
+    rows = samples.transpose(0, 2, 3, 1).reshape(columns, columns, side, side, 3).transpose(0, 2, 1, 3, 4)
+    sheet = (rows.reshape(columns * side, columns * side, 3).clip(0, 1) * 255).round().astype(np.uint8)
+    encoded = cv2.imencode(".png", sheet[..., ::-1])[1]
+    atomic_write_bytes(card.folder / "samples.png", encoded.tobytes())
+    write_card(dataclasses.replace(card, sheet="samples.png"), card.folder)
+    return read_card(card.folder / "card.toml")

@@ -1,4 +1,4 @@
-"""The one training loop: schedule by time, averaged weights, validation, checkpoints, resume."""
+"""The one training loop: schedule by time, averaged weights, validation, checkpoints, resume, one device or several."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from engine.errors import EngineError, ReadError, SettingsError
-from engine.train import losses
-from engine.train.data import Photographs, flip_and_turn, photograph_paths
-from engine.train.degrade import mask_pool
-from engine.train.nets import DISCRIMINATORS, NETWORKS, build
+from engine.errors import DeviceError, EngineError, ReadError, SettingsError
+from engine.train.data import Batch, Batches, Sources
 from engine.train.settings import Recipe, recipe_from_dict
+from engine.train.systems import R1_EVERY, SYSTEMS, System
 
 KEPT_CHECKPOINTS = 2
+TIMED_STEPS = 24
+"""Steps at the start of a call after which the share of time that goes into data is told."""
 
 
 @dataclass(frozen=True)
@@ -39,123 +39,112 @@ class Budget:
     slice_minutes: float | None = None
 
 
-class Batches:
-    """Photographs and masks on the device, and the batches drawn from them."""
-
-    def __init__(self, recipe: Recipe, folder: Path, device: torch.device, *, validation: bool) -> None:
-        self._data = recipe.data
-        self.photographs = Photographs.load(photograph_paths(folder, validation=validation), recipe.data, device)
-        seed = recipe.schedule.seed + (1_000_003 if validation else 0)
-        count = min(recipe.damage.pool, recipe.schedule.validation_crops) if validation else recipe.damage.pool
-        masks = mask_pool(recipe.damage.kinds, count, recipe.data.crop, seed)
-        self._masks = torch.from_numpy(masks).to(device)[:, None]
-        self._random = torch.Generator(device).manual_seed(seed)
-
-    def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """Photographs (count, 3, S, S) in 0..1 and masks (count, 1, S, S) of 0 and 1, float32, channels last."""
-        photo = self.photographs.crops(count, self._data, self._random)
-        chosen = torch.randint(len(self._masks), (count,), generator=self._random, device=photo.device)
-        mask = flip_and_turn(self._masks[chosen], self._random).float().div_(255)
-        return photo.contiguous(memory_format=torch.channels_last), mask
-
-    def seed(self, seed: int) -> None:
-        """Start the draws of a resumed run from another place."""
-        self._random.manual_seed(seed)
-
-
 class Trainer:
     """One run: everything that a checkpoint holds, and the steps that change it.
 
     A run folder holds ``recipe.json``, ``log.jsonl``, TensorBoard scalars, ``samples-*.png`` and the checkpoints
     ``step-*.pt`` (last two) and ``best.pt``.
+
+    Args:
+        recipe: what is trained.
+        run: the run folder.
+        device: of this process. Under ``torchrun`` there is a process a device, joined by ``joined_processes``.
     """
 
     def __init__(self, recipe: Recipe, run: Path, device: torch.device) -> None:
-        losses.check_losses(recipe.losses)
         torch.manual_seed(recipe.schedule.seed)
         self.recipe, self.run, self.device = recipe, run, device
-        self.generator = build(NETWORKS, recipe.network.name, recipe.network.options).to(device)
-        self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.system not in SYSTEMS:
+            raise SettingsError(f"Unknown system {recipe.system!r}. Known: {', '.join(SYSTEMS)}.", "train.setting")
+        self.system: System = SYSTEMS[recipe.system](recipe).to(device)
+        self.system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(
-            self.generator,
+            self.system.generator,
             multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(  # type: ignore[no-untyped-call]
                 recipe.schedule.averaging
             ),
         )
-        self._g_optimiser = _adamw(self.generator, recipe.schedule.learning_rate, recipe.schedule.weight_decay)
-        self.discriminator: nn.Module | None = None
-        if recipe.adversary.weight > 0:
-            self.discriminator = build(DISCRIMINATORS, recipe.adversary.network).to(device)
-            self._d_optimiser = torch.optim.AdamW(
-                self.discriminator.parameters(), recipe.adversary.learning_rate, betas=(0.0, 0.99), fused=True
+        schedule, adversary = recipe.schedule, recipe.adversary
+        self._g_optimiser = _adamw(
+            self.system.generator, schedule.learning_rate, (schedule.beta1, 0.99), schedule.weight_decay
+        )
+        self._d_optimiser = (
+            _adamw(self.system.critics, adversary.learning_rate, (adversary.beta1, 0.99), 0.0)
+            if len(self.system.critics)
+            else None
+        )
+        self._wrapped: nn.Module = self.system
+        if distributed.is_initialized():
+            # Generator and discriminators take turns: in every step some parameters have no part.
+            self._wrapped = nn.parallel.DistributedDataParallel(
+                self.system, find_unused_parameters=True, broadcast_buffers=False
             )
         self.step, self.elapsed, self.best = 0, 0.0, math.inf
 
     # -- one step ---------------------------------------------------------------------------------------------
 
-    def train_step(self, photo: Tensor, mask: Tensor, progress: float) -> dict[str, Tensor]:
-        """One update of the generator, and of the discriminator once it has set in; scalars to log."""
+    def train_step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """One update of the generator, and of the discriminators once they have set in; scalars to log."""
         schedule, adversary = self.recipe.schedule, self.recipe.adversary
         rate = learning_rate(schedule, progress, self.step)
         _set_rate(self._g_optimiser, rate)
-        with self._autocast():
-            output = self.generator(photo * (1 - mask), mask)
-        output = output.float()
-        loss = losses.reconstruction(self.recipe.losses, output, photo, mask)
-        scalars = {"loss": loss.detach()}
-        if self.discriminator is not None and progress >= adversary.start:
-            fill = photo * (1 - mask) + output * mask
-            scalars |= self._discriminator_step(photo, fill.detach(), mask)
-            loss = loss + self._adversarial_loss(photo, fill, mask)
-        self._g_optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.generator.parameters(), schedule.clip)
-        self._g_optimiser.step()
-        self.average.update_parameters(self.generator)
+        playing = self._d_optimiser is not None and progress >= adversary.start
+        self.system.train()
+        told = self._turn(batch, None, playing=playing)
+        norm = self._update(self._g_optimiser, self.system.generator, told["loss"])
+        self.average.update_parameters(self.system.generator)
+        scalars = {"gradient_norm": norm, "learning_rate": torch.tensor(rate)}
+        if told["pairs"] and self._d_optimiser is not None:
+            judged = self._turn(batch, told["pairs"], playing=True)
+            scalars["discriminator_norm"] = self._update(self._d_optimiser, self.system.critics, judged["loss"])
+            told = judged | told
         self.step += 1
-        return scalars | {"gradient_norm": norm.detach(), "learning_rate": torch.tensor(rate)}
+        return scalars | {name: value.detach() for name, value in told.items() if name != "pairs"}
 
-    def _adversarial_loss(self, photo: Tensor, fill: Tensor, mask: Tensor) -> Tensor:
-        assert self.discriminator is not None
-        adversary = self.recipe.adversary
-        self.discriminator.requires_grad_(False)
-        with self._autocast():
-            fake, real = self.discriminator(fill, mask), self.discriminator(photo, mask)
-        self.discriminator.requires_grad_(True)
-        matching = losses.feature_matching(real, fake)
-        return adversary.weight * losses.hinge_generator(fake[-1].float()) + adversary.matching * matching.float()
+    def _turn(self, batch: Batch, judged: Any, *, playing: bool) -> dict[str, Any]:
+        with torch.autocast(self.device.type, torch.bfloat16):
+            told: dict[str, Any] = self._wrapped(
+                batch, judged, playing=playing, penalised=judged is not None and self.step % R1_EVERY == 0
+            )
+        return told
 
-    def _discriminator_step(self, photo: Tensor, fill: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        assert self.discriminator is not None
-        real_photo = photo.detach().requires_grad_(True)
-        with self._autocast():
-            real, fake = self.discriminator(real_photo, mask)[-1], self.discriminator(fill, mask)[-1]
-        loss = losses.hinge_discriminator(real.float(), fake.float())
-        if self.step % 16 == 0 and self.recipe.adversary.r1 > 0:
-            # Lazy regularisation: every 16th step, weighted accordingly.
-            judgement = self.discriminator(real_photo, mask)[-1]
-            loss = loss + 16 * self.recipe.adversary.r1 * losses.r1_penalty(judgement, real_photo)
-        self._d_optimiser.zero_grad(set_to_none=True)
+    def _update(self, optimiser: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> Tensor:
+        optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._d_optimiser.step()
-        return {"discriminator": loss.detach(), "d_real": real.detach().mean(), "d_fake": fake.detach().mean()}
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16)
+        norm = nn.utils.clip_grad_norm_(network.parameters(), self.recipe.schedule.clip)
+        optimiser.step()
+        return norm.detach()
 
     # -- validation -------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def validate(self, photo: Tensor, mask: Tensor) -> tuple[float, Tensor]:
-        """Mean absolute error in the holes of fixed crops by the averaged weights, and their fills (on the CPU)."""
-        fills, errors = [], []
-        for start in range(0, len(photo), 16):
-            part = slice(start, start + 16)
-            with self._autocast():
-                output = self.average(photo[part] * (1 - mask[part]), mask[part]).float()
-            errors.append(losses.l1_hole(output, photo[part], mask[part]))
-            fills.append((photo[part] * (1 - mask[part]) + output * mask[part]).cpu())
-        return float(torch.stack(errors).mean()), torch.cat(fills)
+    def validate(self, held_out: Batch, sheet: Path | None = None) -> tuple[float, dict[str, float]]:
+        """Score the averaged weights on fixed crops.
+
+        Args:
+            held_out: crops that are never trained on.
+            sheet: where to write a sheet of samples, if anywhere.
+
+        Returns:
+            The system's error, mean over the crops, and its further indicators, of the first crops.
+        """
+        generator = self.average.module
+        generator.eval()
+        errors: list[Tensor] = []
+        indicators: dict[str, float] = {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.schedule.seed)
+            for start in range(0, len(held_out.photo), 32):
+                part = held_out.part(slice(start, start + 32))
+                with torch.autocast(self.device.type, torch.bfloat16):
+                    made = self.system.make(generator, part)
+                errors.append(self.system.error(part, made))
+                if start == 0:
+                    indicators = self.system.indicators(part, made)
+                    if sheet is not None:
+                        write_sheet(sheet, self.system.columns(part, made))
+        generator.train()
+        return float(torch.stack(errors).mean()), indicators
 
     # -- checkpoints ------------------------------------------------------------------------------------------
 
@@ -167,19 +156,20 @@ class Trainer:
             "step": self.step,
             "elapsed": self.elapsed,
             "best": self.best,
-            "generator": self.generator.state_dict(),
+            "generator": self.system.generator.state_dict(),
             "average": self.average.state_dict(),
             "g_optimiser": self._g_optimiser.state_dict(),
         }
-        if self.discriminator is not None:
-            state["discriminator"] = self.discriminator.state_dict()
+        if self._d_optimiser is not None:
+            state["critics"] = self.system.critics.state_dict()
             state["d_optimiser"] = self._d_optimiser.state_dict()
         partial = self.run / f".{name}.partial"
         try:
             torch.save(state, partial)
             os.replace(partial, self.run / name)
         except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise EngineError(f"The checkpoint {name} could not be saved: {error}.", "train.save") from error
 
     def save_step(self) -> None:
@@ -206,13 +196,14 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         other = recipe_from_dict(json.loads(state["recipe"]))
-        if (other.name, other.network, other.losses) != (self.recipe.name, self.recipe.network, self.recipe.losses):
+        ours = self.recipe
+        if (other.name, other.network, other.losses) != (ours.name, ours.network, ours.losses):
             raise ReadError(f"{self.run} holds a training of another recipe.", "train.recipe")
-        self.generator.load_state_dict(state["generator"])
+        self.system.generator.load_state_dict(state["generator"])
         self.average.load_state_dict(state["average"])
         self._g_optimiser.load_state_dict(state["g_optimiser"])
-        if self.discriminator is not None and "discriminator" in state:
-            self.discriminator.load_state_dict(state["discriminator"])
+        if self._d_optimiser is not None and "critics" in state:
+            self.system.critics.load_state_dict(state["critics"])
             self._d_optimiser.load_state_dict(state["d_optimiser"])
         self.step, self.elapsed, self.best = state["step"], state["elapsed"], state["best"]
 
@@ -223,12 +214,16 @@ class Trainer:
             SettingsError: they belong to another network.
         """
         try:
-            self.generator.load_state_dict(weights)
-            self.average.module.load_state_dict(weights)
+            _, unexpected = self.system.generator.load_state_dict(weights, strict=False)
+            self.average.module.load_state_dict(weights, strict=False)
         except RuntimeError as error:
             raise SettingsError(
                 f"The model's weights do not fit the recipe's network: {error}.", "train.start"
             ) from error
+        if unexpected or not set(weights):
+            raise SettingsError(
+                f"The model's weights do not fit the recipe's network: {', '.join(unexpected[:3])}.", "train.start"
+            )
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
@@ -246,10 +241,10 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def machine_name(device: torch.device) -> str:
-    """What trains: the GPU's name, or the number of CPU threads."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    """What trains: the GPU's name, or the number of CPU threads; and how many processes of it."""
+    processes = distributed.get_world_size() if distributed.is_initialized() else 1
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return name if processes == 1 else f"{processes} x {name}"
 
 
 def learning_rate(schedule: Any, progress: float, steps: int) -> float:
@@ -259,74 +254,163 @@ def learning_rate(schedule: Any, progress: float, steps: int) -> float:
     return float(rate * min(1.0, (steps + 1) / max(1, schedule.warm_up)))
 
 
-def fit(trainer: Trainer, folder: Path, budget: Budget, *, say: Any = print) -> None:
+@contextlib.contextmanager
+def joined_processes(device: torch.device) -> Iterator[torch.device]:
+    """Join the processes that ``torchrun`` started, if it did; gives the device of this one.
+
+    GPUs talk through NCCL, CPUs through gloo. Without ``torchrun`` nothing happens.
+    """
+    if "LOCAL_RANK" not in os.environ:
+        yield device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """Of this process; the one with 0 writes files and speaks."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def fit(trainer: Trainer, sources: Sources, budget: Budget, *, say: Any = print) -> None:
     """Train until the budget ends (or its slice), validating and saving on the way.
+
+    When a GPU's memory is not enough, the batch is halved once, and that is said.
 
     Args:
         trainer: new, resumed or started from a model.
-        folder: photographs.
+        sources: photographs and what goes with them.
         budget: minutes of the schedule, and of this call.
         say: called with lines for a person.
 
     Raises:
         SettingsError: no photographs to train on.
         EngineError: the loss became NaN (the last good checkpoint stays), or a checkpoint could not be saved.
+        DeviceError: the memory is not enough for half a batch.
     """
     recipe, device = trainer.recipe, trainer.device
+    if rank() > 0:
+        say = _say_nothing
     trainer.run.mkdir(parents=True, exist_ok=True)
     (trainer.run / "recipe.json").write_text(json.dumps(recipe.as_dict(), indent=1), encoding="utf-8")
-    batches = Batches(recipe, folder, device, validation=False)
-    held_out = Batches(recipe, folder, device, validation=True).draw(recipe.schedule.validation_crops)
-    batches.seed(recipe.schedule.seed + trainer.step)
+    needs = trainer.system.NEEDS
+    batches = Batches(recipe, sources, device, validation=False, needs=needs)
+    held_out = Batches(recipe, sources, device, validation=True, needs=needs).draw(recipe.schedule.validation_crops)
+    batches.seed(recipe.schedule.seed + trainer.step + 7919 * rank())
     photographs = batches.photographs
     say(f"{len(photographs.starts)} photographs on {device}, {photographs.skipped} skipped; from step {trainer.step}")
-    trainer.validate(held_out[0][:32], held_out[1][:32])
-
+    trainer.validate(held_out.part(slice(0, 32)))
     with _scalar_log(trainer.run) as log:
-        begun = last = time.monotonic()
-        before = trainer.elapsed
-        since_validation, seen, scalars = 0.0, 0, dict[str, Tensor]()
+        _Course(trainer, batches, held_out, budget, log, say).run()
+
+
+class _Course:
+    """One call's way through the schedule."""
+
+    def __init__(self, trainer: Trainer, batches: Batches, held_out: Batch, budget: Budget, log: Any, say: Any) -> None:
+        self._trainer, self._batches, self._held_out = trainer, batches, held_out
+        self._budget, self._log, self._say = budget, log, say
+        self._count = trainer.recipe.data.batch
+        self._seen, self._steps, self._drawing, self._stepping = 0, 0, 0.0, 0.0
+        self._begun = _agreed(time.monotonic(), trainer.device)
+
+    def run(self) -> None:
+        trainer, budget = self._trainer, self._budget
+        every = trainer.recipe.schedule.validate_every
+        last, before, since_validation = self._begun, trainer.elapsed, 0.0
+        scalars: dict[str, Tensor] = {}
         while trainer.elapsed < 60 * budget.minutes:
-            progress = trainer.elapsed / (60 * budget.minutes)
-            scalars = trainer.train_step(*batches.draw(recipe.data.batch), progress)
-            seen += recipe.data.batch
-            now = time.monotonic()
-            trainer.elapsed += now - last
-            since_validation += now - last
+            scalars = self._step(trainer.elapsed / (60 * budget.minutes))
+            now = _agreed(time.monotonic(), trainer.device)
+            trainer.elapsed += max(0.0, now - last)
+            since_validation += max(0.0, now - last)
             last = now
-            sliced = budget.slice_minutes is not None and now - begun >= 60 * budget.slice_minutes
-            if since_validation >= recipe.schedule.validate_every or sliced:
-                _validate_and_save(trainer, held_out, scalars, seen / (now - begun), log, say)
-                since_validation, last = 0.0, time.monotonic()
+            sliced = budget.slice_minutes is not None and now - self._begun >= 60 * budget.slice_minutes
+            if since_validation >= every or sliced:
+                self._validate_and_save(scalars)
+                since_validation, last = 0.0, _agreed(time.monotonic(), trainer.device)
             if sliced:
                 return
         if trainer.elapsed > before:
-            _validate_and_save(trainer, held_out, scalars, seen / max(1e-9, time.monotonic() - begun), log, say)
+            self._validate_and_save(scalars)
+
+    def _step(self, progress: float) -> dict[str, Tensor]:
+        timed = self._steps < TIMED_STEPS
+        try:
+            start = self._clock(waits=timed)
+            batch = self._batches.draw(self._count)
+            drawn = self._clock(waits=timed)
+            scalars = self._trainer.train_step(batch, progress)
+            done = self._clock(waits=timed)
+        except torch.OutOfMemoryError as error:
+            if self._count < max(2, self._trainer.recipe.data.batch):
+                raise DeviceError("The memory is not enough, even for half a batch.", "device.memory") from error
+            self._count = max(1, self._count // 2)
+            self._say(f"The memory was not enough: going on with batches of {self._count}.")
+            return self._step(progress)
+        if timed and self._steps >= 4:
+            # The first steps load kernels.
+            self._drawing += drawn - start
+            self._stepping += done - start
+        self._steps += 1
+        if self._steps == TIMED_STEPS:
+            self._say(f"data and damage take {100 * self._drawing / self._stepping:.0f} % of a step")
+        self._seen += self._count
+        return scalars
+
+    def _clock(self, *, waits: bool) -> float:
+        if waits and self._trainer.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.monotonic()
+
+    def _validate_and_save(self, scalars: dict[str, Tensor]) -> None:
+        trainer = self._trainer
+        row = {name: float(value) for name, value in scalars.items()}
+        if not all(math.isfinite(value) for value in row.values()):
+            raise EngineError(
+                f"The training diverged at step {trainer.step}; the last good checkpoint stands.", "train.nan"
+            )
+        if rank() > 0:
+            return
+        error, indicators = trainer.validate(self._held_out, trainer.run / "samples-latest.png")
+        speed = self._seen / max(1e-9, time.monotonic() - self._begun)
+        row |= indicators | {"validation": error, "images_per_second": speed, "minutes": trainer.elapsed / 60}
+        row["data_share"] = self._drawing / max(1e-9, self._stepping)
+        self._log(trainer.step, row)
+        words = "  ".join(f"{name} {value:.3f}" for name, value in indicators.items())
+        self._say(f"step {trainer.step}  {row['minutes']:.1f} min  {speed:.0f} images/s  error {error:.5f}  {words}")
+        improved = error < trainer.best
+        trainer.best = min(trainer.best, error)
+        trainer.save_step()
+        if improved:
+            trainer.save("best.pt")
 
 
-def _validate_and_save(
-    trainer: Trainer, held_out: tuple[Tensor, Tensor], scalars: dict[str, Tensor], speed: float, log: Any, say: Any
-) -> None:
-    row = {name: float(value) for name, value in scalars.items()}
-    if not all(math.isfinite(value) for value in row.values()):
-        raise EngineError(
-            f"The training diverged at step {trainer.step}; the last good checkpoint stands.", "train.nan"
-        )
-    error, fills = trainer.validate(*held_out)
-    row |= {"validation": error, "images_per_second": speed, "minutes": trainer.elapsed / 60}
-    log(trainer.step, row)
-    say(f"step {trainer.step}  {row['minutes']:.1f} min  {speed:.0f} images/s  hole L1 {error:.5f}")
-    write_sheet(trainer.run / "samples-latest.png", held_out[0], held_out[1], fills)
-    improved = error < trainer.best
-    trainer.best = min(trainer.best, error)
-    trainer.save_step()
-    if improved:
-        trainer.save("best.pt")
+def _say_nothing(_: str) -> None:
+    """Only one of several processes speaks."""
+
+
+def _agreed(now: float, device: torch.device) -> float:
+    """The first process's clock: all must end, validate and save in the same step."""
+    if not distributed.is_initialized():
+        return now
+    shared = torch.tensor([now], dtype=torch.float64, device=device)
+    distributed.broadcast(shared, 0)
+    return float(shared)
 
 
 @contextlib.contextmanager
 def _scalar_log(run: Path) -> Iterator[Any]:
     """A function that writes a row of scalars to ``log.jsonl`` and to TensorBoard."""
+    if rank() > 0:
+        yield lambda _step, _row: None
+        return
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(run)) as board, (run / "log.jsonl").open("a", encoding="utf-8") as lines:
@@ -340,22 +424,21 @@ def _scalar_log(run: Path) -> Iterator[Any]:
         yield log
 
 
-def write_sheet(path: Path, photo: Tensor, mask: Tensor, fill: Tensor, rows: int = 8) -> None:
-    """A PNG with rows of photograph, damaged photograph and fill."""
+def write_sheet(path: Path, columns: list[Tensor], rows: int = 8) -> None:
+    """A PNG whose columns are batches of pictures (B, 3, H, W) in 0..1."""
     from PIL import Image
 
-    photo, mask, fill = photo[:rows].cpu(), mask[:rows].cpu(), fill[:rows].cpu()
-    columns = torch.cat([photo, photo * (1 - mask) + mask, fill], dim=3).permute(0, 2, 3, 1)
-    sheet = columns.reshape(-1, columns.shape[2], 3).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+    joined = torch.cat([column[:rows].float().cpu() for column in columns], dim=3).permute(0, 2, 3, 1)
+    sheet = joined.reshape(-1, joined.shape[2], 3).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
     Image.fromarray(np.ascontiguousarray(sheet)).save(path)
 
 
-def _adamw(network: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
+def _adamw(network: nn.Module, rate: float, betas: tuple[float, float], decay: float) -> torch.optim.Optimizer:
     """AdamW that decays weights but not biases."""
     weights = [p for p in network.parameters() if p.ndim > 1]
     biases = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, rate, betas=(0.9, 0.99), fused=True)
+    return torch.optim.AdamW([g for g in groups if g["params"]], rate, betas=betas, fused=True)
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -1,17 +1,33 @@
-"""Loss terms. Pictures are (B, 3, H, W) float32 RGB in 0..1, masks (B, 1, H, W) with 1 = lost; terms are scalars.
+"""Loss terms, in tables: scalars of pictures (B, 3, H, W), float32 RGB in 0..1, and masks (B, 1, H, W), 1 = lost.
 
-Notation of the formulas: x the photograph, y the network's output, m the mask, D the discriminator.
+Notation of the formulas: x the photograph, y the network's output, m the mask, D the discriminator (its judgement is
+above 0 for what it takes for real), E the mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import SettingsError
+
+# -- reconstruction: (output, photo, mask) -> scalar ------------------------------------------------------------------
+
+
+def l1(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
+    """E |y - x|."""
+    del mask
+    return (output - photo).abs().mean()
+
+
+def l2(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
+    """E (y - x)^2."""
+    del mask
+    return (output - photo).square().mean()
 
 
 def l1_hole(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
@@ -37,35 +53,121 @@ def log_l1_hole(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
     return (_inside((output - photo).abs(), mask) + 0.01).log().mean()
 
 
+def total_variation(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
+    """Mean |difference of neighbours| of the composite y m + x (1 - m) over the mask grown by one pixel.
+
+    So the seam is within (Liu et al., Image inpainting for irregular holes, 2018, equation 6).
+    """
+    fill = photo + (output - photo) * mask
+    region = functional.max_pool2d(mask, 3, 1, 1)
+    rows = (fill[:, :, 1:] - fill[:, :, :-1]).abs() * region[:, :, 1:] * region[:, :, :-1]
+    columns = (fill[:, :, :, 1:] - fill[:, :, :, :-1]).abs() * region[:, :, :, 1:] * region[:, :, :, :-1]
+    return (rows.sum() + columns.sum()) / (3 * region.sum()).clamp_min(1)
+
+
 def _inside(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (B, 3, H, W) over the masked samples of each picture, (B,)."""
-    return (error * mask).sum(dim=(1, 2, 3)) / (3 * mask.sum(dim=(1, 2, 3))).clamp_min(1)
+    """Mean of (B, C, H, W) over the masked samples of each picture, (B,)."""
+    return (error * mask).sum(dim=(1, 2, 3)) / (error.shape[1] * mask.sum(dim=(1, 2, 3))).clamp_min(1)
+
+
+# -- segmentation: (logits, truth, unused) -> scalar ------------------------------------------------------------------
+
+
+def focal(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """-E a_t (1 - p_t)^2 log p_t, a = 0.75 for damage (Lin et al., Focal loss for dense object detection, 2017).
+
+    Args:
+        logits: (B, C, H, W).
+        truth: (B, C, H, W) of 0 and 1.
+        mask: not used.
+    """
+    del mask
+    entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    right = torch.exp(-entropy)
+    return ((0.25 + 0.5 * truth) * (1 - right).square() * entropy).mean() * 20
+
+
+def dice(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """1 - 2 sum p t / (sum p + sum t) over each class of the batch that is present (Milletari et al., V-Net, 2016).
+
+    Args:
+        logits: (B, C, H, W).
+        truth: (B, C, H, W) of 0 and 1.
+        mask: not used.
+    """
+    del mask
+    p = torch.sigmoid(logits)
+    shared, total = (p * truth).sum(dim=(0, 2, 3)), (p + truth).sum(dim=(0, 2, 3))
+    present = (truth.sum(dim=(0, 2, 3)) > 0).float()
+    each = 1 - (2 * shared + 1) / (total + 1)
+    return (each * present).sum() / present.sum().clamp_min(1)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "l1": l1,
+    "l2": l2,
     "l1_hole": l1_hole,
     "l1_valid": l1_valid,
     "l2_hole": l2_hole,
     "log_l1_hole": log_l1_hole,
+    "total_variation": total_variation,
+    "focal": focal,
+    "dice": dice,
 }
-"""Reconstruction terms a recipe may name in ``losses``; the adversarial ones have settings of their own."""
+"""Terms a recipe may name in ``losses``, called with output, truth and mask."""
+
+CYCLES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"cycle": l1, "identity": l1}
+"""Terms of an unpaired system: |G_age(G_freshen(a)) - a| + |G_freshen(G_age(b)) - b| (Zhu et al., CycleGAN, 2017,
+equation 2), and |G_freshen(b) - b| + |G_age(a) - a| (their section 5.2), called with output, truth and mask."""
 
 
-def reconstruction(weights: dict[str, float], output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """Weighted sum of the named terms."""
-    terms = [weight * LOSSES[name](output, photo, mask) for name, weight in weights.items()]
-    return torch.stack(terms).sum()
+def weighted(weights: dict[str, float], output: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Weighted sum of the named terms of ``LOSSES``."""
+    return torch.stack([weight * LOSSES[name](output, truth, mask) for name, weight in weights.items()]).sum()
 
 
 def check_losses(weights: dict[str, float]) -> None:
-    """Refuse a loss that is not in the table.
+    """Refuse a loss that is in no table.
 
     Raises:
         SettingsError: naming it.
     """
     for name in weights:
-        if name not in LOSSES:
-            raise SettingsError(f"Unknown loss {name!r}. Known: {', '.join(LOSSES)}.", "train.setting")
+        if name not in LOSSES | CYCLES:
+            raise SettingsError(f"Unknown loss {name!r}. Known: {', '.join(LOSSES | CYCLES)}.", "train.setting")
+
+
+# -- adversarial ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """A two-player game: what each player lowers, given the judgements of real pictures and of made ones."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+
+
+def minimax_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """-E log s(D(x)) - E log(1 - s(D(y))), s the sigmoid (Goodfellow et al., Generative adversarial nets, 2014)."""
+    return functional.softplus(-real).mean() + functional.softplus(fake).mean()
+
+
+def minimax_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """-E log s(D(y)), the form that does not saturate (the same paper, section 3)."""
+    del real
+    return functional.softplus(-fake).mean()
+
+
+def least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E (D(x) - 1)^2 / 2 + E D(y)^2 / 2 (Mao et al., Least squares GAN, 2017)."""
+    return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+
+def least_squares_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """E (D(y) - 1)^2 / 2."""
+    del real
+    return (fake - 1).square().mean() / 2
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -73,9 +175,38 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()
 
 
-def hinge_generator(fake: Tensor) -> Tensor:
-    """-E D(y)."""
+def negative_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """-E D(y): the generator's side of the hinge and of the Wasserstein game."""
+    del real
     return -fake.mean()
+
+
+def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """-E log s(D(x) - E D(y)) - E log(1 - s(D(y) - E D(x))).
+
+    The average form of Jolicoeur-Martineau, The relativistic discriminator, 2018.
+    """
+    return functional.softplus(-(real - fake.mean())).mean() + functional.softplus(fake - real.mean()).mean()
+
+
+def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """The same with x and y exchanged."""
+    return relativistic_discriminator(fake, real)
+
+
+def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E D(y) - E D(x) (Arjovsky et al., Wasserstein GAN, 2017); wants ``gradient_penalty``."""
+    return fake.mean() - real.mean()
+
+
+ADVERSARIAL: dict[str, Adversarial] = {
+    "minimax": Adversarial(minimax_discriminator, minimax_generator),
+    "least_squares": Adversarial(least_squares_discriminator, least_squares_generator),
+    "hinge": Adversarial(hinge_discriminator, negative_generator),
+    "relativistic": Adversarial(relativistic_discriminator, relativistic_generator),
+    "wgan_gp": Adversarial(wasserstein_discriminator, negative_generator),
+}
+"""Games a recipe may name in ``adversary.game``."""
 
 
 def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
@@ -84,7 +215,37 @@ def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
     return torch.stack([functional.l1_loss(f, r.detach()) for r, f in pairs]).mean()
 
 
+def style(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """Mean L1 distance of Gram matrices of the discriminator's features (Gatys et al., Image style transfer, 2016)."""
+    pairs = list(zip(real[:-1], fake[:-1], strict=True))
+    return torch.stack([functional.l1_loss(gram(f.float()), gram(r.detach().float())) for r, f in pairs]).mean()
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B, C, H, W) to F F^T / (H W), (B, C, C)."""
+    flat = features.flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
 def r1_penalty(judgement: Tensor, real: Tensor) -> Tensor:
     """E ||grad_x D(x)||^2 / 2 on real pictures (Mescheder et al. 2018). ``real`` must require gradients."""
     (gradient,) = torch.autograd.grad(judgement.sum(), real, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
+
+
+def gradient_penalty(critic: Callable[[Tensor], list[Tensor]], real: Tensor, fake: Tensor) -> Tensor:
+    """E (||grad_z D(z)|| - 1)^2 at random points z between x and y (Gulrajani et al., Improved WGAN, 2017)."""
+    share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    between = (share * real + (1 - share) * fake).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic(between)[-1].float().sum(), between, create_graph=True)
+    lengths: Tensor = gradient.flatten(1).norm(dim=1)
+    return (lengths - 1).square().mean()
+
+
+def mean_distance(pictures: Tensor) -> Tensor:
+    """Mean L2 distance of all pairs of pictures, a sample: what shrinks when a generator collapses to few pictures."""
+    flat = pictures.flatten(1).float()
+    count = len(flat)
+    distances: Tensor = torch.cdist(flat, flat)
+    mean: Tensor = distances.sum() / (count * (count - 1) * flat.shape[1] ** 0.5)
+    return mean

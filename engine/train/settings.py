@@ -10,6 +10,7 @@ from typing import Any
 
 from engine import tables
 from engine.errors import SettingsError
+from engine.runtime.cards import Setting
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -43,11 +44,17 @@ class Damage:
     """Which masks are drawn over the photographs."""
 
     kinds: dict[str, float] = field(default_factory=lambda: {"scratch": 1.0})
-    """Mask kind (a row of ``degrade.MASKS``) -> how often, relative to the others."""
+    """Mask kind (a row of ``shapes.MASKS``) -> how often, relative to the others."""
     pool: int = 2048
     """Masks drawn once before training; each use flips or turns one."""
+    ageing: dict[str, float] = field(default_factory=dict)
+    """Degradation (a row of ``degrade.DEGRADATIONS``) -> the chance that a picture has it."""
+    strongest: float = 1.0
+    """Levels of ageing are drawn from 0 to this."""
 
     def __post_init__(self) -> None:
+        _require(all(0 <= chance <= 1 for chance in self.ageing.values()), f"damage.ageing = {self.ageing} (0 to 1)")
+        _require(0 < self.strongest <= 1, f"damage.strongest = {self.strongest} (above 0, at most 1)")
         _require(bool(self.kinds) and all(w > 0 for w in self.kinds.values()), f"damage.kinds = {self.kinds}")
         _require(self.pool >= 1, f"damage.pool = {self.pool} (at least 1)")
 
@@ -62,23 +69,39 @@ class Network:
 
 @dataclass(frozen=True)
 class Adversary:
-    """The discriminator's part. Weight 0 trains without one."""
+    """The discriminators' part. With weight, matching and style all 0 there is none."""
 
     network: str = "patch_discriminator"
+    game: str = "hinge"
+    """A row of ``losses.ADVERSARIAL``."""
     weight: float = 0.0
     """Weight of the adversarial term in the generator's loss."""
     matching: float = 0.0
     """Weight of feature matching through the discriminator."""
+    style: float = 0.0
+    """Weight of the style term (Gram matrices) on the discriminator's features."""
     r1: float = 1.0
     """Weight of the R1 gradient penalty on real pictures."""
+    gradient_penalty: float = 0.0
+    """Weight of the gradient penalty of the Wasserstein game."""
     learning_rate: float = 2e-4
+    beta1: float = 0.0
+    """Adam's first decay."""
     start: float = 0.6
     """Share of the schedule after which it sets in."""
 
     def __post_init__(self) -> None:
-        for name in ("weight", "matching", "r1", "learning_rate"):
+        for name in ("weight", "matching", "style", "r1", "gradient_penalty", "learning_rate"):
             _require(getattr(self, name) >= 0, f"adversary.{name} = {getattr(self, name)} (not negative)")
         _require(0.0 <= self.start < 1.0, f"adversary.start = {self.start} (0 to 1)")
+        _require(0.0 <= self.beta1 < 1.0, f"adversary.beta1 = {self.beta1} (0 to 1)")
+        games = ("minimax", "least_squares", "hinge", "relativistic", "wgan_gp")
+        _require(self.game in games, f"adversary.game = {self.game} ({', '.join(games)})")
+
+    @property
+    def plays(self) -> bool:
+        """Whether there are discriminators."""
+        return self.weight > 0 or self.matching > 0 or self.style > 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,8 @@ class Schedule:
     """Learning rate at the end of the cosine."""
     warm_up: int = 200
     """Steps of linear warm-up, after a resume from a model too."""
+    beta1: float = 0.9
+    """Adam's first decay."""
     weight_decay: float = 1e-2
     clip: float = 1.0
     """Gradient norm above which gradients are scaled down."""
@@ -123,7 +148,13 @@ class Recipe:
     summary: str
     """In the window: what it is good for, one sentence."""
     losses: dict[str, float]
-    """Row of ``losses.LOSSES`` -> weight."""
+    """Row of ``losses.LOSSES`` or ``losses.CYCLES`` -> weight."""
+    system: str = "fill"
+    """A row of ``systems.SYSTEMS``."""
+    settings: tuple[Setting, ...] = ()
+    """Adjustable inputs of the exported model, for its card."""
+    default: bool = False
+    """Whether the exported model is its task's default."""
     data: Data = field(default_factory=Data)
     damage: Damage = field(default_factory=Damage)
     network: Network = field(default_factory=Network)

@@ -1,17 +1,42 @@
-"""Networks, in small tables. Tensors are (B, C, H, W); pictures are RGB in 0..1, masks 1 = lost."""
+"""Parts that several networks share. Tensors are (B, C, H, W); pictures are RGB in 0..1, masks 1 = lost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
-from engine.errors import SettingsError
+from engine.runtime.cards import Port, TileRules
+
+
+@dataclass(frozen=True)
+class Export:
+    """One ONNX file that a generator is exported to.
+
+    Attributes:
+        file: its name.
+        module: what runs in it; called with the inputs in order.
+        inputs, outputs: its tensors, as the model card names them.
+        multiple: height and width are multiples of this; 0 = they are fixed (the card's window).
+    """
+
+    file: str
+    module: nn.Module
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    multiple: int
+
+
+PICTURE = Port("picture", "picture")
+MASK = Port("mask", "mask", channels=1)
+FILLED = Port("filled", "picture")
+
+
+def tiles(multiple: int, *, context: int = 64, overlap: int = 32, default: int = 512, minimum: int = 128) -> TileRules:
+    """The usual rules for a network that takes any size."""
+    return TileRules(default=default, minimum=minimum, overlap=overlap, context=context, multiple=multiple)
 
 
 def membrane(picture: Tensor, mask: Tensor, levels: int) -> Tensor:
@@ -69,24 +94,24 @@ class Residual(nn.Module):
         return x + y
 
 
-class HealUNet(nn.Module):
-    """Mask-conditioned generator: a U-Net at half resolution that corrects a membrane filling.
+class UNet(nn.Module):
+    """A U-Net at half resolution: pixels are folded into channels, most work is done at low resolution.
 
-    The output layer starts at zero, so an untrained network is the membrane filling itself and training only climbs.
+    The output layer starts at zero, so that a network which adds its output to something starts at that something.
 
     Args:
-        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the resolution.
+        inputs, outputs: channels.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; multiples of 16, or the bf16 gradients of the
+            dilated convolutions are not finite on a CPU (oneDNN).
         blocks: residual blocks at each of those (encoder and decoder together; the deepest is dilated 1, 2, 4, ...).
     """
 
-    MULTIPLE = 32
+    MULTIPLE = 16
     """Height and width must be multiples of this."""
 
-    def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
+    def __init__(self, inputs: int, outputs: int, widths: list[int], blocks: list[int]) -> None:
         super().__init__()
-        widths = widths or [48, 96, 128, 192]
-        blocks = blocks or [1, 2, 3, 4]
-        self.head = nn.Conv2d(4 * 4, widths[0], 3, padding=1)
+        self.head = nn.Conv2d(inputs * 4, widths[0], 3, padding=1)
         self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
         self.decoders, self.ups = nn.ModuleList(), nn.ModuleList()
         for level in range(3):
@@ -96,23 +121,13 @@ class HealUNet(nn.Module):
             self.downs.append(nn.Conv2d(widths[level], widths[level + 1], 2, stride=2))
             self.ups.append(nn.Conv2d(widths[level + 1], widths[level] * 4, 1))
         self.middle = nn.Sequential(*[Residual(widths[3], 2**i) for i in range(blocks[3])])
-        self.tail = nn.Conv2d(widths[0], 3 * 4, 3, padding=1)
+        self.tail = nn.Conv2d(widths[0], outputs * 4, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
-        self.tail.bias = nn.Parameter(torch.zeros(3 * 4))
+        self.tail.bias = nn.Parameter(torch.zeros(outputs * 4))
 
-    def forward(self, picture: Tensor, mask: Tensor) -> Tensor:
-        """Fill the lost part.
-
-        Args:
-            picture: (B, 3, H, W) in 0..1; what lies under the mask is not looked at.
-            mask: (B, 1, H, W), 1 = lost.
-
-        Returns:
-            (B, 3, H, W), not clipped; equal to the picture where the mask is 0.
-        """
-        with torch.autocast(picture.device.type, enabled=False):
-            rough = membrane(picture, mask, 5)
-        x = self.head(functional.pixel_unshuffle(torch.cat([rough - 0.5, mask], dim=1), 2))
+    def features(self, x: Tensor) -> Tensor:
+        """From (B, inputs, H, W) to (B, outputs, H, W)."""
+        x = self.head(functional.pixel_unshuffle(x, 2))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             x = encoder(x)
@@ -121,45 +136,4 @@ class HealUNet(nn.Module):
         x = self.middle(x)
         for up, decoder, skip in zip(reversed(self.ups), reversed(self.decoders), reversed(skips), strict=True):
             x = decoder(functional.pixel_shuffle(up(x), 2) + skip)
-        correction: Tensor = functional.pixel_shuffle(self.tail(functional.gelu(x, approximate="tanh")), 2)
-        return rough + mask * correction
-
-
-class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of a picture and its mask (Isola et al. 2017; spectral norm: Miyato et al. 2018)."""
-
-    def __init__(self, width: int = 48) -> None:
-        super().__init__()
-        sizes = [4, width, width * 2, width * 4]
-        layers = [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairwise(sizes)]
-        self.layers = nn.ModuleList([*layers, spectral_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))])
-
-    def forward(self, picture: Tensor, mask: Tensor) -> list[Tensor]:
-        """Features of each layer, the judgement (B, 1, H/8, W/8) last; above 0 = real."""
-        x = torch.cat([picture - 0.5, mask], dim=1)
-        features = []
-        for layer in self.layers:
-            x = layer(x)
-            features.append(x)
-            x = functional.leaky_relu(x, 0.2)
-        return features
-
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"heal_unet": HealUNet}
-"""Generators: called with the recipe's ``network.options``."""
-
-DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {"patch_discriminator": PatchDiscriminator}
-
-
-def build(table: dict[str, Callable[..., nn.Module]], name: str, options: dict[str, Any] | None = None) -> nn.Module:
-    """Make a network from a table.
-
-    Raises:
-        SettingsError: no such network, or it does not take these options.
-    """
-    if name not in table:
-        raise SettingsError(f"Unknown network {name!r}. Known: {', '.join(table)}.", "train.setting")
-    try:
-        return table[name](**(options or {}))
-    except (TypeError, IndexError) as error:
-        raise SettingsError(f"The network {name} does not take these options: {error}.", "train.setting") from error
+        return functional.pixel_shuffle(self.tail(functional.gelu(x, approximate="tanh")), 2)

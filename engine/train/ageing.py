@@ -1,0 +1,408 @@
+"""What ages or spoils a photograph as a whole: its tone, the optics, the noise and grain, the press and the file.
+
+Every degradation is an exact function of its parameters and a wrapper ``random_...(photo, level, random)`` that draws
+the rest of them. Photographs are (B, 3, H, W) float32 sRGB of 0..1 on any device; parameters are tensors with one value
+(B,) or colour (B, 3) a picture on the same device. Nothing waits for the device, nothing loops over pictures. Results
+may leave 0..1: ``engine.train.degrade`` clamps. A level (B,) is the severity: 0 as good as nothing, 1 strong.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G and B in luma (ITU-R BT.601)."""
+
+_FLOOR = 1 / 255
+"""Blackest reflectance of a print, so that its density has a value."""
+
+
+def uniform(like: Tensor, random: Generator, low: float, high: float, *shape: int) -> Tensor:
+    """Random values of low..high, (B, *shape) on the device of a batch."""
+    return low + (high - low) * torch.rand((len(like), *shape), generator=random, device=like.device)
+
+
+def normal(like: Tensor, random: Generator, channels: int) -> Tensor:
+    """Standard normal noise (B, channels, H, W) for a batch of pictures."""
+    shape = (len(like), channels, *like.shape[2:])
+    return torch.randn(shape, generator=random, device=like.device)
+
+
+def planes(value: Tensor) -> Tensor:
+    """Values (B,) or colours (B, C) in a shape that spreads over (B, C, H, W)."""
+    return value.reshape(len(value), -1, 1, 1)
+
+
+def luma(photo: Tensor) -> Tensor:
+    """Luma (B, 1, H, W) of sRGB (B, 3, H, W)."""
+    return LUMA[0] * photo[:, :1] + LUMA[1] * photo[:, 1:2] + LUMA[2] * photo[:, 2:]
+
+
+@functools.cache
+def constant(values: tuple[object, ...], device: torch.device) -> Tensor:
+    """Fixed numbers on a device, float32; kept there, as each copy to a GPU would wait for it."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
+
+
+# -- tone ---------------------------------------------------------------------------------------------------------
+
+
+def fading(photo: Tensor, amounts: Tensor, paper: Tensor) -> Tensor:
+    """Fading: of each colour's density a share goes, so that blacks lift towards the paper, R' = R^(1-a) paper^a.
+
+    Args:
+        photo: (B, 3, H, W).
+        amounts: (B, 3), 0 = none, 1 = nothing but paper; unlike in R, G and B when dyes fade.
+        paper: (B, 3) its colour.
+    """
+    amounts = planes(amounts)
+    density = photo.clamp_min(_FLOOR).log() * (1 - amounts) + planes(paper).clamp_min(_FLOOR).log() * amounts
+    return density.exp()
+
+
+def random_fading(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """A silver print that lost up to 0.65 of its density to cream or white paper."""
+    paper = 1 - uniform(photo, random, 0.0, 1.0, 1) * constant((0.06, 0.12, 0.28), photo.device)
+    return fading(photo, (0.65 * level)[:, None].expand(-1, 3), paper)
+
+
+def random_dye_fading(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """A colour print whose cyan dye went most and magenta least: all turns red, now and then magenta or yellow."""
+    dyes = constant(((0.75, 0.15, 0.35), (0.8, 0.05, 0.45), (0.6, 0.45, 0.1)), photo.device)
+    chosen = torch.randint(len(dyes), (len(photo),), generator=random, device=photo.device)
+    amounts = dyes[chosen] * uniform(photo, random, 0.7, 1.1, 3) * level[:, None]
+    return fading(photo, amounts, torch.ones_like(amounts))
+
+
+def yellowing(photo: Tensor, amount: Tensor, tint: Tensor) -> Tensor:
+    """A veil of colour ``tint`` (B, 3) multiplied over the picture; ``amount`` (B,) 0 = none, 1 = all of it."""
+    return photo * (1 - planes(amount) * (1 - planes(tint)))
+
+
+def random_yellowing(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Yellowed binder and paper, straw to tobacco; half of the pictures are monochrome, as most such prints are."""
+    low, high = constant((0.84, 0.68, 0.36), photo.device), constant((0.97, 0.9, 0.62), photo.device)
+    tint = torch.lerp(low, high, uniform(photo, random, 0.0, 1.0, 1))
+    monochrome = level * (uniform(photo, random, 0.0, 1.0) < 0.5)
+    return yellowing(photo + planes(monochrome) * (luma(photo) - photo), level, tint)
+
+
+def colour_cast(photo: Tensor, gains: Tensor) -> Tensor:
+    """Each channel times its gain (B, 3)."""
+    return photo * planes(gains)
+
+
+def random_colour_cast(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """A cast in any direction of hue, up to 45 % between channels."""
+    angle = uniform(photo, random, 0.0, 2 * math.pi, 1)
+    hue = torch.cos(angle + constant((0.0, 2 * math.pi / 3, 4 * math.pi / 3), photo.device))
+    return colour_cast(photo, torch.exp(0.22 * level[:, None] * hue))
+
+
+def contrast_loss(photo: Tensor, amount: Tensor, middle: Tensor) -> Tensor:
+    """Draw all tones towards a grey ``middle`` (B,): 0 = none, 1 = flat."""
+    return photo + planes(amount) * (planes(middle) - photo)
+
+
+def random_contrast_loss(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Flatness up to 0.7, around a dark, middle or light grey."""
+    return contrast_loss(photo, 0.7 * level, uniform(photo, random, 0.3, 0.75))
+
+
+def vignette(photo: Tensor, amount: Tensor, centre: Tensor, colour: Tensor) -> Tensor:
+    """Mix the corners with a colour, as the square of the distance from a centre.
+
+    Args:
+        photo: (B, 3, H, W).
+        amount: (B,) share of the colour at half a diagonal from the centre, 0..1.
+        centre: (B, 2) as (x, y), -1..1 across the picture.
+        colour: (B, 3) black for a lens, paper for an edge that faded.
+    """
+    y, x = torch.meshgrid(
+        torch.linspace(-1, 1, photo.shape[2], device=photo.device),
+        torch.linspace(-1, 1, photo.shape[3], device=photo.device),
+        indexing="ij",
+    )
+    centre = centre[:, :, None, None]
+    distance = ((x - centre[:, 0]) ** 2 + (y - centre[:, 1]) ** 2)[:, None] / 2
+    return photo + (planes(amount) * distance).clamp(0, 1) * (planes(colour) - photo)
+
+
+def random_vignette(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Dark corners, or every fourth time corners that faded."""
+    dark = (uniform(photo, random, 0.0, 1.0, 1) < 0.75).float()
+    colour = (1 - dark) * constant((0.93, 0.88, 0.78), photo.device)
+    return vignette(photo, 0.8 * level, uniform(photo, random, -0.25, 0.25, 2), colour.expand(-1, 3))
+
+
+# -- optics -------------------------------------------------------------------------------------------------------
+
+
+def blur(photo: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve each picture with its own kernel; beyond the border the picture goes on as its last pixel.
+
+    Args:
+        photo: (B, C, H, W).
+        kernels: (B, k, k), k odd, not all 0; each is divided by its sum.
+    """
+    height, width = photo.shape[2:]
+    reach = kernels.shape[1] // 2
+    kernels = kernels / kernels.sum(dim=(1, 2), keepdim=True)
+    # By Fourier transforms: a convolution with a group for every picture is far slower for kernels of this size.
+    padded = functional.pad(photo, (reach, reach, reach, reach), mode="replicate")
+    size = (padded.shape[2], padded.shape[3])
+    spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels, s=size)[:, None]
+    whole: Tensor = torch.fft.irfft2(spectrum, s=size)
+    return whole[:, :, 2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width]
+
+
+def gaussian_blur(photo: Tensor, sigma: Tensor, reach: int = 12) -> Tensor:
+    """Gaussian blur, ``sigma`` (B,) pixels, cut off at ``reach`` (three times the largest sigma loses nothing)."""
+    return blur(photo, _gaussians(sigma, reach))
+
+
+def random_gaussian_blur(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 — nothing to draw
+    """Softness up to 3 px."""
+    return gaussian_blur(photo, 3 * level)
+
+
+def defocus_blur(photo: Tensor, radius: Tensor) -> Tensor:
+    """Blur with an even disc, ``radius`` (B,) pixels up to 8."""
+    _, _, distance = _offsets(9, radius)
+    return blur(photo, (planes(radius)[:, 0] + 0.5 - distance).clamp(0, 1))
+
+
+def random_defocus_blur(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 — nothing to draw
+    """A disc of up to 5 px radius."""
+    return defocus_blur(photo, 5 * level)
+
+
+def motion_blur(photo: Tensor, length: Tensor, angle: Tensor) -> Tensor:
+    """Blur along a line, ``length`` (B,) pixels up to 31, ``angle`` (B,) radians from the x axis."""
+    x, y, _ = _offsets(16, length)
+    cosine, sine = planes(angle.cos())[:, 0], planes(angle.sin())[:, 0]
+    along, across = (x * cosine + y * sine).abs(), (y * cosine - x * sine).abs()
+    return blur(photo, (planes(length)[:, 0] / 2 + 0.5 - along).clamp(0, 1) * (1 - across).clamp_min(0))
+
+
+def random_motion_blur(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """A shaken camera: up to 15 px in any direction."""
+    return motion_blur(photo, 15 * level, uniform(photo, random, 0.0, math.pi))
+
+
+def down_up(photo: Tensor, factor: Tensor, sharpness: Tensor) -> Tensor:
+    """Reduce by a factor and enlarge again by bicubic interpolation (Keys 1981, a = -0.75 as usual).
+
+    Args:
+        photo: (B, 3, H, W).
+        factor: (B,) 1 and more; the reduced side is the nearest whole number of pixels.
+        sharpness: (B,) how it is reduced, 0 = mean over areas, 1 = bicubic; 0..1 is a mixture.
+    """
+    rows = _resampling(photo.shape[2], factor, sharpness)[:, None]
+    columns = _resampling(photo.shape[3], factor, sharpness)[:, None]
+    return rows @ photo @ columns.transpose(2, 3)
+
+
+def random_down_up(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Too small a scan: reduced up to four times."""
+    return down_up(photo, 1 + 3 * level, uniform(photo, random, 0.0, 1.0))
+
+
+def _offsets(reach: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distances from a kernel's middle along x, along y, and in all, (1, 2 reach + 1, 2 reach + 1)."""
+    steps = torch.arange(-reach, reach + 1, device=like.device, dtype=torch.float32)
+    x, y = steps[None, None, :], steps[None, :, None]
+    return x, y, torch.hypot(x, y)
+
+
+def _gaussians(sigma: Tensor, reach: int) -> Tensor:
+    _, _, distance = _offsets(reach, sigma)
+    return torch.exp(-0.5 * (distance / sigma.clamp_min(1e-3)[:, None, None]) ** 2)
+
+
+def _resampling(size: int, factor: Tensor, sharpness: Tensor) -> Tensor:
+    """The matrices (B, size, size) that reduce and enlarge a line of pixels."""
+    count = (size / factor).round().clamp(1, size)[:, None, None]
+    scale = size / count
+    fine = torch.arange(size, device=factor.device, dtype=torch.float32)
+    small = fine[None, :, None]
+    area = (torch.minimum((small + 1) * scale, fine + 1) - torch.maximum(small * scale, fine)).clamp_min(0)
+    cubic = _cubic((fine + 0.5) / scale - 0.5 - small)
+    kept = (small < count).float()
+    area, cubic = area * kept, cubic * kept
+    down = torch.lerp(_rows(area), _rows(cubic), sharpness[:, None, None])
+    return _rows(cubic.transpose(1, 2)) @ down
+
+
+def _rows(weights: Tensor) -> Tensor:
+    """Weights whose rows sum to 1; rows that are empty stay so."""
+    total = weights.sum(dim=2, keepdim=True)
+    return weights / torch.where(total.abs() < 1e-6, torch.ones_like(total), total)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel, a = -0.75."""
+    d, a = distance.abs(), -0.75
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((d - 5) * d + 8) * d * a - 4 * a
+    return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+
+
+# -- noise and grain ----------------------------------------------------------------------------------------------
+
+
+def gaussian_noise(photo: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+    """Add standard normal noise (B, 3, H, W) or (B, 1, H, W) times ``sigma`` (B,)."""
+    return photo + planes(sigma) * noise
+
+
+def random_gaussian_noise(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Sensor noise of a standard deviation up to 0.2."""
+    return gaussian_noise(photo, 0.2 * level, normal(photo, random, 3))
+
+
+def poisson_noise(photo: Tensor, photons: Tensor, random: Generator) -> Tensor:
+    """Shot noise: each value becomes a Poisson count, ``photons`` (B,) being the mean count of white."""
+    photons = planes(photons)
+    return torch.poisson(photo.clamp_min(0) * photons, generator=random) / photons
+
+
+def random_poisson_noise(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Shot noise of a standard deviation up to 0.2 in white: 25 photons."""
+    return poisson_noise(photo, (0.2 * level).clamp_min(1e-3) ** -2, random)
+
+
+def film_grain(photo: Tensor, sigma: Tensor, size: Tensor, noise: Tensor) -> Tensor:
+    """Silver grain: alike in all channels, correlated, strongest in middle tones.
+
+    Args:
+        photo: (B, 3, H, W).
+        sigma: (B,) standard deviation in a middle grey of luma 0.5; in black and white it is a quarter of that.
+        size: (B,) standard deviation of the Gaussian that correlates it, pixels up to 3.
+        noise: (B, 1, H, W) standard normal.
+    """
+    kernels = _gaussians(size, 9)
+    kernels = kernels / kernels.sum(dim=(1, 2), keepdim=True)
+    # A kernel k leaves white noise the variance sum(k^2).
+    grain = blur(noise, kernels) / planes(kernels.square().sum(dim=(1, 2)).sqrt())
+    light = luma(photo).clamp(0, 1)
+    return photo + planes(sigma) * (0.25 + 3 * light * (1 - light)) * grain
+
+
+def random_film_grain(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Grain of a standard deviation up to 0.16 and of 0.4 to 1.2 px."""
+    return film_grain(photo, 0.16 * level, uniform(photo, random, 0.4, 1.2), normal(photo, random, 1))
+
+
+# -- press and file -----------------------------------------------------------------------------------------------
+
+SCREENS = (math.radians(15), math.radians(75), 0.0, math.radians(45))
+"""Usual angles of the cyan, magenta, yellow and black screens."""
+
+
+def halftone(photo: Tensor, pitch: Tensor, angle: Tensor, grey: Tensor, strength: Tensor) -> Tensor:
+    """Print in dots whose area is the amount of ink: cyan, magenta, yellow and black screens, or black alone.
+
+    Args:
+        photo: (B, 3, H, W).
+        pitch: (B,) distance of dots, pixels.
+        angle: (B,) by which all screens are turned, radians.
+        grey: (B,) 1 = black ink alone, 0 = four inks.
+        strength: (B,) 0 = the photograph, 1 = the print; between them a scan too coarse to part the dots.
+    """
+    ink = 1 - photo.clamp(0, 1)
+    black = torch.where(planes(grey) > 0.5, 1 - luma(photo).clamp(0, 1), ink.amin(dim=1, keepdim=True))
+    colours = torch.where(planes(grey) > 0.5, torch.zeros_like(ink), (ink - black) / (1 - black).clamp_min(_FLOOR))
+    dots = _dots(torch.cat([colours, black], dim=1), pitch, angle)
+    return photo + planes(strength) * ((1 - dots[:, :3]) * (1 - dots[:, 3:]) - photo)
+
+
+def random_halftone(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """A print in a newspaper or a book: screens of 2.5 to 7 px in any turn, half of them grey."""
+    pitch, angle = uniform(photo, random, 2.5, 7.0), uniform(photo, random, 0.0, math.pi / 2)
+    grey = (uniform(photo, random, 0.0, 1.0) < 0.5).float()
+    return halftone(photo, pitch, angle, grey, (1.25 * level).clamp_max(1))
+
+
+def _dots(inks: Tensor, pitch: Tensor, angle: Tensor) -> Tensor:
+    """Screened inks (B, 4, H, W)."""
+    turned = angle[:, None] + constant(SCREENS, inks.device)
+    cosine, sine = planes(turned.cos()), planes(turned.sin())
+    y = torch.arange(inks.shape[2], device=inks.device, dtype=torch.float32)[:, None]
+    x = torch.arange(inks.shape[3], device=inks.device, dtype=torch.float32)[None, :]
+    u, v = (x * cosine + y * sine) / planes(pitch), (y * cosine - x * sine) / planes(pitch)
+    # The mean of two triangle waves, brought to an even distribution: the area below a threshold is the threshold.
+    mean = (u - u.round()).abs() + (v - v.round()).abs()
+    threshold = torch.where(mean < 0.5, 2 * mean**2, 1 - 2 * (1 - mean) ** 2)
+    # The edge of a dot is a ramp around the threshold; near no ink and full ink it moves so that no speck is left.
+    slope = planes(pitch) / 3
+    middle = 0.5 + (inks * slope).clamp_max(0.5) - ((1 - inks) * slope).clamp_max(0.5)
+    return ((inks - threshold) * slope + middle).clamp(0, 1)
+
+
+_LUMA_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMA_TABLE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *([(99,) * 8] * 4),
+)
+"""Quantisation tables of ITU-T T.81, annex K."""
+
+
+def jpeg(photo: Tensor, quality: Tensor) -> Tensor:
+    """What baseline JPEG with 4:2:0 chroma leaves of a picture; ``quality`` (B,) 1..100 as in libjpeg."""
+    height, width = photo.shape[2:]
+    padded = functional.pad(photo.clamp(0, 1), (0, -width % 16, 0, -height % 16), mode="replicate") * 255
+    light = luma(padded)
+    blue = (padded[:, 2:] - light) / (2 - 2 * LUMA[2])
+    red = (padded[:, :1] - light) / (2 - 2 * LUMA[0])
+    chroma = functional.avg_pool2d(torch.cat([blue, red], dim=1), 2)
+    scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)
+    light = _quantised(light - 128, _LUMA_TABLE, scale) + 128
+    chroma = functional.interpolate(_quantised(chroma, _CHROMA_TABLE, scale), scale_factor=2, mode="bilinear")
+    blue, red = chroma[:, :1] * (2 - 2 * LUMA[2]), chroma[:, 1:] * (2 - 2 * LUMA[0])
+    green = -(LUMA[2] * blue + LUMA[0] * red) / LUMA[1]
+    coded = (light + torch.cat([red, green, blue], dim=1)).round().clamp(0, 255) / 255
+    return coded[:, :, :height, :width]
+
+
+def random_jpeg(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 — nothing to draw
+    """Quality 95 down to 5."""
+    return jpeg(photo, 95 - 90 * level)
+
+
+def _quantised(plane: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:
+    """Round the 8 x 8 cosine transform to the steps of a table, scaled in percent (B,)."""
+    steps = ((constant(table, plane.device) * scale[:, None, None] + 50) / 100).floor().clamp(1, 255)
+    steps = steps[:, None, None, :, None, :]
+    size, height, width = plane.shape[:2], plane.shape[2], plane.shape[3]
+    blocks = plane.reshape(*size, height // 8, 8, width // 8, 8)
+    cosines = _cosines(plane.device)
+    coefficients = torch.einsum("ux,bchxwy,vy->bchuwv", cosines, blocks, cosines)
+    coefficients = (coefficients / steps).round() * steps
+    return torch.einsum("ux,bchuwv,vy->bchxwy", cosines, coefficients, cosines).reshape(plane.shape)
+
+
+@functools.cache
+def _cosines(device: torch.device) -> Tensor:
+    """The orthonormal 8-point DCT-II, (frequency, place)."""
+    places, frequencies = torch.arange(8.0, device=device), torch.arange(8.0, device=device)[:, None]
+    rows = torch.cos(math.pi / 8 * (places + 0.5) * frequencies) / 2
+    rows[0] /= math.sqrt(2)
+    return rows

@@ -1,0 +1,119 @@
+"""Archives of damaged scans: where each is lost, by masks of its own or by the detector; and made archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from engine.errors import SettingsError
+
+if TYPE_CHECKING:
+    from engine.train.data import LostIn
+
+
+def mask_reader(folder: Path) -> LostIn:
+    """The masks of a folder: for a scan ``NAME.jpg`` its ``NAME.png``, white = lost; a scan without one is whole.
+
+    Raises:
+        SettingsError: the folder holds no mask at all, or (from the function) one has another size than its scan.
+    """
+    files = {path.stem: path for path in sorted(folder.rglob("*.png"))} if folder.is_dir() else {}
+    if not files:
+        raise SettingsError(f"The folder of masks {folder} holds no PNG files.", "train.masks")
+
+    def lost_in(path: Path, picture: np.ndarray) -> np.ndarray:
+        if path.stem not in files:
+            return np.zeros(picture.shape[:2], np.uint8)
+        mask = cv2.imread(str(files[path.stem]), cv2.IMREAD_GRAYSCALE)
+        if mask is None or mask.shape != picture.shape[:2]:
+            raise SettingsError(f"The mask {files[path.stem]} cannot be read or has another size.", "train.masks")
+        return np.asarray(mask)
+
+    return lost_in
+
+
+def detector() -> LostIn:
+    """Where the installed detection model finds damage, generously: what is learnt from must be sound.
+
+    Raises:
+        ModelError: no detection model is installed.
+    """
+    from engine.raster import ArraySource
+    from engine.runtime.cards import Registry
+    from engine.tasks import DetectSettings, Job, Marks, run_job
+
+    card = Registry().default("detect")
+    settings = DetectSettings(threshold=0.35, grow=2.0)
+
+    def lost_in(path: Path, picture: np.ndarray) -> np.ndarray:
+        del path
+        marks = run_job(Job("detect", ArraySource(picture), None, None, settings, card))
+        assert isinstance(marks, Marks)
+        return np.asarray(marks.mask())
+
+    return lost_in
+
+
+KINDS = ("stain", "tear", "dust", "hair", "scratch", "crease")
+"""Damage of a made archive, beside scanned textures: none of it drawn as the default model's masks are."""
+
+
+def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed: int = 1) -> int:
+    """Make an archive of damaged scans to try the unsupervised training on: ``scans/NAME.jpg``, ``masks/NAME.png``.
+
+    Args:
+        photographs: folder of sound ones, subfolders too; training and validation alike keep their names.
+        output: folder to write; scans are at most ``LARGEST`` px a side.
+        textures: folder of scanned damage to composite; None: all is drawn.
+        seed: the same seed makes the same archive.
+
+    Returns:
+        Scans written.
+
+    Raises:
+        SettingsError: there are no photographs.
+    """
+    import torch
+
+    from engine.train import degrade, shapes
+    from engine.train.data import photograph_paths, read_photograph
+
+    paths = [path for part in (False, True) for path in photograph_paths(photographs, validation=part)]
+    scanned = shapes.read_textures(textures) if textures else {}
+    (output / "scans").mkdir(parents=True, exist_ok=True)
+    (output / "masks").mkdir(exist_ok=True)
+    for number, path in enumerate(paths):
+        picture = read_photograph(path)
+        scale = min(1.0, LARGEST / max(picture.shape[:2]))
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        random = np.random.default_rng((seed, number))
+        kinds = random.choice(KINDS, 3, replace=False)
+        masks = [_damage(str(kind), picture.shape[:2], scanned, random) for kind in kinds]
+        photo = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+        classes = torch.tensor([[shapes.CLASSES.index(shapes.CLASS_OF[kind]) for kind in kinds]])
+        planes = torch.from_numpy(np.stack(masks))[None].float() / 255
+        aged = degrade.mark(photo, planes, classes, torch.Generator().manual_seed(seed + number))[0]
+        scan = aged.permute(1, 2, 0).mul(255).round().byte().numpy()
+        # Marks fade out over some pixels, and their glow is lost too.
+        lost = cv2.dilate(np.max(masks, axis=0), np.ones((5, 5), np.uint8))
+        cv2.imwrite(str(output / "scans" / f"{path.stem}.jpg"), scan[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 97])
+        cv2.imwrite(str(output / "masks" / f"{path.stem}.png"), lost)
+    return len(paths)
+
+
+LARGEST = 640
+
+
+def _damage(
+    kind: str, shape: tuple[int, int], scanned: dict[str, list[np.ndarray]], random: np.random.Generator
+) -> np.ndarray:
+    from engine.train import shapes
+
+    if kind in scanned and random.random() < 0.7:
+        chosen = scanned[kind][random.integers(len(scanned[kind]))]
+        square = shapes.texture_mask(chosen, max(shape), random)
+        return square[: shape[0], : shape[1]]
+    return shapes.draw_mask(kind, shape, shapes.COVERAGE[kind][1] * random.uniform(0.1, 0.5), random)

@@ -1,0 +1,52 @@
+"""Networks, in small tables. Tensors are (B, C, H, W); pictures are RGB in 0..1, masks 1 = lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from engine.errors import SettingsError
+from engine.train.nets.blocks import Export
+from engine.train.nets.critics import PatchDiscriminator, PictureDiscriminator, ToneDiscriminator
+from engine.train.nets.inpaint import ContextEncoder, EdgeConnect, HealUNet, PartialUNet
+from engine.train.nets.prior import DCGAN
+from engine.train.nets.restore import Autoencoder, DetectUNet, EnhanceUNet, ToneCycle
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "autoencoder": Autoencoder,
+    "context_encoder": ContextEncoder,
+    "partial_unet": PartialUNet,
+    "edge_connect": EdgeConnect,
+    "heal_unet": HealUNet,
+    "dcgan": DCGAN,
+    "tone_cycle": ToneCycle,
+    "enhance_unet": EnhanceUNet,
+    "detect_unet": DetectUNet,
+}
+"""Generators: called with the recipe's ``network.options``. Each has ``TILE`` and ``exports()``."""
+
+DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
+    "patch_discriminator": PatchDiscriminator,
+    "picture_discriminator": PictureDiscriminator,
+    "tone_discriminator": ToneDiscriminator,
+}
+"""Called with the channels of what they judge."""
+
+
+def build(table: dict[str, Callable[..., nn.Module]], name: str, options: dict[str, Any] | None = None) -> nn.Module:
+    """Make a network from a table.
+
+    Raises:
+        SettingsError: no such network, or it does not take these options.
+    """
+    if name not in table:
+        raise SettingsError(f"Unknown network {name!r}. Known: {', '.join(table)}.", "train.setting")
+    try:
+        return table[name](**(options or {}))
+    except (TypeError, IndexError, ValueError) as error:
+        raise SettingsError(f"The network {name} does not take these options: {error}.", "train.setting") from error
+
+
+__all__ = ["DISCRIMINATORS", "NETWORKS", "Export", "build"]

@@ -1,0 +1,467 @@
+"""The systems: what each makes of a batch, what it is told about it, and what its discriminators judge.
+
+A system is its generator, its discriminators and four small functions; steps, schedules, averages and checkpoints are
+the loop's (``engine.train.loop``). In a training on several devices the loop runs ``forward`` through torch's
+DistributedDataParallel, so that all of a step's work on parameters happens in there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.train import losses
+from engine.train.data import Batch
+from engine.train.nets import DISCRIMINATORS, NETWORKS, build
+from engine.train.nets.prior import LATENT
+from engine.train.settings import Recipe
+
+Pairs = list[tuple[Tensor, Tensor]]
+"""For each discriminator the planes of something real and of something made, (B, C, H, W) each."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a generator made of a batch.
+
+    Attributes:
+        output: (B, C, H, W) float32, what the task wants.
+        more: whatever else the system's own functions need.
+    """
+
+    output: Tensor
+    more: dict[str, Tensor] = field(default_factory=dict)
+
+
+class System(nn.Module):
+    """Fills what a mask covers, told the truth: the base of all others.
+
+    Args:
+        recipe: names the networks, the losses and the game.
+    """
+
+    JUDGED: tuple[int, ...] = (4,)
+    """Channels of what each discriminator judges."""
+    NEEDS: frozenset[str] = frozenset()
+    """What it needs of the data beyond photographs and masks: ``classes``, ``old``, ``lost``."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        losses.check_losses(recipe.losses)
+        self.recipe = recipe
+        self.generator = build(NETWORKS, recipe.network.name, recipe.network.options)
+        critic = recipe.adversary.network
+        self.critics = nn.ModuleList(
+            [build(DISCRIMINATORS, critic, {"channels": planes}) for planes in self.JUDGED]
+            if recipe.adversary.plays
+            else []
+        )
+
+    # -- what a system says of itself ---------------------------------------------------------------------------------
+
+    def make(self, generator: Any, batch: Batch) -> Made:
+        """Run a generator (the trained one or its average) on a batch."""
+        return Made(generator(batch.photo * (1 - batch.mask), batch.mask).float())
+
+    def loss(self, batch: Batch, made: Made) -> Tensor:
+        """What the generator is told beside the judgements."""
+        return losses.weighted(self.recipe.losses, made.output, batch.photo, batch.mask)
+
+    def pairs(self, batch: Batch, made: Made) -> Pairs:
+        """What is judged."""
+        return [(_with(batch.photo, batch.mask), _with(self.result(batch, made), batch.mask))]
+
+    def remembered(self, pairs: Pairs) -> Pairs:
+        """What the discriminators learn from, given what was just judged."""
+        return pairs
+
+    def result(self, batch: Batch, made: Made) -> Tensor:
+        """The repaired pictures (B, 3, H, W)."""
+        return batch.photo * (1 - batch.mask) + made.output * batch.mask
+
+    def error(self, batch: Batch, made: Made) -> Tensor:
+        """A scalar that falls as the system gets better, on pictures never trained on."""
+        return losses.l1_hole(made.output, batch.photo, batch.mask)
+
+    def indicators(self, batch: Batch, made: Made) -> dict[str, float]:
+        """Further scores of validation pictures, for the log."""
+        return _scores(self.result(batch, made), batch.photo, batch.mask)
+
+    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
+        """The columns of a sample sheet, (B, 3, H, W) each."""
+        return [batch.photo, batch.photo * (1 - batch.mask) + batch.mask, self.result(batch, made)]
+
+    # -- one step -----------------------------------------------------------------------------------------------------
+
+    def forward(self, batch: Batch, judged: Pairs | None, *, playing: bool, penalised: bool) -> dict[str, Any]:
+        """The generator's loss, or, given what was judged, the discriminators'.
+
+        Args:
+            batch: what was drawn.
+            judged: None for the generator's turn; else the pairs that it gave.
+            playing: whether the discriminators have set in.
+            penalised: whether this step counts R1, for all the steps without it.
+        """
+        if judged is not None:
+            return self._discriminators_turn(judged, penalised=penalised)
+        made = self.make(self.generator, batch)
+        loss = self.loss(batch, made)
+        if not (playing and self.critics):
+            return {"loss": loss, "reconstruction": loss.detach(), "pairs": []}
+        pairs = self.pairs(batch, made)
+        game, adversary = losses.ADVERSARIAL[self.recipe.adversary.game], self.recipe.adversary
+        told = {"reconstruction": loss.detach()}
+        self.critics.requires_grad_(False)
+        for critic, (real, fake) in zip(self.critics, pairs, strict=True):
+            seen_fake, seen_real = critic(fake), critic(real)
+            adversarial = game.generator(seen_real[-1].float(), seen_fake[-1].float())
+            told["adversarial"] = adversarial.detach()
+            loss = loss + adversary.weight * adversarial
+            if adversary.matching:
+                loss = loss + adversary.matching * losses.feature_matching(seen_real, seen_fake).float()
+            if adversary.style:
+                loss = loss + adversary.style * losses.style(seen_real, seen_fake).float()
+        self.critics.requires_grad_(True)
+        return told | {"loss": loss, "pairs": [(real.detach(), fake.detach()) for real, fake in pairs]}
+
+    def _discriminators_turn(self, pairs: Pairs, *, penalised: bool) -> dict[str, Any]:
+        adversary = self.recipe.adversary
+        total = torch.zeros((), device=pairs[0][0].device)
+        told: dict[str, Any] = {}
+        for critic, (real, fake) in zip(self.critics, self.remembered(pairs), strict=True):
+            known = real.float().requires_grad_(True)
+            on_real, on_fake = critic(known)[-1].float(), critic(fake)[-1].float()
+            total = total + losses.ADVERSARIAL[adversary.game].discriminator(on_real, on_fake)
+            if penalised and adversary.r1 > 0:
+                # Lazy regularisation: weighted for the steps that go without.
+                total = total + R1_EVERY * adversary.r1 * losses.r1_penalty(on_real, known)
+            if adversary.gradient_penalty > 0:
+                total = total + adversary.gradient_penalty * losses.gradient_penalty(critic, known, fake.float())
+            told |= {"d_real": on_real.detach().mean(), "d_fake": on_fake.detach().mean()}
+        return told | {"loss": total, "discriminator": total.detach()}
+
+
+R1_EVERY = 16
+"""Steps from one R1 penalty to the next."""
+
+
+class Restore(System):
+    """Restores a damaged picture as a whole, told the truth."""
+
+    JUDGED = (6,)
+
+    def make(self, generator: Any, batch: Batch) -> Made:
+        """The network is told the level of the damage if it asks for a strength."""
+        inputs: dict[str, Tensor] = {"picture": batch.damaged, "strength": batch.level}
+        roles = [port.role for port in generator.exports()[0].inputs]
+        return Made(generator(*[inputs[role] for role in roles]).float())
+
+    def result(self, batch: Batch, made: Made) -> Tensor:  # noqa: ARG002 - all of it was made
+        """The whole output."""
+        return made.output
+
+    def pairs(self, batch: Batch, made: Made) -> Pairs:
+        """Pictures beside the damaged ones."""
+        return [(_with(batch.photo, batch.damaged - 0.5), _with(made.output, batch.damaged - 0.5))]
+
+    def indicators(self, batch: Batch, made: Made) -> dict[str, float]:
+        """Of the whole pictures."""
+        return _scores(made.output, batch.photo, torch.zeros_like(batch.mask))
+
+    def error(self, batch: Batch, made: Made) -> Tensor:
+        """Mean absolute error."""
+        return losses.l1(made.output, batch.photo, batch.mask)
+
+    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
+        """Truth, damaged, restored."""
+        return [batch.photo, batch.damaged, made.output]
+
+
+class Edges(System):
+    """EdgeConnect: edges are completed, then filled; a discriminator for each."""
+
+    JUDGED = (2, 4)
+
+    def make(self, generator: Any, batch: Batch) -> Made:
+        """The fill follows the true edges half of the time, so that it learns to trust a restorer's."""
+        true = generator.edges.edges(batch.photo)
+        guessed = generator.edges(batch.photo * (1 - batch.mask), batch.mask).float()
+        if generator.training:
+            told = (torch.arange(len(true), device=true.device) % 2 == 0).float()[:, None, None, None]
+            given = told * true + (1 - told) * guessed.detach()
+        else:
+            given = guessed
+        filled = generator.fill(batch.photo * (1 - batch.mask), batch.mask, given).float()
+        return Made(filled, {"edges": guessed, "true": true})
+
+    def loss(self, batch: Batch, made: Made) -> Tensor:
+        """The recipe's terms for the fill, and for the edges their cross entropy in the mask.
+
+        The paper trains the edges by judgement and feature matching alone; cross entropy makes it a matter of minutes.
+        """
+        guessed = made.more["edges"].clamp(1e-4, 1 - 1e-4)
+        true = made.more["true"]
+        entropy = -(4 * true * guessed.log() + (1 - true) * (1 - guessed).log()) * batch.mask
+        return super().loss(batch, made) + 0.2 * entropy.sum() / batch.mask.sum().clamp_min(1)
+
+    def pairs(self, batch: Batch, made: Made) -> Pairs:
+        """Edge maps on the grey picture, and pictures."""
+        grey = batch.photo.mean(dim=1, keepdim=True)
+        edges = _with(made.more["true"] + 0.5, grey - 0.5), _with(made.more["edges"] + 0.5, grey - 0.5)
+        return [edges, *super().pairs(batch, made)]
+
+    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
+        """With the true and the completed edges."""
+        shown = [edges.expand(-1, 3, -1, -1) for edges in (made.more["true"], made.more["edges"])]
+        return [*super().columns(batch, made), *shown]
+
+
+class Unsupervised(System):
+    """Learns from damaged pictures alone, after Bora et al., AmbientGAN, 2018.
+
+    What is lost in the scans is never looked at. The generator is told the truth about what a second mask hides of
+    what is known; the discriminator compares scans, with their losses hidden, with fills under the losses of others.
+    """
+
+    NEEDS = frozenset({"lost"})
+
+    def make(self, generator: Any, batch: Batch) -> Made:
+        """Fill what is lost and what is hidden."""
+        hole = torch.maximum(batch.mask, batch.lost)
+        return Made(generator(batch.photo * (1 - hole), hole).float(), {"hole": hole})
+
+    def loss(self, batch: Batch, made: Made) -> Tensor:
+        """The terms, on known pixels only."""
+        return losses.weighted(self.recipe.losses, made.output, batch.photo, batch.mask * (1 - batch.lost))
+
+    def result(self, batch: Batch, made: Made) -> Tensor:
+        """Losses and hidden parts filled."""
+        hole = made.more["hole"]
+        return batch.photo * (1 - hole) + made.output * hole
+
+    def pairs(self, batch: Batch, made: Made) -> Pairs:
+        """Scans with their own losses hidden; fills with the losses of another scan hidden."""
+        other = batch.lost.roll(1, dims=0)
+        real, fake = batch.photo, self.result(batch, made)
+        return [
+            (
+                _with(real * (1 - batch.lost) + 0.5 * batch.lost, batch.lost),
+                _with(fake * (1 - other) + 0.5 * other, other),
+            )
+        ]
+
+    def error(self, batch: Batch, made: Made) -> Tensor:
+        """Mean absolute error of what was hidden and is known."""
+        return losses.l1_hole(made.output, batch.photo, batch.mask * (1 - batch.lost))
+
+    def indicators(self, batch: Batch, made: Made) -> dict[str, float]:
+        """Of what is known."""
+        known = batch.mask * (1 - batch.lost)
+        return _scores(batch.photo * (1 - known) + made.output * known, batch.photo, known)
+
+    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
+        """The scan, with all holes, filled."""
+        hole = made.more["hole"]
+        return [batch.photo, batch.photo * (1 - hole) + hole, self.result(batch, made)]
+
+
+class Prior(System):
+    """DCGAN: pictures from noise; and an encoder from a damaged picture to the noise that makes its like."""
+
+    JUDGED = (3,)
+
+    def make(self, generator: Any, batch: Batch) -> Made:
+        """Samples, and pictures made again through the encoder."""
+        latent = torch.randn(len(batch.photo), LATENT, device=batch.photo.device)
+        samples = generator.generator(latent).float()
+        hidden = samples.detach() * (1 - batch.mask), batch.mask
+        more = {"latent": latent, "guessed": generator.encoder(*hidden).float()}
+        code = generator.encoder(batch.photo * (1 - batch.mask), batch.mask)
+        # The encoder follows the generator, never the other way round.
+        held = {name: value.detach() for name, value in generator.generator.named_parameters()}
+        again = torch.func.functional_call(generator.generator, held, (code,)).float()
+        return Made(samples, more | {"again": again})
+
+    def loss(self, batch: Batch, made: Made) -> Tensor:
+        """The encoder's: squared error of the noise of samples, and the recipe's terms for photographs."""
+        latent = (made.more["guessed"] - made.more["latent"]).square().mean()
+        return 0.1 * latent + losses.weighted(self.recipe.losses, made.more["again"], batch.photo, batch.mask)
+
+    def pairs(self, batch: Batch, made: Made) -> Pairs:
+        """Photographs and samples."""
+        return [(batch.photo - 0.5, made.output - 0.5)]
+
+    def result(self, batch: Batch, made: Made) -> Tensor:
+        """Photographs with their masked part made again."""
+        return batch.photo * (1 - batch.mask) + made.more["again"] * batch.mask
+
+    def error(self, batch: Batch, made: Made) -> Tensor:
+        """How far samples are from photographs in means and spreads of places, as far as that says anything."""
+        real, fake = batch.photo, made.output
+        return (real.mean(dim=0) - fake.mean(dim=0)).abs().mean() + (real.std(dim=0) - fake.std(dim=0)).abs().mean()
+
+    def indicators(self, batch: Batch, made: Made) -> dict[str, float]:
+        """With the collapse indicator: about 1 is fine, near 0 is a generator that draws one picture only."""
+        scores = super().indicators(batch, made)
+        return scores | {"variety": variety(made.output, batch.photo)}
+
+    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
+        """Samples, photographs, and photographs made again."""
+        hidden = batch.photo * (1 - batch.mask) + batch.mask
+        return [
+            made.output,
+            made.output.roll(8, dims=0),
+            made.output.roll(16, dims=0),
+            batch.photo,
+            hidden,
+            made.more["again"],
+        ]
+
+
+class Cycle(System):
+    """CycleGAN between old prints and fresh ones; no picture is shown on both sides."""
+
+    JUDGED = (3, 3)
+    NEEDS = frozenset({"old"})
+    POOL = 50
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        self._pools: list[list[Tensor]] = [[], []]
+
+    def make(self, generator: Any, batch: Batch) -> Made:
+        """Old to fresh and back, fresh to old and back, and fresh to fresh, old to old."""
+        old, fresh = batch.damaged, batch.photo
+        freshened, aged = generator(old, "freshen").float(), generator(fresh, "age").float()
+        more = {
+            "aged": aged,
+            "old_again": generator(freshened, "age").float(),
+            "fresh_again": generator(aged, "freshen").float(),
+            "same_fresh": generator(fresh, "freshen").float(),
+            "same_old": generator(old, "age").float(),
+        }
+        return Made(freshened, more)
+
+    def loss(self, batch: Batch, made: Made) -> Tensor:
+        """Cycle and identity terms, by the weights of the recipe."""
+        more, mask, weights = made.more, batch.mask, self.recipe.losses
+        cycle = losses.CYCLES["cycle"]
+        identity = losses.CYCLES["identity"]
+        back = cycle(more["old_again"], batch.damaged, mask) + cycle(more["fresh_again"], batch.photo, mask)
+        same = identity(more["same_fresh"], batch.photo, mask) + identity(more["same_old"], batch.damaged, mask)
+        return weights.get("cycle", 0.0) * back + weights.get("identity", 0.0) * same
+
+    def pairs(self, batch: Batch, made: Made) -> Pairs:
+        """Fresh prints, and old ones."""
+        return [(batch.photo - 0.5, made.output - 0.5), (batch.damaged - 0.5, made.more["aged"] - 0.5)]
+
+    def remembered(self, pairs: Pairs) -> Pairs:
+        """Half of the made pictures are exchanged for earlier ones (Shrivastava et al., SimGAN, 2017)."""
+        mixed = []
+        for pool, (real, fake) in zip(self._pools, pairs, strict=True):
+            pictures = list(fake)
+            for i, picture in enumerate(pictures):
+                if len(pool) < self.POOL:
+                    pool.append(picture)
+                elif float(torch.rand(())) < 0.5:
+                    place = int(torch.randint(self.POOL, ()))
+                    pictures[i], pool[place] = pool[place], picture
+            mixed.append((real, torch.stack(pictures)))
+        return mixed
+
+    def result(self, batch: Batch, made: Made) -> Tensor:  # noqa: ARG002 - all of it was made
+        """Old prints freshened."""
+        return made.output
+
+    def error(self, batch: Batch, made: Made) -> Tensor:
+        """How far freshened prints are from fresh ones in the means and spreads of their colours."""
+        return _tones_apart(made.output, batch.photo)
+
+    def indicators(self, batch: Batch, made: Made) -> dict[str, float]:  # noqa: ARG002 - of what was given
+        """The same error of prints left as they are, to compare with."""
+        return {"tones_apart_before": float(_tones_apart(batch.damaged, batch.photo))}
+
+    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
+        """Old, freshened, fresh, aged."""
+        return [batch.damaged, made.output, batch.photo, made.more["aged"]]
+
+
+class Detect(System):
+    """Segmentation of damage into classes."""
+
+    JUDGED = ()
+    NEEDS = frozenset({"classes"})
+
+    def make(self, generator: Any, batch: Batch) -> Made:
+        """Logits."""
+        return Made(generator(batch.damaged).float())
+
+    def loss(self, batch: Batch, made: Made) -> Tensor:
+        """Against the class maps."""
+        return losses.weighted(self.recipe.losses, made.output, batch.truth, batch.mask)
+
+    def error(self, batch: Batch, made: Made) -> Tensor:
+        """1 - F1 of any damage at probability 1/2, pixel by pixel."""
+        found, true = made.output.amax(dim=1) > 0, batch.truth.amax(dim=1) > 0
+        both = (found & true).sum().float()
+        return 1 - 2 * both / (found.sum() + true.sum()).clamp_min(1)
+
+    def indicators(self, batch: Batch, made: Made) -> dict[str, float]:
+        """Precision and recall of the same."""
+        found, true = made.output.amax(dim=1) > 0, batch.truth.amax(dim=1) > 0
+        both = (found & true).sum().float()
+        return {"precision": float(both / found.sum().clamp_min(1)), "recall": float(both / true.sum().clamp_min(1))}
+
+    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
+        """Damaged, true damage, found damage."""
+        shown = [batch.truth.amax(dim=1, keepdim=True), torch.sigmoid(made.output).amax(dim=1, keepdim=True)]
+        return [batch.damaged, *[planes.expand(-1, 3, -1, -1) for planes in shown]]
+
+
+SYSTEMS: dict[str, type[System]] = {
+    "fill": System,
+    "restore": Restore,
+    "edges": Edges,
+    "unsupervised": Unsupervised,
+    "prior": Prior,
+    "cycle": Cycle,
+    "detect": Detect,
+}
+"""What a recipe may name as its ``system``."""
+
+
+def variety(samples: Tensor, photographs: Tensor) -> float:
+    """Mean distance of pairs of samples over that of pairs of photographs: near 0, the generator has collapsed."""
+    return float(losses.mean_distance(samples) / losses.mean_distance(photographs).clamp_min(1e-6))
+
+
+def _with(picture: Tensor, more: Tensor) -> Tensor:
+    """Planes for a discriminator: a picture around 0 and something beside it."""
+    return torch.cat([picture - 0.5, more], dim=1)
+
+
+def _tones_apart(a: Tensor, b: Tensor) -> Tensor:
+    """Distance of two sets of pictures in the mean and the spread of each colour."""
+    means = (a.mean(dim=(0, 2, 3)) - b.mean(dim=(0, 2, 3))).abs().mean()
+    spreads = (a.std(dim=(2, 3)).mean(dim=0) - b.std(dim=(2, 3)).mean(dim=0)).abs().mean()
+    return means + spreads
+
+
+def _scores(result: Tensor, photo: Tensor, mask: Tensor) -> dict[str, float]:
+    """PSNR, SSIM and MS-SSIM of the first pictures, whole and in the holes."""
+    from engine.train import metrics
+
+    sums: dict[str, float] = {}
+    count = min(16, len(photo))
+    for i in range(count):
+        a, b = (x[i].permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().cpu().numpy() for x in (result, photo))
+        hole = (mask[i, 0] > 0).byte().cpu().numpy()
+        row = {"psnr": metrics.psnr(a, b), "ssim": metrics.ssim(a, b), "ms_ssim": metrics.ms_ssim(a, b)}
+        if hole.any():
+            row |= {"hole_psnr": metrics.psnr(a, b, hole), "hole_ssim": metrics.ssim(a, b, hole)}
+        for name, value in row.items():
+            sums[name] = sums.get(name, 0.0) + value / count
+    return sums

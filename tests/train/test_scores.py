@@ -1,0 +1,477 @@
+"""Scores against known answers, the classical peers, evaluation of every task on tiny models, and the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from engine.errors import ReadError, SettingsError
+from engine.runtime.cards import ModelCard, Port, Registry, Stage, TileRules, Training, write_card
+from engine.runtime.session import Device
+from engine.train import metrics, peers, report
+from engine.train.evaluate import HEADLINES, evaluate, evaluate_all, headline_scores, score, write_scores
+from engine.train.protocols import MARKED, PROTOCOLS, beside, middle, to_picture, to_tensor
+from engine.train.shapes import CLASS_OF, CLASSES
+
+
+def scene(height: int = 200, width: int = 220, seed: int = 0) -> np.ndarray:
+    """Smooth patches with edges and some texture, uint8 (H, W, 3)."""
+    random = np.random.default_rng(seed)
+    coarse = random.uniform(30, 225, (height // 20 + 1, width // 20 + 1, 3)).astype(np.float32)
+    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    picture[:, width // 2 :] = 255 - picture[:, width // 2 :]
+    texture = cv2.GaussianBlur(random.normal(0, 1, (height, width)).astype(np.float32), (0, 0), 1.2)
+    return np.clip(picture + 25 * texture[..., None], 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three photographs for validation, one of them broken, and one for training."""
+    folder = tmp_path_factory.mktemp("photographs")
+    # Names whose hash puts them into the validation tenth.
+    names = [f"p{number}.png" for number in range(200) if _validates(f"p{number}.png")][:3]
+    for seed, name in enumerate(names):
+        Image.fromarray(scene(96, 112, seed)).save(folder / name)
+    (folder / names[0]).write_bytes(b"rubbish")
+    Image.fromarray(scene(96, 112)).save(folder / "training_1.png")
+    return folder
+
+
+def _validates(name: str) -> bool:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 10 == 0
+
+
+def tiny_card(
+    folder: Path, task: str, inputs: tuple[Port, ...], nodes: list[onnx.NodeProto], output: Port
+) -> ModelCard:
+    """A model made by hand, in a folder of its task's name."""
+
+    def info(port: Port) -> onnx.ValueInfoProto:
+        shape = ["n", port.channels, *([port.size] * 2 if port.size else ["h", "w"])]
+        return helper.make_tensor_value_info(port.name, TensorProto.FLOAT, shape)
+
+    graph = helper.make_graph(nodes, task, [info(port) for port in inputs], [info(output)])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    home = folder / f"tiny_{task}"
+    home.mkdir(parents=True)
+    onnx.save(model, str(home / "model.onnx"))
+    digest = hashlib.sha256((home / "model.onnx").read_bytes()).hexdigest()
+    card = ModelCard(
+        id=home.name,
+        task=task,
+        title=task,
+        version="1",
+        licence="Apache-2.0",
+        opset=18,
+        tile=TileRules(default=128, minimum=64, overlap=16, context=16, multiple=8),
+        stages=(Stage("model.onnx", digest, inputs, (output,)),),
+        labels=CLASSES if task == "detect" else (),
+        training=Training(parameters=1000, minutes=1.0),
+        folder=home,
+    )
+    write_card(card, home)
+    return card
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder with one model for each task but heal: two that change nothing and one that finds what is bright."""
+    folder = tmp_path / "models"
+    picture, same = Port("picture", "picture"), Port("same", "picture")
+    tiny_card(folder, "clean", (picture,), [helper.make_node("Identity", ["picture"], ["same"])], same)
+    thumbnail = Port("thumbnail", "thumbnail", size=64)
+    nodes = [
+        helper.make_node("ReduceMean", ["thumbnail"], ["mean"], keepdims=1),
+        helper.make_node("Sub", ["mean", "mean"], ["nothing"]),
+        helper.make_node("Add", ["picture", "nothing"], ["same"]),
+    ]
+    tiny_card(folder, "tone", (picture, thumbnail), nodes, same)
+    nodes = [
+        helper.make_node("Constant", [], ["limit"], value_float=0.9),
+        helper.make_node("Constant", [], ["axes"], value_ints=[1]),
+        helper.make_node("ReduceMin", ["picture", "axes"], ["white"], keepdims=1),
+        helper.make_node("Greater", ["white", "limit"], ["bright"]),
+        helper.make_node("Cast", ["bright"], ["plane"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["plane"] * len(CLASSES), ["probability"], axis=1),
+    ]
+    tiny_card(folder, "detect", (picture,), nodes, Port("probability", "probability", channels=len(CLASSES)))
+    return folder
+
+
+def cards_of(folder: Path) -> list[ModelCard]:
+    registry = Registry(user_folder=folder, shipped=folder / "none")
+    assert not registry.problems()
+    return registry.cards()
+
+
+# -- metrics ------------------------------------------------------------------------------------------------------
+
+
+def test_equal_pictures_score_best() -> None:
+    picture = scene()
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask[50:80, 50:90] = 255
+    assert metrics.psnr(picture, picture) == metrics.psnr(picture, picture, mask) == 100
+    assert metrics.ssim(picture, picture) == pytest.approx(1)
+    assert metrics.ssim(picture, picture, mask) == pytest.approx(1)
+    assert metrics.ms_ssim(picture, picture) == pytest.approx(1)
+    assert metrics.structure(picture, picture) == pytest.approx(1, abs=1e-4)
+    assert metrics.high_frequency_ratio(picture, picture, mask) == 1
+    assert metrics.delta_e(picture, picture) == 0
+
+
+def test_psnr_of_a_known_error_counts_only_what_is_asked() -> None:
+    picture = np.full((40, 50, 3), 100, np.uint8)
+    other = picture.copy()
+    other[10:20] += 10
+    other[0] = 255
+    mask = np.zeros((40, 50), np.uint8)
+    mask[10:20] = 1
+    assert metrics.psnr(other, picture, mask) == pytest.approx(20 * np.log10(255 / 10))
+    assert metrics.psnr(other, picture) == pytest.approx(10 * np.log10(255**2 / ((10 * 100 + 155**2) / 40)))
+    assert metrics.psnr(other, picture, np.zeros_like(mask)) == 100
+
+
+def test_ssim_is_that_of_scikit_image() -> None:
+    from skimage.metrics import structural_similarity
+
+    picture = scene()
+    noisy = np.clip(picture + np.random.default_rng(1).normal(0, 15, picture.shape), 0, 255).astype(np.uint8)
+    mean, full = structural_similarity(
+        metrics.luma(picture).astype(np.float64),
+        metrics.luma(noisy).astype(np.float64),
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    assert metrics.ssim(picture, noisy) == pytest.approx(mean, abs=1e-4)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask[60:90, 40:100] = 255
+    assert metrics.ssim(picture, noisy, mask) == pytest.approx(full[mask > 0].mean(), abs=1e-4)
+
+
+def test_ms_ssim_is_the_weighted_product_of_its_scales() -> None:
+    picture = scene(192, 208)
+    noisy = np.clip(picture + np.random.default_rng(2).normal(0, 20, picture.shape), 0, 255).astype(np.uint8)
+    x, y = (metrics.luma(p).astype(np.float64) for p in (picture, noisy))
+    distance = np.arange(-5, 6)
+    window = np.exp(-(distance**2) / (2 * 1.5**2))
+    window = np.outer(window, window) / window.sum() ** 2
+
+    def valid(values: np.ndarray) -> np.ndarray:
+        return np.einsum("ijkl,kl->ij", np.lib.stride_tricks.sliding_window_view(values, (11, 11)), window)
+
+    product = 1.0
+    for scale, weight in enumerate(metrics.SCALE_WEIGHTS):
+        mx, my = valid(x), valid(y)
+        vx, vy, vxy = valid(x * x) - mx**2, valid(y * y) - my**2, valid(x * y) - mx * my
+        term = (2 * vxy + 58.5225) / (vx + vy + 58.5225)
+        if scale == 4:
+            term = term * (2 * mx * my + 6.5025) / (mx**2 + my**2 + 6.5025)
+        product *= term.mean() ** weight
+        x, y = (v.reshape(v.shape[0] // 2, 2, v.shape[1] // 2, 2).mean(axis=(1, 3)) if scale < 4 else v for v in (x, y))
+    assert metrics.ms_ssim(picture, noisy) == pytest.approx(product, abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (11, 30), (45, 61), (180, 33)])
+def test_small_pictures_have_scores_too(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(3).integers(0, 255, (*shape, 3), np.uint8)
+    worse = 255 - picture
+    assert metrics.ms_ssim(picture, picture) == pytest.approx(1)
+    assert 0 <= metrics.ms_ssim(picture, worse) < 0.5
+    assert metrics.ssim(picture, worse) < metrics.ssim(picture, picture) == pytest.approx(1)
+
+
+def test_a_blurred_fill_lacks_detail_and_a_noisy_one_has_too_much() -> None:
+    picture = scene()
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask[40:160, 40:160] = 255
+    random = np.random.default_rng(4)
+    blurred = cv2.GaussianBlur(picture, (0, 0), 2)
+    noisy = np.clip(picture + random.normal(0, 20, picture.shape), 0, 255).astype(np.uint8)
+    assert metrics.high_frequency_ratio(blurred, picture, mask) < 0.3
+    assert metrics.high_frequency_ratio(noisy, picture, mask) > 1.5
+    # A seam is no detail: only the inside of the hole counts, however bright its surroundings are.
+    flat = np.full_like(picture, 90)
+    fill = np.where(mask[..., None] > 0, flat, np.uint8(255))
+    assert metrics.high_frequency_ratio(fill, flat, mask) == 1
+    thin = np.zeros_like(mask)
+    thin[100, 20:180] = 255
+    assert metrics.high_frequency_ratio(blurred, picture, thin) < 1
+
+
+def test_colour_difference_of_known_pairs() -> None:
+    grey = np.full((4, 4, 3), 119, np.uint8)
+    assert metrics.delta_e(grey, grey + 1) == pytest.approx(0.38, abs=0.1)
+    white, black = np.full((4, 4, 3), 255, np.uint8), np.zeros((4, 4, 3), np.uint8)
+    assert metrics.delta_e(white, black) == pytest.approx(100, abs=0.5)
+
+
+def test_structure_ignores_tone_and_sees_movement() -> None:
+    picture = scene()
+    faded = (80 + 0.5 * picture * np.array([1.0, 0.9, 0.8])).astype(np.uint8)
+    gamma = (255 * (picture / 255) ** 1.8).astype(np.uint8)
+    assert metrics.structure(picture, gamma) > 0.98
+    assert metrics.structure(faded, picture) > 0.97
+    assert metrics.structure(picture, np.roll(picture, 3, axis=1)) < 0.95
+    assert metrics.structure(picture, cv2.GaussianBlur(picture, (0, 0), 2)) < 0.95
+
+
+@pytest.mark.parametrize(("shift", "score"), [(1, 1.0), (2, 1.0), (3, 0.0)])
+def test_detection_tolerates_two_pixels(shift: int, score: float) -> None:
+    true = np.zeros((40, 40), np.uint8)
+    true[20] = 255
+    found = np.roll(true, shift, axis=0)
+    assert metrics.detection(found, true) == pytest.approx((score, score, score))
+
+
+def test_detection_counts_what_is_missed_and_what_is_wrong() -> None:
+    true, found, empty = (np.zeros((40, 40), np.uint8) for _ in range(3))
+    true[10], true[30] = 255, 255
+    found[10] = 255
+    assert metrics.detection(found, true) == pytest.approx((1.0, 0.5, 2 / 3))
+    assert metrics.detection(true, found) == pytest.approx((0.5, 1.0, 2 / 3))
+    assert metrics.detection(empty, empty) == (1, 1, 1)
+    assert metrics.detection(empty, true) == metrics.detection(true, empty) == (0, 0, 0)
+
+
+# -- peers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(peers.PEERS["heal"]))
+def test_the_classical_fillings_fill_and_leave_the_rest_alone(name: str) -> None:
+    picture = scene(40, 48)
+    mask = np.zeros((40, 48), np.uint8)
+    mask[18:22, 5:40] = 255
+    damaged = np.where(mask[..., None] > 0, np.uint8(255), picture)
+    filled = peers.PEERS["heal"][name](damaged, mask)
+    assert filled.dtype == np.uint8
+    assert np.abs(filled[mask == 0].astype(int) - picture[mask == 0]).max() <= 1
+    assert metrics.psnr(filled, picture, mask) > metrics.psnr(damaged, picture, mask) + 5
+
+
+def test_the_classical_cleaners_do_what_they_are_for() -> None:
+    picture = cv2.GaussianBlur(scene(64, 64), (0, 0), 2)
+    noisy = np.clip(picture + np.random.default_rng(5).normal(0, 20, picture.shape), 0, 255).astype(np.uint8)
+    assert 9 < peers.noise_level(noisy) < 15  # the luma of three independent channels: 0.67 of their noise
+    before = metrics.psnr(noisy, picture)
+    assert metrics.psnr(peers.non_local_means(noisy), picture) > before + 3
+    assert metrics.psnr(peers.bicubic(noisy), picture) > before + 2
+    assert peers.unsharp_mask(picture).std() > picture.std()
+    assert peers.untouched(picture) is picture
+    for row in peers.PEERS["clean"].values():
+        result = row(noisy, None)
+        assert (result.shape, result.dtype) == (noisy.shape, np.uint8)
+
+
+def test_the_classical_tone_corrections_undo_a_cast() -> None:
+    picture = scene(64, 64)
+    faded = (70 + picture * np.array([0.6, 0.5, 0.4])).astype(np.uint8)
+    assert metrics.delta_e(peers.auto_levels(faded), picture) < 0.6 * metrics.delta_e(faded, picture)
+    means = peers.grey_world(faded).mean(axis=(0, 1))
+    assert np.ptp(means) < 3 < np.ptp(faded.mean(axis=(0, 1)))
+    assert peers.auto_levels(np.full((8, 8, 3), 7, np.uint8)).max() <= 255
+
+
+def test_the_top_hat_finds_a_scratch_and_nothing_on_a_plain() -> None:
+    picture = np.full((60, 60, 3), 120, np.uint8)
+    assert not peers.top_hat(picture).any()
+    picture[30, 5:55] = 230
+    true = (picture[..., 0] == 230).astype(np.uint8)
+    assert metrics.detection(peers.top_hat(picture), true)[2] > 0.9
+
+
+# -- protocols and evaluation -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("task", "name"), [(task, p.name) for task, rows in PROTOCOLS.items() for p in rows])
+def test_every_protocol_damages_the_same_way_each_time(task: str, name: str) -> None:
+    protocol = next(p for p in PROTOCOLS[task] if p.name == name)
+    picture = scene(90, 107)
+    case, again = protocol.make(picture, 3), protocol.make(picture, 3)
+    assert case.given.dtype == np.uint8
+    assert case.given.shape == picture.shape
+    assert np.array_equal(case.given, again.given)
+    assert np.array_equal(case.original, picture)
+    assert np.array_equal(case.given, picture) == (name == "undamaged")
+    if task in ("heal", "detect"):
+        assert case.mask is not None
+        assert case.mask.any() != (name == "undamaged")
+    other = protocol.make(picture, 4)
+    drawn = name not in ("blur", "jpeg", "low_resolution", "undamaged")
+    assert np.array_equal(case.given, other.given) != drawn
+
+
+def test_the_protocols_are_of_the_strength_they_say() -> None:
+    assert {CLASS_OF[kind] for kind in MARKED} == set(CLASSES)
+    rows = {task: {p.name: p for p in protocols} for task, protocols in PROTOCOLS.items()}
+    grey = np.full((96, 96, 3), 128, np.uint8)
+    noisy = rows["clean"]["noise"].make(grey, 0).given
+    assert noisy.std() == pytest.approx(25, rel=0.05)
+    hole = rows["heal"]["boxes"].make(grey, 0).mask
+    assert hole is not None
+    assert np.count_nonzero(hole) == pytest.approx(24 * 24, rel=0.1)
+    assert np.array_equal(to_picture(to_tensor(scene())), scene())
+    assert middle(scene(500, 300)).shape == (384, 300, 3)
+
+
+def test_the_shipped_model_is_scored_beside_its_peers(photographs: Path) -> None:
+    card = Registry(user_folder=photographs / "none").card("heal")
+    table = evaluate(card, photographs, device=Device.CPU, most=2)
+    assert table.keys() == {"scratches", "strokes", "boxes"}
+    for rows in table.values():
+        assert list(rows) == ["model", *peers.PEERS["heal"]]
+        for row in rows.values():
+            assert row["pictures"] == 1  # the broken one is left out
+            assert row["seconds"] > 0
+            assert 5 < row["psnr"] < row["whole_psnr"] < 60
+            assert 0 < row["ms_ssim"] <= 1
+    assert table["scratches"]["model"]["psnr"] > 15
+    scores = headline_scores("heal", table)
+    assert {"scratches_hole_psnr", "strokes_hole_psnr", "scratches_navier_stokes"} <= scores.keys()
+    assert scores["strokes_hole_psnr"] == round(table["strokes"]["model"]["psnr"], 2)
+
+
+def test_models_of_all_tasks_are_scored_and_the_scores_written(photographs: Path, models: Path) -> None:
+    tables = evaluate_all(cards_of(models), photographs, device=Device.CPU)
+    assert tables.keys() == {"tiny_clean", "tiny_tone", "tiny_detect"}
+    for protocol in PROTOCOLS["clean"]:
+        rows = tables["tiny_clean"][protocol.name]
+        # A model that changes nothing is as good as the picture that was given.
+        assert rows["model"]["psnr"] == pytest.approx(rows["untouched"]["psnr"])
+        assert rows["model"]["pictures"] == 2
+    assert tables["tiny_tone"]["fading"]["model"]["structure"] == pytest.approx(1, abs=1e-3)
+    assert tables["tiny_tone"]["fading"]["untouched"]["delta_e"] > 5
+    detect = tables["tiny_detect"]
+    assert set(CLASSES) | {"mixed", "undamaged"} == set(detect)
+    assert 0 <= detect["undamaged"]["model"]["flagged"] < 0.5
+    for card in cards_of(models):
+        scored = write_scores(card, tables[card.id])
+        assert scored.scores
+        assert any(name.startswith(HEADLINES[card.task].protocols[0]) for name in scored.scores)
+    for card in cards_of(models):
+        kept = json.loads((card.folder / "scores.json").read_text())
+        for protocol, rows in tables[card.id].items():
+            assert kept[protocol]["model"] == pytest.approx(rows["model"], abs=1e-5)
+        assert card.scores == headline_scores(card.task, tables[card.id])
+
+
+def test_what_an_archive_has_lost_is_filled_but_not_judged(photographs: Path, models: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    readable = [path for path in sorted(photographs.glob("p*.png")) if path.stat().st_size > 100]
+    lost = np.zeros((96, 112), np.uint8)
+    lost[:, :56] = 255
+    for path in readable:
+        Image.fromarray(lost).save(masks / path.name)
+    card = Registry(user_folder=photographs / "none").card("heal")
+    whole = evaluate(card, photographs, device=Device.CPU)
+    table = evaluate_all([card], photographs, masks=masks, device=Device.CPU)["heal"]
+    for protocol in ("scratches", "strokes"):
+        row = table[protocol]["model"]
+        assert row["pictures"] == 2
+        # Half of the picture is gone: what is left of the holes is harder to fill.
+        assert 5 < row["psnr"] < whole[protocol]["model"]["psnr"] + 3
+        assert row["whole_psnr"] > row["psnr"] + 5
+    with pytest.raises(SettingsError, match="heal only"):
+        evaluate_all(cards_of(models), photographs, masks=masks)
+
+
+def test_beside_keeps_hole_and_loss_apart() -> None:
+    picture = scene(60, 60)
+    case = PROTOCOLS["heal"][2].make(picture, 0)
+    lost = np.zeros((60, 60), np.uint8)
+    assert case.mask is not None
+    lost[: int(np.flatnonzero(case.mask.any(axis=1)).mean())] = 1
+    both = beside(case, lost)
+    assert both.judged is not None
+    assert 0 < np.count_nonzero(both.judged) < np.count_nonzero(case.mask)
+    assert both.mask is not None
+    assert np.array_equal(both.mask > 0, (case.mask > 0) | (lost > 0))
+    assert np.array_equal(both.judged > 0, (case.mask > 0) & (lost == 0))
+    assert (both.given[both.mask > 0] == 255).all()
+    wrong = np.where(lost[..., None] > 0, np.uint8(0), picture)
+    assert score("heal", both, wrong)["whole_psnr"] == 100
+
+
+def test_no_readable_photograph_is_said(tmp_path: Path, models: Path) -> None:
+    name = next(f"p{number}.png" for number in range(200) if _validates(f"p{number}.png"))
+    (tmp_path / name).write_bytes(b"rubbish")
+    with pytest.raises(SettingsError, match="can be read"):
+        evaluate(cards_of(models)[0], tmp_path)
+
+
+# -- report -------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_is_one_table_of_models_and_peers(models: Path, tmp_path: Path) -> None:
+    clean = next(card for card in cards_of(models) if card.task == "clean")
+    rows = {
+        "model": {"psnr": 30.25, "seconds": 0.5, "pictures": 3.0},
+        "non_local_means": {"psnr": 29.0, "seconds": 1.0, "pictures": 3.0},
+    }
+    write_scores(clean, {"noise": rows})
+    text = report.write_report(models, tmp_path / "out").read_text(encoding="utf-8")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    assert len({len(line) for line in lines}) == 1
+    table = {line[0]: line for line in lines}
+    assert table["tiny_clean"][1] == "**30.25**"
+    assert table["tiny_clean"][-4:] == ["0.00", "1", "0.50", "3"]
+    assert table["*non local means*"][1] == "29.00"
+    assert table["*non local means*"][2] == "–"
+    assert {"**tone**", "tiny_tone", "*top hat*"} <= table.keys()
+    assert "**heal**" not in table
+
+
+def test_bad_models_are_named_in_the_report(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no model"):
+        report.write_report(tmp_path / "nothing", tmp_path)
+    (models / "tiny_clean" / "scores.json").write_text("{")
+    with pytest.raises(ReadError, match="scores"):
+        report.write_report(models, tmp_path)
+
+
+def test_the_page_shows_every_system_on_every_picture(models: Path, tmp_path: Path) -> None:
+    heal = Registry(user_folder=tmp_path / "none").card("heal")
+    pictures = [("first <scan>", scene(80, 100)), ("second", scene(300, 280))]
+    page, sheet = report.picture_page(
+        [heal, *cards_of(models)], pictures, tmp_path / "out", credit="By nobody", device=Device.CPU
+    )
+    text = page.read_text(encoding="utf-8")
+    columns = {"heal": 4, "clean": 4, "tone": 4, "detect": 4}
+    assert text.count("<img ") == len(pictures) * sum(columns.values())
+    for said in ("first &lt;scan&gt;, tiny_clean", "second, heal", "By nobody", "top hat"):
+        assert said in text
+    assert page.stat().st_size < report.MOST_HTML
+    assert sheet.stat().st_size < report.MOST_PNG
+    with Image.open(sheet) as shown:
+        assert shown.width > 4 * 200
+        assert shown.height > 8 * 200
+
+
+def test_pages_that_cannot_be_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="at least one"):
+        report.picture_page([], [("a", scene())], tmp_path)
+    monkeypatch.setattr(report, "MOST_HTML", 1000)
+    clean = [card for card in cards_of(models) if card.task == "clean"]
+    with pytest.raises(SettingsError, match="take fewer"):
+        report.picture_page(clean, [("a", scene())], tmp_path)
+    assert not (tmp_path / "systems.html").exists()
+
+
+def test_the_pictures_that_come_with_the_report_are_credited() -> None:
+    pictures = report.default_pictures()
+    for name, picture in pictures:
+        assert picture.dtype == np.uint8
+        assert picture.shape[2] == 3
+        assert name in report.CREDITS

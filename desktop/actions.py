@@ -23,6 +23,9 @@ class When(Enum):
     UPPER_LAYER = auto()
     UNDO = auto()
     REDO = auto()
+    MASKED_TASK = auto()
+    EDGE_MODEL = auto()
+    EDGES = auto()
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,34 @@ def _rows() -> tuple[Row, ...]:
         Row("mask_feather", "Mask", "Feather", tip="Fade the mask outwards over the amount in the Repair panel"),
         Row("mask_load", "Mask", "Load…", separator=True),
         Row("mask_save", "Mask", "Save…"),
+        Row(
+            "edges_draw",
+            "Mask",
+            "Draw Edges",
+            when=When.EDGE_MODEL,
+            tip="Show the edges that the repair will follow, to add to them or take some away",
+            separator=True,
+        ),
+        Row(
+            "edges_paint",
+            "Mask",
+            "Paint Edges",
+            when=When.EDGES,
+            tip="The brush adds edges, the eraser takes them away",
+            icon="brush",
+            checkable=True,
+        ),
+        Row(
+            "edges_clear",
+            "Mask",
+            "Clear Edges",
+            when=When.EDGES,
+            tip="Clear the edges: the model finds them by itself again",
+            icon="trash",
+        ),
         Row("escape", "", "Call Off, or Back to the Repair Mask", "Esc", always),
         Row("heal", "Repair", "Heal", "Ctrl+Return", tip="Fill what is masked", icon="heal"),
-        Row("heal_new", "Repair", "Heal on a New Layer", "Ctrl+Alt+Return"),
+        Row("heal_new", "Repair", "Heal on a New Layer", "Ctrl+Alt+Return", When.MASKED_TASK),
         *(
             Row(f"tool_{id_}", "Repair", text, key, always, tip, id_, True, "tool", id_ == "brush")
             for id_, text, key, tip in tools
@@ -171,6 +199,7 @@ class Actions:
     def __init__(self, window: QMainWindow, shortcuts: Mapping[str, str]) -> None:
         self._window = window
         self.by_id: dict[str, QAction] = {}
+        self._tips = {row.id: window.tr(row.tip or row.text).rstrip("…") for row in ROWS}
         self.menus: dict[str, QMenu] = {}
         groups: dict[str, QActionGroup] = {}
         for title in MENUS:
@@ -203,6 +232,13 @@ class Actions:
             action = self.by_id[row.id]
             (action.toggled if row.checkable and not row.group else action.triggered).connect(handlers[row.id])
 
+    def rename(self, id_: str, text: str, tip: str) -> None:
+        """Give a command that does what is chosen elsewhere the words for it."""
+        action, before = self.by_id[id_], self._tips[id_]
+        action.setText(text)
+        self._tips[id_] = tip
+        action.setToolTip(action.toolTip().replace(before, tip, 1))
+
     def set_shortcuts(self, changed: Mapping[str, str]) -> None:
         """Give every command its shortcut; tooltips end in it."""
         for row in ROWS:
@@ -210,7 +246,7 @@ class Actions:
             keys = changed.get(row.id, row.shortcut)
             action.setShortcuts([QKeySequence(key) for key in (keys, row.also) if key])
             shown = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-            action.setToolTip(f"{self._window.tr(row.tip or row.text).rstrip('…')}{f' ({shown})' if shown else ''}")
+            action.setToolTip(f"{self._tips[row.id]}{f' ({shown})' if shown else ''}")
 
     def changed_shortcuts(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Those that differ from the table's."""

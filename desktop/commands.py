@@ -15,10 +15,12 @@ from desktop.dialogs.export import ExportDialog, FileDialogs
 from desktop.dialogs.questions import Questions
 from desktop.dialogs.settings import SettingsDialog, ShortcutsDialog, updated
 from desktop.document.edits import MoveLayer, RemoveLayer, Turn
+from desktop.document.model import EDGES
 from desktop.document.project import SUFFIX
 from desktop.document.tiles import TileMap
 from desktop.jobs import Ticket
 from desktop.notify import show_log
+from desktop.repairs import Outcome, found_any, found_sentence
 from desktop.theme import RESOURCES
 from desktop.workspace import Workspace
 from engine import imageio, masks
@@ -128,6 +130,9 @@ class Commands:
             "mask_feather": on_workspace(feather),
             "mask_load": on_workspace(self._ask_load_mask),
             "mask_save": on_workspace(self._ask_save_mask),
+            "edges_draw": on_workspace(self._draw_edges),
+            "edges_paint": self._paint_edges,
+            "edges_clear": on_workspace(Workspace.clear_edges),
             "heal": on_workspace(self.heal),
             "heal_new": on_workspace(lambda workspace: self.heal(workspace, new_layer=True)),
         }
@@ -230,22 +235,61 @@ class Commands:
     # -- repair -----------------------------------------------------------------------------------------------
 
     def heal(self, workspace: Workspace, *, new_layer: bool = False, spot: TileMap | None = None) -> None:
-        """Heal what is masked, or a spot of its own, as the task panel says."""
+        """Do what is chosen in the task panel; a spot of its own is always healed."""
+        panel, task = self._window.task, "heal" if spot is not None else ""
+
+        def ask() -> Ticket:
+            return workspace.desk.ask(panel.request(new_layer=new_layer, task=task), spot)
+
+        ticket = self._asked(ask)
+        if ticket is not None:
+            ticket.done.connect(workspace.while_open(self._on_done))
+
+    def _asked(self, ask: Callable[[], Ticket]) -> Ticket | None:
+        """Ask for a task; None when it cannot be done, which is said."""
         window = self._window
         try:
-            ticket = workspace.repair(window.task.request(new_layer=new_layer), spot)
+            ticket = ask()
         except EngineError as error:
             window.strip.say(error.sentence)
-            return
-        ticket.done.connect(lambda result: self._on_repaired(result.repair.device))
+            return None
+        ticket.done.connect(lambda outcome: window.status.show_device(outcome.device.upper()))
         ticket.failed.connect(window.strip.warn)
+        return ticket
 
-    def _on_repaired(self, device: str) -> None:
-        self._window.status.show_device(device.upper())
+    def _on_done(self, outcome: Outcome) -> None:
+        """Say what was found; what comes after it is to heal that."""
+        sentence = found_sentence(outcome)
+        if sentence:
+            self._window.strip.say(sentence)
+        if found_any(outcome):
+            self._window.actions_.by_id["veil"].setChecked(True)
+            task = self._window.task.task
+            if task is not None and task.gives == "marks":
+                # Unless something else was chosen meanwhile.
+                self._window.task.choose("heal")
+
+    def _draw_edges(self, workspace: Workspace) -> None:
+        panel = self._window.task
+        ticket = self._asked(lambda: workspace.desk.draw_edges(panel.request(new_layer=False)))
+        if ticket is not None:
+            ticket.done.connect(workspace.while_open(self._on_edges_drawn))
+
+    def _on_edges_drawn(self, _outcome: Outcome) -> None:
+        window = self._window
+        window.actions_.by_id["veil"].setChecked(True)
+        window.strip.say(
+            window.tr("These edges will be followed. Paint what is missing, erase what is wrong, then press Heal.")
+        )
+
+    def _paint_edges(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
+        workspace = self._window.workspace
+        if workspace is not None:
+            workspace.set_target(EDGES if on else None)
 
     def _undo(self, workspace: Workspace) -> None:
-        """Call off the repair that was asked for last, or else take back the last step."""
-        if workspace.call_off_repair():
+        """Call off the task that was asked for last, or else take back the last step."""
+        if workspace.desk.call_off():
             self._window.strip.say(self._window.tr("The repair was called off."))
         else:
             workspace.undo.undo()
@@ -262,9 +306,9 @@ class Commands:
             self._window.options.set_opacity((digit or 10) / 10)
 
     def _resize_brush(self, factor: float) -> None:
-        settings = self._window.store.settings.tools
-        step = max(1.0, abs(settings.size * (factor - 1)))
-        self._window.options.set_size(settings.size + (step if factor > 1 else -step))
+        size = self._window.options.size
+        step = max(1.0, abs(size * (factor - 1)))
+        self._window.options.set_size(size + (step if factor > 1 else -step))
 
     def _harden_brush(self, step: float) -> None:
         self._window.options.set_hardness(self._window.store.settings.tools.hardness + step)

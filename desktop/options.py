@@ -13,6 +13,9 @@ from desktop.theme import icon
 from desktop.tools.base import ToolSettings
 from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE
 
+_NOTE_WIDTH = 130
+"""Room for the name of what is painted, logical pixels."""
+
 
 class OptionsBar(QObject):
     """Fills a tool bar with what the tools can be told; edits their settings in place.
@@ -28,6 +31,7 @@ class OptionsBar(QObject):
     def __init__(self, bar: QToolBar, settings: ToolSettings, actions: Mapping[str, QAction]) -> None:
         super().__init__(bar)
         self._settings = settings
+        self._edges = False
         self._make_fields()
         row = QWidget()
         layout = QHBoxLayout(row)
@@ -38,20 +42,22 @@ class OptionsBar(QObject):
             layout.addWidget(slider, 1)
         for widget in (self._pen_size, self._pen_opacity, self._adding):
             layout.addWidget(widget)
-        # Behind the fields, so that these stay under the hand when it appears.
+        # Behind the fields, and its place is kept, so that these stay under the hand when it appears.
         layout.addWidget(self._target)
-        layout.addStretch(1)
+        layout.addStretch(0)
         for id_ in ("undo", "redo", "heal"):
             button = QToolButton()
             button.setDefaultAction(actions[id_])
             button.setIconSize(bar.iconSize())
             layout.addWidget(button)
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        # Wide enough for whatever task is chosen.
+        button.setMinimumWidth(button.fontMetrics().horizontalAdvance("M" * 10) + bar.iconSize().width())
         # One row that shrinks, instead of a tool bar that hides what does not fit.
         row.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         bar.addWidget(row)
         self._show()
-        self._size.changed.connect(lambda value: self._set(size=value))
+        self._size.changed.connect(self.set_size)
         self._hardness.changed.connect(lambda value: self._set(hardness=value / 100))
         self._opacity.changed.connect(lambda value: self._set(opacity=value / 100))
         self._pen_size.toggled.connect(lambda on: self._set(pen_size=on))
@@ -89,11 +95,24 @@ class OptionsBar(QObject):
         self._adding.setToolTip(self.tr("Whether the tools add to the mask or remove from it; Alt for one drag (X)"))
         self._target = QToolButton()
         self._target.setObjectName("targetNote")
+        self._target.setFixedWidth(_NOTE_WIDTH + 32)
+        policy = self._target.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self._target.setSizePolicy(policy)
         self._target.clicked.connect(self.target_left)
 
     def set_size(self, size: float) -> None:
         """Another diameter, kept within what a brush may have."""
-        self._set(size=min(MAXIMUM_SIZE, max(MINIMUM_SIZE, size)))
+        size = min(MAXIMUM_SIZE, max(MINIMUM_SIZE, size))
+        if self._edges:
+            self._set(edge_size=size)
+        else:
+            self._set(size=size)
+
+    @property
+    def size(self) -> float:
+        """Diameter of the brush for what is painted."""
+        return self._settings.edge_size if self._edges else self._settings.size
 
     def set_hardness(self, hardness: float) -> None:
         """Another hardness, kept within 0..1."""
@@ -107,14 +126,23 @@ class OptionsBar(QObject):
         """Add instead of remove, or the other way round."""
         self._set(adding=not self._settings.adding)
 
-    def show_target(self, name: str) -> None:
-        """Name the layer whose mask is painted; empty for the repair mask."""
-        text = self.tr("Mask of {0}").format(name)
-        self._target.setText(self._target.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, 130) + " ✕")
-        note = self.tr("The brush paints the mask of the layer {0}; press to paint the repair mask again (Esc)")
+    def show_target(self, name: str, *, edges: bool = False) -> None:
+        """Name what is painted, and show the brush's size for it.
+
+        Args:
+            name: as a part of a sentence; empty for the repair mask.
+            edges: it is the edge map.
+        """
+        text = name.removeprefix("the ")
+        text = text[:1].upper() + text[1:]
+        short = self._target.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, _NOTE_WIDTH)
+        self._target.setText(f"{short} ✕")
+        note = self.tr("The brush paints {0}; press to paint the repair mask again (Esc)")
         self._target.setToolTip(note.format(name))
         self._target.setAccessibleName(text)
         self._target.setVisible(bool(name))
+        self._edges = edges
+        self._show()
 
     def redraw(self) -> None:
         """Draw the icons in the theme's colours."""
@@ -128,7 +156,7 @@ class OptionsBar(QObject):
 
     def _show(self) -> None:
         settings = self._settings
-        self._size.set_value(settings.size)
+        self._size.set_value(self.size)
         self._hardness.set_value(settings.hardness * 100)
         self._opacity.set_value(settings.opacity * 100)
         for widget, on in (

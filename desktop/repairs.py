@@ -1,7 +1,12 @@
-"""From a press on Heal to a layer: freezing the input of a repair, and turning its patch into one edit. Knows no Qt."""
+"""From a press on the panel's button to one edit: freezing a task's input, and laying what comes of it on the document.
+
+A repair's patch becomes a layer or joins one; found marks join the repair mask, drawn edges the edge map. Knows no Qt.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,11 +22,12 @@ from desktop.document.edits import (
     JoinLayer,
     PaintMask,
     Turn,
+    mask_of,
     turned_tiles,
     turns_between,
 )
-from desktop.document.model import BlendMode, Document, Layer
-from desktop.document.tiles import Cell, TileMap, TilePatch
+from desktop.document.model import EDGES, BlendMode, Document, Layer, State
+from desktop.document.tiles import Cell, TileMap, TilePatch, compact
 from engine.jobs import JobContext
 from engine.raster import Rect, mix
 from engine.record import Repair
@@ -30,7 +36,7 @@ Tile = NDArray[Any]
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
-    from engine.tasks import Patch, Piece
+    from engine.tasks import Job, Marks, Patch, Piece, Task
 
 
 @dataclass(frozen=True)
@@ -53,46 +59,56 @@ class RepairRequest:
 
 
 @dataclass(frozen=True)
-class Repaired:
-    """What comes back from the engine thread."""
+class Outcome:
+    """What comes back from the engine thread: a patch or marks, and where the model really ran, in a word."""
 
-    patch: Patch
-    repair: Repair
+    result: Patch | Marks
+    device: str
+    repair: Repair | None = None
 
 
-class RepairJob:
-    """One repair, from the press to its edit.
+class TaskJob(ABC):
+    """One task on the document, from the press to its edit. GUI thread, but for what ``freeze`` gives.
 
     Args:
         document: to read from and to write to.
         request: what is wanted.
-        mask: where, frozen when it was asked for.
-        spot: the mask is no part of the document's repair mask.
         registry: the models.
+        mask: where, frozen when it was asked for; None = the whole picture.
     """
 
+    spot = False
+    """Whether the mask is no part of the document's repair mask."""
+    claims = False
+    """Whether the mask is taken: no second job works on it meanwhile."""
+
     def __init__(
-        self, document: Document, request: RepairRequest, mask: TileMap, *, spot: bool, registry: Registry
+        self, document: Document, request: RepairRequest, registry: Registry, mask: TileMap | None = None
     ) -> None:
-        self._document, self._request, self._mask, self._spot = document, request, mask, spot
-        self._registry = registry
+        self._document, self._request, self._registry, self._mask = document, request, registry, mask
         self._turns = document.state.turns
         self._frozen: tuple[str, ...] = ()
-        self._target: int | None = None
 
     @property
-    def mask(self) -> TileMap:
+    def task(self) -> Task:
+        """The row of the task that is done."""
+        from engine.tasks import TASKS
+
+        return TASKS[self._request.task]
+
+    @property
+    def mask(self) -> TileMap | None:
         """Where, as the picture lies now."""
         now = self._document.state.turns
-        for turn in _turns(self._turns, now):
-            self._mask = turned_tiles(self._mask, turn)
+        if self._mask is not None:
+            for turn in _turns(self._turns, now):
+                self._mask = turned_tiles(self._mask, turn)
         self._turns = now
         return self._mask
 
-    def freeze(self, active: Layer | None) -> Callable[[JobContext], Repaired]:
-        """Fix the input when the job's turn comes, so that it sees what the repairs before it did.
-
-        The picture that is read is all that is visible up to the layer which the result will join.
+    @abstractmethod
+    def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
+        """Fix the input when the job's turn comes, so that it sees what the jobs before it did.
 
         Args:
             active: the layer that is chosen.
@@ -101,76 +117,238 @@ class RepairJob:
             SettingsError: a setting is impossible.
             ModelError: the model is gone.
         """
-        from engine.runtime.session import Device
-        from engine.tasks import TASKS, Job, run_job
 
-        request, document = self._request, self._document
-        self._frozen = document.state.turns
-        joins = active is not None and not request.new_layer and _joinable(active)
-        self._target = active.id if active is not None and joins else None
-        job = Job(
+    @abstractmethod
+    def edit(self, outcome: Outcome, active: Layer | None) -> tuple[Edit | None, int | None]:
+        """What came of it as one undo step (None: nothing did), and the layer or mask target to go on with.
+
+        When the picture was turned while the job ran, the result is turned with it.
+        """
+
+    def _job(self, source: Composite, guide: TileMap | None = None) -> Job:
+        from engine.runtime.session import Device
+        from engine.tasks import Job, make_settings
+
+        request, card = self._request, self._registry.card(self._request.model)
+        self._frozen = self._document.state.turns
+        return Job(
             request.task,
-            Composite.of(document.state, below=_above(document, active)),
-            document.profile,
+            source,
+            self._document.profile,
             self.mask,
-            TASKS[request.task].settings(**request.settings),
-            self._registry.card(request.model),
+            make_settings(request.task, card, request.settings),
+            card,
             Device(request.device),
+            guide=guide,
         )
 
-        def work(context: JobContext) -> Repaired:
+    def _turned(self, tiles: TileMap) -> TileMap:
+        """A map that was made of the frozen picture, as the picture lies now."""
+        for turn in _turns(self._frozen, self._document.state.turns):
+            tiles = turned_tiles(tiles, turn)
+        return tiles
+
+    def _frozen_shape(self) -> tuple[int, int]:
+        """Height and width of the frozen picture."""
+        height, width = self._document.state.scan.shape[:2]
+        turns = _turns(self._frozen, self._document.state.turns)
+        on_its_side = sum(turn in (Turn.LEFT, Turn.RIGHT) for turn in turns) % 2
+        return (width, height) if on_its_side else (height, width)
+
+
+class RepairJob(TaskJob):
+    """A task that gives a patch: a mask's on the layer it was made for, the whole picture's on a layer of its own.
+
+    Args:
+        document, request, registry, mask: see ``TaskJob``.
+        spot: the mask is no part of the document's repair mask.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        request: RepairRequest,
+        mask: TileMap | None,
+        *,
+        registry: Registry,
+        spot: bool = False,
+    ) -> None:
+        super().__init__(document, request, registry, mask)
+        self.spot, self.claims = spot, mask is not None and not spot
+        self._target: int | None = None
+        self._guide: TileMap | None = None
+
+    def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
+        """The picture that is read is all that is visible up to the layer which the result will join."""
+        from engine.tasks import run_job, wants_edges
+
+        document, request = self._document, self._request
+        alone = self._mask is None or request.new_layer
+        joins = active is not None and not alone and _joinable(active, request.task)
+        self._target = active.id if active is not None and joins else None
+        follows = self.claims and wants_edges(self._registry.card(request.model))
+        self._guide = document.state.edges if follows else None
+        job = self._job(Composite.of(document.state, below=_above(document, active)), self._guide)
+
+        def work(context: JobContext) -> Outcome:
             patch = run_job(job, context)
-            return Repaired(patch, patch.repair(job))
+            return Outcome(patch, patch.device.value, patch.repair(job))
 
         return work
 
-    def edit(self, result: Repaired, active: Layer | None) -> tuple[Edit, int]:
-        """The result as one undo step, and the id of the layer it is on.
+    def edit(self, outcome: Outcome, active: Layer | None) -> tuple[Edit | None, int | None]:
+        """The result joins the layer it was made for if that is still fit for it.
 
-        It joins the layer it was made for if that is still fit for it; the repair mask loses what was repaired, but
-        keeps what was painted meanwhile. When the picture was turned while the job ran, the result is turned with it.
+        The repair mask loses what was repaired and the edge map what was followed, but both keep what was painted
+        meanwhile.
         """
-        document, label = self._document, "Spot heal" if self._spot else "Heal"
-        target = next((la for la in document.state.layers if la.id == self._target and _joinable(la)), None)
-        pieces = self._turned(result.patch)
+        document, label = self._document, "Spot heal" if self.spot else self.task.verb
+        kept = (la for la in document.state.layers if la.id == self._target and _joinable(la, self._request.task))
+        target = next(kept, None)
+        pieces = self._turned_pieces(outcome.result)  # type: ignore[arg-type]
+        made_by = outcome.repair
+        assert made_by is not None
         steps: list[Edit] = []
         if target is None:
-            layer = document.new_layer("Repair")
-            layer = replace(layer, name=f"Repair {layer.id}")
+            layer = document.new_layer("")
+            layer = replace(layer, name=f"{'Repair' if self._mask is not None else self.task.title} {layer.id}")
             pixels, mask = _laid(document, layer, pieces)
-            layer = replace(
-                layer, pixels=pixels.applied(layer.pixels), mask=mask.applied(layer.mask), made_by=(result.repair,)
-            )
-            steps.append(AddLayer(label, layer, _above(document, active)))
+            layer = replace(layer, pixels=pixels.applied(layer.pixels), mask=mask.applied(layer.mask))
+            steps.append(AddLayer(label, replace(layer, made_by=(made_by,)), _above(document, active)))
         else:
             layer = target
             pixels, mask = _laid(document, layer, pieces)
-            steps.append(JoinLayer(label, layer.id, pixels, mask, result.repair))
-        if not self._spot:
+            steps.append(JoinLayer(label, layer.id, pixels, mask, made_by))
+        if self.claims and self.mask is not None:
             steps.append(PaintMask(label, None, cleared(document.state.mask, self.mask)))
+        if self._guide is not None and document.state.edges is not None:
+            steps.append(PaintMask(label, EDGES, _followed(document.state.edges, self._turned(self._guide))))
         return Compound(label, steps), layer.id
 
-    def _turned(self, patch: Patch) -> Sequence[Piece]:
+    def _turned_pieces(self, patch: Patch) -> Sequence[Piece]:
         """The pieces of a patch as the picture lies now."""
-        state = self._document.state
-        turns = _turns(self._frozen, state.turns)
-        if not turns:
+        if self._frozen == self._document.state.turns:
             return patch.pieces
-        height, width = state.scan.shape[:2]
-        if sum(turn in (Turn.LEFT, Turn.RIGHT) for turn in turns) % 2:
-            height, width = width, height
+        from engine.tasks import Piece
+
+        scan, (height, width) = self._document.state.scan, self._frozen_shape()
         cells = [next(piece.rect.cells()) for piece in patch.pieces]
-        shape = (height, width, *state.scan.shape[2:])
-        pixels = TileMap.empty(shape, state.scan.dtype, holes=True)
+        pixels = TileMap.empty((height, width, *scan.shape[2:]), scan.dtype, holes=True)
         pixels = pixels.with_tiles({cell: piece.pixels for cell, piece in zip(cells, patch.pieces, strict=True)})
         weights = TileMap.empty((height, width), np.uint8)
         weights = weights.with_tiles({cell: piece.weight for cell, piece in zip(cells, patch.pieces, strict=True)})
-        for turn in turns:
-            pixels, weights = turned_tiles(pixels, turn), turned_tiles(weights, turn)
-        from engine.tasks import Piece
-
+        pixels, weights = self._turned(pixels), self._turned(weights)
         bounds = pixels.bounds
         return [Piece(Rect.of_cell(cell) & bounds, tile, weights.tile(cell)) for cell, tile in pixels.stored.items()]
+
+
+class FindJob(TaskJob):
+    """A task that gives marks: they are added to the repair mask."""
+
+    def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
+        """The whole visible picture is looked at, whatever layer is chosen."""
+        from engine.tasks import run_job
+
+        del active
+        job = self._job(Composite.of(self._document.state))
+
+        def work(context: JobContext) -> Outcome:
+            marks = run_job(job, context)
+            return Outcome(marks, marks.device.value)
+
+        return work
+
+    def edit(self, outcome: Outcome, active: Layer | None) -> tuple[Edit | None, int | None]:
+        """The repair mask keeps what is painted on it."""
+        del active
+        found = self._turned(_map_of(outcome.result, self._frozen_shape()))  # type: ignore[arg-type]
+        edit = self._document.state.mask.edit()
+        for rect in found.occupied():
+            edit.write(rect, np.maximum(edit.source.read(rect), found.read(rect)))
+        patch = edit.commit()
+        return (PaintMask(self.task.verb, None, patch) if patch else None), None
+
+
+class EdgesJob(TaskJob):
+    """The first half of a repair that follows edges: those it would draw replace the edge map, to be painted on."""
+
+    def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
+        """The picture that is read is the one that the repair will read."""
+        from engine.tasks import draw_edges
+
+        job = self._job(Composite.of(self._document.state, below=_above(self._document, active)))
+
+        def work(context: JobContext) -> Outcome:
+            marks = draw_edges(job, context)
+            return Outcome(marks, marks.device.value)
+
+        return work
+
+    def edit(self, outcome: Outcome, active: Layer | None) -> tuple[Edit | None, int | None]:
+        """Where the mask is the map is stored even without an edge: no edge is an answer, too."""
+        del active
+        state, mask = self._document.state, self.mask
+        drawn = self._turned(_map_of(outcome.result, self._frozen_shape()))  # type: ignore[arg-type]
+        cells = {cell for rect in (mask.occupied() if mask is not None else ()) for cell in rect.cells()}
+        before = mask_of(state, EDGES).stored
+        changes = {
+            cell: (before.get(cell), compact(drawn.tile(cell)) if cell in cells or cell in drawn.stored else None)
+            for cell in {*cells, *drawn.stored, *before}
+        }
+        return PaintMask("Draw edges", EDGES, TilePatch(changes)), EDGES
+
+
+def found_any(outcome: Outcome) -> bool:
+    """Whether a detection found anything."""
+    from engine.tasks import Marks
+
+    return isinstance(outcome.result, Marks) and bool(outcome.result.pieces)
+
+
+def found_sentence(outcome: Outcome) -> str:
+    """What a detection found, for the restorer; empty for a repair."""
+    from engine.tasks import Marks
+
+    if not isinstance(outcome.result, Marks):
+        return ""
+    kinds = Counter(defect.kind for defect in outcome.result.defects).most_common()
+    if not found_any(outcome):
+        return "No damage was found. A lower threshold finds more."
+    number = sum(count for _, count in kinds)
+    listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
+    what = f"{number} {'defects' if number > 1 else 'defect'}: {listed}" if number else "damage"
+    return f"Found {what}. Paint away what should stay, then press Heal."
+
+
+def _plural(kind: str) -> str:
+    """Dust is not counted."""
+    if kind == "dust":
+        return kind
+    return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def clear_edges(state: State) -> Edit | None:
+    """The edge map goes; None when there is none."""
+    return PaintMask("Clear edges", EDGES, _emptied(state.edges)) if state.edges is not None else None
+
+
+def _emptied(edges: TileMap) -> TilePatch:
+    return TilePatch({cell: (tile, None) for cell, tile in edges.stored.items()})
+
+
+def _followed(edges: TileMap, used: TileMap) -> TilePatch:
+    """An edge map without the one that was followed; nothing of it stays unless it was painted over meanwhile."""
+    patch = cleared(edges, used)
+    return patch if any(tile.any() for tile in patch.applied(edges).stored.values()) else _emptied(edges)
+
+
+def _map_of(marks: Marks, shape: tuple[int, int]) -> TileMap:
+    """Marks as a map of the picture's (height, width)."""
+    tiles = TileMap.empty(shape, np.uint8)
+    edit = tiles.edit()
+    for rect, part in marks.pieces:
+        edit.write(rect, part)
+    return edit.commit().applied(tiles)
 
 
 def _turns(earlier: tuple[str, ...], now: tuple[str, ...]) -> list[Turn]:
@@ -190,9 +368,10 @@ def cleared(mask: TileMap, done: TileMap) -> TilePatch:
     return edit.commit()
 
 
-def _joinable(layer: Layer) -> bool:
-    """Whether more repair on a layer would look as it was computed."""
-    return layer.visible and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL
+def _joinable(layer: Layer, task: str) -> bool:
+    """Whether more repair on a layer would look as it was computed, and be of its kind: not on a cleaned picture."""
+    alike = all(repair.task == task for repair in layer.made_by)
+    return alike and layer.visible and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL
 
 
 def _above(document: Document, active: Layer | None) -> int:
@@ -221,5 +400,5 @@ def _laid(document: Document, layer: Layer, pieces: Sequence[Piece]) -> tuple[Ti
             new = np.where(both, look, np.where((weight > 0)[..., None], new, layer.pixels.tile(cell)))
             weight = np.where(both[..., 0], np.uint8(255), np.maximum(shown, weight))
         pixels[cell] = layer.pixels.stored.get(cell), new
-        masks[cell] = layer.mask.stored.get(cell), weight
+        masks[cell] = layer.mask.stored.get(cell), compact(weight)
     return TilePatch(pixels), TilePatch(masks)

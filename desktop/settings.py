@@ -39,18 +39,41 @@ class Look:
 
 
 @dataclass
+class TaskSettings:
+    """What was chosen for one task.
+
+    Attributes:
+        model: id of the model; empty = the task's default.
+        values: the task's settings by name, where they were changed.
+    """
+
+    model: str = ""
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
 class RepairSettings:
     """The task panel.
 
     Attributes:
-        model: id of the model; empty = the task's default.
+        task: the task that is chosen.
         device: ``auto``, ``cpu`` or ``cuda``.
-        values: the task's settings by name.
+        tasks: what was chosen for each, by the task's id.
     """
 
-    model: str = ""
+    task: str = "heal"
     device: str = "auto"
-    values: dict[str, float] = field(default_factory=lambda: {"grow": 0.0, "feather": 2.0})
+    tasks: dict[str, TaskSettings] = field(default_factory=dict)
+
+    def of(self, task: str) -> TaskSettings:
+        """What was chosen for a task, to be read and changed."""
+        start = {"feather": 2.0} if task == "heal" else {}
+        return self.tasks.setdefault(task, TaskSettings(values=dict(start)))
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The settings of the chosen task."""
+        return self.of(self.task).values
 
 
 @dataclass
@@ -111,10 +134,18 @@ class SettingsStore:
         settings = Settings()
         for fld in dataclasses.fields(Settings):
             if isinstance(table, dict) and fld.name in table:
-                _try_set(settings, fld.name, table[fld.name])
+                _try_set(settings, fld.name, _as_now(fld.name, table[fld.name]))
         # A start that only takes away from an empty mask would puzzle anybody.
         settings.tools.adding = True
         return settings
+
+
+def _as_now(name: str, part: Any) -> Any:
+    """A part as it is written now: there was but one task once."""
+    if name == "repair" and isinstance(part, dict) and "values" in part:
+        heal = {key: part[key] for key in ("model", "values") if key in part}
+        return {"device": part.get("device", "auto"), "tasks": {"heal": heal}}
+    return part
 
 
 def _try_set(settings: Settings, name: str, value: Any) -> None:

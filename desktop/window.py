@@ -15,7 +15,7 @@ from desktop.actions import ROWS, When
 from desktop.canvas.view import CanvasView
 from desktop.commands import SAMPLE, Commands
 from desktop.dialogs.questions import Closing, Questions
-from desktop.document.model import State
+from desktop.document.model import EDGES, State
 from desktop.document.tiles import TileMap
 from desktop.files import Files
 from desktop.jobs import JobCentre
@@ -142,6 +142,7 @@ class Window(QObject):
         self.task.started.connect(lambda new: self.actions_.by_id["heal_new" if new else "heal"].trigger())
         self.options.changed.connect(self._on_tool_settings)
         self.task.changed.connect(self._save_soon.start)
+        self.task.chosen.connect(self._on_task_chosen)
         self.options.target_left.connect(self._leave_target)
         self.shell.welcome.open_wanted.connect(self.commands.ask_open)
         self.shell.welcome.sample_wanted.connect(self.commands.open_sample)
@@ -326,13 +327,23 @@ class Window(QObject):
             conditions += [When.UPPER_LAYER] if layer is not None and layers[-1].id != layer.id else []
             conditions += [When.UNDO] if workspace.undo.canUndo() else []
             conditions += [When.REDO] if workspace.undo.canRedo() else []
-            target = next((la for la in layers if la.id == workspace.target), None)
+            task = self.task.task
+            conditions += [When.MASKED_TASK] if task is not None and task.wants_mask else []
+            conditions += [When.EDGE_MODEL] if self.task.draws_edges else []
+            conditions += [When.EDGES] if workspace.document.state.edges is not None else []
+            target = workspace.target
             if target is not None and self._tool is self.tools["spot"]:
                 self.select_tool("brush")
         self.actions_.enable(conditions)
-        self.options.show_target(target.name if target is not None else "")
-        with QSignalBlocker(self.actions_.by_id["layer_mask"]):
-            self.actions_.by_id["layer_mask"].setChecked(target is not None)
+        self.options.show_target(
+            workspace.target_name if workspace is not None else "", edges=workspace is not None and target == EDGES
+        )
+        for id_, on in (("layer_mask", target not in (None, EDGES)), ("edges_paint", target == EDGES)):
+            with QSignalBlocker(self.actions_.by_id[id_]):
+                self.actions_.by_id[id_].setChecked(on)
+        if self.view is not None:
+            # The brush may be of another size for what is painted now.
+            self.view.refresh_cursor()
 
     def _show_titles(self) -> None:
         for index in range(self.tabs.count()):
@@ -368,6 +379,13 @@ class Window(QObject):
 
     # -- slots ------------------------------------------------------------------------------------------------
 
+    def _on_task_chosen(self) -> None:
+        """The command that starts it says what it does."""
+        task = self.task.task
+        if task is not None:
+            self.actions_.rename("heal", task.verb, self.task.tip)
+        self._show_state()
+
     def _on_tool_settings(self) -> None:
         self._save_soon.start()
         if self.view is not None:
@@ -384,7 +402,7 @@ class Window(QObject):
     def _on_pressed(self) -> None:
         self.strip.seen()
         painting = [self.tools[name] for name in ("brush", "eraser", "rectangle", "lasso")]
-        if self._tool in painting and self.workspace is not None and self.workspace.target is None:
+        if self._tool in painting and self.workspace is not None and self.workspace.target in (None, EDGES):
             # What is painted is seen.
             self.actions_.by_id["veil"].setChecked(True)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
+from desktop.desk import TaskDesk
 from desktop.document.edits import (
     AddLayer,
     Edit,
@@ -21,15 +22,15 @@ from desktop.document.edits import (
     merge_down,
     with_mask,
 )
-from desktop.document.model import Change, Document, Layer
+from desktop.document.model import EDGES, Change, Document, Layer
 from desktop.document.project import Snapshot
 from desktop.document.session import Session
 from desktop.document.tiles import LEVELS, TileEdit, TileMap, TilePatch
 from desktop.jobs import JobCentre, Lane, Ticket, Work
 from desktop.keeper import Keeper
-from desktop.repairs import Repaired, RepairJob, RepairRequest, cleared
+from desktop.repairs import clear_edges
 from desktop.tools.select import filter_cost, filtered
-from engine.errors import EngineError, SettingsError
+from engine.errors import EngineError
 from engine.jobs import JobContext
 from engine.raster import Mask, Rect
 from engine.resample import reductions
@@ -37,16 +38,6 @@ from engine.runtime.cards import Registry
 
 FILTER_AT_ONCE = 16_000_000
 """Pixels of a whole-mask command that is done at once; a larger one is a job."""
-
-
-@dataclass
-class _Claim:
-    """A mask that a job is repairing, so that no second job takes it; a spot is no part of the repair mask."""
-
-    job: RepairJob
-    spot: bool
-    step: int
-    """Of the undo stack when it was asked for."""
 
 
 class Workspace(QObject):
@@ -73,22 +64,23 @@ class Workspace(QObject):
         self.project: Path | None = None
         self.undo = QUndoStack(self)
         self.undo.cleanChanged.connect(self._on_clean_changed)
-        self._registry, self._jobs = registry, jobs
+        self._jobs = jobs
         self._order = [layer.id for layer in document.state.layers]
         self._active: int | None = self._order[-1] if self._order else None
         self._target: int | None = None
-        self._claims: dict[Ticket, _Claim] = {}
         self._tickets: set[Ticket] = set()
         self._spot: TileEdit | None = None
         self.recovered = self._recovered = False
-        self._closed = False
+        self.closed = False
+        """Whether it was closed: nothing may happen to it any more."""
         self._gesturing = False
         self._stuck: tuple[QUndoCommand, bool] | None = None
         self._held: list[Callable[[], object]] = []
         self.keeper = Keeper(document, path, session, self.submit, self._patches, self)
         self.keeper.wanted.connect(self.autosave)
         self.keeper.message.connect(self.message)
-        self.undo.indexChanged.connect(self.keeper.changed)
+        self.desk = TaskDesk(self, registry)
+        self.undo.indexChanged.connect(self._on_step)
         document.watch(self._on_change)
         # The first picture first.
         QTimer.singleShot(0, self, self._make_levels)
@@ -107,7 +99,10 @@ class Workspace(QObject):
     @property
     def unsaved(self) -> bool:
         """Whether closing would lose work."""
-        return self._recovered or not self.undo.isClean()
+        clean, now = self.undo.cleanIndex(), self.undo.index()
+        steps = [self.undo.command(i) for i in range(min(clean, now), max(clean, now))] if clean >= 0 else []
+        lost = clean < 0 or any(isinstance(step, _Step) and step.edit.saved for step in steps)
+        return self._recovered or lost
 
     def mark_recovered(self) -> None:
         """The document holds autosaved work that is not in any file of the user."""
@@ -116,7 +111,7 @@ class Workspace(QObject):
 
     def mark_saved(self, project: Path, snapshot: Snapshot, stamp: tuple[int, int] | None) -> None:
         """A snapshot was written to a project file, which then had a stamp."""
-        if self._closed:
+        if self.closed:
             return
         self.project = project
         self.keeper.saved_to_file(snapshot, project, stamp)
@@ -146,15 +141,28 @@ class Workspace(QObject):
 
     @property
     def target(self) -> int | None:
-        """The layer whose mask the brush paints; None is the repair mask."""
+        """The layer whose mask the brush paints; None is the repair mask, ``EDGES`` the edge map."""
         return self._target
 
+    @property
+    def target_name(self) -> str:
+        """What the brush paints, in words; empty for the repair mask."""
+        if self._target == EDGES:
+            return "the edges"
+        return f"the mask of {self.document.state.layer(self._target).name}" if self._target is not None else ""
+
     def set_target(self, id_: int | None) -> None:
-        """Choose what the brush paints."""
-        if id_ != self._target:
+        """Choose what the brush paints; the edge map only where there is one."""
+        if id_ != self._target and self._can_paint(id_):
             self._target = id_
-            self._active = id_ if id_ is not None else self._active
+            self._active = self._active if id_ in (None, EDGES) else id_
             self.layers_changed.emit()
+
+    def _can_paint(self, target: int | None) -> bool:
+        state = self.document.state
+        if target == EDGES:
+            return state.edges is not None
+        return target is None or any(layer.id == target for layer in state.layers)
 
     def snapshot(self) -> Snapshot:
         """All that a worker needs to save or export the present state."""
@@ -162,9 +170,8 @@ class Workspace(QObject):
 
     def veils(self) -> list[TileMap]:
         """Masks to show over the picture: the repair mask and spots that wait for their heal."""
-        spots = [claim.job.mask for claim in self._claims.values() if claim.spot]
         live = [self._spot.preview()] if self._spot is not None else []
-        return [self.document.shown.mask, *spots, *live]
+        return [self.document.shown.mask, *self.desk.spots(), *live]
 
     # -- gestures ---------------------------------------------------------------------------------------------
 
@@ -185,7 +192,7 @@ class Workspace(QObject):
             self._when_free(action)
 
     def _when_free(self, action: Callable[[], object]) -> None:
-        if self._closed:
+        if self.closed:
             return
         if self._gesturing:
             self._held.append(action)
@@ -212,7 +219,7 @@ class Workspace(QObject):
         """A finished stroke on the target mask; one that changes nothing is no step."""
         if patch:
             if self._target is not None:
-                label = f"{label}, mask of {self.document.state.layer(self._target).name}"
+                label = f"{label}, {self.target_name.removeprefix('the ')}"
             self.push(PaintMask(label, self._target, patch))
         else:
             self.cancel_live()
@@ -254,8 +261,7 @@ class Workspace(QObject):
             return filtered(state, target, label, change, reach, context)
 
         def apply(edit: PaintMask) -> None:
-            layers = [layer.id for layer in self.document.state.layers]
-            if (target is None or target in layers) and mask_of(self.document.state, target) is mask:
+            if self._can_paint(target) and mask_of(self.document.state, target) is mask:
                 self._push_filter(edit)
             else:
                 self.message.emit("The mask was painted meanwhile; please try again.")
@@ -270,6 +276,12 @@ class Workspace(QObject):
     def turn(self, turn: Turn) -> None:
         """Turn the picture."""
         self.push(TurnPicture(turn, self.document.state))
+
+    def clear_edges(self) -> None:
+        """The edge map goes."""
+        edit = clear_edges(self.document.state)
+        if edit is not None:
+            self.push(edit)
 
     def duplicate_layer(self) -> None:
         """A copy of the active layer above it."""
@@ -298,72 +310,14 @@ class Workspace(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether repairs are waiting or running."""
-        return bool(self._claims)
-
-    def repair(self, request: RepairRequest, spot: TileMap | None = None) -> Ticket:
-        """Queue a repair of the repair mask, or of a spot of its own.
-
-        Raises:
-            SettingsError: nothing is masked that is not being repaired already.
-        """
-        mask = spot or self._unclaimed()
-        if not any(mask.read(rect).any() for rect in mask.occupied()):
-            raise SettingsError(self._why_empty(), "repair.empty")
-        job = RepairJob(self.document, request, mask, spot=spot is not None, registry=self._registry)
-        ticket = self.submit(f"Heal {self.title}", Lane.COMPUTE, lambda: job.freeze(self.active))
-        self._claims[ticket] = _Claim(job, spot is not None, self.undo.index())
-        ticket.done.connect(self.while_open(lambda result: self._finish(ticket, job, result)))
-        for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
-            signal.connect(lambda *_: self._release(ticket))
-        return ticket
-
-    def call_off_repair(self) -> bool:
-        """Cancel the repair that was asked for last, if nothing was done since; False when there is no such repair."""
-        if not self._claims:
-            return False
-        ticket, claim = list(self._claims.items())[-1]
-        if claim.step != self.undo.index():
-            return False
-        ticket.cancel()
-        return True
-
-    def _finish(self, ticket: Ticket, job: RepairJob, result: Repaired) -> None:
-        edit, layer = job.edit(result, self.active)
-        self.push(edit)
-        if self._target is None:
-            self.set_active(layer)
-        self._release(ticket)
-
-    def _release(self, ticket: Ticket) -> None:
-        claim = self._claims.pop(ticket, None)
-        if self._closed:
-            return
-        if claim is not None and claim.spot:
-            self.mask_changed.emit(claim.job.mask.extent())
-        self.autosave()
-
-    def _why_empty(self) -> str:
-        if self._claims:
-            return "All that is masked is being healed already."
-        if self._target is not None:
-            name = self.document.state.layer(self._target).name
-            return f"The repair mask is empty: you are painting the mask of {name}. Press Esc to paint the repair mask."
-        return "Paint over the damage first."
-
-    def _unclaimed(self) -> TileMap:
-        """The repair mask without what jobs are working on."""
-        mask = self.document.state.mask
-        for claim in self._claims.values():
-            if not claim.spot:
-                mask = cleared(mask, claim.job.mask).applied(mask)
-        return mask
+        """Whether tasks are waiting or running."""
+        return self.desk.busy
 
     def _make_levels(self) -> None:
         """Have the reductions of the scan made, for quick and smooth views from afar."""
         base = self.document.state.scan
         array = base.base
-        if array is None or base.levels or self._closed:
+        if array is None or base.levels or self.closed:
             return
 
         def work(context: JobContext) -> object:
@@ -376,7 +330,7 @@ class Workspace(QObject):
 
     def autosave(self) -> None:
         """Save unsaved work to the session folder if it is not there yet; work that was taken back goes from there."""
-        if self._closed:
+        if self.closed:
             return
         if self.unsaved:
             self.keeper.autosave()
@@ -385,7 +339,7 @@ class Workspace(QObject):
 
     def close(self) -> None:
         """Call off the jobs, stop saving, and let go of the document's memory."""
-        self._closed = True
+        self.closed = True
         self.keeper.close()
         self.undo.cleanChanged.disconnect(self._on_clean_changed)
         # A stack says that it changed while it is emptied.
@@ -441,7 +395,7 @@ class Workspace(QObject):
                 below = before[: before.index(self._active)]
                 self._active = next((id_ for id_ in reversed(below) if id_ in layers), None)
             self._order = layers
-            self._target = self._target if self._target in layers else None
+            self._target = self._target if self._can_paint(self._target) else None
             self.layers_changed.emit()
         if change.picture:
             self.picture_changed.emit(change.picture)
@@ -449,6 +403,11 @@ class Workspace(QObject):
             self.mask_changed.emit(change.mask)
 
     def _on_clean_changed(self, _clean: bool) -> None:  # noqa: FBT001 - Qt's signature
+        self.modified.emit()
+
+    def _on_step(self) -> None:
+        self.keeper.changed()
+        # Not every step makes or takes back work that is saved.
         self.modified.emit()
 
 

@@ -32,7 +32,17 @@ def plan_windows(
     parts: list[Rect] = []
     for box in _merged([box & bounds for box in boxes if box & bounds], room):
         parts += _split(box, room, overlap)
-    return [(_around(part, bounds, context, multiple), part) for part in parts]
+    return [(around(part, bounds, context, multiple), part) for part in parts]
+
+
+def around(part: Rect, bounds: Rect, context: int, multiple: int) -> Rect:
+    """The window around a part: with so much context, sides rounded up to a multiple, inside the picture where it can.
+
+    It may hang over the picture's right and lower edge.
+    """
+    left, right = _stretch(part.left - context, part.right + context, bounds.left, bounds.right, multiple)
+    top, bottom = _stretch(part.top - context, part.bottom + context, bounds.top, bounds.bottom, multiple)
+    return Rect(left, top, right, bottom)
 
 
 def read_padded(read: np.ndarray, inside: Rect, window: Rect) -> np.ndarray:
@@ -125,12 +135,6 @@ def _cuts(low: int, high: int, room: int, overlap: int) -> list[tuple[int, int]]
     size = -(-(length + (count - 1) * overlap) // count)
     starts = [low + round(i * (length - size) / (count - 1)) for i in range(count)]
     return [(start, start + size) for start in starts]
-
-
-def _around(part: Rect, bounds: Rect, context: int, multiple: int) -> Rect:
-    left, right = _stretch(part.left - context, part.right + context, bounds.left, bounds.right, multiple)
-    top, bottom = _stretch(part.top - context, part.bottom + context, bounds.top, bounds.bottom, multiple)
-    return Rect(left, top, right, bottom)
 
 
 def _stretch(low: int, high: int, first: int, last: int, multiple: int) -> tuple[int, int]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QMouseEvent, QNativeGestureEvent, QTabletEvent, QWheelEvent
 
-from desktop.document.model import Document
+from desktop.document.model import EDGES, Document
 from desktop.document.tiles import TileEdit, TileMap, TilePatch
-from desktop.tools.base import PointerEvent, Tool, ToolSettings
+from desktop.tools.base import Cursor, PointerEvent, Tool, ToolSettings
 from desktop.tools.navigate import HandTool
 from desktop.workspace import Workspace
 
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 WHEEL_FACTOR = 1.25
 """Zoom of one notch of the wheel."""
 _NOTCH = 120
+
+
+def pointer_shape(cursor: Cursor, zoom: float, *, dragging: bool) -> Qt.CursorShape:
+    """The system's pointer for a tool.
+
+    Args:
+        cursor: the tool's.
+        zoom: logical pixels of the screen per image pixel; a ring that would be tiny needs a cross, too.
+        dragging: whether the tool is down.
+    """
+    shapes = Qt.CursorShape
+    if cursor.diameter is not None:
+        return shapes.BlankCursor if cursor.diameter * zoom >= 5 else shapes.CrossCursor
+    if cursor.shape == "hand":
+        return shapes.ClosedHandCursor if dragging else shapes.OpenHandCursor
+    return shapes.PointingHandCursor if cursor.shape == "zoom" else shapes.CrossCursor
 
 
 class CanvasContext:
@@ -42,12 +58,13 @@ class CanvasContext:
 
     @property
     def settings(self) -> ToolSettings:
-        """The options bar."""
-        return self._view.tool_settings
+        """The options bar, as it is for what is painted."""
+        settings = self._view.tool_settings
+        return settings.for_edges() if self.target == EDGES else settings
 
     @property
     def target(self) -> int | None:
-        """The layer whose mask is painted, or None for the repair mask."""
+        """The layer whose mask is painted, None for the repair mask, or ``EDGES``."""
         return self._workspace.target
 
     def show_live(self, edit: TileEdit) -> None:

@@ -139,14 +139,15 @@ class PicturePainter:
 
     def _paint_veil(self, painter: QPainter, workspace: Workspace, rect: Rect) -> None:
         masks, frame, colour = workspace.veils(), self.frame, self.shown.veil_colour
+        edges = workspace.document.shown.edges
         for column, row, square in screen_tiles(rect, frame):
             key = ("veil", frame.zoom, column, row)
             tile = self._images.get(key)
             if tile is None or (tile.dirty and tile.image is None):
-                tile = self._images.put(key, veil_pixels(masks, frame, square, colour), square)
+                tile = self._images.put(key, veil_pixels(masks, frame, square, colour, edges), square)
             elif tile.dirty:
                 part, tile.dirty = tile.dirty, Rect(0, 0, 0, 0)
-                tile.redraw(part, veil_pixels(masks, frame, part, colour))
+                tile.redraw(part, veil_pixels(masks, frame, part, colour, edges))
             if tile.image is not None:
                 _blit(painter, tile.image, square, square & rect)
 

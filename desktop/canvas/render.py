@@ -111,8 +111,27 @@ def picture_pixels(
     return result
 
 
-def veil_pixels(masks: list[TileMap], frame: Frame, rect: Rect, colour_: QColor) -> NDArray[np.uint8] | None:
-    """The coloured veil of some masks over a screen rectangle, (h, w, 4) premultiplied; None where there is nothing."""
+def veil_pixels(
+    masks: list[TileMap], frame: Frame, rect: Rect, colour_: QColor, edges: TileMap | None = None
+) -> NDArray[np.uint8] | None:
+    """The coloured veil of some masks over a screen rectangle, (h, w, 4) premultiplied; None where there is nothing.
+
+    Edges are drawn over it in the opposite colour, and as strong from afar as from near.
+    """
+    veil = _veil_values(masks, frame, rect)
+    lines = _veil_values([edges], frame, rect, 1 << frame.level) if edges is not None else None
+    if lines is None:
+        return _veil_table(colour_)[veil] if veil is not None else None
+    opposite = QColor.fromHsvF((colour_.hsvHueF() + 0.5) % 1.0, 1.0, 1.0)
+    drawn = _veil_table(opposite)[lines]
+    if veil is None:
+        return drawn
+    through = (255 - drawn[..., 3:]).astype(np.uint16) * _veil_table(colour_)[veil]
+    return np.asarray(drawn + (through + 127) // 255, np.uint8)
+
+
+def _veil_values(masks: list[TileMap], frame: Frame, rect: Rect, strength: int = 1) -> NDArray[np.uint8] | None:
+    """The most that some masks have, times a strength, over a screen rectangle (h, w); None where there is nothing."""
     needed, scale, offset = frame.source(rect, frame.level)
     shown: NDArray[np.uint8] | None = None
     for mask in masks:
@@ -121,8 +140,9 @@ def veil_pixels(masks: list[TileMap], frame: Frame, rect: Rect, colour_: QColor)
             shown = part if shown is None else np.maximum(shown, part)
     if shown is None or not shown.any():
         return None
-    placed = _placed(shown, scale, offset, (rect.width, rect.height), smooth=frame.zoom < CRISP)
-    return np.asarray(_veil_table(colour_)[placed], np.uint8)
+    if strength > 1:
+        shown = np.minimum(shown.astype(np.uint16) * strength, 255).astype(np.uint8)
+    return _placed(shown, scale, offset, (rect.width, rect.height), smooth=frame.zoom < CRISP)
 
 
 def _placed(

@@ -21,7 +21,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QGestureEvent, QLineEdit, QPinchGesture, QWidget
 
-from desktop.canvas.input import CanvasContext, CanvasInput
+from desktop.canvas.input import CanvasContext, CanvasInput, pointer_shape
 from desktop.canvas.paint import (
     PicturePainter,
     Shown,
@@ -32,7 +32,7 @@ from desktop.canvas.paint import (
     widget_rect,
 )
 from desktop.canvas.render import Frame
-from desktop.tools.base import Tool, ToolSettings
+from desktop.tools.base import Cursor, Tool, ToolSettings
 from desktop.workspace import Workspace
 from engine.raster import Rect
 
@@ -297,8 +297,11 @@ class CanvasView(QWidget):
         """Redraw the brush ring and the unfinished outline, and no more."""
         self.update(self._overlay_rect().united(self._overlay))
 
+    def _cursor(self) -> Cursor:
+        return self.input.tool.cursor(self.context.settings if self.context is not None else self.tool_settings)
+
     def _ring_radius(self) -> float | None:
-        diameter = self.input.tool.cursor(self.tool_settings).diameter
+        diameter = self._cursor().diameter
         if self._hover is None or diameter is None:
             return None
         return max(1.0, diameter * self.zoom / self.devicePixelRatioF() / 2)
@@ -324,8 +327,7 @@ class CanvasView(QWidget):
             paint_outline(painter, outline)
         if self._hover is not None and radius is not None:
             alt = bool(QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier)
-            adding = self.input.tool.cursor(self.tool_settings).adding != alt
-            paint_ring(painter, self._hover, radius, adding=adding)
+            paint_ring(painter, self._hover, radius, adding=self._cursor().adding != alt)
         self._overlay = self._overlay_rect()
 
     def refresh_cursor(self) -> None:
@@ -334,19 +336,13 @@ class CanvasView(QWidget):
         self.update_overlay()
 
     def _update_pointer(self) -> None:
-        cursor, shapes = self.input.tool.cursor(self.tool_settings), Qt.CursorShape
-        shape = shapes.CrossCursor
         if self._workspace is None:
-            shape = shapes.ArrowCursor
+            shape = Qt.CursorShape.ArrowCursor
         elif self._over_divider(self._hover):
-            shape = shapes.SplitHCursor
-        elif cursor.diameter is not None:
-            wide = cursor.diameter * self.zoom / self.devicePixelRatioF() >= 5
-            shape = shapes.BlankCursor if wide else shapes.CrossCursor
-        elif cursor.shape == "hand":
-            shape = shapes.ClosedHandCursor if self.input.dragging else shapes.OpenHandCursor
-        elif cursor.shape == "zoom":
-            shape = shapes.PointingHandCursor
+            shape = Qt.CursorShape.SplitHCursor
+        else:
+            zoom = self.zoom / self.devicePixelRatioF()
+            shape = pointer_shape(self._cursor(), zoom, dragging=self.input.dragging)
         if self.cursor().shape() != shape:
             self.setCursor(shape)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desktop.document.compose import Composite
-from desktop.document.model import BlendMode, Change, Document, Layer, State
+from desktop.document.model import EDGES, BlendMode, Change, Document, Layer, State
 from desktop.document.tiles import TileEdit, TileMap, TilePatch
 from engine.raster import Rect
 from engine.record import Repair
@@ -23,6 +23,8 @@ class Edit(ABC):
 
     label: str
     """For the history panel."""
+    saved = True
+    """Whether files keep what it does."""
 
     @abstractmethod
     def apply(self, document: Document) -> None:
@@ -42,16 +44,17 @@ class Edit(ABC):
 
 
 class PaintMask(Edit):
-    """A finished stroke, selection or filter on the repair mask, or on a layer's mask.
+    """A finished stroke, selection or filter on the repair mask, on a layer's mask, or on the edge map.
 
     Args:
         label: for the history.
-        target: id of the layer whose mask it is; None is the repair mask.
+        target: id of the layer whose mask it is; None is the repair mask, ``EDGES`` the edge map.
         patch: what changed.
     """
 
     def __init__(self, label: str, target: int | None, patch: TilePatch) -> None:
         self.label, self._target, self._patch = label, target, patch
+        self.saved = target != EDGES
 
     def apply(self, document: Document) -> None:
         self._exchange(document, self._patch.applied)
@@ -60,11 +63,11 @@ class PaintMask(Edit):
         self._exchange(document, self._patch.reverted)
 
     def _exchange(self, document: Document, how: Callable[[TileMap], TileMap]) -> None:
-        state = document.state
-        document.update(
-            with_mask(state, self._target, how(mask_of(state, self._target))),
-            mask_change(self._target, self._patch.extent),
-        )
+        before = document.state
+        after = with_mask(before, self._target, how(mask_of(before, self._target)))
+        change = mask_change(self._target, self._patch.extent)
+        came_or_went = (before.edges is None) != (after.edges is None)
+        document.update(after, replace(change, layers=change.layers or came_or_went))
 
     def patches(self) -> list[TilePatch]:
         return [self._patch]
@@ -262,12 +265,14 @@ class TurnPicture(Edit):
         # Kept, not turned back: tiles that turn to and fro would become more and more. The reductions are made again.
         self._bare = State(state.scan.with_levels(()), (), _emptied(state.mask), state.turns)
         self._mask = _contents(state.mask)
+        self._edges = _contents(state.edges) if state.edges is not None else None
         self._layers = [_Kept(layer) for layer in state.layers]
 
     @property
     def _before(self) -> State:
         layers = tuple(kept.layer for kept in self._layers)
-        return replace(self._bare, layers=layers, mask=self._mask.applied(self._bare.mask))
+        before = replace(self._bare, layers=layers, mask=self._mask.applied(self._bare.mask))
+        return before if self._edges is None else with_mask(before, EDGES, self._edges.applied(mask_of(before, EDGES)))
 
     def apply(self, document: Document) -> None:
         document.update(turned(self._before, self._turn), Change(layers=True, size=True))
@@ -276,7 +281,8 @@ class TurnPicture(Edit):
         document.update(self._before, Change(layers=True, size=True))
 
     def patches(self) -> list[TilePatch]:
-        return [self._mask, *(patch for kept in self._layers for patch in kept.patches)]
+        edges = [self._edges] if self._edges is not None else []
+        return [self._mask, *edges, *(patch for kept in self._layers for patch in kept.patches)]
 
 
 def merge_down(document: Document, id_: int) -> Edit:
@@ -317,28 +323,33 @@ def merge_down(document: Document, id_: int) -> Edit:
 
 
 def mask_of(state: State, target: int | None) -> TileMap:
-    """The repair mask, or a layer's mask."""
+    """The repair mask, a layer's mask, or the edge map (an empty one where there is none)."""
+    if target == EDGES:
+        # With holes, so that one without any edge is not none.
+        return state.edges or TileMap.empty(state.mask.shape, np.uint8, holes=True)
     return state.mask if target is None else state.layer(target).mask
 
 
 def edit_mask(state: State, target: int | None) -> TileEdit:
-    """Begin to change the repair mask, or a layer's mask where the layer has pixels."""
-    if target is None:
-        return state.mask.edit()
+    """Begin to change the repair mask, the edge map, or a layer's mask where the layer has pixels."""
+    if target is None or target == EDGES:
+        return mask_of(state, target).edit()
     layer = state.layer(target)
     return layer.mask.edit(layer.pixels)
 
 
 def with_mask(state: State, target: int | None, mask: TileMap) -> State:
-    """A state with the repair mask, or a layer's mask, replaced."""
+    """A state with the repair mask, a layer's mask, or the edge map replaced; one that stores nothing is none."""
     if target is None:
         return replace(state, mask=mask)
+    if target == EDGES:
+        return replace(state, edges=mask if mask.stored else None)
     return state.with_layer(replace(state.layer(target), mask=mask))
 
 
 def mask_change(target: int | None, rect: Rect) -> Change:
     """What painting a mask touches."""
-    return Change(mask=rect) if target is None else Change(picture=rect, layers=True)
+    return Change(mask=rect) if target is None or target == EDGES else Change(picture=rect, layers=True)
 
 
 def turned(state: State, turn: Turn) -> State:
@@ -348,7 +359,8 @@ def turned(state: State, turn: Turn) -> State:
         replace(layer, pixels=turned_tiles(layer.pixels, turn, scan), mask=turned_tiles(layer.mask, turn))
         for layer in state.layers
     )
-    return State(scan, layers, turned_tiles(state.mask, turn), (*state.turns, turn.name))
+    edges = turned_tiles(state.edges, turn) if state.edges is not None else None
+    return State(scan, layers, turned_tiles(state.mask, turn), (*state.turns, turn.name), edges)
 
 
 def turned_tiles(tiles: TileMap, turn: Turn, below: TileMap | None = None) -> TileMap:

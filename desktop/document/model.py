@@ -13,6 +13,9 @@ from desktop.document.tiles import TileMap
 from engine.raster import Metadata, Pixels, Raster, Rect, Resolution
 from engine.record import Repair, ScanFile
 
+EDGES = -1
+"""Instead of a layer's id: the edge map is what is painted."""
+
 
 class BlendMode(Enum):
     """How a layer's pixels meet what is below. The values are OpenRaster's names."""
@@ -64,15 +67,18 @@ class State:
         layers: above it, bottom first.
         mask: the repair mask.
         turns: how the scan was turned since it was opened, in words of ``edits.Turn``.
+        edges: the edge map that the next repair follows, (h, w) uint8, 255 = edge; None without one. It is gone once
+            it was used, and no file keeps it.
     """
 
     scan: TileMap
     layers: tuple[Layer, ...]
     mask: TileMap
     turns: tuple[str, ...] = ()
+    edges: TileMap | None = None
 
     def same_work(self, other: State) -> bool:
-        """Whether it is the same as another state, the scan's reductions apart."""
+        """Whether it is the same as another state in all that is saved: not the scan's reductions, nor the edges."""
         return self.layers is other.layers and self.mask is other.mask and self.turns == other.turns
 
     def layer(self, id_: int) -> Layer:
@@ -106,8 +112,8 @@ class Change:
 
     Attributes:
         picture: where the composed picture differs.
-        mask: where the repair mask differs.
-        layers: whether the list of layers or a layer's properties changed.
+        mask: where the repair mask or the edge map differs.
+        layers: whether the list of layers or a layer's properties changed, or an edge map came or went.
         size: whether the picture was turned.
     """
 

@@ -1,88 +1,190 @@
-"""The repair panel: built from the model's card and the task's settings; no model is named here."""
+"""The repair panel: built from the task's settings and the model's card; no model is named here."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QAction, QGuiApplication
-from PySide6.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtGui import QAction, QGuiApplication, QPalette
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
+from desktop.panels.sheet import SheetButton
 from desktop.panels.widgets import ValueSlider, WheelGuard
 from desktop.repairs import RepairRequest
 from desktop.settings import RepairSettings
 from desktop.workspace import Workspace
+from engine.errors import ModelError
 from engine.runtime.cards import ModelCard, Registry
+
+if TYPE_CHECKING:
+    from engine.tasks import Task
 
 _TITLE_WIDTH = 56
 _DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "CUDA (NVIDIA GPU)"}
 
 
+@dataclass(frozen=True)
+class _Knob:
+    """A setting of a task as it can be turned with one model."""
+
+    name: str
+    kind: type
+    title: str
+    tooltip: str
+    low: float
+    high: float
+    default: float
+    unit: str
+    of_model: bool
+    """Whether only some models have it."""
+
+    @property
+    def scale(self) -> float:
+        """What is shown of a value of 1: shares are shown in per cent."""
+        return 100.0 if self.kind is float and not self.unit and self.low >= 0 and self.high <= 1 else 1.0
+
+    def within(self, value: float) -> Any:
+        """A value in its range, of the kind that the task wants."""
+        return self.kind(min(self.high, max(self.low, value)))
+
+    def slider(self, value: float) -> ValueSlider:
+        """A slider at a value, both times ``scale``."""
+        made = ValueSlider(
+            self.title,
+            self.low * self.scale,
+            self.high * self.scale,
+            unit=" %" if self.scale > 1 else self.unit,
+            power=2.0 if self.unit else 1.0,
+            tooltip=self.tooltip,
+            title_width=_TITLE_WIDTH,
+        )
+        made.set_value(value * self.scale)
+        return made
+
+
 class TaskPanel(QWidget):
-    """Model, device, settings and the button that starts. The settings it edits are the ones it is given.
+    """Task, model, device, settings and the button that starts. The settings it edits are the ones it is given.
 
     Signals:
         started: the button was pressed; carries whether the result goes on a layer of its own (Alt held).
         changed: a setting is another.
+        chosen: another task or model.
     """
 
     started = Signal(bool)
     changed = Signal()
+    chosen = Signal()
 
     def __init__(self, registry: Registry, settings: RepairSettings, actions: dict[str, QAction]) -> None:
         super().__init__()
-        self._registry, self._settings = registry, settings
+        self._registry, self._settings, self._actions = registry, settings, actions
         self._workspace: Workspace | None = None
-        self._cards: list[ModelCard] = []
-        self._model = QComboBox()
-        self._model.setAccessibleName(self.tr("Model"))
-        self._device = QComboBox()
-        self._device.setAccessibleName(self.tr("Device"))
-        self._device.setToolTip(self.tr("Where the model runs; Automatic takes the GPU when it works"))
-        for id_, title in _DEVICES.items():
-            self._device.addItem(title, id_)
-        self._device.setCurrentIndex(
-            max(0, list(_DEVICES).index(settings.device) if settings.device in _DEVICES else 0)
-        )
-        self._values = QVBoxLayout()
-        self._values.setSpacing(4)
-        self._absent = QLabel(self.tr("No model for this task is installed."))
-        self._absent.setWordWrap(True)
-        self._button = QPushButton(self.tr("Heal"))
-        self._button.setObjectName("primary")
-        self._button.setToolTip(self.tr("Fill what is masked; with Alt, always on a new layer (Ctrl+Return)"))
-        self._note = QLabel()
-        self._note.setWordWrap(True)
-        self._note.hide()
-        form = QFormLayout()
-        form.setSpacing(8)
-        form.addRow(self.tr("Model"), self._model)
-        form.addRow(self.tr("Device"), self._device)
+        self._cards: dict[str, list[ModelCard]] = {}
+        self._defaults: dict[str, str] = {}
+        self._make_fields()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 12, 12, 12)
         layout.setSpacing(12)
+        form = QFormLayout()
+        form.setSpacing(8)
+        for title, field in ((self.tr("Task"), self._task), (self.tr("Model"), self._model)):
+            form.addRow(title, field)
+        form.addRow("", self._summary)
+        form.addRow(self.tr("Device"), self._device)
         layout.addLayout(form)
-        layout.addWidget(self._absent)
-        layout.addWidget(QLabel(self.tr("The mask is used enlarged and faded by")))
+        above: list[QWidget] = [self._absent, self._sheet_title, self._sheet]
+        for widget in above:
+            layout.addWidget(widget)
+        layout.addLayout(self._model_values)
+        layout.addWidget(self._mask_use)
         layout.addLayout(self._values)
-        layout.addWidget(self._button)
-        layout.addWidget(self._note)
-        layout.addWidget(self._mask_tools(actions))
+        for widget in (self._edges, self._button, self._note, self._mask_tools()):
+            layout.addWidget(widget)
         layout.addStretch(1)
+        self._task.activated.connect(self._on_task)
         self._model.activated.connect(self._on_model)
         self._device.activated.connect(self._on_device)
         self._button.clicked.connect(self._on_clicked)
+        actions["heal"].changed.connect(self._show_words)
+        actions["edges_clear"].enabledChanged.connect(self._show_edges)
         self.show_workspace(None)
+
+    def _make_fields(self) -> None:
+        self._task, self._model, self._device = QComboBox(), QComboBox(), QComboBox()
+        self._task.setAccessibleName(self.tr("Task"))
+        self._task.setToolTip(self.tr("What is to be done"))
+        self._model.setAccessibleName(self.tr("Model"))
+        self._device.setAccessibleName(self.tr("Device"))
+        self._device.setToolTip(self.tr("Where the model runs; Automatic takes the GPU when it works"))
+        for combo in (self._task, self._model, self._device):
+            WheelGuard(combo)
+        for id_, title in _DEVICES.items():
+            self._device.addItem(title, id_)
+        known = list(_DEVICES)
+        self._device.setCurrentIndex(known.index(self._settings.device) if self._settings.device in known else 0)
+        self._summary, self._absent, self._note = QLabel(), QLabel(), QLabel()
+        for label in (self._summary, self._absent, self._note):
+            label.setWordWrap(True)
+            label.hide()
+        self._summary.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._summary.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        self._absent.setText(self.tr("No model is installed."))
+        self._sheet_title = QLabel(self.tr("What this model has learnt to draw"))
+        self._sheet = SheetButton()
+        self._mask_use = QLabel(self.tr("The mask is used enlarged and faded by"))
+        self._model_values, self._values = QVBoxLayout(), QVBoxLayout()
+        for values in (self._model_values, self._values):
+            values.setSpacing(4)
+        self._edges = self._edge_buttons()
+        self._button = QPushButton(self.tr("Heal"))
+        self._button.setObjectName("primary")
 
     @property
     def button(self) -> QPushButton:
-        """The button that starts the repair."""
+        """The button that starts the task."""
         return self._button
 
     @property
     def models(self) -> list[str]:
         """Ids of the models to choose from; empty until they are read."""
-        return [card.id for card in self._cards]
+        return [card.id for card in self._cards.get(self._settings.task, [])]
+
+    @property
+    def task(self) -> Task | None:
+        """The task that is chosen; None where no model is installed."""
+        from engine.tasks import TASKS
+
+        return TASKS[self._settings.task] if self.models else None
+
+    @property
+    def tip(self) -> str:
+        """What the button does, in a sentence."""
+        task = self.task
+        if task is None or task.wants_mask:
+            return self.tr("Fill what is masked; with Alt, always on a new layer")
+        if task.gives == "marks":
+            return self.tr("Look for damage in the whole picture and add it to the mask")
+        return self.tr("{0} in the whole picture, on a layer of its own").format(task.verb)
+
+    @property
+    def draws_edges(self) -> bool:
+        """Whether the model that is chosen follows edges that can be painted."""
+        from engine.tasks import wants_edges
+
+        return self.task is not None and wants_edges(self._card(self._settings.task))
 
     @property
     def amount(self) -> int:
@@ -91,62 +193,112 @@ class TaskPanel(QWidget):
 
     def load(self) -> None:
         """Read the model cards; later than the window, so that it opens at once."""
-        self._cards = self._registry.cards("heal")
-        self._model.clear()
-        for card in self._cards:
-            self._model.addItem(card.title, card.id)
-        chosen = [card.id for card in self._cards].index(self._settings.model) if self._known_model() else 0
-        self._model.setCurrentIndex(chosen)
-        self._show_card()
+        from engine.tasks import TASKS
+
+        cards = self._registry.cards()
+        self._cards = {id_: [card for card in cards if card.task == id_] for id_ in TASKS}
+        self._cards = {id_: found for id_, found in self._cards.items() if found}
+        self._defaults = {id_: self._registry.default(id_).id for id_ in self._cards}
+        self._task.clear()
+        for id_ in self._cards:
+            self._task.addItem(TASKS[id_].verb, id_)
         problems = self._registry.problems()
         self._note.setText(problems[0].sentence if problems else "")
         self._note.setVisible(bool(problems))
+        self._absent.setVisible(not self._cards)
+        if self._settings.task not in self._cards and self._cards:
+            self._settings.task = next(iter(self._cards))
+        self._show_task()
         self.show_workspace(self._workspace)
+
+    def choose(self, task: str) -> None:
+        """Choose a task, if it can be done."""
+        if task in self._cards and task != self._settings.task:
+            self._settings.task = task
+            self._show_task()
+            self.changed.emit()
 
     def show_workspace(self, workspace: Workspace | None) -> None:
         """Follow a photograph, or none."""
         self._workspace = workspace
         self._button.setEnabled(workspace is not None and bool(self._cards))
 
-    def request(self, *, new_layer: bool) -> RepairRequest:
-        """What the panel asks for now."""
-        values = {name: value for name, value in self._settings.values.items() if name in self._names()}
-        return RepairRequest("heal", str(self._model.currentData()), str(self._device.currentData()), values, new_layer)
+    def request(self, *, new_layer: bool, task: str = "") -> RepairRequest:
+        """What the panel asks for now, or what it last asked for of another task.
 
-    def _known_model(self) -> bool:
-        return any(card.id == self._settings.model for card in self._cards)
+        Raises:
+            ModelError: no model does this task.
+        """
+        id_ = task or self._settings.task
+        card, values = self._card(id_), self._settings.of(id_).values
+        wanted = {knob.name: knob.within(values.get(knob.name, knob.default)) for knob in _knobs(id_, card)}
+        return RepairRequest(id_, card.id, str(self._device.currentData()), wanted, new_layer)
 
-    def _names(self) -> list[str]:
-        from engine.tasks import TASKS
+    def _card(self, task: str) -> ModelCard:
+        """The model that is chosen for a task, or its default."""
+        cards = {card.id: card for card in self._cards.get(task, [])}
+        if not cards:
+            raise ModelError(f"No model for {task} is installed.", "model.none")
+        return cards.get(self._settings.of(task).model) or cards[self._defaults[task]]
 
-        return [field.name for field in dataclasses.fields(TASKS["heal"].settings)]
+    def _show_task(self) -> None:
+        """Show the chosen task and its models."""
+        task = self.task
+        with QSignalBlocker(self._task), QSignalBlocker(self._model):
+            self._task.setCurrentIndex(self._task.findData(self._settings.task))
+            self._model.clear()
+            for card in self._cards.get(self._settings.task, []):
+                self._model.addItem(card.title, card.id)
+            if task is not None:
+                self._model.setCurrentIndex(self._model.findData(self._card(task.id).id))
+        self._show_card()
 
     def _show_card(self) -> None:
-        from engine.tasks import TASKS
+        """Show the chosen model with what can be set of it."""
+        for values in (self._model_values, self._values):
+            while (item := values.takeAt(0)) is not None:
+                if (widget := item.widget()) is not None:
+                    widget.deleteLater()
+        task = self.task
+        card = self._card(task.id) if task is not None else None
+        self._summary.setText(card.summary if card is not None else "")
+        self._summary.setVisible(bool(self._summary.text()))
+        self._model.setToolTip(self._summary.text())
+        self._sheet.show_file(card.folder / card.sheet if card is not None and card.sheet else None, _title(card))
+        self._sheet_title.setVisible(not self._sheet.isHidden())
+        self._mask_use.setVisible(task is not None and task.wants_mask)
+        for knob in _knobs(task.id, card) if task is not None and card is not None else []:
+            slider = knob.slider(knob.within(self._settings.values.get(knob.name, knob.default)))
+            slider.changed.connect(lambda value, knob=knob: self._on_value(knob.name, value / knob.scale))
+            (self._model_values if knob.of_model else self._values).addWidget(slider)
+        self.chosen.emit()
+        self._show_edges()
 
-        while (item := self._values.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-        defaults = TASKS["heal"].settings()
-        for field in dataclasses.fields(TASKS["heal"].settings):
-            hints = field.metadata
-            slider = ValueSlider(
-                hints["title"],
-                hints["low"],
-                hints["high"],
-                unit=" px",
-                power=2.0,
-                tooltip=hints["tooltip"],
-                title_width=_TITLE_WIDTH,
-            )
-            slider.set_value(self._settings.values.get(field.name, float(getattr(defaults, field.name))))
-            slider.changed.connect(lambda value, name=field.name: self._on_value(name, value))
-            self._values.addWidget(slider)
-        card = self._cards[self._model.currentIndex()] if self._cards else None
-        self._model.setToolTip(card.summary if card else "")
-        self._absent.setVisible(card is None)
+    def _show_words(self) -> None:
+        self._button.setText(self._actions["heal"].text())
+        self._button.setToolTip(self._actions["heal"].toolTip())
 
-    def _mask_tools(self, actions: dict[str, QAction]) -> QWidget:
+    def _show_edges(self) -> None:
+        self._edges.setVisible(self.draws_edges or self._actions["edges_clear"].isEnabled())
+
+    def _edge_buttons(self) -> QWidget:
+        box = QWidget()
+        row = QHBoxLayout(box)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        draw, action = QPushButton(self._actions["edges_draw"].text()), self._actions["edges_draw"]
+        draw.setToolTip(action.toolTip())
+        draw.clicked.connect(action.trigger)
+        draw.setEnabled(action.isEnabled())
+        action.enabledChanged.connect(draw.setEnabled)
+        row.addWidget(draw, 1)
+        for id_ in ("edges_paint", "edges_clear"):
+            button = QToolButton()
+            button.setDefaultAction(self._actions[id_])
+            row.addWidget(button)
+        return box
+
+    def _mask_tools(self) -> QWidget:
         box = QWidget()
         grid = QGridLayout(box)
         grid.setContentsMargins(0, 8, 0, 0)
@@ -156,18 +308,17 @@ class TaskPanel(QWidget):
         self._amount.setValue(4)
         self._amount.setSuffix(" px")
         WheelGuard(self._amount)
-        for combo in (self._model, self._device):
-            WheelGuard(combo)
         self._amount.setAccessibleName(self.tr("Amount for grow, shrink and feather"))
         self._amount.setToolTip(self.tr("By how much Grow, Shrink and Feather change the mask"))
         grid.addWidget(QLabel(self.tr("Change the mask by")), 0, 0, 1, 2)
         grid.addWidget(self._amount, 0, 2)
         for place, name in enumerate(("mask_grow", "mask_shrink", "mask_feather", "mask_invert", "mask_clear")):
-            button = QPushButton(actions[name].text().rstrip("…"))
-            button.setToolTip(actions[name].toolTip())
-            button.clicked.connect(actions[name].trigger)
-            button.setEnabled(actions[name].isEnabled())
-            actions[name].enabledChanged.connect(button.setEnabled)
+            action = self._actions[name]
+            button = QPushButton(action.text().rstrip("…"))
+            button.setToolTip(action.toolTip())
+            button.clicked.connect(action.trigger)
+            button.setEnabled(action.isEnabled())
+            action.enabledChanged.connect(button.setEnabled)
             grid.addWidget(button, 1 + place // 3, place % 3)
         return box
 
@@ -175,8 +326,11 @@ class TaskPanel(QWidget):
         self._settings.values[name] = value
         self.changed.emit()
 
+    def _on_task(self) -> None:
+        self.choose(str(self._task.currentData()))
+
     def _on_model(self) -> None:
-        self._settings.model = str(self._model.currentData())
+        self._settings.of(self._settings.task).model = str(self._model.currentData())
         self.changed.emit()
         self._show_card()
 
@@ -185,4 +339,36 @@ class TaskPanel(QWidget):
         self.changed.emit()
 
     def _on_clicked(self) -> None:
-        self.started.emit(bool(QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier))
+        task, alt = self.task, QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier
+        self.started.emit(bool(alt) and task is not None and task.wants_mask)
+
+
+def _title(card: ModelCard | None) -> str:
+    return card.title if card is not None else ""
+
+
+def _knobs(task: str, card: ModelCard) -> list[_Knob]:
+    """What can be set of a task with a model: its card may narrow the range, and name settings that others lack."""
+    from engine.tasks import TASKS
+
+    of_card = {setting.name: setting for setting in card.settings}
+    knobs = []
+    for field in dataclasses.fields(TASKS[task].settings):
+        hints, own = field.metadata, of_card.get(field.name)
+        if not hints or (hints.get("by_card") and own is None):
+            continue
+        default: Any = field.default
+        knobs.append(
+            _Knob(
+                field.name,
+                type(default),
+                hints["title"],
+                hints["tooltip"],
+                own.low if own else hints["low"],
+                own.high if own else hints["high"],
+                own.default if own else default,
+                hints.get("unit", ""),
+                bool(hints.get("by_card")),
+            )
+        )
+    return knobs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class ToolSettings:
         opacity: the most that one stroke covers, 0..1.
         pen_size, pen_opacity: whether the pen's pressure scales them.
         adding: paint adds to the mask; otherwise it removes.
+        edge_size: diameter of the brush that draws edges, which are thin.
     """
 
     size: float = 24.0
@@ -45,6 +46,11 @@ class ToolSettings:
     pen_size: bool = True
     pen_opacity: bool = False
     adding: bool = True
+    edge_size: float = 2.0
+
+    def for_edges(self) -> ToolSettings:
+        """As they are while the edge map is painted: the brush has the size for edges."""
+        return replace(self, size=self.edge_size)
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class ToolContext(Protocol):
 
     @property
     def target(self) -> int | None:
-        """The layer whose mask is painted, or None for the repair mask."""
+        """The layer whose mask is painted, None for the repair mask, or ``EDGES``."""
 
     def show_live(self, edit: TileEdit) -> None:
         """Show an unfinished edit of the target mask; its dirty rectangle is taken."""

@@ -190,9 +190,9 @@ def read_card(path: Path) -> ModelCard:
         raise ModelError(f"The model card {path} cannot be used: {error}.", "model.card") from error
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", card.id):
         raise ModelError(f"The model card {path} has an impossible id {card.id!r}.", "model.card")
-    for stage in card.stages:
-        if Path(stage.file).name != stage.file:
-            raise ModelError(f"The model card {path} names a file outside its folder: {stage.file!r}.", "model.card")
+    for file in [*(stage.file for stage in card.stages), card.sheet]:
+        if Path(file).name != file:
+            raise ModelError(f"The model card {path} names a file outside its folder: {file!r}.", "model.card")
     return dataclasses.replace(card, folder=path.parent)
 
 
@@ -244,7 +244,9 @@ class Registry:
         raise ModelError(f"There is no model {id_!r}. Models: {known}.", "model.unknown")
 
     def default(self, task: str) -> ModelCard:
-        """The model a task uses when none is named: the shipped one of the task's own name, else the first.
+        """The model a task uses when none is named: that of the task's own name, else one whose card says so.
+
+        Shipped ones come before added ones, and the first of all is taken when no card says so.
 
         Raises:
             ModelError: no model does this task.
@@ -252,7 +254,8 @@ class Registry:
         cards = self.cards(task)
         if not cards:
             raise ModelError(f"No model for {task} is installed.", "model.none")
-        return next((card for card in cards if card.id == task), cards[0])
+        # Of equals the first is taken.
+        return min(cards, key=lambda card: (card.id != task, not card.default))
 
     def add(self, card_file: Path) -> ModelCard:
         """Copy a third party's model (its card and the files beside it) to the user's models.
@@ -269,8 +272,8 @@ class Registry:
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            for stage in card.stages:
-                shutil.copyfile(card.path(stage), partial / stage.file)
+            for file in [*(stage.file for stage in card.stages), *([card.sheet] if card.sheet else [])]:
+                shutil.copyfile(card.folder / file, partial / file)
             shutil.copyfile(card_file, partial / "card.toml")
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)

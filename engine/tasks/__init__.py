@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.tasks.base import Job, Patch, Piece
-from engine.tasks.heal import HealSettings, heal
+from engine.runtime.cards import ModelCard
+from engine.tasks.base import Job, Marks, Patch, Piece
+from engine.tasks.clean import CleanSettings, clean
+from engine.tasks.detect import Defect, DetectSettings, detect
+from engine.tasks.fillers import wants_edges
+from engine.tasks.heal import HealSettings, draw_edges, heal
+from engine.tasks.tone import ToneSettings, tone
 
 
 @dataclass(frozen=True)
@@ -17,24 +24,39 @@ class Task:
 
     Attributes:
         id: its name in cards, recipes and on the command line.
-        title: its verb in the window.
+        title: its name in the window.
+        verb: what the button that starts it says.
         settings: dataclass of its settings; its fields carry titles and ranges for the task panel.
         wants_mask: whether it works on a repair mask.
+        gives: ``patch``: a ``Patch``, pixels; ``marks``: ``Marks``, places.
         run: the function.
     """
 
     id: str
     title: str
+    verb: str
     settings: type
     wants_mask: bool
-    run: Callable[[Job, JobContext], Patch]
+    gives: Literal["patch", "marks"]
+    run: Callable[[Job, JobContext], Any]
 
 
-TASKS: dict[str, Task] = {task.id: task for task in (Task("heal", "Heal", HealSettings, True, heal),)}
+TASKS: dict[str, Task] = {
+    task.id: task
+    for task in (
+        Task("heal", "Heal", "Heal", HealSettings, True, "patch", heal),
+        Task("clean", "Clean", "Clean", CleanSettings, False, "patch", clean),
+        Task("tone", "Tone", "Correct tone", ToneSettings, False, "patch", tone),
+        Task("detect", "Find damage", "Find damage", DetectSettings, False, "marks", detect),
+    )
+}
 
 
-def run_job(job: Job, context: JobContext | None = None) -> Patch:
+def run_job(job: Job, context: JobContext | None = None) -> Any:
     """Run one job on the calling thread.
+
+    Returns:
+        A ``Patch`` or ``Marks``, as the task's row in ``TASKS`` says.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -45,4 +67,43 @@ def run_job(job: Job, context: JobContext | None = None) -> Patch:
     return TASKS[job.task].run(job, context or JobContext())
 
 
-__all__ = ["TASKS", "HealSettings", "Job", "Patch", "Piece", "Task", "run_job"]
+def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]) -> Any:
+    """A task's settings for a model: the values given, else the card's defaults, else the task's.
+
+    Args:
+        task: a row of ``TASKS``.
+        card: the model; its settings of the same names replace the task's defaults. Their ranges the job checks.
+        values: by name; None = not given.
+
+    Raises:
+        SettingsError: a value is out of range, or the model has no such setting.
+    """
+    defaults = {setting.name: setting.default for setting in card.settings}
+    given = {name: value for name, value in values.items() if value is not None}
+    used = {}
+    for field in dataclasses.fields(TASKS[task].settings):
+        if field.name in given and field.metadata.get("by_card") and field.name not in defaults:
+            title = str(field.metadata["title"]).lower()
+            raise SettingsError(f"The model {card.id} has no {title} to choose.", "task.setting")
+        if field.name in given or field.name in defaults:
+            used[field.name] = given.get(field.name, defaults.get(field.name))
+    return TASKS[task].settings(**used)
+
+
+__all__ = [
+    "TASKS",
+    "CleanSettings",
+    "Defect",
+    "DetectSettings",
+    "HealSettings",
+    "Job",
+    "Marks",
+    "Patch",
+    "Piece",
+    "Task",
+    "ToneSettings",
+    "draw_edges",
+    "make_settings",
+    "run_job",
+    "wants_edges",
+]

@@ -1,22 +1,28 @@
-"""What every task shares: the frozen job, the patch it gives back, and running a model window by window."""
+"""What every task shares: the frozen job, the patch or the marks it gives back, and running a model's stages."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from engine.errors import DeviceError
+from engine.errors import DeviceError, ModelError, SettingsError
 from engine.jobs import JobContext
-from engine.raster import Mask, MaskSource, Pixels, PixelSource, Rect, mix
+from engine.raster import Floats, Mask, MaskSource, Pixels, PixelSource, Rect, mix
 from engine.record import Repair
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import SESSIONS, Device, OutOfMemory, Session
 
+if TYPE_CHECKING:
+    from engine.tasks.detect import Defect
+
 R = TypeVar("R")
+
+Signature = tuple[tuple[str, str], ...]
+"""What a model's stages take and give: pairs of roles, each sorted and joined by spaces; its settings left out."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Job:
         settings: the task's settings dataclass.
         card: the model.
         device: where to run it.
+        guide: the edge map that a restorer edited, 255 = edge, of the picture's size; for heal models that follow one.
     """
 
     task: str
@@ -40,6 +47,19 @@ class Job:
     settings: object
     card: ModelCard
     device: Device = Device.AUTO
+    guide: MaskSource | None = None
+
+    def repair(self, device: Device, boxes: tuple[Rect, ...]) -> Repair:
+        """What the record says of it, once it ran on a device for some boxes."""
+        return Repair(
+            self.task,
+            self.card.id,
+            self.card.version,
+            self.card.checksum,
+            device.value,
+            dataclasses.asdict(self.settings),  # type: ignore[call-overload]
+            tuple((box.left, box.top, box.right, box.bottom) for box in boxes),
+        )
 
 
 @dataclass(frozen=True)
@@ -80,15 +100,7 @@ class Patch:
 
     def repair(self, job: Job) -> Repair:
         """What the record says of it."""
-        return Repair(
-            job.task,
-            job.card.id,
-            job.card.version,
-            job.card.checksum,
-            self.device.value,
-            dataclasses.asdict(job.settings),  # type: ignore[call-overload]
-            tuple((box.left, box.top, box.right, box.bottom) for box in self.boxes),
-        )
+        return job.repair(self.device, self.boxes)
 
     @property
     def changed(self) -> int:
@@ -96,7 +108,149 @@ class Patch:
         return sum(int(np.count_nonzero(piece.weight)) for piece in self.pieces)
 
 
-def run_shrinking(job: Job, work: Callable[[Session, int], R], context: JobContext) -> R:
+@dataclass(frozen=True)
+class Marks:
+    """Places in a picture: a repair mask that was found, or an edge map that was drawn.
+
+    Attributes:
+        shape: height and width of the picture.
+        pieces: rectangles with their uint8 (h, w), 255 = marked; each lies within one cell of the
+            ``engine.raster.TILE`` grid, and cells without any mark are absent.
+        device: where the model really ran.
+        defects: the damages that a detection found, in reading order.
+    """
+
+    shape: tuple[int, int]
+    pieces: tuple[tuple[Rect, Mask], ...]
+    device: Device
+    defects: tuple[Defect, ...] = ()
+
+    def __post_init__(self) -> None:
+        for _, mask in self.pieces:
+            mask.flags.writeable = False
+
+    def mask(self) -> Mask:
+        """All of it, (h, w) uint8."""
+        whole = np.zeros(self.shape, np.uint8)
+        for rect, mask in self.pieces:
+            whole[rect.slices()] = mask
+        return whole
+
+    def repair(self, job: Job) -> Repair:
+        """What the record says of it; the boxes are those of the defects."""
+        return job.repair(self.device, tuple(defect.box for defect in self.defects))
+
+
+class Model:
+    """A job's model, loaded: all its stages on one device."""
+
+    def __init__(self, job: Job, device: Device) -> None:
+        self._job, self._card = job, job.card
+        self._sessions: list[Session] = [SESSIONS.open(job.card, stage, device) for stage in job.card.stages]
+
+    @property
+    def device(self) -> Device:
+        """Where it really runs: CUDA only if every stage does."""
+        return next((session.device for session in self._sessions if session.device is Device.CPU), Device.CUDA)
+
+    def run(self, stage: int, context: JobContext, **tensors: Floats) -> list[np.ndarray]:
+        """Run one stage; the card's settings are added as the job has them.
+
+        Args:
+            stage: its place in the card.
+            context: cancels the run.
+            tensors: by role, in the card's layout; the mask is 1 where the picture is lost, whatever the card's is.
+
+        Returns:
+            The stage's outputs in the card's order.
+
+        Raises:
+            Cancelled, OutOfMemory, ModelError: see ``Session.run``.
+        """
+        if "mask" in tensors and self._card.mask_means == 0:
+            tensors["mask"] = 1 - tensors["mask"]
+        for setting in self._card.settings:
+            value = getattr(self._job.settings, setting.name, setting.default)
+            tensors[setting.name] = np.full(1, value, np.float32)
+        return self._sessions[stage].run(tensors, context)
+
+    def picture(self, stage: int, context: JobContext, **tensors: Floats) -> Floats:
+        """Run a stage whose first output has the window's size, and give that output as (h, w, channels).
+
+        Raises:
+            ModelError: it has another size; or see ``run``.
+        """
+        size = tensors["picture"].shape[2:]
+        output = self.run(stage, context, **tensors)[0]
+        if output.ndim != 4 or output.shape[2:] != size:
+            raise ModelError(
+                f"The model {self._card.id} was given {size[1]} x {size[0]} px and gave something of another size.",
+                "model.output",
+            )
+        return from_planes(output)
+
+
+def to_planes(values: Floats) -> Floats:
+    """(h, w, channels) or (h, w) -> (1, channels, h, w), as models take it."""
+    stacked = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+    return np.ascontiguousarray(stacked[None], np.float32)
+
+
+def from_planes(tensor: np.ndarray) -> Floats:
+    """(1, channels, h, w) -> (h, w, channels)."""
+    return np.asarray(tensor[0].transpose(1, 2, 0), np.float32)
+
+
+def signature(card: ModelCard) -> Signature:
+    """What kind of model it is, by what its stages carry."""
+    adjustable = {setting.name for setting in card.settings}
+    return tuple(
+        (
+            " ".join(sorted(port.role for port in stage.inputs if port.role not in adjustable)),
+            " ".join(sorted(port.role for port in stage.outputs)),
+        )
+        for stage in card.stages
+    )
+
+
+def runs_here(card: ModelCard, kinds: tuple[Signature, ...], free: tuple[str, ...] = ()) -> bool:
+    """Whether a model is of one of some kinds and its tensors are what this program makes and understands.
+
+    Args:
+        card: the model.
+        kinds: what its stages may take and give.
+        free: names of settings that steer the task and not a tensor.
+    """
+    ports = [port for stage in card.stages for port in (*stage.inputs, *stage.outputs)]
+    spatial = [p for p in ports if p.role in ("picture", "mask", "edges", "thumbnail", "probability")]
+    roles = {port.role for port in ports}
+    return (
+        signature(card) in kinds
+        and card.tile.scale == 1
+        and all(port.layout == "NCHW" and (port.low, port.high) == (0.0, 1.0) for port in spatial)
+        and all(p.colour_space == "sRGB" and p.channels == 3 for p in spatial if p.role in ("picture", "thumbnail"))
+        and all(port.channels == 1 for port in spatial if port.role in ("mask", "edges"))
+        and all(port.size > 0 for port in spatial if port.role == "thumbnail")
+        and all(setting.name in roles or setting.name in free for setting in card.settings)
+    )
+
+
+def check_settings(job: Job) -> None:
+    """Refuse a value outside the range that the model's card gives it.
+
+    Raises:
+        SettingsError: names the setting and its range.
+    """
+    for setting in job.card.settings:
+        value = getattr(job.settings, setting.name, setting.default)
+        if not setting.low <= value <= setting.high:
+            raise SettingsError(
+                f"{setting.title} of the model {job.card.id} goes from {setting.low:g} to {setting.high:g}.",
+                "task.setting",
+            )
+
+
+def run_shrinking(job: Job, work: Callable[[Model, int], R], context: JobContext) -> R:
     """Run a task's work with the largest window that the memory holds: half of it again and again, then the CPU.
 
     Args:
@@ -107,18 +261,17 @@ def run_shrinking(job: Job, work: Callable[[Session, int], R], context: JobConte
     Raises:
         DeviceError: the memory is not enough for the smallest window even on the CPU.
     """
-    stage, tile = job.card.stages[0], job.card.tile
-    device = job.device
+    tile, device = job.card.tile, job.device
     while True:
         context.check()
-        session = SESSIONS.open(job.card, stage, device)
+        model = Model(job, device)
         window = tile.default
         while window >= tile.minimum:
             try:
-                return work(session, window)
+                return work(model, window)
             except OutOfMemory:
                 window = window // 2 // tile.multiple * tile.multiple
-        if session.device is Device.CPU:
+        if model.device is Device.CPU:
             raise DeviceError(
                 "The computer's memory is not enough for the smallest part of this picture.", "device.memory"
             )

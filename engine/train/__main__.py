@@ -84,12 +84,13 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--masks", type=Path, metavar="DIR", help="of damaged scans: NAME.png, white = lost")
     command.add_argument("--old", type=Path, metavar="DIR", help="old prints (default: half of the photographs, aged)")
     command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to composite")
-    command.add_argument("--run", type=Path, metavar="DIR", help="run folder (default runs/RECIPE)")
+    # Not --run or --start: torchrun would take them for beginnings of its own options.
+    command.add_argument("--run-dir", dest="run", type=Path, metavar="DIR", help="default: runs/RECIPE")
     command.add_argument("--minutes", type=float, default=60, help="length of the schedule (default 60)")
     command.add_argument("--slice", type=float, metavar="MINUTES", help="stop after so long; go on later with --resume")
     command.add_argument("--resume", action="store_true", help="go on from the run folder's newest checkpoint")
     command.add_argument(
-        "--start", type=Path, metavar="MODEL", help="begin with the weights of an exported model's folder"
+        "--from", dest="start", type=Path, metavar="MODEL", help="begin with the weights of an exported model's folder"
     )
     command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     command.add_argument(
@@ -129,7 +130,7 @@ def _fit(options: argparse.Namespace) -> None:
         resumed = options.resume and trainer.resume()
         if not resumed and any(run.glob("step-*.pt")):
             raise SettingsError(
-                f"{run} already holds a training; go on with --resume or name another --run.", "train.run"
+                f"{run} already holds a training; go on with --resume or name another --run-dir.", "train.run"
             )
         if options.start and not resumed:
             trainer.start_from(read_weights(recipe, options.start))

@@ -229,6 +229,11 @@ class Batches:
         if "old" in needs:
             old = photograph_paths(sources.old, validation=validation) if sources.old else [p for p in paths if _odd(p)]
             paths = paths if sources.old else [p for p in paths if not _odd(p)]
+            if not (old and paths):
+                raise SettingsError(
+                    f"{sources.photographs} holds too few photographs to part them into old and fresh ones.",
+                    "train.data",
+                )
         lost_in = _lost_in(sources.masks) if "lost" in needs else None
         self.photographs = Photographs.load(paths, recipe.data, device, lost_in)
         self._old = Photographs.load(old, recipe.data, device) if old else None

@@ -169,11 +169,14 @@ def mark(photo: Tensor, masks: Tensor, classes: Tensor, random: Generator) -> Te
     strength = torch.ones(len(photo), device=photo.device)
     for name, look in LOOKS.items():
         of_class = classes == shapes.CLASSES.index(name)
-        if not photo.is_cuda and not of_class.any():
-            # On a GPU asking would wait for it longer than the work takes.
-            continue
         mask = (masks * of_class[:, :, None, None]).amax(dim=1, keepdim=True)
-        photo = look(photo, mask, strength, random).clamp(0, 1)
+        if photo.is_cuda:
+            # Asking a GPU which pictures have it would wait for it longer than the work takes.
+            photo = look(photo, mask, strength, random).clamp(0, 1)
+            continue
+        rows = mask.flatten(1).any(dim=1)
+        if rows.any():
+            photo = photo.index_put((rows,), look(photo[rows], mask[rows], strength[rows], random).clamp(0, 1))
     return ageing.random_film_grain(photo, 0.2 * uniform(photo, random, 0.0, 1.0), random).clamp(0, 1)
 
 

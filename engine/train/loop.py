@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,7 @@ class Trainer:
         self.system: System = SYSTEMS[recipe.system](recipe).to(device)
         self.system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(
-            self.system.generator,
-            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(  # type: ignore[no-untyped-call]
-                recipe.schedule.averaging
-            ),
+            self.system.generator, multi_avg_fn=_averaging(recipe.schedule.averaging)
         )
         schedule, adversary = recipe.schedule, recipe.adversary
         self._g_optimiser = _adamw(
@@ -439,6 +436,19 @@ def _adamw(network: nn.Module, rate: float, betas: tuple[float, float], decay: f
     biases = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
     return torch.optim.AdamW([g for g in groups if g["params"]], rate, betas=betas, fused=True)
+
+
+def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:
+    """An exponential moving average that forgets quickly at first: a short training would else export its beginning.
+
+    The decay after n steps is at most (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage.
+    """
+
+    def average(averages: list[Tensor], weights: list[Tensor], steps: Tensor | int) -> None:
+        count = float(steps)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + count) / (10 + count)))  # noqa: SLF001 - as torch's own
+
+    return average
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -23,7 +23,8 @@ from desktop.document.edits import (
     mask_of,
     merge_down,
 )
-from desktop.document.model import BlendMode, Change, Document, Layer
+from desktop.document.model import EDGES, BlendMode, Change, Document, Layer
+from desktop.repairs import clear_edges
 from engine.raster import Raster, Rect
 from engine.record import Repair
 
@@ -66,7 +67,9 @@ def picture(document: Document) -> np.ndarray:
 
 def everything(document: Document) -> list[np.ndarray]:
     state = document.state
-    arrays = [picture(document), state.mask.read(state.mask.bounds)]
+    edges = mask_of(state, EDGES)
+    arrays = [picture(document), state.mask.read(state.mask.bounds), edges.read(edges.bounds)]
+    arrays.append(np.array(state.edges is None))
     for layer in state.layers:
         arrays += [layer.pixels.read(layer.pixels.bounds), layer.mask.read(layer.mask.bounds)]
     return arrays
@@ -81,21 +84,29 @@ spots = st.builds(
 )
 
 
+OF_A_LAYER = ("remove", "move", "opacity", "blend", "hide", "join", "merge", "mask")
+
+
 def random_edit(draw: Callable, document: Document) -> Edit | None:
-    kind = draw(
-        st.sampled_from(["paint", "add", "remove", "move", "opacity", "blend", "hide", "join", "turn", "merge", "mask"])
-    )
+    kind = draw(st.sampled_from(["paint", "edges", "clear", "add", "turn", *OF_A_LAYER]))
     layers = document.state.layers
     rect = draw(spots) & document.bounds
     if kind == "paint":
         return paint(document, None, rect, draw(st.integers(0, 255)))
+    if kind == "edges":
+        return paint(document, EDGES, rect, draw(st.integers(0, 255)))
+    if kind == "clear":
+        return clear_edges(document.state)
     if kind == "add":
         layer = filled_layer(document, rect, draw(st.integers(0, 9)), draw(st.integers(0, 255)))
         return AddLayer("add", layer, draw(st.integers(0, len(layers))))
     if kind == "turn":
         return TurnPicture(draw(st.sampled_from(list(Turn))), document.state)
-    if not layers:
-        return None
+    return random_layer_edit(draw, document, kind, rect) if layers else None
+
+
+def random_layer_edit(draw: Callable, document: Document, kind: str, rect: Rect) -> Edit | None:
+    layers = document.state.layers
     layer = draw(st.sampled_from(layers))
     if kind == "remove":
         return RemoveLayer("remove", document.state, layer.id)
@@ -134,6 +145,20 @@ def test_any_sequence_of_edits_followed_by_as_many_undos_gives_the_first_picture
         edit.apply(document)
         for now, then in zip(everything(document), after, strict=True):
             assert np.array_equal(now, then)
+
+
+def test_edges_are_no_work_that_is_saved_and_stay_when_they_are_all_erased() -> None:
+    document = make_document()
+    start = document.state
+    drawing = paint(document, EDGES, Rect(10, 10, 40, 12), 255)
+    drawing.apply(document)
+    assert document.state.same_work(start)
+    assert not drawing.saved
+    assert paint(document, None, Rect(0, 0, 9, 9), 255).saved
+    paint(document, EDGES, Rect(10, 10, 40, 12), 0).apply(document)
+    TurnPicture(Turn.LEFT, document.state).apply(document)
+    assert document.state.edges is not None
+    assert not document.state.edges.read(document.state.edges.bounds).any()
 
 
 def test_outside_a_layer_the_flattened_picture_is_the_scan_bit_for_bit() -> None:

@@ -237,5 +237,5 @@ def test_the_record_of_a_repair_names_everything(registry: Registry) -> None:
     assert repair.model == "heal"
     assert repair.checksum == task.card.checksum
     assert repair.device == "cpu"
-    assert repair.settings == {"grow": 0.0, "feather": 2}
+    assert repair.settings == {"grow": 0.0, "feather": 2, "variation": 0.0}
     assert repair.boxes == ((48, 98, 92, 106),)

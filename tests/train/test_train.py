@@ -17,9 +17,11 @@ from engine.runtime.cards import Registry, Training
 from engine.runtime.session import Device
 from engine.train import evaluate, export, losses, shapes
 from engine.train.__main__ import main
-from engine.train.data import Photographs, flip_and_turn, is_validation, photograph_paths
+from engine.train.data import Photographs, Sources, flip_and_turn, is_validation, photograph_paths
 from engine.train.loop import Budget, Trainer, fit, learning_rate, read_checkpoint
-from engine.train.nets import DISCRIMINATORS, NETWORKS, HealUNet, build, membrane
+from engine.train.nets import DISCRIMINATORS, NETWORKS, build
+from engine.train.nets.blocks import membrane
+from engine.train.nets.inpaint import HealUNet
 from engine.train.settings import Data, Recipe, read_recipe, recipe_from_dict, recipe_names
 
 CPU = torch.device("cpu")
@@ -56,7 +58,7 @@ def tiny(*more: str) -> Recipe:
 
 def trained(run: Path, photographs: Path, *more: str, minutes: float = 0.02) -> Trainer:
     trainer = Trainer(tiny(*more), run, CPU)
-    fit(trainer, photographs, Budget(minutes), say=lambda _: None)
+    fit(trainer, Sources(photographs), Budget(minutes), say=lambda _: None)
     return trainer
 
 
@@ -144,10 +146,11 @@ def test_crops_are_pieces_of_the_photographs(photographs: Path) -> None:
     path = photographs / "photo_03.png"
     loaded = Photographs.load([path], settings, CPU)
     crops = loaded.crops(6, settings, torch.Generator().manual_seed(1))
-    assert crops.shape == (6, 3, 32, 32)
+    assert crops.shape == (6, 4, 32, 32)
+    assert not crops[:, 3].any()
     photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1).float() / 255
     windows = photo.unfold(1, 32, 1).unfold(2, 32, 1).permute(1, 2, 0, 3, 4).reshape(-1, 3, 32, 32)
-    for crop in crops:
+    for crop in crops[:, :3]:
         views = [crop, crop.flip(2), crop.flip(1), crop.flip(1, 2)]
         views += [view.transpose(1, 2) for view in views]
         assert min(float((windows - view).abs().amax(dim=(1, 2, 3)).min()) for view in views) < 1e-6
@@ -245,7 +248,7 @@ def test_losses_have_the_values_of_their_formulas() -> None:
     assert float(losses.l1_valid(output, photo, mask)) == pytest.approx((0.1 / 2 + 0.1 / 3) / 2)
     assert float(losses.log_l1_hole(output, photo, mask)) == pytest.approx((np.log(0.21) + np.log(0.41)) / 2)
     assert float(losses.hinge_discriminator(torch.tensor([2.0]), torch.tensor([0.5]))) == pytest.approx(1.5)
-    assert float(losses.hinge_generator(torch.tensor([0.5]))) == -0.5
+    assert float(losses.negative_generator(torch.zeros(1), torch.tensor([0.5]))) == -0.5
     assert float(losses.feature_matching([photo, mask], [photo + 0.5, mask])) == pytest.approx(0.5)
     real = torch.ones(2, 3, 4, 4, requires_grad=True)
     assert float(losses.r1_penalty((real * 2).sum(dim=(1, 2, 3)), real).detach()) == pytest.approx(48 * 4 / 2)
@@ -278,16 +281,16 @@ def test_training_leaves_a_complete_run_folder_and_learns(tmp_path: Path, photog
 
 def test_a_slice_stops_early_and_resuming_goes_on_exactly(tmp_path: Path, photographs: Path) -> None:
     first = Trainer(tiny(), tmp_path, CPU)
-    fit(first, photographs, Budget(10.0, slice_minutes=0.01), say=lambda _: None)
+    fit(first, Sources(photographs), Budget(10.0, slice_minutes=0.01), say=lambda _: None)
     assert first.elapsed < 60
     second = Trainer(tiny(), tmp_path, CPU)
     assert second.resume()
     assert (second.step, second.elapsed, second.best) == (first.step, first.elapsed, first.best)
-    for one, other in zip(first.generator.parameters(), second.generator.parameters(), strict=True):
+    for one, other in zip(first.system.parameters(), second.system.parameters(), strict=True):
         assert torch.equal(one, other)
     for one, other in zip(first.average.parameters(), second.average.parameters(), strict=True):
         assert torch.equal(one, other)
-    fit(second, photographs, Budget(10.0, slice_minutes=0.01), say=lambda _: None)
+    fit(second, Sources(photographs), Budget(10.0, slice_minutes=0.01), say=lambda _: None)
     assert second.step > first.step
 
 
@@ -356,15 +359,14 @@ def test_the_adversary_sets_in_and_is_logged_and_resumed(tmp_path: Path, photogr
     assert {"discriminator", "d_real", "d_fake"} <= rows[-1].keys()
     again = Trainer(tiny(*settings), tmp_path, CPU)
     assert again.resume()
-    assert trainer.discriminator is not None
-    assert again.discriminator is not None
-    for one, other in zip(trainer.discriminator.parameters(), again.discriminator.parameters(), strict=True):
+    assert len(trainer.system.critics) == 1
+    for one, other in zip(trainer.system.critics.parameters(), again.system.critics.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_the_discriminator_judges_patches() -> None:
-    network = build(DISCRIMINATORS, "patch_discriminator", {"width": 8})
-    features = network(torch.rand(2, 3, 64, 64), torch.zeros(2, 1, 64, 64))
+    network = build(DISCRIMINATORS, "patch_discriminator", {"widths": (8, 16, 32)})
+    features = network(torch.rand(2, 4, 64, 64))
     assert features[-1].shape == (2, 1, 8, 8)
 
 
@@ -375,7 +377,7 @@ def test_the_discriminator_judges_patches() -> None:
 def exported(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
     """A tiny trained model, exported through the command line."""
     run = tmp_path_factory.mktemp("run")
-    words = ["fit", "heal", "--data", str(photographs), "--run", str(run), "--minutes", "0.02", "--device", "cpu"]
+    words = ["fit", "heal", "--data", str(photographs), "--run-dir", str(run), "--minutes", "0.02", "--device", "cpu"]
     for override in TINY:
         words += ["--set", override]
     assert main(words) == 0
@@ -402,7 +404,7 @@ def test_weights_are_stored_as_half_and_come_back_under_their_names(exported: Pa
     model = onnx.load(str(exported / "heal" / "model.onnx"))
     kinds = {t.data_type for t in model.graph.initializer if t.name.endswith(export.HALF)}
     assert kinds == {onnx.TensorProto.FLOAT16}
-    weights = export.read_weights(exported / "heal" / "model.onnx")
+    weights = export.read_weights(tiny(), exported / "heal")
     network = build(NETWORKS, "heal_unet", {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]})
     assert weights.keys() == network.state_dict().keys()
     trainer = Trainer(tiny(), exported / "again", CPU)
@@ -451,8 +453,8 @@ def test_the_command_line_says_what_is_wrong(
 ) -> None:
     for words, said in (
         (["fit", "none", "--data", str(photographs)], "no recipe"),
-        (["fit", "heal", "--data", str(tmp_path / "none"), "--run", str(tmp_path / "r")], "does not exist"),
-        (["fit", "heal", "--data", str(photographs), "--run", str(exported), "--device", "cpu"], "already holds"),
+        (["fit", "heal", "--data", str(tmp_path / "none"), "--run-dir", str(tmp_path / "r")], "does not exist"),
+        (["fit", "heal", "--data", str(photographs), "--run-dir", str(exported), "--device", "cpu"], "already holds"),
         (["export", str(tmp_path), "-o", str(tmp_path / "m")], "no checkpoint"),
         (["evaluate", str(tmp_path), "--data", str(photographs)], "card"),
     ):

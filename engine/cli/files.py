@@ -1,0 +1,86 @@
+"""convert and info: files as they are, without a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from engine import imageio
+from engine.cli.common import Command, add_writer_arguments, output_of, say
+from engine.errors import ReadError
+from engine.jobs import JobContext
+from engine.output import write_result
+from engine.record import ScanFile
+
+
+def _convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN")
+    add_writer_arguments(parser)
+
+
+def _convert(options: argparse.Namespace, context: JobContext) -> None:
+    output = output_of(options)
+    imageio.check_target(output.path, [options.input])
+    scan = imageio.read(options.input, context.part(0.0, 0.5))
+    notices = write_result(
+        scan,
+        output,
+        scan=scan.pixels,
+        source=ScanFile(options.input),
+        repairs=[],
+        command="convert",
+        context=context.part(0.5, 1.0),
+    )
+    say([*scan.notices, *notices])
+
+
+def _info_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def _info(options: argparse.Namespace, context: JobContext) -> None:
+    from engine import colour
+
+    probe = imageio.probe(options.file)
+    notices, opens = list(probe.notices), probe.refusal is None
+    if probe.refusal:
+        notices.append(probe.refusal)
+    else:
+        # Whether it opens is known when it was opened.
+        try:
+            imageio.read(options.file, context)
+        except ReadError as error:
+            notices.append(error.sentence)
+            opens = False
+    facts: dict[str, Any] = {
+        "file": str(options.file),
+        "format": probe.format,
+        "width": probe.width,
+        "height": probe.height,
+        "channels": None if probe.refusal else ("grey" if probe.channels == 1 else "RGB"),
+        "depth": probe.depth,
+        "compression": probe.compression,
+        "profile": colour.description(probe.profile),
+        "resolution": [probe.resolution.x, probe.resolution.y] if probe.resolution else None,
+        "metadata": list(probe.metadata),
+        "pages": probe.pages,
+        "opens": opens,
+        "notices": notices,
+    }
+    if options.json:
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        return
+    words = {True: "yes", False: "no", None: "not stated"}
+    for name, value in facts.items():
+        values = value if isinstance(value, list) else [value]
+        text = ", ".join(words[v] if v is None or isinstance(v, bool) else str(v) for v in values) or "none"
+        print(f"{name:12} {text}")
+
+
+COMMANDS = (
+    Command("convert", "open and write again: formats, depth, profile, metadata", _convert_arguments, _convert),
+    Command("info", "what a file holds, and what Lacuna would do with it", _info_arguments, _info),
+)

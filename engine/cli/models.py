@@ -1,0 +1,92 @@
+"""models: list, show, verify, add and remove."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from engine.cli.common import Command, say
+from engine.errors import EngineError
+from engine.jobs import JobContext
+
+_SHOWN = 3
+"""Scores that a list has room for."""
+
+
+def _models_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="list | show ID | verify | add CARD | remove ID")
+    parser.set_defaults(action=_models_list)
+    actions.add_parser("list", help="the models at hand").set_defaults(action=_models_list)
+    show = actions.add_parser("show", help="a model's card")
+    show.add_argument("id")
+    show.set_defaults(action=_models_show)
+    actions.add_parser("verify", help="compare all files with their checksums").set_defaults(action=_models_verify)
+    add = actions.add_parser("add", help="add a third party's model by its card.toml")
+    add.add_argument("card", type=Path)
+    add.set_defaults(action=_models_add)
+    remove = actions.add_parser("remove", help="remove an added model")
+    remove.add_argument("id")
+    remove.set_defaults(action=_models_remove)
+
+
+def _models(options: argparse.Namespace, _context: JobContext) -> None:
+    options.action(options)
+
+
+def _models_list(_: argparse.Namespace) -> None:
+    from engine.runtime.cards import Registry
+
+    registry = Registry()
+    cards = registry.cards()
+    width = max((len(card.id) for card in cards), default=0)
+    for card in cards:
+        scores = ", ".join(f"{name} {value:g}" for name, value in list(card.scores.items())[:_SHOWN])
+        more = f" and {len(card.scores) - _SHOWN} more" if len(card.scores) > _SHOWN else ""
+        print(f"{card.id:{width}}  {card.task:8} {card.version:12} {scores}{more}")
+    say([problem.sentence for problem in registry.problems()])
+
+
+def _models_show(options: argparse.Namespace) -> None:
+    from engine.runtime.cards import Registry
+
+    card = Registry().card(options.id)
+    file = card.folder / "card.toml"
+    text = file.read_text(encoding="utf-8")
+    if card.training.credits:
+        # Hundreds of lines that nobody wants on a screen.
+        listed = re.compile(r"^credits = \[$.*?^\]$", re.MULTILINE | re.DOTALL)
+        text = listed.sub(lambda _: f"# credits: {len(card.training.credits)} lines in {file}", text)
+    print(text, end="")
+
+
+def _models_verify(_: argparse.Namespace) -> None:
+    from engine.runtime.cards import Registry
+
+    registry = Registry()
+    problems = list(registry.problems())
+    for card in registry.cards():
+        try:
+            card.verify()
+        except EngineError as error:
+            problems.append(error)  # type: ignore[arg-type]
+        else:
+            print(f"{card.id:16} ok")
+    if problems:
+        raise EngineError("\n".join(problem.sentence for problem in problems), "model.verify")
+
+
+def _models_add(options: argparse.Namespace) -> None:
+    from engine.runtime.cards import Registry
+
+    print(f"added {Registry().add(options.card).id}")
+
+
+def _models_remove(options: argparse.Namespace) -> None:
+    from engine.runtime.cards import Registry
+
+    Registry().remove(options.id)
+    print(f"removed {options.id}")
+
+
+COMMANDS = (Command("models", "list, show, verify, add and remove models", _models_arguments, _models),)

@@ -1,0 +1,244 @@
+"""The subcommands that run a model: detect, heal, clean, tone."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine import imageio
+from engine.cli.common import Command, add_writer_arguments, output_of, say
+from engine.errors import SettingsError
+from engine.jobs import JobContext
+from engine.output import write_result
+from engine.raster import ArrayMask, ArraySource, MaskSource, Pixels, Raster
+from engine.record import Repair, ScanFile
+
+if TYPE_CHECKING:
+    from engine.runtime.cards import ModelCard
+    from engine.tasks import Job, Marks
+
+Repaired = tuple[Pixels, list[Repair]]
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help="the scan")
+    parser.add_argument("--model", metavar="ID", help="model (default: the task's own)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+
+def _chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCard, Any]:
+    """The model that was named, or the task's own, and the task's settings for it.
+
+    Raises:
+        ModelError: there is none.
+        SettingsError: it does another task, or a value is out of range.
+    """
+    from engine.runtime.cards import Registry
+    from engine.tasks import make_settings
+
+    registry = Registry()
+    card = registry.card(id_) if id_ else registry.default(task)
+    return card, make_settings(task, card, values)
+
+
+def _job(
+    task: str,
+    scan: Raster,
+    card: ModelCard,
+    settings: Any,
+    device: str,
+    mask: MaskSource | None = None,
+    guide: MaskSource | None = None,
+) -> Job:
+    from engine.runtime.session import Device
+    from engine.tasks import Job
+
+    return Job(task, ArraySource(scan.pixels), scan.profile, mask, settings, card, Device(device), guide)
+
+
+def _write_repaired(
+    options: argparse.Namespace,
+    context: JobContext,
+    command: str,
+    repair: Callable[[Raster, JobContext], Repaired],
+    others: Sequence[Path] = (),
+) -> None:
+    """Open a scan, repair it, and write the result with its record: the one way of every command that does so.
+
+    Args:
+        options: of the command.
+        context: progress and cancellation.
+        command: for the record.
+        repair: the scan -> its repaired pixels, and what was done.
+        others: files beside the scan that must stay as they are.
+    """
+    output = output_of(options)
+    imageio.check_target(output.path, [options.input, *others])
+    scan = imageio.read(options.input, context.part(0.0, 0.2))
+    pixels, repairs = repair(scan, context.part(0.2, 0.8))
+    notices = write_result(
+        scan.with_pixels(pixels),
+        output,
+        scan=scan.pixels,
+        source=ScanFile(options.input),
+        repairs=repairs,
+        command=command,
+        context=context.part(0.8, 1.0),
+    )
+    say([*scan.notices, *notices])
+
+
+# -- heal ---------------------------------------------------------------------------------------------------------
+
+
+def _heal_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_model_arguments(parser)
+    add_writer_arguments(parser)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--mask", type=Path, metavar="M", help="picture of the same size; white = repair")
+    where.add_argument("--auto", action="store_true", help="heal all damage that is found")
+    parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask first (default 0)")
+    parser.add_argument("--feather", type=float, metavar="PX", help="then fade it outwards (default 0)")
+    parser.add_argument("--variation", type=float, metavar="N", help="another number, another fill (some models)")
+    parser.add_argument("--edges", type=Path, metavar="FILE", help="edges to fill along, white (some models)")
+    parser.add_argument("--save-edges", type=Path, metavar="FILE.png", help="also write the edges that the model draws")
+
+
+def _heal(options: argparse.Namespace, context: JobContext) -> None:
+    from engine.tasks import draw_edges, run_job, wants_edges
+
+    card, settings = _chosen(
+        "heal", options.model, grow=options.grow, feather=options.feather, variation=options.variation
+    )
+    detector = _chosen("detect", None) if options.auto else None
+    if (options.edges or options.save_edges) and not wants_edges(card):
+        raise SettingsError(f"The model {card.id} does not work along edges.", "heal.edges")
+    read = [path for path in (options.mask, options.edges) if path is not None]
+    drawn: list[Marks] = []
+    if options.save_edges:
+        _check_beside(options.save_edges, [options.input, *read], options.output, ".png")
+
+    def repair(scan: Raster, context: JobContext) -> Repaired:
+        repairs: list[Repair] = []
+        if detector is not None:
+            search = _job("detect", scan, *detector, options.device)
+            found: Marks = run_job(search, context.part(0.0, 0.3))
+            if not found.pieces:
+                raise SettingsError("No damage was found: there is nothing to heal.", "heal.nothing_found")
+            mask, repairs = found.mask(), [found.repair(search)]
+        else:
+            mask = imageio.read_mask(options.mask)
+        guide = ArrayMask(imageio.read_mask(options.edges)) if options.edges else None
+        job = _job("heal", scan, card, settings, options.device, ArrayMask(mask), guide)
+        if options.save_edges:
+            drawn.append(draw_edges(job, context.part(0.3, 0.4)))
+        patch = run_job(job, context.part(0.4, 1.0))
+        return patch.apply_to(scan.pixels), [*repairs, patch.repair(job)]
+
+    _write_repaired(options, context, "heal", repair, read)
+    for marks in drawn:
+        imageio.write_mask(marks.mask(), options.save_edges)
+
+
+def _check_beside(target: Path, read: Sequence[Path], output: Path, suffix: str) -> None:
+    """Refuse a second file to write that is one of those read, or the first, before any work is done.
+
+    Raises:
+        WriteError: see ``imageio.check_target``.
+        SettingsError: both outputs are one file.
+    """
+    imageio.check_target(target, read, (suffix,))
+    if imageio.same_file(target, output):
+        raise SettingsError(f"{target.name} cannot be written twice: give each file its own name.", "cli.same_file")
+
+
+# -- clean, tone --------------------------------------------------------------------------------------------------
+
+
+def _strength_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_model_arguments(parser)
+    add_writer_arguments(parser)
+    parser.add_argument("--strength", type=float, metavar="0..1", help="how much (default: the model's, else 1)")
+
+
+def _whole(task: str) -> Callable[[argparse.Namespace, JobContext], None]:
+    """The command of a task that makes a whole new picture."""
+
+    def run(options: argparse.Namespace, context: JobContext) -> None:
+        from engine.tasks import run_job
+
+        card, settings = _chosen(task, options.model, strength=options.strength)
+
+        def repair(scan: Raster, context: JobContext) -> Repaired:
+            job = _job(task, scan, card, settings, options.device)
+            patch = run_job(job, context)
+            return patch.apply_to(scan.pixels), [patch.repair(job)]
+
+        _write_repaired(options, context, task, repair)
+
+    return run
+
+
+# -- detect -------------------------------------------------------------------------------------------------------
+
+
+def _detect_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_model_arguments(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="MASK.png", help="the repair mask; white = damaged"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE.json", help="also write the list of defects")
+    parser.add_argument("--threshold", type=float, metavar="T", help="least probability (default 0.5)")
+    parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask (default 2)")
+    parser.add_argument("--smallest", type=float, metavar="PX", help="leave alone what is smaller (default 4)")
+
+
+def _detect(options: argparse.Namespace, context: JobContext) -> None:
+    from engine.tasks import run_job
+
+    imageio.check_target(options.output, [options.input], (".png",))
+    if options.json:
+        _check_beside(options.json, [options.input], options.output, ".json")
+    card, settings = _chosen(
+        "detect", options.model, threshold=options.threshold, grow=options.grow, smallest=options.smallest
+    )
+    scan = imageio.read(options.input, context.part(0.0, 0.2))
+    job = _job("detect", scan, card, settings, options.device)
+    marks: Marks = run_job(job, context.part(0.2, 0.95))
+    kinds = Counter(defect.kind for defect in marks.defects)
+    imageio.write_mask(marks.mask(), options.output)
+    if options.json:
+        imageio.atomic_write_bytes(options.json, _listed(options.input, job, marks).encode())
+    print(", ".join(f"{kind} {number}" for kind, number in kinds.most_common()) or "no damage found")
+    say(scan.notices)
+
+
+def _listed(path: Path, job: Job, marks: Marks) -> str:
+    """The defects as JSON; boxes are left, top, right, bottom."""
+    height, width = marks.shape
+    repair = dataclasses.asdict(marks.repair(job))
+    del repair["boxes"]
+    defects = [
+        {
+            "kind": defect.kind,
+            "score": round(defect.score, 4),
+            "box": dataclasses.astuple(defect.box),
+            "area": defect.area,
+            "outline": defect.outline,
+        }
+        for defect in marks.defects
+    ]
+    return json.dumps({"file": path.name, "size": [width, height], **repair, "defects": defects}, indent=1) + "\n"
+
+
+COMMANDS = (
+    Command("detect", "find the damage of a scan and write it as a mask", _detect_arguments, _detect),
+    Command("heal", "fill the masked parts of a scan", _heal_arguments, _heal),
+    Command("clean", "take noise, grain and blur off a scan", _strength_arguments, _whole("clean")),
+    Command("tone", "correct the tone and colours of a faded scan", _strength_arguments, _whole("tone")),
+)

@@ -1,0 +1,92 @@
+"""The kinds of heal models, told apart by what their tensors carry, and how each fills one window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from engine.errors import ModelError
+from engine.jobs import JobContext
+from engine.raster import Floats
+from engine.runtime.cards import ModelCard
+from engine.tasks.base import Model, Signature, runs_here, signature, to_planes
+from engine.tasks.prior import searched
+from engine.tasks.view import View
+
+PLAIN: Signature = (("mask picture", "picture"),)
+"""Fills at once."""
+EDGES: Signature = (("mask picture", "edges"), ("edges mask picture", "picture"))
+"""Continues the edges first, then fills along them (EdgeConnect, Nazeri et al. 2019)."""
+PRIOR: Signature = (("mask picture", "latent"), ("latent", "picture"))
+"""Knows pictures as a whole, and is searched for one that fits (Yeh et al. 2017)."""
+
+
+def wants_edges(card: ModelCard) -> bool:
+    """Whether a heal model draws edges before it fills, so that a restorer can change them."""
+    return signature(card) == EDGES
+
+
+def check_card(card: ModelCard) -> None:
+    """Refuse a model that wants what is not done here, rather than to heal wrongly with it.
+
+    Raises:
+        ModelError: ``model.kind``.
+    """
+    free = ("variation",) if signature(card) == PRIOR else ()
+    if not runs_here(card, (PLAIN, EDGES, PRIOR), free):
+        raise ModelError(
+            f"The model {card.id} is not of the kind that heal can run: one picture (NCHW, 0 to 1) and one mask in, "
+            "one picture of the same size out, at once, along edges, or by way of a latent code.",
+            "model.kind",
+        )
+
+
+def fill(card: ModelCard, model: Model, view: View, seed: int, context: JobContext) -> Floats:
+    """The model's picture of a window, (h, w, 3) in model space; only where the view is lost is it of use.
+
+    Args:
+        card: what kind of model it is.
+        model: loaded.
+        view: the window.
+        seed: chooses among the fills of a model that has several.
+        context: progress and cancellation.
+    """
+    return _FILLERS[signature(card)](model, view, seed, context)
+
+
+def edges(model: Model, view: View, context: JobContext) -> Floats:
+    """The edges of a window as the first stage completes them, (h, w) in 0..1."""
+    return model.picture(0, context, **_shown(view))[..., 0]
+
+
+def _plain(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
+    return model.picture(0, context, **_shown(view))
+
+
+def _along_edges(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
+    drawn = edges(model, view, context)
+    if view.guide is not None:
+        drawn = np.where(view.hole > 0, view.guide, drawn)
+    return model.picture(1, context, **_shown(view), edges=to_planes(drawn))
+
+
+def _searched(model: Model, view: View, seed: int, context: JobContext) -> Floats:
+    start = model.run(0, context, **_shown(view))[0]
+
+    def generate(codes: Floats) -> Floats:
+        pictures: Floats = model.run(1, context, latent=codes)[0]
+        return pictures.transpose(0, 2, 3, 1)
+
+    return searched(generate, start[0], view, seed, context)
+
+
+def _shown(view: View) -> dict[str, Floats]:
+    return {"picture": to_planes(view.known), "mask": to_planes(view.hole)}
+
+
+_FILLERS: dict[Signature, Callable[[Model, View, int, JobContext], Floats]] = {
+    PLAIN: _plain,
+    EDGES: _along_edges,
+    PRIOR: _searched,
+}

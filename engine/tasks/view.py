@@ -1,0 +1,171 @@
+"""What a heal model is shown: parts of a picture with what is lost of them, as they are or from afar."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from engine import masks
+from engine.colour import ModelSpace
+from engine.errors import SettingsError
+from engine.raster import Floats, Mask, MaskSource, PixelSource, Rect, to_float
+from engine.tasks.base import Job
+from engine.tiling import read_padded
+
+_MOST = 100
+_VARIATIONS = 9999
+_STRIP = 64
+"""Rows of a reduced picture that are made at a time."""
+
+
+def _px(title: str, tooltip: str) -> dict[str, object]:
+    """How the task panel shows a setting in pixels."""
+    return {"title": title, "tooltip": tooltip, "low": 0, "high": _MOST, "unit": " px"}
+
+
+@dataclass(frozen=True)
+class HealSettings:
+    """How the repair mask is used, pixels, and which of several fills is wanted.
+
+    Raises:
+        SettingsError: a value is out of range.
+    """
+
+    grow: float = field(default=0.0, metadata=_px("Grow", "First the mask is enlarged by so much"))
+    """The mask is first enlarged by so much."""
+    feather: float = field(default=0.0, metadata=_px("Feather", "Then the repair fades out over so much around it"))
+    """Then it fades outwards over so much."""
+    variation: float = field(
+        default=0.0,
+        metadata={
+            "title": "Variation",
+            "tooltip": "Another number gives another fill, the same number the same fill",
+            "low": 0,
+            "high": _VARIATIONS,
+            "unit": "",
+            "by_card": True,
+        },
+    )
+    """A whole number: the seed of models that search for a fill."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.grow <= _MOST and 0 <= self.feather <= _MOST):
+            raise SettingsError(f"Grow and feather go from 0 to {_MOST} px.", "heal.settings")
+        if not 0 <= self.variation <= _VARIATIONS:
+            raise SettingsError(f"Variation goes from 0 to {_VARIATIONS}.", "heal.settings")
+
+    @property
+    def reach(self) -> int:
+        """How far outside the repair mask pixels may change."""
+        return math.ceil(self.grow) + math.ceil(self.feather)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The repair mask as it is used: grown and feathered, piece by piece."""
+
+    mask: MaskSource
+    settings: HealSettings
+    soft: bool
+    """Of the whole mask, or its parts would be faded in different ways."""
+
+    def read(self, rect: Rect) -> Mask:
+        """The weights (h, w) of a rectangle that lies inside."""
+        around = rect.grown(self.settings.reach) & Rect.of_shape(self.mask.shape)
+        grown = masks.grow(self.mask.read_mask(around), self.settings.grow)
+        return masks.feather(grown, self.settings.feather, soft=self.soft)[rect.slices(around)]
+
+
+@dataclass(frozen=True)
+class View:
+    """One window as a model is shown it.
+
+    Attributes:
+        picture: (h, w, 3) in model space, also where it is lost.
+        hole: (h, w), 1 = lost, 0 = known.
+        guide: the edges that a restorer wants there, (h, w) in 0..1; None = the model's own.
+        place: whole numbers that differ from window to window: left, top, and the side of its pixels.
+    """
+
+    picture: Floats
+    hole: Floats
+    guide: Floats | None
+    place: tuple[int, int, int]
+
+    @cached_property
+    def known(self) -> Floats:
+        """The picture, 0 where it is lost."""
+        return np.asarray(self.picture * (1 - self.hole)[..., None], np.float32)
+
+
+class Scene:
+    """A job's picture, repair mask and guide, read window by window."""
+
+    def __init__(self, job: Job, weights: Weights) -> None:
+        self._source: PixelSource = job.source
+        self._guide, self._weights = job.guide, weights
+        self.space = ModelSpace(job.profile, job.source.shape[2])
+        self.bounds = Rect.of_shape(job.source.shape)
+
+    def lost(self, inside: Rect) -> Mask:
+        """The weights (h, w) of a rectangle inside the picture; every value above 0 is lost to the model."""
+        return self._weights.read(inside)
+
+    def view(self, whole: Rect, lost: Mask) -> View:
+        """A window as it is.
+
+        Args:
+            whole: the window; what hangs over the edge is reflected.
+            lost: the weights of its inside.
+        """
+        inside = whole & self.bounds
+        picture = read_padded(self.space.to_model(self._source.read(inside)), inside, whole)
+        guide = self._guide.read_mask(inside) if self._guide is not None else None
+        return View(
+            picture,
+            read_padded((lost > 0).astype(np.float32), inside, whole),
+            None if guide is None else read_padded(to_float(guide), inside, whole),
+            (whole.left, whole.top, 1),
+        )
+
+    def reduced(self, area: Rect, step: int, multiple: int) -> View:
+        """A part of the picture in squares of ``step`` px: the mean of what is known of each, lost where too little is.
+
+        The view is rounded up to a multiple, by reflection.
+
+        Raises:
+            SettingsError: nothing of it is known.
+        """
+        sums, counts, guides = [], [], []
+        for top in range(area.top, area.bottom, _STRIP * step):
+            rect = Rect(area.left, top, area.right, min(top + _STRIP * step, area.bottom))
+            known = (self._weights.read(rect) == 0).astype(np.float32)[..., None]
+            values = self.space.to_model(self._source.read(rect)) * known
+            sums.append(_squares(values, step).sum(axis=(1, 3)))
+            counts.append(_squares(known, step).sum(axis=(1, 3)))
+            if self._guide is not None:
+                # A line one pixel wide must not vanish.
+                drawn = to_float(self._guide.read_mask(rect))[..., None]
+                guides.append(_squares(drawn, step).max(axis=(1, 3))[..., 0])
+        total, count = np.concatenate(sums), np.concatenate(counts)
+        lost = (count <= count.max() / 4)[..., 0]
+        if lost.all():
+            raise SettingsError("Everything is masked: nothing is left to fill it from.", "heal.nothing_known")
+        inside = Rect.of_shape(lost.shape)
+        whole = Rect(0, 0, -(-inside.width // multiple) * multiple, -(-inside.height // multiple) * multiple)
+        return View(
+            read_padded(total / np.maximum(count, 1), inside, whole),
+            read_padded(lost.astype(np.float32), inside, whole),
+            read_padded(np.concatenate(guides), inside, whole) if guides else None,
+            (area.left, area.top, step),
+        )
+
+
+def _squares(values: Floats, step: int) -> Floats:
+    """(h, w, c) -> (rows, step, columns, step, c), what is missing at the edges 0."""
+    height, width = values.shape[:2]
+    padded = np.pad(values, ((0, -height % step), (0, -width % step), (0, 0)))
+    return padded.reshape(-(-height // step), step, -(-width // step), step, -1)

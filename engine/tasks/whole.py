@@ -1,0 +1,142 @@
+"""Whole pictures: one sweep of windows over all of a picture, and the tasks that give a new picture by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from engine.colour import ModelSpace
+from engine.errors import ModelError
+from engine.jobs import JobContext
+from engine.raster import TILE, Floats, PixelSource, Rect, from_float, to_float
+from engine.tasks.base import Job, Model, Patch, Piece, Signature, check_settings, run_shrinking, runs_here, to_planes
+from engine.tiling import Blender, plan_windows, read_padded
+
+AT_ONCE: Signature = (("picture", "picture"),)
+BY_THUMBNAIL: Signature = (("picture thumbnail", "picture"),)
+"""Is also shown the whole picture, reduced, so that all windows are treated alike."""
+
+_FULL = np.full((TILE, TILE), 255, np.uint8)
+"""The weight of a cell that is replaced altogether; shared, as it is the same for every cell."""
+_FULL.flags.writeable = False
+_STRIP = 64
+"""Rows of a picture that are reduced at a time."""
+
+
+def restore(job: Job, strength: float, word: str, context: JobContext) -> Patch:
+    """A new picture of the whole scan.
+
+    Args:
+        job: its model takes the picture, perhaps with a thumbnail, and gives a picture.
+        strength: 0..1; goes into a model that has such a setting, else the result is mixed with the scan by it.
+        word: what is done, for the progress.
+        context: progress and cancellation.
+
+    Raises:
+        ModelError: the model is of another kind.
+        SettingsError: a setting is outside the model's range.
+        Cancelled, DeviceError, ModelError: see ``Session.run``.
+    """
+    if not runs_here(job.card, (AT_ONCE, BY_THUMBNAIL)):
+        raise ModelError(
+            f"The model {job.card.id} is not of the kind that {job.task} can run: one picture (NCHW, 0 to 1) in, "
+            "perhaps with a thumbnail, and one picture of the same size out.",
+            "model.kind",
+        )
+    check_settings(job)
+    share = 1.0 if any(setting.name == "strength" for setting in job.card.settings) else strength
+    return run_shrinking(job, lambda model, window: _restored(job, share, word, model, window, context), context)
+
+
+def sweep(
+    job: Job, window: int, channels: int, run: Callable[[Floats], Floats], word: str, context: JobContext
+) -> Iterator[tuple[Rect, Floats]]:
+    """Run something over a whole picture in overlapping windows, and blend what they share.
+
+    Memory follows the width of the picture, not its area: a cell leaves as soon as no window touches it any more.
+
+    Args:
+        job: the picture, and the card's rules for windows.
+        window: side of the largest window, pixels.
+        channels: planes of the result.
+        run: a window (h, w, 3) in model space -> (h, w, channels).
+        word: what is done, for the progress.
+        context: progress and cancellation.
+
+    Yields:
+        The inside of each cell of the ``TILE`` grid, row by row, and its blended values (h, w, channels).
+    """
+    space, bounds, tile = ModelSpace(job.profile, job.source.shape[2]), Rect.of_shape(job.source.shape), job.card.tile
+    plan = plan_windows(
+        [bounds],
+        bounds,
+        window=window,
+        context=min(tile.context, window // 4),
+        overlap=min(tile.overlap, window // 4),
+        multiple=tile.multiple,
+    )
+    blender = Blender(channels)
+    for done, (whole, part) in enumerate(plan):
+        context.progress(done / len(plan), word)
+        inside = whole & bounds
+        picture = read_padded(space.to_model(job.source.read(inside)), inside, whole)
+        blender.add(part, run(picture)[part.slices(whole)], tile.overlap)
+        following = plan[done + 1][1].top if done + 1 < len(plan) else None
+        if following == part.top:
+            continue
+        for cell in blender.cells():
+            if following is None or (cell[1] + 1) * TILE <= following:
+                rect = Rect.of_cell(cell) & bounds
+                yield rect, blender.take(cell)[: rect.height, : rect.width]
+
+
+def thumbnail(source: PixelSource, space: ModelSpace, size: int, context: JobContext) -> Floats:
+    """The whole picture reduced to a square by area averaging, whatever its shape; read in strips.
+
+    Args:
+        source: the picture.
+        space: its model space, in which it is averaged.
+        size: side of the result, pixels.
+        context: cancellation.
+
+    Returns:
+        (size, size, 3) float32 in model space.
+    """
+    height, width = source.shape[:2]
+    across = _shares(width, size, 0, width)
+    result = np.zeros((size, size, 3), np.float32)
+    for top in range(0, height, _STRIP):
+        context.check()
+        bottom = min(top + _STRIP, height)
+        rows = space.to_model(source.read(Rect(0, top, width, bottom)))
+        result += np.tensordot(_shares(height, size, top, bottom), across @ rows, axes=(1, 0))
+    return result
+
+
+def _shares(length: int, size: int, first: int, last: int) -> Floats:
+    """How much each of some pixels of an axis gives to each of ``size`` equal sections of it: (size, last - first).
+
+    The shares of a section add up to 1 over the whole axis.
+    """
+    edges = np.arange(size + 1) * length / size
+    pixels = np.arange(first, last)
+    shared = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.asarray(np.maximum(shared, 0) * size / length, np.float32)
+
+
+def _restored(job: Job, share: float, word: str, model: Model, window: int, context: JobContext) -> Patch:
+    space, source = ModelSpace(job.profile, job.source.shape[2]), job.source
+    port = next((port for port in job.card.stages[0].inputs if port.role == "thumbnail"), None)
+    more = {"thumbnail": to_planes(thumbnail(source, space, port.size, context))} if port else {}
+    pieces = []
+    for rect, values in sweep(
+        job, window, 3, lambda part: model.picture(0, context, picture=to_planes(part), **more), word, context
+    ):
+        own, result = source.read(rect), space.from_model(values)
+        if share < 1:
+            before = to_float(own)
+            result = before + np.float32(share) * (result - before)
+        pieces.append(Piece(rect, from_float(result, own.dtype), _FULL[: rect.height, : rect.width]))
+    context.progress(1.0)
+    return Patch(tuple(pieces), model.device, (Rect.of_shape(source.shape),))

@@ -1,0 +1,423 @@
+"""The other tasks and models: chosen in the panel, run on the whole picture, found marks, and edges to paint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QSettings, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QComboBox
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.document.model import EDGES
+from desktop.jobs import Lane
+from desktop.panels.sheet import SheetButton
+from desktop.panels.widgets import ValueSlider
+from desktop.settings import SettingsStore
+from desktop.workspace import Workspace
+from engine import imageio
+from engine.jobs import JobContext
+from engine.raster import Raster
+from engine.runtime.cards import Registry
+from tests.desktop import tiny
+from tests.desktop.acting import LEFT, drag, heal, key, mask, open_scan, picture, seen, trigger
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """Tiny models alone."""
+    tiny.add_all(tmp_path / "models")
+    return Registry(user_folder=tmp_path / "models", shipped=tmp_path / "none")
+
+
+@pytest.fixture
+def blots(tmp_path: Path) -> Path:
+    """A dark scan with two red blots, which the tiny detector takes for dust, and a green one, a scratch."""
+    pixels = np.full((300, 400, 3), 40, np.uint8)
+    for top, left, channel in ((20, 20, 0), (250, 330, 0), (100, 260, 1)):
+        pixels[top : top + 8, left : left + 8, channel] = 255
+    path = tmp_path / "blots.png"
+    imageio.write(Raster(pixels), path)
+    return path
+
+
+def combo(program: Program, name: str) -> QComboBox:
+    return next(box for box in program.window.task.findChildren(QComboBox) if box.accessibleName() == name)
+
+
+def pick(program: Program, name: str, data: str) -> None:
+    """Choose in one of the panel's lists, as a hand does."""
+    box = combo(program, name)
+    row = box.findData(data)
+    assert row >= 0, data
+    box.setCurrentIndex(row)
+    box.activated.emit(row)
+
+
+def sliders(program: Program) -> dict[str, ValueSlider]:
+    panel = program.window.task
+    items = [
+        values.itemAt(i).widget() for values in (panel._model_values, panel._values) for i in range(values.count())
+    ]
+    return {slider._number.accessibleName(): slider for slider in items if isinstance(slider, ValueSlider)}
+
+
+def run(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
+    """Press the panel's button and wait until it is done."""
+    QTest.mouseClick(program.window.task.button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+
+
+def edges(workspace: Workspace) -> np.ndarray:
+    tiles = workspace.document.state.edges
+    assert tiles is not None
+    return tiles.read(tiles.bounds)
+
+
+def draw_edges(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
+    pick(program, "Model", "along_edges")
+    trigger(program, "edges_draw")
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+
+
+def test_tasks_and_models_are_chosen_and_the_command_says_what_it_does(
+    qtbot: QtBot, program: Program, scan: Path
+) -> None:
+    open_scan(qtbot, program, scan)
+    tasks, models = combo(program, "Task"), combo(program, "Model")
+    assert [tasks.itemText(i) for i in range(tasks.count())] == ["Heal", "Clean", "Find damage"]
+    assert models.currentData() == "heal"
+    assert set(sliders(program)) == {"Grow", "Feather"}
+    pick(program, "Task", "clean")
+    assert [models.itemData(i) for i in range(models.count())] == ["clean", "darken"]
+    assert models.currentData() == "clean"
+    action = program.window.actions_.by_id["heal"]
+    assert program.window.task.button.text() == action.text() == "Clean"
+    assert action.toolTip().endswith("(Ctrl+Return)")
+    assert program.window.task.button.toolTip() == action.toolTip()
+    assert not program.window.actions_.by_id["heal_new"].isEnabled()
+    assert sliders(program)["Strength"].value == 100
+    pick(program, "Model", "darken")
+    assert sliders(program)["Strength"].value == 50, "the card's default"
+    pick(program, "Task", "heal")
+    assert program.window.task.button.text() == "Heal"
+    assert program.window.actions_.by_id["heal_new"].isEnabled()
+
+
+@pytest.mark.qt_log_ignore("This plugin does not support raise")  # Qt's offscreen screen says so of windows in front
+def test_the_sheet_of_a_model_is_shown_small_and_large(qtbot: QtBot, program: Program, scan: Path) -> None:
+    open_scan(qtbot, program, scan)
+    (button,) = program.window.task.findChildren(SheetButton)
+    pick(program, "Task", "clean")
+    assert button.isHidden()
+    pick(program, "Model", "darken")
+    assert not button.isHidden()
+    QTest.mouseClick(button, LEFT)
+    large = button.large
+    assert large is not None
+    assert not large.isModal()
+    assert (large.width(), large.height()) == (64, 48)
+    QTest.keyClick(large, Qt.Key.Key_Escape)
+    assert button.large is None
+    pick(program, "Model", "clean")
+    assert button.isHidden()
+
+
+def test_clean_makes_a_layer_of_the_whole_picture_and_leaves_the_mask(
+    qtbot: QtBot, program: Program, scan: Path
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    before = picture(workspace).astype(int)
+    drag(view, [(50, 50), (90, 50)])
+    painted = mask(workspace)
+    pick(program, "Task", "clean")
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        key(program, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: not workspace.busy)
+    (layer,) = workspace.document.state.layers
+    assert layer.name == f"Clean {layer.id}"
+    assert workspace.active.id == layer.id
+    assert layer.opacity == 1
+    assert (layer.mask.read(layer.mask.bounds) == 255).all()
+    assert np.abs(picture(workspace) - (65535 - before)).max() <= 2
+    assert np.array_equal(mask(workspace), painted)
+    assert layer.made_by[0].task == "clean"
+    # Of what is below it: the same again, on a layer of its own.
+    run(qtbot, program, workspace)
+    assert len(workspace.document.state.layers) == 2
+    assert np.abs(picture(workspace).astype(int) - before).max() <= 4
+    for _ in range(2):
+        trigger(program, "undo")
+    assert not workspace.document.state.layers
+    assert np.array_equal(picture(workspace), before)
+
+
+def test_a_heal_after_it_does_not_join_a_cleaned_picture(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    pick(program, "Task", "clean")
+    run(qtbot, program, workspace)
+    pick(program, "Task", "heal")
+    drag(view, [(50, 50), (90, 50)])
+    heal(qtbot, program, workspace)
+    cleaned, repaired = workspace.document.state.layers
+    assert len(cleaned.made_by) == len(repaired.made_by) == 1
+    assert repaired.name.startswith("Repair")
+    assert repaired.mask.read(repaired.mask.bounds)[50, 70] == 255
+    assert not repaired.mask.read(repaired.mask.bounds)[200:].any()
+
+
+def test_a_strength_goes_into_the_model(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    before = picture(workspace)
+    pick(program, "Task", "clean")
+    pick(program, "Model", "darken")
+    sliders(program)["Strength"]._number.setValue(100)
+    run(qtbot, program, workspace)
+    assert picture(workspace).max() == 0
+    trigger(program, "undo")
+    assert np.array_equal(picture(workspace), before)
+    assert program.store.settings.repair.of("clean").values == {"strength": 1.0}
+
+
+def test_a_whole_picture_turns_while_it_is_being_cleaned(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    before = picture(workspace).astype(int)
+    pick(program, "Task", "clean")
+    tickets = []
+    program.jobs.added.connect(tickets.append)
+    trigger(program, "heal")
+    (ticket,) = [ticket for ticket in tickets if ticket.title.startswith("Clean")]
+    qtbot.waitUntil(lambda: ticket.state.name != "WAITING")
+    trigger(program, "rotate_left")
+    view.grab()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert np.abs(picture(workspace) - (65535 - np.rot90(before))).max() <= 2
+
+
+def test_a_second_press_does_not_clean_twice(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    pick(program, "Task", "clean")
+    for _ in range(2):
+        QTest.mouseClick(program.window.task.button, LEFT)
+    assert "under way" in program.window.strip.text
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert len(workspace.document.state.layers) == 1
+
+
+def test_found_damage_joins_the_mask_and_heal_is_next(qtbot: QtBot, program: Program, blots: Path) -> None:
+    workspace, view = open_scan(qtbot, program, blots)
+    drag(view, [(150, 200), (160, 200)])
+    painted = mask(workspace)
+    program.window.actions_.by_id["veil"].setChecked(False)
+    pick(program, "Task", "detect")
+    run(qtbot, program, workspace)
+    assert program.window.strip.text.startswith("Found 3 defects: 2 dust, 1 scratch. ")
+    found = mask(workspace)
+    assert (found[painted > 0] == painted[painted > 0]).all()
+    for x, y in ((24, 24), (334, 254), (264, 104)):
+        assert found[y, x] == 255
+    assert found[150, 50] == 0
+    assert workspace.undo.undoText() == "Find damage"
+    assert program.window.actions_.by_id["veil"].isChecked()
+    assert program.window.task.button.text() == "Heal"
+    assert combo(program, "Task").currentData() == "heal"
+    heal(qtbot, program, workspace)
+    assert not mask(workspace).any()
+    for _ in range(2):
+        trigger(program, "undo")
+    assert np.array_equal(mask(workspace), painted)
+
+
+def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+    path = tmp_path / "dark.png"
+    imageio.write(Raster(np.full((60, 80, 3), 20, np.uint8)), path)
+    workspace, _ = open_scan(qtbot, program, path)
+    pick(program, "Task", "detect")
+    run(qtbot, program, workspace)
+    assert "No damage was found" in program.window.strip.text
+    assert workspace.undo.count() == 0
+    assert program.window.task.button.text() == "Find damage"
+
+
+def test_spot_heal_heals_whatever_task_is_chosen(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    pick(program, "Task", "clean")
+    key(program, Qt.Key.Key_J)
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        drag(view, [(200, 100), (220, 100)])
+    qtbot.waitUntil(lambda: not workspace.busy)
+    (layer,) = workspace.document.state.layers
+    assert layer.made_by[0].model == "heal"
+    assert combo(program, "Task").currentData() == "clean"
+
+
+def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    program.store.settings.repair.of("heal").values["feather"] = 0.0
+    assert not program.window.actions_.by_id["edges_draw"].isEnabled()
+    program.window.options.set_size(24)
+    drag(view, [(100, 150), (300, 150)])
+    painted = mask(workspace)
+    draw_edges(qtbot, program, workspace)
+    assert workspace.target == EDGES
+    assert np.array_equal(edges(workspace) == 255, painted > 0)
+    # Seen over the picture, in a colour that the veil has not.
+    shown = seen(view, 200, 150)
+    assert shown[2] > 200
+    assert shown[0] < 100
+    assert program.window.options.size == 2
+    assert program.window.options._target.text().startswith("Edges")
+    drag(view, [(150, 40), (250, 40)])
+    assert workspace.undo.undoText() == "Brush, edges"
+    assert edges(workspace)[40, 200] == 255
+    assert not mask(workspace)[40].any()
+    key(program, Qt.Key.Key_E)
+    program.window.options.set_size(60)
+    drag(view, [(120, 150), (125, 150)])
+    assert not edges(workspace)[150, 120]
+    trigger(program, "undo")
+    assert edges(workspace)[150, 120] == 255
+    trigger(program, "redo")
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        trigger(program, "heal")
+    qtbot.waitUntil(lambda: not workspace.busy)
+    healed = picture(workspace)
+    assert (healed[150, 200] == 65535).all()
+    assert (healed[150, 120] == 0).all()
+    assert workspace.document.state.edges is None
+    assert workspace.target is None
+    assert workspace.active is not None
+    assert not mask(workspace).any()
+    trigger(program, "undo")
+    assert edges(workspace)[150, 200] == 255
+    assert not edges(workspace)[150, 120]
+    assert np.array_equal(mask(workspace), painted)
+
+
+def test_the_brush_for_edges_has_a_size_of_its_own(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    program.window.options.set_size(30)
+    drag(view, [(100, 150), (200, 150)])
+    draw_edges(qtbot, program, workspace)
+    trigger(program, "larger")
+    assert program.window.options.size == 3
+    assert view._cursor().diameter == 3
+    key(program, Qt.Key.Key_Escape)
+    assert workspace.target is None
+    assert program.window.options.size == view._cursor().diameter == 30
+    trigger(program, "edges_paint")
+    assert workspace.target == EDGES
+    assert program.window.options.size == 3
+    key(program, Qt.Key.Key_J)
+    assert workspace.target is None
+    tools = program.store.settings.tools
+    assert (tools.size, tools.edge_size) == (30, 3)
+
+
+def test_edges_are_cleared_turned_and_no_unsaved_work(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(100, 150), (200, 180)])
+    workspace.undo.setClean()
+    draw_edges(qtbot, program, workspace)
+    drawn = edges(workspace)
+    assert not workspace.unsaved, "no file keeps edges"
+    assert not program.shell.windowTitle().startswith("scan.tif*")
+    trigger(program, "edges_clear")
+    assert workspace.document.state.edges is None
+    assert workspace.target is None
+    assert not program.window.actions_.by_id["edges_clear"].isEnabled()
+    trigger(program, "undo")
+    assert np.array_equal(edges(workspace), drawn)
+    trigger(program, "rotate_left")
+    assert np.array_equal(edges(workspace), np.rot90(drawn))
+    assert workspace.unsaved
+    assert program.shell.windowTitle().startswith("scan.tif*")
+    trigger(program, "undo")
+    assert np.array_equal(edges(workspace), drawn)
+    drag(view, [(50, 50), (60, 50)])
+    key(program, Qt.Key.Key_Escape)
+    drag(view, [(50, 50), (60, 50)])
+    assert workspace.unsaved
+
+
+def test_edges_turn_while_they_are_being_drawn(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    program.store.settings.repair.of("heal").values["feather"] = 0.0
+    drag(view, [(100, 150), (200, 180)])
+    painted = mask(workspace)
+    pick(program, "Model", "along_edges")
+    tickets = []
+    program.jobs.added.connect(tickets.append)
+    trigger(program, "edges_draw")
+    (ticket,) = [ticket for ticket in tickets if ticket.title.startswith("Draw edges")]
+    qtbot.waitUntil(lambda: ticket.state.name != "WAITING")
+    trigger(program, "rotate_right")
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert np.array_equal(edges(workspace) > 0, np.rot90(painted, 3) > 0)
+
+
+def test_all_edges_erased_is_an_answer(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(100, 150), (200, 150)])
+    draw_edges(qtbot, program, workspace)
+    trigger(program, "mask_clear")
+    assert not edges(workspace).any()
+    assert workspace.target == EDGES
+    trigger(program, "rotate_half")
+    assert not edges(workspace).any()
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        trigger(program, "heal")
+    qtbot.waitUntil(lambda: not workspace.busy)
+    assert (picture(workspace)[149, 250] == 0).all()
+    assert workspace.document.state.edges is None
+
+
+def test_edges_need_a_mask_and_are_called_off(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    pick(program, "Model", "along_edges")
+    trigger(program, "edges_draw")
+    assert "Paint over the damage" in program.window.strip.text
+    drag(view, [(100, 150), (200, 150)])
+    before: list[JobContext] = []
+    program.jobs.submit("before", Lane.COMPUTE, lambda: before.append)
+    trigger(program, "edges_draw")
+    trigger(program, "undo")
+    assert "called off" in program.window.strip.text
+    qtbot.waitUntil(lambda: bool(before) and not workspace.busy)
+    assert workspace.document.state.edges is None
+    assert mask(workspace).any()
+
+
+def test_task_model_and_values_are_remembered(qtbot: QtBot, program: Program, scan: Path, tmp_path: Path) -> None:
+    open_scan(qtbot, program, scan)
+    sliders(program)["Feather"]._number.setValue(5)
+    pick(program, "Model", "along_edges")
+    pick(program, "Task", "clean")
+    pick(program, "Model", "darken")
+    sliders(program)["Strength"]._number.setValue(70)
+    program.store.save()
+    again = SettingsStore(tmp_path / "settings.ini").settings.repair
+    assert again.task == "clean"
+    assert again.of("clean").model == "darken"
+    assert again.of("clean").values == {"strength": pytest.approx(0.7)}
+    assert again.of("heal").model == "along_edges"
+    assert again.of("heal").values["feather"] == 5
+    request = program.window.task.request(new_layer=False)
+    assert (request.task, request.model, request.settings) == ("clean", "darken", {"strength": pytest.approx(0.7)})
+    spot = program.window.task.request(new_layer=False, task="heal")
+    assert (spot.model, spot.settings) == ("along_edges", {"grow": 0, "feather": 5})
+
+
+def test_settings_of_one_task_only_are_read(tmp_path: Path) -> None:
+    before = {"repair": {"model": "heal", "device": "cpu", "values": {"grow": 3.0, "feather": 7.0}}}
+    store = QSettings(str(tmp_path / "old.ini"), QSettings.Format.IniFormat)
+    store.setValue("settings", json.dumps(before))
+    store.sync()
+    repair = SettingsStore(tmp_path / "old.ini").settings.repair
+    assert (repair.task, repair.device) == ("heal", "cpu")
+    assert repair.of("heal").model == "heal"
+    assert repair.of("heal").values == {"grow": 3.0, "feather": 7.0}

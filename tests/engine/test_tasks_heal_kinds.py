@@ -1,0 +1,193 @@
+"""Heal with models of two stages: along edges, and by searching a generator's codes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import ModelError, SettingsError
+from engine.jobs import Cancelled, JobContext
+from engine.raster import ArrayMask, ArraySource
+from engine.runtime.cards import ModelCard, Registry
+from engine.runtime.session import Device
+from engine.tasks import HealSettings, Job, Patch, draw_edges, make_settings, run_job, wants_edges
+from tests.conftest import noise_raster
+from tests.engine import tiny_models
+
+WHITE = 65535
+
+
+def job(card: ModelCard, pixels: np.ndarray, mask: np.ndarray, guide: np.ndarray | None = None, **more: float) -> Job:
+    drawn = ArrayMask(guide) if guide is not None else None
+    return Job("heal", ArraySource(pixels), None, ArrayMask(mask), HealSettings(**more), card, Device.CPU, drawn)
+
+
+def healed(
+    card: ModelCard, pixels: np.ndarray, mask: np.ndarray, guide: np.ndarray | None = None, **more: float
+) -> np.ndarray:
+    patch: Patch = run_job(job(card, pixels, mask, guide, **more))
+    result = patch.apply_to(pixels)
+    assert np.array_equal(result[mask == 0], pixels[mask == 0])
+    return result
+
+
+def spot(shape: tuple[int, ...], top: int, left: int, side: int) -> np.ndarray:
+    mask = np.zeros(shape[:2], np.uint8)
+    mask[top : top + side, left : left + side] = 255
+    return mask
+
+
+# -- along edges --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_fill_follows_the_guide_and_only_inside_the_mask(tmp_path: Path, channels: int) -> None:
+    card, pixels = tiny_models.edger(tmp_path), noise_raster(200, 300, channels).pixels
+    mask = spot(pixels.shape, 50, 100, 20)
+    own = healed(card, pixels, mask)
+    assert (own[mask > 0] == 0).all()
+    guide = np.zeros((200, 300), np.uint8)
+    guide[60] = 255
+    along = healed(card, pixels, mask, guide)
+    assert (along[60, 100:120] == WHITE).all()
+    changed = (along != own).any(axis=2)
+    assert changed[60, 100:120].all()
+    assert changed.sum() == 20
+
+
+def test_a_thin_guide_is_still_seen_from_afar(tmp_path: Path) -> None:
+    card, pixels = tiny_models.edger(tmp_path), noise_raster(300, 300).pixels
+    mask, guide = spot(pixels.shape, 50, 50, 200), np.zeros((300, 300), np.uint8)
+    guide[150] = 255
+    assert healed(card, pixels, mask, guide)[148:153, 150].max() > WHITE / 2
+
+
+def test_edges_are_drawn_around_the_damage_too(tmp_path: Path) -> None:
+    card, pixels = tiny_models.edger(tmp_path), np.full((600, 700, 1), 5000, np.uint16)
+    pixels[300:310] = WHITE
+    mask = spot(pixels.shape, 290, 250, 40)
+    marks = draw_edges(job(card, pixels, mask))
+    drawn = marks.mask()
+    assert drawn.shape == (600, 700)
+    assert set(np.unique(drawn)) == {0, 255}
+    assert not drawn[mask > 0].any()
+    assert (drawn[300:310, 244:250] == 255).all()
+    assert not drawn[:300].any()
+    assert not drawn[:, :200].any()
+    for rect, piece in marks.pieces:
+        assert len(list(rect.cells())) == 1
+        assert piece.any()
+    # The mask as it is grown decides what is lost.
+    grown = draw_edges(job(card, pixels, mask, grow=5)).mask()
+    assert not grown[300:310, 245:250].any()
+    assert np.array_equal(healed(card, pixels, mask, drawn), healed(card, pixels, mask))
+
+
+def test_only_models_of_two_stages_draw_edges(tmp_path: Path, registry: Registry) -> None:
+    card, pixels = registry.default("heal"), noise_raster(60, 60).pixels
+    mask = spot(pixels.shape, 20, 20, 5)
+    assert wants_edges(tiny_models.edger(tmp_path))
+    assert not wants_edges(card)
+    with pytest.raises(SettingsError, match="does not work along edges"):
+        draw_edges(job(card, pixels, mask))
+    with pytest.raises(SettingsError, match="does not work along edges"):
+        run_job(job(card, pixels, mask, mask))
+    with pytest.raises(SettingsError, match="edge map is 9 x 8 px"):
+        run_job(job(tiny_models.edger(tmp_path), pixels, mask, np.zeros((8, 9), np.uint8)))
+
+
+# -- the prior ----------------------------------------------------------------------------------------------------
+
+
+def test_the_same_variation_gives_the_same_fill_and_another_another(tmp_path: Path) -> None:
+    card, pixels = tiny_models.prior(tmp_path), noise_raster(150, 160).pixels
+    mask = spot(pixels.shape, 60, 70, 12)
+    first = healed(card, pixels, mask)
+    assert np.array_equal(healed(card, pixels, mask), first)
+    other = healed(card, pixels, mask, variation=3)
+    assert not np.array_equal(other, first)
+    assert np.array_equal(healed(card, pixels, mask, variation=3), other)
+
+
+def test_a_prior_finds_the_picture_it_knows_and_closes_the_seam(tmp_path: Path) -> None:
+    """A picture that the generator can make is found again, though a tenth darker."""
+    from engine.runtime.session import SESSIONS
+
+    card = tiny_models.prior(tmp_path)
+    generator = SESSIONS.open(card, card.stages[1], Device.CPU)
+    code = np.zeros((1, 64), np.float32)
+    code[0, :8] = [0.6, -0.4, 0.8, -0.7, 0.3, 0.2, -0.5, 0.4]
+    made = generator.run({"latent": code}, JobContext())[0][0].transpose(1, 2, 0)
+    pixels = (np.clip(made * 0.9, 0, 1) * WHITE).astype(np.uint16)
+    mask = spot(pixels.shape, 22, 22, 20)
+    result = healed(card, pixels, mask)
+    error = np.abs(result.astype(float) - pixels)[mask > 0] / WHITE
+    flat = np.abs(pixels[mask > 0] - pixels[mask == 0].mean(axis=0)) / WHITE
+    assert error.mean() < flat.mean() / 3
+    rim = np.abs(result[22, 22:42].astype(float) - result[21, 22:42]) / WHITE
+    assert rim.mean() < np.abs(np.diff(pixels.astype(float), axis=0)).mean() / WHITE + 0.02
+
+
+def test_a_prior_fills_what_is_larger_than_its_window(tmp_path: Path) -> None:
+    pixels = np.full((300, 320, 1), 30000, np.uint16)
+    mask = spot(pixels.shape, 80, 90, 80)
+    result = healed(tiny_models.prior(tmp_path), pixels, mask)
+    assert np.abs(result.astype(float) - 30000).mean() < 0.2 * WHITE
+
+
+def test_a_search_tells_how_far_it_is_and_is_cancelled(tmp_path: Path) -> None:
+    card, pixels = tiny_models.prior(tmp_path), noise_raster(150, 160).pixels
+    task = job(card, pixels, spot(pixels.shape, 40, 40, 50))
+    shares: list[float] = []
+    run_job(task, JobContext(lambda share, _: shares.append(share)))
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 40
+    context = JobContext(lambda share, word: context.cancel() if word == "searching" and share > 0.05 else None)
+    with pytest.raises(Cancelled):
+        run_job(task, context)
+
+
+def test_a_generator_of_another_size_is_refused(tmp_path: Path) -> None:
+    pixels = noise_raster(150, 160).pixels
+    with pytest.raises(ModelError, match="another size"):
+        run_job(job(tiny_models.prior(tmp_path, side=32), pixels, spot(pixels.shape, 40, 40, 5)))
+
+
+@pytest.mark.parametrize("mask_means", [0, 1])
+def test_the_mask_means_what_the_card_says(tmp_path: Path, mask_means: int) -> None:
+    pixels = noise_raster(60, 60).pixels
+    mask = spot(pixels.shape, 20, 20, 5)
+    result = healed(tiny_models.masker(tmp_path, mask_means), pixels, mask)
+    assert (result[mask > 0] == WHITE * mask_means).all()
+
+
+# -- cards --------------------------------------------------------------------------------------------------------
+
+
+def test_a_variation_is_for_models_that_have_it_and_within_their_range(tmp_path: Path, registry: Registry) -> None:
+    card, pixels = tiny_models.prior(tmp_path), noise_raster(150, 160).pixels
+    with pytest.raises(SettingsError, match="from 0 to 99"):
+        run_job(job(card, pixels, spot(pixels.shape, 40, 40, 5), variation=100))
+    with pytest.raises(SettingsError, match="has no variation"):
+        make_settings("heal", registry.default("heal"), {"variation": 2})
+    assert make_settings("heal", card, {"grow": 3, "feather": None}) == HealSettings(3, 0, 0)
+
+
+def test_models_that_heal_cannot_run_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    pixels, edger = noise_raster(60, 60).pixels, tiny_models.edger(tmp_path)
+    mask = spot(pixels.shape, 20, 20, 5)
+    first, second = edger.stages
+    wrong = [
+        dataclasses.replace(edger, stages=(second, first)),
+        dataclasses.replace(edger, stages=(first,)),
+        dataclasses.replace(edger, tile=dataclasses.replace(edger.tile, scale=2)),
+        dataclasses.replace(edger, settings=(tiny_models.STRENGTH,)),
+        dataclasses.replace(edger, stages=(first, dataclasses.replace(second, outputs=(tiny_models.EDGES,)))),
+        tiny_models.finder(tmp_path, "wrong", "heal"),
+    ]
+    for card in wrong:
+        with pytest.raises(ModelError, match="kind that heal can run"):
+            run_job(job(card, pixels, mask))

@@ -1,0 +1,197 @@
+"""Models made by hand, of a few nodes each, whose results are known: the tasks are tested with them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from engine.runtime.cards import ModelCard, Port, Setting, Stage, TileRules, read_card, write_card
+
+PICTURE, MASK, EDGES = Port("picture", "picture"), Port("mask", "mask", channels=1), Port("edges", "edges", channels=1)
+RESULT = Port("result", "picture")
+STRENGTH = Setting("strength", "Strength", 0.0, 1.0, 0.25)
+SMALL = TileRules(default=96, minimum=32, overlap=16, context=8, multiple=16)
+
+
+def save(folder: Path, id_: str, task: str, *stages: Stage, tile: TileRules = SMALL, **more: Any) -> ModelCard:
+    """Write a card beside its stages, in ``folder / id``."""
+    card = ModelCard(id_, task, id_.title(), "1", "CC0-1.0", 18, tile, stages, **more)
+    write_card(card, folder / id_)
+    return read_card(folder / id_ / "card.toml")
+
+
+def stage(
+    folder: Path,
+    file: str,
+    nodes: list[onnx.NodeProto],
+    inputs: tuple[Port, ...],
+    outputs: tuple[Port, ...],
+    **constants: np.ndarray,
+) -> Stage:
+    """Write one ONNX file and describe it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ranks = {"NCHW": 4, "NC": 2, "N": 1}
+    values = {
+        port.name: helper.make_tensor_value_info(port.name, TensorProto.FLOAT, [None] * ranks[port.layout])
+        for port in (*inputs, *outputs)
+    }
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [values[port.name] for port in inputs],
+        [values[port.name] for port in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    data = model.SerializeToString()
+    (folder / file).write_bytes(data)
+    return Stage(file, hashlib.sha256(data).hexdigest(), inputs, outputs)
+
+
+def node(kind: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
+    """One node; inputs are words, ``-`` one that is left out."""
+    return helper.make_node(kind, [word.strip("-") for word in inputs.split()], [output], **attributes)
+
+
+def identity(folder: Path, id_: str = "same", task: str = "clean") -> ModelCard:
+    """The picture as it is."""
+    nodes = [node("Identity", "picture", "result")]
+    return save(folder, id_, task, stage(folder / id_, "model.onnx", nodes, (PICTURE,), (RESULT,)))
+
+
+def smoother(folder: Path) -> ModelCard:
+    """The mean of 5 x 5 pixels."""
+    nodes = [node("Conv", "picture kernel", "result", group=3, pads=[2, 2, 2, 2])]
+    kernel = np.full((3, 1, 5, 5), 0.04, np.float32)
+    return save(
+        folder,
+        "smoother",
+        "clean",
+        stage(folder / "smoother", "model.onnx", nodes, (PICTURE,), (RESULT,), kernel=kernel),
+    )
+
+
+def darker(folder: Path) -> ModelCard:
+    """Half of the picture."""
+    nodes = [node("Mul", "picture half", "result")]
+    half = np.full(1, 0.5, np.float32)
+    return save(
+        folder, "darker", "clean", stage(folder / "darker", "model.onnx", nodes, (PICTURE,), (RESULT,), half=half)
+    )
+
+
+def dimmer(folder: Path) -> ModelCard:
+    """The picture times a strength that goes into the model, 0.25 if nobody says otherwise."""
+    nodes = [node("Mul", "picture amount", "result")]
+    ports = (PICTURE, Port("amount", "strength", channels=1, layout="N"))
+    made = stage(folder / "dimmer", "model.onnx", nodes, ports, (RESULT,))
+    return save(folder, "dimmer", "clean", made, settings=(STRENGTH,))
+
+
+def toner(folder: Path) -> ModelCard:
+    """The mean colour of the whole picture everywhere, as the thumbnail tells it."""
+    nodes = [
+        node("ReduceMean", "small axes", "mean", keepdims=1),
+        node("Mul", "picture zero", "nothing"),
+        node("Add", "nothing mean", "result"),
+    ]
+    constants: dict[str, np.ndarray] = {"axes": np.array([2, 3], np.int64), "zero": np.zeros(1, np.float32)}
+    ports = (PICTURE, Port("small", "thumbnail", size=16))
+    return save(folder, "toner", "tone", stage(folder / "toner", "model.onnx", nodes, ports, (RESULT,), **constants))
+
+
+def finder(folder: Path, id_: str = "finder", task: str = "detect") -> ModelCard:
+    """What is nearly white is a scratch with 0.9, what is nearly black is a stain with 0.8."""
+    nodes = [
+        node("ReduceMean", "picture axis", "grey", keepdims=1),
+        node("Greater", "grey high", "is_white"),
+        node("Less", "grey low", "is_black"),
+        node("Cast", "is_white", "white", to=TensorProto.FLOAT),
+        node("Cast", "is_black", "black", to=TensorProto.FLOAT),
+        node("Mul", "white sure", "scratch"),
+        node("Mul", "black less_sure", "stain"),
+        node("Concat", "scratch stain", "probability", axis=1),
+    ]
+    numbers = {"high": 0.9, "low": 0.1, "sure": 0.9, "less_sure": 0.8}
+    constants = {name: np.full(1, value, np.float32) for name, value in numbers.items()}
+    outputs = (Port("probability", "probability", channels=2),)
+    made = stage(folder / id_, "model.onnx", nodes, (PICTURE,), outputs, axis=np.array([1], np.int64), **constants)
+    return save(folder, id_, task, made, labels=("scratch", "stain"))
+
+
+def edger(folder: Path) -> ModelCard:
+    """First stage: the edges are the picture's brightness. Second stage: the fill is as bright as the edges."""
+    first = stage(
+        folder / "edger",
+        "edges.onnx",
+        [node("ReduceMean", "picture axis", "edges", keepdims=1), node("Identity", "mask", "unused")],
+        (PICTURE, MASK),
+        (EDGES,),
+        axis=np.array([1], np.int64),
+    )
+    second = stage(
+        folder / "edger",
+        "fill.onnx",
+        [node("Concat", "edges edges edges", "result", axis=1)],
+        (PICTURE, MASK, EDGES),
+        (RESULT,),
+    )
+    return save(folder, "edger", "heal", first, second)
+
+
+def masker(folder: Path, mask_means: int) -> ModelCard:
+    """A heal model whose fill is the mask itself: white where it is 1."""
+    made = stage(
+        folder / "masker",
+        "model.onnx",
+        [node("Concat", "mask mask mask", "result", axis=1), node("Identity", "picture", "unused")],
+        (PICTURE, MASK),
+        (RESULT,),
+    )
+    return save(folder, "masker", "heal", made, mask_means=mask_means)
+
+
+def prior(folder: Path, side: int = 64) -> ModelCard:
+    """A generator of soft patterns of 64 px: 8 numbers of the code count, the others do not."""
+    random = np.random.default_rng(3)
+    basis = np.zeros((64, 3 * 8 * 8), np.float32)
+    basis[:8] = random.normal(0, 1, (8, 3 * 8 * 8))
+    mixed = np.zeros((3, 64), np.float32)
+    mixed[:, :3] = np.eye(3)
+    encoder = stage(
+        folder / "prior",
+        "encoder.onnx",
+        [
+            node("ReduceMean", "picture axes", "mean", keepdims=0),
+            node("MatMul", "mean mixed", "latent"),
+            node("Identity", "mask", "unused"),
+        ],
+        (PICTURE, MASK),
+        (Port("latent", "latent", channels=64, layout="NC"),),
+        axes=np.array([2, 3], np.int64),
+        mixed=mixed,
+    )
+    generator = stage(
+        folder / "prior",
+        "generator.onnx",
+        [
+            node("MatMul", "latent basis", "flat"),
+            node("Sigmoid", "flat", "squeezed"),
+            node("Reshape", "squeezed shape", "coarse"),
+            node("Resize", "coarse - scales", "result", mode="linear"),
+        ],
+        (Port("latent", "latent", channels=64, layout="NC"),),
+        (RESULT,),
+        basis=basis,
+        shape=np.array([-1, 3, 8, 8], np.int64),
+        scales=np.array([1, 1, side / 8, side / 8], np.float32),
+    )
+    tile = TileRules(default=64, minimum=64, overlap=8, context=16, multiple=64)
+    variation = Setting("variation", "Variation", 0.0, 99.0, 0.0)
+    return save(folder, "prior", "heal", encoder, generator, tile=tile, settings=(variation,))

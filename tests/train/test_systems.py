@@ -1,0 +1,382 @@
+"""Every system, tiny: trained for some steps, exported, compared with torch, and run through its task."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engine.errors import DeviceError, EngineError, SettingsError
+from engine.raster import ArrayMask, ArraySource
+from engine.runtime.cards import ModelCard, read_card
+from engine.runtime.session import Device
+from engine.tasks import TASKS, Job, run_job
+from engine.train import losses, systems
+from engine.train.__main__ import main
+from engine.train.archive import mask_reader
+from engine.train.data import Batch, Batches, Sources
+from engine.train.loop import Budget, Trainer, fit
+from engine.train.nets.inpaint import EdgeMap, PartialConv, PartialUNet
+from engine.train.nets.restore import ToneNet
+from engine.train.settings import Recipe, read_recipe, recipe_names
+
+CPU = torch.device("cpu")
+SMALL = {
+    "autoencoder": "{width=16,latent=8,blocks=1}",
+    "context_encoder": "{widths=[16,16,16,16],side=64}",
+    "partial_convolution": "{widths=[16,16,16]}",
+    "edgeconnect": "{widths=[16,16,16,16],blocks=[1,1,1,1]}",
+    "heal": "{widths=[16,16,16,16],blocks=[1,1,1,1]}",
+    "unsupervised": "{widths=[16,16,16,16],blocks=[1,1,1,1]}",
+    "dcgan": "{widths=[16,16,16,16],encoder=[16,16,16,16]}",
+    "cyclegan": "{width=8,size=32}",
+    "enhance": "{widths=[16,16,16,16],blocks=[1,1,1,1]}",
+    "detect": "{widths=[16,16,16,16],blocks=[1,1,1,1]}",
+}
+
+
+def small(name: str, *more: str) -> Recipe:
+    """A shipped recipe with a tiny network, playing against its discriminators from the first step."""
+    settings = ["data.crop=64", "data.batch=4", "damage.pool=6", "schedule.validation_crops=4", "adversary.start=0.0"]
+    return read_recipe(name, [*settings, f"network.options={SMALL[name]}", *more])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small photographs, enough for a validation tenth of two halves, and masks for them."""
+    root = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    (root / "scans").mkdir()
+    (root / "masks").mkdir()
+    y, x = np.mgrid[0:70, 0:90] / 90
+    for number in range(90):
+        a, b, c = random.uniform(-1, 1, (3, 3))
+        wave = 127 + 100 * np.sin(9 * (x[..., None] * a + y[..., None] * b) + c)
+        cv2.imwrite(str(root / "scans" / f"photo_{number:02d}.png"), wave.astype(np.uint8))
+        mask = np.zeros((70, 90), np.uint8)
+        cv2.line(mask, (5, number % 60), (85, 60 - number % 60), 255, 2)
+        cv2.imwrite(str(root / "masks" / f"photo_{number:02d}.png"), mask)
+    return root
+
+
+def sources(root: Path) -> Sources:
+    return Sources(root / "scans", masks=root / "masks")
+
+
+def drawn(recipe: Recipe, root: Path, *, needs: frozenset[str] = frozenset()) -> Batch:
+    return Batches(recipe, sources(root), CPU, validation=False, needs=needs).draw(recipe.data.batch)
+
+
+def result_of(card: ModelCard, picture: np.ndarray) -> np.ndarray:
+    """A picture through a model's task, with a stroke for a mask where one is wanted."""
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask[20:26, 10:50] = 255
+    task = TASKS[card.task]
+    wanted = ArrayMask(mask) if task.wants_mask else None
+    done = run_job(Job(card.task, ArraySource(picture), None, wanted, task.settings(), card, Device.CPU))
+    if task.gives == "marks":
+        return np.asarray(done.mask())
+    changed = np.asarray(done.apply_to(picture))
+    if task.wants_mask:
+        assert np.array_equal(changed[mask == 0], picture[mask == 0])
+    return changed
+
+
+def test_there_are_ten_systems(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(recipe_names()) == set(SMALL)
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert {line.split()[0] for line in lines} == set(SMALL)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_a_system_trains_exports_with_parity_and_runs_through_its_task(
+    name: str, tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fit", name, "--data", str(folder / "scans"), "--masks", str(folder / "masks"), "--device", "cpu"]
+    words += ["--run-dir", str(tmp_path), "--minutes", "0.01"]
+    for setting in ("data.crop=64", "data.batch=4", "damage.pool=6", "schedule.validation_crops=4"):
+        words += ["--set", setting]
+    words += ["--set", "adversary.start=0.0", "--set", f"network.options={SMALL[name]}"]
+    assert main(words) == 0, capsys.readouterr().err
+    card = read_card(tmp_path / name / "card.toml")
+    card.verify()
+    assert card.task == read_recipe(name).task
+    assert card.training.pictures_seen > 0
+    assert bool(card.sheet) == (name == "dcgan")
+    assert not card.sheet or cv2.imread(str(card.folder / card.sheet)).shape == (512, 512, 3)
+    random = np.random.default_rng(1)
+    for shape in ((57, 83, 3), (130, 71, 1)):
+        picture = random.integers(0, 65535, shape, np.uint16)
+        assert result_of(card, picture).shape[:2] == shape[:2]
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_a_system_learns_on_one_batch(name: str, tmp_path: Path, folder: Path) -> None:
+    recipe = small(name, "schedule.warm_up=1", "schedule.learning_rate=2e-3", "adversary.weight=0", "adversary.style=0")
+    recipe = dataclasses.replace(recipe, adversary=dataclasses.replace(recipe.adversary, matching=0.0))
+    trainer = Trainer(recipe, tmp_path, CPU)
+    batch = drawn(recipe, folder, needs=trainer.system.NEEDS)
+    told = [float(trainer.train_step(batch, 0.0)["reconstruction"]) for _ in range(40)]
+    assert np.mean(told[-3:]) < np.mean(told[:3])
+
+
+# -- what must be true of single systems --------------------------------------------------------------------------
+
+
+def test_partial_convolution_is_its_formula_and_its_mask_update_is_exact() -> None:
+    torch.manual_seed(0)
+    layer = PartialConv([2, 1], 3, 3, 2)
+    pictures = [torch.rand(1, 2, 8, 10), torch.rand(1, 1, 8, 10)]
+    valid = [(torch.rand(1, 1, 8, 10) < 0.3).float() for _ in range(2)]
+    y, known = layer(pictures, valid)
+    weight = layer.convolution.weight.detach().numpy()
+    x = np.concatenate([(p * v)[0].numpy() for p, v in zip(pictures, valid, strict=True)])
+    v = np.concatenate([valid[0][0].numpy().repeat(2, 0), valid[1][0].numpy()])
+    x, v = (np.pad(a, ((0, 0), (1, 1), (1, 1))) for a in (x, v))
+    for row in range(4):
+        for column in range(5):
+            window = np.s_[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+            count = v[window].sum()
+            assert float(known[0, 0, row, column]) == (count > 0)
+            wanted = (weight * x[window]).sum(axis=(1, 2, 3)) * 27 / max(count, 1) * (count > 0)
+            assert y[0, :, row, column].detach().numpy() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_partial_convolution_never_sees_what_is_hidden() -> None:
+    torch.manual_seed(0)
+    network = PartialUNet([16, 16, 16]).eval()
+    picture, mask = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    mask[..., 16:40, 8:60] = 1
+    other = picture * (1 - mask) + mask * torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network(picture, mask), network(other, mask))
+
+
+def test_the_edge_map_finds_thin_edges_where_they_are() -> None:
+    picture = torch.zeros(1, 3, 32, 32)
+    picture[..., 16:] = 1
+    edges = EdgeMap()(picture)[0, 0]
+    assert edges[:, 15:17].sum() == 32
+    assert edges.sum() == 32
+    assert not EdgeMap()(torch.full((1, 3, 32, 32), 0.4)).any()
+
+
+def test_edges_that_a_restorer_draws_steer_the_fill(tmp_path: Path, folder: Path) -> None:
+    recipe = small("edgeconnect")
+    trainer = Trainer(recipe, tmp_path, CPU)
+    batch = drawn(recipe, folder)
+    for _ in range(3):
+        trainer.train_step(batch, 0.0)
+    fill = trainer.system.generator.fill
+    with torch.no_grad():
+        hidden = batch.photo * (1 - batch.mask)
+        none, all_ = (fill(hidden, batch.mask, torch.full_like(batch.mask, value)) for value in (0.0, 1.0))
+    assert float(((none - all_).abs() * batch.mask).max()) > 1e-4
+
+
+def test_the_unsupervised_system_never_sees_what_is_lost(tmp_path: Path, folder: Path) -> None:
+    recipe = small("unsupervised")
+    batch = drawn(recipe, folder, needs=frozenset({"lost"}))
+    assert batch.lost.any()
+    spoilt = dataclasses.replace(
+        batch, photo=batch.photo * (1 - batch.lost) + batch.lost * torch.rand_like(batch.photo)
+    )
+    told = []
+    for seen in (batch, spoilt):
+        system = Trainer(recipe, tmp_path, CPU).system
+        made = system.make(system.generator, seen)
+        real, _ = system.pairs(seen, made)[0]
+        told.append((float(system.loss(seen, made)), float(system.error(seen, made)), real.sum().item()))
+    assert told[0] == told[1]
+
+
+def test_tone_moves_colours_and_no_geometry() -> None:
+    torch.manual_seed(0)
+    net = ToneNet(8, 32)
+    torch.nn.init.normal_(net.decide[2].weight, std=0.05)
+    picture = torch.rand(1, 3, 40, 48)
+    thumbnail = net.thumbnail(picture)
+    with torch.no_grad():
+        whole = net(picture, thumbnail)
+        part = net(picture[..., 8:24, 16:40], thumbnail)
+        shuffled = net(picture.flip(3), thumbnail)
+    assert not torch.allclose(whole, picture, atol=1e-3)
+    assert torch.allclose(whole[..., 8:24, 16:40], part, atol=1e-6)
+    assert torch.allclose(whole.flip(3), shuffled, atol=1e-6)
+
+
+def test_variety_tells_a_collapsed_generator() -> None:
+    random = torch.Generator().manual_seed(0)
+    photographs = torch.rand(32, 3, 16, 16, generator=random)
+    fine = torch.rand(32, 3, 16, 16, generator=random)
+    collapsed = photographs[:1].expand(32, -1, -1, -1) + 0.01 * torch.rand(32, 3, 16, 16, generator=random)
+    assert systems.variety(fine, photographs) == pytest.approx(1.0, abs=0.05)
+    assert systems.variety(collapsed, photographs) < 0.05
+
+
+def test_the_prior_logs_its_variety(tmp_path: Path, folder: Path) -> None:
+    trainer = Trainer(small("dcgan"), tmp_path, CPU)
+    fit(trainer, sources(folder), Budget(0.005), say=lambda _: None)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert 0 <= rows[-1]["variety"] < 10
+
+
+def test_the_image_pool_gives_back_earlier_pictures(tmp_path: Path) -> None:
+    system = Trainer(small("cyclegan"), tmp_path, CPU).system
+    seen: set[float] = set()
+    for step in range(40):
+        fake = torch.full((4, 3, 2, 2), float(step))
+        pairs = system.remembered([(fake, fake), (fake, fake)])
+        seen |= {step - float(picture.mean()) for picture in pairs[0][1]}
+    assert 0.0 in seen
+    assert max(seen) > 5
+
+
+# -- losses -------------------------------------------------------------------------------------------------------
+
+
+def test_games_have_the_values_of_their_formulas() -> None:
+    real, fake = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -1.0])
+
+    def log_sigmoid(values: torch.Tensor) -> float:
+        return float(torch.log(torch.sigmoid(values)).mean())
+
+    wanted = {
+        "minimax": (-log_sigmoid(real) - log_sigmoid(-fake), -log_sigmoid(fake)),
+        "least_squares": ((0 + 1) / 4 + (0.25 + 1) / 4, (0.25 + 4) / 4),
+        "hinge": (0 + (1.5 + 0) / 2, 0.25),
+        "relativistic": (
+            -log_sigmoid(real - fake.mean()) - log_sigmoid(-(fake - real.mean())),
+            -log_sigmoid(fake - real.mean()) - log_sigmoid(-(real - fake.mean())),
+        ),
+        "wgan_gp": (-0.25 - 1.5, 0.25),
+    }
+    assert wanted.keys() == losses.ADVERSARIAL.keys()
+    for name, (discriminator, generator) in wanted.items():
+        game = losses.ADVERSARIAL[name]
+        assert float(game.discriminator(real, fake)) == pytest.approx(discriminator), name
+        assert float(game.generator(real, fake)) == pytest.approx(generator), name
+
+
+def test_terms_have_the_values_of_their_formulas() -> None:
+    photo, mask = torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)
+    mask[..., 1:3, 1:3] = 1
+    assert float(losses.l1(photo + 0.5, photo, mask)) == pytest.approx(0.5)
+    assert float(losses.l2(photo + 0.5, photo, mask)) == pytest.approx(0.25)
+    # Eight sides of the square of ones in a field of 16 pixels.
+    assert float(losses.total_variation(photo + 1, photo, mask)) == pytest.approx(3 * 8 / (3 * 16))
+    truth = torch.zeros(1, 2, 4, 4)
+    truth[:, 0, :2] = 1
+    sure = 20 * (2 * truth - 1)
+    assert float(losses.dice(sure, truth, mask)) == pytest.approx(0.0, abs=1e-4)
+    assert float(losses.dice(-sure, truth, mask)) == pytest.approx(1 - 1 / 17, abs=1e-3)
+    assert float(losses.focal(sure, truth, mask)) == pytest.approx(0.0, abs=1e-6)
+    assert float(losses.focal(torch.zeros_like(truth), truth, mask)) == pytest.approx(
+        20 * 0.25 * np.log(2) * (0.25 * 0.75 + 0.75 * 0.25), rel=1e-4
+    )
+    features = torch.rand(1, 3, 4, 5)
+    flat = features[0].reshape(3, 20).numpy()
+    assert losses.gram(features)[0].numpy() == pytest.approx(flat @ flat.T / 20, rel=1e-5)
+    assert float(losses.style([features, photo], [features, photo])) == 0
+    critic = [torch.nn.Conv2d(3, 1, 1, bias=False)]
+    torch.nn.init.constant_(critic[0].weight, 0.5)
+    penalty = losses.gradient_penalty(lambda x: [critic[0](x)], photo, photo + 1)
+    assert float(penalty) == pytest.approx((0.5 * np.sqrt(48) - 1) ** 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("game", sorted(losses.ADVERSARIAL))
+def test_every_game_can_be_played(game: str, tmp_path: Path, folder: Path) -> None:
+    more = [f"adversary.game={game}", "adversary.weight=0.1", "adversary.style=0.1", "adversary.gradient_penalty=1.0"]
+    recipe = small("partial_convolution", *more)
+    trainer = Trainer(recipe, tmp_path, CPU)
+    batch = drawn(recipe, folder)
+    before = [p.detach().clone() for p in trainer.system.critics.parameters()]
+    told = trainer.train_step(batch, 0.0)
+    assert all(torch.isfinite(value).all() for value in told.values())
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.system.critics.parameters(), strict=True))
+
+
+# -- bad input and many devices -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [("system=fils", "fils"), ("damage.ageing={rust=1}", "rust"), ("adversary.game=chess", "chess")],
+)
+def test_unknown_systems_degradations_and_games_are_named(
+    override: str, named: str, tmp_path: Path, folder: Path
+) -> None:
+    with pytest.raises(SettingsError, match=named):
+        fit(Trainer(small("heal", override), tmp_path, CPU), sources(folder), Budget(0.001), say=lambda _: None)
+
+
+def test_masks_of_another_size_or_none_at_all_are_said(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no PNG"):
+        mask_reader(tmp_path)
+    cv2.imwrite(str(tmp_path / "photo_00.png"), np.zeros((5, 5), np.uint8))
+    lost_in = mask_reader(tmp_path)
+    assert not lost_in(Path("other.jpg"), np.zeros((4, 6, 3), np.uint8)).any()
+    with pytest.raises(SettingsError, match="another size"):
+        lost_in(Path("photo_00.png"), np.zeros((70, 90, 3), np.uint8))
+
+
+def test_when_memory_runs_out_the_batch_is_halved_once_and_said(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, said, sizes = small("autoencoder"), list[str](), list[int]()
+    trainer = Trainer(recipe, tmp_path, CPU)
+    step = trainer.train_step
+    enough = [2]
+
+    def hungry(batch: Batch, progress: float) -> dict[str, torch.Tensor]:
+        sizes.append(len(batch.photo))
+        if len(batch.photo) > enough[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(batch, progress)
+
+    monkeypatch.setattr(trainer, "train_step", hungry)
+    fit(trainer, sources(folder), Budget(0.003), say=said.append)
+    assert sizes[:2] == [4, 2]
+    assert set(sizes[1:]) == {2}
+    assert sum("batches of 2" in line for line in said) == 1
+    enough[0] = 0
+    trainer.elapsed = 0.0
+    with pytest.raises(DeviceError, match="half a batch"):
+        fit(trainer, sources(folder), Budget(0.003), say=said.append)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, folder: Path) -> None:
+    trainer = Trainer(small("autoencoder"), tmp_path, CPU)
+    trainer.save_step()
+    held = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    trainer.step = 5
+    (tmp_path / ".step-00000005.pt.partial").mkdir()
+    with pytest.raises(EngineError, match="could not be saved"):
+        trainer.save_step()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == held
+
+
+def test_two_processes_train_as_one(tmp_path: Path, folder: Path) -> None:
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "engine.train"]
+    words += ["fit", "heal", "--data", str(folder / "scans"), "--run-dir", str(tmp_path), "--minutes", "0.03"]
+    words += ["--device", "cpu", "--set", f"network.options={SMALL['heal']}", "--set", "data.crop=64"]
+    words += ["--set", "data.batch=2", "--set", "damage.pool=4", "--set", "schedule.validation_crops=4"]
+    words += ["--set", "adversary.weight=0.01", "--set", "adversary.start=0.3"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=180, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    card = read_card(tmp_path / "heal" / "card.toml")
+    assert card.training.machine.startswith("2 x CPU")
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert "discriminator" in rows[-1]
+    assert done.stdout.count("photographs on") == 1

@@ -46,7 +46,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return from_table(hint, value, f"{name}.")  # type: ignore[arg-type]
     origin = get_origin(hint) or hint
     if origin is tuple:
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             raise ValueError(f"{name} must be a list")
         return tuple(_value(get_args(hint)[0], item, f"{name}[{i}]") for i, item in enumerate(value))
     if origin is dict:

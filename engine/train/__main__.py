@@ -135,9 +135,10 @@ def _fit(options: argparse.Namespace) -> None:
         if options.start and not resumed:
             trainer.start_from(read_weights(recipe, options.start))
         fit(trainer, sources, Budget(options.minutes, options.slice), say=lambda line: print(line, flush=True))
-        if trainer.elapsed >= 60 * options.minutes and rank() == 0:
-            card = _export_run(run, run / recipe.name, options.data.name, None)
-            print(f"exported {run / recipe.name} ({card.training.parameters / 1e6:.2f} million parameters)")
+        finished = trainer.elapsed >= 60 * options.minutes and rank() == 0
+    if finished:
+        card = _export_run(run, run / recipe.name, options.data.name, None)
+        print(f"exported {run / recipe.name} ({card.training.parameters / 1e6:.2f} million parameters)")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -195,15 +196,16 @@ def _age(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from engine.train.data import read_photograph
-    from engine.train.report import default_pictures, picture_page, write_report
+    from engine.train.report import CREDITS, default_pictures, picture_page, write_report
 
-    pictures = default_pictures()
+    pictures, credit = default_pictures(), CREDITS
     if options.pictures:
+        credit = ""
         files = sorted(path for path in options.pictures.iterdir() if path.suffix.lower() in (".jpg", ".png", ".tif"))
         pictures = [(path.stem, read_photograph(path)) for path in files]
     print(f"wrote {write_report(options.models, options.output)}")
     cards = [read_card(path) for path in sorted(options.models.glob("*/card.toml"))]
-    for path in picture_page(cards, pictures, options.output):
+    for path in picture_page(cards, pictures, options.output, credit=credit):
         print(f"wrote {path}")
 
 

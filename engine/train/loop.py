@@ -266,6 +266,8 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield device
+        # Who leaves first breaks the others' connections.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
@@ -380,13 +382,13 @@ class _Course:
         row |= indicators | {"validation": error, "images_per_second": speed, "minutes": trainer.elapsed / 60}
         row["data_share"] = self._drawing / max(1e-9, self._stepping)
         self._log(trainer.step, row)
-        words = "  ".join(f"{name} {value:.3f}" for name, value in indicators.items())
-        self._say(f"step {trainer.step}  {row['minutes']:.1f} min  {speed:.0f} images/s  error {error:.5f}  {words}")
         improved = error < trainer.best
         trainer.best = min(trainer.best, error)
         trainer.save_step()
         if improved:
             trainer.save("best.pt")
+        words = "  ".join(f"{name} {value:.3f}" for name, value in indicators.items())
+        self._say(f"step {trainer.step}  {row['minutes']:.1f} min  {speed:.0f} images/s  error {error:.5f}  {words}")
 
 
 def _say_nothing(_: str) -> None:
@@ -446,7 +448,7 @@ def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:
 
     def average(averages: list[Tensor], weights: list[Tensor], steps: Tensor | int) -> None:
         count = float(steps)
-        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + count) / (10 + count)))  # noqa: SLF001 - as torch's own
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + count) / (10 + count)))
 
     return average
 

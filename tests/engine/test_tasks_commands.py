@@ -12,8 +12,8 @@ import pytest
 from engine import cli, imageio
 from engine.raster import Raster
 from engine.runtime.cards import SHIPPED, ModelCard, Registry
+from tests import tiny_models
 from tests.conftest import noise_raster
-from tests.engine import tiny_models
 
 
 @pytest.fixture

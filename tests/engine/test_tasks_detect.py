@@ -14,7 +14,7 @@ from engine.raster import ArraySource, Rect
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
 from engine.tasks import DetectSettings, Job, Marks, run_job
-from tests.engine import tiny_models
+from tests import tiny_models
 
 
 @pytest.fixture

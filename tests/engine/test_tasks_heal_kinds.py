@@ -14,8 +14,8 @@ from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import HealSettings, Job, Patch, draw_edges, make_settings, run_job, wants_edges
+from tests import tiny_models
 from tests.conftest import noise_raster
-from tests.engine import tiny_models
 
 WHITE = 65535
 

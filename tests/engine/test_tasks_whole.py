@@ -17,8 +17,8 @@ from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
 from engine.tasks import CleanSettings, Job, Patch, ToneSettings, make_settings, run_job
 from engine.tasks.whole import sweep, thumbnail
+from tests import tiny_models
 from tests.conftest import noise_raster
-from tests.engine import tiny_models
 from tests.engine.test_heal import out_of_memory_above
 
 ADOBE = bytes(imagecodecs.cms_profile("adobergb"))

@@ -18,9 +18,11 @@ STRENGTH = Setting("strength", "Strength", 0.0, 1.0, 0.25)
 SMALL = TileRules(default=96, minimum=32, overlap=16, context=8, multiple=16)
 
 
-def save(folder: Path, id_: str, task: str, *stages: Stage, tile: TileRules = SMALL, **more: Any) -> ModelCard:
+def save(
+    folder: Path, id_: str, task: str, *stages: Stage, tile: TileRules = SMALL, title: str = "", **more: Any
+) -> ModelCard:
     """Write a card beside its stages, in ``folder / id``."""
-    card = ModelCard(id_, task, id_.title(), "1", "CC0-1.0", 18, tile, stages, **more)
+    card = ModelCard(id_, task, title or id_, "1", "CC0-1.0", 18, tile, stages, **more)
     write_card(card, folder / id_)
     return read_card(folder / id_ / "card.toml")
 

@@ -12,7 +12,7 @@ from engine.tasks.whole import restore
 
 STRENGTH: dict[str, Any] = {
     "title": "Strength",
-    "tooltip": "0 leaves the picture as it is, 1 does all that the model can",
+    "tooltip": "At 0 the picture stays as it is; at the full strength all is done that the model can",
     "low": 0.0,
     "high": 1.0,
     "unit": "",

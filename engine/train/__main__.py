@@ -14,7 +14,7 @@ from engine.runtime.cards import SHIPPED, ModelCard, Registry, Training, read_ca
 from engine.runtime.session import Device
 from engine.train.data import Sources
 from engine.train.export import export_model, read_weights, sample_sheet
-from engine.train.loop import Budget, Trainer, fit, joined_processes, rank, read_checkpoint
+from engine.train.loop import Budget, Trainer, fit, joined_processes, newest_checkpoint, rank
 from engine.train.settings import read_recipe, recipe_from_dict, recipe_names
 
 RUNS = Path("runs")
@@ -27,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         options.command(options)
     except EngineError as error:
         print(error.sentence, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
         return 1
     return 0
 
@@ -127,14 +130,17 @@ def _fit(options: argparse.Namespace) -> None:
     sources = Sources(options.data, options.masks, options.old, options.textures)
     with joined_processes(_device(options.device)) as device:
         trainer = Trainer(recipe, run, device)
+        budget = Budget(options.minutes, options.slice)
         resumed = options.resume and trainer.resume()
+        if options.resume and not resumed:
+            print(f"{run} holds no checkpoint: a new training begins.")
         if not resumed and any(run.glob("step-*.pt")):
             raise SettingsError(
                 f"{run} already holds a training; go on with --resume or name another --run-dir.", "train.run"
             )
         if options.start and not resumed:
             trainer.start_from(read_weights(recipe, options.start))
-        fit(trainer, sources, Budget(options.minutes, options.slice), say=lambda line: print(line, flush=True))
+        fit(trainer, sources, budget, say=lambda line: print(line, flush=True))
         finished = trainer.elapsed >= 60 * options.minutes and rank() == 0
     if finished:
         card = _export_run(run, run / recipe.name, options.data.name, None)
@@ -149,10 +155,7 @@ def _export(options: argparse.Namespace) -> None:
 
 def _export_run(run: Path, output: Path, data: str, credits_file: Path | None) -> ModelCard:
     """The averaged weights of a run's newest checkpoint, exported."""
-    checkpoints = sorted(run.glob("step-*.pt"))
-    if not checkpoints:
-        raise SettingsError(f"{run} holds no checkpoint.", "train.run")
-    state = read_checkpoint(checkpoints[-1], torch.device("cpu"))
+    state = newest_checkpoint(run, torch.device("cpu"))
     recipe = recipe_from_dict(json.loads(state["recipe"]))
     prefix = "module."
     weights = {n.removeprefix(prefix): v for n, v in state["average"].items() if n.startswith(prefix)}
@@ -161,7 +164,7 @@ def _export_run(run: Path, output: Path, data: str, credits_file: Path | None) -
         data=data,
         machine=state["machine"],
         minutes=round(state["elapsed"] / 60, 2),
-        pictures_seen=state["step"] * recipe.data.batch,
+        pictures_seen=state["seen"],
         parameters=sum(value.numel() for value in weights.values()),
         credits=_credit_lines(credits_file) if credits_file else (),
     )
@@ -179,13 +182,13 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     cards = [read_card(model / "card.toml") for model in options.models]
     tables = evaluate_all(cards, options.data, masks=options.masks, device=Device(options.device), most=options.most)
-    for card in cards:
-        print(card.id)
-        for protocol, rows in tables[card.id].items():
+    for card, table in zip(cards, tables, strict=True):
+        print(card.folder)
+        for protocol, rows in table.items():
             for name, row in rows.items():
                 print(f"  {protocol:15} {name:16} " + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
         if options.write:
-            write_scores(card, tables[card.id])
+            write_scores(card, table)
 
 
 def _age(options: argparse.Namespace) -> None:
@@ -195,14 +198,14 @@ def _age(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from engine.train.data import read_photograph
+    from engine.train.data import SUFFIXES, read_photograph
     from engine.train.report import CREDITS, default_pictures, picture_page, write_report
 
-    pictures, credit = default_pictures(), CREDITS
     if options.pictures:
-        credit = ""
-        files = sorted(path for path in options.pictures.iterdir() if path.suffix.lower() in (".jpg", ".png", ".tif"))
-        pictures = [(path.stem, read_photograph(path)) for path in files]
+        files = sorted(path for path in options.pictures.iterdir() if path.suffix.lower() in SUFFIXES)
+        pictures, credit = [(path.stem, read_photograph(path)) for path in files], ""
+    else:
+        pictures, credit = default_pictures(), CREDITS
     print(f"wrote {write_report(options.models, options.output)}")
     cards = [read_card(path) for path in sorted(options.models.glob("*/card.toml"))]
     for path in picture_page(cards, pictures, options.output, credit=credit):

@@ -8,28 +8,36 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from engine.errors import SettingsError
+from engine.errors import ReadError, SettingsError
+from engine.imageio import atomic_write_bytes
 
 if TYPE_CHECKING:
     from engine.train.data import LostIn
 
 
-def mask_reader(folder: Path) -> LostIn:
-    """The masks of a folder: for a scan ``NAME.jpg`` its ``NAME.png``, white = lost; a scan without one is whole.
+def mask_reader(folder: Path, scans: Path) -> LostIn:
+    """The masks of a folder: for a scan ``ROLL/NAME.jpg`` the ``ROLL/NAME.png``, white = lost; without one it is whole.
+
+    Args:
+        folder: of masks.
+        scans: the folder of the scans, laid out alike.
 
     Raises:
-        SettingsError: the folder holds no mask at all, or (from the function) one has another size than its scan.
+        SettingsError: no scan has a mask, or (from the function) a mask has another size than its scan.
     """
-    files = {path.stem: path for path in sorted(folder.rglob("*.png"))} if folder.is_dir() else {}
-    if not files:
-        raise SettingsError(f"The folder of masks {folder} holds no PNG files.", "train.masks")
+    masks = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.png")} if folder.is_dir() else set()
+    named = {path.relative_to(scans).with_suffix("") for path in scans.rglob("*")} if scans.is_dir() else set()
+    if not masks & named:
+        raise SettingsError(f"{folder} holds no mask (NAME.png) for any scan in {scans}.", "train.masks")
 
     def lost_in(path: Path, picture: np.ndarray) -> np.ndarray:
-        if path.stem not in files:
+        name = path.relative_to(scans).with_suffix("")
+        if name not in masks:
             return np.zeros(picture.shape[:2], np.uint8)
-        mask = cv2.imread(str(files[path.stem]), cv2.IMREAD_GRAYSCALE)
+        file = folder / name.with_name(f"{name.name}.png")
+        mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
         if mask is None or mask.shape != picture.shape[:2]:
-            raise SettingsError(f"The mask {files[path.stem]} cannot be read or has another size.", "train.masks")
+            raise SettingsError(f"The mask {file} cannot be read or has another size.", "train.masks")
         return np.asarray(mask)
 
     return lost_in
@@ -62,7 +70,7 @@ KINDS = ("stain", "tear", "dust", "hair", "scratch", "crease")
 
 
 def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed: int = 1) -> int:
-    """Make an archive of damaged scans to try the unsupervised training on: ``scans/NAME.jpg``, ``masks/NAME.png``.
+    """Make an archive of damaged scans to try the unsupervised training on: ``scans/NAME``, ``masks/NAME.png``.
 
     Args:
         photographs: folder of sound ones, subfolders too; training and validation alike keep their names.
@@ -75,6 +83,7 @@ def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed:
 
     Raises:
         SettingsError: there are no photographs.
+        WriteError: the folder cannot be written.
     """
     import torch
 
@@ -85,8 +94,13 @@ def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed:
     scanned = shapes.read_textures(textures) if textures else {}
     (output / "scans").mkdir(parents=True, exist_ok=True)
     (output / "masks").mkdir(exist_ok=True)
+    written = 0
     for number, path in enumerate(paths):
-        picture = read_photograph(path)
+        try:
+            picture = read_photograph(path)
+        except ReadError:
+            continue
+        written += 1
         scale = min(1.0, LARGEST / max(picture.shape[:2]))
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         random = np.random.default_rng((seed, number))
@@ -99,12 +113,18 @@ def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed:
         scan = aged.permute(1, 2, 0).mul(255).round().byte().numpy()
         # Marks fade out over some pixels, and their glow is lost too.
         lost = cv2.dilate(np.max(masks, axis=0), np.ones((5, 5), np.uint8))
-        cv2.imwrite(str(output / "scans" / f"{path.stem}.jpg"), scan[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 97])
-        cv2.imwrite(str(output / "masks" / f"{path.stem}.png"), lost)
-    return len(paths)
+        # The same name and kind of file: by its name a photograph stays on its side of the validation tenth.
+        _write(output / "scans" / path.name, scan[..., ::-1])
+        _write(output / "masks" / f"{path.stem}.png", lost)
+    return written
 
 
 LARGEST = 640
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    _, coded = cv2.imencode(path.suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, 97])
+    atomic_write_bytes(path, coded.tobytes())
 
 
 def _damage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine.errors import SettingsError
+from engine.errors import ReadError, SettingsError
 from engine.train import degrade, shapes
 from engine.train.settings import Data, Recipe
 
@@ -29,28 +30,41 @@ def photograph_paths(folder: Path, *, validation: bool) -> list[Path]:
     """The photographs below a folder that are (or are not) of the validation tenth, sorted by name.
 
     Raises:
-        SettingsError: the folder is missing or holds no photograph.
+        SettingsError: the folder is missing or holds too few photographs.
     """
     if not folder.is_dir():
         raise SettingsError(f"The folder of photographs {folder} does not exist.", "train.data")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    chosen = [p for p in paths if is_validation(p.name) == validation]
-    if not chosen:
-        part = "validation" if validation else "training"
-        raise SettingsError(f"{folder} holds no photographs for {part} ({len(paths)} pictures in all).", "train.data")
-    return chosen
+    if len(paths) < 2:
+        raise SettingsError(
+            f"{folder} holds {len(paths)} pictures; one to train on and one to validate are the least.", "train.data"
+        )
+    held_out = [p for p in paths if is_validation(p.name)]
+    if not held_out or len(held_out) == len(paths):
+        # A folder so small that the hash does not part it.
+        held_out = [min(paths, key=lambda p: hashlib.sha256(p.name.encode()).digest())]
+    return [p for p in paths if (p in held_out) == validation]
 
 
 def read_photograph(path: Path) -> np.ndarray:
-    """Decode one photograph to RGB uint8 (H, W, 3), sRGB as it stands; crops are turned anyway, so EXIF is ignored."""
+    """Decode one photograph to RGB uint8 (H, W, 3), sRGB as it stands; crops are turned anyway, so EXIF is ignored.
+
+    Raises:
+        ReadError: it cannot be read as a picture of whole numbers.
+    """
     from PIL import Image
 
-    with Image.open(path) as picture:
-        if picture.mode.startswith("I"):
-            # Pillow would clip 16-bit grey to white.
-            grey = np.clip(np.asarray(picture, np.float32) / 257 + 0.5, 0, 255).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=2)
-        return np.asarray(picture.convert("RGB"))
+    try:
+        with Image.open(path) as picture:
+            if picture.mode.startswith("I"):
+                # Pillow would clip 16-bit grey to white.
+                grey = np.clip(np.asarray(picture, np.float32) / 257 + 0.5, 0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
+            if picture.mode != "F":
+                return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ReadError(f"The picture {path} cannot be read: {error}.", "train.picture") from error
+    raise ReadError(f"The picture {path} is of floating-point numbers; save it in 8 or 16 bit.", "train.picture")
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,8 @@ class Photographs:
 
     Attributes:
         pixels: (N, 3) uint8 on the device, row by row, picture after picture.
-        starts, heights, widths: (pictures,) int64 on the device.
+        starts, heights, widths: (pictures,) int64; these and the chances stay with the CPU, where a draw waits for
+            nothing.
         chances: (pictures,) float32, how often each is drawn.
         skipped: files that could not be used.
         lost: (N,) uint8 beside the pixels, above 0 = lost; None where nothing is.
@@ -137,7 +152,7 @@ class Photographs:
         def decode(path: Path) -> np.ndarray | None:
             try:
                 picture = read_photograph(path)
-            except (OSError, ValueError, SyntaxError):
+            except ReadError:
                 return None
             return picture if min(picture.shape[:2]) >= settings.crop else None
 
@@ -156,10 +171,10 @@ class Photographs:
             lost = torch.from_numpy(np.concatenate([lost_in(*one).reshape(-1) for one in kept])).to(device)
         return cls(
             pixels=torch.from_numpy(np.concatenate([p.reshape(-1, 3) for _, p in kept])).to(device),
-            starts=torch.from_numpy(np.concatenate([[0], areas.cumsum()[:-1]])).to(device),
-            heights=torch.from_numpy(sizes[:, 0].copy()).to(device),
-            widths=torch.from_numpy(sizes[:, 1].copy()).to(device),
-            chances=torch.from_numpy(_chances([path.name for path, _ in kept], settings.share_cap)).to(device),
+            starts=torch.from_numpy(np.concatenate([[0], areas.cumsum()[:-1]])),
+            heights=torch.from_numpy(sizes[:, 0].copy()),
+            widths=torch.from_numpy(sizes[:, 1].copy()),
+            chances=torch.from_numpy(_chances([path.name for path, _ in kept], settings.share_cap)),
             skipped=len(paths) - len(kept),
             lost=lost,
         )
@@ -170,7 +185,7 @@ class Photographs:
         Args:
             count: crops wanted.
             settings: crop size and largest reduction.
-            random: generator on the device of the photographs.
+            random: generator on the CPU.
 
         Returns:
             (count, 4, crop, crop) float32 in 0..1: RGB, and 1 where the photograph itself is lost.
@@ -178,7 +193,7 @@ class Photographs:
         device = self.pixels.device
 
         def uniform(n: int) -> Tensor:
-            return torch.rand(n, generator=random, device=device)
+            return torch.rand(n, generator=random)
 
         chosen = torch.multinomial(self.chances, count, replacement=True, generator=random)
         heights, widths = self.heights[chosen], self.widths[chosen]
@@ -188,14 +203,17 @@ class Photographs:
         top = (uniform(count) * (heights - window + 1)).long()
         left = (uniform(count) * (widths - window + 1)).long()
         rows = torch.arange(window, device=device)
-        index = (self.starts[chosen] + top * widths + left)[:, None, None] + rows[None, :, None] * widths[:, None, None]
+        first, step = (self.starts[chosen] + top * widths + left).to(device), widths.to(device)
+        index = first[:, None, None] + rows[None, :, None] * step[:, None, None]
         index = index + rows[None, None, :]
         picture = self.pixels[index].permute(0, 3, 1, 2).float().div_(255)
         lost = torch.zeros_like(picture[:, :1]) if self.lost is None else (self.lost[index] > 0).float()[:, None]
         if window != settings.crop:
             size = (settings.crop, settings.crop)
             picture = functional.interpolate(picture, size=size, mode="bilinear", antialias=True)
-            # A pixel that any lost one went into is lost.
+            # A pixel that any lost one went into is lost: the reduction reaches that far on each side.
+            reach = math.ceil(window / settings.crop)
+            lost = functional.max_pool2d(lost, 2 * reach + 1, stride=1, padding=reach)
             lost = functional.adaptive_max_pool2d(lost, size)
         return flip_and_turn(torch.cat([picture, lost], dim=1), random)
 
@@ -234,7 +252,7 @@ class Batches:
                     f"{sources.photographs} holds too few photographs to part them into old and fresh ones.",
                     "train.data",
                 )
-        lost_in = _lost_in(sources.masks) if "lost" in needs else None
+        lost_in = _lost_in(sources) if "lost" in needs else None
         self.photographs = Photographs.load(paths, recipe.data, device, lost_in)
         self._old = Photographs.load(old, recipe.data, device) if old else None
         # Real old prints are aged enough.
@@ -249,21 +267,23 @@ class Batches:
         else:
             masks = shapes.mask_pool(kinds, count, size, seed, sources.textures)
         self._masks = torch.from_numpy(masks).to(device)[:, None]
+        self._choices = torch.Generator().manual_seed(seed)
         self._random = torch.Generator(device).manual_seed(seed)
 
     def draw(self, count: int) -> Batch:
         """A batch of so many pictures, channels last."""
         random, damage = self._random, self._recipe.damage
-        drawn = self.photographs.crops(count, self._recipe.data, random)
+        drawn = self.photographs.crops(count, self._recipe.data, self._choices)
         photo, lost = drawn[:, :3], drawn[:, 3:]
         level = damage.strongest * torch.rand(count, generator=random, device=photo.device)
         truth = photo[:, :0]
         mask = self._mask(count)
-        damaged = photo if self._old is None else self._old.crops(count, self._recipe.data, random)[:, :3]
-        if self._ages:
-            damaged = degrade.degrade(damaged, damage.ageing, level, random)
+        damaged = photo if self._old is None else self._old.crops(count, self._recipe.data, self._choices)[:, :3]
         if "classes" in self._needs:
             damaged, truth = self._marked(damaged)
+        if self._ages:
+            # Marks are on the print; optics, grain and the file come after.
+            damaged = degrade.degrade(damaged, damage.ageing, level, random)
         layout = torch.channels_last
         return Batch(
             photo.contiguous(memory_format=layout), mask, damaged.contiguous(memory_format=layout), level, truth, lost
@@ -271,19 +291,20 @@ class Batches:
 
     def seed(self, seed: int) -> None:
         """Start the draws of a resumed run from another place."""
+        self._choices.manual_seed(seed)
         self._random.manual_seed(seed)
 
     def _mask(self, count: int) -> Tensor:
-        chosen = torch.randint(len(self._masks), (count,), generator=self._random, device=self._masks.device)
-        return flip_and_turn(self._masks[chosen], self._random).float().div_(255)
+        chosen = torch.randint(len(self._masks), (count,), generator=self._choices).to(self._masks.device)
+        return flip_and_turn(self._masks[chosen], self._choices).float().div_(255)
 
     def _marked(self, picture: Tensor, most: int = 3) -> tuple[Tensor, Tensor]:
         """Pictures with up to so many kinds of damage, every fourth with none, and where each class is."""
         count, device = len(picture), picture.device
-        chosen = torch.randint(len(self._masks), (count, most), generator=self._random, device=device)
+        chosen = torch.randint(len(self._masks), (count, most), generator=self._choices).to(device)
         masks = self._masks[chosen.flatten()].float().div_(255)
-        masks = flip_and_turn(masks, self._random).reshape(count, most, *picture.shape[2:])
-        kinds = torch.randint(-1, most + 1, (count, 1), generator=self._random, device=device)
+        masks = flip_and_turn(masks, self._choices).reshape(count, most, *picture.shape[2:])
+        kinds = torch.randint(0, most + 1, (count, 1), generator=self._choices).to(device)
         masks = masks * (torch.arange(most, device=device) < kinds)[:, :, None, None]
         classes = self._classes[chosen]
         truth = torch.zeros(count, len(shapes.CLASSES), *picture.shape[2:], device=device)
@@ -296,16 +317,16 @@ def _odd(path: Path) -> bool:
     return hashlib.sha256(path.name.encode()).digest()[8] % 2 == 1
 
 
-def _lost_in(masks: Path | None) -> LostIn:
+def _lost_in(sources: Sources) -> LostIn:
     """The masks of a folder, or what the detector finds."""
     from engine.train.archive import detector, mask_reader
 
-    return detector() if masks is None else mask_reader(masks)
+    return detector() if sources.masks is None else mask_reader(sources.masks, sources.photographs)
 
 
 def flip_and_turn(batch: Tensor, random: torch.Generator) -> Tensor:
-    """One of the eight symmetries of the square for each picture of a (B, C, S, S) batch."""
-    choice = torch.randint(8, (len(batch),), generator=random, device=batch.device)
+    """One of the eight symmetries of the square for each picture of a (B, C, S, S) batch; random is on the CPU."""
+    choice = torch.randint(8, (len(batch),), generator=random).to(batch.device)
     batch = torch.where((choice & 1).bool()[:, None, None, None], batch.flip(3), batch)
     batch = torch.where((choice & 2).bool()[:, None, None, None], batch.flip(2), batch)
     return torch.where((choice & 4).bool()[:, None, None, None], batch.transpose(2, 3), batch)
@@ -313,13 +334,15 @@ def flip_and_turn(batch: Tensor, random: torch.Generator) -> Tensor:
 
 def _chances(names: list[str], caps: dict[str, float]) -> np.ndarray:
     """Every photograph alike, but photographs of a capped prefix share at most its cap (look-alike series)."""
-    prefix_of = [next((prefix for prefix in caps if name.startswith(prefix)), "") for name in names]
-    counts = Counter(prefix_of)
+    prefix_of = np.array([next((prefix for prefix in caps if name.startswith(prefix)), "") for name in names])
+    counts = Counter(prefix_of.tolist())
     chances = np.ones(len(names), dtype=np.float32)
-    for prefix, cap in caps.items():
-        others = len(names) - counts[prefix]
-        if counts[prefix] and others:
-            # n * w / (n * w + others) = cap
-            weight = min(1.0, cap * others / ((1 - cap) * counts[prefix]))
-            chances[[p == prefix for p in prefix_of]] = weight
+    over = {prefix for prefix, cap in caps.items() if counts[prefix] > cap * len(names)}
+    free = len(names) - sum(counts[prefix] for prefix in over)
+    if not free:
+        return chances
+    for prefix in over:
+        # n w = cap T, where the whole T is what is free and all that is capped.
+        whole = free / (1 - sum(caps[other] for other in over))
+        chances[prefix_of == prefix] = caps[prefix] * whole / counts[prefix]
     return chances

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import SettingsError
+from engine.errors import ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.raster import ArrayMask, ArraySource, Mask
 from engine.runtime.cards import ModelCard, write_card
@@ -73,7 +73,7 @@ def model_filler(card: ModelCard, device: Device) -> Peer:
 
 def evaluate(card: ModelCard, folder: Path, *, device: Device = Device.AUTO, most: int | None = None) -> Table:
     """Score one model and the classical peers of its task; see ``evaluate_all``."""
-    return evaluate_all([card], folder, device=device, most=most)[card.id]
+    return evaluate_all([card], folder, device=device, most=most)[0]
 
 
 def evaluate_all(
@@ -83,7 +83,7 @@ def evaluate_all(
     masks: Path | None = None,
     device: Device = Device.AUTO,
     most: int | None = None,
-) -> dict[str, Table]:
+) -> list[Table]:
     """Score models on the same pictures; the peers of a task run once, whatever number of models it has.
 
     Args:
@@ -95,8 +95,8 @@ def evaluate_all(
         most: use only so many photographs.
 
     Returns:
-        Model id -> table. Each row holds the task's metrics (``score``), ``seconds`` per megapixel, and ``pictures``,
-        the number of photographs.
+        A table a model, in their order. Each row holds the task's metrics (``score``), ``seconds`` per megapixel, and
+        ``pictures``, the number of photographs.
 
     Raises:
         SettingsError: there is no readable photograph for validation, the masks do not fit, or are given for models
@@ -105,16 +105,19 @@ def evaluate_all(
     """
     if masks is not None and any(card.task != "heal" for card in cards):
         raise SettingsError("Masks of what scans have lost can be used for scoring models of heal only.", "train.masks")
-    pictures = _pictures(photograph_paths(folder, validation=True)[:most], mask_reader(masks) if masks else None)
-    tables: dict[str, Table] = {card.id: {} for card in cards}
+    pictures = _pictures(
+        photograph_paths(folder, validation=True)[:most], mask_reader(masks, folder) if masks else None
+    )
+    tables: list[Table] = [{} for _ in cards]
     for task in dict.fromkeys(card.task for card in cards):
-        models = {card.id: model_filler(card, device) for card in cards if card.task == task}
+        # By place: two models that are compared may have one name.
+        models = {str(i): model_filler(card, device) for i, card in enumerate(cards) if card.task == task}
         peers = PEERS[task]
         for protocol in PROTOCOLS[task]:
             rows = _run_protocol(task, protocol.make, pictures, models | peers)
-            for id_ in models if rows else ():
-                row = {"model": rows[id_]} | {name: dict(rows[name]) for name in peers}
-                tables[id_][protocol.name] = row
+            for place in models if rows else ():
+                row = {"model": rows[place]} | {name: dict(rows[name]) for name in peers}
+                tables[int(place)][protocol.name] = row
     return tables
 
 
@@ -124,7 +127,7 @@ def _pictures(paths: list[Path], lost_in: LostIn | None) -> list[tuple[metrics.P
     for path in paths:
         try:
             picture = read_photograph(path)
-        except (OSError, ValueError, SyntaxError):
+        except ReadError:
             continue
         lost = None if lost_in is None else middle(lost_in(path, picture))
         pictures.append((middle(picture), lost))

@@ -7,21 +7,24 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import cv2
 import torch
 from torch import Tensor, distributed, nn
 
 from engine.errors import DeviceError, EngineError, ReadError, SettingsError
+from engine.imageio import atomic_write_bytes
+from engine.runtime.cards import TileRules
 from engine.train.data import Batch, Batches, Sources
 from engine.train.settings import Recipe, recipe_from_dict
 from engine.train.systems import R1_EVERY, SYSTEMS, System
 
 KEPT_CHECKPOINTS = 2
+KEPT_SHEETS = 12
 TIMED_STEPS = 24
 """Steps at the start of a call after which the share of time that goes into data is told."""
 
@@ -38,12 +41,20 @@ class Budget:
     minutes: float
     slice_minutes: float | None = None
 
+    def __post_init__(self) -> None:
+        for minutes in (self.minutes, self.slice_minutes):
+            if minutes is not None and not 0 < minutes < math.inf:
+                raise SettingsError(f"Impossible training time: {minutes} minutes.", "train.setting")
+
 
 class Trainer:
     """One run: everything that a checkpoint holds, and the steps that change it.
 
     A run folder holds ``recipe.json``, ``log.jsonl``, TensorBoard scalars, ``samples-*.png`` and the checkpoints
     ``step-*.pt`` (last two) and ``best.pt``.
+
+    Attributes:
+        step, seen, elapsed, best: steps done, pictures seen, seconds of training, smallest validation error.
 
     Args:
         recipe: what is trained.
@@ -54,13 +65,13 @@ class Trainer:
     def __init__(self, recipe: Recipe, run: Path, device: torch.device) -> None:
         torch.manual_seed(recipe.schedule.seed)
         self.recipe, self.run, self.device = recipe, run, device
+        self.step, self.seen, self.elapsed, self.best = 0, 0, 0.0, math.inf
         if recipe.system not in SYSTEMS:
             raise SettingsError(f"Unknown system {recipe.system!r}. Known: {', '.join(SYSTEMS)}.", "train.setting")
         self.system: System = SYSTEMS[recipe.system](recipe).to(device)
+        _check_crop(recipe, self.system.generator)
         self.system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.system.generator, multi_avg_fn=_averaging(recipe.schedule.averaging)
-        )
+        self.average = torch.optim.swa_utils.AveragedModel(self.system.generator, multi_avg_fn=self._average)
         schedule, adversary = recipe.schedule, recipe.adversary
         self._g_optimiser = _adamw(
             self.system.generator, schedule.learning_rate, (schedule.beta1, 0.99), schedule.weight_decay
@@ -76,7 +87,6 @@ class Trainer:
             self._wrapped = nn.parallel.DistributedDataParallel(
                 self.system, find_unused_parameters=True, broadcast_buffers=False
             )
-        self.step, self.elapsed, self.best = 0, 0.0, math.inf
 
     # -- one step ---------------------------------------------------------------------------------------------
 
@@ -96,6 +106,7 @@ class Trainer:
             scalars["discriminator_norm"] = self._update(self._d_optimiser, self.system.critics, judged["loss"])
             told = judged | told
         self.step += 1
+        self.seen += len(batch.photo) * processes()
         return scalars | {name: value.detach() for name, value in told.items() if name != "pairs"}
 
     def _turn(self, batch: Batch, judged: Any, *, playing: bool) -> dict[str, Any]:
@@ -104,6 +115,14 @@ class Trainer:
                 batch, judged, playing=playing, penalised=judged is not None and self.step % R1_EVERY == 0
             )
         return told
+
+    def _average(self, averages: Any, weights: Any, _: object) -> None:
+        """An exponential moving average that forgets quickly at first, or short trainings would export their beginning.
+
+        The decay after n steps is at most (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage.
+        """
+        decay = min(self.recipe.schedule.averaging, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(averages, weights, 1 - decay)
 
     def _update(self, optimiser: torch.optim.Optimizer, network: nn.Module, loss: Tensor) -> Tensor:
         optimiser.zero_grad(set_to_none=True)
@@ -127,21 +146,21 @@ class Trainer:
         """
         generator = self.average.module
         generator.eval()
-        errors: list[Tensor] = []
+        total = 0.0
         indicators: dict[str, float] = {}
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.recipe.schedule.seed)
             for start in range(0, len(held_out.photo), 32):
                 part = held_out.part(slice(start, start + 32))
                 with torch.autocast(self.device.type, torch.bfloat16):
                     made = self.system.make(generator, part)
-                errors.append(self.system.error(part, made))
+                total += len(part.photo) * float(self.system.error(part, made))
                 if start == 0:
                     indicators = self.system.indicators(part, made)
                     if sheet is not None:
                         write_sheet(sheet, self.system.columns(part, made))
         generator.train()
-        return float(torch.stack(errors).mean()), indicators
+        return total / len(held_out.photo), indicators
 
     # -- checkpoints ------------------------------------------------------------------------------------------
 
@@ -151,6 +170,7 @@ class Trainer:
             "recipe": json.dumps(self.recipe.as_dict()),
             "machine": machine_name(self.device),
             "step": self.step,
+            "seen": self.seen,
             "elapsed": self.elapsed,
             "best": self.best,
             "generator": self.system.generator.state_dict(),
@@ -181,15 +201,15 @@ class Trainer:
         Raises:
             ReadError: no checkpoint of the folder can be read, or it is of another recipe.
         """
-        found = sorted(self.run.glob("step-*.pt"), reverse=True)
-        for path in found:
+        if not any(self.run.glob("step-*.pt")):
+            return False
+        state = newest_checkpoint(self.run, self.device)
+        try:
+            self._restore(state)
+        except (RuntimeError, KeyError, ValueError) as error:
             # RuntimeError is torch's word for weights of another shape.
-            with contextlib.suppress(ReadError, RuntimeError, KeyError, ValueError):
-                self._restore(read_checkpoint(path, self.device))
-                return True
-        if found:
-            raise ReadError(f"The checkpoints in {self.run} are damaged or of another recipe.", "train.checkpoint")
-        return False
+            raise ReadError(f"The checkpoints in {self.run} are of another recipe.", "train.checkpoint") from error
+        return True
 
     def _restore(self, state: dict[str, Any]) -> None:
         other = recipe_from_dict(json.loads(state["recipe"]))
@@ -202,7 +222,8 @@ class Trainer:
         if self._d_optimiser is not None and "critics" in state:
             self.system.critics.load_state_dict(state["critics"])
             self._d_optimiser.load_state_dict(state["d_optimiser"])
-        self.step, self.elapsed, self.best = state["step"], state["elapsed"], state["best"]
+        self.step, self.seen = state["step"], state["seen"]
+        self.elapsed, self.best = state["elapsed"], state["best"]
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with the weights of an exported model instead of random ones.
@@ -223,6 +244,18 @@ class Trainer:
             )
 
 
+def newest_checkpoint(run: Path, device: torch.device) -> dict[str, Any]:
+    """The newest checkpoint of a run folder that can be read: a torn one falls back to the one before.
+
+    Raises:
+        ReadError: there is none.
+    """
+    for path in sorted(run.glob("step-*.pt"), reverse=True):
+        with contextlib.suppress(ReadError):
+            return read_checkpoint(path, device)
+    raise ReadError(f"{run} holds no checkpoint, or damaged ones only.", "train.checkpoint")
+
+
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     """Load a checkpoint; nothing but tensors and plain values is ever unpickled.
 
@@ -234,14 +267,15 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     except Exception as error:
         # torch's reader meets a torn file with whatever exception comes first.
         raise ReadError(f"The checkpoint {path.name} is damaged.", "train.checkpoint") from error
+    if not isinstance(state, dict) or "recipe" not in state:
+        raise ReadError(f"The checkpoint {path.name} is none of this program.", "train.checkpoint")
     return state
 
 
 def machine_name(device: torch.device) -> str:
     """What trains: the GPU's name, or the number of CPU threads; and how many processes of it."""
-    processes = distributed.get_world_size() if distributed.is_initialized() else 1
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return name if processes == 1 else f"{processes} x {name}"
+    return name if processes() == 1 else f"{processes()} x {name}"
 
 
 def learning_rate(schedule: Any, progress: float, steps: int) -> float:
@@ -277,6 +311,11 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
+def processes() -> int:
+    """How many train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
 def fit(trainer: Trainer, sources: Sources, budget: Budget, *, say: Any = print) -> None:
     """Train until the budget ends (or its slice), validating and saving on the way.
 
@@ -291,20 +330,25 @@ def fit(trainer: Trainer, sources: Sources, budget: Budget, *, say: Any = print)
     Raises:
         SettingsError: no photographs to train on.
         EngineError: the loss became NaN (the last good checkpoint stays), or a checkpoint could not be saved.
-        DeviceError: the memory is not enough for half a batch.
+        DeviceError: the memory is not enough for half a batch; or for a whole one of several processes.
     """
     recipe, device = trainer.recipe, trainer.device
     if rank() > 0:
         say = _say_nothing
-    trainer.run.mkdir(parents=True, exist_ok=True)
-    (trainer.run / "recipe.json").write_text(json.dumps(recipe.as_dict(), indent=1), encoding="utf-8")
     needs = trainer.system.NEEDS
     batches = Batches(recipe, sources, device, validation=False, needs=needs)
     held_out = Batches(recipe, sources, device, validation=True, needs=needs).draw(recipe.schedule.validation_crops)
-    batches.seed(recipe.schedule.seed + trainer.step + 7919 * rank())
+    # Other draws than the other processes', and than before a resume.
+    seed = recipe.schedule.seed + trainer.step + 7919 * rank()
+    batches.seed(seed)
+    torch.manual_seed(seed)
+    trainer.run.mkdir(parents=True, exist_ok=True)
+    if rank() == 0:
+        atomic_write_bytes(trainer.run / "recipe.json", json.dumps(recipe.as_dict(), indent=1).encode())
     photographs = batches.photographs
     say(f"{len(photographs.starts)} photographs on {device}, {photographs.skipped} skipped; from step {trainer.step}")
-    trainer.validate(held_out.part(slice(0, 32)))
+    # Two batches before the first step: what cannot be validated is known now, and not when the first interval ends.
+    trainer.validate(held_out.part(slice(0, 64)))
     with _scalar_log(trainer.run) as log:
         _Course(trainer, batches, held_out, budget, log, say).run()
 
@@ -341,18 +385,20 @@ class _Course:
 
     def _step(self, progress: float) -> dict[str, Tensor]:
         timed = self._steps < TIMED_STEPS
-        try:
-            start = self._clock(waits=timed)
-            batch = self._batches.draw(self._count)
-            drawn = self._clock(waits=timed)
-            scalars = self._trainer.train_step(batch, progress)
-            done = self._clock(waits=timed)
-        except torch.OutOfMemoryError as error:
-            if self._count < max(2, self._trainer.recipe.data.batch):
-                raise DeviceError("The memory is not enough, even for half a batch.", "device.memory") from error
-            self._count = max(1, self._count // 2)
-            self._say(f"The memory was not enough: going on with batches of {self._count}.")
-            return self._step(progress)
+        scalars: dict[str, Tensor] | None = None
+        while scalars is None:
+            try:
+                start = self._clock(waits=timed)
+                batch = self._batches.draw(self._count)
+                drawn = self._clock(waits=timed)
+                scalars = self._trainer.train_step(batch, progress)
+                done = self._clock(waits=timed)
+            except torch.OutOfMemoryError as error:
+                if self._count < max(2, self._trainer.recipe.data.batch) or processes() > 1:
+                    raise DeviceError("The memory is not enough; set a smaller data.batch.", "device.memory") from error
+            if scalars is None:
+                # Out here, as the exception holds on to what the step had in memory.
+                self._halve()
         if timed and self._steps >= 4:
             # The first steps load kernels.
             self._drawing += drawn - start
@@ -360,8 +406,15 @@ class _Course:
         self._steps += 1
         if self._steps == TIMED_STEPS:
             self._say(f"data and damage take {100 * self._drawing / self._stepping:.0f} % of a step")
-        self._seen += self._count
+        self._seen += self._count * processes()
         return scalars
+
+    def _halve(self) -> None:
+        self._trainer.system.zero_grad(set_to_none=True)
+        if self._trainer.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._count = max(1, self._count // 2)
+        self._say(f"The memory was not enough: going on with batches of {self._count}.")
 
     def _clock(self, *, waits: bool) -> float:
         if waits and self._trainer.device.type == "cuda":
@@ -377,16 +430,19 @@ class _Course:
             )
         if rank() > 0:
             return
-        error, indicators = trainer.validate(self._held_out, trainer.run / "samples-latest.png")
-        speed = self._seen / max(1e-9, time.monotonic() - self._begun)
-        row |= indicators | {"validation": error, "images_per_second": speed, "minutes": trainer.elapsed / 60}
-        row["data_share"] = self._drawing / max(1e-9, self._stepping)
-        self._log(trainer.step, row)
+        sheet = trainer.run / f"samples-{trainer.step:08d}.png"
+        error, indicators = trainer.validate(self._held_out, sheet)
         improved = error < trainer.best
         trainer.best = min(trainer.best, error)
         trainer.save_step()
         if improved:
             trainer.save("best.pt")
+        for old in sorted(trainer.run.glob("samples-*.png"))[:-KEPT_SHEETS]:
+            old.unlink()
+        speed = self._seen / max(1e-9, time.monotonic() - self._begun)
+        row |= indicators | {"validation": error, "images_per_second": speed, "minutes": trainer.elapsed / 60}
+        row["data_share"] = self._drawing / max(1e-9, self._stepping)
+        self._log(trainer.step, row)
         words = "  ".join(f"{name} {value:.3f}" for name, value in indicators.items())
         self._say(f"step {trainer.step}  {row['minutes']:.1f} min  {speed:.0f} images/s  error {error:.5f}  {words}")
 
@@ -425,11 +481,10 @@ def _scalar_log(run: Path) -> Iterator[Any]:
 
 def write_sheet(path: Path, columns: list[Tensor], rows: int = 8) -> None:
     """A PNG whose columns are batches of pictures (B, 3, H, W) in 0..1."""
-    from PIL import Image
-
     joined = torch.cat([column[:rows].float().cpu() for column in columns], dim=3).permute(0, 2, 3, 1)
     sheet = joined.reshape(-1, joined.shape[2], 3).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
-    Image.fromarray(np.ascontiguousarray(sheet)).save(path)
+    _, coded = cv2.imencode(".png", sheet[..., ::-1])
+    atomic_write_bytes(path, coded.tobytes())
 
 
 def _adamw(network: nn.Module, rate: float, betas: tuple[float, float], decay: float) -> torch.optim.Optimizer:
@@ -440,17 +495,20 @@ def _adamw(network: nn.Module, rate: float, betas: tuple[float, float], decay: f
     return torch.optim.AdamW([g for g in groups if g["params"]], rate, betas=betas, fused=True)
 
 
-def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:
-    """An exponential moving average that forgets quickly at first: a short training would else export its beginning.
+def _check_crop(recipe: Recipe, generator: nn.Module) -> None:
+    """Refuse crops that the network cannot take.
 
-    The decay after n steps is at most (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage.
+    Raises:
+        SettingsError: says which it can.
     """
-
-    def average(averages: list[Tensor], weights: list[Tensor], steps: Tensor | int) -> None:
-        count = float(steps)
-        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + count) / (10 + count)))
-
-    return average
+    crop, exports = recipe.data.crop, generator.exports()  # type: ignore[operator]
+    rules = generator.TILE
+    assert isinstance(rules, TileRules)
+    if any(export.multiple and crop % export.multiple for export in exports):
+        worst = max(export.multiple for export in exports)
+        raise SettingsError(f"data.crop = {crop}: the network takes multiples of {worst}.", "train.setting")
+    if not exports[0].multiple and crop != rules.default:
+        raise SettingsError(f"data.crop = {crop}: the network takes pictures of {rules.default} px.", "train.setting")
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -74,7 +74,9 @@ def _inside(error: Tensor, mask: Tensor) -> Tensor:
 
 
 def focal(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """-E a_t (1 - p_t)^2 log p_t, a = 0.75 for damage (Lin et al., Focal loss for dense object detection, 2017).
+    """-20 E a_t (1 - p_t)^2 log p_t, a = 0.75 for damage (Lin et al., Focal loss for dense object detection, 2017).
+
+    The factor brings a mean over mostly sound pixels to the size of the other terms.
 
     Args:
         logits: (B, C, H, W).
@@ -88,7 +90,10 @@ def focal(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 
 def dice(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """1 - 2 sum p t / (sum p + sum t) over each class of the batch that is present (Milletari et al., V-Net, 2016).
+    """Mean of 1 - (2 sum p t + 1) / (sum p + sum t + 1) over the classes that are in the batch.
+
+    The Dice coefficient (Dice 1945) with p for the found set, as a loss after Milletari et al., V-Net, 2016, who square
+    the terms of the denominator.
 
     Args:
         logits: (B, C, H, W).
@@ -103,7 +108,9 @@ def dice(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     return (each * present).sum() / present.sum().clamp_min(1)
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+Term = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+LOSSES: dict[str, Term] = {
     "l1": l1,
     "l2": l2,
     "l1_hole": l1_hole,
@@ -116,7 +123,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 """Terms a recipe may name in ``losses``, called with output, truth and mask."""
 
-CYCLES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"cycle": l1, "identity": l1}
+CYCLES: dict[str, Term] = {"cycle": l1, "identity": l1}
 """Terms of an unpaired system: |G_age(G_freshen(a)) - a| + |G_freshen(G_age(b)) - b| (Zhu et al., CycleGAN, 2017,
 equation 2), and |G_freshen(b) - b| + |G_age(a) - a| (their section 5.2), called with output, truth and mask."""
 
@@ -126,15 +133,15 @@ def weighted(weights: dict[str, float], output: Tensor, truth: Tensor, mask: Ten
     return torch.stack([weight * LOSSES[name](output, truth, mask) for name, weight in weights.items()]).sum()
 
 
-def check_losses(weights: dict[str, float]) -> None:
-    """Refuse a loss that is in no table.
+def check_losses(weights: dict[str, float], table: dict[str, Term]) -> None:
+    """Refuse a loss that is not in a system's table.
 
     Raises:
         SettingsError: naming it.
     """
     for name in weights:
-        if name not in LOSSES | CYCLES:
-            raise SettingsError(f"Unknown loss {name!r}. Known: {', '.join(LOSSES | CYCLES)}.", "train.setting")
+        if name not in table:
+            raise SettingsError(f"Unknown loss {name!r}. This system knows: {', '.join(table)}.", "train.setting")
 
 
 # -- adversarial ----------------------------------------------------------------------------------------------------
@@ -209,6 +216,16 @@ ADVERSARIAL: dict[str, Adversarial] = {
 """Games a recipe may name in ``adversary.game``."""
 
 
+def check_game(name: str) -> None:
+    """Refuse a game that is not in the table.
+
+    Raises:
+        SettingsError: naming it.
+    """
+    if name not in ADVERSARIAL:
+        raise SettingsError(f"Unknown game {name!r}. Known: {', '.join(ADVERSARIAL)}.", "train.setting")
+
+
 def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
     """Mean L1 distance of the discriminator's features, the judgement left out (Wang et al., pix2pixHD, 2018)."""
     pairs = list(zip(real[:-1], fake[:-1], strict=True))
@@ -218,13 +235,14 @@ def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
 def style(real: list[Tensor], fake: list[Tensor]) -> Tensor:
     """Mean L1 distance of Gram matrices of the discriminator's features (Gatys et al., Image style transfer, 2016)."""
     pairs = list(zip(real[:-1], fake[:-1], strict=True))
-    return torch.stack([functional.l1_loss(gram(f.float()), gram(r.detach().float())) for r, f in pairs]).mean()
+    return torch.stack([functional.l1_loss(gram(f), gram(r.detach())) for r, f in pairs]).mean()
 
 
 def gram(features: Tensor) -> Tensor:
     """(B, C, H, W) to F F^T / (H W), (B, C, C)."""
-    flat = features.flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.float().flatten(2)
+        return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
 def r1_penalty(judgement: Tensor, real: Tensor) -> Tensor:

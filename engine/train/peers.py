@@ -39,7 +39,8 @@ def biharmonic(picture: Picture, mask: Mask | None) -> Picture:
 def non_local_means(picture: Picture, _: Mask | None = None) -> Picture:
     """Means of alike patches (Buades, Coll, Morel 2005), 1.2 times as strong as the noise that is measured."""
     strength = 1.2 * noise_level(picture)
-    return np.asarray(cv2.fastNlMeansDenoisingColored(picture, None, strength, strength, 7, 21), np.uint8)
+    turned = np.ascontiguousarray(picture[..., ::-1])
+    return np.asarray(cv2.fastNlMeansDenoisingColored(turned, None, strength, strength, 7, 21)[..., ::-1], np.uint8)
 
 
 def bicubic(picture: Picture, _: Mask | None = None) -> Picture:

@@ -11,6 +11,7 @@ from typing import Any
 from engine import tables
 from engine.errors import SettingsError
 from engine.runtime.cards import Setting
+from engine.tasks import TASKS
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -37,6 +38,8 @@ class Data:
         _require(self.crop >= 32 and self.crop % 32 == 0, f"data.crop = {self.crop} (a multiple of 32)")
         _require(self.batch >= 1, f"data.batch = {self.batch} (at least 1)")
         _require(1.0 <= self.zoom_out <= 4.0, f"data.zoom_out = {self.zoom_out} (1 to 4)")
+        caps = self.share_cap.values()
+        _require(all(0 < cap < 1 for cap in caps) and sum(caps) < 1, f"data.share_cap = {self.share_cap} (sum below 1)")
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,6 @@ class Damage:
     """Levels of ageing are drawn from 0 to this."""
 
     def __post_init__(self) -> None:
-        _require(all(0 <= chance <= 1 for chance in self.ageing.values()), f"damage.ageing = {self.ageing} (0 to 1)")
         _require(0 < self.strongest <= 1, f"damage.strongest = {self.strongest} (above 0, at most 1)")
         _require(bool(self.kinds) and all(w > 0 for w in self.kinds.values()), f"damage.kinds = {self.kinds}")
         _require(self.pool >= 1, f"damage.pool = {self.pool} (at least 1)")
@@ -95,8 +97,6 @@ class Adversary:
             _require(getattr(self, name) >= 0, f"adversary.{name} = {getattr(self, name)} (not negative)")
         _require(0.0 <= self.start < 1.0, f"adversary.start = {self.start} (0 to 1)")
         _require(0.0 <= self.beta1 < 1.0, f"adversary.beta1 = {self.beta1} (0 to 1)")
-        games = ("minimax", "least_squares", "hinge", "relativistic", "wgan_gp")
-        _require(self.game in games, f"adversary.game = {self.game} ({', '.join(games)})")
 
     @property
     def plays(self) -> bool:
@@ -133,7 +133,9 @@ class Schedule:
             self.warm_up >= 0 and self.weight_decay >= 0 and self.clip > 0, "schedule.warm_up, weight_decay or clip"
         )
         _require(0 <= self.averaging < 1, f"schedule.averaging = {self.averaging} (0 to below 1)")
-        _require(self.validate_every > 0 and self.validation_crops >= 1, "schedule.validate_every or validation_crops")
+        _require(self.validate_every > 0, f"schedule.validate_every = {self.validate_every} (above 0)")
+        _require(self.validation_crops >= 2, f"schedule.validation_crops = {self.validation_crops} (at least 2)")
+        _require(self.seed >= 0, f"schedule.seed = {self.seed} (not negative)")
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _require(bool(self.losses) and all(w > 0 for w in self.losses.values()), f"losses = {self.losses}")
+        _require(self.task in TASKS, f"task = {self.task} ({', '.join(TASKS)})")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, for checkpoints and the run folder."""

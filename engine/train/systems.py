@@ -8,7 +8,7 @@ DistributedDataParallel, so that all of a step's work on parameters happens in t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -45,12 +45,15 @@ class System(nn.Module):
 
     JUDGED: tuple[int, ...] = (4,)
     """Channels of what each discriminator judges."""
+    TERMS: ClassVar[dict[str, losses.Term]] = losses.LOSSES
+    """The losses that its recipe may name."""
     NEEDS: frozenset[str] = frozenset()
     """What it needs of the data beyond photographs and masks: ``classes``, ``old``, ``lost``."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        losses.check_losses(recipe.losses)
+        losses.check_losses(recipe.losses, self.TERMS)
+        losses.check_game(recipe.adversary.game)
         self.recipe = recipe
         self.generator = build(NETWORKS, recipe.network.name, recipe.network.options)
         critic = recipe.adversary.network
@@ -115,10 +118,10 @@ class System(nn.Module):
         game, adversary = losses.ADVERSARIAL[self.recipe.adversary.game], self.recipe.adversary
         told = {"reconstruction": loss.detach()}
         self.critics.requires_grad_(False)
-        for critic, (real, fake) in zip(self.critics, pairs, strict=True):
+        for number, (critic, (real, fake)) in enumerate(zip(self.critics, pairs, strict=True)):
             seen_fake, seen_real = critic(fake), critic(real)
             adversarial = game.generator(seen_real[-1].float(), seen_fake[-1].float())
-            told["adversarial"] = adversarial.detach()
+            told[f"adversarial_{number}"] = adversarial.detach()
             loss = loss + adversary.weight * adversarial
             if adversary.matching:
                 loss = loss + adversary.matching * losses.feature_matching(seen_real, seen_fake).float()
@@ -131,7 +134,7 @@ class System(nn.Module):
         adversary = self.recipe.adversary
         total = torch.zeros((), device=pairs[0][0].device)
         told: dict[str, Any] = {}
-        for critic, (real, fake) in zip(self.critics, self.remembered(pairs), strict=True):
+        for number, (critic, (real, fake)) in enumerate(zip(self.critics, self.remembered(pairs), strict=True)):
             known = real.float().requires_grad_(True)
             on_real, on_fake = critic(known)[-1].float(), critic(fake)[-1].float()
             total = total + losses.ADVERSARIAL[adversary.game].discriminator(on_real, on_fake)
@@ -140,7 +143,7 @@ class System(nn.Module):
                 total = total + R1_EVERY * adversary.r1 * losses.r1_penalty(on_real, known)
             if adversary.gradient_penalty > 0:
                 total = total + adversary.gradient_penalty * losses.gradient_penalty(critic, known, fake.float())
-            told |= {"d_real": on_real.detach().mean(), "d_fake": on_fake.detach().mean()}
+            told |= {f"d_real_{number}": on_real.detach().mean(), f"d_fake_{number}": on_fake.detach().mean()}
         return told | {"loss": total, "discriminator": total.detach()}
 
 
@@ -184,6 +187,7 @@ class Edges(System):
     """EdgeConnect: edges are completed, then filled; a discriminator for each."""
 
     JUDGED = (2, 4)
+    ENTROPY, RARE = 0.2, 4.0
 
     def make(self, generator: Any, batch: Batch) -> Made:
         """The fill follows the true edges half of the time, so that it learns to trust a restorer's."""
@@ -200,12 +204,13 @@ class Edges(System):
     def loss(self, batch: Batch, made: Made) -> Tensor:
         """The recipe's terms for the fill, and for the edges their cross entropy in the mask.
 
-        The paper trains the edges by judgement and feature matching alone; cross entropy makes it a matter of minutes.
+        It is weighted by ``ENTROPY``, and edges count ``RARE`` times as much as what is none. The paper trains them by
+        judgement and feature matching alone; cross entropy makes it a matter of minutes.
         """
         guessed = made.more["edges"].clamp(1e-4, 1 - 1e-4)
         true = made.more["true"]
-        entropy = -(4 * true * guessed.log() + (1 - true) * (1 - guessed).log()) * batch.mask
-        return super().loss(batch, made) + 0.2 * entropy.sum() / batch.mask.sum().clamp_min(1)
+        entropy = -(self.RARE * true * guessed.log() + (1 - true) * (1 - guessed).log()) * batch.mask
+        return super().loss(batch, made) + self.ENTROPY * entropy.sum() / batch.mask.sum().clamp_min(1)
 
     def pairs(self, batch: Batch, made: Made) -> Pairs:
         """Edge maps on the grey picture, and pictures."""
@@ -280,10 +285,7 @@ class Prior(System):
         hidden = samples.detach() * (1 - batch.mask), batch.mask
         more = {"latent": latent, "guessed": generator.encoder(*hidden).float()}
         code = generator.encoder(batch.photo * (1 - batch.mask), batch.mask)
-        # The encoder follows the generator, never the other way round.
-        held = {name: value.detach() for name, value in generator.generator.named_parameters()}
-        again = torch.func.functional_call(generator.generator, held, (code,)).float()
-        return Made(samples, more | {"again": again})
+        return Made(samples, more | {"again": _held(generator.generator, code).float()})
 
     def loss(self, batch: Batch, made: Made) -> Tensor:
         """The encoder's: squared error of the noise of samples, and the recipe's terms for photographs."""
@@ -325,6 +327,7 @@ class Cycle(System):
     """CycleGAN between old prints and fresh ones; no picture is shown on both sides."""
 
     JUDGED = (3, 3)
+    TERMS: ClassVar[dict[str, losses.Term]] = losses.CYCLES
     NEEDS = frozenset({"old"})
     POOL = 50
 
@@ -359,16 +362,19 @@ class Cycle(System):
         return [(batch.photo - 0.5, made.output - 0.5), (batch.damaged - 0.5, made.more["aged"] - 0.5)]
 
     def remembered(self, pairs: Pairs) -> Pairs:
-        """Half of the made pictures are exchanged for earlier ones (Shrivastava et al., SimGAN, 2017)."""
+        """Half of the made pictures are exchanged for earlier ones (Shrivastava et al., SimGAN, 2017).
+
+        The pool is in no checkpoint: it starts anew when a training is resumed.
+        """
         mixed = []
         for pool, (real, fake) in zip(self._pools, pairs, strict=True):
             pictures = list(fake)
             for i, picture in enumerate(pictures):
                 if len(pool) < self.POOL:
-                    pool.append(picture)
+                    pool.append(picture.clone())
                 elif float(torch.rand(())) < 0.5:
                     place = int(torch.randint(self.POOL, ()))
-                    pictures[i], pool[place] = pool[place], picture
+                    pictures[i], pool[place] = pool[place], picture.clone()
             mixed.append((real, torch.stack(pictures)))
         return mixed
 
@@ -433,6 +439,19 @@ SYSTEMS: dict[str, type[System]] = {
 """What a recipe may name as its ``system``."""
 
 
+def _held(network: nn.Module, *inputs: Tensor) -> Tensor:
+    """Run a network as it is used once trained, and learn nothing: neither weights nor statistics of batches.
+
+    The encoder follows the generator, never the other way round.
+    """
+    held = {name: value.detach().clone() for name, value in (*network.named_parameters(), *network.named_buffers())}
+    training = network.training
+    network.eval()
+    output: Tensor = torch.func.functional_call(network, held, inputs)
+    network.train(training)
+    return output
+
+
 def variety(samples: Tensor, photographs: Tensor) -> float:
     """Mean distance of pairs of samples over that of pairs of photographs: near 0, the generator has collapsed."""
     return float(losses.mean_distance(samples) / losses.mean_distance(photographs).clamp_min(1e-6))
@@ -454,14 +473,13 @@ def _scores(result: Tensor, photo: Tensor, mask: Tensor) -> dict[str, float]:
     """PSNR, SSIM and MS-SSIM of the first pictures, whole and in the holes."""
     from engine.train import metrics
 
-    sums: dict[str, float] = {}
-    count = min(16, len(photo))
-    for i in range(count):
+    rows: dict[str, list[float]] = {}
+    for i in range(min(16, len(photo))):
         a, b = (x[i].permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().cpu().numpy() for x in (result, photo))
         hole = (mask[i, 0] > 0).byte().cpu().numpy()
         row = {"psnr": metrics.psnr(a, b), "ssim": metrics.ssim(a, b), "ms_ssim": metrics.ms_ssim(a, b)}
         if hole.any():
             row |= {"hole_psnr": metrics.psnr(a, b, hole), "hole_ssim": metrics.ssim(a, b, hole)}
         for name, value in row.items():
-            sums[name] = sums.get(name, 0.0) + value / count
-    return sums
+            rows.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in rows.items()}

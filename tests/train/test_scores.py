@@ -344,6 +344,7 @@ def test_the_shipped_model_is_scored_beside_its_peers(photographs: Path) -> None
 
 def test_models_of_all_tasks_are_scored_and_the_scores_written(photographs: Path, models: Path) -> None:
     tables = evaluate_all(cards_of(models), photographs, device=Device.CPU)
+    tables = {card.id: table for card, table in zip(cards_of(models), tables, strict=True)}
     assert tables.keys() == {"tiny_clean", "tiny_tone", "tiny_detect"}
     for protocol in PROTOCOLS["clean"]:
         rows = tables["tiny_clean"][protocol.name]
@@ -376,7 +377,7 @@ def test_what_an_archive_has_lost_is_filled_but_not_judged(photographs: Path, mo
         Image.fromarray(lost).save(masks / path.name)
     card = Registry(user_folder=photographs / "none").card("heal")
     whole = evaluate(card, photographs, device=Device.CPU)
-    table = evaluate_all([card], photographs, masks=masks, device=Device.CPU)["heal"]
+    table = evaluate_all([card], photographs, masks=masks, device=Device.CPU)[0]
     for protocol in ("scratches", "strokes"):
         row = table[protocol]["model"]
         assert row["pictures"] == 2
@@ -406,7 +407,8 @@ def test_beside_keeps_hole_and_loss_apart() -> None:
 
 def test_no_readable_photograph_is_said(tmp_path: Path, models: Path) -> None:
     name = next(f"p{number}.png" for number in range(200) if _validates(f"p{number}.png"))
-    (tmp_path / name).write_bytes(b"rubbish")
+    for broken in (name, "x1.png"):
+        (tmp_path / broken).write_bytes(b"rubbish")
     with pytest.raises(SettingsError, match="can be read"):
         evaluate(cards_of(models)[0], tmp_path)
 

@@ -45,7 +45,7 @@ def build(table: dict[str, Callable[..., nn.Module]], name: str, options: dict[s
         raise SettingsError(f"Unknown network {name!r}. Known: {', '.join(table)}.", "train.setting")
     try:
         return table[name](**(options or {}))
-    except (TypeError, IndexError, ValueError) as error:
+    except (TypeError, IndexError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise SettingsError(f"The network {name} does not take these options: {error}.", "train.setting") from error
 
 

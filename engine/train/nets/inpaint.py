@@ -86,7 +86,7 @@ class ContextEncoder(nn.Module):
         x = functional.leaky_relu(self.mix(x), 0.2)
         for layer in self.decoder[:-1]:
             x = functional.leaky_relu(layer(x), 0.2)
-        filled: Tensor = self.decoder[-1](x) + 0.5
+        filled: Tensor = self.decoder[-1](x).float() + 0.5
         return filled
 
     def exports(self) -> list[Export]:
@@ -168,7 +168,7 @@ class PartialUNet(nn.Module):
             valid = functional.interpolate(valid, scale_factor=2.0, mode="nearest")
             x, valid = layer([x, skip], [valid, known.to(valid.dtype)])
             x = functional.leaky_relu(x, 0.1)
-        filled: Tensor = self.tail([x], [valid])[0] + 0.5
+        filled: Tensor = self.tail([x], [valid])[0].float() + 0.5
         return filled
 
     def exports(self) -> list[Export]:
@@ -198,6 +198,11 @@ class EdgeMap(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 1, H, W) of 0 and 1."""
+        # In half precision other pixels would be edges than in the exported file.
+        with torch.autocast(picture.device.type, enabled=False):
+            return self._thin(picture.float())
+
+    def _thin(self, picture: Tensor) -> Tensor:
         grey = (picture * picture.new_tensor([0.299, 0.587, 0.114])[None, :, None, None]).sum(dim=1, keepdim=True)
         grey = functional.conv2d(functional.pad(grey, (2, 2, 2, 2), mode="replicate"), self.smooth)
         gradient = functional.conv2d(functional.pad(grey, (1, 1, 1, 1), mode="replicate"), self.kernels)

@@ -31,7 +31,7 @@ class PictureGenerator(nn.Module):
         x = latent[:, :, None, None]
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = functional.relu(norm(layer(x)))
-        picture: Tensor = torch.sigmoid(self.tail(x))
+        picture: Tensor = torch.sigmoid(self.tail(x).float())
         return picture
 
 

@@ -44,7 +44,7 @@ class Autoencoder(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 3, H, W), not clipped."""
-        restored: Tensor = self.decoder(self.squeeze(self.encoder(picture - 0.5))) + 0.5
+        restored: Tensor = self.decoder(self.squeeze(self.encoder(picture - 0.5))).float() + 0.5
         return restored
 
     def exports(self) -> list[Export]:
@@ -126,11 +126,12 @@ class ToneNet(nn.Module):
         # Mean and spread of what was seen, over the whole thumbnail.
         mean = seen.mean(dim=2)
         spread = ((seen - mean[:, :, None]).square().mean(dim=2) + 1e-6).sqrt()
-        moves = self.decide(torch.cat([mean, spread], dim=1)).reshape(-1, 3, 10).to(picture.dtype)
+        moves = self.decide(torch.cat([mean, spread], dim=1)).float().reshape(-1, 3, 10)
         x = picture - 0.5
         red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
         terms = torch.cat([torch.ones_like(red), x, x * x, red * green, red * blue, green * blue], dim=1)
-        return picture + torch.einsum("boc,bchw->bohw", moves, terms)
+        with torch.autocast(picture.device.type, enabled=False):
+            return picture + torch.einsum("boc,bchw->bohw", moves, terms)
 
     def thumbnail(self, picture: Tensor) -> Tensor:
         """A picture reduced by averaging areas."""

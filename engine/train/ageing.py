@@ -79,6 +79,16 @@ def random_dye_fading(photo: Tensor, level: Tensor, random: Generator) -> Tensor
     return fading(photo, amounts, torch.ones_like(amounts))
 
 
+def monochrome(photo: Tensor, amount: Tensor) -> Tensor:
+    """Colours drawn towards their luma; ``amount`` (B,) 0 = none, 1 = all the way."""
+    return photo + planes(amount) * (luma(photo) - photo)
+
+
+def random_monochrome(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 — nothing to draw
+    """A black-and-white print; at low levels some colour is left."""
+    return monochrome(photo, level**0.25)
+
+
 def yellowing(photo: Tensor, amount: Tensor, tint: Tensor) -> Tensor:
     """A veil of colour ``tint`` (B, 3) multiplied over the picture; ``amount`` (B,) 0 = none, 1 = all of it."""
     return photo * (1 - planes(amount) * (1 - planes(tint)))
@@ -88,8 +98,8 @@ def random_yellowing(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
     """Yellowed binder and paper, straw to tobacco; half of the pictures are monochrome, as most such prints are."""
     low, high = constant((0.84, 0.68, 0.36), photo.device), constant((0.97, 0.9, 0.62), photo.device)
     tint = torch.lerp(low, high, uniform(photo, random, 0.0, 1.0, 1))
-    monochrome = level * (uniform(photo, random, 0.0, 1.0) < 0.5)
-    return yellowing(photo + planes(monochrome) * (luma(photo) - photo), level, tint)
+    grey = level * (uniform(photo, random, 0.0, 1.0) < 0.5)
+    return yellowing(monochrome(photo, grey), level, tint)
 
 
 def colour_cast(photo: Tensor, gains: Tensor) -> Tensor:

@@ -261,6 +261,7 @@ class Degradation:
 
 
 _ROWS = (
+    Degradation("monochrome", ageing.random_monochrome, 0),
     Degradation("vignette", ageing.random_vignette, 0),
     Degradation("fading", ageing.random_fading, 0),
     Degradation("dye_fading", ageing.random_dye_fading, 0),

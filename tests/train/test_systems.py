@@ -391,7 +391,7 @@ def test_when_memory_runs_out_the_batch_is_halved_once_and_said(
     assert sum("batches of 2" in line for line in said) == 1
     enough[0] = 0
     trainer.elapsed = 0.0
-    with pytest.raises(DeviceError, match="smaller data.batch"):
+    with pytest.raises(DeviceError, match="smaller"):
         fit(trainer, sources(folder), Budget(0.003), say=said.append)
 
 

@@ -14,7 +14,8 @@ from engine.runtime.cards import SHIPPED, ModelCard, Registry, Training, read_ca
 from engine.runtime.session import Device
 from engine.train.data import Sources
 from engine.train.export import export_model, read_weights, sample_sheet
-from engine.train.loop import Budget, Trainer, fit, joined_processes, newest_checkpoint, rank
+from engine.train.loop import Budget, Trainer, fit, newest_checkpoint
+from engine.train.parallel import joined_processes, rank
 from engine.train.settings import read_recipe, recipe_from_dict, recipe_names
 
 RUNS = Path("runs")

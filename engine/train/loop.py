@@ -20,6 +20,7 @@ from engine.errors import DeviceError, EngineError, ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.runtime.cards import TileRules
 from engine.train.data import Batch, Batches, Sources
+from engine.train.parallel import agreed, processes, rank
 from engine.train.settings import Recipe, recipe_from_dict
 from engine.train.systems import R1_EVERY, SYSTEMS, System
 
@@ -285,37 +286,6 @@ def learning_rate(schedule: Any, progress: float, steps: int) -> float:
     return float(rate * min(1.0, (steps + 1) / max(1, schedule.warm_up)))
 
 
-@contextlib.contextmanager
-def joined_processes(device: torch.device) -> Iterator[torch.device]:
-    """Join the processes that ``torchrun`` started, if it did; gives the device of this one.
-
-    GPUs talk through NCCL, CPUs through gloo. Without ``torchrun`` nothing happens.
-    """
-    if "LOCAL_RANK" not in os.environ:
-        yield device
-        return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield device
-        # Who leaves first breaks the others' connections.
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
-
-
-def rank() -> int:
-    """Of this process; the one with 0 writes files and speaks."""
-    return distributed.get_rank() if distributed.is_initialized() else 0
-
-
-def processes() -> int:
-    """How many train together."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
 def fit(trainer: Trainer, sources: Sources, budget: Budget, *, say: Any = print) -> None:
     """Train until the budget ends (or its slice), validating and saving on the way.
 
@@ -361,7 +331,7 @@ class _Course:
         self._budget, self._log, self._say = budget, log, say
         self._count = trainer.recipe.data.batch
         self._seen, self._steps, self._drawing, self._stepping = 0, 0, 0.0, 0.0
-        self._begun = _agreed(time.monotonic(), trainer.device)
+        self._begun = agreed(time.monotonic(), trainer.device)
 
     def run(self) -> None:
         trainer, budget = self._trainer, self._budget
@@ -370,14 +340,14 @@ class _Course:
         scalars: dict[str, Tensor] = {}
         while trainer.elapsed < 60 * budget.minutes:
             scalars = self._step(trainer.elapsed / (60 * budget.minutes))
-            now = _agreed(time.monotonic(), trainer.device)
+            now = agreed(time.monotonic(), trainer.device)
             trainer.elapsed += max(0.0, now - last)
             since_validation += max(0.0, now - last)
             last = now
             sliced = budget.slice_minutes is not None and now - self._begun >= 60 * budget.slice_minutes
             if since_validation >= every or sliced:
                 self._validate_and_save(scalars)
-                since_validation, last = 0.0, _agreed(time.monotonic(), trainer.device)
+                since_validation, last = 0.0, agreed(time.monotonic(), trainer.device)
             if sliced:
                 return
         if trainer.elapsed > before:
@@ -449,15 +419,6 @@ class _Course:
 
 def _say_nothing(_: str) -> None:
     """Only one of several processes speaks."""
-
-
-def _agreed(now: float, device: torch.device) -> float:
-    """The first process's clock: all must end, validate and save in the same step."""
-    if not distributed.is_initialized():
-        return now
-    shared = torch.tensor([now], dtype=torch.float64, device=device)
-    distributed.broadcast(shared, 0)
-    return float(shared)
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ def _models_verify(_: argparse.Namespace) -> None:
         except EngineError as error:
             problems.append(error)  # type: ignore[arg-type]
         else:
-            print(f"{card.id:16} ok")
+            print(f"{card.id:20} ok")
     if problems:
         raise EngineError("\n".join(problem.sentence for problem in problems), "model.verify")
 

@@ -21,7 +21,7 @@ from engine.tasks.view import View
 
 _BATCH = 32
 """Codes tried at a time (lambda)."""
-_LEAST_ROUNDS, _MOST_ROUNDS = 8, 40
+_LEAST_ROUNDS, _MOST_ROUNDS = 8, 24
 _ROUNDS_PER_PIXEL = 4
 """By how deep a hole is: thin damage is closed by the tone of its rims, whatever is found."""
 _STEP = 0.4

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -118,25 +119,74 @@ LostIn = Callable[[Path, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Photographs:
-    """All training photographs in one flat uint8 tensor, with where each begins.
+class Store:
+    """Pictures in one flat uint8 tensor, with where each begins.
 
     Attributes:
         pixels: (N, 3) uint8 on the device, row by row, picture after picture.
-        starts, heights, widths: (pictures,) int64; these and the chances stay with the CPU, where a draw waits for
-            nothing.
-        chances: (pictures,) float32, how often each is drawn.
-        skipped: files that could not be used.
         lost: (N,) uint8 beside the pixels, above 0 = lost; None where nothing is.
+        starts, heights, widths: (pictures,) int64; these stay with the CPU, where a draw waits for nothing.
     """
 
     pixels: Tensor
+    lost: Tensor | None
     starts: Tensor
     heights: Tensor
     widths: Tensor
+
+    @classmethod
+    def of(cls, pictures: list[np.ndarray], lost: list[np.ndarray] | None, device: torch.device) -> Store:
+        """Put pictures (H, W, 3) uint8, and masks of what each has lost, on a device."""
+        sizes = np.array([picture.shape[:2] for picture in pictures], dtype=np.int64)
+        ends = sizes.prod(axis=1).cumsum()
+        return cls(
+            torch.from_numpy(np.concatenate([picture.reshape(-1, 3) for picture in pictures])).to(device),
+            None if lost is None else torch.from_numpy(np.concatenate([m.reshape(-1) for m in lost])).to(device),
+            torch.from_numpy(np.concatenate([[0], ends[:-1]])),
+            torch.from_numpy(sizes[:, 0].copy()),
+            torch.from_numpy(sizes[:, 1].copy()),
+        )
+
+    def windows(self, chosen: Tensor, side: int, random: torch.Generator) -> Tensor:
+        """A square somewhere in each of some pictures.
+
+        Args:
+            chosen: (B,) places of pictures that are at least so large.
+            side: of the squares, pixels.
+            random: generator on the CPU.
+
+        Returns:
+            (B, 4, side, side) float32: RGB in 0..1, and 1 where lost.
+        """
+        device, widths = self.pixels.device, self.widths[chosen]
+        top = (torch.rand(len(chosen), generator=random) * (self.heights[chosen] - side + 1)).long()
+        left = (torch.rand(len(chosen), generator=random) * (widths - side + 1)).long()
+        rows = torch.arange(side, device=device)
+        first, step = (self.starts[chosen] + top * widths + left).to(device), widths.to(device)
+        index = (first[:, None] + rows * step[:, None])[:, :, None] + rows
+        picture = self.pixels[index].permute(0, 3, 1, 2).float().div_(255)
+        lost = torch.zeros_like(picture[:, :1]) if self.lost is None else (self.lost[index] > 0).float()[:, None]
+        return torch.cat([picture, lost], dim=1)
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """All photographs of a training.
+
+    Attributes:
+        whole: as they are.
+        halved: at half the size, for crops that are reduced by two or more; None where there are none such.
+        chances: (pictures,) float32, how often each is drawn.
+        skipped: files that could not be used.
+    """
+
+    whole: Store
+    halved: Store | None
     chances: Tensor
     skipped: int
-    lost: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.chances)
 
     @classmethod
     def load(
@@ -164,19 +214,16 @@ class Photographs:
                 f"None of the {len(paths)} photographs is at least {settings.crop} px on its short side and readable.",
                 "train.data",
             )
-        sizes = np.array([picture.shape[:2] for _, picture in kept], dtype=np.int64)
-        areas = sizes.prod(axis=1)
-        lost = None
-        if lost_in is not None:
-            lost = torch.from_numpy(np.concatenate([lost_in(*one).reshape(-1) for one in kept])).to(device)
+        pictures = [picture for _, picture in kept]
+        lost = None if lost_in is None else [lost_in(*one) for one in kept]
+        halved = None
+        if settings.zoom_out > 2:
+            halved = Store.of([_half(p) for p in pictures], None if lost is None else [_any(m) for m in lost], device)
         return cls(
-            pixels=torch.from_numpy(np.concatenate([p.reshape(-1, 3) for _, p in kept])).to(device),
-            starts=torch.from_numpy(np.concatenate([[0], areas.cumsum()[:-1]])),
-            heights=torch.from_numpy(sizes[:, 0].copy()),
-            widths=torch.from_numpy(sizes[:, 1].copy()),
-            chances=torch.from_numpy(_chances([path.name for path, _ in kept], settings.share_cap)),
-            skipped=len(paths) - len(kept),
-            lost=lost,
+            Store.of(pictures, lost, device),
+            halved,
+            torch.from_numpy(_chances([path.name for path, _ in kept], settings.share_cap)),
+            len(paths) - len(kept),
         )
 
     def crops(self, count: int, settings: Data, random: torch.Generator) -> Tensor:
@@ -190,32 +237,35 @@ class Photographs:
         Returns:
             (count, 4, crop, crop) float32 in 0..1: RGB, and 1 where the photograph itself is lost.
         """
-        device = self.pixels.device
-
-        def uniform(n: int) -> Tensor:
-            return torch.rand(n, generator=random)
-
         chosen = torch.multinomial(self.chances, count, replacement=True, generator=random)
-        heights, widths = self.heights[chosen], self.widths[chosen]
         # One window size a batch keeps the gather rectangular; it varies from batch to batch.
-        wanted = settings.crop * float(1 + (settings.zoom_out - 1) * uniform(1) ** 2)
-        window = min(int(wanted), int(torch.minimum(heights, widths).min()))
-        top = (uniform(count) * (heights - window + 1)).long()
-        left = (uniform(count) * (widths - window + 1)).long()
-        rows = torch.arange(window, device=device)
-        first, step = (self.starts[chosen] + top * widths + left).to(device), widths.to(device)
-        index = first[:, None, None] + rows[None, :, None] * step[:, None, None]
-        index = index + rows[None, None, :]
-        picture = self.pixels[index].permute(0, 3, 1, 2).float().div_(255)
-        lost = torch.zeros_like(picture[:, :1]) if self.lost is None else (self.lost[index] > 0).float()[:, None]
+        wanted = settings.crop * float(1 + (settings.zoom_out - 1) * torch.rand((), generator=random) ** 2)
+        smallest = torch.minimum(self.whole.heights[chosen], self.whole.widths[chosen])
+        window, store = min(int(wanted), int(smallest.min())), self.whole
+        if self.halved is not None and window >= 2 * settings.crop:
+            window, store = window // 2, self.halved
+        drawn = store.windows(chosen, window, random)
         if window != settings.crop:
             size = (settings.crop, settings.crop)
-            picture = functional.interpolate(picture, size=size, mode="bilinear", antialias=True)
+            picture = functional.interpolate(drawn[:, :3], size=size, mode="bilinear", antialias=True)
             # A pixel that any lost one went into is lost: the reduction reaches that far on each side.
             reach = math.ceil(window / settings.crop)
-            lost = functional.max_pool2d(lost, 2 * reach + 1, stride=1, padding=reach)
-            lost = functional.adaptive_max_pool2d(lost, size)
-        return flip_and_turn(torch.cat([picture, lost], dim=1), random)
+            lost = functional.max_pool2d(drawn[:, 3:], 2 * reach + 1, stride=1, padding=reach)
+            drawn = torch.cat([picture, functional.adaptive_max_pool2d(lost, size)], dim=1)
+        return flip_and_turn(drawn, random)
+
+
+def _half(picture: np.ndarray) -> np.ndarray:
+    """Means of squares of four pixels; an odd last row or column is left out."""
+    height, width = picture.shape[0] // 2, picture.shape[1] // 2
+    even = np.ascontiguousarray(picture[: 2 * height, : 2 * width])
+    return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _any(mask: np.ndarray) -> np.ndarray:
+    """The largest of each square of four pixels."""
+    height, width = mask.shape[0] // 2, mask.shape[1] // 2
+    return np.asarray(mask[: 2 * height, : 2 * width].reshape(height, 2, width, 2).max(axis=(1, 3)))
 
 
 class Batches:

@@ -316,7 +316,7 @@ def fit(trainer: Trainer, sources: Sources, budget: Budget, *, say: Any = print)
     if rank() == 0:
         atomic_write_bytes(trainer.run / "recipe.json", json.dumps(recipe.as_dict(), indent=1).encode())
     photographs = batches.photographs
-    say(f"{len(photographs.starts)} photographs on {device}, {photographs.skipped} skipped; from step {trainer.step}")
+    say(f"{len(photographs)} photographs on {device}, {photographs.skipped} skipped; from step {trainer.step}")
     # Two batches before the first step: what cannot be validated is known now, and not when the first interval ends.
     trainer.validate(held_out.part(slice(0, 64)))
     with _scalar_log(trainer.run) as log:

@@ -130,7 +130,7 @@ def test_what_cannot_be_used_is_skipped_and_counted(photographs: Path) -> None:
     paths = [photographs / "photo_00.png", photographs / "broken_1.jpg", photographs / "small_1.png"]
     loaded = Photographs.load(paths, Data(crop=32), CPU)
     assert loaded.skipped == 2
-    assert len(loaded.starts) == 1
+    assert len(loaded) == 1
     with pytest.raises(SettingsError, match="None of the 2"):
         Photographs.load(paths[1:], Data(crop=32), CPU)
 

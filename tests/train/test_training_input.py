@@ -172,7 +172,7 @@ def test_what_is_lost_leaks_into_no_reduced_crop(tmp_path: Path) -> None:
     masks.mkdir()
     for path in tmp_path.glob("*.png"):
         (masks / path.name).write_bytes(path.read_bytes())
-    settings = Data(crop=64, zoom_out=2.0)
+    settings = Data(crop=32, zoom_out=4.0)
     paths = sorted(tmp_path.glob("*.png"))
     photographs = Photographs.load(paths, settings, CPU, mask_reader(masks, tmp_path))
     for seed in range(12):

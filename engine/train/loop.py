@@ -232,6 +232,7 @@ class Trainer:
         Raises:
             SettingsError: they belong to another network.
         """
+        missing = [name for name, _ in self.system.generator.named_parameters() if name not in weights]
         try:
             _, unexpected = self.system.generator.load_state_dict(weights, strict=False)
             self.average.module.load_state_dict(weights, strict=False)
@@ -239,10 +240,10 @@ class Trainer:
             raise SettingsError(
                 f"The model's weights do not fit the recipe's network: {error}.", "train.start"
             ) from error
-        if unexpected or not set(weights):
-            raise SettingsError(
-                f"The model's weights do not fit the recipe's network: {', '.join(unexpected[:3])}.", "train.start"
-            )
+        if unexpected or missing:
+            # An exporter may have folded weights into others; half of a network is no beginning.
+            named = ", ".join([*unexpected, *missing][:3])
+            raise SettingsError(f"The model's weights do not fit the recipe's network: {named}.", "train.start")
 
 
 def newest_checkpoint(run: Path, device: torch.device) -> dict[str, Any]:

@@ -175,11 +175,20 @@ def _digest(path: Path, _modified: int, _size: int) -> str:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read a ``card.toml``.
+    """Read a ``card.toml`` (once per file and change; later calls are free).
 
     Raises:
         ModelError: the file cannot be read, or a value is missing, unknown or impossible (named).
     """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ModelError(f"The model card {path} cannot be read: {error}.", "model.card") from error
+    return _parsed(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _parsed(path: Path, _modified: int, _size: int) -> ModelCard:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -62,8 +62,7 @@ def run_job(job: Job, context: JobContext | None = None) -> Any:
         Cancelled: the context was cancelled.
         EngineError: the job cannot be done; the sentence says why.
     """
-    if job.card.task != job.task:
-        raise SettingsError(f"The model {job.card.id} does not do {job.task}, but {job.card.task}.", "task.model")
+    _check_task(job.task, job.card)
     return TASKS[job.task].run(job, context or JobContext())
 
 
@@ -76,8 +75,9 @@ def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]
         values: by name; None = not given.
 
     Raises:
-        SettingsError: a value is out of range, or the model has no such setting.
+        SettingsError: the model does another task, a value is out of range, or the model has no such setting.
     """
+    _check_task(task, card)
     defaults = {setting.name: setting.default for setting in card.settings}
     given = {name: value for name, value in values.items() if value is not None}
     used = {}
@@ -88,6 +88,11 @@ def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]
         if field.name in given or field.name in defaults:
             used[field.name] = given.get(field.name, defaults.get(field.name))
     return TASKS[task].settings(**used)
+
+
+def _check_task(task: str, card: ModelCard) -> None:
+    if card.task != task:
+        raise SettingsError(f"The model {card.id} does not do {task}, but {card.task}.", "task.model")
 
 
 __all__ = [

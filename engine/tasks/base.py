@@ -57,7 +57,7 @@ class Job:
             self.card.version,
             self.card.checksum,
             device.value,
-            dataclasses.asdict(self.settings),  # type: ignore[call-overload]
+            dataclasses.asdict(self.settings) | ({"guided": 1.0} if self.guide is not None else {}),  # type: ignore[call-overload]
             tuple((box.left, box.top, box.right, box.bottom) for box in boxes),
         )
 
@@ -153,6 +153,11 @@ class Model:
         """Where it really runs: CUDA only if every stage does."""
         return next((session.device for session in self._sessions if session.device is Device.CPU), Device.CUDA)
 
+    @property
+    def on_cpu_alone(self) -> bool:
+        """Whether no stage runs anywhere else."""
+        return all(session.device is Device.CPU for session in self._sessions)
+
     def run(self, stage: int, context: JobContext, **tensors: Floats) -> list[np.ndarray]:
         """Run one stage; the card's settings are added as the job has them.
 
@@ -182,9 +187,11 @@ class Model:
         """
         size = tensors["picture"].shape[2:]
         output = self.run(stage, context, **tensors)[0]
-        if output.ndim != 4 or output.shape[2:] != size:
+        planes = self._card.stages[stage].outputs[0].channels
+        if output.ndim != 4 or output.shape[2:] != size or output.shape[1] != planes:
             raise ModelError(
-                f"The model {self._card.id} was given {size[1]} x {size[0]} px and gave something of another size.",
+                f"The model {self._card.id} was given {size[1]} x {size[0]} px and gave something of another size, or "
+                f"not of {planes} planes as its card says.",
                 "model.output",
             )
         return from_planes(output)
@@ -269,9 +276,9 @@ def run_shrinking(job: Job, work: Callable[[Model, int], R], context: JobContext
         while window >= tile.minimum:
             try:
                 return work(model, window)
-            except OutOfMemory:
+            except (OutOfMemory, MemoryError):
                 window = window // 2 // tile.multiple * tile.multiple
-        if model.device is Device.CPU:
+        if model.on_cpu_alone:
             raise DeviceError(
                 "The computer's memory is not enough for the smallest part of this picture.", "device.memory"
             )

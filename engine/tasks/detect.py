@@ -179,7 +179,7 @@ def _defects(
     context: JobContext,
 ) -> tuple[Defect, ...]:
     by_class, likeliest = maps.summed(labels, len(stats))
-    outlines = _outlines(maps.damaged, labels)
+    outlines = _outlines(maps.damaged, labels, set(large.tolist()), context)
     defects = []
     for number in large.tolist():
         context.check()
@@ -190,16 +190,19 @@ def _defects(
     return tuple(defects)
 
 
-def _outlines(damaged: Mask, labels: NDArray[np.int32]) -> dict[int, tuple[tuple[int, int], ...]]:
-    """The outer edge of every damage, by its label, with as few corners as keep within ``_SIMPLE``."""
+def _outlines(
+    damaged: Mask, labels: NDArray[np.int32], wanted: set[int], context: JobContext
+) -> dict[int, tuple[tuple[int, int], ...]]:
+    """The outer edges of the wanted damages, by label, with as few corners as keep within ``_SIMPLE``."""
     contours, hierarchy = cv2.findContours(damaged, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     outlines = {}
     for contour, (_, _, _, parent) in zip(contours, hierarchy[0].tolist(), strict=True):
+        x, y = contour[0, 0].tolist()
         # Edges of holes have a parent.
-        if parent < 0:
-            x, y = contour[0, 0].tolist()
+        if parent < 0 and (label := int(labels[y, x])) in wanted:
+            context.check()
             corners = cv2.approxPolyDP(contour, _SIMPLE, closed=True)
-            outlines[int(labels[y, x])] = tuple((int(x), int(y)) for x, y in corners[:, 0].tolist())
+            outlines[label] = tuple((int(x), int(y)) for x, y in corners[:, 0].tolist())
     return outlines
 
 

@@ -56,6 +56,8 @@ class HealSettings:
             raise SettingsError(f"Grow and feather go from 0 to {_MOST} px.", "heal.settings")
         if not 0 <= self.variation <= _VARIATIONS:
             raise SettingsError(f"Variation goes from 0 to {_VARIATIONS}.", "heal.settings")
+        if self.variation != round(self.variation):
+            raise SettingsError("Variation is a whole number.", "heal.settings")
 
     @property
     def reach(self) -> int:

@@ -22,6 +22,8 @@ _FULL = np.full((TILE, TILE), 255, np.uint8)
 _FULL.flags.writeable = False
 _STRIP = 64
 """Rows of a picture that are reduced at a time."""
+_FADING = 0.1
+"""Below this strength what a model makes of it is mixed with the scan, down to nothing at 0."""
 
 
 def restore(job: Job, strength: float, word: str, context: JobContext) -> Patch:
@@ -29,7 +31,8 @@ def restore(job: Job, strength: float, word: str, context: JobContext) -> Patch:
 
     Args:
         job: its model takes the picture, perhaps with a thumbnail, and gives a picture.
-        strength: 0..1; goes into a model that has such a setting, else the result is mixed with the scan by it.
+        strength: 0..1; goes into a model that has such a setting, else the result is mixed with the scan by it. 0
+            leaves the scan as it is.
         word: what is done, for the progress.
         context: progress and cancellation.
 
@@ -45,7 +48,10 @@ def restore(job: Job, strength: float, word: str, context: JobContext) -> Patch:
             "model.kind",
         )
     check_settings(job)
-    share = 1.0 if any(setting.name == "strength" for setting in job.card.settings) else strength
+    share = strength
+    if any(setting.name == "strength" for setting in job.card.settings):
+        # The model knows what a strength means, but none leaves a picture quite as it is.
+        share = min(1.0, strength / _FADING)
     return run_shrinking(job, lambda model, window: _restored(job, share, word, model, window, context), context)
 
 

@@ -135,7 +135,7 @@ def test_a_prior_fills_what_is_larger_than_its_window(tmp_path: Path) -> None:
     pixels = np.full((300, 320, 1), 30000, np.uint16)
     mask = spot(pixels.shape, 80, 90, 80)
     result = healed(tiny_models.prior(tmp_path), pixels, mask)
-    assert np.abs(result.astype(float) - 30000).mean() < 0.2 * WHITE
+    assert np.abs(result.astype(float) - 30000)[mask > 0].mean() < 0.2 * WHITE
 
 
 def test_a_search_tells_how_far_it_is_and_is_cancelled(tmp_path: Path) -> None:

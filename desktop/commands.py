@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -243,7 +244,7 @@ class Commands:
 
         ticket = self._asked(ask)
         if ticket is not None:
-            ticket.done.connect(workspace.while_open(self._on_done))
+            ticket.done.connect(workspace.while_open(partial(self._on_done, workspace)))
 
     def _asked(self, ask: Callable[[], Ticket]) -> Ticket | None:
         """Ask for a task; None when it cannot be done, which is said."""
@@ -257,12 +258,12 @@ class Commands:
         ticket.failed.connect(window.strip.warn)
         return ticket
 
-    def _on_done(self, outcome: Outcome) -> None:
-        """Say what was found; what comes after it is to heal that."""
+    def _on_done(self, workspace: Workspace, outcome: Outcome) -> None:
+        """Say what was found; what comes after it is to heal that, in the photograph that is in front."""
         sentence = found_sentence(outcome)
         if sentence:
-            self._window.strip.say(sentence)
-        if found_any(outcome):
+            self._say_of(workspace, sentence)
+        if found_any(outcome) and workspace is self._window.workspace:
             self._window.actions_.by_id["veil"].setChecked(True)
             task = self._window.task.task
             if task is not None and task.gives == "marks":
@@ -273,14 +274,21 @@ class Commands:
         panel = self._window.task
         ticket = self._asked(lambda: workspace.desk.draw_edges(panel.request(new_layer=False)))
         if ticket is not None:
-            ticket.done.connect(workspace.while_open(self._on_edges_drawn))
+            ticket.done.connect(workspace.while_open(partial(self._on_edges_drawn, workspace)))
 
-    def _on_edges_drawn(self, _outcome: Outcome) -> None:
+    def _on_edges_drawn(self, workspace: Workspace, _outcome: Outcome) -> None:
         window = self._window
-        window.actions_.by_id["veil"].setChecked(True)
-        window.strip.say(
-            window.tr("These edges will be followed. Paint what is missing, erase what is wrong, then press Heal.")
+        if workspace is window.workspace:
+            window.actions_.by_id["veil"].setChecked(True)
+        self._say_of(
+            workspace,
+            window.tr("These edges will be followed. Paint what is missing, erase what is wrong, then press Heal."),
         )
+
+    def _say_of(self, workspace: Workspace, sentence: str) -> None:
+        """Say it, with the file's name when another photograph is in front."""
+        window = self._window
+        window.strip.say(sentence if workspace is window.workspace else f"{workspace.title}: {sentence}")
 
     def _paint_edges(self, on: bool) -> None:  # noqa: FBT001 - Qt's signal
         workspace = self._window.workspace

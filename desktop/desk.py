@@ -84,7 +84,13 @@ class TaskDesk(QObject):
     def _submit(self, job: TaskJob, title: str) -> Ticket:
         workspace = self._workspace
         title = f"{title} {workspace.title}"
-        ticket = workspace.submit(title, Lane.COMPUTE, lambda: job.freeze(workspace.active))
+        ticket = workspace.submit(
+            title,
+            Lane.COMPUTE,
+            lambda: job.freeze(workspace.active),
+            # Not while a result that it is to see is held back.
+            ready=lambda: workspace.settled,
+        )
         self._asked[ticket] = _Asked(job, workspace.undo.index())
         ticket.done.connect(workspace.while_open(lambda outcome: self._finish(ticket, job, outcome)))
         for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
@@ -93,14 +99,17 @@ class TaskDesk(QObject):
 
     def _finish(self, ticket: Ticket, job: TaskJob, outcome: Outcome) -> None:
         workspace = self._workspace
-        edit, chosen = job.edit(outcome, workspace.active)
-        if edit is not None:
-            workspace.push(edit)
-        if chosen == EDGES:
-            workspace.set_target(EDGES)
-        elif chosen is not None and workspace.target is None:
-            workspace.set_active(chosen)
-        self._release(ticket)
+        try:
+            edit, chosen = job.edit(outcome)
+            if edit is not None:
+                workspace.push(edit)
+            if chosen == EDGES:
+                workspace.set_target(EDGES)
+            elif chosen is not None and workspace.target is None:
+                workspace.set_active(chosen)
+        finally:
+            # Else what it worked on could never be asked for again.
+            self._release(ticket)
 
     def _release(self, ticket: Ticket) -> None:
         asked = self._asked.pop(ticket, None)

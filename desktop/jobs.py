@@ -49,9 +49,9 @@ class Ticket(QObject):
     crashed = Signal(object)
     ended = Signal()
 
-    def __init__(self, title: str, lane: Lane, prepare: Callable[[], Work]) -> None:
+    def __init__(self, title: str, lane: Lane, prepare: Callable[[], Work], ready: Callable[[], bool]) -> None:
         super().__init__()
-        self.title, self.lane = title, lane
+        self.title, self.lane, self.ready = title, lane, ready
         self.state = JobState.WAITING
         self.progress = 0.0
         self.step = ""
@@ -143,6 +143,10 @@ class EngineThread(QThread):
         self._queue.insert(0 if soon else len(self._queue), ticket)
         self._queued.emit()
 
+    def go_on(self) -> None:
+        """See whether a job that was not ready is so now."""
+        self._queued.emit()
+
     def stop(self) -> None:
         """Call everything off and wait for the thread."""
         for ticket in list(self._queue):
@@ -154,10 +158,12 @@ class EngineThread(QThread):
 
     @Slot()
     def _next(self) -> None:
-        while self._running is None and self._queue:
-            ticket = self._queue.pop(0)
-            if ticket.state is not JobState.WAITING:
-                continue
+        while self._running is None:
+            self._queue = [ticket for ticket in self._queue if ticket.state is JobState.WAITING]
+            ticket = next((ticket for ticket in self._queue if ticket.ready()), None)
+            if ticket is None:
+                return
+            self._queue.remove(ticket)
             number = next(self._numbers)
             context = JobContext(_throttled(partial(self._runner.progressed.emit, number)))
             try:
@@ -221,7 +227,15 @@ class JobCentre(QObject):
         for thread in self._lanes.values():
             thread.crashed.connect(self.crashed)
 
-    def submit(self, title: str, lane: Lane, prepare: Callable[[], Work], *, soon: bool = False) -> Ticket:
+    def submit(
+        self,
+        title: str,
+        lane: Lane,
+        prepare: Callable[[], Work],
+        *,
+        soon: bool = False,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> Ticket:
         """Queue a job.
 
         Args:
@@ -230,16 +244,22 @@ class JobCentre(QObject):
             prepare: called on the GUI thread when its turn comes; freezes the input and gives the work, which is
                 called with a context on the lane's thread and must not touch Qt or the document.
             soon: before all that wait already.
+            ready: whether its turn may come; until then those behind it go first. ``go_on`` has it asked again.
 
         Returns:
             Its ticket. Connect to it before returning to the event loop and nothing is missed.
         """
-        ticket = Ticket(title, lane, prepare)
+        ticket = Ticket(title, lane, prepare, ready)
         ticket.setParent(self)
         ticket.ended.connect(ticket.deleteLater)
         self.added.emit(ticket)
         self._lanes[lane].add(ticket, soon=soon)
         return ticket
+
+    def go_on(self) -> None:
+        """A job that was not ready may be so now."""
+        for thread in self._lanes.values():
+            thread.go_on()
 
     def stop(self) -> None:
         """Call everything off and wait until the threads are gone. The centre cannot be used afterwards."""

@@ -26,7 +26,7 @@ from desktop.document.edits import (
     turned_tiles,
     turns_between,
 )
-from desktop.document.model import EDGES, BlendMode, Document, Layer, State
+from desktop.document.model import EDGES, GUIDED, BlendMode, Document, Layer, State
 from desktop.document.tiles import Cell, TileMap, TilePatch, compact
 from engine.jobs import JobContext
 from engine.raster import Rect, mix
@@ -119,13 +119,13 @@ class TaskJob(ABC):
         """
 
     @abstractmethod
-    def edit(self, outcome: Outcome, active: Layer | None) -> tuple[Edit | None, int | None]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, int | None]:
         """What came of it as one undo step (None: nothing did), and the layer or mask target to go on with.
 
         When the picture was turned while the job ran, the result is turned with it.
         """
 
-    def _job(self, source: Composite, guide: TileMap | None = None) -> Job:
+    def _job(self, source: Composite, guide: TileMap | None = None, guided: TileMap | None = None) -> Job:
         from engine.runtime.session import Device
         from engine.tasks import Job, make_settings
 
@@ -140,6 +140,7 @@ class TaskJob(ABC):
             card,
             Device(request.device),
             guide=guide,
+            guided=guided,
         )
 
     def _turned(self, tiles: TileMap) -> TileMap:
@@ -176,7 +177,8 @@ class RepairJob(TaskJob):
         super().__init__(document, request, registry, mask)
         self.spot, self.claims = spot, mask is not None and not spot
         self._target: int | None = None
-        self._guide: TileMap | None = None
+        self._below: tuple[int, ...] = ()
+        self._source: Composite | None = None
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
         """The picture that is read is all that is visible up to the layer which the result will join."""
@@ -186,9 +188,11 @@ class RepairJob(TaskJob):
         alone = self._mask is None or request.new_layer
         joins = active is not None and not alone and _joinable(active, request.task)
         self._target = active.id if active is not None and joins else None
+        state, index = document.state, _above(document, active)
+        self._below = tuple(layer.id for layer in state.layers[:index])
+        self._source = Composite.of(state, below=index)
         follows = self.claims and wants_edges(self._registry.card(request.model))
-        self._guide = document.state.edges if follows else None
-        job = self._job(Composite.of(document.state, below=_above(document, active)), self._guide)
+        job = self._job(self._source, *((state.edges, state.guided) if follows else ()))
 
         def work(context: JobContext) -> Outcome:
             patch = run_job(job, context)
@@ -196,11 +200,11 @@ class RepairJob(TaskJob):
 
         return work
 
-    def edit(self, outcome: Outcome, active: Layer | None) -> tuple[Edit | None, int | None]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, int | None]:
         """The result joins the layer it was made for if that is still fit for it.
 
-        The repair mask loses what was repaired and the edge map what was followed, but both keep what was painted
-        meanwhile.
+        Else it becomes one just above the layers that it was computed from. The repair mask loses what was repaired,
+        but keeps what was painted meanwhile; an edge map that was drawn for it is gone.
         """
         document, label = self._document, "Spot heal" if self.spot else self.task.verb
         kept = (la for la in document.state.layers if la.id == self._target and _joinable(la, self._request.task))
@@ -214,16 +218,21 @@ class RepairJob(TaskJob):
             layer = replace(layer, name=f"{'Repair' if self._mask is not None else self.task.title} {layer.id}")
             pixels, mask = _laid(document, layer, pieces)
             layer = replace(layer, pixels=pixels.applied(layer.pixels), mask=mask.applied(layer.mask))
-            steps.append(AddLayer(label, replace(layer, made_by=(made_by,)), _above(document, active)))
+            steps.append(AddLayer(label, replace(layer, made_by=(made_by,)), self._place()))
         else:
             layer = target
             pixels, mask = _laid(document, layer, pieces)
             steps.append(JoinLayer(label, layer.id, pixels, mask, made_by))
         if self.claims and self.mask is not None:
             steps.append(PaintMask(label, None, cleared(document.state.mask, self.mask)))
-        if self._guide is not None and document.state.edges is not None:
-            steps.append(PaintMask(label, EDGES, _followed(document.state.edges, self._turned(self._guide))))
+            if _overlap(document.state.guided, self.mask):
+                steps += _without_edges(label, document.state)
         return Compound(label, steps), layer.id
+
+    def _place(self) -> int:
+        """The index just above the highest layer that was read and is still there: what came since stays in sight."""
+        ids = [layer.id for layer in self._document.state.layers]
+        return next((ids.index(id_) + 1 for id_ in reversed(self._below) if id_ in ids), 0)
 
     def _turned_pieces(self, patch: Patch) -> Sequence[Piece]:
         """The pieces of a patch as the picture lies now."""
@@ -231,15 +240,19 @@ class RepairJob(TaskJob):
             return patch.pieces
         from engine.tasks import Piece
 
-        scan, (height, width) = self._document.state.scan, self._frozen_shape()
-        cells = [next(piece.rect.cells()) for piece in patch.pieces]
-        pixels = TileMap.empty((height, width, *scan.shape[2:]), scan.dtype, holes=True)
-        pixels = pixels.with_tiles({cell: piece.pixels for cell, piece in zip(cells, patch.pieces, strict=True)})
-        weights = TileMap.empty((height, width), np.uint8)
-        weights = weights.with_tiles({cell: piece.weight for cell, piece in zip(cells, patch.pieces, strict=True)})
-        pixels, weights = self._turned(pixels), self._turned(weights)
-        bounds = pixels.bounds
-        return [Piece(Rect.of_cell(cell) & bounds, tile, weights.tile(cell)) for cell, tile in pixels.stored.items()]
+        source = self._source
+        assert source is not None
+        made = {next(piece.rect.cells()): piece for piece in patch.pieces}
+        weights = TileMap.empty(source.shape[:2], np.uint8)
+        weights = weights.with_tiles({cell: piece.weight for cell, piece in made.items()})
+        tiles = {cell: piece.pixels for cell, piece in made.items()}
+        # A tile that comes to lie across others shows the picture in what no piece fills of them.
+        bounds = weights.bounds
+        near = {cell for piece in made.values() for cell in (piece.rect.grown(1) & bounds).cells()}
+        tiles |= {cell: source.read(Rect.of_cell(cell) & bounds) for cell in near - made.keys()}
+        pixels = self._turned(TileMap.empty(source.shape, source.dtype, holes=True).with_tiles(tiles))
+        weights, bounds = self._turned(weights), pixels.bounds
+        return [Piece(Rect.of_cell(cell) & bounds, pixels.tile(cell), weights.tile(cell)) for cell in weights.stored]
 
 
 class FindJob(TaskJob):
@@ -258,9 +271,8 @@ class FindJob(TaskJob):
 
         return work
 
-    def edit(self, outcome: Outcome, active: Layer | None) -> tuple[Edit | None, int | None]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, int | None]:
         """The repair mask keeps what is painted on it."""
-        del active
         found = self._turned(_map_of(outcome.result, self._frozen_shape()))  # type: ignore[arg-type]
         edit = self._document.state.mask.edit()
         for rect in found.occupied():
@@ -284,9 +296,8 @@ class EdgesJob(TaskJob):
 
         return work
 
-    def edit(self, outcome: Outcome, active: Layer | None) -> tuple[Edit | None, int | None]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, int | None]:
         """Where the mask is the map is stored even without an edge: no edge is an answer, too."""
-        del active
         state, mask = self._document.state, self.mask
         drawn = self._turned(_map_of(outcome.result, self._frozen_shape()))  # type: ignore[arg-type]
         cells = {cell for rect in (mask.occupied() if mask is not None else ()) for cell in rect.cells()}
@@ -295,7 +306,12 @@ class EdgesJob(TaskJob):
             cell: (before.get(cell), compact(drawn.tile(cell)) if cell in cells or cell in drawn.stored else None)
             for cell in {*cells, *drawn.stored, *before}
         }
-        return PaintMask("Draw edges", EDGES, TilePatch(changes)), EDGES
+        steps = [PaintMask("Draw edges", EDGES, TilePatch(changes))]
+        if mask is not None:
+            before = mask_of(state, GUIDED).stored
+            kept = {cell: (before.get(cell), mask.stored.get(cell)) for cell in {*before, *mask.stored}}
+            steps.append(PaintMask("Draw edges", GUIDED, TilePatch(kept)))
+        return Compound("Draw edges", steps), EDGES
 
 
 def found_any(outcome: Outcome) -> bool:
@@ -329,17 +345,22 @@ def _plural(kind: str) -> str:
 
 def clear_edges(state: State) -> Edit | None:
     """The edge map goes; None when there is none."""
-    return PaintMask("Clear edges", EDGES, _emptied(state.edges)) if state.edges is not None else None
+    return Compound("Clear edges", _without_edges("Clear edges", state)) if state.edges is not None else None
 
 
-def _emptied(edges: TileMap) -> TilePatch:
-    return TilePatch({cell: (tile, None) for cell, tile in edges.stored.items()})
+def _without_edges(label: str, state: State) -> list[Edit]:
+    """The edge map goes, and the mask that it was drawn for."""
+    return [
+        PaintMask(
+            label, target, TilePatch({cell: (tile, None) for cell, tile in mask_of(state, target).stored.items()})
+        )
+        for target in (EDGES, GUIDED)
+    ]
 
 
-def _followed(edges: TileMap, used: TileMap) -> TilePatch:
-    """An edge map without the one that was followed; nothing of it stays unless it was painted over meanwhile."""
-    patch = cleared(edges, used)
-    return patch if any(tile.any() for tile in patch.applied(edges).stored.values()) else _emptied(edges)
+def _overlap(one: TileMap | None, other: TileMap) -> bool:
+    """Whether two masks have a pixel in common."""
+    return one is not None and any(np.any((one.read(part) > 0) & (other.read(part) > 0)) for part in other.occupied())
 
 
 def _map_of(marks: Marks, shape: tuple[int, int]) -> TileMap:

@@ -187,9 +187,16 @@ class Workspace(QObject):
     def end_gesture(self) -> None:
         """The drag is over, and what it made is pushed."""
         self._gesturing = False
-        held, self._held = self._held, []
-        for action in held:
-            self._when_free(action)
+        try:
+            while self._held:
+                self._held.pop(0)()
+        finally:
+            self._jobs.go_on()
+
+    @property
+    def settled(self) -> bool:
+        """Whether no job's result waits for the end of a drag: what is frozen now lacks nothing."""
+        return not self._held
 
     def _when_free(self, action: Callable[[], object]) -> None:
         if self.closed:
@@ -301,9 +308,17 @@ class Workspace(QObject):
 
     # -- jobs -------------------------------------------------------------------------------------------------
 
-    def submit(self, title: str, lane: Lane, prepare: Callable[[], Work], *, soon: bool = False) -> Ticket:
+    def submit(
+        self,
+        title: str,
+        lane: Lane,
+        prepare: Callable[[], Work],
+        *,
+        soon: bool = False,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> Ticket:
         """Queue a job that belongs to this photograph: it is called off when the photograph is closed."""
-        ticket = self._jobs.submit(title, lane, prepare, soon=soon)
+        ticket = self._jobs.submit(title, lane, prepare, soon=soon, ready=ready)
         self._tickets.add(ticket)
         ticket.ended.connect(lambda: self._tickets.discard(ticket))
         return ticket

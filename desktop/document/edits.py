@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desktop.document.compose import Composite
-from desktop.document.model import EDGES, BlendMode, Change, Document, Layer, State
+from desktop.document.model import EDGES, GUIDED, BlendMode, Change, Document, Layer, State
 from desktop.document.tiles import TileEdit, TileMap, TilePatch
 from engine.raster import Rect
 from engine.record import Repair
@@ -48,13 +48,14 @@ class PaintMask(Edit):
 
     Args:
         label: for the history.
-        target: id of the layer whose mask it is; None is the repair mask, ``EDGES`` the edge map.
+        target: id of the layer whose mask it is; None is the repair mask, ``EDGES`` the edge map, ``GUIDED`` the mask
+            that this was drawn for.
         patch: what changed.
     """
 
     def __init__(self, label: str, target: int | None, patch: TilePatch) -> None:
         self.label, self._target, self._patch = label, target, patch
-        self.saved = target != EDGES
+        self.saved = target not in (EDGES, GUIDED)
 
     def apply(self, document: Document) -> None:
         self._exchange(document, self._patch.applied)
@@ -200,6 +201,7 @@ class Compound(Edit):
 
     def __init__(self, label: str, edits: Sequence[Edit]) -> None:
         self.label, self._edits = label, tuple(edits)
+        self.saved = any(edit.saved for edit in edits)
 
     def apply(self, document: Document) -> None:
         for edit in self._edits:
@@ -265,14 +267,17 @@ class TurnPicture(Edit):
         # Kept, not turned back: tiles that turn to and fro would become more and more. The reductions are made again.
         self._bare = State(state.scan.with_levels(()), (), _emptied(state.mask), state.turns)
         self._mask = _contents(state.mask)
-        self._edges = _contents(state.edges) if state.edges is not None else None
+        drawn = {EDGES: state.edges, GUIDED: state.guided}
+        self._drawn = {target: _contents(tiles) for target, tiles in drawn.items() if tiles is not None}
         self._layers = [_Kept(layer) for layer in state.layers]
 
     @property
     def _before(self) -> State:
         layers = tuple(kept.layer for kept in self._layers)
         before = replace(self._bare, layers=layers, mask=self._mask.applied(self._bare.mask))
-        return before if self._edges is None else with_mask(before, EDGES, self._edges.applied(mask_of(before, EDGES)))
+        for target, contents in self._drawn.items():
+            before = with_mask(before, target, contents.applied(mask_of(before, target)))
+        return before
 
     def apply(self, document: Document) -> None:
         document.update(turned(self._before, self._turn), Change(layers=True, size=True))
@@ -281,8 +286,7 @@ class TurnPicture(Edit):
         document.update(self._before, Change(layers=True, size=True))
 
     def patches(self) -> list[TilePatch]:
-        edges = [self._edges] if self._edges is not None else []
-        return [self._mask, *edges, *(patch for kept in self._layers for patch in kept.patches)]
+        return [self._mask, *self._drawn.values(), *(patch for kept in self._layers for patch in kept.patches)]
 
 
 def merge_down(document: Document, id_: int) -> Edit:
@@ -323,10 +327,12 @@ def merge_down(document: Document, id_: int) -> Edit:
 
 
 def mask_of(state: State, target: int | None) -> TileMap:
-    """The repair mask, a layer's mask, or the edge map (an empty one where there is none)."""
+    """The repair mask, a layer's mask, the edge map or the mask it was drawn for (empty where there is none)."""
     if target == EDGES:
         # With holes, so that one without any edge is not none.
         return state.edges or TileMap.empty(state.mask.shape, np.uint8, holes=True)
+    if target == GUIDED:
+        return state.guided or TileMap.empty(state.mask.shape, np.uint8)
     return state.mask if target is None else state.layer(target).mask
 
 
@@ -339,17 +345,19 @@ def edit_mask(state: State, target: int | None) -> TileEdit:
 
 
 def with_mask(state: State, target: int | None, mask: TileMap) -> State:
-    """A state with the repair mask, a layer's mask, or the edge map replaced; one that stores nothing is none."""
+    """A state with what ``mask_of`` gives replaced; an edge map or its mask that stores nothing is none."""
     if target is None:
         return replace(state, mask=mask)
     if target == EDGES:
         return replace(state, edges=mask if mask.stored else None)
+    if target == GUIDED:
+        return replace(state, guided=mask if mask.stored else None)
     return state.with_layer(replace(state.layer(target), mask=mask))
 
 
 def mask_change(target: int | None, rect: Rect) -> Change:
     """What painting a mask touches."""
-    return Change(mask=rect) if target is None or target == EDGES else Change(picture=rect, layers=True)
+    return Change(mask=rect) if target in (None, EDGES, GUIDED) else Change(picture=rect, layers=True)
 
 
 def turned(state: State, turn: Turn) -> State:
@@ -359,8 +367,8 @@ def turned(state: State, turn: Turn) -> State:
         replace(layer, pixels=turned_tiles(layer.pixels, turn, scan), mask=turned_tiles(layer.mask, turn))
         for layer in state.layers
     )
-    edges = turned_tiles(state.edges, turn) if state.edges is not None else None
-    return State(scan, layers, turned_tiles(state.mask, turn), (*state.turns, turn.name), edges)
+    drawn = (turned_tiles(tiles, turn) if tiles is not None else None for tiles in (state.edges, state.guided))
+    return State(scan, layers, turned_tiles(state.mask, turn), (*state.turns, turn.name), *drawn)
 
 
 def turned_tiles(tiles: TileMap, turn: Turn, below: TileMap | None = None) -> TileMap:

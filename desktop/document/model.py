@@ -15,6 +15,8 @@ from engine.record import Repair, ScanFile
 
 EDGES = -1
 """Instead of a layer's id: the edge map is what is painted."""
+GUIDED = -2
+"""Instead of a layer's id: the mask that the edge map was drawn for."""
 
 
 class BlendMode(Enum):
@@ -69,6 +71,7 @@ class State:
         turns: how the scan was turned since it was opened, in words of ``edits.Turn``.
         edges: the edge map that the next repair follows, (h, w) uint8, 255 = edge; None without one. It is gone once
             it was used, and no file keeps it.
+        guided: the repair mask as it was when the edge map was drawn: the edges are followed there alone.
     """
 
     scan: TileMap
@@ -76,6 +79,7 @@ class State:
     mask: TileMap
     turns: tuple[str, ...] = ()
     edges: TileMap | None = None
+    guided: TileMap | None = None
 
     def same_work(self, other: State) -> bool:
         """Whether it is the same as another state in all that is saved: not the scan's reductions, nor the edges."""

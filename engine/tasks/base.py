@@ -38,6 +38,7 @@ class Job:
         card: the model.
         device: where to run it.
         guide: the edge map that a restorer edited, 255 = edge, of the picture's size; for heal models that follow one.
+        guided: where the guide is followed, grown as the mask is; None = wherever the picture is lost.
     """
 
     task: str
@@ -48,6 +49,7 @@ class Job:
     card: ModelCard
     device: Device = Device.AUTO
     guide: MaskSource | None = None
+    guided: MaskSource | None = None
 
     def repair(self, device: Device, boxes: tuple[Rect, ...]) -> Repair:
         """What the record says of it, once it ran on a device for some boxes."""

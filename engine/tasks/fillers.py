@@ -67,7 +67,8 @@ def _plain(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
 def _along_edges(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
     drawn = edges(model, view, context)
     if view.guide is not None:
-        drawn = np.where(view.hole > 0, view.guide, drawn)
+        followed = view.hole if view.guided is None else view.hole * view.guided
+        drawn = np.where(followed > 0, view.guide, drawn)
     return model.picture(1, context, **_shown(view), edges=to_planes(drawn))
 
 

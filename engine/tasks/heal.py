@@ -63,7 +63,7 @@ def _checked(job: Job) -> tuple[Weights, list[Rect]]:
     fillers.check_card(job.card)
     check_settings(job)
     (h, w), guide = job.source.shape[:2], job.guide
-    for name, given in (("mask", job.mask), ("edge map", guide)):
+    for name, given in (("mask", job.mask), ("edge map", guide), ("edge map's mask", job.guided)):
         if given is not None and given.shape[:2] != (h, w):
             mh, mw = given.shape[:2]
             raise SettingsError(f"The {name} is {mw} x {mh} px, but the picture is {w} x {h} px.", "heal.mask_size")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -89,12 +89,14 @@ class View:
         picture: (h, w, 3) in model space, also where it is lost.
         hole: (h, w), 1 = lost, 0 = known.
         guide: the edges that a restorer wants there, (h, w) in 0..1; None = the model's own.
+        guided: (h, w), 1 = the guide is followed where the picture is lost; None = wherever it is lost.
         place: whole numbers that differ from window to window: left, top, and the side of its pixels.
     """
 
     picture: Floats
     hole: Floats
     guide: Floats | None
+    guided: Floats | None
     place: tuple[int, int, int]
 
     @cached_property
@@ -109,6 +111,8 @@ class Scene:
     def __init__(self, job: Job, weights: Weights) -> None:
         self._source: PixelSource = job.source
         self._guide, self._weights = job.guide, weights
+        guided = job.guided if job.guide is not None else None
+        self._guided = replace(weights, mask=guided) if guided is not None else None
         self.space = ModelSpace(job.profile, job.source.shape[2])
         self.bounds = Rect.of_shape(job.source.shape)
 
@@ -126,10 +130,12 @@ class Scene:
         inside = whole & self.bounds
         picture = read_padded(self.space.to_model(self._source.read(inside)), inside, whole)
         guide = self._guide.read_mask(inside) if self._guide is not None else None
+        guided = self._guided.read(inside) if self._guided is not None else None
         return View(
             picture,
             read_padded((lost > 0).astype(np.float32), inside, whole),
             None if guide is None else read_padded(to_float(guide), inside, whole),
+            None if guided is None else read_padded((guided > 0).astype(np.float32), inside, whole),
             (whole.left, whole.top, 1),
         )
 
@@ -141,7 +147,7 @@ class Scene:
         Raises:
             SettingsError: nothing of it is known.
         """
-        sums, counts, guides = [], [], []
+        sums, counts, guides, places = [], [], [], []
         for top in range(area.top, area.bottom, _STRIP * step):
             rect = Rect(area.left, top, area.right, min(top + _STRIP * step, area.bottom))
             known = (self._weights.read(rect) == 0).astype(np.float32)[..., None]
@@ -150,8 +156,9 @@ class Scene:
             counts.append(_squares(known, step).sum(axis=(1, 3)))
             if self._guide is not None:
                 # A line one pixel wide must not vanish.
-                drawn = to_float(self._guide.read_mask(rect))[..., None]
-                guides.append(_squares(drawn, step).max(axis=(1, 3))[..., 0])
+                guides.append(_highest(to_float(self._guide.read_mask(rect)), step))
+            if self._guided is not None:
+                places.append(_highest((self._guided.read(rect) > 0).astype(np.float32), step))
         total, count = np.concatenate(sums), np.concatenate(counts)
         lost = (count <= count.max() / 4)[..., 0]
         if lost.all():
@@ -162,8 +169,14 @@ class Scene:
             read_padded(total / np.maximum(count, 1), inside, whole),
             read_padded(lost.astype(np.float32), inside, whole),
             read_padded(np.concatenate(guides), inside, whole) if guides else None,
+            read_padded(np.concatenate(places), inside, whole) if places else None,
             (area.left, area.top, step),
         )
+
+
+def _highest(values: Floats, step: int) -> Floats:
+    """(h, w) -> the highest value of each square."""
+    return np.asarray(_squares(values[..., None], step).max(axis=(1, 3))[..., 0])
 
 
 def _squares(values: Floats, step: int) -> Floats:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QListView
+from PySide6.QtWidgets import QComboBox, QListView
 from pytestqt.qtbot import QtBot
 
+import engine.tasks
 from desktop.app import Program
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite, flatten
+from desktop.jobs import Lane, Ticket
 from desktop.workspace import Workspace
+from engine.jobs import JobContext
+from engine.tasks import Job
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -82,6 +89,20 @@ def heal(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     qtbot.waitUntil(lambda: not workspace.busy)
 
 
+def kept_running(monkeypatch: pytest.MonkeyPatch, name: str = "run_job") -> threading.Event:
+    """Tasks are done but do not end until the event is set."""
+    gate = threading.Event()
+    real: Callable[[Job, JobContext], object] = getattr(engine.tasks, name)
+
+    def waiting(job: Job, context: JobContext) -> object:
+        result = real(job, context)
+        assert gate.wait(60)
+        return result
+
+    monkeypatch.setattr(engine.tasks, name, waiting)
+    return gate
+
+
 def two_repairs(qtbot: QtBot, program: Program, workspace: Workspace, view: CanvasView) -> None:
     """Two strokes, healed on a layer each."""
     for x in (60, 200):
@@ -93,3 +114,25 @@ def two_repairs(qtbot: QtBot, program: Program, workspace: Workspace, view: Canv
 
 def click_row(view: QListView, row: int, place: QPoint) -> None:
     QTest.mouseClick(view.viewport(), LEFT, pos=place)
+
+
+def combo(program: Program, name: str) -> QComboBox:
+    return next(box for box in program.window.task.findChildren(QComboBox) if box.accessibleName() == name)
+
+
+def pick(program: Program, name: str, data: str) -> None:
+    """Choose in one of the panel's lists, as a hand does."""
+    box = combo(program, name)
+    row = box.findData(data)
+    assert row >= 0, data
+    box.setCurrentIndex(row)
+    box.activated.emit(row)
+
+
+def asked(program: Program, id_: str) -> Ticket:
+    """Trigger a command that queues a job."""
+    tickets: list[Ticket] = []
+    program.jobs.added.connect(tickets.append)
+    trigger(program, id_)
+    program.jobs.added.disconnect(tickets.append)
+    return next(ticket for ticket in tickets if ticket.lane is Lane.COMPUTE)

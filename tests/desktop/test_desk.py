@@ -1,4 +1,4 @@
-"""The other tasks and models: chosen in the panel, run on the whole picture, found marks, and edges to paint."""
+"""The other tasks and models: chosen in the panel, run on the whole picture, and found marks."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QSettings, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.document.model import EDGES
-from desktop.jobs import Lane
 from desktop.panels.sheet import SheetButton
 from desktop.panels.widgets import ValueSlider
 from desktop.settings import SettingsStore
 from desktop.workspace import Workspace
 from engine import imageio
-from engine.jobs import JobContext
 from engine.raster import Raster
 from engine.runtime.cards import Registry
 from tests.desktop import tiny
-from tests.desktop.acting import LEFT, drag, heal, key, mask, open_scan, picture, seen, trigger
+from tests.desktop.acting import (
+    LEFT,
+    asked,
+    combo,
+    drag,
+    heal,
+    kept_running,
+    key,
+    mask,
+    open_scan,
+    pick,
+    picture,
+    trigger,
+    two_repairs,
+)
 
 
 @pytest.fixture
@@ -45,19 +55,6 @@ def blots(tmp_path: Path) -> Path:
     return path
 
 
-def combo(program: Program, name: str) -> QComboBox:
-    return next(box for box in program.window.task.findChildren(QComboBox) if box.accessibleName() == name)
-
-
-def pick(program: Program, name: str, data: str) -> None:
-    """Choose in one of the panel's lists, as a hand does."""
-    box = combo(program, name)
-    row = box.findData(data)
-    assert row >= 0, data
-    box.setCurrentIndex(row)
-    box.activated.emit(row)
-
-
 def sliders(program: Program) -> dict[str, ValueSlider]:
     panel = program.window.task
     items = [
@@ -69,18 +66,6 @@ def sliders(program: Program) -> dict[str, ValueSlider]:
 def run(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     """Press the panel's button and wait until it is done."""
     QTest.mouseClick(program.window.task.button, LEFT)
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
-
-
-def edges(workspace: Workspace) -> np.ndarray:
-    tiles = workspace.document.state.edges
-    assert tiles is not None
-    return tiles.read(tiles.bounds)
-
-
-def draw_edges(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
-    pick(program, "Model", "along_edges")
-    trigger(program, "edges_draw")
     qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
 
 
@@ -183,19 +168,40 @@ def test_a_strength_goes_into_the_model(qtbot: QtBot, program: Program, scan: Pa
     assert program.store.settings.repair.of("clean").values == {"strength": 1.0}
 
 
-def test_a_whole_picture_turns_while_it_is_being_cleaned(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_a_whole_picture_turns_while_it_is_being_cleaned(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     before = picture(workspace).astype(int)
     pick(program, "Task", "clean")
-    tickets = []
-    program.jobs.added.connect(tickets.append)
-    trigger(program, "heal")
-    (ticket,) = [ticket for ticket in tickets if ticket.title.startswith("Clean")]
-    qtbot.waitUntil(lambda: ticket.state.name != "WAITING")
+    gate, ticket = kept_running(monkeypatch), asked(program, "heal")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     trigger(program, "rotate_left")
     view.grab()
+    gate.set()
     qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
     assert np.abs(picture(workspace) - (65535 - np.rot90(before))).max() <= 2
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_whole_picture_lies_just_above_what_it_was_made_of(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    two_repairs(qtbot, program, workspace, view)
+    lower, upper = (layer.id for layer in workspace.document.state.layers)
+    workspace.set_active(lower)
+    pick(program, "Task", "clean")
+    gate, ticket = kept_running(monkeypatch), asked(program, "heal")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    if gone:
+        trigger(program, "layer_delete")
+    workspace.set_active(upper)
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    cleaned = next(layer.id for layer in workspace.document.state.layers if layer.name.startswith("Clean"))
+    expected = [cleaned, upper] if gone else [lower, cleaned, upper]
+    assert [layer.id for layer in workspace.document.state.layers] == expected
 
 
 def test_a_second_press_does_not_clean_twice(qtbot: QtBot, program: Program, scan: Path) -> None:
@@ -232,6 +238,23 @@ def test_found_damage_joins_the_mask_and_heal_is_next(qtbot: QtBot, program: Pro
     assert np.array_equal(mask(workspace), painted)
 
 
+def test_what_is_found_in_the_background_is_said_with_its_name(
+    qtbot: QtBot, program: Program, blots: Path, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = open_scan(qtbot, program, blots)
+    program.window.actions_.by_id["veil"].setChecked(False)
+    pick(program, "Task", "detect")
+    gate, ticket = kept_running(monkeypatch), asked(program, "heal")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    open_scan(qtbot, program, scan)
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert mask(workspace).any()
+    assert program.window.strip.text.startswith("blots.png: Found 3 defects")
+    assert combo(program, "Task").currentData() == "detect"
+    assert not program.window.actions_.by_id["veil"].isChecked()
+
+
 def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     path = tmp_path / "dark.png"
     imageio.write(Raster(np.full((60, 80, 3), 20, np.uint8)), path)
@@ -253,143 +276,6 @@ def test_spot_heal_heals_whatever_task_is_chosen(qtbot: QtBot, program: Program,
     (layer,) = workspace.document.state.layers
     assert layer.made_by[0].model == "heal"
     assert combo(program, "Task").currentData() == "clean"
-
-
-def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Program, scan: Path) -> None:
-    workspace, view = open_scan(qtbot, program, scan)
-    program.store.settings.repair.of("heal").values["feather"] = 0.0
-    assert not program.window.actions_.by_id["edges_draw"].isEnabled()
-    program.window.options.set_size(24)
-    drag(view, [(100, 150), (300, 150)])
-    painted = mask(workspace)
-    draw_edges(qtbot, program, workspace)
-    assert workspace.target == EDGES
-    assert np.array_equal(edges(workspace) == 255, painted > 0)
-    # Seen over the picture, in a colour that the veil has not.
-    shown = seen(view, 200, 150)
-    assert shown[2] > 200
-    assert shown[0] < 100
-    assert program.window.options.size == 2
-    assert program.window.options._target.text().startswith("Edges")
-    drag(view, [(150, 40), (250, 40)])
-    assert workspace.undo.undoText() == "Brush, edges"
-    assert edges(workspace)[40, 200] == 255
-    assert not mask(workspace)[40].any()
-    key(program, Qt.Key.Key_E)
-    program.window.options.set_size(60)
-    drag(view, [(120, 150), (125, 150)])
-    assert not edges(workspace)[150, 120]
-    trigger(program, "undo")
-    assert edges(workspace)[150, 120] == 255
-    trigger(program, "redo")
-    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
-        trigger(program, "heal")
-    qtbot.waitUntil(lambda: not workspace.busy)
-    healed = picture(workspace)
-    assert (healed[150, 200] == 65535).all()
-    assert (healed[150, 120] == 0).all()
-    assert workspace.document.state.edges is None
-    assert workspace.target is None
-    assert workspace.active is not None
-    assert not mask(workspace).any()
-    trigger(program, "undo")
-    assert edges(workspace)[150, 200] == 255
-    assert not edges(workspace)[150, 120]
-    assert np.array_equal(mask(workspace), painted)
-
-
-def test_the_brush_for_edges_has_a_size_of_its_own(qtbot: QtBot, program: Program, scan: Path) -> None:
-    workspace, view = open_scan(qtbot, program, scan)
-    program.window.options.set_size(30)
-    drag(view, [(100, 150), (200, 150)])
-    draw_edges(qtbot, program, workspace)
-    trigger(program, "larger")
-    assert program.window.options.size == 3
-    assert view._cursor().diameter == 3
-    key(program, Qt.Key.Key_Escape)
-    assert workspace.target is None
-    assert program.window.options.size == view._cursor().diameter == 30
-    trigger(program, "edges_paint")
-    assert workspace.target == EDGES
-    assert program.window.options.size == 3
-    key(program, Qt.Key.Key_J)
-    assert workspace.target is None
-    tools = program.store.settings.tools
-    assert (tools.size, tools.edge_size) == (30, 3)
-
-
-def test_edges_are_cleared_turned_and_no_unsaved_work(qtbot: QtBot, program: Program, scan: Path) -> None:
-    workspace, view = open_scan(qtbot, program, scan)
-    drag(view, [(100, 150), (200, 180)])
-    workspace.undo.setClean()
-    draw_edges(qtbot, program, workspace)
-    drawn = edges(workspace)
-    assert not workspace.unsaved, "no file keeps edges"
-    assert not program.shell.windowTitle().startswith("scan.tif*")
-    trigger(program, "edges_clear")
-    assert workspace.document.state.edges is None
-    assert workspace.target is None
-    assert not program.window.actions_.by_id["edges_clear"].isEnabled()
-    trigger(program, "undo")
-    assert np.array_equal(edges(workspace), drawn)
-    trigger(program, "rotate_left")
-    assert np.array_equal(edges(workspace), np.rot90(drawn))
-    assert workspace.unsaved
-    assert program.shell.windowTitle().startswith("scan.tif*")
-    trigger(program, "undo")
-    assert np.array_equal(edges(workspace), drawn)
-    drag(view, [(50, 50), (60, 50)])
-    key(program, Qt.Key.Key_Escape)
-    drag(view, [(50, 50), (60, 50)])
-    assert workspace.unsaved
-
-
-def test_edges_turn_while_they_are_being_drawn(qtbot: QtBot, program: Program, scan: Path) -> None:
-    workspace, view = open_scan(qtbot, program, scan)
-    program.store.settings.repair.of("heal").values["feather"] = 0.0
-    drag(view, [(100, 150), (200, 180)])
-    painted = mask(workspace)
-    pick(program, "Model", "along_edges")
-    tickets = []
-    program.jobs.added.connect(tickets.append)
-    trigger(program, "edges_draw")
-    (ticket,) = [ticket for ticket in tickets if ticket.title.startswith("Draw edges")]
-    qtbot.waitUntil(lambda: ticket.state.name != "WAITING")
-    trigger(program, "rotate_right")
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
-    assert np.array_equal(edges(workspace) > 0, np.rot90(painted, 3) > 0)
-
-
-def test_all_edges_erased_is_an_answer(qtbot: QtBot, program: Program, scan: Path) -> None:
-    workspace, view = open_scan(qtbot, program, scan)
-    drag(view, [(100, 150), (200, 150)])
-    draw_edges(qtbot, program, workspace)
-    trigger(program, "mask_clear")
-    assert not edges(workspace).any()
-    assert workspace.target == EDGES
-    trigger(program, "rotate_half")
-    assert not edges(workspace).any()
-    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
-        trigger(program, "heal")
-    qtbot.waitUntil(lambda: not workspace.busy)
-    assert (picture(workspace)[149, 250] == 0).all()
-    assert workspace.document.state.edges is None
-
-
-def test_edges_need_a_mask_and_are_called_off(qtbot: QtBot, program: Program, scan: Path) -> None:
-    workspace, view = open_scan(qtbot, program, scan)
-    pick(program, "Model", "along_edges")
-    trigger(program, "edges_draw")
-    assert "Paint over the damage" in program.window.strip.text
-    drag(view, [(100, 150), (200, 150)])
-    before: list[JobContext] = []
-    program.jobs.submit("before", Lane.COMPUTE, lambda: before.append)
-    trigger(program, "edges_draw")
-    trigger(program, "undo")
-    assert "called off" in program.window.strip.text
-    qtbot.waitUntil(lambda: bool(before) and not workspace.busy)
-    assert workspace.document.state.edges is None
-    assert mask(workspace).any()
 
 
 def test_task_model_and_values_are_remembered(qtbot: QtBot, program: Program, scan: Path, tmp_path: Path) -> None:

@@ -14,7 +14,20 @@ from pytestqt.qtbot import QtBot
 from desktop.app import Program
 from desktop.jobs import Lane, Ticket
 from engine import imageio
-from tests.desktop.acting import LEFT, click_row, drag, heal, key, mask, open_scan, picture, trigger, two_repairs
+from tests.desktop.acting import (
+    LEFT,
+    at,
+    click_row,
+    drag,
+    heal,
+    kept_running,
+    key,
+    mask,
+    open_scan,
+    picture,
+    trigger,
+    two_repairs,
+)
 
 
 def test_heal_makes_a_layer_and_changes_nothing_outside_the_mask(qtbot: QtBot, program: Program, scan: Path) -> None:
@@ -107,7 +120,7 @@ def test_spot_heal_heals_each_stroke_on_release(qtbot: QtBot, program: Program, 
 @pytest.mark.parametrize("spot", [False, True])
 @pytest.mark.parametrize("running", [False, True])
 def test_a_repair_turns_with_the_picture(
-    qtbot: QtBot, program: Program, scan: Path, *, spot: bool, running: bool
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch, *, spot: bool, running: bool
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     tickets: list[Ticket] = []
@@ -126,8 +139,10 @@ def test_a_repair_turns_with_the_picture(
     expected = picture(workspace)
     while workspace.undo.canUndo():
         workspace.undo.undo()
-    release = threading.Event()
-    if not running:
+    if running:
+        release = kept_running(monkeypatch)
+    else:
+        release = threading.Event()
         program.jobs.submit("busy", Lane.COMPUTE, lambda: lambda _: release.wait(30))
     ask_for_repair()
     ticket = next(ticket for ticket in reversed(tickets) if ticket.title.startswith("Heal"))
@@ -142,12 +157,76 @@ def test_a_repair_turns_with_the_picture(
     assert not mask(workspace).any()
     turned = np.rot90(expected)[::-1].astype(int)
     found = picture(workspace)
+    before = np.rot90(imageio.read(scan).pixels)[::-1]
     if running:
         assert np.array_equal(found, turned)
     else:
         # Healed as it lies now: much the same, and just there.
-        before = np.rot90(imageio.read(scan).pixels)[::-1]
         assert np.array_equal((found != before).any(axis=2), (turned != before).any(axis=2))
+
+
+def test_a_turned_repair_hides_the_picture_and_no_black(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    gate = kept_running(monkeypatch)
+    drag(view, [(50, 50), (90, 50)])
+    trigger(program, "heal")
+    qtbot.waitUntil(lambda: "RUNNING" in [ticket.state.name for ticket in workspace._tickets])
+    for id_ in ("rotate_left", "flip_horizontal"):
+        trigger(program, id_)
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    (layer,) = workspace.document.state.layers
+    before = np.rot90(imageio.read(scan).pixels)[:, ::-1]
+    assert layer.pixels.occupied()
+    for rect in layer.pixels.occupied():
+        hidden = layer.mask.read(rect) == 0
+        assert np.array_equal(layer.pixels.read(rect)[hidden], before[rect.slices()][hidden])
+
+
+def test_a_repair_waits_for_one_that_a_drag_holds_back(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    release = threading.Event()
+    program.jobs.submit("busy", Lane.COMPUTE, lambda: lambda _: release.wait(30))
+    tickets: list[Ticket] = []
+    program.jobs.added.connect(tickets.append)
+    for y in (50, 80):
+        drag(view, [(50, y), (90, y)])
+        trigger(program, "heal_new")
+    first, second = (ticket for ticket in tickets if ticket.title.startswith("Heal"))
+    QTest.mousePress(view, LEFT, pos=at(view, 300, 200))
+    release.set()
+    qtbot.waitUntil(lambda: first.state.name == "DONE", timeout=60000)
+    assert second.state.name == "WAITING"
+    assert not workspace.document.state.layers
+    QTest.mouseRelease(view, LEFT, pos=at(view, 300, 200))
+    (layer,) = workspace.document.state.layers
+    healed = picture(workspace)
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert workspace.document.state.layers[0] is layer
+    later = workspace.document.state.layers[1]
+    hidden = later.mask.read(later.mask.bounds) == 0
+    hidden[256:], hidden[:, 256:] = False, False
+    assert np.array_equal(later.pixels.read(later.pixels.bounds)[hidden], healed[hidden]), "it saw the first"
+
+
+def test_what_a_repair_worked_on_is_free_again_when_its_edit_fails(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(50, 50), (90, 50)])
+
+    def push(_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched, qtbot.captureExceptions() as met:
+        patched.setattr(workspace, "push", push)
+        trigger(program, "heal")
+        qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert [kind for kind, *_ in met] == [MemoryError]
+    heal(qtbot, program, workspace)
+    assert len(workspace.document.state.layers) == 1
 
 
 def test_painting_on_a_layers_mask_takes_the_repair_away_and_brings_it_back(

@@ -45,6 +45,22 @@ def test_jobs_of_a_lane_run_in_order_on_a_thread_of_their_own(qtbot: QtBot, cent
     assert QThread.currentThread() not in threads
 
 
+def test_a_job_that_is_not_ready_lets_others_go_first(qtbot: QtBot, centre: JobCentre) -> None:
+    order: list[str] = []
+    ready: list[bool] = []
+    first = centre.submit("first", Lane.COMPUTE, lambda: lambda _: order.append("first"), ready=lambda: bool(ready))
+    gone = centre.submit("gone", Lane.COMPUTE, lambda: lambda _: order.append("gone"), ready=lambda: bool(ready))
+    second = centre.submit("second", Lane.COMPUTE, lambda: lambda _: order.append("second"))
+    with qtbot.waitSignal(second.done):
+        pass
+    assert first.state is JobState.WAITING
+    gone.cancel()
+    ready.append(True)
+    with qtbot.waitSignal(first.done):
+        centre.go_on()
+    assert order == ["second", "first"]
+
+
 def test_the_io_lane_does_not_wait_for_compute(qtbot: QtBot, centre: JobCentre) -> None:
     release = threading.Event()
 

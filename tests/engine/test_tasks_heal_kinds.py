@@ -65,6 +65,22 @@ def test_a_thin_guide_is_still_seen_from_afar(tmp_path: Path) -> None:
     assert healed(card, pixels, mask, guide)[148:153, 150].max() > WHITE / 2
 
 
+@pytest.mark.parametrize("side", [20, 200])
+def test_a_guide_is_followed_only_where_it_was_drawn_for(tmp_path: Path, side: int) -> None:
+    """Up close and from afar: another damage gets the model's own edges, black in this one."""
+    card, pixels = tiny_models.edger(tmp_path), noise_raster(300, 600).pixels
+    first, second = spot(pixels.shape, 50, 50, side), spot(pixels.shape, 50, 350, side)
+    whole = job(card, pixels, first | second, np.full((300, 600), 255, np.uint8))
+    result = run_job(dataclasses.replace(whole, guided=ArrayMask(first))).apply_to(pixels)
+    middle = 50 + side // 2
+    assert (result[middle, middle] == WHITE).all()
+    assert (result[middle, middle + 300] == 0).all()
+    assert (result[second > 0] == 0).all()
+    # Grown as the mask is.
+    grown = dataclasses.replace(whole, guided=ArrayMask(first), settings=HealSettings(grow=5))
+    assert (run_job(grown).apply_to(pixels)[47, middle] == WHITE).all()
+
+
 def test_edges_are_drawn_around_the_damage_too(tmp_path: Path) -> None:
     card, pixels = tiny_models.edger(tmp_path), np.full((600, 700, 1), 5000, np.uint16)
     pixels[300:310] = WHITE

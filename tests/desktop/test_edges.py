@@ -1,0 +1,226 @@
+"""The edge map: drawn, painted, followed where it was drawn for, turned, and gone with its mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.document.model import EDGES
+from desktop.jobs import Lane
+from desktop.workspace import Workspace
+from engine.jobs import JobContext
+from engine.runtime.cards import Registry
+from tests.desktop import tiny
+from tests.desktop.acting import asked, drag, heal, kept_running, key, mask, open_scan, pick, picture, seen, trigger
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """Tiny models alone."""
+    tiny.add_all(tmp_path / "models")
+    return Registry(user_folder=tmp_path / "models", shipped=tmp_path / "none")
+
+
+def edges(workspace: Workspace) -> np.ndarray:
+    tiles = workspace.document.state.edges
+    assert tiles is not None
+    return tiles.read(tiles.bounds)
+
+
+def guided(workspace: Workspace) -> np.ndarray:
+    """The mask that the edges were drawn for."""
+    tiles = workspace.document.state.guided
+    assert tiles is not None
+    return tiles.read(tiles.bounds)
+
+
+def draw_edges(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
+    pick(program, "Model", "along_edges")
+    trigger(program, "edges_draw")
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+
+
+def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    program.store.settings.repair.of("heal").values["feather"] = 0.0
+    assert not program.window.actions_.by_id["edges_draw"].isEnabled()
+    program.window.options.set_size(24)
+    drag(view, [(100, 150), (300, 150)])
+    painted = mask(workspace)
+    draw_edges(qtbot, program, workspace)
+    assert workspace.target == EDGES
+    assert np.array_equal(edges(workspace) == 255, painted > 0)
+    # Seen over the picture, in a colour that the veil has not.
+    shown = seen(view, 200, 150)
+    assert shown[2] > 200
+    assert shown[0] < 100
+    assert program.window.options.size == 2
+    assert program.window.options._target.text().startswith("Edges")
+    drag(view, [(150, 40), (250, 40)])
+    assert workspace.undo.undoText() == "Brush, edges"
+    assert edges(workspace)[40, 200] == 255
+    assert not mask(workspace)[40].any()
+    key(program, Qt.Key.Key_E)
+    program.window.options.set_size(60)
+    drag(view, [(120, 150), (125, 150)])
+    assert not edges(workspace)[150, 120]
+    trigger(program, "undo")
+    assert edges(workspace)[150, 120] == 255
+    trigger(program, "redo")
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        trigger(program, "heal")
+    qtbot.waitUntil(lambda: not workspace.busy)
+    healed = picture(workspace)
+    assert (healed[150, 200] == 65535).all()
+    assert (healed[150, 120] == 0).all()
+    assert workspace.document.state.edges is None
+    assert workspace.target is None
+    assert workspace.active is not None
+    assert not mask(workspace).any()
+    trigger(program, "undo")
+    assert edges(workspace)[150, 200] == 255
+    assert not edges(workspace)[150, 120]
+    assert np.array_equal(mask(workspace), painted)
+
+
+def test_the_brush_for_edges_has_a_size_of_its_own(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    program.window.options.set_size(30)
+    drag(view, [(100, 150), (200, 150)])
+    draw_edges(qtbot, program, workspace)
+    trigger(program, "larger")
+    assert program.window.options.size == 3
+    assert view._cursor().diameter == 3
+    key(program, Qt.Key.Key_Escape)
+    assert workspace.target is None
+    assert program.window.options.size == view._cursor().diameter == 30
+    trigger(program, "edges_paint")
+    assert workspace.target == EDGES
+    assert program.window.options.size == 3
+    key(program, Qt.Key.Key_J)
+    assert workspace.target is None
+    tools = program.store.settings.tools
+    assert (tools.size, tools.edge_size) == (30, 3)
+
+
+def test_edges_are_cleared_turned_and_no_unsaved_work(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(100, 150), (200, 180)])
+    workspace.undo.setClean()
+    draw_edges(qtbot, program, workspace)
+    drawn = edges(workspace)
+    assert not workspace.unsaved, "no file keeps edges"
+    assert not program.shell.windowTitle().startswith("scan.tif*")
+    trigger(program, "edges_clear")
+    assert workspace.document.state.edges is None
+    assert workspace.target is None
+    assert not program.window.actions_.by_id["edges_clear"].isEnabled()
+    trigger(program, "undo")
+    assert np.array_equal(edges(workspace), drawn)
+    trigger(program, "rotate_left")
+    assert np.array_equal(edges(workspace), np.rot90(drawn))
+    assert workspace.unsaved
+    assert program.shell.windowTitle().startswith("scan.tif*")
+    trigger(program, "undo")
+    assert np.array_equal(edges(workspace), drawn)
+    drag(view, [(50, 50), (60, 50)])
+    key(program, Qt.Key.Key_Escape)
+    drag(view, [(50, 50), (60, 50)])
+    assert workspace.unsaved
+
+
+def test_edges_turn_while_they_are_being_drawn(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    program.store.settings.repair.of("heal").values["feather"] = 0.0
+    drag(view, [(100, 150), (200, 180)])
+    painted = mask(workspace)
+    pick(program, "Model", "along_edges")
+    gate, ticket = kept_running(monkeypatch, "draw_edges"), asked(program, "edges_draw")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    trigger(program, "rotate_right")
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert np.array_equal(edges(workspace) > 0, np.rot90(painted, 3) > 0)
+    assert np.array_equal(guided(workspace), np.rot90(painted, 3))
+
+
+def test_damage_painted_after_the_edges_gets_the_models_own(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    program.store.settings.repair.of("heal").values["feather"] = 0.0
+    drag(view, [(100, 150), (200, 150)])
+    first = mask(workspace)
+    draw_edges(qtbot, program, workspace)
+    trigger(program, "mask_clear")
+    key(program, Qt.Key.Key_Escape)
+    drag(view, [(100, 50), (200, 50)])
+    for turn in ("rotate_left", "rotate_left"):
+        trigger(program, turn)
+    assert np.array_equal(guided(workspace), first[::-1, ::-1])
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        trigger(program, "heal")
+    qtbot.waitUntil(lambda: not workspace.busy)
+    healed = picture(workspace)[::-1, ::-1]
+    assert (healed[150, 150] == 0).all(), "no edges were wanted there"
+    assert (healed[50, 150] == 65535).all()
+
+
+def test_edges_go_with_their_mask_whatever_model_heals_it(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(100, 150), (200, 150)])
+    painted = mask(workspace)
+    draw_edges(qtbot, program, workspace)
+    drawn = edges(workspace)
+    assert np.array_equal(guided(workspace), painted)
+    pick(program, "Model", "heal")
+    key(program, Qt.Key.Key_Escape)
+    heal(qtbot, program, workspace)
+    assert workspace.document.state.edges is workspace.document.state.guided is None
+    trigger(program, "undo")
+    assert np.array_equal(edges(workspace), drawn)
+    assert np.array_equal(guided(workspace), painted)
+    # Another damage than theirs leaves them alone.
+    trigger(program, "mask_clear")
+    drag(view, [(100, 50), (200, 50)])
+    heal(qtbot, program, workspace)
+    assert np.array_equal(edges(workspace), drawn)
+    trigger(program, "edges_clear")
+    assert workspace.document.state.edges is workspace.document.state.guided is None
+
+
+def test_all_edges_erased_is_an_answer(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(100, 150), (200, 150)])
+    draw_edges(qtbot, program, workspace)
+    trigger(program, "mask_clear")
+    assert not edges(workspace).any()
+    assert workspace.target == EDGES
+    trigger(program, "rotate_half")
+    assert not edges(workspace).any()
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        trigger(program, "heal")
+    qtbot.waitUntil(lambda: not workspace.busy)
+    assert (picture(workspace)[149, 250] == 0).all()
+    assert workspace.document.state.edges is None
+
+
+def test_edges_need_a_mask_and_are_called_off(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    pick(program, "Model", "along_edges")
+    trigger(program, "edges_draw")
+    assert "Paint over the damage" in program.window.strip.text
+    drag(view, [(100, 150), (200, 150)])
+    before: list[JobContext] = []
+    program.jobs.submit("before", Lane.COMPUTE, lambda: before.append)
+    trigger(program, "edges_draw")
+    trigger(program, "undo")
+    assert "called off" in program.window.strip.text
+    qtbot.waitUntil(lambda: bool(before) and not workspace.busy)
+    assert workspace.document.state.edges is None
+    assert mask(workspace).any()

@@ -33,6 +33,8 @@ from engine.raster import Rect, mix
 from engine.record import Repair
 
 Tile = NDArray[Any]
+_TOO_MUCH = 0.25
+"""Share of a picture that is hardly all damage."""
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
@@ -88,6 +90,7 @@ class TaskJob(ABC):
         self._document, self._request, self._registry, self._mask = document, request, registry, mask
         self._turns = document.state.turns
         self._frozen: tuple[str, ...] = ()
+        self._with = ""
 
     @property
     def task(self) -> Task:
@@ -131,6 +134,8 @@ class TaskJob(ABC):
 
         request, card = self._request, self._registry.card(self._request.model)
         self._frozen = self._document.state.turns
+        # The task's own model goes without saying.
+        self._with = f", {card.title}" if card.id != self._registry.default(request.task).id else ""
         return Job(
             request.task,
             source,
@@ -206,7 +211,7 @@ class RepairJob(TaskJob):
         Else it becomes one just above the layers that it was computed from. The repair mask loses what was repaired,
         but keeps what was painted meanwhile; an edge map that was drawn for it is gone.
         """
-        document, label = self._document, "Spot heal" if self.spot else self.task.verb
+        document, label = self._document, ("Spot heal" if self.spot else self.task.verb) + self._with
         kept = (la for la in document.state.layers if la.id == self._target and _joinable(la, self._request.task))
         target = next(kept, None)
         pieces = self._turned_pieces(outcome.result)  # type: ignore[arg-type]
@@ -215,7 +220,8 @@ class RepairJob(TaskJob):
         steps: list[Edit] = []
         if target is None:
             layer = document.new_layer("")
-            layer = replace(layer, name=f"{'Repair' if self._mask is not None else self.task.title} {layer.id}")
+            kind = "Repair" if self._mask is not None else self.task.title
+            layer = replace(layer, name=f"{kind} {layer.id}{self._with}")
             pixels, mask = _laid(document, layer, pieces)
             layer = replace(layer, pixels=pixels.applied(layer.pixels), mask=mask.applied(layer.mask))
             steps.append(AddLayer(label, replace(layer, made_by=(made_by,)), self._place()))
@@ -278,7 +284,7 @@ class FindJob(TaskJob):
         for rect in found.occupied():
             edit.write(rect, np.maximum(edit.source.read(rect), found.read(rect)))
         patch = edit.commit()
-        return (PaintMask(self.task.verb, None, patch) if patch else None), None
+        return (PaintMask(self.task.verb + self._with, None, patch) if patch else None), None
 
 
 class EdgesJob(TaskJob):
@@ -329,11 +335,19 @@ def found_sentence(outcome: Outcome) -> str:
         return ""
     kinds = Counter(defect.kind for defect in outcome.result.defects).most_common()
     if not found_any(outcome):
-        return "No damage was found. A lower threshold finds more."
+        return "No damage was found; the mask is unchanged. A lower threshold finds more."
     number = sum(count for _, count in kinds)
     listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
     what = f"{number} {'defects' if number > 1 else 'defect'}: {listed}" if number else "damage"
+    share = _share(outcome.result)
+    if share > _TOO_MUCH:
+        return f"Found {what}. {round(share * 100)} % of the picture counts as damaged; a higher threshold finds less."
     return f"Found {what}. Paint away what should stay, then press Heal."
+
+
+def _share(marks: Marks) -> float:
+    """How much of the picture is marked, 0..1."""
+    return sum(int(np.count_nonzero(part)) for _, part in marks.pieces) / (marks.shape[0] * marks.shape[1])
 
 
 def _plural(kind: str) -> str:

@@ -320,6 +320,8 @@ class Window(QObject):
         conditions = [When.ALWAYS]
         target = None
         if workspace is not None:
+            # What no model that is chosen would follow is out of the way.
+            workspace.show_edges(shown=self.task.draws_edges)
             layer, layers = workspace.active, workspace.document.state.layers
             conditions.append(When.DOCUMENT)
             conditions += [When.LAYER] if layer is not None else []
@@ -330,7 +332,7 @@ class Window(QObject):
             task = self.task.task
             conditions += [When.MASKED_TASK] if task is not None and task.wants_mask else []
             conditions += [When.EDGE_MODEL] if self.task.draws_edges else []
-            conditions += [When.EDGES] if workspace.document.state.edges is not None else []
+            conditions += [When.EDGES] if workspace.edges is not None else []
             target = workspace.target
             if target is not None and self._tool is self.tools["spot"]:
                 self.select_tool("brush")

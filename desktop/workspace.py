@@ -68,6 +68,7 @@ class Workspace(QObject):
         self._order = [layer.id for layer in document.state.layers]
         self._active: int | None = self._order[-1] if self._order else None
         self._target: int | None = None
+        self._edges_shown = True
         self._tickets: set[Ticket] = set()
         self._spot: TileEdit | None = None
         self.recovered = self._recovered = False
@@ -161,8 +162,23 @@ class Workspace(QObject):
     def _can_paint(self, target: int | None) -> bool:
         state = self.document.state
         if target == EDGES:
-            return state.edges is not None
+            return state.edges is not None and self._edges_shown
         return target is None or any(layer.id == target for layer in state.layers)
+
+    @property
+    def edges(self) -> TileMap | None:
+        """The edge map to show over the picture; None without one, or while it is hidden."""
+        return self.document.shown.edges if self._edges_shown else None
+
+    def show_edges(self, *, shown: bool) -> None:
+        """Show or hide the edge map, which the document keeps. What is hidden is not painted."""
+        if shown == self._edges_shown:
+            return
+        self._edges_shown = shown
+        if not self._can_paint(self._target):
+            self._target = None
+        self.mask_changed.emit(self.document.bounds)
+        self.layers_changed.emit()
 
     def snapshot(self) -> Snapshot:
         """All that a worker needs to save or export the present state."""

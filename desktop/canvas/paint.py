@@ -139,7 +139,7 @@ class PicturePainter:
 
     def _paint_veil(self, painter: QPainter, workspace: Workspace, rect: Rect) -> None:
         masks, frame, colour = workspace.veils(), self.frame, self.shown.veil_colour
-        edges = workspace.document.shown.edges
+        edges = workspace.edges
         for column, row, square in screen_tiles(rect, frame):
             key = ("veil", frame.zoom, column, row)
             tile = self._images.get(key)

@@ -89,7 +89,9 @@ class LayerModel(QAbstractListModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             if layer is None:
                 return self.tr("The scan itself; it is never changed")
-            return self.tr("{0}, {1} %, {2}").format(layer.name, round(layer.opacity * 100), layer.blend.title)
+            tip = self.tr("{0}, {1} %, {2}").format(layer.name, round(layer.opacity * 100), layer.blend.title)
+            models = ", ".join(dict.fromkeys(repair.model for repair in layer.made_by))
+            return tip + self.tr("\nMade with {0}").format(models) if models else tip
         return None
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:

@@ -102,16 +102,16 @@ class TaskPanel(QWidget):
         form.setSpacing(8)
         for title, field in ((self.tr("Task"), self._task), (self.tr("Model"), self._model)):
             form.addRow(title, field)
-        form.addRow("", self._summary)
         form.addRow(self.tr("Device"), self._device)
         layout.addLayout(form)
-        above: list[QWidget] = [self._absent, self._sheet_title, self._sheet]
-        for widget in above:
-            layout.addWidget(widget)
+        # Above all that comes and goes with the model: it stays where it is.
+        layout.addWidget(self._button)
+        for label in (self._summary, self._absent, self._note):
+            layout.addWidget(label)
         layout.addLayout(self._model_values)
         layout.addWidget(self._mask_use)
         layout.addLayout(self._values)
-        for widget in (self._edges, self._button, self._note, self._mask_tools()):
+        for widget in (self._edges, self._mask_tools(), self._sheet_title, self._sheet):
             layout.addWidget(widget)
         layout.addStretch(1)
         self._task.activated.connect(self._on_task)
@@ -119,7 +119,6 @@ class TaskPanel(QWidget):
         self._device.activated.connect(self._on_device)
         self._button.clicked.connect(self._on_clicked)
         actions["heal"].changed.connect(self._show_words)
-        actions["edges_clear"].enabledChanged.connect(self._show_edges)
         self.show_workspace(None)
 
     def _make_fields(self) -> None:
@@ -247,11 +246,19 @@ class TaskPanel(QWidget):
         with QSignalBlocker(self._task), QSignalBlocker(self._model):
             self._task.setCurrentIndex(self._task.findData(self._settings.task))
             self._model.clear()
-            for card in self._cards.get(self._settings.task, []):
-                self._model.addItem(card.title, card.id)
             if task is not None:
+                self._list_models(task.id)
                 self._model.setCurrentIndex(self._model.findData(self._card(task.id).id))
         self._show_card()
+
+    def _list_models(self, task: str) -> None:
+        """The task's own model, and apart from it the others."""
+        own = self._defaults[task]
+        for card in sorted(self._cards[task], key=lambda card: card.id != own):
+            if self._model.count() == 1:
+                self._model.insertSeparator(1)
+            self._model.addItem(card.title, card.id)
+            self._model.setItemData(self._model.count() - 1, card.summary, Qt.ItemDataRole.ToolTipRole)
 
     def _show_card(self) -> None:
         """Show the chosen model with what can be set of it."""
@@ -271,15 +278,12 @@ class TaskPanel(QWidget):
             slider = knob.slider(knob.within(self._settings.values.get(knob.name, knob.default)))
             slider.changed.connect(lambda value, knob=knob: self._on_value(knob.name, value / knob.scale))
             (self._model_values if knob.of_model else self._values).addWidget(slider)
+        self._edges.setVisible(self.draws_edges)
         self.chosen.emit()
-        self._show_edges()
 
     def _show_words(self) -> None:
         self._button.setText(self._actions["heal"].text())
         self._button.setToolTip(self._actions["heal"].toolTip())
-
-    def _show_edges(self) -> None:
-        self._edges.setVisible(self.draws_edges or self._actions["edges_clear"].isEnabled())
 
     def _edge_buttons(self) -> QWidget:
         box = QWidget()

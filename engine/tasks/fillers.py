@@ -15,10 +15,8 @@ from engine.tasks.prior import searched
 from engine.tasks.view import View
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_SAMPLED = 4096
-"""Pixels of the surroundings that are looked at, at least half of it, where there are as many."""
-_ONE_TINT = 0.012
-"""What lies so close to one tint (root mean square, of full scale) has no other colours but noise."""
+_NEUTRAL = 0.012
+"""What lies so close to grey (root mean square, of full scale) has no colours but noise."""
 
 PLAIN: Signature = (("mask picture", "picture"),)
 """Fills at once."""
@@ -58,32 +56,15 @@ def fill(card: ModelCard, model: Model, view: View, seed: int, context: JobConte
         seed: chooses among the fills of a model that has several.
         context: progress and cancellation.
     """
-    return _in_one_tint(_FILLERS[signature(card)](model, view, seed, context), view)
+    return _without_colour(_FILLERS[signature(card)](model, view, seed, context), view)
 
 
-def _in_one_tint(filled: Floats, view: View) -> Floats:
-    """A fill without colours of its own where all that is known around it is of one tint: grey, sepia, yellowed.
-
-    There each channel differs from the luma by a smooth function of the luma, here a quadratic one that is fitted.
-    """
+def _without_colour(filled: Floats, view: View) -> Floats:
+    """A fill without colours where all that is known around it has none, as in a grey picture saved as RGB."""
     known = view.picture[view.hole == 0]
-    if not len(known):
+    if not len(known) or np.sqrt(np.mean((known - (known @ _LUMA)[:, None]) ** 2)) > _NEUTRAL:
         return filled
-    sample = known[:: len(known) // _SAMPLED + 1]
-
-    def terms(pixels: Floats) -> Floats:
-        luma = np.clip(pixels @ _LUMA, 0, 1)
-        return np.stack([np.ones_like(luma), luma, luma * luma], axis=-1)
-
-    seen = terms(sample)
-    tint = sample - seen[:, 1:2]
-    # A little weight against slopes: a flat surrounding says nothing of them.
-    against = np.diag(np.array([0.0, 1e-3, 1e-3], np.float32) * len(sample))
-    slopes = np.linalg.solve(seen.T @ seen + against, seen.T @ tint)
-    if np.sqrt(np.mean((seen @ slopes - tint) ** 2)) > _ONE_TINT:
-        return filled
-    wanted = terms(filled)
-    return np.asarray(wanted[..., 1:2] + wanted @ slopes, np.float32)
+    return np.repeat((filled @ _LUMA)[..., None], 3, axis=2)
 
 
 def edges(model: Model, view: View, context: JobContext) -> Floats:

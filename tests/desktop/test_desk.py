@@ -78,7 +78,9 @@ def test_tasks_and_models_are_chosen_and_the_command_says_what_it_does(
     assert models.currentData() == "heal"
     assert set(sliders(program)) == {"Grow", "Feather"}
     pick(program, "Task", "clean")
-    assert [models.itemData(i) for i in range(models.count())] == ["clean", "darken"]
+    assert [models.itemData(i) for i in range(models.count())] == ["clean", None, "darken"], "a line between"
+    tips = [models.itemData(i, Qt.ItemDataRole.ToolTipRole) for i in range(models.count())]
+    assert tips == ["", None, "Makes everything darker."]
     assert models.currentData() == "clean"
     action = program.window.actions_.by_id["heal"]
     assert program.window.task.button.text() == action.text() == "Clean"
@@ -91,6 +93,22 @@ def test_tasks_and_models_are_chosen_and_the_command_says_what_it_does(
     pick(program, "Task", "heal")
     assert program.window.task.button.text() == "Heal"
     assert program.window.actions_.by_id["heal_new"].isEnabled()
+    assert [models.itemData(i) for i in range(models.count())] == ["heal", None, "along_edges"]
+
+
+def test_the_button_stays_where_it_is(qtbot: QtBot, program: Program, scan: Path) -> None:
+    open_scan(qtbot, program, scan)
+    panel = program.window.task
+    places = []
+    for task, model in (("heal", "heal"), ("heal", "along_edges"), ("clean", "darken"), ("detect", "detect")):
+        pick(program, "Task", task)
+        pick(program, "Model", model)
+        qtbot.waitUntil(lambda: panel.layout() is not None and panel.layout().activate() is False)
+        places.append(panel.button.geometry().topLeft().toTuple())
+    assert len(set(places)) == 1
+    (sheet,) = panel.findChildren(SheetButton)
+    pick(program, "Task", "clean")
+    qtbot.waitUntil(lambda: sheet.y() > panel.button.y())
 
 
 @pytest.mark.qt_log_ignore("This plugin does not support raise")  # Qt's offscreen screen says so of windows in front
@@ -163,6 +181,11 @@ def test_a_strength_goes_into_the_model(qtbot: QtBot, program: Program, scan: Pa
     sliders(program)["Strength"]._number.setValue(100)
     run(qtbot, program, workspace)
     assert picture(workspace).max() == 0
+    (layer,) = workspace.document.state.layers
+    assert layer.name == f"Clean {layer.id}, darken"
+    assert workspace.undo.undoText() == "Clean, darken"
+    tip = program.window.layers.model.index(0).data(Qt.ItemDataRole.ToolTipRole)
+    assert tip == f"{layer.name}, 100 %, Normal\nMade with darken"
     trigger(program, "undo")
     assert np.array_equal(picture(workspace), before)
     assert program.store.settings.repair.of("clean").values == {"strength": 1.0}
@@ -255,13 +278,28 @@ def test_what_is_found_in_the_background_is_said_with_its_name(
     assert not program.window.actions_.by_id["veil"].isChecked()
 
 
+def test_a_picture_that_is_half_damage_is_said_to_be(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+    pixels = np.full((300, 400, 3), 40, np.uint8)
+    pixels[:, :200, 0] = 255
+    path = tmp_path / "half.png"
+    imageio.write(Raster(pixels), path)
+    workspace, _ = open_scan(qtbot, program, path)
+    pick(program, "Task", "detect")
+    run(qtbot, program, workspace)
+    share = round(100 * np.count_nonzero(mask(workspace)) / mask(workspace).size)
+    assert 45 <= share <= 55
+    said = program.window.strip.text
+    assert said.endswith(f". {share} % of the picture counts as damaged; a higher threshold finds less.")
+    assert "Paint away" not in said
+
+
 def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     path = tmp_path / "dark.png"
     imageio.write(Raster(np.full((60, 80, 3), 20, np.uint8)), path)
     workspace, _ = open_scan(qtbot, program, path)
     pick(program, "Task", "detect")
     run(qtbot, program, workspace)
-    assert "No damage was found" in program.window.strip.text
+    assert program.window.strip.text == "No damage was found; the mask is unchanged. A lower threshold finds more."
     assert workspace.undo.count() == 0
     assert program.window.task.button.text() == "Find damage"
 

@@ -190,8 +190,35 @@ def test_edges_go_with_their_mask_whatever_model_heals_it(qtbot: QtBot, program:
     drag(view, [(100, 50), (200, 50)])
     heal(qtbot, program, workspace)
     assert np.array_equal(edges(workspace), drawn)
+    pick(program, "Model", "along_edges")
     trigger(program, "edges_clear")
     assert workspace.document.state.edges is workspace.document.state.guided is None
+
+
+def test_edges_are_seen_only_with_a_model_that_follows_them(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(100, 150), (200, 150)])
+    draw_edges(qtbot, program, workspace)
+    shown, drawn = seen(view, 150, 150), edges(workspace)
+    assert shown[2] > 200
+    actions, box = program.window.actions_.by_id, program.window.task._edges
+    for name, other in (("Model", "heal"), ("Task", "clean")):
+        assert workspace.target == EDGES
+        assert not box.isHidden()
+        pick(program, name, other)
+        assert seen(view, 150, 150)[2] < 200
+        assert workspace.target is None
+        assert box.isHidden()
+        assert not actions["edges_paint"].isEnabled()
+        assert not actions["edges_clear"].isEnabled()
+        workspace.set_target(EDGES)
+        assert workspace.target is None, "what is hidden is not painted"
+        if name == "Task":
+            pick(program, "Task", "heal")
+        pick(program, "Model", "along_edges")
+        assert np.array_equal(seen(view, 150, 150), shown)
+        assert np.array_equal(edges(workspace), drawn)
+        trigger(program, "edges_paint")
 
 
 def test_all_edges_erased_is_an_answer(qtbot: QtBot, program: Program, scan: Path) -> None:

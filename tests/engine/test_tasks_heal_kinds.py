@@ -74,9 +74,8 @@ def test_a_guide_is_followed_only_where_it_was_drawn_for(tmp_path: Path, side: i
     result = run_job(dataclasses.replace(whole, guided=ArrayMask(first))).apply_to(pixels)
     middle = 50 + side // 2
     assert (result[middle, middle] == WHITE).all()
-    assert result[middle, middle + 300].max() < 0.05 * WHITE
-    # From afar the noise is of one tint, which the fill takes on.
-    assert result[second > 0].max() < 0.05 * WHITE
+    assert (result[middle, middle + 300] == 0).all()
+    assert (result[second > 0] == 0).all()
     # Grown as the mask is.
     grown = dataclasses.replace(whole, guided=ArrayMask(first), settings=HealSettings(grow=5))
     assert (run_job(grown).apply_to(pixels)[47, middle] == WHITE).all()
@@ -210,13 +209,9 @@ def test_models_that_heal_cannot_run_are_refused_in_a_sentence(tmp_path: Path) -
             run_job(job(card, pixels, mask))
 
 
-@pytest.mark.parametrize("tint", [(1.0, 1.0, 1.0), (1.0, 0.9, 0.7)])
-def test_a_picture_of_one_tint_gets_no_other_colours(tint: tuple[float, float, float], registry: Registry) -> None:
-    grey = noise_raster(150, 160, channels=1).pixels.astype(np.float64)
-    pixels = np.rint(grey * tint).astype(np.uint16)
+def test_a_grey_picture_in_three_channels_stays_grey(registry: Registry) -> None:
+    pixels = np.repeat(noise_raster(150, 160, channels=1).pixels, 3, axis=2)
     mask = spot(pixels.shape, 40, 40, 24)
     for card in registry.cards("heal"):
-        if card.id == "dcgan":
-            continue
-        result = healed(card, pixels, mask)[mask > 0] / tint
-        assert np.abs(result - result.mean(axis=1, keepdims=True)).max() < 0.02 * WHITE, card.id
+        result = healed(card, pixels, mask)[mask > 0].astype(int)
+        assert np.ptp(result, axis=1).max() <= 1, card.id

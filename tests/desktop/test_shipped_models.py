@@ -1,0 +1,54 @@
+"""Every model that ships, chosen in the window and run on a scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from engine.runtime.cards import SHIPPED, Registry
+from engine.tasks import TASKS
+from tests.desktop.acting import drag, mask, open_scan, pick, picture
+
+
+@pytest.mark.parametrize("id_", sorted(path.parent.name for path in SHIPPED.glob("*/card.toml")))
+def test_a_shipped_model_runs_in_the_window(id_: str, qtbot: QtBot, program: Program, scan: Path) -> None:
+    card = Registry(user_folder=scan.parent / "none").card(id_)
+    task = TASKS[card.task]
+    workspace, view = open_scan(qtbot, program, scan)
+    before = picture(workspace)
+    if task.wants_mask:
+        drag(view, [(60, 80), (90, 80)])
+    painted = mask(workspace) > 0
+    pick(program, "Task", card.task)
+    pick(program, "Model", id_)
+    QTest.mouseClick(program.window.task.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=120000)
+    if task.gives == "marks":
+        # A smooth scan has little to find: what is found is masked, and nothing else changes.
+        assert np.array_equal(picture(workspace), before)
+        return
+    (layer,) = workspace.document.state.layers
+    assert layer.made_by[0].model == id_
+    after = picture(workspace)
+    assert (after != before).any()
+    if task.wants_mask:
+        # The panel feathers by two pixels.
+        far = ~_around(painted, 4)
+        assert np.array_equal(after[far], before[far])
+    workspace.undo.undo()
+    assert np.array_equal(picture(workspace), before)
+
+
+def _around(painted: np.ndarray, reach: int) -> np.ndarray:
+    """The rectangle around what is painted, larger by so many pixels on each side."""
+    rows, columns = np.nonzero(painted)
+    near = np.zeros_like(painted)
+    top, left = max(0, rows.min() - reach), max(0, columns.min() - reach)
+    near[top : rows.max() + reach + 1, left : columns.max() + reach + 1] = True
+    return near

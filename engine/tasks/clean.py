@@ -20,16 +20,6 @@ STRENGTH: dict[str, Any] = {
 """How the task panel shows a strength; a model's card may say otherwise."""
 
 
-def check_strength(strength: float) -> None:
-    """Refuse a strength outside 0..1.
-
-    Raises:
-        SettingsError: it is.
-    """
-    if not STRENGTH["low"] <= strength <= STRENGTH["high"]:
-        raise SettingsError("Strength goes from 0 to 1.", "task.strength")
-
-
 @dataclass(frozen=True)
 class CleanSettings:
     """How much is cleaned.
@@ -42,7 +32,8 @@ class CleanSettings:
     """0 = not at all, 1 = fully."""
 
     def __post_init__(self) -> None:
-        check_strength(self.strength)
+        if not STRENGTH["low"] <= self.strength <= STRENGTH["high"]:
+            raise SettingsError("Strength goes from 0 to 1.", "task.strength")
 
 
 def clean(job: Job, context: JobContext) -> Patch:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine.jobs import JobContext
 from engine.tasks.base import Job, Patch
-from engine.tasks.clean import STRENGTH, check_strength
+from engine.tasks.clean import CleanSettings
 from engine.tasks.whole import restore
 
 
 @dataclass(frozen=True)
-class ToneSettings:
-    """How far the tone is corrected.
-
-    Raises:
-        SettingsError: a value is out of range.
-    """
-
-    strength: float = field(default=1.0, metadata=STRENGTH)
-    """0 = not at all, 1 = fully."""
-
-    def __post_init__(self) -> None:
-        check_strength(self.strength)
+class ToneSettings(CleanSettings):
+    """How far the tone is corrected: a strength, as for clean."""
 
 
 def tone(job: Job, context: JobContext) -> Patch:

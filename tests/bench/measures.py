@@ -311,7 +311,7 @@ def heal(document: object, context: object, width: int = 40) -> object:
     request = RepairRequest("heal", "heal", "cpu", {"grow": 0.0, "feather": 0.0}, new_layer=True)
     job = RepairJob(document, request, mask, spot=False, registry=Registry())
     result = job.freeze(None)(context)
-    done, _ = job.edit(result, None)
+    done, _ = job.edit(result)
     done.apply(document)
     return mask
 

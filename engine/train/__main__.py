@@ -207,7 +207,9 @@ def _report(options: argparse.Namespace) -> None:
         pictures, credit = [(path.stem, read_photograph(path)) for path in files], ""
     else:
         pictures, credit = default_pictures(), CREDITS
-    print(f"wrote {write_report(options.models, options.output)}")
+    table = write_report(options.models, options.output)
+    print(table.read_text(encoding="utf-8"))
+    print(f"wrote {table}")
     cards = [read_card(path) for path in sorted(options.models.glob("*/card.toml"))]
     for path in picture_page(cards, pictures, options.output, credit=credit):
         print(f"wrote {path}")

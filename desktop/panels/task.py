@@ -359,7 +359,7 @@ def _knobs(task: str, card: ModelCard) -> list[_Knob]:
     knobs = []
     for field in dataclasses.fields(TASKS[task].settings):
         hints, own = field.metadata, of_card.get(field.name)
-        if not hints or (hints.get("by_card") and own is None):
+        if hints["by_card"] and own is None:
             continue
         default: Any = field.default
         knobs.append(
@@ -371,8 +371,8 @@ def _knobs(task: str, card: ModelCard) -> list[_Knob]:
                 own.low if own else hints["low"],
                 own.high if own else hints["high"],
                 own.default if own else default,
-                hints.get("unit", ""),
-                bool(hints.get("by_card")),
+                hints["unit"],
+                hints["by_card"],
             )
         )
     return knobs

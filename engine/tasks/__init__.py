@@ -82,7 +82,7 @@ def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]
     given = {name: value for name, value in values.items() if value is not None}
     used = {}
     for field in dataclasses.fields(TASKS[task].settings):
-        if field.name in given and field.metadata.get("by_card") and field.name not in defaults:
+        if field.name in given and field.metadata["by_card"] and field.name not in defaults:
             title = str(field.metadata["title"]).lower()
             raise SettingsError(f"The model {card.id} has no {title} to choose.", "task.setting")
         if field.name in given or field.name in defaults:

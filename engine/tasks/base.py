@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,50 @@ R = TypeVar("R")
 
 Signature = tuple[tuple[str, str], ...]
 """What a model's stages take and give: pairs of roles, each sorted and joined by spaces; its settings left out."""
+
+
+def knob(
+    title: str, tooltip: str, low: float, high: float, unit: str = "", *, whole: bool = False, by_card: bool = False
+) -> dict[str, Any]:
+    """Metadata of a setting's field: how the task panel shows it, and what ``Ranged`` lets through.
+
+    Args:
+        title: for the restorer.
+        tooltip: one sentence more.
+        low: of its range, included; a model's card may narrow it.
+        high: the same.
+        unit: behind the number.
+        whole: no fractions.
+        by_card: only models whose card names it have it.
+    """
+    return {
+        "title": title,
+        "tooltip": tooltip,
+        "low": low,
+        "high": high,
+        "unit": unit,
+        "whole": whole,
+        "by_card": by_card,
+    }
+
+
+@dataclass(frozen=True)
+class Ranged:
+    """Settings of a task, each field with a ``knob``.
+
+    Raises:
+        SettingsError: a value is out of its range; named.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            hints, value = field.metadata, getattr(self, field.name)
+            if not hints["low"] <= value <= hints["high"]:
+                raise SettingsError(
+                    f"{hints['title']} goes from {hints['low']:g} to {hints['high']:g}{hints['unit']}.", "task.range"
+                )
+            if hints["whole"] and value != round(value):
+                raise SettingsError(f"{hints['title']} is a whole number.", "task.range")
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import masks
-from engine.errors import ModelError, SettingsError
+from engine.errors import ModelError
 from engine.jobs import JobContext
 from engine.raster import TILE, Mask, Rect
-from engine.tasks.base import Job, Marks, Model, Signature, check_settings, run_shrinking, runs_here, to_planes
+from engine.tasks.base import (
+    Job,
+    Marks,
+    Model,
+    Ranged,
+    Signature,
+    check_settings,
+    knob,
+    run_shrinking,
+    runs_here,
+    to_planes,
+)
 from engine.tasks.whole import sweep
 
 MAPS: Signature = (("picture", "probability"),)
-_MOST_GROWN, _MOST_AREA = 100, 10_000
 _SIMPLE = 1.0
 """How far an outline may stray from the damage's edge, pixels."""
 _SWEPT = 0.85
@@ -26,54 +36,23 @@ _SWEPT = 0.85
 
 
 @dataclass(frozen=True)
-class DetectSettings:
-    """What counts as damage.
-
-    Raises:
-        SettingsError: a value is out of range.
-    """
+class DetectSettings(Ranged):
+    """What counts as damage."""
 
     threshold: float = field(
         default=0.5,
-        metadata={
-            "title": "Threshold",
-            "tooltip": "From which probability on a place counts as damaged; lower finds more",
-            "low": 0.01,
-            "high": 0.99,
-            "unit": "",
-        },
+        metadata=knob("Threshold", "From which probability on a place counts as damaged; lower finds more", 0.01, 0.99),
     )
-    """Least probability of the likeliest class, 0..1."""
+    """Least probability of the likeliest class."""
     grow: float = field(
         default=2.0,
-        metadata={
-            "title": "Grow",
-            "tooltip": "The mask reaches so far beyond the damage that was found",
-            "low": 0.0,
-            "high": float(_MOST_GROWN),
-            "unit": " px",
-        },
+        metadata=knob("Grow", "The mask reaches so far beyond the damage that was found", 0.0, 100.0, " px"),
     )
     """The mask is larger than the damage by so many pixels; outlines and areas are not."""
     smallest: float = field(
-        default=4.0,
-        metadata={
-            "title": "Smallest",
-            "tooltip": "Damage of fewer pixels is left alone",
-            "low": 1.0,
-            "high": float(_MOST_AREA),
-            "unit": " px",
-        },
+        default=4.0, metadata=knob("Smallest", "Damage of fewer pixels is left alone", 1.0, 10_000.0, " px")
     )
     """Least area of a damage, pixels."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise SettingsError("The threshold lies between 0 and 1.", "detect.settings")
-        if not 0 <= self.grow <= _MOST_GROWN:
-            raise SettingsError(f"Grow goes from 0 to {_MOST_GROWN} px.", "detect.settings")
-        if not 1 <= self.smallest <= _MOST_AREA:
-            raise SettingsError(f"The smallest damage goes from 1 to {_MOST_AREA} px.", "detect.settings")
 
 
 @dataclass(frozen=True)

@@ -12,52 +12,35 @@ from engine import masks
 from engine.colour import ModelSpace
 from engine.errors import SettingsError
 from engine.raster import Floats, Mask, MaskSource, PixelSource, Rect, to_float
-from engine.tasks.base import Job
+from engine.tasks.base import Job, Ranged, knob
 from engine.tiling import read_padded
 
-_MOST = 100
-_VARIATIONS = 9999
 _STRIP = 64
 """Rows of a reduced picture that are made at a time."""
 
 
-def _px(title: str, tooltip: str) -> dict[str, object]:
-    """How the task panel shows a setting in pixels."""
-    return {"title": title, "tooltip": tooltip, "low": 0, "high": _MOST, "unit": " px"}
-
-
 @dataclass(frozen=True)
-class HealSettings:
-    """How the repair mask is used, pixels, and which of several fills is wanted.
+class HealSettings(Ranged):
+    """How the repair mask is used, pixels, and which of several fills is wanted."""
 
-    Raises:
-        SettingsError: a value is out of range.
-    """
-
-    grow: float = field(default=0.0, metadata=_px("Grow", "First the mask is enlarged by so much"))
+    grow: float = field(default=0.0, metadata=knob("Grow", "First the mask is enlarged by so much", 0, 100, " px"))
     """The mask is first enlarged by so much."""
-    feather: float = field(default=0.0, metadata=_px("Feather", "Then the repair fades out over so much around it"))
+    feather: float = field(
+        default=0.0, metadata=knob("Feather", "Then the repair fades out over so much around it", 0, 100, " px")
+    )
     """Then it fades outwards over so much."""
     variation: float = field(
         default=0.0,
-        metadata={
-            "title": "Variation",
-            "tooltip": "Another number gives another fill, the same number the same fill",
-            "low": 0,
-            "high": _VARIATIONS,
-            "unit": "",
-            "by_card": True,
-        },
+        metadata=knob(
+            "Variation",
+            "Another number gives another fill, the same number the same fill",
+            0,
+            9999,
+            whole=True,
+            by_card=True,
+        ),
     )
-    """A whole number: the seed of models that search for a fill."""
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.grow <= _MOST and 0 <= self.feather <= _MOST):
-            raise SettingsError(f"Grow and feather go from 0 to {_MOST} px.", "heal.settings")
-        if not 0 <= self.variation <= _VARIATIONS:
-            raise SettingsError(f"Variation goes from 0 to {_VARIATIONS}.", "heal.settings")
-        if self.variation != round(self.variation):
-            raise SettingsError("Variation is a whole number.", "heal.settings")
+    """The seed of models that search for a fill."""
 
     @property
     def reach(self) -> int:

@@ -266,14 +266,18 @@ def _cubic(distance: Tensor) -> Tensor:
 # -- noise and grain ----------------------------------------------------------------------------------------------
 
 
+NOISIEST = 0.2
+"""Standard deviation of white noise at level 1."""
+
+
 def gaussian_noise(photo: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
     """Add standard normal noise (B, 3, H, W) or (B, 1, H, W) times ``sigma`` (B,)."""
     return photo + planes(sigma) * noise
 
 
 def random_gaussian_noise(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """Sensor noise of a standard deviation up to 0.2."""
-    return gaussian_noise(photo, 0.2 * level, normal(photo, random, 3))
+    """Sensor noise of a standard deviation up to ``NOISIEST``."""
+    return gaussian_noise(photo, NOISIEST * level, normal(photo, random, 3))
 
 
 def poisson_noise(photo: Tensor, photons: Tensor, random: Generator) -> Tensor:

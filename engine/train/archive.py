@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from engine.errors import ReadError, SettingsError
-from engine.imageio import atomic_write_bytes
 
 if TYPE_CHECKING:
     from engine.train.data import LostIn
@@ -88,7 +87,7 @@ def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed:
     import torch
 
     from engine.train import degrade, shapes
-    from engine.train.data import photograph_paths, read_photograph
+    from engine.train.data import photograph_paths, read_photograph, to_picture, to_tensor, write_picture
 
     paths = [path for part in (False, True) for path in photograph_paths(photographs, validation=part)]
     scanned = shapes.read_textures(textures) if textures else {}
@@ -106,25 +105,18 @@ def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed:
         random = np.random.default_rng((seed, number))
         kinds = random.choice(KINDS, 3, replace=False)
         masks = [_damage(str(kind), picture.shape[:2], scanned, random) for kind in kinds]
-        photo = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
         classes = torch.tensor([[shapes.CLASSES.index(shapes.CLASS_OF[kind]) for kind in kinds]])
         planes = torch.from_numpy(np.stack(masks))[None].float() / 255
-        aged = degrade.mark(photo, planes, classes, torch.Generator().manual_seed(seed + number))[0]
-        scan = aged.permute(1, 2, 0).mul(255).round().byte().numpy()
+        aged = degrade.mark(to_tensor(picture), planes, classes, torch.Generator().manual_seed(seed + number))
         # Marks fade out over some pixels, and their glow is lost too.
         lost = cv2.dilate(np.max(masks, axis=0), np.ones((5, 5), np.uint8))
         # The same name and kind of file: by its name a photograph stays on its side of the validation tenth.
-        _write(output / "scans" / path.name, scan[..., ::-1])
-        _write(output / "masks" / f"{path.stem}.png", lost)
+        write_picture(output / "scans" / path.name, to_picture(aged[0]))
+        write_picture(output / "masks" / f"{path.stem}.png", lost)
     return written
 
 
 LARGEST = 640
-
-
-def _write(path: Path, picture: np.ndarray) -> None:
-    _, coded = cv2.imencode(path.suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, 97])
-    atomic_write_bytes(path, coded.tobytes())
 
 
 def _damage(

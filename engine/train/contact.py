@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.imageio import atomic_write_bytes
 from engine.train import shapes
+from engine.train.data import to_picture, to_tensor, write_picture
 from engine.train.degrade import DEGRADATIONS, mark
 
 Picture = NDArray[np.uint8]
@@ -45,19 +45,18 @@ def contact_sheet(photo: Picture, path: Path, size: int = 192, seed: int = 0) ->
         marked = _marked(square, drawn, shapes.CLASS_OF[kind], random)
         cells.append((f"mask {kind}, as {shapes.CLASS_OF[kind]}", np.hstack([_rgb(drawn), marked])))
     sheet = _arranged([_labelled(name, pictures) for name, pictures in cells])
-    _, coded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    atomic_write_bytes(path, coded.tobytes())
+    write_picture(path, sheet)
 
 
 def _levels(name: str, square: Tensor, random: torch.Generator) -> Picture:
     """A degradation at each of ``LEVELS``, side by side."""
     photos = square.expand(len(LEVELS), -1, -1, -1)
-    return np.hstack([_picture(p) for p in DEGRADATIONS[name].apply(photos, torch.tensor(LEVELS), random)])
+    return np.hstack([to_picture(p) for p in DEGRADATIONS[name].apply(photos, torch.tensor(LEVELS), random)])
 
 
 def _marked(square: Tensor, mask: Picture, of_class: str, random: torch.Generator) -> Picture:
     masks = torch.from_numpy(mask)[None, None].float() / 255
-    return _picture(mark(square, masks, torch.tensor([[shapes.CLASSES.index(of_class)]]), random)[0])
+    return to_picture(mark(square, masks, torch.tensor([[shapes.CLASSES.index(of_class)]]), random)[0])
 
 
 def _square(photo: Picture, size: int) -> Tensor:
@@ -67,11 +66,7 @@ def _square(photo: Picture, size: int) -> Tensor:
     small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
     top, left = (height - size) // 2, (width - size) // 2
     cut = np.ascontiguousarray(small[top : top + size, left : left + size])
-    return torch.from_numpy(cut).permute(2, 0, 1)[None].float() / 255
-
-
-def _picture(photo: Tensor) -> Picture:
-    return photo.permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
+    return to_tensor(cut)
 
 
 def _rgb(mask: Picture) -> Picture:

@@ -12,12 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import ReadError, SettingsError
-from engine.train import degrade, shapes
+from engine.imageio import atomic_write_bytes
+from engine.train import ageing, degrade, shapes
 from engine.train.settings import Data, Recipe
+
+TOLD = 0.75
+"""Share of the pictures with white noise whose amount the network is told, so that it works with and without."""
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -40,10 +45,10 @@ def photograph_paths(folder: Path, *, validation: bool) -> list[Path]:
         raise SettingsError(
             f"{folder} holds {len(paths)} pictures; one to train on and one to validate are the least.", "train.data"
         )
-    held_out = [p for p in paths if is_validation(p.name)]
+    held_out = {p for p in paths if is_validation(p.name)}
     if not held_out or len(held_out) == len(paths):
         # A folder so small that the hash does not part it.
-        held_out = [min(paths, key=lambda p: hashlib.sha256(p.name.encode()).digest())]
+        held_out = {min(paths, key=lambda p: hashlib.sha256(p.name.encode()).digest())}
     return [p for p in paths if (p in held_out) == validation]
 
 
@@ -66,6 +71,27 @@ def read_photograph(path: Path) -> np.ndarray:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ReadError(f"The picture {path} cannot be read: {error}.", "train.picture") from error
     raise ReadError(f"The picture {path} is of floating-point numbers; save it in 8 or 16 bit.", "train.picture")
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write RGB (H, W, 3) or grey (H, W) uint8 in the format of the file's suffix, JPEG at quality 97; atomically.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    turned = picture[..., ::-1] if picture.ndim == 3 else picture
+    _, coded = cv2.imencode(path.suffix, turned, [cv2.IMWRITE_JPEG_QUALITY, 97])
+    atomic_write_bytes(path, coded.tobytes())
+
+
+def to_tensor(picture: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..1."""
+    return torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+
+
+def to_picture(photo: Tensor) -> NDArray[np.uint8]:
+    """(3, H, W) of any device, clipped to 0..1, to (H, W, 3) uint8."""
+    return np.ascontiguousarray((photo.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy())
 
 
 @dataclass(frozen=True)
@@ -94,6 +120,7 @@ class Batch:
         mask: (B, 1, S, S), 1 = to be filled.
         damaged: (B, 3, S, S) the photograph aged, or, for a system between two sides, another picture that is old.
         level: (B,) how much it was aged, 0..1.
+        noise: (B,) standard deviation of the white noise in the aged picture, 0..1; 0 = none, or not told.
         truth: (B, classes, S, S) of 0 and 1, where damage of each class is; no planes unless it was asked for.
         lost: (B, 1, S, S), 1 = lost in the photograph itself.
     """
@@ -102,16 +129,13 @@ class Batch:
     mask: Tensor
     damaged: Tensor
     level: Tensor
+    noise: Tensor
     truth: Tensor
     lost: Tensor
 
     def part(self, rows: slice) -> Batch:
         """Some of the pictures."""
         return Batch(**{name: value[rows] for name, value in vars(self).items()})
-
-    def to(self, device: torch.device | str) -> Batch:
-        """On another device."""
-        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 LostIn = Callable[[Path, np.ndarray], np.ndarray]
@@ -277,7 +301,6 @@ class Batches:
         device: where they are kept.
         validation: of the tenth that is never trained on.
         needs: see ``systems.System.NEEDS``.
-        seed: of all draws.
     """
 
     def __init__(
@@ -288,7 +311,6 @@ class Batches:
         *,
         validation: bool,
         needs: frozenset[str] = frozenset(),
-        seed: int | None = None,
     ) -> None:
         degrade.check_degradations(recipe.damage.ageing)
         self._recipe, self._needs = recipe, needs
@@ -307,8 +329,7 @@ class Batches:
         self._old = Photographs.load(old, recipe.data, device) if old else None
         # Real old prints are aged enough.
         self._ages = bool(recipe.damage.ageing) and not (old and sources.old)
-        seed = recipe.schedule.seed if seed is None else seed
-        seed += 1_000_003 if validation else 0
+        seed = recipe.schedule.seed + (1_000_003 if validation else 0)
         count = min(recipe.damage.pool, recipe.schedule.validation_crops) if validation else recipe.damage.pool
         kinds, size = recipe.damage.kinds, recipe.data.crop
         if "classes" in needs:
@@ -331,12 +352,22 @@ class Batches:
         damaged = photo if self._old is None else self._old.crops(count, self._recipe.data, self._choices)[:, :3]
         if "classes" in self._needs:
             damaged, truth = self._marked(damaged)
+        noise = torch.zeros_like(level)
         if self._ages:
             # Marks are on the print; optics, grain and the file come after.
-            damaged = degrade.degrade(damaged, damage.ageing, level, random)
+            damaged, rows = degrade.degrade(damaged, damage.ageing, level, random, damage.alone)
+            if "gaussian_noise" in rows:
+                told = rows["gaussian_noise"] & (torch.rand(count, generator=random, device=photo.device) < TOLD)
+                noise = told * ageing.NOISIEST * level
         layout = torch.channels_last
         return Batch(
-            photo.contiguous(memory_format=layout), mask, damaged.contiguous(memory_format=layout), level, truth, lost
+            photo=photo.contiguous(memory_format=layout),
+            mask=mask,
+            damaged=damaged.contiguous(memory_format=layout),
+            level=level,
+            noise=noise,
+            truth=truth,
+            lost=lost,
         )
 
     def seed(self, seed: int) -> None:

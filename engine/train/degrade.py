@@ -306,7 +306,9 @@ def check_degradations(chances: Mapping[str, float]) -> None:
 
 
 @torch.no_grad()
-def degrade(photo: Tensor, chances: Mapping[str, float], level: Tensor, random: Generator) -> Tensor:
+def degrade(
+    photo: Tensor, chances: Mapping[str, float], level: Tensor, random: Generator, alone: float = 0.0
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Degrade each photograph of a batch by a random choice of rows, in physical order.
 
     Args:
@@ -314,22 +316,37 @@ def degrade(photo: Tensor, chances: Mapping[str, float], level: Tensor, random: 
         chances: name -> chance 0..1 that a picture gets that row.
         level: (B,) severity, 0..1, of every row.
         random: generator on the device; the same state gives the same result.
+        alone: share of the pictures that keep only one of the rows chosen for them, any as likely as the others.
 
     Returns:
-        (B, 3, H, W) in 0..1; never the same memory as ``photo``.
+        (B, 3, H, W) in 0..1, never the same memory as ``photo``; and for each row of ``chances`` (B,), which pictures
+        got it.
 
     Raises:
         SettingsError: as ``check_degradations``.
     """
     check_degradations(chances)
     photo = photo.clamp(0, 1)
-    for name, row in DEGRADATIONS.items():
-        if chances.get(name, 0) <= 0:
-            continue
-        chosen = uniform(photo, random, 0.0, 1.0) < chances[name]
+    names = [name for name in DEGRADATIONS if chances.get(name, 0) > 0]
+    chosen = _chosen(photo, [chances[name] for name in names], alone, random)
+    for name, got in zip(names, chosen, strict=True):
+        row = DEGRADATIONS[name]
         if photo.is_cuda:
             # Asking a GPU which pictures were chosen would wait for it: all are done, the chosen are kept.
-            photo = torch.where(planes(chosen), row.apply(photo, level, random), photo)
-        elif chosen.any():
-            photo[chosen] = row.apply(photo[chosen], level[chosen], random)
-    return photo
+            photo = torch.where(planes(got), row.apply(photo, level, random), photo)
+        elif got.any():
+            photo[got] = row.apply(photo[got], level[got], random)
+    return photo, dict(zip(names, chosen, strict=True))
+
+
+def _chosen(photo: Tensor, chances: list[float], alone: float, random: Generator) -> list[Tensor]:
+    """Which pictures get each row, (B,) of truth values a row."""
+    if not chances:
+        return []
+    draws = uniform(photo, random, 0.0, 1.0, len(chances))
+    rows = draws < constant(tuple(chances), photo.device)
+    # Of those that hit, the one that lies lowest within its chance.
+    lowest = (draws / constant(tuple(chances), photo.device)).argmin(dim=1, keepdim=True)
+    only = rows & (torch.arange(len(chances), device=photo.device) == lowest)
+    single = (uniform(photo, random, 0.0, 1.0) < alone)[:, None]
+    return list(torch.where(single, only, rows).unbind(dim=1))

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from engine.errors import EngineError, ModelError
-from engine.imageio import atomic_write_bytes
 from engine.jobs import JobContext
-from engine.runtime.cards import ModelCard, Port, Stage, TileRules, Training, read_card, write_card
+from engine.runtime.cards import ModelCard, Port, Stage, Training, read_card, write_card
 from engine.runtime.session import SESSIONS, Device
-from engine.train.nets import NETWORKS, Export, build
+from engine.train.data import write_picture
+from engine.train.nets import NETWORKS, Export, Generator, build
 from engine.train.settings import Recipe
 from engine.train.shapes import CLASSES
 
@@ -60,11 +60,11 @@ def export_model(
     network = build(NETWORKS, recipe.network.name, recipe.network.options).eval()
     network.load_state_dict({name: _rounded(value) for name, value in weights.items()})
     folder.mkdir(parents=True, exist_ok=True)
-    exports: list[Export] = network.exports()  # type: ignore[operator]
+    exports = network.exports()
     partials = [folder / f".{export.file}.partial" for export in exports]
     try:
         for export, partial in zip(exports, partials, strict=True):
-            partial.write_bytes(_with_half_weights(_to_onnx(export, _fixed(network))))
+            partial.write_bytes(_with_half_weights(_to_onnx(export, network.TILE.default)))
         stages = tuple(_stage(export, partial) for export, partial in zip(exports, partials, strict=True))
         card = _card(recipe, folder.name, stages, training, network, version)
         for export, stage, partial in zip(exports, stages, partials, strict=True):
@@ -117,13 +117,6 @@ def _example(port: Port, side: tuple[int, int], random: np.random.Generator, bat
     return values
 
 
-def _fixed(network: nn.Module) -> int:
-    """The side of the pictures of a network that takes one size only."""
-    rules = network.TILE
-    assert isinstance(rules, TileRules)
-    return rules.default
-
-
 def _stage(export: Export, partial: Path) -> Stage:
     return Stage(export.file, hashlib.sha256(partial.read_bytes()).hexdigest(), export.inputs, export.outputs)
 
@@ -140,7 +133,7 @@ def read_weights(recipe: Recipe, folder: Path) -> dict[str, Tensor]:
     network = build(NETWORKS, recipe.network.name, recipe.network.options)
     names = {id(value): name for name, value in (*network.named_parameters(), *network.named_buffers())}
     weights = {}
-    for export in network.exports():  # type: ignore[operator]
+    for export in network.exports():
         file = folder / export.file
         try:
             model = onnx.load(str(file))
@@ -162,6 +155,7 @@ def _rounded(value: Tensor) -> Tensor:
 
 
 def _to_onnx(export: Export, fixed: int) -> Any:
+    """The model, for any batch and any size, or for pictures of a fixed side where the network takes one size only."""
     random = np.random.default_rng(1)
     multiple = export.multiple
     side = (3 * multiple, 2 * multiple) if multiple > 1 else (48, 32) if multiple else (fixed, fixed)
@@ -222,10 +216,8 @@ def _with_half_weights(model: Any) -> bytes:
 
 
 def _card(
-    recipe: Recipe, id_: str, stages: tuple[Stage, ...], training: Training, network: nn.Module, version: str | None
+    recipe: Recipe, id_: str, stages: tuple[Stage, ...], training: Training, network: Generator, version: str | None
 ) -> ModelCard:
-    rules = network.TILE
-    assert isinstance(rules, TileRules)
     return ModelCard(
         id=id_,
         task=recipe.task,
@@ -234,7 +226,7 @@ def _card(
         version=version or dt.datetime.now(dt.UTC).strftime("%Y.%m.%d"),
         licence="Apache-2.0",
         opset=OPSET,
-        tile=rules,
+        tile=network.TILE,
         stages=stages,
         default=recipe.default,
         settings=recipe.settings,
@@ -248,14 +240,11 @@ def sample_sheet(card: ModelCard, columns: int = 8) -> ModelCard:
     stage = card.stages[-1]
     if [port.role for port in stage.inputs] != ["latent"]:
         return card
-    import cv2
-
     latent = np.random.default_rng(1).standard_normal((columns * columns, stage.inputs[0].channels), np.float32)
     (samples,) = SESSIONS.open(card, stage, Device.CPU).run({"latent": latent}, JobContext())
     side = samples.shape[2]
     rows = samples.transpose(0, 2, 3, 1).reshape(columns, columns, side, side, 3).transpose(0, 2, 1, 3, 4)
     sheet = (rows.reshape(columns * side, columns * side, 3).clip(0, 1) * 255).round().astype(np.uint8)
-    encoded = cv2.imencode(".png", sheet[..., ::-1])[1]
-    atomic_write_bytes(card.folder / "samples.png", encoded.tobytes())
+    write_picture(card.folder / "samples.png", sheet)
     write_card(dataclasses.replace(card, sheet="samples.png"), card.folder)
     return read_card(card.folder / "card.toml")

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch import Tensor, distributed, nn
 
 from engine.errors import DeviceError, EngineError, ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
-from engine.runtime.cards import TileRules
-from engine.train.data import Batch, Batches, Sources
+from engine.train.data import Batch, Batches, Sources, to_picture, write_picture
+from engine.train.nets import Generator
 from engine.train.parallel import agreed, processes, rank
 from engine.train.settings import Recipe, recipe_from_dict
 from engine.train.systems import R1_EVERY, SYSTEMS, System
@@ -443,10 +442,8 @@ def _scalar_log(run: Path) -> Iterator[Any]:
 
 def write_sheet(path: Path, columns: list[Tensor], rows: int = 8) -> None:
     """A PNG whose columns are batches of pictures (B, 3, H, W) in 0..1."""
-    joined = torch.cat([column[:rows].float().cpu() for column in columns], dim=3).permute(0, 2, 3, 1)
-    sheet = joined.reshape(-1, joined.shape[2], 3).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
-    _, coded = cv2.imencode(".png", sheet[..., ::-1])
-    atomic_write_bytes(path, coded.tobytes())
+    lines = torch.cat([column[:rows].float() for column in columns], dim=3)
+    write_picture(path, to_picture(torch.cat(list(lines), dim=1)))
 
 
 def _adamw(network: nn.Module, rate: float, betas: tuple[float, float], decay: float) -> torch.optim.Optimizer:
@@ -457,20 +454,17 @@ def _adamw(network: nn.Module, rate: float, betas: tuple[float, float], decay: f
     return torch.optim.AdamW([g for g in groups if g["params"]], rate, betas=betas, fused=True)
 
 
-def _check_crop(recipe: Recipe, generator: nn.Module) -> None:
+def _check_crop(recipe: Recipe, generator: Generator) -> None:
     """Refuse crops that the network cannot take.
 
     Raises:
         SettingsError: says which it can.
     """
-    crop, exports = recipe.data.crop, generator.exports()  # type: ignore[operator]
-    rules = generator.TILE
-    assert isinstance(rules, TileRules)
-    if any(export.multiple and crop % export.multiple for export in exports):
-        worst = max(export.multiple for export in exports)
-        raise SettingsError(f"data.crop = {crop}: the network takes multiples of {worst}.", "train.setting")
-    if not exports[0].multiple and crop != rules.default:
-        raise SettingsError(f"data.crop = {crop}: the network takes pictures of {rules.default} px.", "train.setting")
+    crop, multiple, fixed = recipe.data.crop, generator.exports()[0].multiple, generator.TILE.default
+    if multiple and crop % multiple:
+        raise SettingsError(f"data.crop = {crop}: the network takes multiples of {multiple}.", "train.setting")
+    if not multiple and crop != fixed:
+        raise SettingsError(f"data.crop = {crop}: the network takes pictures of {fixed} px.", "train.setting")
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -30,6 +30,12 @@ def l2(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
     return (output - photo).square().mean()
 
 
+def log_l2(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
+    """Mean over pictures of log(1e-5 + mean (y - x)^2): a decibel counts alike at every strength of the damage."""
+    del mask
+    return ((output - photo).square().mean(dim=(1, 2, 3)) + 1e-5).log().mean()
+
+
 def l1_hole(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
     """Mean over pictures of sum |y - x| m / sum m: mean absolute error inside the mask, every picture alike."""
     return _inside((output - photo).abs(), mask).mean()
@@ -113,6 +119,7 @@ Term = Callable[[Tensor, Tensor, Tensor], Tensor]
 LOSSES: dict[str, Term] = {
     "l1": l1,
     "l2": l2,
+    "log_l2": log_l2,
     "l1_hole": l1_hole,
     "l1_valid": l1_valid,
     "l2_hole": l2_hole,

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from engine.raster import Mask
 from engine.train import ageing, degrade
+from engine.train.data import to_picture, to_tensor
 from engine.train.metrics import Picture
 from engine.train.shapes import CLASS_OF, CLASSES, draw_box, draw_mask
 
@@ -89,7 +90,7 @@ def beside(case: Case, lost: Mask) -> Case:
 def spoil(picture: Picture, number: int, change: Callable[[Tensor, Generator], Tensor]) -> Case:
     """A case made by a function of the photograph (1, 3, H, W) in 0..1 and of a generator seeded by the number."""
     random = torch.Generator().manual_seed(number)
-    return Case(to_picture(change(to_tensor(picture), random)), picture)
+    return Case(to_picture(change(to_tensor(picture), random)[0]), picture)
 
 
 def boxes(picture: Picture, number: int) -> Case:
@@ -123,16 +124,6 @@ def mixed(picture: Picture, number: int) -> Case:
 def undamaged(picture: Picture, _: int) -> Case:
     """The photograph itself: nothing should be found."""
     return Case(picture, picture, np.zeros(picture.shape[:2], np.uint8))
-
-
-def to_tensor(picture: Picture) -> Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in 0..1."""
-    return torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
-
-
-def to_picture(photo: Tensor) -> Picture:
-    """(1, 3, H, W), clipped to 0..1, to (H, W, 3) uint8."""
-    return np.ascontiguousarray((photo[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
 
 
 def _noise(photo: Tensor, random: Generator) -> Tensor:

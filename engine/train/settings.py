@@ -54,10 +54,13 @@ class Damage:
     """Degradation (a row of ``degrade.DEGRADATIONS``) -> the chance that a picture has it."""
     strongest: float = 1.0
     """Levels of ageing are drawn from 0 to this."""
+    alone: float = 0.0
+    """Share of the aged pictures that have only one of their degradations."""
 
     def __post_init__(self) -> None:
         _require(0 < self.strongest <= 1, f"damage.strongest = {self.strongest} (above 0, at most 1)")
         _require(bool(self.kinds) and all(w > 0 for w in self.kinds.values()), f"damage.kinds = {self.kinds}")
+        _require(0 <= self.alone <= 1, f"damage.alone = {self.alone} (0 to 1)")
         _require(self.pool >= 1, f"damage.pool = {self.pool} (at least 1)")
 
 

@@ -12,11 +12,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from engine.train import losses
-from engine.train.data import Batch
+from engine.train.data import Batch, to_picture
 from engine.train.nets import DISCRIMINATORS, NETWORKS, build
 from engine.train.nets.prior import LATENT
+from engine.train.nets.restore import THUMBNAIL
 from engine.train.settings import Recipe
 
 Pairs = list[tuple[Tensor, Tensor]]
@@ -157,8 +159,13 @@ class Restore(System):
     JUDGED = (6,)
 
     def make(self, generator: Any, batch: Batch) -> Made:
-        """The network is told the level of the damage if it asks for a strength."""
-        inputs: dict[str, Tensor] = {"picture": batch.damaged, "strength": batch.level}
+        """The network is told the level of the damage if it asks for a strength, or the noise if it asks for that."""
+        inputs: dict[str, Tensor] = {
+            "picture": batch.damaged,
+            "strength": batch.level,
+            "noise_level": 255 * batch.noise,
+            "thumbnail": functional.adaptive_avg_pool2d(batch.damaged, THUMBNAIL),
+        }
         roles = [port.role for port in generator.exports()[0].inputs]
         return Made(generator(*[inputs[role] for role in roles]).float())
 
@@ -181,6 +188,25 @@ class Restore(System):
     def columns(self, batch: Batch, made: Made) -> list[Tensor]:
         """Truth, damaged, restored."""
         return [batch.photo, batch.damaged, made.output]
+
+
+class Enlarge(Restore):
+    """Enlarges a picture, told the large one.
+
+    The small one is made as published test sets are: bicubic with a = -0.5, widened by the factor, rounded to 8 bit.
+    """
+
+    def make(self, generator: Any, batch: Batch) -> Made:
+        """Reduced and enlarged again."""
+        size = [side // generator.scale for side in batch.photo.shape[2:]]
+        small = functional.interpolate(batch.photo, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+        small = (small * 255).round() / 255
+        return Made(generator(small).float(), {"small": small})
+
+    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
+        """Truth, small, enlarged."""
+        shown = functional.interpolate(made.more["small"], size=list(batch.photo.shape[2:]), mode="nearest")
+        return [batch.photo, shown, made.output]
 
 
 class Edges(System):
@@ -430,6 +456,7 @@ class Detect(System):
 SYSTEMS: dict[str, type[System]] = {
     "fill": System,
     "restore": Restore,
+    "enlarge": Enlarge,
     "edges": Edges,
     "unsupervised": Unsupervised,
     "prior": Prior,
@@ -444,7 +471,7 @@ def _held(network: nn.Module, *inputs: Tensor) -> Tensor:
 
     The encoder follows the generator, never the other way round.
     """
-    held = {name: value.detach().clone() for name, value in (*network.named_parameters(), *network.named_buffers())}
+    held = {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
     training = network.training
     network.eval()
     output: Tensor = torch.func.functional_call(network, held, inputs)
@@ -475,7 +502,7 @@ def _scores(result: Tensor, photo: Tensor, mask: Tensor) -> dict[str, float]:
 
     rows: dict[str, list[float]] = {}
     for i in range(min(16, len(photo))):
-        a, b = (x[i].permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().cpu().numpy() for x in (result, photo))
+        a, b = to_picture(result[i]), to_picture(photo[i])
         hole = (mask[i, 0] > 0).byte().cpu().numpy()
         row = {"psnr": metrics.psnr(a, b), "ssim": metrics.ssim(a, b), "ms_ssim": metrics.ms_ssim(a, b)}
         if hole.any():

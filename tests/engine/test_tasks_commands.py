@@ -126,7 +126,7 @@ HEAL = ["heal", "in.tif", "-o", "out.tif", "--mask", "mask.png"]
         (["detect", "in.tif", "-o", "out.tif"], ".png"),
         (["detect", "in.tif", "-o", "out.png", "--json", "out.png"], ".json"),
         (["detect", "in.tif", "-o", "out.png", "--json", "nowhere/out.json"], "nowhere"),
-        (["detect", "in.tif", "-o", "out.png", "--threshold", "2"], "threshold"),
+        (["detect", "in.tif", "-o", "out.png", "--threshold", "2"], "Threshold"),
         (["detect", "in.tif", "-o", "out.png", "--model", "darker"], "does not do detect, but clean"),
         (["detect", "none.tif", "-o", "out.png"], "none.tif"),
         (["clean", "in.tif", "-o", "out.tif", "--strength", "2"], "Strength"),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 from engine.errors import SettingsError
-from engine.train.nets.blocks import Export
+from engine.train.nets.blocks import Export, Generator
 from engine.train.nets.critics import PatchDiscriminator, PictureDiscriminator, ToneDiscriminator
 from engine.train.nets.inpaint import ContextEncoder, EdgeConnect, HealUNet, PartialUNet
 from engine.train.nets.prior import DCGAN
-from engine.train.nets.restore import Autoencoder, DetectUNet, EnhanceUNet, ToneCycle
+from engine.train.nets.restore import Autoencoder, CleanUNet, DetectUNet, EnhanceUNet, ToneCurves, ToneCycle, Upscaler
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
+N = TypeVar("N", bound=nn.Module)
+
+NETWORKS: dict[str, Callable[..., Generator]] = {
     "autoencoder": Autoencoder,
     "context_encoder": ContextEncoder,
     "partial_unet": PartialUNet,
@@ -22,10 +24,13 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "heal_unet": HealUNet,
     "dcgan": DCGAN,
     "tone_cycle": ToneCycle,
+    "tone_curves": ToneCurves,
     "enhance_unet": EnhanceUNet,
+    "clean_unet": CleanUNet,
+    "upscaler": Upscaler,
     "detect_unet": DetectUNet,
 }
-"""Generators: called with the recipe's ``network.options``. Each has ``TILE`` and ``exports()``."""
+"""Called with the recipe's ``network.options``."""
 
 DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "patch_discriminator": PatchDiscriminator,
@@ -35,7 +40,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
 """Called with the channels of what they judge."""
 
 
-def build(table: dict[str, Callable[..., nn.Module]], name: str, options: dict[str, Any] | None = None) -> nn.Module:
+def build(table: dict[str, Callable[..., N]], name: str, options: dict[str, Any] | None = None) -> N:
     """Make a network from a table.
 
     Raises:
@@ -49,4 +54,4 @@ def build(table: dict[str, Callable[..., nn.Module]], name: str, options: dict[s
         raise SettingsError(f"The network {name} does not take these options: {error}.", "train.setting") from error
 
 
-__all__ = ["DISCRIMINATORS", "NETWORKS", "Export", "build"]
+__all__ = ["DISCRIMINATORS", "NETWORKS", "Export", "Generator", "build"]

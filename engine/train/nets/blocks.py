@@ -29,6 +29,20 @@ class Export:
     multiple: int
 
 
+class Generator(nn.Module):
+    """What a recipe trains and what is exported.
+
+    Attributes:
+        TILE: how a picture is cut for the exported model.
+    """
+
+    TILE: TileRules
+
+    def exports(self) -> list[Export]:
+        """The ONNX files, in the order in which they run."""
+        raise NotImplementedError
+
+
 PICTURE = Port("picture", "picture")
 MASK = Port("mask", "mask", channels=1)
 FILLED = Port("filled", "picture")
@@ -94,7 +108,7 @@ class Residual(nn.Module):
         return x + y
 
 
-class UNet(nn.Module):
+class UNet(Generator):
     """A U-Net at half resolution: pixels are folded into channels, most work is done at low resolution.
 
     The output layer starts at zero, so that a network which adds its output to something starts at that something.

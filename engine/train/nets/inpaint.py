@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.runtime.cards import Port, TileRules
-from engine.train.nets.blocks import FILLED, MASK, PICTURE, Export, UNet, membrane, tiles
+from engine.train.nets.blocks import FILLED, MASK, PICTURE, Export, Generator, UNet, membrane, tiles
 
 
 class HealUNet(UNet):
@@ -49,7 +49,7 @@ class HealUNet(UNet):
         return [Export("model.onnx", self, (PICTURE, MASK), (FILLED,), self.MULTIPLE)]
 
 
-class ContextEncoder(nn.Module):
+class ContextEncoder(Generator):
     """Encoder, channel-wise fully connected bottleneck, decoder (Pathak et al., Context encoders, 2016).
 
     The bottleneck joins every place of a channel with every other, so that the middle of a large hole sees all that
@@ -133,7 +133,7 @@ class PartialConv(nn.Module):
         return (y / share.to(y.dtype) + self.bias[None, :, None, None]) * known, known
 
 
-class PartialUNet(nn.Module):
+class PartialUNet(Generator):
     """A U-Net of partial convolutions; nothing under the mask reaches the output (Liu et al. 2018).
 
     Args:
@@ -248,7 +248,7 @@ class EdgeGenerator(UNet):
         return edges
 
 
-class EdgeConnect(nn.Module):
+class EdgeConnect(Generator):
     """Two generators: one completes the edges, one fills colour along them (Nazeri et al. 2019).
 
     Args:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.runtime.cards import Port, TileRules
-from engine.train.nets.blocks import MASK, PICTURE, Export
+from engine.train.nets.blocks import MASK, PICTURE, Export, Generator
 
 LATENT = 64
 
@@ -53,7 +53,7 @@ class LatentEncoder(nn.Module):
         return latent
 
 
-class DCGAN(nn.Module):
+class DCGAN(Generator):
     """Generator and encoder, side by side.
 
     Args:

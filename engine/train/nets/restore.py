@@ -8,14 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.runtime.cards import Port
-from engine.train.nets.blocks import PICTURE, Export, Residual, UNet, tiles
+from engine.runtime.cards import Port, TileRules
+from engine.train.nets.blocks import PICTURE, Export, Generator, Residual, UNet, tiles
 from engine.train.shapes import CLASSES
 
 RESTORED = Port("restored", "picture")
 
+THUMBNAIL = 64
+"""Side of the thumbnail by which tone is judged, pixels."""
 
-class Autoencoder(nn.Module):
+
+class Autoencoder(Generator):
     """Encoder, latent, decoder without a way around the latent.
 
     After Vincent et al., Extracting and composing robust features with denoising autoencoders, 2008.
@@ -71,6 +74,63 @@ class EnhanceUNet(UNet):
         return [Export("model.onnx", self, (PICTURE, strength), (RESTORED,), self.MULTIPLE)]
 
 
+class CleanUNet(UNet):
+    """Noise, grain, JPEG and slight blur; told how strong the white noise is, or not.
+
+    The noise level as a plane beside the picture is that of Zhang, Zuo, Zhang, FFDNet, 2018.
+    """
+
+    TILE = tiles(16)
+
+    def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
+        super().__init__(4, 3, widths or [64, 96, 96, 112], blocks or [4, 4, 3, 2])
+
+    def forward(self, picture: Tensor, noise_level: Tensor) -> Tensor:
+        """(B, 3, H, W) and standard deviations (B,) of white noise, 0..255, 0 = unknown, to (B, 3, H, W), not clipped."""
+        plane = (noise_level.to(picture.dtype) / 50)[:, None, None, None].expand(-1, 1, *picture.shape[2:])
+        return picture + self.features(torch.cat([picture - 0.5, plane], dim=1))
+
+    def exports(self) -> list[Export]:
+        """One file."""
+        level = Port("noise_level", "noise_level", channels=1, high=255.0, layout="N")
+        return [Export("model.onnx", self, (PICTURE, level), (RESTORED,), self.MULTIPLE)]
+
+
+class Upscaler(Generator):
+    """Enlarges by a whole factor: residual blocks at the small size, pixels unfolded at the end, added to bicubic.
+
+    After Lim et al., Enhanced deep residual networks, 2017, and the sub-pixel layer of Shi et al., 2016.
+
+    Args:
+        scale: 2 or 4.
+        width: channels.
+        blocks: residual blocks.
+    """
+
+    MULTIPLE = 1
+
+    def __init__(self, scale: int = 2, width: int = 64, blocks: int = 6) -> None:
+        super().__init__()
+        self.scale = scale
+        self.TILE = TileRules(default=256, minimum=64, overlap=16, context=16, multiple=1, scale=scale)
+        self.head = nn.Conv2d(3, width, 3, padding=1)
+        self.body = nn.Sequential(*[Residual(width) for _ in range(blocks)])
+        self.tail = nn.Conv2d(width, 3 * scale**2, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        self.tail.bias = nn.Parameter(torch.zeros(3 * scale**2))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 3, scale H, scale W), not clipped."""
+        first = self.head(picture - 0.5)
+        detail = functional.pixel_shuffle(self.tail(first + self.body(first)), self.scale)
+        smooth = functional.interpolate(picture, scale_factor=float(self.scale), mode="bicubic", align_corners=False)
+        return smooth + detail
+
+    def exports(self) -> list[Export]:
+        """One file."""
+        return [Export("model.onnx", self, (PICTURE,), (Port("enlarged", "picture"),), self.MULTIPLE)]
+
+
 class DetectUNet(UNet):
     """Segmentation of damage at full resolution, a probability for each class."""
 
@@ -92,7 +152,7 @@ class DetectUNet(UNet):
         return [Export("model.onnx", module, (PICTURE,), (probability,), self.MULTIPLE)]
 
 
-class ToneNet(nn.Module):
+class ToneNet(Generator):
     """Colours of a whole picture moved by one polynomial, so that geometry cannot move.
 
     A small network sees the picture reduced to a thumbnail and gives the 3 x 10 coefficients of a quadratic polynomial
@@ -107,14 +167,10 @@ class ToneNet(nn.Module):
     MULTIPLE = 1
     TILE = tiles(1, context=0, overlap=0)
 
-    def __init__(self, width: int = 24, size: int = 64) -> None:
+    def __init__(self, width: int = 24, size: int = THUMBNAIL) -> None:
         super().__init__()
         self.size = size
-        sizes = [3, width, 2 * width, 3 * width, 4 * width]
-        layers: list[nn.Module] = []
-        for a, b in pairwise(sizes):
-            layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GELU(approximate="tanh")]
-        self.look = nn.Sequential(*layers)
+        self.look = _look(width)
         last = nn.Linear(64, 30)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -122,16 +178,9 @@ class ToneNet(nn.Module):
 
     def forward(self, picture: Tensor, thumbnail: Tensor) -> Tensor:
         """(B, 3, H, W) and the whole picture reduced to (B, 3, size, size), to (B, 3, H, W), not clipped."""
-        seen = self.look(thumbnail - 0.5).flatten(2)
-        # Mean and spread of what was seen, over the whole thumbnail.
-        mean = seen.mean(dim=2)
-        spread = ((seen - mean[:, :, None]).square().mean(dim=2) + 1e-6).sqrt()
-        moves = self.decide(torch.cat([mean, spread], dim=1)).float().reshape(-1, 3, 10)
-        x = picture - 0.5
-        red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
-        terms = torch.cat([torch.ones_like(red), x, x * x, red * green, red * blue, green * blue], dim=1)
+        moves = self.decide(_mean_and_spread(self.look(thumbnail - 0.5))).float().reshape(-1, 3, 10)
         with torch.autocast(picture.device.type, enabled=False):
-            return picture + torch.einsum("boc,bchw->bohw", moves, terms)
+            return picture + _polynomial(picture - 0.5, moves)
 
     def thumbnail(self, picture: Tensor) -> Tensor:
         """A picture reduced by averaging areas."""
@@ -143,13 +192,82 @@ class ToneNet(nn.Module):
         return [Export("model.onnx", self, (PICTURE, thumbnail), (RESTORED,), self.MULTIPLE)]
 
 
-class ToneCycle(nn.Module):
+class ToneCurves(Generator):
+    """Colours of a whole picture moved by a curve for each channel and a polynomial, so that geometry cannot move.
+
+    The curve gain x + offset, to a power, undoes a loss of density (which is a power of what is let through) and a
+    veil; the quadratic polynomial of ``ToneNet`` behind it undoes what mixes the channels. A small network and the
+    sorted values of the thumbnail, which hold its black and white points, decide.
+
+    Args:
+        width: channels of the first layer.
+        hidden: units of the layers that decide.
+    """
+
+    MULTIPLE = 1
+    TILE = tiles(1, context=0, overlap=0)
+    RANKS = 17
+    """Values of each channel, evenly spaced by rank from the darkest to the lightest, that are looked at."""
+
+    def __init__(self, width: int = 24, hidden: int = 192) -> None:
+        super().__init__()
+        self.look = _look(width)
+        last = nn.Linear(hidden, 9 + 30)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        layers = [nn.Linear(8 * width + 3 * self.RANKS, hidden), nn.GELU(approximate="tanh")]
+        layers += [nn.Linear(hidden, hidden), nn.GELU(approximate="tanh")]
+        self.decide = nn.Sequential(*layers, last)
+
+    def forward(self, picture: Tensor, thumbnail: Tensor) -> Tensor:
+        """(B, 3, H, W) and the whole picture reduced to (B, 3, size, size), to (B, 3, H, W), not clipped."""
+        ranked = thumbnail.flatten(2).sort(dim=2).values
+        places = torch.linspace(0, ranked.shape[2] - 1, self.RANKS, device=ranked.device).round().long()
+        features = [_mean_and_spread(self.look(thumbnail - 0.5)), ranked[:, :, places].flatten(1) - 0.5]
+        moves = self.decide(torch.cat(features, dim=1)).float()
+        with torch.autocast(picture.device.type, enabled=False):
+            gain, power = torch.exp(moves[:, 0:3]), torch.exp(moves[:, 6:9])
+            offset = moves[:, 3:6]
+            lit = picture.float() * gain[:, :, None, None] + offset[:, :, None, None]
+            curved = lit.clamp(1e-3, 2.0) ** power[:, :, None, None]
+            return curved + _polynomial(curved - 0.5, moves[:, 9:].reshape(-1, 3, 10))
+
+    def exports(self) -> list[Export]:
+        """One file."""
+        thumbnail = Port("thumbnail", "thumbnail", size=THUMBNAIL)
+        return [Export("model.onnx", self, (PICTURE, thumbnail), (RESTORED,), self.MULTIPLE)]
+
+
+def _look(width: int) -> nn.Sequential:
+    """Four convolutions that halve the size each."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise([3, width, 2 * width, 3 * width, 4 * width]):
+        layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GELU(approximate="tanh")]
+    return nn.Sequential(*layers)
+
+
+def _mean_and_spread(seen: Tensor) -> Tensor:
+    """Of every channel (B, C, H, W) over the whole of it, (B, 2 C)."""
+    flat = seen.flatten(2)
+    mean = flat.mean(dim=2)
+    spread = ((flat - mean[:, :, None]).square().mean(dim=2) + 1e-6).sqrt()
+    return torch.cat([mean, spread], dim=1)
+
+
+def _polynomial(x: Tensor, coefficients: Tensor) -> Tensor:
+    """Quadratic in the channels of (B, 3, H, W), by (B, 3, 10)."""
+    red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
+    terms = torch.cat([torch.ones_like(red), x, x * x, red * green, red * blue, green * blue], dim=1)
+    return torch.einsum("boc,bchw->bohw", coefficients, terms)
+
+
+class ToneCycle(Generator):
     """The two generators of a CycleGAN for tone: old prints to fresh ones, and back."""
 
     MULTIPLE = 1
     TILE = ToneNet.TILE
 
-    def __init__(self, width: int = 24, size: int = 64) -> None:
+    def __init__(self, width: int = 24, size: int = THUMBNAIL) -> None:
         super().__init__()
         self.freshen = ToneNet(width, size)
         self.age = ToneNet(width, size)

@@ -266,7 +266,7 @@ class Commands:
         if found_any(outcome) and workspace is self._window.workspace:
             self._window.actions_.by_id["veil"].setChecked(True)
             task = self._window.task.task
-            if task is not None and task.gives == "marks":
+            if task is not None and task.gives == "findings":
                 # Unless something else was chosen meanwhile.
                 self._window.task.choose("heal")
 

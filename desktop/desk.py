@@ -53,7 +53,7 @@ class TaskDesk(QObject):
         from engine.tasks import TASKS
 
         task, document = TASKS[request.task], self._workspace.document
-        if task.gives == "marks":
+        if task.gives == "findings":
             job: TaskJob = FindJob(document, request, self._registry)
         else:
             mask = self._masked(spot) if task.wants_mask else None

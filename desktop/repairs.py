@@ -272,8 +272,8 @@ class FindJob(TaskJob):
         job = self._job(Composite.of(self._document.state))
 
         def work(context: JobContext) -> Outcome:
-            marks = run_job(job, context)
-            return Outcome(marks, marks.device.value)
+            findings = run_job(job, context.part(0.0, 0.85))
+            return Outcome(findings.marks(job.settings, context.part(0.85, 1.0)), findings.device.value)
 
         return work
 

@@ -174,7 +174,7 @@ class TaskPanel(QWidget):
         task = self.task
         if task is None or task.wants_mask:
             return self.tr("Fill what is masked; with Alt, always on a new layer")
-        if task.gives == "marks":
+        if task.gives == "findings":
             return self.tr("Look for damage in the whole picture and add it to the mask")
         return self.tr("{0} in the whole picture, on a layer of its own").format(task.verb)
 

@@ -127,7 +127,7 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
         repairs: list[Repair] = []
         if detector is not None:
             search = _job("detect", scan, *detector, options.device)
-            found: Marks = run_job(search, context.part(0.0, 0.3))
+            found: Marks = run_job(search, context.part(0.0, 0.25)).marks(search.settings, context.part(0.25, 0.3))
             if not found.pieces:
                 raise SettingsError("No damage was found: there is nothing to heal.", "heal.nothing_found")
             mask, repairs = found.mask(), [found.repair(search)]
@@ -196,6 +196,8 @@ def _detect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=float, metavar="T", help="least probability (default 0.5)")
     parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask (default 2)")
     parser.add_argument("--smallest", type=float, metavar="PX", help="leave alone what is smaller (default 4)")
+    parser.add_argument("--largest", type=float, metavar="PX", help="leave alone what is larger (default: no limit)")
+    parser.add_argument("--longest", type=float, metavar="X", help="leave alone what is longer than X times its width")
 
 
 def _detect(options: argparse.Namespace, context: JobContext) -> None:
@@ -205,11 +207,17 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
     if options.json:
         _check_beside(options.json, [options.input], options.output, ".json")
     card, settings = _chosen(
-        "detect", options.model, threshold=options.threshold, grow=options.grow, smallest=options.smallest
+        "detect",
+        options.model,
+        threshold=options.threshold,
+        grow=options.grow,
+        smallest=options.smallest,
+        largest=options.largest,
+        elongation=options.longest,
     )
     scan = imageio.read(options.input, context.part(0.0, 0.2))
     job = _job("detect", scan, card, settings, options.device)
-    marks: Marks = run_job(job, context.part(0.2, 0.95))
+    marks: Marks = run_job(job, context.part(0.2, 0.9)).marks(settings, context.part(0.9, 0.95))
     kinds = Counter(defect.kind for defect in marks.defects)
     imageio.write_mask(marks.mask(), options.output)
     if options.json:
@@ -229,6 +237,7 @@ def _listed(path: Path, job: Job, marks: Marks) -> str:
             "score": round(defect.score, 4),
             "box": dataclasses.astuple(defect.box),
             "area": defect.area,
+            "elongation": round(defect.elongation, 2),
             "outline": defect.outline,
         }
         for defect in marks.defects

@@ -12,8 +12,9 @@ from engine.jobs import JobContext
 from engine.runtime.cards import ModelCard
 from engine.tasks.base import Job, Marks, Patch, Piece
 from engine.tasks.clean import CleanSettings, clean
-from engine.tasks.detect import Defect, DetectSettings, detect
+from engine.tasks.detect import detect
 from engine.tasks.fillers import wants_edges
+from engine.tasks.findings import DamageMap, Defect, DetectSettings, Findings, mask_of, outlined, pixels_of, sift
 from engine.tasks.heal import HealSettings, draw_edges, heal
 from engine.tasks.tone import ToneSettings, tone
 
@@ -28,7 +29,7 @@ class Task:
         verb: what the button that starts it says.
         settings: dataclass of its settings; its fields carry titles and ranges for the task panel.
         wants_mask: whether it works on a repair mask.
-        gives: ``patch``: a ``Patch``, pixels; ``marks``: ``Marks``, places.
+        gives: ``patch``: a ``Patch``, pixels; ``findings``: ``Findings``, what was seen where.
         run: the function.
     """
 
@@ -37,7 +38,7 @@ class Task:
     verb: str
     settings: type
     wants_mask: bool
-    gives: Literal["patch", "marks"]
+    gives: Literal["patch", "findings"]
     run: Callable[[Job, JobContext], Any]
 
 
@@ -47,7 +48,7 @@ TASKS: dict[str, Task] = {
         Task("heal", "Heal", "Heal", HealSettings, True, "patch", heal),
         Task("clean", "Clean", "Clean", CleanSettings, False, "patch", clean),
         Task("tone", "Tone", "Correct tone", ToneSettings, False, "patch", tone),
-        Task("detect", "Find damage", "Find damage", DetectSettings, False, "marks", detect),
+        Task("detect", "Find damage", "Find damage", DetectSettings, False, "findings", detect),
     )
 }
 
@@ -56,7 +57,7 @@ def run_job(job: Job, context: JobContext | None = None) -> Any:
     """Run one job on the calling thread.
 
     Returns:
-        A ``Patch`` or ``Marks``, as the task's row in ``TASKS`` says.
+        A ``Patch`` or ``Findings``, as the task's row in ``TASKS`` says.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -98,8 +99,10 @@ def _check_task(task: str, card: ModelCard) -> None:
 __all__ = [
     "TASKS",
     "CleanSettings",
+    "DamageMap",
     "Defect",
     "DetectSettings",
+    "Findings",
     "HealSettings",
     "Job",
     "Marks",
@@ -109,6 +112,10 @@ __all__ = [
     "ToneSettings",
     "draw_edges",
     "make_settings",
+    "mask_of",
+    "outlined",
+    "pixels_of",
     "run_job",
+    "sift",
     "wants_edges",
 ]

@@ -17,7 +17,7 @@ from engine.runtime.cards import ModelCard
 from engine.runtime.session import SESSIONS, Device, OutOfMemory, Session
 
 if TYPE_CHECKING:
-    from engine.tasks.detect import Defect
+    from engine.tasks.findings import Defect
 
 R = TypeVar("R")
 

@@ -50,16 +50,16 @@ def detector() -> LostIn:
     """
     from engine.raster import ArraySource
     from engine.runtime.cards import Registry
-    from engine.tasks import DetectSettings, Job, Marks, run_job
+    from engine.tasks import DetectSettings, Findings, Job, run_job
 
     card = Registry().default("detect")
     settings = DetectSettings(threshold=0.35, grow=2.0)
 
     def lost_in(path: Path, picture: np.ndarray) -> np.ndarray:
         del path
-        marks = run_job(Job("detect", ArraySource(picture), None, None, settings, card))
-        assert isinstance(marks, Marks)
-        return np.asarray(marks.mask())
+        findings = run_job(Job("detect", ArraySource(picture), None, None, settings, card))
+        assert isinstance(findings, Findings)
+        return findings.marks(settings).mask()
 
     return lost_in
 

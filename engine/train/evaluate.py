@@ -66,7 +66,11 @@ def model_filler(card: ModelCard, device: Device) -> Peer:
     def fill(picture: metrics.Picture, mask: Mask | None) -> NDArray[np.uint8]:
         wanted = ArrayMask(mask) if task.wants_mask and mask is not None else None
         result = run_job(Job(card.task, ArraySource(picture), None, wanted, settings, card, device))
-        return np.asarray(result.mask() if task.gives == "marks" else result.apply_to(picture), np.uint8)
+        return (
+            result.marks(settings).mask()
+            if task.gives == "findings"
+            else np.asarray(result.apply_to(picture), np.uint8)
+        )
 
     return fill
 

@@ -24,7 +24,7 @@ def card(tmp_path: Path) -> ModelCard:
 
 def detected(card: ModelCard, pixels: np.ndarray, **settings: float) -> Marks:
     job = Job("detect", ArraySource(pixels), None, None, DetectSettings(**settings), card, Device.CPU)
-    marks: Marks = run_job(job)
+    marks: Marks = run_job(job).marks(job.settings)
     for rect, mask in marks.pieces:
         assert len(list(rect.cells())) == 1
         assert mask.any()

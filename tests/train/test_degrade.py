@@ -84,16 +84,28 @@ def test_rows_come_in_physical_order() -> None:
 
 def test_degrade_leaves_what_is_not_chosen_and_is_seeded(photos: Tensor) -> None:
     many, level = photos.repeat(16, 1, 1, 1), torch.ones(128)
-    result = degrade(many, {"gaussian_noise": 0.5}, level, generator(4))
-    changed = (result != many).flatten(1).any(dim=1).float().mean()
-    assert 0.35 < changed < 0.65
-    assert torch.equal(degrade(many, {"gaussian_noise": 0.0}, level, generator(4)), many)
+    result, rows = degrade(many, {"gaussian_noise": 0.5}, level, generator(4))
+    changed = (result != many).flatten(1).any(dim=1)
+    assert torch.equal(changed, rows["gaussian_noise"])
+    assert 0.35 < changed.float().mean() < 0.65
+    assert torch.equal(degrade(many, {"gaussian_noise": 0.0}, level, generator(4))[0], many)
     everything = dict.fromkeys(DEGRADATIONS, 0.5)
-    one = degrade(photos, everything, torch.ones(8), generator(5))
-    assert torch.equal(one, degrade(photos, everything, torch.ones(8), generator(5)))
+    one, _ = degrade(photos, everything, torch.ones(8), generator(5))
+    assert torch.equal(one, degrade(photos, everything, torch.ones(8), generator(5))[0])
     assert torch.isfinite(one).all()
     assert one.min() >= 0
     assert one.max() <= 1
+
+
+def test_a_share_of_the_pictures_has_one_degradation_alone(photos: Tensor) -> None:
+    many, level = photos.repeat(16, 1, 1, 1), torch.full((128,), 0.5)
+    chances = {"gaussian_noise": 0.8, "jpeg": 0.8, "film_grain": 0.8}
+    _, rows = degrade(many, chances, level, generator(4), alone=1.0)
+    together = torch.stack(list(rows.values())).sum(dim=0)
+    assert together.max() == 1
+    assert all(20 < got.sum() < 60 for got in rows.values())
+    _, rows = degrade(many, chances, level, generator(4), alone=0.5)
+    assert 30 < (torch.stack(list(rows.values())).sum(dim=0) > 1).sum() < 80
 
 
 def test_unknown_degradations_and_impossible_chances_are_named(photos: Tensor) -> None:

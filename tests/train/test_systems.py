@@ -14,7 +14,7 @@ import torch
 from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard, read_card
 from engine.runtime.session import Device
-from engine.tasks import TASKS, Job, run_job
+from engine.tasks import TASKS, DetectSettings, Job, run_job
 from engine.train import losses, metrics, systems
 from engine.train.__main__ import main
 from engine.train.data import Batch, Batches
@@ -36,8 +36,8 @@ def result_of(card: ModelCard, picture: np.ndarray) -> np.ndarray:
     task = TASKS[card.task]
     wanted = ArrayMask(mask) if task.wants_mask else None
     done = run_job(Job(card.task, ArraySource(picture), None, wanted, task.settings(), card, Device.CPU))
-    if task.gives == "marks":
-        return np.asarray(done.mask())
+    if task.gives == "findings":
+        return np.asarray(done.marks(DetectSettings()).mask())
     changed = np.asarray(done.apply_to(picture))
     if task.wants_mask:
         assert np.array_equal(changed[mask == 0], picture[mask == 0])

@@ -86,7 +86,7 @@ class CleanUNet(UNet):
         super().__init__(4, 3, widths or [64, 96, 96, 112], blocks or [4, 4, 3, 2])
 
     def forward(self, picture: Tensor, noise_level: Tensor) -> Tensor:
-        """(B, 3, H, W) and standard deviations (B,) of white noise, 0..255, 0 = unknown, to (B, 3, H, W), not clipped."""
+        """(B, 3, H, W) and standard deviations (B,) of white noise on 0..255, 0 = unknown, to (B, 3, H, W)."""
         plane = (noise_level.to(picture.dtype) / 50)[:, None, None, None].expand(-1, 1, *picture.shape[2:])
         return picture + self.features(torch.cat([picture - 0.5, plane], dim=1))
 

@@ -1,0 +1,319 @@
+"""What a detection saw, kept so that thresholds, sizes and classes can be chosen afterwards without the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import masks
+from engine.jobs import JobContext
+from engine.raster import TILE, Mask, Rect
+from engine.runtime.session import Device
+from engine.tasks.base import Marks, Ranged, knob
+
+Seen = NDArray[np.uint8]
+"""(h, w, 2): the probability of the likeliest class, 255 = certain, and which class that is; 0, 0 = nothing seen."""
+
+FLOOR = 0.02
+"""What is less probable is not kept."""
+_EXTENT = 0.5
+"""A defect reaches as far as this share of the threshold (hysteresis, Canny 1986)."""
+_SIMPLE = 1.0
+"""How far an outline may stray from the damage's edge, pixels."""
+
+
+class DamageMap(Protocol):
+    """What a detection saw of a picture, wherever it is kept."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width, 2."""
+
+    def read(self, rect: Rect) -> Seen:
+        """What was seen in a rectangle that lies inside."""
+
+    def occupied(self) -> list[Rect]:
+        """Rectangles, each within one cell of the ``TILE`` grid, outside which nothing was seen."""
+
+
+@dataclass(frozen=True)
+class DetectSettings(Ranged):
+    """What counts as damage. All of it can be changed after the model ran."""
+
+    threshold: float = field(
+        default=0.5,
+        metadata=knob("Threshold", "How sure a damage must be at its surest place; lower finds more", 0.05, 0.99),
+    )
+    """Least probability at the surest pixel of a damage."""
+    grow: float = field(
+        default=2.0,
+        metadata=knob("Grow", "The mask reaches so far beyond the damage that was found", 0.0, 100.0, " px"),
+    )
+    """The mask is larger than the damage by so many pixels; outlines and areas are not."""
+    smallest: float = field(
+        default=4.0, metadata=knob("Smallest", "Damage of fewer pixels is left alone", 1.0, 10_000.0, " px")
+    )
+    """Least area of a damage, pixels."""
+    largest: float = field(
+        default=1e8, metadata=knob("Largest", "Damage of more pixels is left alone", 1.0, 1e8, " px")
+    )
+    """Largest area of a damage, pixels."""
+    elongation: float = field(
+        default=1000.0,
+        metadata=knob("Longest", "Damage so many times as long as it is wide is left alone", 1.0, 1000.0, " x"),
+    )
+    """Length over width of a damage, at most."""
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One damage.
+
+    Attributes:
+        kind: the class with the largest summed probability in it, one of the card's labels.
+        score: mean probability of the likeliest class over it, 0..1.
+        box: tight around it.
+        area: pixels.
+        outline: corners (x, y) of its outer edge, centres of its outermost pixels; the first is one of its pixels.
+        elongation: length over width of the rectangle that has its area and its perimeter; 1 and more.
+    """
+
+    kind: str
+    score: float
+    box: Rect
+    area: int
+    outline: tuple[tuple[int, int], ...]
+    elongation: float = 1.0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one detection gives: a ``DamageMap`` with the names of its classes.
+
+    Attributes:
+        size: height and width of the picture.
+        labels: names of the classes.
+        pieces: rectangles and what was seen there; each lies within one cell of the ``TILE`` grid.
+        device: where the model really ran.
+    """
+
+    size: tuple[int, int]
+    labels: tuple[str, ...]
+    pieces: tuple[tuple[Rect, Seen], ...]
+    device: Device
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, 2."""
+        return (*self.size, 2)
+
+    def read(self, rect: Rect) -> Seen:
+        """What was seen in a rectangle that lies inside."""
+        result = np.zeros((rect.height, rect.width, 2), np.uint8)
+        for cell in rect.cells():
+            if cell in self._by_cell:
+                where, seen = self._by_cell[cell]
+                shared = where & rect
+                result[shared.slices(rect)] = seen[shared.slices(where)]
+        return result
+
+    def occupied(self) -> list[Rect]:
+        """The rectangles of the pieces."""
+        return [rect for rect, _ in self.pieces]
+
+    @cached_property
+    def _by_cell(self) -> dict[tuple[int, int], tuple[Rect, Seen]]:
+        return {next(rect.cells()): (rect, seen) for rect, seen in self.pieces}
+
+    def marks(self, settings: DetectSettings, context: JobContext | None = None) -> Marks:
+        """The damage that counts by some settings, and its mask."""
+        used = context or JobContext()
+        defects = sift(outlined(self, self.labels, settings.threshold, used.part(0.0, 0.5)), settings)
+        pieces = mask_of(self, defects, settings, used.part(0.5, 1.0))
+        return Marks(self.size, tuple(pieces), self.device, defects)
+
+
+def seen_in(probability: NDArray[np.float32]) -> Seen:
+    """From probabilities (h, w, classes) of 0..1 to what is kept of them."""
+    likeliest = probability.max(axis=2)
+    kept = likeliest >= FLOOR
+    values = np.where(kept, np.rint(np.clip(likeliest, 0, 1) * 255), 0)
+    return np.stack([values, np.where(kept, probability.argmax(axis=2), 0)], axis=2).astype(np.uint8)
+
+
+def outlined(
+    seen: DamageMap, labels: Sequence[str], threshold: float, context: JobContext | None = None
+) -> tuple[Defect, ...]:
+    """The defects of a picture in reading order, whatever their size.
+
+    Pixels that touch, also at corners, are one defect; it must reach the threshold somewhere and ends where the
+    probability falls below half of it.
+
+    Args:
+        seen: what a detection saw.
+        labels: names of the classes.
+        threshold: 0..1.
+        context: progress and cancellation.
+    """
+    used = context or JobContext()
+    found: list[Defect] = []
+    islands = _islands(seen.occupied())
+    for done, island in enumerate(islands):
+        used.progress(done / len(islands), "outlining")
+        found += _of_island(seen, island, labels, threshold, used)
+    return tuple(sorted(found, key=lambda defect: (defect.box.top, defect.box.left)))
+
+
+def sift(
+    defects: Iterable[Defect], settings: DetectSettings, kinds: Collection[str] | None = None
+) -> tuple[Defect, ...]:
+    """The defects whose size, shape and class count.
+
+    Args:
+        defects: as ``outlined`` gives them at the settings' threshold.
+        settings: limits of area and elongation.
+        kinds: the classes that count; None = all.
+    """
+    return tuple(
+        defect
+        for defect in defects
+        if settings.smallest <= defect.area <= settings.largest
+        and defect.elongation <= settings.elongation
+        and (kinds is None or defect.kind in kinds)
+    )
+
+
+def mask_of(
+    seen: DamageMap, defects: Iterable[Defect], settings: DetectSettings, context: JobContext | None = None
+) -> Iterator[tuple[Rect, Mask]]:
+    """The repair mask of some defects, enlarged as the settings say, cell by cell; empty cells are left out."""
+    used, bounds, reach = context or JobContext(), Rect.of_shape(seen.shape), math.ceil(settings.grow)
+    cells: dict[tuple[int, int], Mask] = {}
+    for defect in defects:
+        used.check()
+        pixels = pixels_of(seen, defect, settings.threshold)
+        for cell in defect.box.cells():
+            square = Rect.of_cell(cell)
+            shared = defect.box & square
+            target = cells.setdefault(cell, np.zeros((TILE, TILE), np.uint8))[shared.slices(square)]
+            np.maximum(target, pixels[shared.slices(defect.box)], out=target)
+    near = {other for cell in cells for other in Rect.of_cell(cell).grown(reach).cells()}
+    for cell in sorted(near, key=lambda cell: (cell[1], cell[0])):
+        used.check()
+        rect = Rect.of_cell(cell) & bounds
+        if not rect:
+            continue
+        around = rect.grown(reach)
+        grown = masks.grow(_gathered(cells, around), settings.grow)[rect.slices(around)].copy()
+        if grown.any():
+            yield rect, grown
+
+
+def pixels_of(seen: DamageMap, defect: Defect, threshold: float) -> Mask:
+    """The pixels of one defect within its box, (h, w), 255 = damaged.
+
+    Args:
+        seen: what a detection saw.
+        defect: one that was outlined at this threshold.
+        threshold: 0..1.
+    """
+    inside = seen.read(defect.box)[..., 0] >= _least(_EXTENT * threshold)
+    _, labels = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)
+    x, y = defect.outline[0]
+    number = labels[y - defect.box.top, x - defect.box.left]
+    return np.where((labels == number) & inside, np.uint8(255), np.uint8(0))
+
+
+def _least(probability: float) -> int:
+    """The same as 8 bit."""
+    return max(1, round(255 * probability))
+
+
+def _islands(occupied: list[Rect]) -> list[list[Rect]]:
+    """Cells that touch, also at corners, together: no damage reaches from one island to another."""
+    by_cell = {next(rect.cells()): rect for rect in occupied}
+    islands = []
+    while by_cell:
+        cell, rect = by_cell.popitem()
+        island, edge = [rect], [cell]
+        while edge:
+            column, row = edge.pop()
+            for near in ((column + dx, row + dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1)):
+                if near in by_cell:
+                    island.append(by_cell.pop(near))
+                    edge.append(near)
+        islands.append(island)
+    return islands
+
+
+def _of_island(
+    seen: DamageMap, island: list[Rect], labels: Sequence[str], threshold: float, context: JobContext
+) -> Iterator[Defect]:
+    whole = Rect(
+        min(r.left for r in island),
+        min(r.top for r in island),
+        max(r.right for r in island),
+        max(r.bottom for r in island),
+    )
+    values = np.zeros((whole.height, whole.width, 2), np.uint8)
+    for rect in island:
+        context.check()
+        values[rect.slices(whole)] = seen.read(rect)
+    inside = (values[..., 0] >= _least(_EXTENT * threshold)).astype(np.uint8)
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    where = inside > 0
+    by_class, surest = _summed(numbers[where], values[where], count, len(labels))
+    contours, hierarchy = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    for contour, (_, _, _, parent) in zip(contours, hierarchy[0].tolist() if contours else (), strict=True):
+        x, y = contour[0, 0].tolist()
+        number = int(numbers[y, x])
+        # Edges of holes have a parent.
+        if parent >= 0 or surest[number] < _least(threshold):
+            continue
+        context.check()
+        left, top, width, height, area = stats[number].tolist()
+        corners = cv2.approxPolyDP(contour, _SIMPLE, closed=True)[:, 0] + (whole.left, whole.top)
+        yield Defect(
+            labels[int(by_class[number].argmax())],
+            float(by_class[number].sum() / area / 255),
+            Rect(left, top, left + width, top + height).moved(whole.left, whole.top),
+            area,
+            tuple((int(x), int(y)) for x, y in corners.tolist()),
+            _elongation(cv2.arcLength(contour, closed=True), area),
+        )
+
+
+def _summed(
+    numbers: NDArray[np.int32], values: Seen, count: int, classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """For each of ``count`` labels: the summed probability of each class (count, classes), and the largest."""
+    probability, kinds = values[:, 0], values[:, 1].astype(np.intp)
+    sums = np.bincount(numbers * classes + kinds, probability, minlength=count * classes)
+    surest = np.zeros(count, np.uint8)
+    np.maximum.at(surest, numbers, probability)
+    return sums.reshape(count, classes), surest
+
+
+def _elongation(perimeter: float, area: int) -> float:
+    """Length over width of the rectangle of an area and of a perimeter through the centres of the outermost pixels."""
+    half = perimeter / 2 + 2
+    spread = math.sqrt(max(0.0, half**2 - 4 * area))
+    return (half + spread) / max(1e-6, half - spread)
+
+
+def _gathered(cells: dict[tuple[int, int], Mask], around: Rect) -> Mask:
+    """A rectangle out of cells; 0 where there is none."""
+    result = np.zeros((around.height, around.width), np.uint8)
+    for cell in around.cells():
+        if cell in cells:
+            square = Rect.of_cell(cell)
+            shared = square & around
+            result[shared.slices(around)] = cells[cell][shared.slices(square)]
+    return result

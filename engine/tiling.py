@@ -35,6 +35,30 @@ def plan_windows(
     return [(around(part, bounds, context, multiple), part) for part in parts]
 
 
+def plan_sweep(bounds: Rect, *, window: int, context: int, overlap: int, multiple: int) -> list[tuple[Rect, Rect]]:
+    """Windows over the whole of a picture, row by row, as few as will do: no context is shown beyond its edges.
+
+    Args:
+        bounds: the picture.
+        window: largest side of a window, a multiple of ``multiple``.
+        context: how much surroundings a window shows where its part meets a neighbour's.
+        overlap: what neighbouring parts share, at least.
+        multiple: sides of windows are multiples of this.
+
+    Returns:
+        Pairs (window, part) as ``plan_windows`` gives them; windows hang over the right and lower edge at most, and
+        the parts of a row have all the same top and bottom.
+    """
+    assert window > 2 * context + overlap, "the context leaves no room for the picture"
+    rows = _laps(bounds.top, bounds.bottom, window, context, overlap, multiple)
+    columns = _laps(bounds.left, bounds.right, window, context, overlap, multiple)
+    return [
+        (Rect(left, top, right, bottom), Rect(first, upper, last, lower))
+        for (top, bottom), (upper, lower) in rows
+        for (left, right), (first, last) in columns
+    ]
+
+
 def around(part: Rect, bounds: Rect, context: int, multiple: int) -> Rect:
     """The window around a part: with so much context, sides rounded up to a multiple, inside the picture where it can.
 
@@ -90,12 +114,80 @@ class Blender:
         """The grid cells (column, row) that hold anything, in reading order."""
         return sorted(self._sums, key=lambda cell: (cell[1], cell[0]))
 
+    def read(self, rect: Rect) -> Floats:
+        """The blended values (h, w, channels) of a rectangle, 0 where nothing was added."""
+        sums = np.zeros((rect.height, rect.width, self._channels + 1), np.float32)
+        for cell in rect.cells():
+            if cell in self._sums:
+                square = Rect.of_cell(cell)
+                shared = square & rect
+                sums[shared.slices(rect)] = self._sums[cell][shared.slices(square)]
+        return _divided(sums)
+
     def take(self, cell: tuple[int, int]) -> Floats:
         """The blended values (TILE, TILE, channels) of a cell, 0 where nothing was added; frees the cell."""
-        sums = self._sums.pop(cell)
-        weight = sums[..., -1:]
-        values: Floats = np.divide(sums[..., :-1], weight, out=np.zeros_like(sums[..., :-1]), where=weight > 0)
-        return values
+        return _divided(self._sums.pop(cell))
+
+
+class Stitcher:
+    """Joins the parts of a sweep as they come, cross-fading what they share; each pixel is handed out once.
+
+    Faster than a ``Blender``, which adds up parts in any order: only what parts share is computed. It keeps the shared
+    rows above and the shared columns beside the next part, and no more.
+
+    Args:
+        parts: all that will come, row by row as ``plan_sweep`` gives them.
+    """
+
+    def __init__(self, parts: Sequence[Rect]) -> None:
+        self._parts = parts
+        self._columns = sum(part.top == parts[0].top for part in parts)
+        self._above: Floats | None = None
+        self._beside: Floats | None = None
+        self._below: Floats | None = None
+
+    def join(self, number: int, values: Floats) -> tuple[Rect, Floats]:
+        """Add the next part.
+
+        Args:
+            number: its place among the parts; they come in order.
+            values: (h, w, channels) float32; is written to.
+
+        Returns:
+            What is finished by it: a rectangle and its values, a view.
+        """
+        part, column = self._parts[number], number % self._columns
+        right = self._parts[number + 1].left if column + 1 < self._columns else part.right
+        lower = number + self._columns - column
+        bottom = self._parts[lower].top if lower < len(self._parts) else part.bottom
+        if column == 0:
+            self._above, self._beside, self._below = self._below, None, None
+        if self._above is not None:
+            _cross_fade(self._above[:, part.left : part.right], values)
+        if self._beside is not None:
+            _cross_fade(self._beside.transpose(1, 0, 2), values.transpose(1, 0, 2))
+        done = Rect(part.left, part.top, right, bottom)
+        rows, columns = done.slices(part)
+        self._beside = values[:, columns.stop :].copy() if right < part.right else None
+        if bottom < part.bottom:
+            if self._below is None:
+                self._below = np.empty((part.bottom - bottom, self._parts[-1].right, values.shape[2]), np.float32)
+            self._below[:, part.left : right] = values[rows.stop :, columns]
+        return done, values[rows, columns]
+
+
+def _cross_fade(before: Floats, values: Floats) -> None:
+    """Lead over, along the first axis and in place, from what was there to new values; these are at least as long."""
+    share = _ramp(2 * len(before), len(before))[: len(before), None, None]
+    lead = values[: len(before)]
+    lead += (1 - share) * (before - lead)
+
+
+def _divided(sums: Floats) -> Floats:
+    """Sums (h, w, channels + 1) by their weights, which come last; 0 where there is none."""
+    weight = sums[..., -1:]
+    values: Floats = np.divide(sums[..., :-1], weight, out=np.zeros_like(sums[..., :-1]), where=weight > 0)
+    return values
 
 
 def _ramp(length: int, fade: int) -> Floats:
@@ -135,6 +227,22 @@ def _cuts(low: int, high: int, room: int, overlap: int) -> list[tuple[int, int]]
     size = -(-(length + (count - 1) * overlap) // count)
     starts = [low + round(i * (length - size) / (count - 1)) for i in range(count)]
     return [(start, start + size) for start in starts]
+
+
+def _laps(
+    low: int, high: int, window: int, context: int, overlap: int, multiple: int
+) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """One axis of a sweep: even windows, and the parts that are kept of them."""
+    shared = overlap + 2 * context
+    cuts = _cuts(low, high, window, shared)
+    size = -(-(cuts[0][1] - cuts[0][0]) // multiple) * multiple
+    last = len(cuts) - 1
+    laps = []
+    for i in range(len(cuts)):
+        start = low + (round(i * (high - low - size) / last) if last else 0)
+        part = (start + (context if i else 0), min(high, start + size - (context if i < last else 0)))
+        laps.append(((start, start + size), part))
+    return laps
 
 
 def _stretch(low: int, high: int, first: int, last: int, multiple: int) -> tuple[int, int]:

@@ -298,7 +298,7 @@ def _summed(
     sums = np.bincount(numbers * classes + kinds, probability, minlength=count * classes)
     surest = np.zeros(count, np.uint8)
     np.maximum.at(surest, numbers, probability)
-    return sums.reshape(count, classes), surest
+    return np.asarray(sums.reshape(count, classes), np.float64), surest
 
 
 def _elongation(perimeter: float, area: int) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 from engine import masks
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.raster import Mask, Rect, from_float
-from engine.tasks import fillers
+from engine.raster import Floats, Mask, Rect, from_float
+from engine.tasks import fillers, texture
 from engine.tasks.afar import Afar
 from engine.tasks.base import Job, Marks, Model, Patch, Piece, check_settings, run_shrinking
 from engine.tasks.view import HealSettings, Scene, Weights
@@ -131,11 +131,20 @@ def _fill(job: Job, weights: Weights, boxes: list[Rect], model: Model, window: i
         weight = scene.lost(rect)
         if weight.any():
             own = job.source.read(rect)
-            values = scene.space.from_model(blender.take(cell)[: rect.height, : rect.width])
-            fill = from_float(values, own.dtype)
+            filled = blender.read(rect)
+            if job.settings.texture > 0:
+                filled += np.float32(job.settings.texture) * _detail(scene, blender, rect)
+            fill = from_float(scene.space.from_model(filled), own.dtype)
             pieces.append(Piece(rect, np.where(weight[..., None] > 0, fill, own), weight.copy()))
     context.progress(1.0)
     return Patch(tuple(pieces), model.device, tuple(boxes))
+
+
+def _detail(scene: Scene, blender: Blender, rect: Rect) -> Floats:
+    """What the fill of a rectangle lacks of the detail around it, (h, w, 3) in model space."""
+    area = rect.grown(texture.REACH) & scene.bounds
+    lost = scene.lost(area) > 0
+    return texture.detail(np.where(lost[..., None], blender.read(area), scene.picture(area)), lost, area, rect)
 
 
 def _edges(job: Job, weights: Weights, boxes: list[Rect], model: Model, window: int, context: JobContext) -> Marks:

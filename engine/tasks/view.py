@@ -21,7 +21,7 @@ _STRIP = 64
 
 @dataclass(frozen=True)
 class HealSettings(Ranged):
-    """How the repair mask is used, pixels, and which of several fills is wanted."""
+    """How the repair mask is used, pixels; how lively the fill is, and which of several is wanted."""
 
     grow: float = field(default=0.0, metadata=knob("Grow", "First the mask is enlarged by so much", 0, 100, " px"))
     """The mask is first enlarged by so much."""
@@ -29,6 +29,16 @@ class HealSettings(Ranged):
         default=0.0, metadata=knob("Feather", "Then the repair fades out over so much around it", 0, 100, " px")
     )
     """Then it fades outwards over so much."""
+    texture: float = field(
+        default=1.0,
+        metadata=knob(
+            "Texture",
+            "At 0 the fill is the likeliest, and smooth; at 1 it has the grain of what is around it",
+            0.0,
+            1.0,
+        ),
+    )
+    """Share of the fine detail and grain of the surroundings that is put into the fill."""
     variation: float = field(
         default=0.0,
         metadata=knob(
@@ -103,6 +113,10 @@ class Scene:
         """The weights (h, w) of a rectangle inside the picture; every value above 0 is lost to the model."""
         return self._weights.read(inside)
 
+    def picture(self, inside: Rect) -> Floats:
+        """The picture (h, w, 3) of a rectangle inside it, in model space."""
+        return self.space.to_model(self._source.read(inside))
+
     def view(self, whole: Rect, lost: Mask) -> View:
         """A window as it is.
 
@@ -111,7 +125,7 @@ class Scene:
             lost: the weights of its inside.
         """
         inside = whole & self.bounds
-        picture = read_padded(self.space.to_model(self._source.read(inside)), inside, whole)
+        picture = read_padded(self.picture(inside), inside, whole)
         guide = self._guide.read_mask(inside) if self._guide is not None else None
         guided = self._guided.read(inside) if self._guided is not None else None
         return View(

@@ -90,7 +90,7 @@ def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed:
     from engine.train.data import photograph_paths, read_photograph, to_picture, to_tensor, write_picture
 
     paths = [path for part in (False, True) for path in photograph_paths(photographs, validation=part)]
-    scanned = shapes.read_textures(textures) if textures else {}
+    scanned = shapes.read_textures(textures, validation=False) if textures else {}
     (output / "scans").mkdir(parents=True, exist_ok=True)
     (output / "masks").mkdir(exist_ok=True)
     written = 0

@@ -19,17 +19,15 @@ from torch.nn import functional
 from engine.errors import ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.train import ageing, degrade, shapes
-from engine.train.settings import Data, Recipe
+from engine.train.settings import Data, Recipe, is_validation
 
 TOLD = 0.75
 """Share of the pictures with white noise whose amount the network is told, so that it works with and without."""
 
+VISIBLE = 0.03
+"""A mark that changes no channel by more counts as no damage."""
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
-
-
-def is_validation(name: str) -> bool:
-    """Whether a photograph is of the tenth that is never trained on: by hash of its name, for every recipe alike."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 10 == 0
 
 
 def photograph_paths(folder: Path, *, validation: bool) -> list[Path]:
@@ -333,10 +331,10 @@ class Batches:
         count = min(recipe.damage.pool, recipe.schedule.validation_crops) if validation else recipe.damage.pool
         kinds, size = recipe.damage.kinds, recipe.data.crop
         if "classes" in needs:
-            masks, classes = shapes.class_pool(kinds, count, size, seed, sources.textures)
+            masks, classes = shapes.class_pool(kinds, count, size, seed, sources.textures, validation=validation)
             self._classes = torch.from_numpy(classes).to(device)
         else:
-            masks = shapes.mask_pool(kinds, count, size, seed, sources.textures)
+            masks = shapes.mask_pool(kinds, count, size, seed, sources.textures, validation=validation)
         self._masks = torch.from_numpy(masks).to(device)[:, None]
         self._choices = torch.Generator().manual_seed(seed)
         self._random = torch.Generator(device).manual_seed(seed)
@@ -390,7 +388,10 @@ class Batches:
         classes = self._classes[chosen]
         truth = torch.zeros(count, len(shapes.CLASSES), *picture.shape[2:], device=device)
         truth.scatter_reduce_(1, classes[:, :, None, None].expand_as(masks), masks, "amax")
-        return degrade.mark(picture, masks, classes, self._random), (truth > 0.5).float()
+        damaged = degrade.mark(picture, masks, classes, self._random)
+        # White on white is no damage that anybody could find.
+        seen = (damaged - picture).abs().amax(dim=1, keepdim=True) > VISIBLE
+        return damaged, ((truth > 0.5) & seen).float()
 
 
 def _odd(path: Path) -> bool:

@@ -79,6 +79,23 @@ def _inside(error: Tensor, mask: Tensor) -> Tensor:
 # -- segmentation: (logits, truth, unused) -> scalar ------------------------------------------------------------------
 
 
+def entropy(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Cross entropy, which leaves probabilities that mean what they say, weighted 20-fold for the many sound pixels.
+
+    Args:
+        logits: (B, C, H, W).
+        truth: (B, C, H, W) of 0 and 1.
+        mask: not used.
+    """
+    del mask
+    return functional.binary_cross_entropy_with_logits(logits, truth) * 20
+
+
+def dice_any(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """``dice`` of damage of whatever class."""
+    return dice(logits.amax(dim=1, keepdim=True), truth.amax(dim=1, keepdim=True), mask)
+
+
 def focal(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """-20 E a_t (1 - p_t)^2 log p_t, a = 0.75 for damage (Lin et al., Focal loss for dense object detection, 2017).
 
@@ -127,6 +144,8 @@ LOSSES: dict[str, Term] = {
     "total_variation": total_variation,
     "focal": focal,
     "dice": dice,
+    "dice_any": dice_any,
+    "entropy": entropy,
 }
 """Terms a recipe may name in ``losses``, called with output, truth and mask."""
 

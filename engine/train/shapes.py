@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ReadError, SettingsError
+from engine.train.settings import is_validation
 
 Mask = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -266,8 +267,12 @@ def draw_mask(kind: str, shape: tuple[int, int], coverage: float, random: Random
     return mask
 
 
-def read_textures(folder: Path) -> dict[str, list[Mask]]:
+def read_textures(folder: Path, *, validation: bool) -> dict[str, list[Mask]]:
     """Read a folder of damage textures: 8-bit grey PNG, 255 = damaged, in subfolders named as in ``TEXTURES``.
+
+    Args:
+        folder: of the subfolders.
+        validation: those of the tenth that is never trained on, or the others.
 
     Returns:
         class -> textures (h, w) uint8; only classes that have any.
@@ -278,7 +283,10 @@ def read_textures(folder: Path) -> dict[str, list[Mask]]:
     """
     found: dict[str, list[Mask]] = {}
     for name, damage in TEXTURES.items():
-        for path in sorted(folder.rglob(f"{name}/*.png")):
+        paths = sorted(folder.rglob(f"{name}/*.png"))
+        parted = [path for path in paths if is_validation(path.name) == validation]
+        # A folder so small that the hash does not part it serves both.
+        for path in parted or paths:
             texture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
             if texture is None:
                 raise ReadError(f"The texture {path} is damaged.", "train.textures")
@@ -318,7 +326,7 @@ def texture_mask(texture: Mask, size: int, random: Random) -> Mask:
 
 
 def mask_pool(
-    kinds: dict[str, float], count: int, size: int, seed: int, textures: Path | None = None
+    kinds: dict[str, float], count: int, size: int, seed: int, textures: Path | None = None, *, validation: bool = False
 ) -> NDArray[np.uint8]:
     """Draw the masks of a training: mostly one kind, every third time two.
 
@@ -328,6 +336,7 @@ def mask_pool(
         size: their side.
         seed: the same seed draws the same masks.
         textures: folder of damage textures; then half of the masks of the classes that it holds come from it.
+        validation: of the tenth of the textures that is never trained on.
 
     Returns:
         (count, size, size) uint8, 255 = lost; none is empty.
@@ -335,7 +344,7 @@ def mask_pool(
     Raises:
         SettingsError: a kind that ``MASKS`` has not, or a folder without textures.
     """
-    draw = _Drawer(kinds, size, seed, textures)
+    draw = _Drawer(kinds, size, seed, None if textures is None else read_textures(textures, validation=validation))
     pool = np.zeros((count, size, size), np.uint8)
     for mask in pool:
         for _ in range(2 if draw.random.random() < 1 / 3 else 1):
@@ -347,7 +356,7 @@ def mask_pool(
 
 
 def class_pool(
-    kinds: dict[str, float], count: int, size: int, seed: int, textures: Path | None = None
+    kinds: dict[str, float], count: int, size: int, seed: int, textures: Path | None = None, *, validation: bool = False
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Draw masks of one kind each, mostly sparse and often finer, for a training that must tell the classes apart.
 
@@ -360,7 +369,7 @@ def class_pool(
     Raises:
         SettingsError: as in ``mask_pool``.
     """
-    draw = _Drawer(kinds, size, seed, textures)
+    draw = _Drawer(kinds, size, seed, None if textures is None else read_textures(textures, validation=validation))
     pool = np.zeros((count, size, size), np.uint8)
     classes = np.zeros(count, np.int64)
     for number, mask in enumerate(pool):
@@ -378,7 +387,7 @@ def class_pool(
 class _Drawer:
     """Draws masks of kinds by their chances, some from textures."""
 
-    def __init__(self, kinds: dict[str, float], size: int, seed: int, textures: Path | None) -> None:
+    def __init__(self, kinds: dict[str, float], size: int, seed: int, textures: dict[str, list[Mask]] | None) -> None:
         unknown = sorted(set(kinds) - set(MASKS))
         if unknown or not kinds:
             raise SettingsError(f"There is no mask kind {', '.join(unknown) or '(none is named)'}.", "train.masks")
@@ -386,7 +395,7 @@ class _Drawer:
         chances = np.array([kinds[name] for name in self._names])
         self._chances = chances / chances.sum()
         self._size = size
-        self._textures = {} if textures is None else read_textures(textures)
+        self._textures = textures or {}
         self.random = np.random.default_rng(seed)
 
     def kind(self) -> str:

@@ -28,7 +28,7 @@ def job(
         ArraySource(pixels),
         profile,
         ArrayMask(mask),
-        HealSettings(**settings),
+        HealSettings(**{"texture": 0, **settings}),
         registry.default("heal"),
         Device.CPU,
     )
@@ -237,5 +237,5 @@ def test_the_record_of_a_repair_names_everything(registry: Registry) -> None:
     assert repair.model == "heal"
     assert repair.checksum == task.card.checksum
     assert repair.device == "cpu"
-    assert repair.settings == {"grow": 0.0, "feather": 2, "variation": 0.0}
+    assert repair.settings == {"grow": 0.0, "feather": 2, "texture": 0, "variation": 0.0}
     assert repair.boxes == ((48, 98, 92, 106),)

@@ -22,7 +22,7 @@ WHITE = 65535
 
 def job(card: ModelCard, pixels: np.ndarray, mask: np.ndarray, guide: np.ndarray | None = None, **more: float) -> Job:
     drawn = ArrayMask(guide) if guide is not None else None
-    return Job("heal", ArraySource(pixels), None, ArrayMask(mask), HealSettings(**more), card, Device.CPU, drawn)
+    return Job("heal", ArraySource(pixels), None, ArrayMask(mask), HealSettings(**{"texture": 0, **more}), card, Device.CPU, drawn)
 
 
 def healed(
@@ -77,7 +77,7 @@ def test_a_guide_is_followed_only_where_it_was_drawn_for(tmp_path: Path, side: i
     assert (result[middle, middle + 300] == 0).all()
     assert (result[second > 0] == 0).all()
     # Grown as the mask is.
-    grown = dataclasses.replace(whole, guided=ArrayMask(first), settings=HealSettings(grow=5))
+    grown = dataclasses.replace(whole, guided=ArrayMask(first), settings=HealSettings(grow=5, texture=0))
     assert (run_job(grown).apply_to(pixels)[47, middle] == WHITE).all()
 
 
@@ -189,7 +189,7 @@ def test_a_variation_is_for_models_that_have_it_and_within_their_range(tmp_path:
         run_job(job(card, pixels, spot(pixels.shape, 40, 40, 5), variation=100))
     with pytest.raises(SettingsError, match="has no variation"):
         make_settings("heal", registry.default("heal"), {"variation": 2})
-    assert make_settings("heal", card, {"grow": 3, "feather": None}) == HealSettings(3, 0, 0)
+    assert make_settings("heal", card, {"grow": 3, "feather": None}) == HealSettings(3, 0)
 
 
 def test_models_that_heal_cannot_run_are_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ class ToneCurves(Generator):
             gain, power = torch.exp(moves[:, 0:3]), torch.exp(moves[:, 6:9])
             offset = moves[:, 3:6]
             lit = picture.float() * gain[:, :, None, None] + offset[:, :, None, None]
-            curved = lit.clamp(1e-3, 2.0) ** power[:, :, None, None]
+            curved: Tensor = lit.clamp(1e-3, 2.0) ** power[:, :, None, None]
             return curved + _polynomial(curved - 0.5, moves[:, 9:].reshape(-1, 3, 10))
 
     def exports(self) -> list[Export]:

@@ -232,28 +232,28 @@ def _cuts(low: int, high: int, room: int, overlap: int) -> list[tuple[int, int]]
 def _laps(
     low: int, high: int, window: int, context: int, overlap: int, multiple: int
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """One axis of a sweep: even windows, and the parts that are kept of them."""
-    shared = overlap + 2 * context
-    cuts = _cuts(low, high, window, shared)
-    size = -(-(cuts[0][1] - cuts[0][0]) // multiple) * multiple
+    """One axis of a sweep: windows that begin at multiples (see ``_stretch``), and the parts that are kept of them."""
+    shared = -(-(overlap + 2 * context) // multiple)
+    cuts = _cuts(0, -(-(high - low) // multiple), window // multiple, shared)
     last = len(cuts) - 1
     laps = []
-    for i in range(len(cuts)):
-        start = low + (round(i * (high - low - size) / last) if last else 0)
-        part = (start + (context if i else 0), min(high, start + size - (context if i < last else 0)))
-        laps.append(((start, start + size), part))
+    for i, (first, end) in enumerate(cuts):
+        start, stop = low + first * multiple, low + end * multiple
+        laps.append(((start, stop), (start + (context if i else 0), min(high, stop - (context if i < last else 0)))))
     return laps
 
 
 def _stretch(low: int, high: int, first: int, last: int, multiple: int) -> tuple[int, int]:
-    """A range rounded up to a multiple and pushed inside the picture where the picture is large enough."""
+    """A range rounded up to a multiple and pushed inside the picture where the picture is large enough.
+
+    It begins a whole number of multiples from the picture's edge: a network that halves its picture several times gives
+    the same for the same place only if the place lies the same on its coarsest grid.
+    """
+    low = first + max(0, low - first) // multiple * multiple
     size = -(-(high - low) // multiple) * multiple
-    if size > last - first:
-        # The picture is smaller: cover all of it and hang over at the far edge.
-        size = min(size, -(-(last - first) // multiple) * multiple)
-        return first, first + size
-    low = min(max(low - (size - (high - low)) // 2, first), last - size)
-    return low, low + size
+    beyond = low + size - (first + -(-(last - first) // multiple) * multiple)
+    low = max(first, low - max(0, beyond))
+    return low, min(low + size, first + -(-(last - first) // multiple) * multiple)
 
 
 def _reflected(length: int, before: int, after: int) -> np.ndarray:

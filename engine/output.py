@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,17 +40,21 @@ def write_result(
     repairs: list[Repair],
     command: str,
     context: JobContext | None = None,
+    recipe: str = "",
+    told: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Write a result and its record. Any thread.
 
     Args:
         result: the picture to write, in the scan's depth and profile.
         output: where and how.
-        scan: the pixels before, of the same shape and type; for the share of samples changed.
+        scan: the pixels before, of the same type; for the share of samples changed.
         source: the scan's file, never written to; its digest goes into the record.
         repairs: what was done, for the record.
         command: what wrote it, for the record.
         context: progress and cancellation.
+        recipe: the name of the recipe that was followed, for the record.
+        told: what was said of the repairs, for the record.
 
     Returns:
         Sentences about what the format could not hold.
@@ -66,13 +71,18 @@ def write_result(
         return imageio.write(converted, output.path, output.options, context)
     # What can fail is done before anything is written.
     known = source.with_digest() if source is not None else None
-    record = make_record(command, known, repairs, scan, result.pixels)
+    record = make_record(command, known, repairs, scan, result.pixels) | ({"recipe": recipe} if recipe else {})
     notices = imageio.write(converted, output.path, output.options, context)
     depth = imageio.depth_held(output.path, output.options.depth or result.depth)
     kept = converted is result and depth == result.depth and imageio.is_lossless(output.path, output.options)
-    written = {"depth": depth, "profile": colour.description(converted.profile), "samples_kept": kept}
+    written = {
+        "size": [result.width, result.height],
+        "depth": depth,
+        "profile": colour.description(converted.profile),
+        "samples_kept": kept,
+    }
     try:
-        write_record(record | {"written": written, "notices": list(notices)}, output.path)
+        write_record(record | {"written": written, "notices": [*told, *notices]}, output.path)
     except WriteError as error:
         sentence = f"{output.path.name} was written, but its record was not. {error.sentence}"
         raise WriteError(sentence, "write.record") from error

@@ -92,16 +92,17 @@ def make_record(
         source: the scan's file with its digest; None when nothing is known of it.
         repairs: in the order they were made.
         scan: the picture before, (h, w, c).
-        result: the picture after, of the same shape and sample type.
+        result: the picture after, of the same sample type; where it has another size, all of its samples are new.
     """
-    changed = int(np.count_nonzero(scan != result)) if scan is not result else 0
+    resized = scan.shape != result.shape
+    changed = result.size if resized else int(np.count_nonzero(scan != result)) if scan is not result else 0
     return {
         "program": f"lacuna {_version('lacuna')}",
         "command": command,
         "source": {"file": source.path.name, "sha256": source.sha256 or None} if source is not None else None,
         "size": [int(scan.shape[1]), int(scan.shape[0])],
         "samples_changed": changed,
-        "share_changed": changed / scan.size,
+        "share_changed": changed / result.size,
         "repairs": [dataclasses.asdict(repair) for repair in repairs],
         "versions": {
             "python": platform.python_version(),

@@ -233,13 +233,17 @@ def _laps(
     low: int, high: int, window: int, context: int, overlap: int, multiple: int
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """One axis of a sweep: windows that begin at multiples (see ``_stretch``), and the parts that are kept of them."""
-    shared = -(-(overlap + 2 * context) // multiple)
-    cuts = _cuts(0, -(-(high - low) // multiple), window // multiple, shared)
+    shared = overlap + 2 * context
+    # Windows that are hardly larger than a multiple find no room to keep to it, and begin anywhere.
+    grid = multiple if shared <= window - multiple else 1
+    cuts = _cuts(0, -(-(high - low) // grid), window // grid, -(-shared // grid))
+    size = -(-grid * (cuts[0][1] - cuts[0][0]) // multiple) * multiple
     last = len(cuts) - 1
     laps = []
-    for i, (first, end) in enumerate(cuts):
-        start, stop = low + first * multiple, low + end * multiple
-        laps.append(((start, stop), (start + (context if i else 0), min(high, stop - (context if i < last else 0)))))
+    for i, (first, _) in enumerate(cuts):
+        start = low + (grid * first if grid > 1 else min(first, max(0, high - low - size)))
+        part = (start + (context if i else 0), min(high, start + size - (context if i < last else 0)))
+        laps.append(((start, start + size), part))
     return laps
 
 

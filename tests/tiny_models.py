@@ -197,3 +197,31 @@ def prior(folder: Path, side: int = 64) -> ModelCard:
     tile = TileRules(default=64, minimum=64, overlap=8, context=16, multiple=64)
     variation = Setting("variation", "Variation", 0.0, 99.0, 0.0)
     return save(folder, "prior", "heal", encoder, generator, tile=tile, settings=(variation,))
+
+
+def enlarger(folder: Path, scale: int = 2, says: int = 0, id_: str = "", **more: Any) -> ModelCard:
+    """The mean of 5 x 5 pixels, bilinearly enlarged; its card may say another scale."""
+    id_ = id_ or f"enlarger{scale}"
+    nodes = [
+        node("Conv", "picture kernel", "smooth", group=3, pads=[2, 2, 2, 2]),
+        node("Resize", "smooth - scales", "enlarged", mode="linear"),
+    ]
+    made = stage(
+        folder / id_,
+        "model.onnx",
+        nodes,
+        (PICTURE,),
+        (Port("enlarged", "picture"),),
+        kernel=np.full((3, 1, 5, 5), 0.04, np.float32),
+        scales=np.array([1, 1, scale, scale], np.float32),
+    )
+    tile = TileRules(default=96, minimum=32, overlap=16, context=8, scale=says or scale)
+    return save(folder, id_, "upscale", made, tile=tile, **more)
+
+
+def cleaner(folder: Path) -> ModelCard:
+    """The picture less a noise level that goes into the model, in shares of 255."""
+    nodes = [node("Div", "level full", "share"), node("Sub", "picture share", "result")]
+    ports = (PICTURE, Port("level", "noise_level", channels=1, high=255.0, layout="N"))
+    made = stage(folder / "cleaner", "model.onnx", nodes, ports, (RESULT,), full=np.full(1, 255, np.float32))
+    return save(folder, "cleaner", "clean", made, settings=(Setting("noise_level", "Noise level", 0.0, 60.0, 0.0),))

@@ -1,4 +1,4 @@
-"""The command line: detect, heal, clean, tone, convert, info, models. Also ``python -m engine``."""
+"""The command line: detect, heal, clean, tone, upscale, restore, convert, info, models. Also ``python -m engine``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from engine.cli import files, models, repairs
+from engine.cli import files, models, pictures, repairs
 from engine.cli.common import Command, add_writer_arguments, output_of, say
 from engine.errors import EngineError
 from engine.jobs import Cancelled, JobContext
 
-COMMANDS = (*repairs.COMMANDS, *files.COMMANDS, *models.COMMANDS)
+COMMANDS = (*repairs.COMMANDS, *pictures.COMMANDS, *files.COMMANDS, *models.COMMANDS)
 
 __all__ = ["COMMANDS", "Command", "add_writer_arguments", "main", "output_of", "say"]
 

@@ -7,10 +7,18 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from engine import imageio
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
-from engine.output import Output
+from engine.output import Output, write_result
+from engine.raster import ArraySource, MaskSource, Raster
+from engine.record import Repair, ScanFile
+
+if TYPE_CHECKING:
+    from engine.runtime.cards import ModelCard
+    from engine.tasks import Job
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,100 @@ def output_of(options: argparse.Namespace) -> Output:
     if quality is not None:
         write = WriteOptions(depth=options.depth, quality=quality, lossless=False)
     return Output(options.output, write, options.profile, record=not options.no_record)
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """The argument that every command which runs a model takes."""
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the models run")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that every command which runs one model takes."""
+    parser.add_argument("input", type=Path, metavar="IN", help="the scan")
+    parser.add_argument("--model", metavar="ID", help="model (default: the task's own)")
+    add_device_argument(parser)
+
+
+def chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCard, Any]:
+    """The model that was named, or the task's own, and the task's settings for it.
+
+    Raises:
+        ModelError: there is none.
+        SettingsError: it does another task, or a value is out of range.
+    """
+    from engine.runtime.cards import Registry
+    from engine.tasks import make_settings
+
+    registry = Registry()
+    card = registry.card(id_) if id_ else registry.default(task)
+    return card, make_settings(task, card, values)
+
+
+def task_job(
+    task: str,
+    scan: Raster,
+    card: ModelCard,
+    settings: Any,
+    device: str,
+    mask: MaskSource | None = None,
+    guide: MaskSource | None = None,
+) -> Job:
+    """A task on a scan."""
+    from engine.runtime.session import Device
+    from engine.tasks import Job
+
+    return Job(task, ArraySource(scan.pixels), scan.profile, mask, settings, card, Device(device), guide)
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What a command made of a scan.
+
+    Attributes:
+        raster: the result.
+        repairs: what was done, for the record.
+        notices: what is to be said of it.
+        recipe: the name of the recipe that was followed.
+    """
+
+    raster: Raster
+    repairs: list[Repair]
+    notices: tuple[str, ...] = ()
+    recipe: str = ""
+
+
+def write_repaired(
+    options: argparse.Namespace,
+    context: JobContext,
+    command: str,
+    repair: Callable[[Raster, JobContext], Repaired],
+    others: Sequence[Path] = (),
+) -> None:
+    """Open a scan, repair it, and write the result with its record: the one way of every command that does so.
+
+    Args:
+        options: of the command.
+        context: progress and cancellation.
+        command: for the record.
+        repair: the scan -> what was made of it.
+        others: files beside the scan that must stay as they are.
+    """
+    output = output_of(options)
+    imageio.check_target(output.path, [options.input, *others])
+    scan = imageio.read(options.input, context.part(0.0, 0.2))
+    made = repair(scan, context.part(0.2, 0.8))
+    notices = write_result(
+        made.raster,
+        output,
+        scan=scan.pixels,
+        source=ScanFile(options.input),
+        repairs=made.repairs,
+        command=command,
+        context=context.part(0.8, 1.0),
+        recipe=made.recipe,
+        told=made.notices,
+    )
+    say([*scan.notices, *made.notices, *notices])
 
 
 def say(notices: Sequence[str]) -> None:

@@ -8,102 +8,39 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine import imageio
-from engine.cli.common import Command, add_writer_arguments, output_of, say
+from engine.cli.common import (
+    Command,
+    Repaired,
+    add_model_arguments,
+    add_writer_arguments,
+    chosen,
+    say,
+    task_job,
+    write_repaired,
+)
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.output import write_result
-from engine.raster import ArrayMask, ArraySource, MaskSource, Pixels, Raster
-from engine.record import Repair, ScanFile
+from engine.raster import ArrayMask, Raster
+from engine.record import Repair
 
 if TYPE_CHECKING:
-    from engine.runtime.cards import ModelCard
     from engine.tasks import Job, Marks
-
-Repaired = tuple[Pixels, list[Repair]]
-
-
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", type=Path, metavar="IN", help="the scan")
-    parser.add_argument("--model", metavar="ID", help="model (default: the task's own)")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-
-
-def _chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCard, Any]:
-    """The model that was named, or the task's own, and the task's settings for it.
-
-    Raises:
-        ModelError: there is none.
-        SettingsError: it does another task, or a value is out of range.
-    """
-    from engine.runtime.cards import Registry
-    from engine.tasks import make_settings
-
-    registry = Registry()
-    card = registry.card(id_) if id_ else registry.default(task)
-    return card, make_settings(task, card, values)
-
-
-def _job(
-    task: str,
-    scan: Raster,
-    card: ModelCard,
-    settings: Any,
-    device: str,
-    mask: MaskSource | None = None,
-    guide: MaskSource | None = None,
-) -> Job:
-    from engine.runtime.session import Device
-    from engine.tasks import Job
-
-    return Job(task, ArraySource(scan.pixels), scan.profile, mask, settings, card, Device(device), guide)
-
-
-def _write_repaired(
-    options: argparse.Namespace,
-    context: JobContext,
-    command: str,
-    repair: Callable[[Raster, JobContext], Repaired],
-    others: Sequence[Path] = (),
-) -> None:
-    """Open a scan, repair it, and write the result with its record: the one way of every command that does so.
-
-    Args:
-        options: of the command.
-        context: progress and cancellation.
-        command: for the record.
-        repair: the scan -> its repaired pixels, and what was done.
-        others: files beside the scan that must stay as they are.
-    """
-    output = output_of(options)
-    imageio.check_target(output.path, [options.input, *others])
-    scan = imageio.read(options.input, context.part(0.0, 0.2))
-    pixels, repairs = repair(scan, context.part(0.2, 0.8))
-    notices = write_result(
-        scan.with_pixels(pixels),
-        output,
-        scan=scan.pixels,
-        source=ScanFile(options.input),
-        repairs=repairs,
-        command=command,
-        context=context.part(0.8, 1.0),
-    )
-    say([*scan.notices, *notices])
-
 
 # -- heal ---------------------------------------------------------------------------------------------------------
 
 
 def _heal_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_model_arguments(parser)
+    add_model_arguments(parser)
     add_writer_arguments(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--mask", type=Path, metavar="M", help="picture of the same size; white = repair")
     where.add_argument("--auto", action="store_true", help="heal all damage that is found")
     parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask first (default 0)")
     parser.add_argument("--feather", type=float, metavar="PX", help="then fade it outwards (default 0)")
+    parser.add_argument("--texture", type=float, metavar="0..1", help="grain put into the fill (default 1; 0 = smooth)")
     parser.add_argument("--variation", type=float, metavar="N", help="another number, another fill (some models)")
     parser.add_argument("--edges", type=Path, metavar="FILE", help="edges to fill along, white (some models)")
     parser.add_argument("--save-edges", type=Path, metavar="FILE.png", help="also write the edges that the model draws")
@@ -112,10 +49,15 @@ def _heal_arguments(parser: argparse.ArgumentParser) -> None:
 def _heal(options: argparse.Namespace, context: JobContext) -> None:
     from engine.tasks import draw_edges, run_job, wants_edges
 
-    card, settings = _chosen(
-        "heal", options.model, grow=options.grow, feather=options.feather, variation=options.variation
+    card, settings = chosen(
+        "heal",
+        options.model,
+        grow=options.grow,
+        feather=options.feather,
+        texture=options.texture,
+        variation=options.variation,
     )
-    detector = _chosen("detect", None) if options.auto else None
+    detector = chosen("detect", None) if options.auto else None
     if (options.edges or options.save_edges) and not wants_edges(card):
         raise SettingsError(f"The model {card.id} does not work along edges.", "heal.edges")
     read = [path for path in (options.mask, options.edges) if path is not None]
@@ -126,7 +68,7 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
     def repair(scan: Raster, context: JobContext) -> Repaired:
         repairs: list[Repair] = []
         if detector is not None:
-            search = _job("detect", scan, *detector, options.device)
+            search = task_job("detect", scan, *detector, options.device)
             found: Marks = run_job(search, context.part(0.0, 0.25)).marks(search.settings, context.part(0.25, 0.3))
             if not found.pieces:
                 raise SettingsError("No damage was found: there is nothing to heal.", "heal.nothing_found")
@@ -134,13 +76,13 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
         else:
             mask = imageio.read_mask(options.mask)
         guide = ArrayMask(imageio.read_mask(options.edges)) if options.edges else None
-        job = _job("heal", scan, card, settings, options.device, ArrayMask(mask), guide)
+        job = task_job("heal", scan, card, settings, options.device, ArrayMask(mask), guide)
         if options.save_edges:
             drawn.append(draw_edges(job, context.part(0.3, 0.4)))
         patch = run_job(job, context.part(0.4, 1.0))
-        return patch.apply_to(scan.pixels), [*repairs, patch.repair(job)]
+        return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [*repairs, patch.repair(job)])
 
-    _write_repaired(options, context, "heal", repair, read)
+    write_repaired(options, context, "heal", repair, read)
     for marks in drawn:
         imageio.write_mask(marks.mask(), options.save_edges)
 
@@ -160,35 +102,48 @@ def _check_beside(target: Path, read: Sequence[Path], output: Path, suffix: str)
 # -- clean, tone --------------------------------------------------------------------------------------------------
 
 
-def _strength_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_model_arguments(parser)
+def _tone_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_arguments(parser)
     add_writer_arguments(parser)
     parser.add_argument("--strength", type=float, metavar="0..1", help="how much (default: the model's, else 1)")
 
 
-def _whole(task: str) -> Callable[[argparse.Namespace, JobContext], None]:
-    """The command of a task that makes a whole new picture."""
+def _clean_arguments(parser: argparse.ArgumentParser) -> None:
+    _tone_arguments(parser)
+    parser.add_argument(
+        "--noise-level",
+        type=float,
+        metavar="SIGMA",
+        help="how strong the noise is, 0 to 75 of 255; 0 = the model judges for itself (default; some models)",
+    )
+
+
+def _whole(task: str, *names: str) -> Callable[[argparse.Namespace, JobContext], None]:
+    """The command of a task that makes a whole new picture; the names are those of its settings."""
 
     def run(options: argparse.Namespace, context: JobContext) -> None:
         from engine.tasks import run_job
 
-        card, settings = _chosen(task, options.model, strength=options.strength)
+        card, settings = chosen(task, options.model, **{name: getattr(options, name) for name in names})
 
         def repair(scan: Raster, context: JobContext) -> Repaired:
-            job = _job(task, scan, card, settings, options.device)
+            job = task_job(task, scan, card, settings, options.device)
             patch = run_job(job, context)
-            return patch.apply_to(scan.pixels), [patch.repair(job)]
+            return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [patch.repair(job)])
 
-        _write_repaired(options, context, task, repair)
+        write_repaired(options, context, task, repair)
 
     return run
+
+
+_clean, _tone = _whole("clean", "strength", "noise_level"), _whole("tone", "strength")
 
 
 # -- detect -------------------------------------------------------------------------------------------------------
 
 
 def _detect_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_model_arguments(parser)
+    add_model_arguments(parser)
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="MASK.png", help="the repair mask; white = damaged"
     )
@@ -206,7 +161,7 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
     imageio.check_target(options.output, [options.input], (".png",))
     if options.json:
         _check_beside(options.json, [options.input], options.output, ".json")
-    card, settings = _chosen(
+    card, settings = chosen(
         "detect",
         options.model,
         threshold=options.threshold,
@@ -216,7 +171,7 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
         elongation=options.longest,
     )
     scan = imageio.read(options.input, context.part(0.0, 0.2))
-    job = _job("detect", scan, card, settings, options.device)
+    job = task_job("detect", scan, card, settings, options.device)
     marks: Marks = run_job(job, context.part(0.2, 0.9)).marks(settings, context.part(0.9, 0.95))
     kinds = Counter(defect.kind for defect in marks.defects)
     imageio.write_mask(marks.mask(), options.output)
@@ -248,6 +203,8 @@ def _listed(path: Path, job: Job, marks: Marks) -> str:
 COMMANDS = (
     Command("detect", "find the damage of a scan and write it as a mask", _detect_arguments, _detect),
     Command("heal", "fill the masked parts of a scan", _heal_arguments, _heal),
-    Command("clean", "take noise, grain and blur off a scan", _strength_arguments, _whole("clean")),
-    Command("tone", "correct the tone and colours of a faded scan", _strength_arguments, _whole("tone")),
+    Command(
+        "clean", "take noise, grain and blur off a scan", _clean_arguments, _whole("clean", "strength", "noise_level")
+    ),
+    Command("tone", "correct the tone and colours of a faded scan", _tone_arguments, _tone),
 )

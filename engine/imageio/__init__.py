@@ -34,6 +34,7 @@ __all__ = [
     "WriteOptions",
     "atomic_write",
     "atomic_write_bytes",
+    "check_size",
     "check_target",
     "decode_png",
     "depth_held",
@@ -106,6 +107,20 @@ def is_lossless(target: Path | str, options: WriteOptions = _AS_IT_IS) -> bool:
 def depth_held(target: Path | str, depth: int) -> int:
     """Bits of so many a sample that the format of a path or suffix holds."""
     return depth if _suffix(target) in _DEEP else min(depth, 8)
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Refuse a picture that is too large for the format of a path, before any work is done for it.
+
+    Raises:
+        WriteError: ``write.size``.
+    """
+    most = getattr(_ENCODERS.get(path.suffix.lower()), "LARGEST_SIDE", None)
+    if most is not None and max(width, height) > most:
+        kind = path.suffix.lower()
+        raise WriteError(
+            f"{path.name} would have {width} x {height} pixels, and a {kind} file ends at {most} a side.", "write.size"
+        )
 
 
 def _suffix(target: Path | str) -> str:

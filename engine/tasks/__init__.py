@@ -17,6 +17,7 @@ from engine.tasks.fillers import wants_edges
 from engine.tasks.findings import DamageMap, Defect, DetectSettings, Findings, mask_of, outlined, pixels_of, sift
 from engine.tasks.heal import HealSettings, draw_edges, heal
 from engine.tasks.tone import ToneSettings, tone
+from engine.tasks.upscale import Enlarged, UpscaleSettings, model_of_scale, upscale
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Task:
         verb: what the button that starts it says.
         settings: dataclass of its settings; its fields carry titles and ranges for the task panel.
         wants_mask: whether it works on a repair mask.
-        gives: ``patch``: a ``Patch``, pixels; ``findings``: ``Findings``, what was seen where.
+        gives: ``patch``: a ``Patch``, pixels; ``findings``: ``Findings``, what was seen where; ``picture``: another
+            picture, ``Enlarged``.
         run: the function.
     """
 
@@ -38,7 +40,7 @@ class Task:
     verb: str
     settings: type
     wants_mask: bool
-    gives: Literal["patch", "findings"]
+    gives: Literal["patch", "findings", "picture"]
     run: Callable[[Job, JobContext], Any]
 
 
@@ -49,6 +51,7 @@ TASKS: dict[str, Task] = {
         Task("clean", "Clean", "Clean", CleanSettings, False, "patch", clean),
         Task("tone", "Tone", "Correct tone", ToneSettings, False, "patch", tone),
         Task("detect", "Find damage", "Find damage", DetectSettings, False, "findings", detect),
+        Task("upscale", "Enlarge", "Enlarge", UpscaleSettings, False, "picture", upscale),
     )
 }
 
@@ -57,7 +60,7 @@ def run_job(job: Job, context: JobContext | None = None) -> Any:
     """Run one job on the calling thread.
 
     Returns:
-        A ``Patch`` or ``Findings``, as the task's row in ``TASKS`` says.
+        A ``Patch``, ``Findings`` or ``Enlarged``, as the task's row in ``TASKS`` says.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -102,6 +105,7 @@ __all__ = [
     "DamageMap",
     "Defect",
     "DetectSettings",
+    "Enlarged",
     "Findings",
     "HealSettings",
     "Job",
@@ -110,9 +114,11 @@ __all__ = [
     "Piece",
     "Task",
     "ToneSettings",
+    "UpscaleSettings",
     "draw_edges",
     "make_settings",
     "mask_of",
+    "model_of_scale",
     "outlined",
     "pixels_of",
     "run_job",

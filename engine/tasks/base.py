@@ -266,20 +266,23 @@ def signature(card: ModelCard) -> Signature:
     )
 
 
-def runs_here(card: ModelCard, kinds: tuple[Signature, ...], free: tuple[str, ...] = ()) -> bool:
+def runs_here(
+    card: ModelCard, kinds: tuple[Signature, ...], free: tuple[str, ...] = (), *, enlarges: bool = False
+) -> bool:
     """Whether a model is of one of some kinds and its tensors are what this program makes and understands.
 
     Args:
         card: the model.
         kinds: what its stages may take and give.
         free: names of settings that steer the task and not a tensor.
+        enlarges: whether its pictures must come out larger, or as large as they went in.
     """
     ports = [port for stage in card.stages for port in (*stage.inputs, *stage.outputs)]
     spatial = [p for p in ports if p.role in ("picture", "mask", "edges", "thumbnail", "probability")]
     roles = {port.role for port in ports}
     return (
         signature(card) in kinds
-        and card.tile.scale == 1
+        and (card.tile.scale > 1) is enlarges
         and all(port.layout == "NCHW" and (port.low, port.high) == (0.0, 1.0) for port in spatial)
         and all(p.colour_space == "sRGB" and p.channels == 3 for p in spatial if p.role in ("picture", "thumbnail"))
         and all(port.channels == 1 for port in spatial if port.role in ("mask", "edges"))

@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.jobs import JobContext
-from engine.tasks.base import Job, Patch, Ranged, knob
-from engine.tasks.whole import restore
+from engine.tasks.base import Job, Patch, knob
+from engine.tasks.whole import WholeSettings, restore
 
 
 @dataclass(frozen=True)
-class CleanSettings(Ranged):
-    """How much is cleaned."""
+class CleanSettings(WholeSettings):
+    """How much is cleaned, and how strong the noise is where that is known."""
 
-    strength: float = field(
-        default=1.0,
+    noise_level: float = field(
+        default=0.0,
         metadata=knob(
-            "Strength", "At 0 the picture stays as it is; at the full strength all is done that the model can", 0.0, 1.0
+            "Noise level",
+            "How strong the noise is, on a scale of 255 whatever the scan's depth; at 0 the model judges for itself",
+            0.0,
+            75.0,
+            by_card=True,
         ),
     )
-    """0 = not at all, 1 = fully; a model's card may say otherwise where it starts."""
+    """Standard deviation of the noise, 0..75 of 255; 0 = unknown."""
 
 
 def clean(job: Job, context: JobContext) -> Patch:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from engine.jobs import JobContext
 from engine.tasks.base import Job, Patch
-from engine.tasks.clean import CleanSettings
-from engine.tasks.whole import restore
+from engine.tasks.whole import WholeSettings, restore
 
 
 @dataclass(frozen=True)
-class ToneSettings(CleanSettings):
-    """How far the tone is corrected: a strength, as for clean."""
+class ToneSettings(WholeSettings):
+    """How far the tone is corrected."""
 
 
 def tone(job: Job, context: JobContext) -> Patch:

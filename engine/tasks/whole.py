@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,8 +11,20 @@ from engine.colour import ModelSpace
 from engine.errors import ModelError
 from engine.jobs import JobContext
 from engine.raster import TILE, Floats, PixelSource, Rect, from_float, to_float
-from engine.tasks.base import Job, Model, Patch, Piece, Signature, check_settings, run_shrinking, runs_here, to_planes
-from engine.tiling import Blender, plan_windows, read_padded
+from engine.tasks.base import (
+    Job,
+    Model,
+    Patch,
+    Piece,
+    Ranged,
+    Signature,
+    check_settings,
+    knob,
+    run_shrinking,
+    runs_here,
+    to_planes,
+)
+from engine.tiling import Blender, plan_sweep, read_padded
 
 AT_ONCE: Signature = (("picture", "picture"),)
 BY_THUMBNAIL: Signature = (("picture thumbnail", "picture"),)
@@ -24,6 +37,19 @@ _STRIP = 64
 """Rows of a picture that are reduced at a time."""
 _FADING = 0.1
 """Below this strength what a model makes of it is mixed with the scan, down to nothing at 0."""
+
+
+@dataclass(frozen=True)
+class WholeSettings(Ranged):
+    """How far a whole picture is changed."""
+
+    strength: float = field(
+        default=1.0,
+        metadata=knob(
+            "Strength", "At 0 the picture stays as it is; at the full strength all is done that the model can", 0.0, 1.0
+        ),
+    )
+    """0 = not at all, 1 = fully; a model's card may say otherwise where it starts."""
 
 
 def restore(job: Job, strength: float, word: str, context: JobContext) -> Patch:
@@ -74,8 +100,7 @@ def sweep(
         The inside of each cell of the ``TILE`` grid, row by row, and its blended values (h, w, channels).
     """
     space, bounds, tile = ModelSpace(job.profile, job.source.shape[2]), Rect.of_shape(job.source.shape), job.card.tile
-    plan = plan_windows(
-        [bounds],
+    plan = plan_sweep(
         bounds,
         window=window,
         context=min(tile.context, window // 4),

@@ -68,6 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--write", action="store_true", help="put the scores into the cards")
     command.set_defaults(command=_evaluate)
 
+    command = commands.add_parser("bench", help="measure the numbers that the shipped models must reach")
+    command.add_argument(
+        "parts", nargs="*", metavar="PART", help="heal, clean, upscale, detect, tone, tiling (default: all)"
+    )
+    command.add_argument("--data", type=Path, required=True, metavar="DIR")
+    command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to composite for detection")
+    command.add_argument("--most", type=int, metavar="N", help="use only N photographs")
+    command.set_defaults(command=_bench)
+
     command = commands.add_parser("age", help="make an archive of damaged scans, to try the unsupervised training on")
     command.add_argument("--data", type=Path, required=True, metavar="DIR", help="sound photographs")
     command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to composite")
@@ -190,6 +199,17 @@ def _evaluate(options: argparse.Namespace) -> None:
                 print(f"  {protocol:15} {name:16} " + "  ".join(f"{key} {value:.3f}" for key, value in row.items()))
         if options.write:
             write_scores(card, table)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from engine.train.bench import measure
+
+    missed = 0
+    for claim in measure(options.data, options.textures, options.most, options.parts):
+        print(claim.line(), flush=True)
+        missed += not claim.holds
+    if missed:
+        raise SettingsError(f"{missed} of the numbers do not hold.", "train.bench")
 
 
 def _age(options: argparse.Namespace) -> None:

@@ -72,11 +72,17 @@ def random_fading(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
 
 
 def random_dye_fading(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """A colour print whose cyan dye went most and magenta least: all turns red, now and then magenta or yellow."""
+    """A colour print whose cyan dye went most and magenta least: all turns red, now and then magenta or yellow.
+
+    Half of the prints fade as it comes, each dye for itself, on white or cream paper.
+    """
     dyes = constant(((0.75, 0.15, 0.35), (0.8, 0.05, 0.45), (0.6, 0.45, 0.1)), photo.device)
     chosen = torch.randint(len(dyes), (len(photo),), generator=random, device=photo.device)
-    amounts = dyes[chosen] * uniform(photo, random, 0.7, 1.1, 3) * level[:, None]
-    return fading(photo, amounts, torch.ones_like(amounts))
+    usual = dyes[chosen] * uniform(photo, random, 0.7, 1.1, 3)
+    paper = 1 - uniform(photo, random, 0.0, 1.0, 1) * constant((0.04, 0.08, 0.2), photo.device)
+    free = (uniform(photo, random, 0.0, 1.0) < 0.5)[:, None]
+    amounts = torch.where(free, uniform(photo, random, 0.0, 0.8, 3), usual) * level[:, None]
+    return fading(photo, amounts, torch.where(free, paper, torch.ones_like(paper)))
 
 
 def monochrome(photo: Tensor, amount: Tensor) -> Tensor:

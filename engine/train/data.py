@@ -78,7 +78,8 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
         WriteError: the file cannot be written.
     """
     turned = picture[..., ::-1] if picture.ndim == 3 else picture
-    _, coded = cv2.imencode(path.suffix, turned, [cv2.IMWRITE_JPEG_QUALITY, 97])
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 97] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    _, coded = cv2.imencode(path.suffix, turned, quality)
     atomic_write_bytes(path, coded.tobytes())
 
 

@@ -25,7 +25,7 @@ from engine.runtime.cards import ModelCard, Port, Stage, Training, read_card, wr
 from engine.runtime.session import SESSIONS, Device
 from engine.train.data import write_picture
 from engine.train.nets import NETWORKS, Export, Generator, build
-from engine.train.settings import Recipe
+from engine.train.settings import Recipe, read_recipe
 from engine.train.shapes import CLASSES
 
 OPSET = 18
@@ -115,6 +115,24 @@ def _example(port: Port, side: tuple[int, int], random: np.random.Generator, bat
         values = (values < 0.3).astype(np.float32)
         values[..., : height // 2, : width // 3] = 1
     return values
+
+
+def gigamacs(card: ModelCard) -> float:
+    """What a shipped model multiplies for a megapixel of input, in thousand millions: of its recipe's network.
+
+    Raises:
+        SettingsError: no shipped recipe has the name of the card's.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    recipe = read_recipe(card.training.recipe)
+    network, random, side = build(NETWORKS, recipe.network.name, recipe.network.options), np.random.default_rng(1), 512
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for export in network.exports():
+            export.module(*[torch.from_numpy(_example(p, (side, side), random, batch=1)) for p in export.inputs])
+    # It counts a multiplication and an addition.
+    return float(counter.get_total_flops() / 2 / (side**2 / 1e6) / 1e9)
 
 
 def _stage(export: Export, partial: Path) -> Stage:

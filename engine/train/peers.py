@@ -28,6 +28,17 @@ def navier_stokes(picture: Picture, mask: Mask | None) -> Picture:
     return np.asarray(cv2.inpaint(picture, _wanted(mask), 3, cv2.INPAINT_NS), np.uint8)
 
 
+def frequency_selective(picture: Picture, mask: Mask | None) -> Picture:
+    """Frequency selective reconstruction, the fast variant (Genser et al. 2018): the best of the classical ways here.
+
+    Only where OpenCV has its contributed modules.
+    """
+    filled = np.zeros_like(picture)
+    known = np.where(_wanted(mask) > 0, np.uint8(0), np.uint8(255))
+    cv2.xphoto.inpaint(np.ascontiguousarray(picture), known, filled, cv2.xphoto.INPAINT_FSR_FAST)
+    return filled
+
+
 def biharmonic(picture: Picture, mask: Mask | None) -> Picture:
     """The smoothest surface through the surroundings (Damelin, Hoang 2018), each connected piece by itself."""
     from skimage.restoration import inpaint_biharmonic

@@ -14,7 +14,7 @@ from engine.raster import Mask
 from engine.train import ageing, degrade
 from engine.train.data import to_picture, to_tensor
 from engine.train.metrics import Picture
-from engine.train.shapes import CLASS_OF, CLASSES, draw_box, draw_mask
+from engine.train.shapes import CLASS_OF, CLASSES, DAMAGED, draw_box, draw_mask
 
 LARGEST = 384
 """Photographs are cut to their middle of at most this side, pixels, so that a run takes minutes."""
@@ -109,8 +109,13 @@ def marked(kinds: tuple[str, ...], picture: Picture, number: int) -> Case:
     """Damage of some kinds as a scan shows it, each over a few per cent of the picture."""
     random = np.random.default_rng(number)
     masks = [draw_mask(kind, picture.shape[:2], MARKED[kind], random) for kind in kinds]
+    return _laid_on(picture, number, masks, [CLASS_OF[kind] for kind in kinds])
+
+
+def _laid_on(picture: Picture, number: int, masks: list[Mask], kinds: list[str]) -> Case:
+    """Masks of classes laid over a photograph as each class looks."""
     stack = torch.from_numpy(np.stack(masks)).float()[None] / 255
-    classes = torch.tensor([[CLASSES.index(CLASS_OF[kind]) for kind in kinds]])
+    classes = torch.tensor([[CLASSES.index(kind) for kind in kinds]])
     case = spoil(picture, number, lambda photo, draws: degrade.mark(photo, stack, classes, draws))
     return Case(case.given, picture, np.maximum.reduce(masks))
 
@@ -119,6 +124,29 @@ def mixed(picture: Picture, number: int) -> Case:
     """Damage of three kinds that differ from photograph to photograph."""
     kinds = np.random.default_rng(number).choice(list(MARKED), 3, replace=False)
     return marked(tuple(str(kind) for kind in kinds), picture, number)
+
+
+def composited(textures: dict[str, list[Mask]], picture: Picture, number: int) -> Case:
+    """Scanned damage of two classes laid over a photograph as a scan shows it.
+
+    Args:
+        textures: class -> masks of damage, 255 = damaged.
+        picture: the photograph.
+        number: chooses textures, their turns, and how they look.
+    """
+    random = np.random.default_rng(number)
+    kinds = [str(kind) for kind in random.choice(sorted(textures), min(2, len(textures)), replace=False)]
+    masks = [_fitted(textures[kind][random.integers(len(textures[kind]))], picture, random) for kind in kinds]
+    return _laid_on(picture, number, masks, kinds)
+
+
+def _fitted(texture: Mask, picture: Picture, random: np.random.Generator) -> Mask:
+    """A texture at its own scale, turned, mirrored and continued over the whole of a picture."""
+    turned = np.rot90(texture[:, :: int(random.choice([-1, 1]))], int(random.integers(4)))
+    height, width = picture.shape[:2]
+    missing = [(0, max(0, height - turned.shape[0])), (0, max(0, width - turned.shape[1]))]
+    whole = np.pad(turned, missing, mode="reflect")[:height, :width]
+    return np.asarray(np.where(whole >= DAMAGED, 255, 0), np.uint8)
 
 
 def undamaged(picture: Picture, _: int) -> Case:

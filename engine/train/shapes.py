@@ -24,7 +24,7 @@ Random = np.random.Generator
 _SHIFT = 4
 """Fractional bits of OpenCV's drawing coordinates."""
 
-_DAMAGED = 80
+DAMAGED = 80
 """From this value a texture's pixel counts as damaged: its soft edges are the scanner's."""
 
 
@@ -319,7 +319,7 @@ def texture_mask(texture: Mask, size: int, random: Random) -> Mask:
         back = np.concatenate([turn, (middle - turn @ np.full(2, size / 2))[:, None]], axis=1)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         piece = cv2.warpAffine(texture, back, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-        piece = np.asarray(np.where(piece >= _DAMAGED, 255, 0), np.uint8)
+        piece = np.asarray(np.where(piece >= DAMAGED, 255, 0), np.uint8)
         if np.count_nonzero(piece) > np.count_nonzero(best):
             best = piece
     return best
@@ -410,7 +410,7 @@ class _Drawer:
         if side == self._size:
             return drawn
         reduced = cv2.resize(drawn, (self._size, self._size), interpolation=cv2.INTER_AREA)
-        return np.asarray(np.where(reduced >= _DAMAGED, 255, 0), np.uint8)
+        return np.asarray(np.where(reduced >= DAMAGED, 255, 0), np.uint8)
 
 
 def _somewhere(mask: Mask, random: Random) -> NDArray[np.float64]:

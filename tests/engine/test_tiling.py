@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine import masks
 from engine.raster import ArrayMask, Rect
-from engine.tiling import Blender, plan_windows, read_padded
+from engine.tiling import Blender, Stitcher, plan_sweep, plan_windows, read_padded
 
 RULES = {"window": 256, "context": 48, "overlap": 32, "multiple": 32}
 
@@ -157,3 +157,52 @@ def test_damage_boxes_are_tight_and_separate() -> None:
     assert sorted(masks.damage_boxes(ArrayMask(mask), 0)) == [Rect(300, 100, 420, 110), Rect(900, 800, 901, 801)]
     assert sorted(masks.damage_boxes(ArrayMask(mask), 5))[1] == Rect(895, 795, 906, 806)
     assert masks.damage_boxes(ArrayMask(np.zeros((10, 10), np.uint8)), 3) == []
+
+
+sweeps = st.tuples(
+    st.integers(1, 700), st.integers(1, 700), st.sampled_from([1, 4, 16, 64]), st.integers(1, 12), st.integers(0, 64)
+)
+
+
+@given(sweeps)
+def test_a_sweep_covers_the_picture_with_few_windows(rules: tuple[int, int, int, int, int]) -> None:
+    width, height, multiple, times, context = rules
+    window = multiple * max(times, -(-8 // multiple))
+    context, overlap = min(context, window // 4), min(16, window // 4)
+    bounds, covered = Rect(0, 0, width, height), np.zeros((height, width), bool)
+    plan = plan_sweep(bounds, window=window, context=context, overlap=overlap, multiple=multiple)
+    if max(width, height) <= window:
+        assert len(plan) == 1
+    for whole, part in plan:
+        assert whole.width % multiple == whole.height % multiple == 0
+        assert max(whole.width, whole.height) <= window
+        assert bounds.contains(part)
+        assert whole.contains(part)
+        # The surroundings are seen on every side but at the picture's own edge.
+        for near, far, edge in (
+            (whole.left, part.left, 0),
+            (whole.top, part.top, 0),
+            (part.right, whole.right, width),
+            (part.bottom, whole.bottom, height),
+        ):
+            assert far - near >= context or edge in (near, far)
+        covered[part.slices()] = True
+    assert covered.all()
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 7))
+def test_stitching_gives_every_pixel_once_and_leads_over(width: int, height: int, overlap: int) -> None:
+    bounds = Rect(0, 0, width, height)
+    plan = [part for _, part in plan_sweep(bounds, window=30, context=5, overlap=overlap, multiple=1)]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    truth = np.stack([x, y, x * y], axis=2)
+    for shift in (0, 1):
+        # Parts that agree are joined without a trace; parts that differ by 1 each lie between the two.
+        stitcher, result, times = Stitcher(plan), np.zeros_like(truth), np.zeros((height, width), int)
+        for number, part in enumerate(plan):
+            rect, values = stitcher.join(number, truth[part.slices()] + np.float32(shift * (number % 2)))
+            result[rect.slices()] = values
+            times[rect.slices()] += 1
+        assert (times == 1).all()
+        assert (result - truth).min() > -1e-3
+        assert (result - truth).max() < shift + 1e-3

@@ -112,7 +112,7 @@ class Upscaler(Generator):
     def __init__(self, scale: int = 2, width: int = 64, blocks: int = 6) -> None:
         super().__init__()
         self.scale = scale
-        self.TILE = TileRules(default=256, minimum=64, overlap=16, context=16, multiple=1, scale=scale)
+        self.TILE = TileRules(default=512, minimum=64, overlap=4, context=16, multiple=1, scale=scale)
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.body = nn.Sequential(*[Residual(width) for _ in range(blocks)])
         self.tail = nn.Conv2d(width, 3 * scale**2, 3, padding=1)

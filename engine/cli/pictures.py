@@ -1,0 +1,80 @@
+"""The subcommands that make a picture anew, with several models or of another size: restore, upscale."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from engine import imageio
+from engine.cli.common import (
+    Command,
+    Repaired,
+    add_device_argument,
+    add_model_arguments,
+    add_writer_arguments,
+    chosen,
+    task_job,
+    write_repaired,
+)
+from engine.errors import SettingsError
+from engine.jobs import JobContext
+from engine.raster import ArraySource, Raster
+
+
+def _upscale_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_arguments(parser)
+    add_writer_arguments(parser)
+    parser.add_argument("--scale", type=int, choices=[2, 4], help="how many times wider and higher (default 2)")
+
+
+def _upscale(options: argparse.Namespace, context: JobContext) -> None:
+    from engine.runtime.cards import Registry
+    from engine.tasks import model_of_scale, run_job
+
+    id_, scale = options.model, options.scale
+    card, settings = chosen("upscale", id_ or model_of_scale(Registry(), scale or 2).id)
+    if scale not in (None, card.tile.scale):
+        raise SettingsError(f"The model {card.id} enlarges {card.tile.scale} times, not {scale}.", "upscale.scale")
+
+    def repair(scan: Raster, context: JobContext) -> Repaired:
+        imageio.check_size(options.output, card.tile.scale * scan.width, card.tile.scale * scan.height)
+        job = task_job("upscale", scan, card, settings, options.device)
+        enlarged = run_job(job, context)
+        return Repaired(enlarged.raster(scan), [enlarged.repair(job)])
+
+    write_repaired(options, context, "upscale", repair)
+
+
+def _restore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="IN", help="the scan")
+    add_device_argument(parser)
+    add_writer_arguments(parser)
+    parser.add_argument(
+        "--recipe",
+        default="standard",
+        metavar="NAME|FILE.toml",
+        help="gentle, standard, strong, or a file of your own (default standard)",
+    )
+
+
+def _restore(options: argparse.Namespace, context: JobContext) -> None:
+    from engine.recipes import read_recipe, run_recipe
+    from engine.runtime.cards import Registry
+    from engine.runtime.session import Device
+
+    recipe = read_recipe(options.recipe)
+
+    def repair(scan: Raster, context: JobContext) -> Repaired:
+        source, device = ArraySource(scan.pixels), Device(options.device)
+        result = run_recipe(recipe, source, scan.profile, Registry(), device, context)
+        raster = scan.with_pixels(result.pixels()) if result.patches else scan
+        return Repaired(raster, list(result.repairs), result.notices, recipe.name)
+
+    own = [Path(options.recipe)] if options.recipe.endswith(".toml") else []
+    write_repaired(options, context, "restore", repair, own)
+
+
+COMMANDS = (
+    Command("upscale", "make a scan 2 or 4 times as wide and as high", _upscale_arguments, _upscale),
+    Command("restore", "find and heal damage, clean and correct the tone, by a recipe", _restore_arguments, _restore),
+)

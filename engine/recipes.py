@@ -1,0 +1,260 @@
+"""Recipes: an ordered list of tasks with settings, in TOML; the same in the window and on the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import tables
+from engine.errors import SettingsError
+from engine.jobs import JobContext
+from engine.raster import ArrayMask, Pixels, PixelSource, Rect, mix
+from engine.record import Repair
+from engine.runtime.cards import ModelCard, Registry
+from engine.runtime.session import Device
+from engine.tasks import TASKS, Job, Marks, Patch, make_settings, run_job
+
+RECIPES = Path(__file__).resolve().parents[1] / "resources" / "recipes"
+TOO_MUCH = 0.25
+"""Share of a picture that is hardly all damage."""
+_EFFORT = {"detect": 2.0, "heal": 3.0, "clean": 3.0, "tone": 2.0}
+"""The tasks that a recipe may ask for, and how long each takes compared with the others."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task of a recipe.
+
+    Attributes:
+        task: ``detect``, ``heal``, ``clean`` or ``tone``.
+        model: id of a model; "" = the task's own.
+        settings: the task's settings by name; what is left out is as the model's card or the task says.
+    """
+
+    task: str
+    model: str = ""
+    settings: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to a picture, in order.
+
+    Attributes:
+        name: for the record; that of its file, when the file gives none.
+        title: for a person.
+        steps: the tasks; heal takes what the detect before it found.
+        summary: one sentence.
+    """
+
+    name: str
+    title: str
+    steps: tuple[Step, ...]
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """What a recipe made of a picture.
+
+    Attributes:
+        source: the picture with all patches on it.
+        patches: what was laid on the picture in order, each with what the record says of it.
+        marks: the damage that was found, whether it was healed or not; None when the recipe looks for none.
+        repairs: what was done, for the record.
+        notices: sentences about what was left out, and why.
+        device: where the last model really ran.
+    """
+
+    source: PixelSource
+    patches: tuple[tuple[Repair, Patch], ...]
+    marks: Marks | None
+    repairs: tuple[Repair, ...]
+    notices: tuple[str, ...]
+    device: Device
+
+    def pixels(self) -> Pixels:
+        """The whole picture, (h, w, channels), read-only; where nothing was laid on it, as it was bit for bit."""
+        pixels = self.source.read(Rect.of_shape(self.source.shape))
+        pixels.flags.writeable = False
+        return pixels
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship, the most careful first."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def read_recipe(name: str) -> Recipe:
+    """Read a recipe that ships by its name, or a recipe file by its path.
+
+    Args:
+        name: ``standard``, or a path that ends in ``.toml``.
+
+    Raises:
+        SettingsError: there is none, it is no TOML, or an entry is unknown or impossible; named.
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(recipe_names())
+        raise SettingsError(
+            f"There is no recipe {name!r} that can be read. Recipes: {known}.", "recipe.none"
+        ) from error
+    try:
+        recipe = tables.from_table(Recipe, {"name": path.stem, **tomllib.loads(text)})
+        _check(recipe)
+    except (tomllib.TOMLDecodeError, ValueError, SettingsError) as error:
+        said = str(error).rstrip(".")
+        raise SettingsError(f"The recipe {path.name} cannot be used: {said}.", "recipe.damaged") from error
+    return recipe
+
+
+def run_recipe(
+    recipe: Recipe,
+    source: PixelSource,
+    profile: bytes | None,
+    registry: Registry,
+    device: Device = Device.AUTO,
+    context: JobContext | None = None,
+) -> RestoreResult:
+    """Do what a recipe says, on the calling thread.
+
+    When no damage is found, or more of the picture than ``TOO_MUCH`` is said to be damage, nothing is healed; a notice
+    tells of it.
+
+    Args:
+        recipe: what to do.
+        source: the picture; must not change meanwhile.
+        profile: its ICC profile; None = sRGB.
+        registry: the models.
+        device: where to run them.
+        context: progress over all steps, and cancellation.
+
+    Raises:
+        ModelError, SettingsError: a model is missing, or a step does not fit it; found before anything is run.
+        Cancelled, DeviceError, ModelError: as ``run_job``.
+    """
+    used, work = context or JobContext(), _Work(source, profile, device)
+    prepared = [_prepared(step, registry) for step in recipe.steps]
+    whole, done = sum(_EFFORT[step.task] for step in recipe.steps), 0.0
+    for step, (card, settings) in zip(recipe.steps, prepared, strict=True):
+        following = done + _EFFORT[step.task] / whole
+        work.do(step.task, card, settings, used.part(done, following))
+        done = following
+    used.progress(1.0)
+    return work.result()
+
+
+class _Work:
+    """Does one step after the other, and keeps what they leave."""
+
+    def __init__(self, source: PixelSource, profile: bytes | None, device: Device) -> None:
+        self._scan, self._profile, self._device = source, profile, device
+        self._marks: Marks | None = None
+        self._patches: list[tuple[Repair, Patch]] = []
+        self._repairs: list[Repair] = []
+        self._notices: list[str] = []
+
+    def do(self, task: str, card: ModelCard, settings: Any, context: JobContext) -> None:
+        """Do one step."""
+        job = Job(task, self._shown(), self._profile, None, settings, card, self._device)
+        if TASKS[task].gives == "findings":
+            findings = run_job(job, context.part(0.0, 0.85))
+            self._marks = findings.marks(settings, context.part(0.85, 1.0))
+            self._repairs.append(self._marks.repair(job))
+            return
+        if TASKS[task].wants_mask:
+            unfit = _why_not(self._marks)
+            if unfit:
+                self._notices.append(unfit)
+                return
+            assert self._marks is not None
+            job = replace(job, mask=ArrayMask(self._marks.mask()))
+        patch = run_job(job, context)
+        self._repairs.append(patch.repair(job))
+        self._patches.append((self._repairs[-1], patch))
+
+    def _shown(self) -> PixelSource:
+        """The picture as it is by now."""
+        return _Patched(self._scan, [patch for _, patch in self._patches]) if self._patches else self._scan
+
+    def result(self) -> RestoreResult:
+        """All that came of it."""
+        ran = self._patches[-1][1].device if self._patches else self._marks.device if self._marks else self._device
+        return RestoreResult(
+            self._shown(), tuple(self._patches), self._marks, tuple(self._repairs), tuple(self._notices), ran
+        )
+
+
+class _Patched:
+    """A picture with patches on it, put together where it is read."""
+
+    def __init__(self, below: PixelSource, patches: Sequence[Patch]) -> None:
+        self._below = below
+        self._layers = [{next(piece.rect.cells()): piece for piece in patch.pieces} for patch in patches]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self._below.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._below.dtype
+
+    def read(self, rect: Rect) -> Pixels:
+        pixels = self._below.read(rect).copy()
+        for pieces in self._layers:
+            for piece in (pieces[cell] for cell in rect.cells() if cell in pieces):
+                shared = piece.rect & rect
+                inside, target = shared.slices(piece.rect), pixels[shared.slices(rect)]
+                target[...] = mix(target, piece.pixels[inside], piece.weight[inside])
+        return pixels
+
+
+def _why_not(marks: Marks | None) -> str:
+    """Why nothing is healed; empty when something is."""
+    if marks is None or not marks.pieces:
+        return "No damage was found: nothing was healed."
+    share = sum(int(np.count_nonzero(part)) for _, part in marks.pieces) / (marks.shape[0] * marks.shape[1])
+    if share <= TOO_MUCH:
+        return ""
+    return (
+        f"{round(100 * share)} % of the picture count as damaged, which is hardly so: nothing was healed. "
+        "Heal it with a mask of your own."
+    )
+
+
+def _prepared(step: Step, registry: Registry) -> tuple[ModelCard, Any]:
+    """The model of a step, and its settings for it."""
+    card = registry.card(step.model) if step.model else registry.default(step.task)
+    return card, make_settings(step.task, card, step.settings)
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuse what cannot be done with any model.
+
+    Raises:
+        ValueError: says what.
+        SettingsError: a setting is out of its task's range.
+    """
+    if not recipe.steps:
+        raise ValueError("it has no steps")
+    for number, step in enumerate(recipe.steps):
+        if step.task not in _EFFORT:
+            raise ValueError(f"{step.task!r} is no step of a recipe; these are: {', '.join(_EFFORT)}")
+        kind = TASKS[step.task].settings
+        known = [item.name for item in dataclasses.fields(kind)]
+        unknown = [name for name in step.settings if name not in known]
+        if unknown:
+            raise ValueError(f"{step.task} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+        kind(**step.settings)
+        if step.task == "heal" and all(other.task != "detect" for other in recipe.steps[:number]):
+            raise ValueError("heal needs a detect before it, to know where")

@@ -1,0 +1,164 @@
+"""Upscale: a picture of two or four times the size."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.colour import ModelSpace
+from engine.errors import DeviceError, ModelError, SettingsError
+from engine.jobs import JobContext
+from engine.raster import Pixels, Raster, Rect, Resolution, from_float
+from engine.record import Repair
+from engine.runtime.cards import ModelCard, Registry
+from engine.runtime.session import Device
+from engine.tasks.base import Job, Model, Ranged, check_settings, from_planes, run_shrinking, runs_here, to_planes
+from engine.tasks.whole import AT_ONCE
+from engine.tiling import Stitcher, plan_sweep, read_padded
+
+LONGEST = 65_000
+"""Most pixels a side: JPEG ends a little above it, and so do many programs."""
+_MOST = 2_000_000_000
+"""Most pixels altogether: what is larger could not be opened again."""
+
+
+@dataclass(frozen=True)
+class UpscaleSettings(Ranged):
+    """Nothing can be set: how many times a picture is enlarged is the model's own."""
+
+
+@dataclass(frozen=True)
+class Enlarged:
+    """What an enlargement gives: a picture of its own, which is no patch on the scan.
+
+    Attributes:
+        pixels: (scale h, scale w, channels), read-only, in the scan's own encoding and sample type.
+        scale: times wider and higher than the scan.
+        device: where the model really ran.
+    """
+
+    pixels: Pixels
+    scale: int
+    device: Device
+
+    def __post_init__(self) -> None:
+        self.pixels.flags.writeable = False
+
+    def raster(self, scan: Raster) -> Raster:
+        """The new picture with all that travels along; as many more dots an inch, so that it prints as large."""
+        dots = scan.resolution
+        more = Resolution(dots.x * self.scale, dots.y * self.scale) if dots is not None else None
+        return dataclasses.replace(scan, pixels=self.pixels, resolution=more)
+
+    def repair(self, job: Job) -> Repair:
+        """What the record says of it; the box is the scan's."""
+        made = job.repair(self.device, (Rect.of_shape(job.source.shape),))
+        return dataclasses.replace(made, settings={**made.settings, "scale": self.scale})
+
+
+def model_of_scale(registry: Registry, scale: int) -> ModelCard:
+    """The model that enlarges so many times when none is named; of several the one whose card says so.
+
+    Raises:
+        ModelError: there is none.
+    """
+    cards = registry.cards("upscale")
+    fitting = [card for card in cards if card.tile.scale == scale]
+    if not fitting:
+        known = ", ".join(f"{card.id} ({card.tile.scale} times)" for card in cards) or "none"
+        raise ModelError(
+            f"No model that enlarges {scale} times is installed. Models that enlarge: {known}.", "model.none"
+        )
+    return min(fitting, key=lambda card: not card.default)
+
+
+def upscale(job: Job, context: JobContext) -> Enlarged:
+    """Enlarge a whole picture. Beside the result itself memory follows the width of the picture, not its area.
+
+    Raises:
+        ModelError: the model is of another kind.
+        SettingsError: the result would be larger than what can be written; a setting is outside the model's range.
+        DeviceError: the computer's memory does not hold the result.
+        Cancelled, DeviceError, ModelError: see ``Session.run``.
+    """
+    assert isinstance(job.settings, UpscaleSettings)
+    if not runs_here(job.card, (AT_ONCE,), enlarges=True):
+        raise ModelError(
+            f"The model {job.card.id} is not of the kind that upscale can run: one picture (NCHW, 0 to 1) in, "
+            "and one picture out that is larger by a whole factor.",
+            "model.kind",
+        )
+    check_settings(job)
+    pixels = _room(job)
+    device = run_shrinking(job, lambda model, window: _enlarge(job, pixels, model, window, context), context)
+    return Enlarged(pixels, job.card.tile.scale, device)
+
+
+def _room(job: Job) -> Pixels:
+    """An array for the result.
+
+    Raises:
+        SettingsError, DeviceError: there is none.
+    """
+    height, width, channels = job.source.shape
+    scale = job.card.tile.scale
+    shape, dtype = (scale * height, scale * width, channels), job.source.dtype
+    what = f"Enlarged {scale} times the picture would have {shape[1]} x {shape[0]} pixels"
+    if max(shape) > LONGEST or shape[0] * shape[1] > _MOST:
+        raise SettingsError(
+            f"{what}; the most are {LONGEST} a side and {_MOST // 10**9} thousand million altogether.", "upscale.size"
+        )
+    wanted, free = shape[0] * shape[1] * channels * dtype.itemsize, _free_memory()
+    refusal = DeviceError(
+        f"{what}, which take {wanted / 1e9:.1f} GB: this computer does not have so much free memory.", "upscale.memory"
+    )
+    if free is not None and wanted > free:
+        raise refusal
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:
+        raise refusal from error
+
+
+def _free_memory() -> int | None:
+    """Bytes that can be had; None where the system only tells by refusing."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _enlarge(job: Job, pixels: Pixels, model: Model, window: int, context: JobContext) -> Device:
+    """Fill the array of the result, window by window; gives where the model ran."""
+    space, bounds, tile = ModelSpace(job.profile, job.source.shape[2]), Rect.of_shape(job.source.shape), job.card.tile
+    plan = plan_sweep(
+        bounds,
+        window=window,
+        context=min(tile.context, window // 4),
+        # The card's overlap is what is blended, and that is pixels of the result.
+        overlap=-(-min(tile.overlap, window // 4) // tile.scale),
+        multiple=tile.multiple,
+    )
+    stitcher = Stitcher([_scaled(part, tile.scale) for _, part in plan])
+    for number, (whole, part) in enumerate(plan):
+        context.progress(number / len(plan), "enlarging")
+        inside = whole & bounds
+        shown = read_padded(space.to_model(job.source.read(inside)), inside, whole)
+        planes = model.run(0, context, picture=to_planes(shown))[0]
+        if planes.shape != (1, 3, tile.scale * whole.height, tile.scale * whole.width):
+            raise ModelError(
+                f"The model {job.card.id} does not enlarge {tile.scale} times, as its card says.", "model.output"
+            )
+        kept = _scaled(part, tile.scale).slices(_scaled(whole, tile.scale))
+        rect, values = stitcher.join(number, from_planes(planes)[kept])
+        pixels[rect.slices()] = from_float(space.from_model(values), pixels.dtype)
+    context.progress(1.0)
+    return model.device
+
+
+def _scaled(rect: Rect, scale: int) -> Rect:
+    return Rect(scale * rect.left, scale * rect.top, scale * rect.right, scale * rect.bottom)

@@ -1,0 +1,358 @@
+"""Recipes: read, refused, run; restore and upscale on the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import cli, imageio
+from engine.errors import ModelError, SettingsError
+from engine.jobs import Cancelled, JobContext
+from engine.raster import ArraySource, Raster
+from engine.recipes import RestoreResult, read_recipe, recipe_names, run_recipe
+from engine.runtime.cards import SHIPPED, Registry
+from engine.runtime.session import Device
+from tests import tiny_models
+from tests.conftest import noise_raster
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """A model for every task, with results that are known (and the heal that ships)."""
+    shelf = tmp_path / "shelf"
+    for make in (tiny_models.cleaner, tiny_models.toner, tiny_models.finder):
+        make(shelf)
+    tiny_models.save(shelf, "darker", "clean", *tiny_models.darker(shelf).stages, default=True)
+    for scale in (2, 4):
+        tiny_models.enlarger(shelf, scale)
+    shutil.copytree(SHIPPED / "heal", shelf / "heal")
+    return shelf
+
+
+@pytest.fixture
+def folder(tmp_path: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A scan with a white scratch, one without, and one that is nearly all white."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.setattr(Registry.__init__, "__defaults__", (shelf / "none", shelf))
+    monkeypatch.chdir(folder)
+    plain = noise_raster()
+    imageio.write(plain, folder / "plain.tif")
+    imageio.write(plain.with_pixels(scratched()), folder / "in.tif")
+    white = plain.pixels.copy()
+    white[:200] = 65535
+    imageio.write(Raster(white), folder / "white.tif")
+    return folder
+
+
+def scratched(dtype: type = np.uint16, channels: int = 3) -> np.ndarray:
+    pixels = noise_raster(dtype=dtype, channels=channels).pixels.copy()
+    pixels[100:104, 50:200] = np.iinfo(dtype).max
+    return pixels
+
+
+def recipe_file(folder: Path, text: str, name: str = "mine.toml") -> str:
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
+def step(task: str, **settings: float) -> str:
+    values = ", ".join(f"{name} = {value}" for name, value in settings.items())
+    return f'[[steps]]\ntask = "{task}"\nsettings = {{ {values} }}\n'
+
+
+HEAD = 'title = "Mine"\n'
+
+
+def made(shelf: Path, name: str, pixels: np.ndarray, context: JobContext | None = None) -> RestoreResult:
+    registry = Registry(shelf / "none", shelf)
+    return run_recipe(read_recipe(name), ArraySource(pixels), None, registry, Device.CPU, context)
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_the_recipes_that_ship_can_be_read() -> None:
+    assert recipe_names() == ["gentle", "standard", "strong"]
+    steps = {name: [step.task for step in read_recipe(name).steps] for name in recipe_names()}
+    assert steps["gentle"] == ["detect", "heal"]
+    assert steps["standard"] == steps["strong"] == ["detect", "heal", "clean", "tone"]
+    for name in recipe_names():
+        recipe = read_recipe(name)
+        assert recipe.name == name
+        assert recipe.title
+        assert recipe.summary.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title = ", "cannot be used"),
+        (HEAD, "steps is missing"),
+        (HEAD + "steps = []", "it has no steps"),
+        ('[[steps]]\ntask = "clean"', "title is missing"),
+        (HEAD + 'colour = "red"\n' + step("clean"), "unknown entry colour"),
+        (HEAD + step("polish"), "'polish' is no step of a recipe; these are: detect, heal, clean, tone"),
+        (HEAD + step("upscale"), "'upscale' is no step"),
+        (HEAD + step("clean", sharpness=1), "clean has no setting 'sharpness'; it has strength, noise_level"),
+        (HEAD + step("clean", strength=7), "Strength goes from 0 to 1"),
+        (HEAD + step("clean", strength=float("nan")), "Strength goes from 0 to 1"),
+        (HEAD + '[[steps]]\ntask = "clean"\nsettings = { strength = "much" }', r"strength must be of type float"),
+        (HEAD + '[[steps]]\ntask = "clean"\nmodle = "x"', r"unknown entry steps\[0\].modle"),
+        (HEAD + step("heal") + step("detect"), "heal needs a detect before it"),
+    ],
+)
+def test_what_is_wrong_with_a_recipe_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as raised:
+        read_recipe(recipe_file(tmp_path, text))
+    assert raised.value.sentence.startswith("The recipe mine.toml cannot be used: ")
+    assert raised.value.sentence.endswith(".")
+
+
+def test_a_recipe_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    for name in ("none", str(tmp_path / "none.toml")):
+        with pytest.raises(SettingsError, match="Recipes: gentle, standard, strong"):
+            read_recipe(name)
+
+
+# -- running --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_step_sees_what_the_one_before_made(shelf: Path, tmp_path: Path, dtype: type, channels: int) -> None:
+    pixels = scratched(dtype, channels)
+    text = HEAD + step("detect", grow=1) + step("heal", texture=0) + step("clean", strength=0.5)
+    gentle = made(shelf, recipe_file(tmp_path, text.partition('[[steps]]\ntask = "clean"')[0]), pixels)
+    result = made(shelf, recipe_file(tmp_path, text), pixels)
+    assert result.marks is not None
+    marked = result.marks.mask() > 0
+    assert marked[100:104, 50:200].all()
+    healed = gentle.pixels()
+    assert np.array_equal(healed[~marked], pixels[~marked])
+    assert (healed[100:104, 50:200] != pixels[100:104, 50:200]).mean() > 0.99
+    # The healed picture, and no longer the scratch, was darkened by a quarter.
+    assert np.abs(result.pixels() - healed * 0.75).max() <= 1
+    assert [repair.task for repair, _ in result.patches] == ["heal", "clean"]
+    assert [repair.task for repair in result.repairs] == ["detect", "heal", "clean"]
+    assert result.notices == ()
+    assert result.device is Device.CPU
+
+
+def test_laid_patch_by_patch_it_is_the_same(shelf: Path) -> None:
+    pixels = scratched()
+    result = made(shelf, "standard", pixels)
+    laid = pixels
+    for _, patch in result.patches:
+        laid = patch.apply_to(laid)
+    assert np.array_equal(laid, result.pixels())
+
+
+def test_a_step_names_its_model(shelf: Path, tmp_path: Path) -> None:
+    text = HEAD + '[[steps]]\ntask = "clean"\nmodel = "cleaner"\nsettings = { noise_level = 51 }'
+    pixels = np.full((30, 40, 3), 40_000, np.uint16)
+    assert (made(shelf, recipe_file(tmp_path, text), pixels).pixels() == 40_000 - 65535 // 5).all()
+    for change, error, said in (
+        (("cleaner", "none"), ModelError, "no model 'none'"),
+        (("cleaner", "finder"), SettingsError, "does not do clean, but detect"),
+        (("cleaner", "darker"), SettingsError, "darker has no noise level"),
+    ):
+        with pytest.raises(error, match=said):
+            made(shelf, recipe_file(tmp_path, text.replace(*change)), pixels)
+
+
+def test_nothing_is_healed_where_nothing_or_nearly_all_is_damaged(shelf: Path) -> None:
+    plain = noise_raster().pixels
+    result = made(shelf, "gentle", plain)
+    assert result.notices == ("No damage was found: nothing was healed.",)
+    assert np.array_equal(result.pixels(), plain)
+    assert [repair.task for repair in result.repairs] == ["detect"]
+    white = plain.copy()
+    white[:100] = 65535
+    result = made(shelf, "gentle", white)
+    assert result.notices[0].startswith("34 % of the picture count as damaged")
+    assert np.array_equal(result.pixels(), white)
+    assert result.marks is not None
+
+
+def test_progress_rises_over_all_steps_and_cancel_stops(shelf: Path) -> None:
+    shares: list[float] = []
+    made(shelf, "standard", scratched(), JobContext(lambda share, _: shares.append(share)))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    context = JobContext(lambda share, _: context.cancel() if share > 0.6 else None)
+    with pytest.raises(Cancelled):
+        made(shelf, "standard", scratched(), context)
+
+
+def test_a_missing_model_is_told_before_anything_is_run(shelf: Path) -> None:
+    shutil.rmtree(shelf / "toner")
+    shares: list[float] = []
+    with pytest.raises(ModelError, match="No model for tone is installed"):
+        made(shelf, "standard", scratched(), JobContext(lambda share, _: shares.append(share)))
+    assert not shares
+
+
+# -- restore on the command line ------------------------------------------------------------------------------------
+
+
+def run(*words: str) -> int:
+    return cli.main([*words, "--device", "cpu"])
+
+
+def test_gentle_leaves_everything_else_bit_for_bit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("restore", "in.tif", "-o", "out.tif", "--recipe", "gentle") == 0
+    assert capsys.readouterr() == ("", "")
+    scan, result = imageio.read(folder / "in.tif"), imageio.read(folder / "out.tif")
+    changed = (scan.pixels != result.pixels).any(axis=2)
+    assert changed[100:104, 50:200].mean() > 0.99
+    # Two pixels of grow and two of feather.
+    assert not changed[:96].any()
+    assert not changed[108:].any()
+    assert result.resolution == scan.resolution
+    record = json.loads((folder / "out.tif.record.json").read_text())
+    assert (record["command"], record["recipe"]) == ("restore", "gentle")
+    assert [(repair["task"], repair["model"]) for repair in record["repairs"]] == [
+        ("detect", "finder"),
+        ("heal", "heal"),
+    ]
+    assert record["repairs"][0]["settings"]["threshold"] == 0.7
+    assert record["samples_changed"] == int((scan.pixels != result.pixels).sum())
+
+
+def test_standard_is_the_default_and_lists_every_repair(folder: Path) -> None:
+    assert run("restore", "in.tif", "-o", "out.png") == 0
+    record = json.loads((folder / "out.png.record.json").read_text())
+    assert record["recipe"] == "standard"
+    assert [repair["task"] for repair in record["repairs"]] == ["detect", "heal", "clean", "tone"]
+    assert record["repairs"][2]["settings"] == {"strength": 0.5, "noise_level": 0.0}
+
+
+def test_what_was_not_healed_is_said_and_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for scan, said in (("plain.tif", "No damage was found"), ("white.tif", "67 % of the picture")):
+        assert run("restore", scan, "-o", "out.tif", "--recipe", "gentle") == 0
+        assert said in capsys.readouterr().err
+        assert np.array_equal(imageio.read(folder / "out.tif").pixels, imageio.read(folder / scan).pixels)
+        record = json.loads((folder / "out.tif.record.json").read_text())
+        assert record["samples_changed"] == 0
+        assert said in record["notices"][0]
+
+
+def test_a_recipe_of_ones_own_is_not_written_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = recipe_file(folder, HEAD + step("clean", strength=0.5))
+    assert run("restore", "in.tif", "-o", "out.tif", "--recipe", "mine.toml") == 0
+    assert json.loads((folder / "out.tif.record.json").read_text())["recipe"] == "mine"
+    assert np.abs(imageio.read(folder / "out.tif").pixels - scratched() * 0.75).max() <= 1
+    before = Path(own).read_bytes()
+    assert run("restore", "in.tif", "-o", "mine.toml", "--recipe", "mine.toml") == 1
+    assert capsys.readouterr().err
+    assert Path(own).read_bytes() == before
+
+
+# -- upscale and clean on the command line --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+def test_an_enlarged_file_prints_as_large_as_the_scan(folder: Path, suffix: str) -> None:
+    out = f"out{suffix}"
+    assert run("upscale", "in.tif", "-o", out, "--scale", "4") == 0
+    scan, result = imageio.read(folder / "in.tif"), imageio.read(folder / out)
+    assert (result.width, result.height) == (1600, 1200)
+    assert result.resolution is not None
+    assert result.resolution.x == pytest.approx(4 * 600, rel=1e-3)
+    assert result.depth == (8 if suffix == ".jpg" else scan.depth)
+    record = json.loads((folder / f"{out}.record.json").read_text())
+    assert (record["command"], record["size"], record["written"]["size"]) == ("upscale", [400, 300], [1600, 1200])
+    assert record["share_changed"] == 1
+    (repair,) = record["repairs"]
+    assert (repair["task"], repair["model"], repair["settings"]) == ("upscale", "enlarger4", {"scale": 4})
+
+
+def test_twice_is_the_default_and_a_model_brings_its_scale(folder: Path) -> None:
+    for words, width in (((), 800), (("--model", "enlarger4"), 1600)):
+        assert run("upscale", "in.tif", "-o", "out.tif", *words) == 0
+        assert imageio.probe(folder / "out.tif").width == width
+
+
+def test_a_noise_level_goes_into_a_model_that_has_it(folder: Path) -> None:
+    words = ["clean", "in.tif", "-o", "out.tif", "--model", "cleaner", "--noise-level"]
+    scan = imageio.read(folder / "in.tif").pixels.astype(float)
+    for level, strength, taken in (("25.5", "1", 0.1), ("25.5", "0.5", 0.05), ("0", "1", 0)):
+        assert run(*words, level, "--strength", strength) == 0
+        wanted = np.clip(scan - 65535 * taken, 0, None)
+        inside = scan > 65535 * 0.1
+        assert np.abs(imageio.read(folder / "out.tif").pixels - wanted)[inside].max() <= 1
+    assert json.loads((folder / "out.tif.record.json").read_text())["repairs"][0]["settings"] == {
+        "strength": 1.0,
+        "noise_level": 0.0,
+    }
+
+
+UPSCALE, CLEAN = ["upscale", "in.tif", "-o", "out.tif"], ["clean", "in.tif", "-o", "out.tif"]
+RESTORE = ["restore", "in.tif", "-o", "out.tif"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([*UPSCALE, "--model", "enlarger2", "--scale", "4"], "enlarger2 enlarges 2 times, not 4"),
+        ([*UPSCALE, "--model", "darker"], "does not do upscale, but clean"),
+        ([*UPSCALE, "--model", "none"], "no model 'none'"),
+        (["upscale", "long.tif", "-o", "out.webp", "--scale", "4"], "20000 x 4 pixels, and a .webp file ends at 16383"),
+        (["upscale", "in.tif", "-o", "in.tif"], "in.tif"),
+        ([*CLEAN, "--noise-level", "25"], "darker has no noise level to choose"),
+        ([*CLEAN, "--noise-level", "76", "--model", "cleaner"], "Noise level goes from 0 to 75"),
+        ([*CLEAN, "--noise-level", "70", "--model", "cleaner"], "cleaner goes from 0 to 60"),
+        ([*RESTORE, "--recipe", "none"], "Recipes: gentle, standard, strong"),
+        ([*RESTORE, "--recipe", "bad.toml"], "unknown entry colour"),
+        (["restore", "none.tif", "-o", "out.tif"], "none.tif"),
+        (["restore", "in.tif", "-o", "in.tif"], "in.tif"),
+        (["restore", "in.tif", "-o", "nowhere/out.tif"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_nothing_is_written(
+    folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe_file(folder, HEAD + "colour = 1", "bad.toml")
+    imageio.write(Raster(np.zeros((1, 5000, 1), np.uint8)), folder / "long.tif")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert run(*words) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_no_model_of_a_scale_is_said(folder: Path, shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(shelf / "enlarger4")
+    assert run(*UPSCALE, "--scale", "4") == 1
+    assert "No model that enlarges 4 times is installed. Models that enlarge: enlarger2 (2 times)." in (
+        capsys.readouterr().err
+    )
+    assert not (folder / "out.tif").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [[*UPSCALE, "--scale", "3"], ["upscale", "in.tif"], ["restore"], ["tone", "in.tif", "--noise-level", "3"]]
+)
+def test_usage_errors_exit_with_2(folder: Path, words: list[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        run(*words)
+    assert raised.value.code == 2
+    assert not (folder / "out.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("upscale", ["--scale {2,4}", "--model"]), ("restore", ["--recipe", "gentle"]), ("clean", ["--noise-level"])],
+)
+def test_the_help_names_what_can_be_said(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        cli.main([command, "--help"])
+    assert raised.value.code == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in words)

@@ -32,7 +32,9 @@ def plan_windows(
     parts: list[Rect] = []
     for box in _merged([box & bounds for box in boxes if box & bounds], room):
         parts += _split(box, room, overlap)
-    return [(around(part, bounds, context, multiple), part) for part in parts]
+    # A model of windows of one size has no room to begin on a grid.
+    grid = 1 if window == multiple else multiple
+    return [(around(part, bounds, context, multiple, grid), part) for part in parts]
 
 
 def plan_sweep(bounds: Rect, *, window: int, context: int, overlap: int, multiple: int) -> list[tuple[Rect, Rect]]:
@@ -59,13 +61,13 @@ def plan_sweep(bounds: Rect, *, window: int, context: int, overlap: int, multipl
     ]
 
 
-def around(part: Rect, bounds: Rect, context: int, multiple: int) -> Rect:
+def around(part: Rect, bounds: Rect, context: int, multiple: int, grid: int) -> Rect:
     """The window around a part: with so much context, sides rounded up to a multiple, inside the picture where it can.
 
-    It may hang over the picture's right and lower edge.
+    It begins at a multiple of ``grid`` and may hang over the picture's right and lower edge.
     """
-    left, right = _stretch(part.left - context, part.right + context, bounds.left, bounds.right, multiple)
-    top, bottom = _stretch(part.top - context, part.bottom + context, bounds.top, bounds.bottom, multiple)
+    left, right = _stretch(part.left - context, part.right + context, bounds.left, bounds.right, multiple, grid)
+    top, bottom = _stretch(part.top - context, part.bottom + context, bounds.top, bounds.bottom, multiple, grid)
     return Rect(left, top, right, bottom)
 
 
@@ -247,17 +249,21 @@ def _laps(
     return laps
 
 
-def _stretch(low: int, high: int, first: int, last: int, multiple: int) -> tuple[int, int]:
+def _stretch(low: int, high: int, first: int, last: int, multiple: int, grid: int) -> tuple[int, int]:
     """A range rounded up to a multiple and pushed inside the picture where the picture is large enough.
 
-    It begins a whole number of multiples from the picture's edge: a network that halves its picture several times gives
-    the same for the same place only if the place lies the same on its coarsest grid.
+    It begins on a grid from the picture's edge: a network that halves its picture several times gives the same for the
+    same place only if the place lies the same on its coarsest grid.
     """
-    low = first + max(0, low - first) // multiple * multiple
     size = -(-(high - low) // multiple) * multiple
-    beyond = low + size - (first + -(-(last - first) // multiple) * multiple)
-    low = max(first, low - max(0, beyond))
-    return low, min(low + size, first + -(-(last - first) // multiple) * multiple)
+    low = first + max(0, low - (size - (high - low)) // 2 - first) // grid * grid
+    size = -(-(high - low) // multiple) * multiple
+    end = first + -(-(last - first) // grid) * grid
+    if size > end - first:
+        # The picture is smaller: cover all of it and hang over at the far edge.
+        return first, first + min(size, -(-(last - first) // multiple) * multiple)
+    low = min(low, end - size)
+    return low, low + size
 
 
 def _reflected(length: int, before: int, after: int) -> np.ndarray:

@@ -67,5 +67,5 @@ class Afar:
         """A box and its surroundings filled: (h, w, 3), what it shows, and the side of its pixels."""
         # The damage takes about a third of the window, its surroundings another.
         step = -(-3 * max(box.width, box.height) // self._window)
-        area = around(box, self._scene.bounds, step * self._window // 6, step * self._multiple) & self._scene.bounds
+        area = around(box, self._scene.bounds, step * self._window // 6, step * self._multiple, 1) & self._scene.bounds
         return self._fill_view(self._scene.reduced(area, step, self._multiple)), area, step

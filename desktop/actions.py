@@ -26,6 +26,11 @@ class When(Enum):
     MASKED_TASK = auto()
     EDGE_MODEL = auto()
     EDGES = auto()
+    REVIEW = auto()
+    DEFECTS = auto()
+    DEFECT = auto()
+    TO_DO = auto()
+    HEALABLE = auto()
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,15 @@ def _rows() -> tuple[Row, ...]:
             checkable=True,
             separator=True,
         ),
+        Row(
+            "marks",
+            "View",
+            "Show Defects",
+            "Shift+Q",
+            When.REVIEW,
+            tip="Show or hide the outlines of the defects",
+            checkable=True,
+        ),
         Row("before", "", "Show Before While Held", "\\", tip="Show the scan as long as the key is held"),
         Row(
             "divider",
@@ -166,11 +180,25 @@ def _rows() -> tuple[Row, ...]:
             Row(f"tool_{id_}", "Repair", text, key, always, tip, id_, True, "tool", id_ == "brush")
             for id_, text, key, tip in tools
         ),
+        Row(
+            "restore_gentle",
+            "Repair",
+            "Restore, Gentle",
+            tip="Heal certain damage and touch nothing else",
+            separator=True,
+        ),
+        Row("restore_standard", "Repair", "Restore, Standard", tip="Heal, take off some noise, bring back some tone"),
+        Row(
+            "restore_strong", "Repair", "Restore, Strong", tip="Heal faint damage too, clean and correct the tone fully"
+        ),
+        Row("enlarge_2", "Repair", "Enlarge x2…", tip="Make a picture twice as wide and as high", separator=True),
+        Row("enlarge_4", "Repair", "Enlarge x4…", tip="Make a picture four times as wide and as high"),
         Row("swap", "Repair", "Swap Add and Remove", "X", always, separator=True),
         Row("smaller", "Repair", "Smaller Brush", "[", always),
         Row("larger", "Repair", "Larger Brush", "]", always),
         Row("softer", "Repair", "Softer Brush", "Shift+[", always),
         Row("harder", "Repair", "Harder Brush", "Shift+]", always),
+        *_defect_rows(),
         Row("layer_duplicate", "Layer", "Duplicate", "Ctrl+J", When.LAYER, icon="duplicate"),
         Row("layer_merge", "Layer", "Merge Down", "Ctrl+E", When.LOWER_LAYER, icon="merge"),
         Row("layer_rename", "Layer", "Rename", "F2", When.LAYER),
@@ -184,8 +212,65 @@ def _rows() -> tuple[Row, ...]:
     )
 
 
+def _defect_rows() -> tuple[Row, ...]:
+    return (
+        Row("defects_find", "Defects", "Find Damage", tip="Look for damage in the whole picture", icon="find"),
+        Row("defect_next", "Defects", "Next Defect", "N", When.DEFECTS, icon="down", separator=True),
+        Row("defect_previous", "Defects", "Previous Defect", "P", When.DEFECTS, icon="up"),
+        Row(
+            "defect_accept",
+            "Defects",
+            "Accept Defect",
+            "Return",
+            When.DEFECT,
+            "Accept the defect to be healed, and go to the next",
+            separator=True,
+            also="Enter",
+            canvas=True,
+        ),
+        Row(
+            "defect_keep",
+            "Defects",
+            "Keep Defect as It Is",
+            "Del",
+            When.DEFECT,
+            "Leave the defect alone, and go to the next",
+            canvas=True,
+        ),
+        Row(
+            "defect_repaint",
+            "Defects",
+            "Repaint Defect",
+            "",
+            When.DEFECT,
+            "Put the defect into the repair mask and shape it with the brush",
+            icon="brush",
+        ),
+        Row("defects_accept_all", "Defects", "Accept All", "", When.TO_DO, "Accept all that is still to do"),
+        Row(
+            "defects_heal",
+            "Defects",
+            "Heal Defects",
+            "Ctrl+Shift+Return",
+            When.HEALABLE,
+            "Heal the accepted defects on a layer of their own; all of them as long as nothing is decided",
+            icon="heal",
+            separator=True,
+        ),
+        Row(
+            "defects_clear",
+            "Defects",
+            "Clear Defects",
+            "",
+            When.REVIEW,
+            "Forget the search and what was decided; repairs stay",
+            icon="trash",
+        ),
+    )
+
+
 ROWS = _rows()
-MENUS = ("File", "Edit", "View", "Picture", "Mask", "Repair", "Layer", "Help")
+MENUS = ("File", "Edit", "View", "Picture", "Mask", "Repair", "Defects", "Layer", "Help")
 
 
 class Actions:

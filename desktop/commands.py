@@ -21,7 +21,9 @@ from desktop.document.project import SUFFIX
 from desktop.document.tiles import TileMap
 from desktop.jobs import Ticket
 from desktop.notify import show_log
-from desktop.repairs import Outcome, found_any, found_sentence
+from desktop.repairs import Outcome
+from desktop.restore_commands import RestoreCommands
+from desktop.review_commands import ReviewCommands
 from desktop.theme import RESOURCES
 from desktop.workspace import Workspace
 from engine import imageio, masks
@@ -46,10 +48,13 @@ class Commands:
     def __init__(self, window: Window) -> None:
         self._window = window
         self._digit = 0, 0.0
+        self._review = ReviewCommands(window, self._on_workspace, self._asked, self._say_of)
+        self._restore = RestoreCommands(window, self._on_workspace, self._asked, self._say_of, self._own_folder)
 
     def handlers(self) -> dict[str, Handler]:
         """Id of a row -> what it does."""
-        return {**self._file_handlers(), **self._view_handlers(), **self._mask_handlers(), **self._layer_handlers()}
+        own = {**self._file_handlers(), **self._view_handlers(), **self._mask_handlers(), **self._layer_handlers()}
+        return own | self._review.handlers() | self._restore.handlers()
 
     def _on_workspace(self, do: Callable[[Workspace], object]) -> Handler:
         """A handler for the photograph that is shown; nothing happens while something is being dragged there."""
@@ -238,13 +243,16 @@ class Commands:
     def heal(self, workspace: Workspace, *, new_layer: bool = False, spot: TileMap | None = None) -> None:
         """Do what is chosen in the task panel; a spot of its own is always healed."""
         panel, task = self._window.task, "heal" if spot is not None else ""
+        if spot is None and panel.task is not None and panel.task.gives == "picture":
+            self._restore.enlarge(workspace, panel.request(new_layer=False))
+            return
 
         def ask() -> Ticket:
             return workspace.desk.ask(panel.request(new_layer=new_layer, task=task), spot)
 
         ticket = self._asked(ask)
         if ticket is not None:
-            ticket.done.connect(workspace.while_open(partial(self._on_done, workspace)))
+            ticket.done.connect(workspace.while_open(partial(self._review.found, workspace)))
 
     def _asked(self, ask: Callable[[], Ticket]) -> Ticket | None:
         """Ask for a task; None when it cannot be done, which is said."""
@@ -257,18 +265,6 @@ class Commands:
         ticket.done.connect(lambda outcome: window.status.show_device(outcome.device.upper()))
         ticket.failed.connect(window.strip.warn)
         return ticket
-
-    def _on_done(self, workspace: Workspace, outcome: Outcome) -> None:
-        """Say what was found; what comes after it is to heal that, in the photograph that is in front."""
-        sentence = found_sentence(outcome)
-        if sentence:
-            self._say_of(workspace, sentence)
-        if found_any(outcome) and workspace is self._window.workspace:
-            self._window.actions_.by_id["veil"].setChecked(True)
-            task = self._window.task.task
-            if task is not None and task.gives == "findings":
-                # Unless something else was chosen meanwhile.
-                self._window.task.choose("heal")
 
     def _draw_edges(self, workspace: Workspace) -> None:
         panel = self._window.task

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 
+from desktop.defects import FindJob, Found, HealDefects, Item
 from desktop.document.model import EDGES
+from desktop.document.review import Review
 from desktop.document.tiles import TileMap
 from desktop.jobs import Lane, Ticket
-from desktop.repairs import EdgesJob, FindJob, Outcome, RepairJob, RepairRequest, TaskJob, cleared
+from desktop.repairs import EdgesJob, Outcome, RepairJob, RepairRequest, TaskJob, cleared
+from desktop.restoring import EnlargeJob, RestoreJob
 from engine.errors import SettingsError
+from engine.output import Output
 
 if TYPE_CHECKING:
     from desktop.workspace import Workspace
+    from engine.recipes import Recipe
     from engine.runtime.cards import Registry
 
 
@@ -71,6 +77,44 @@ class TaskDesk(QObject):
         job = EdgesJob(self._workspace.document, request, self._registry, self._masked(None))
         return self._submit(job, "Draw edges")
 
+    def heal_defects(self, request: RepairRequest, review: Review, items: Sequence[Item]) -> Ticket:
+        """Queue the healing of some defects.
+
+        Args:
+            request: of a task that heals.
+            review: as they were outlined.
+            items: the defects.
+
+        Raises:
+            SettingsError: there are none, or some are being healed.
+        """
+        if any(isinstance(asked.job, HealDefects) for asked in self._asked.values()):
+            raise SettingsError("Defects are being healed already.", "task.running")
+        if not items:
+            raise SettingsError("Accept the defects that are to be healed first.", "repair.empty")
+        job = HealDefects(self._workspace.document, request, self._registry, review, items)
+        return self._submit(job, "Heal defects")
+
+    def restore(self, recipe: Recipe, device: str) -> Ticket:
+        """Queue a recipe on the whole picture.
+
+        Raises:
+            SettingsError: one is under way.
+        """
+        if any(isinstance(asked.job, RestoreJob) for asked in self._asked.values()):
+            raise SettingsError("The picture is being restored already.", "task.running")
+        return self._submit(RestoreJob(self._workspace.document, recipe, device, self._registry), "Restore")
+
+    def enlarge(self, request: RepairRequest, output: Output) -> Ticket:
+        """Queue an enlargement of the whole picture into a file of its own.
+
+        Raises:
+            SettingsError: one is under way.
+        """
+        if any(isinstance(asked.job, EnlargeJob) for asked in self._asked.values()):
+            raise SettingsError("The picture is being enlarged already.", "task.running")
+        return self._submit(EnlargeJob(self._workspace.document, request, self._registry, output), "Enlarge")
+
     def call_off(self) -> bool:
         """Cancel the task that was asked for last, if nothing was done since; False when there is no such task."""
         if not self._asked:
@@ -101,6 +145,8 @@ class TaskDesk(QObject):
         workspace = self._workspace
         try:
             edit, chosen = job.edit(outcome)
+            if isinstance(outcome.result, Found):
+                workspace.review.adopt(outcome.result.outlines)
             if edit is not None:
                 workspace.push(edit)
             if chosen == EDGES:

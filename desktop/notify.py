@@ -13,7 +13,7 @@ from types import TracebackType
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QPushButton, QToolButton, QWidget
 
 from engine.errors import EngineError
 
@@ -64,11 +64,15 @@ class MessageStrip(QWidget):
         self._close.setAccessibleName(self.tr("Close message"))
         self._close.setToolTip(self.tr("Close message"))
         self._close.clicked.connect(self._clear)
+        self._offer = QPushButton()
+        self._offer.clicked.connect(self._on_offer)
+        self._offered: Callable[[], object] | None = None
         self._problems: dict[str, float] = {}
         self._information = ""
         layout = QHBoxLayout(self)
         layout.setContentsMargins(12, 4, 4, 4)
         layout.addWidget(self._label, 1)
+        layout.addWidget(self._offer)
         layout.addWidget(self._close, 0, Qt.AlignmentFlag.AlignTop)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -87,9 +91,28 @@ class MessageStrip(QWidget):
 
     def say(self, sentence: str) -> None:
         """Say something that is good to know; goes away by itself. Problems that nobody has closed yet stay."""
-        self._information = sentence
+        self._information, self._offered = sentence, None
         self._show()
         self._timer.start(_INFORMATION_SECONDS * 1000)
+
+    def offer(self, sentence: str, verb: str, do: Callable[[], object]) -> None:
+        """Say something with a button beside it, and wait: until it is pressed or closed, or something else is said.
+
+        Args:
+            sentence: to say.
+            verb: on the button.
+            do: called when it is pressed.
+        """
+        self._information, self._offered = sentence, do
+        self._offer.setText(verb)
+        self._offer.setToolTip(sentence)
+        self._timer.stop()
+        self._show()
+
+    @property
+    def button(self) -> QPushButton | None:
+        """The button that stands beside what it says; None when there is none."""
+        return self._offer if self._offered is not None and not self.isHidden() else None
 
     def warn(self, error: EngineError | str) -> None:
         """Say what went wrong; stays until it is closed or the user works on. Several problems are all said."""
@@ -114,8 +137,14 @@ class MessageStrip(QWidget):
         self._problems.clear()
         self._on_timeout()
 
+    def _on_offer(self) -> None:
+        do = self._offered
+        self._on_timeout()
+        if do is not None:
+            do()
+
     def _on_timeout(self) -> None:
-        self._information = ""
+        self._information, self._offered = "", None
         self._timer.stop()
         self._show()
 
@@ -128,6 +157,7 @@ class MessageStrip(QWidget):
             self.hide()
             return
         self._label.setText("\n".join(lines))
+        self._offer.setVisible(self._offered is not None)
         self.setProperty("problem", bool(shown))
         self.style().unpolish(self)
         self.style().polish(self)

@@ -1,12 +1,11 @@
 """From a press on the panel's button to one edit: freezing a task's input, and laying what comes of it on the document.
 
-A repair's patch becomes a layer or joins one; found marks join the repair mask, drawn edges the edge map. Knows no Qt.
+A repair's patch becomes a layer or joins one; drawn edges become the edge map. Knows no Qt.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -33,8 +32,6 @@ from engine.raster import Rect, mix
 from engine.record import Repair
 
 Tile = NDArray[Any]
-_TOO_MUCH = 0.25
-"""Share of a picture that is hardly all damage."""
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
@@ -62,9 +59,9 @@ class RepairRequest:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What comes back from the engine thread: a patch or marks, and where the model really ran, in a word."""
+    """What comes back from the engine thread: a patch, marks or ``defects.Found``; and where the model really ran."""
 
-    result: Patch | Marks
+    result: Any
     device: str
     repair: Repair | None = None
 
@@ -187,7 +184,18 @@ class RepairJob(TaskJob):
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
         """The picture that is read is all that is visible up to the layer which the result will join."""
-        from engine.tasks import run_job, wants_edges
+        from engine.tasks import run_job
+
+        job = self._prepared(active)
+
+        def work(context: JobContext) -> Outcome:
+            patch = run_job(job, context)
+            return Outcome(patch, patch.device.value, patch.repair(job))
+
+        return work
+
+    def _prepared(self, active: Layer | None) -> Job:
+        from engine.tasks import wants_edges
 
         document, request = self._document, self._request
         alone = self._mask is None or request.new_layer
@@ -197,13 +205,7 @@ class RepairJob(TaskJob):
         self._below = tuple(layer.id for layer in state.layers[:index])
         self._source = Composite.of(state, below=index)
         follows = self.claims and wants_edges(self._registry.card(request.model))
-        job = self._job(self._source, *((state.edges, state.guided) if follows else ()))
-
-        def work(context: JobContext) -> Outcome:
-            patch = run_job(job, context)
-            return Outcome(patch, patch.device.value, patch.repair(job))
-
-        return work
+        return self._job(self._source, *((state.edges, state.guided) if follows else ()))
 
     def edit(self, outcome: Outcome) -> tuple[Edit | None, int | None]:
         """The result joins the layer it was made for if that is still fit for it.
@@ -214,20 +216,20 @@ class RepairJob(TaskJob):
         document, label = self._document, ("Spot heal" if self.spot else self.task.verb) + self._with
         kept = (la for la in document.state.layers if la.id == self._target and _joinable(la, self._request.task))
         target = next(kept, None)
-        pieces = self._turned_pieces(outcome.result)  # type: ignore[arg-type]
+        pieces = self._turned_pieces(outcome.result)
         made_by = outcome.repair
         assert made_by is not None
         steps: list[Edit] = []
         if target is None:
             layer = document.new_layer("")
-            kind = "Repair" if self._mask is not None else self.task.title
+            kind = "Repair" if self.task.wants_mask else self.task.title
             layer = replace(layer, name=f"{kind} {layer.id}{self._with}")
-            pixels, mask = _laid(document, layer, pieces)
+            pixels, mask = laid(document, layer, pieces)
             layer = replace(layer, pixels=pixels.applied(layer.pixels), mask=mask.applied(layer.mask))
             steps.append(AddLayer(label, replace(layer, made_by=(made_by,)), self._place()))
         else:
             layer = target
-            pixels, mask = _laid(document, layer, pieces)
+            pixels, mask = laid(document, layer, pieces)
             steps.append(JoinLayer(label, layer.id, pixels, mask, made_by))
         if self.claims and self.mask is not None:
             steps.append(PaintMask(label, None, cleared(document.state.mask, self.mask)))
@@ -261,32 +263,6 @@ class RepairJob(TaskJob):
         return [Piece(Rect.of_cell(cell) & bounds, pixels.tile(cell), weights.tile(cell)) for cell in weights.stored]
 
 
-class FindJob(TaskJob):
-    """A task that gives marks: they are added to the repair mask."""
-
-    def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """The whole visible picture is looked at, whatever layer is chosen."""
-        from engine.tasks import run_job
-
-        del active
-        job = self._job(Composite.of(self._document.state))
-
-        def work(context: JobContext) -> Outcome:
-            findings = run_job(job, context.part(0.0, 0.85))
-            return Outcome(findings.marks(job.settings, context.part(0.85, 1.0)), findings.device.value)
-
-        return work
-
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, int | None]:
-        """The repair mask keeps what is painted on it."""
-        found = self._turned(_map_of(outcome.result, self._frozen_shape()))  # type: ignore[arg-type]
-        edit = self._document.state.mask.edit()
-        for rect in found.occupied():
-            edit.write(rect, np.maximum(edit.source.read(rect), found.read(rect)))
-        patch = edit.commit()
-        return (PaintMask(self.task.verb + self._with, None, patch) if patch else None), None
-
-
 class EdgesJob(TaskJob):
     """The first half of a repair that follows edges: those it would draw replace the edge map, to be painted on."""
 
@@ -305,7 +281,7 @@ class EdgesJob(TaskJob):
     def edit(self, outcome: Outcome) -> tuple[Edit | None, int | None]:
         """Where the mask is the map is stored even without an edge: no edge is an answer, too."""
         state, mask = self._document.state, self.mask
-        drawn = self._turned(_map_of(outcome.result, self._frozen_shape()))  # type: ignore[arg-type]
+        drawn = self._turned(_map_of(outcome.result, self._frozen_shape()))
         cells = {cell for rect in (mask.occupied() if mask is not None else ()) for cell in rect.cells()}
         before = mask_of(state, EDGES).stored
         changes = {
@@ -318,43 +294,6 @@ class EdgesJob(TaskJob):
             kept = {cell: (before.get(cell), mask.stored.get(cell)) for cell in {*before, *mask.stored}}
             steps.append(PaintMask("Draw edges", GUIDED, TilePatch(kept)))
         return Compound("Draw edges", steps), EDGES
-
-
-def found_any(outcome: Outcome) -> bool:
-    """Whether a detection found anything."""
-    from engine.tasks import Marks
-
-    return isinstance(outcome.result, Marks) and bool(outcome.result.pieces)
-
-
-def found_sentence(outcome: Outcome) -> str:
-    """What a detection found, for the restorer; empty for a repair."""
-    from engine.tasks import Marks
-
-    if not isinstance(outcome.result, Marks):
-        return ""
-    kinds = Counter(defect.kind for defect in outcome.result.defects).most_common()
-    if not found_any(outcome):
-        return "No damage was found; the mask is unchanged. A lower threshold finds more."
-    number = sum(count for _, count in kinds)
-    listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
-    what = f"{number} {'defects' if number > 1 else 'defect'}: {listed}" if number else "damage"
-    share = _share(outcome.result)
-    if share > _TOO_MUCH:
-        return f"Found {what}. {round(share * 100)} % of the picture counts as damaged; a higher threshold finds less."
-    return f"Found {what}. Paint away what should stay, then press Heal."
-
-
-def _share(marks: Marks) -> float:
-    """How much of the picture is marked, 0..1."""
-    return sum(int(np.count_nonzero(part)) for _, part in marks.pieces) / (marks.shape[0] * marks.shape[1])
-
-
-def _plural(kind: str) -> str:
-    """Dust is not counted."""
-    if kind == "dust":
-        return kind
-    return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def clear_edges(state: State) -> Edit | None:
@@ -415,7 +354,7 @@ def _above(document: Document, active: Layer | None) -> int:
     return ids.index(active.id) + 1 if active is not None and active.id in ids else len(ids)
 
 
-def _laid(document: Document, layer: Layer, pieces: Sequence[Piece]) -> tuple[TilePatch, TilePatch]:
+def laid(document: Document, layer: Layer, pieces: Sequence[Piece]) -> tuple[TilePatch, TilePatch]:
     """A patch on a layer's pixels and mask.
 
     Where the layer shows already, pixels take on the finished look and the mask is full there: two half-shown repairs

@@ -16,7 +16,7 @@ from desktop.actions import Actions
 from desktop.settings import SettingsStore
 from desktop.welcome import Welcome
 
-_PANELS = ("Navigator", "Repair", "Layers", "History", "Jobs")
+_PANELS = ("Navigator", "Repair", "Defects", "Layers", "History", "Jobs")
 
 
 class Shell(QMainWindow):
@@ -79,8 +79,9 @@ class Shell(QMainWindow):
     def _arrange(self) -> None:
         """The window as it was left, or as it comes."""
         panels = self.panels
-        for below, above in (("Repair", "Layers"), ("History", "Jobs")):
-            self.tabifyDockWidget(panels[below], panels[above])
+        for below, *above in (("Repair", "Defects", "Layers"), ("History", "Jobs")):
+            for title in above:
+                self.tabifyDockWidget(panels[below], panels[title])
             panels[below].raise_()
         geometry, arrangement = self._store.geometry()
         if geometry.isEmpty() or not self.restoreGeometry(geometry):

@@ -16,16 +16,19 @@ from desktop.canvas.view import CanvasView
 from desktop.commands import SAMPLE, Commands
 from desktop.dialogs.questions import Closing, Questions
 from desktop.document.model import EDGES, State
+from desktop.document.review import Verdict
 from desktop.document.tiles import TileMap
 from desktop.files import Files
 from desktop.jobs import JobCentre
 from desktop.notify import MessageStrip
 from desktop.options import OptionsBar
+from desktop.panels.defects import DefectsPanel
 from desktop.panels.history import HistoryPanel
 from desktop.panels.jobs import JobsPanel
 from desktop.panels.layers import LayersPanel
 from desktop.panels.navigator import Navigator
 from desktop.panels.task import TaskPanel
+from desktop.review import ReviewDesk
 from desktop.settings import SettingsStore
 from desktop.shell import Shell
 from desktop.status import StatusBar
@@ -62,6 +65,7 @@ class Window(QObject):
     ) -> None:
         super().__init__(shell)
         self.shell, self.store, self.files, self._monitor = shell, store, files, monitor
+        self.registry = registry
         self._closing = self._asking = False
         self._given_up: dict[CanvasView, State] = {}
         self._saving: set[CanvasView] = set()
@@ -92,10 +96,12 @@ class Window(QObject):
         below = ("layer_mask", "layer_up", "layer_down", "layer_duplicate", "layer_merge", "layer_delete")
         self.layers = LayersPanel([self.actions_.by_id[id_] for id_ in below])
         self.history = HistoryPanel()
+        self.defects = DefectsPanel(store.settings.repair, self.actions_.by_id)
         self.commands = Commands(self)
         self._furnish(jobs)
         self._connect()
-        self.actions_.by_id["veil"].setChecked(True)
+        for id_ in ("veil", "marks"):
+            self.actions_.by_id[id_].setChecked(True)
         self.select_tool("brush")
         self._on_tab()
 
@@ -117,11 +123,13 @@ class Window(QObject):
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         shell.stack.addWidget(self.tabs)
         self.strip.lie_over(shell.stack)
-        self.tabs.addAction(actions["panels"])
+        for id_ in ("panels", "defect_accept", "defect_keep"):
+            self.tabs.addAction(actions[id_])
         shell.setStatusBar(self.status)
         contents = {
             "Navigator": self.navigator,
             "Repair": self.task,
+            "Defects": self.defects,
             "Layers": self.layers,
             "History": self.history,
             "Jobs": JobsPanel(jobs),
@@ -142,6 +150,7 @@ class Window(QObject):
         self.task.started.connect(lambda new: self.actions_.by_id["heal_new" if new else "heal"].trigger())
         self.options.changed.connect(self._on_tool_settings)
         self.task.changed.connect(self._save_soon.start)
+        self.defects.changed.connect(self._save_soon.start)
         self.task.chosen.connect(self._on_task_chosen)
         self.options.target_left.connect(self._leave_target)
         self.shell.welcome.open_wanted.connect(self.commands.ask_open)
@@ -190,13 +199,15 @@ class Window(QObject):
         view.surround = surround(self.store.settings.look.surround)
         view.set_veil(QColor(self.store.settings.look.veil), shown=self.actions_.by_id["veil"].isChecked())
         view.set_monitor(self._monitor())
+        view.marks.set_shown(shown=self.actions_.by_id["marks"].isChecked())
         view.set_tool(self._tool)
         view.spot_painted.connect(partial(self._on_spot_painted, workspace))
         view.pressed.connect(self._on_pressed)
         view.show_workspace(workspace)
         workspace.setParent(view)
         workspace.modified.connect(self._show_titles)
-        workspace.layers_changed.connect(self._show_state)
+        for signal in (workspace.layers_changed, workspace.review.changed, workspace.review.chosen):
+            signal.connect(self._show_state)
         workspace.undo.canUndoChanged.connect(self._show_state)
         workspace.undo.canRedoChanged.connect(self._show_state)
         workspace.message.connect(self.strip.warn)
@@ -293,7 +304,7 @@ class Window(QObject):
         self.shell.stack.setCurrentIndex(1 if view is not None else 0)
         self.navigator.show_view(view)
         self.status.show_view(view)
-        for panel in (self.layers, self.history, self.task):
+        for panel in (self.layers, self.history, self.task, self.defects):
             panel.show_workspace(workspace)
         if view is not None:
             view.set_tool(self._tool)
@@ -333,6 +344,7 @@ class Window(QObject):
             conditions += [When.MASKED_TASK] if task is not None and task.wants_mask else []
             conditions += [When.EDGE_MODEL] if self.task.draws_edges else []
             conditions += [When.EDGES] if workspace.edges is not None else []
+            conditions += _of_review(workspace.review)
             target = workspace.target
             if target is not None and self._tool is self.tools["spot"]:
                 self.select_tool("brush")
@@ -376,7 +388,7 @@ class Window(QObject):
 
     def shown_panels(self) -> list[QWidget]:
         """The panels that can be seen now."""
-        panels = [self.navigator, self.task, self.layers, self.history]
+        panels = [self.navigator, self.task, self.defects, self.layers, self.history]
         return [panel for panel in panels if panel.isVisible() and not panel.visibleRegion().isEmpty()]
 
     # -- slots ------------------------------------------------------------------------------------------------
@@ -451,6 +463,18 @@ class Window(QObject):
             self._stay()
         elif self._closing and not self.files.writing and not self._asking:
             self.shell.close()
+
+
+def _of_review(desk: ReviewDesk) -> list[When]:
+    """What can be done with the defects."""
+    conditions = {
+        When.REVIEW: desk.review is not None,
+        When.DEFECTS: desk.counts.total() > desk.counts[Verdict.HEALED],
+        When.DEFECT: desk.current is not None,
+        When.TO_DO: desk.counts[Verdict.TO_DO] > 0,
+        When.HEALABLE: bool(desk.to_heal),
+    }
+    return [condition for condition, holds in conditions.items() if holds]
 
 
 def _scrolling(panel: QWidget) -> QScrollArea:

@@ -29,6 +29,7 @@ from desktop.document.tiles import LEVELS, TileEdit, TileMap, TilePatch
 from desktop.jobs import JobCentre, Lane, Ticket, Work
 from desktop.keeper import Keeper
 from desktop.repairs import clear_edges
+from desktop.review import ReviewDesk
 from desktop.tools.select import filter_cost, filtered
 from engine.errors import EngineError
 from engine.jobs import JobContext
@@ -81,10 +82,12 @@ class Workspace(QObject):
         self.keeper.wanted.connect(self.autosave)
         self.keeper.message.connect(self.message)
         self.desk = TaskDesk(self, registry)
+        self.review = ReviewDesk(self)
         self.undo.indexChanged.connect(self._on_step)
         document.watch(self._on_change)
         # The first picture first.
         QTimer.singleShot(0, self, self._make_levels)
+        QTimer.singleShot(0, self, self.review.follow)
 
     # -- state ------------------------------------------------------------------------------------------------
 
@@ -428,6 +431,8 @@ class Workspace(QObject):
             self._order = layers
             self._target = self._target if self._can_paint(self._target) else None
             self.layers_changed.emit()
+        if change.review:
+            self.review.follow()
         if change.picture:
             self.picture_changed.emit(change.picture)
         if change.mask:

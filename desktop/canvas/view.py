@@ -22,6 +22,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QGestureEvent, QLineEdit, QPinchGesture, QWidget
 
 from desktop.canvas.input import CanvasContext, CanvasInput, pointer_shape
+from desktop.canvas.marks import DefectMarks
 from desktop.canvas.paint import (
     PicturePainter,
     Shown,
@@ -82,7 +83,7 @@ class CanvasView(QWidget):
         self._divider: float | None = None
         self._divider_dragged = False
         self.input = CanvasInput(self)
-        self._picture = PicturePainter()
+        self._picture, self.marks = PicturePainter(), DefectMarks(self)
         self._origin = QPointF(0, 0)
         self._fitted, self._fit_limit = True, 1.0
         self._hover: QPointF | None = None
@@ -108,6 +109,7 @@ class CanvasView(QWidget):
         self._workspace = workspace
         self.context = CanvasContext(self, workspace) if workspace is not None else None
         self._picture.clear()
+        self.marks.show_workspace(workspace)
         if workspace is not None:
             workspace.picture_changed.connect(self._on_picture_changed)
             workspace.mask_changed.connect(self._on_mask_changed)
@@ -277,6 +279,7 @@ class CanvasView(QWidget):
             self._picture.drop_ghost()
         painter.resetTransform()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self.marks.paint(painter, QRectF(clip))
         self._paint_overlay(painter)
 
     def _seen(self) -> Rect:

@@ -69,6 +69,14 @@ class FileDialogs:
         name, _ = QFileDialog.getSaveFileName(parent, parent.tr("Save mask"), str(suggestion), "PNG (*.png)")
         return (Path(name) if Path(name).suffix else Path(name + ".png")) if name else None
 
+    @classmethod
+    def save_picture(cls, parent: QWidget, title: str, suggestion: Path) -> Path | None:
+        """Ask where to write a picture; None when cancelled. Without a suffix it gets the suggestion's."""
+        patterns = " ".join(f"*{suffix}" for suffix in imageio.WRITABLE)
+        asked = f"{parent.tr('Pictures')} ({patterns})"
+        name, _ = QFileDialog.getSaveFileName(parent, title, str(suggestion), asked)
+        return (Path(name) if Path(name).suffix else Path(name + suggestion.suffix)) if name else None
+
 
 class ExportDialog(QDialog):
     """Name, format, depth, profile and compression of an export.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from desktop.document.compose import Composite
 from desktop.document.model import EDGES, GUIDED, BlendMode, Change, Document, Layer, State
+from desktop.document.review import Filters, Judgement, KeptReview, Point, Review, placed
 from desktop.document.tiles import TileEdit, TileMap, TilePatch
 from engine.raster import Rect
 from engine.record import Repair
@@ -196,6 +197,65 @@ class JoinLayer(Edit):
         return [self._pixels, self._mask]
 
 
+class PutReview(Edit):
+    """Another search for damage instead of the one before, or none."""
+
+    def __init__(self, label: str, state: State, review: Review | None) -> None:
+        self.label = label
+        self._before, self._after = KeptReview(state.review), KeptReview(review)
+
+    def apply(self, document: Document) -> None:
+        document.update(replace(document.state, review=self._after.review), Change(review=True))
+
+    def revert(self, document: Document) -> None:
+        document.update(replace(document.state, review=self._before.review), Change(review=True))
+
+    def patches(self) -> list[TilePatch]:
+        return [*self._before.patches, *self._after.patches]
+
+
+class SetReview(Edit):
+    """Other filters of a review, or more judgements.
+
+    Args:
+        label: for the history.
+        review: as it is before.
+        filters, judgements: what becomes of them; None = they stay.
+        gesture: edits with the same number above 0 are one step: a slider that is dragged.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        review: Review,
+        *,
+        filters: Filters | None = None,
+        judgements: Mapping[Point, Judgement] | None = None,
+        gesture: int = 0,
+    ) -> None:
+        self.label, self._gesture = label, gesture
+        self._before = review.filters, review.judgements
+        self._after = filters or review.filters, review.judgements if judgements is None else judgements
+
+    def apply(self, document: Document) -> None:
+        self._set(document, *self._after)
+
+    def revert(self, document: Document) -> None:
+        self._set(document, *self._before)
+
+    def merged(self, later: Edit) -> Edit | None:
+        if not isinstance(later, SetReview) or not self._gesture or self._gesture != later._gesture:  # noqa: SLF001 - its own class
+            return None
+        later._before = self._before  # noqa: SLF001
+        return later
+
+    def _set(self, document: Document, filters: Filters, judgements: Mapping[Point, Judgement]) -> None:
+        review = document.state.review
+        assert review is not None
+        review = replace(review, filters=filters, judgements=judgements)
+        document.update(replace(document.state, review=review), Change(review=True))
+
+
 class Compound(Edit):
     """Several edits as one step."""
 
@@ -266,6 +326,7 @@ class TurnPicture(Edit):
         self.label, self._turn = turn.value, turn
         # Kept, not turned back: tiles that turn to and fro would become more and more. The reductions are made again.
         self._bare = State(state.scan.with_levels(()), (), _emptied(state.mask), state.turns)
+        self._review = KeptReview(state.review)
         self._mask = _contents(state.mask)
         drawn = {EDGES: state.edges, GUIDED: state.guided}
         self._drawn = {target: _contents(tiles) for target, tiles in drawn.items() if tiles is not None}
@@ -274,19 +335,21 @@ class TurnPicture(Edit):
     @property
     def _before(self) -> State:
         layers = tuple(kept.layer for kept in self._layers)
-        before = replace(self._bare, layers=layers, mask=self._mask.applied(self._bare.mask))
+        mask = self._mask.applied(self._bare.mask)
+        before = replace(self._bare, layers=layers, mask=mask, review=self._review.review)
         for target, contents in self._drawn.items():
             before = with_mask(before, target, contents.applied(mask_of(before, target)))
         return before
 
     def apply(self, document: Document) -> None:
-        document.update(turned(self._before, self._turn), Change(layers=True, size=True))
+        document.update(turned(self._before, self._turn), Change(layers=True, size=True, review=True))
 
     def revert(self, document: Document) -> None:
-        document.update(self._before, Change(layers=True, size=True))
+        document.update(self._before, Change(layers=True, size=True, review=True))
 
     def patches(self) -> list[TilePatch]:
-        return [self._mask, *self._drawn.values(), *(patch for kept in self._layers for patch in kept.patches)]
+        drawn = [self._mask, *self._drawn.values(), *self._review.patches]
+        return [*drawn, *(patch for kept in self._layers for patch in kept.patches)]
 
 
 def merge_down(document: Document, id_: int) -> Edit:
@@ -367,8 +430,16 @@ def turned(state: State, turn: Turn) -> State:
         replace(layer, pixels=turned_tiles(layer.pixels, turn, scan), mask=turned_tiles(layer.mask, turn))
         for layer in state.layers
     )
-    drawn = (turned_tiles(tiles, turn) if tiles is not None else None for tiles in (state.edges, state.guided))
-    return State(scan, layers, turned_tiles(state.mask, turn), (*state.turns, turn.name), *drawn)
+    edges, guided = (turned_tiles(tiles, turn) if tiles is not None else None for tiles in (state.edges, state.guided))
+    review = turned_review(state.review, turn) if state.review is not None else None
+    return State(scan, layers, turned_tiles(state.mask, turn), (*state.turns, turn.name), edges, guided, review)
+
+
+def turned_review(review: Review, turn: Turn) -> Review:
+    """A review with its map and its judgements turned."""
+    bounds = review.damage.bounds
+    judgements = placed(review.judgements, lambda rect: turn.rect(rect, bounds))
+    return replace(review, damage=turned_tiles(review.damage, turn), judgements=judgements)
 
 
 def turned_tiles(tiles: TileMap, turn: Turn, below: TileMap | None = None) -> TileMap:

@@ -9,6 +9,7 @@ from enum import Enum
 
 import numpy as np
 
+from desktop.document.review import Review
 from desktop.document.tiles import TileMap
 from engine.raster import Metadata, Pixels, Raster, Rect, Resolution
 from engine.record import Repair, ScanFile
@@ -72,6 +73,7 @@ class State:
         edges: the edge map that the next repair follows, (h, w) uint8, 255 = edge; None without one. It is gone once
             it was used, and no file keeps it.
         guided: the repair mask as it was when the edge map was drawn: the edges are followed there alone.
+        review: what the latest search for damage saw, and what was decided about it; None without one.
     """
 
     scan: TileMap
@@ -80,10 +82,12 @@ class State:
     turns: tuple[str, ...] = ()
     edges: TileMap | None = None
     guided: TileMap | None = None
+    review: Review | None = None
 
     def same_work(self, other: State) -> bool:
         """Whether it is the same as another state in all that is saved: not the scan's reductions, nor the edges."""
-        return self.layers is other.layers and self.mask is other.mask and self.turns == other.turns
+        same = self.layers is other.layers and self.mask is other.mask and self.review is other.review
+        return same and self.turns == other.turns
 
     def layer(self, id_: int) -> Layer:
         """The layer of an id.
@@ -119,17 +123,23 @@ class Change:
         mask: where the repair mask or the edge map differs.
         layers: whether the list of layers or a layer's properties changed, or an edge map came or went.
         size: whether the picture was turned.
+        review: whether the search for damage is another, or what was decided about it.
     """
 
     picture: Rect = field(default_factory=lambda: Rect(0, 0, 0, 0))
     mask: Rect = field(default_factory=lambda: Rect(0, 0, 0, 0))
     layers: bool = False
     size: bool = False
+    review: bool = False
 
     def __or__(self, other: Change) -> Change:
         """Both."""
         return Change(
-            self.picture | other.picture, self.mask | other.mask, self.layers or other.layers, self.size or other.size
+            self.picture | other.picture,
+            self.mask | other.mask,
+            self.layers or other.layers,
+            self.size or other.size,
+            self.review or other.review,
         )
 
 
@@ -160,7 +170,8 @@ class Document:
     def restore(self, state: State) -> None:
         """Begin with a state that was saved; before anybody watches."""
         self._state = state
-        self._ids = itertools.count(1 + max((layer.id for layer in state.layers), default=0))
+        ids = [layer.id for layer in state.layers] + ([state.review.id] if state.review is not None else [])
+        self._ids = itertools.count(1 + max(ids, default=0))
 
     @property
     def state(self) -> State:
@@ -188,7 +199,7 @@ class Document:
         return self._state.scan.dtype.itemsize * 8
 
     def new_id(self) -> int:
-        """An id no layer of this document ever had."""
+        """An id no layer and no search of this document ever had."""
         return next(self._ids)
 
     def new_layer(self, name: str) -> Layer:

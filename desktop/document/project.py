@@ -1,7 +1,8 @@
 """The project file: OpenRaster that other programs open with the same picture, and Lacuna without loss.
 
-Beside the standard parts, ``lacuna/`` holds what OpenRaster has no place for: the repair mask, the records, profile and
-metadata. A layer's PNG carries its mask as alpha; the pixels under alpha 0 are still there, so nothing is stored twice.
+Beside the standard parts, ``lacuna/`` holds what OpenRaster has no place for: the repair mask, the search for damage
+and its review, the records, profile and metadata. A layer's PNG carries its mask as alpha; the pixels under alpha 0 are
+still there, so nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from numpy.typing import NDArray
 
 from desktop.document.compose import Composite, flatten
 from desktop.document.model import BlendMode, Document, Layer, State
+from desktop.document.review import Review, damage_of, review_from_json, review_json, sheet_of
 from desktop.document.tiles import TileMap
 from engine import colour, imageio
 from engine.errors import ReadError
 from engine.jobs import JobContext
-from engine.raster import Mask, Metadata, Pixels, Raster, Rect, Resolution
+from engine.raster import TILE, Mask, Metadata, Pixels, Raster, Rect, Resolution
 from engine.record import Repair, ScanFile
 
 SUFFIX = ".ora"
@@ -37,6 +39,7 @@ LARGEST = 2_000_000_000
 _LARGEST_TEXT = 64 << 20
 _MIMETYPE = b"image/openraster"
 _OWN = "lacuna/document.json"
+_DAMAGE = "lacuna/damage.png"
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Project:
         mask: the repair mask.
         scan_file: where the scan came from; None in other programs' files.
         own: nothing of the file is lost when it is saved over.
+        review: the latest search for damage; None without one.
     """
 
     scan: Raster
@@ -105,6 +109,7 @@ class Project:
     mask: TileMap
     scan_file: ScanFile | None = None
     own: bool = False
+    review: Review | None = None
 
 
 def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = None) -> None:
@@ -136,6 +141,8 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
         context.progress(0.95, "saving the masks")
         mask = np.ascontiguousarray(state.mask.read(state.mask.bounds))
         archive.writestr("lacuna/mask.png", imageio.encode_png(mask[..., None]), zipfile.ZIP_STORED)
+        if state.review is not None:
+            archive.writestr(_DAMAGE, imageio.encode_png(sheet_of(state.review.damage)), zipfile.ZIP_STORED)
         parts = {
             "profile.icc": snapshot.profile,
             **{name: getattr(snapshot.metadata, name) for name in ("exif", "xmp", "iptc")},
@@ -279,7 +286,12 @@ def _own_json(snapshot: Snapshot, scan: ScanFile | None, stack: bytes) -> dict[s
         "grey": state.scan.shape[2] == 1,
         "resolution": [resolution.x, resolution.y] if resolution else None,
         "layers": layers,
+        "review": _review_row(state.review) if state.review is not None else None,
     }
+
+
+def _review_row(review: Review) -> dict[str, Any]:
+    return review_json(review) | {"cells": sorted(review.damage.stored)}
 
 
 # -- reading ------------------------------------------------------------------------------------------------------
@@ -356,7 +368,16 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
     mask = _filled(mask, _png(archive, "lacuna/mask.png", area)[..., 0])
     origin = own.get("scan")
     scan_file = ScanFile(Path(str(origin["path"])), str(origin["sha256"])) if origin else None
-    return Project(scan, tuple(layers), mask, scan_file, own=True)
+    review = _read_review(archive, own["review"], mask) if own.get("review") else None
+    return Project(scan, tuple(layers), mask, scan_file, own=True, review=review)
+
+
+def _read_review(archive: zipfile.ZipFile, row: dict[str, Any], mask: TileMap) -> Review:
+    cells = [(int(x), int(y)) for x, y in row["cells"]]
+    # The sheet is nearly square: at most a row of tiles more than it holds.
+    sheet = _png(archive, _DAMAGE, 2 * TILE**2 * max(1, len(cells)))
+    height, width = mask.shape
+    return review_from_json(row, damage_of(sheet, cells, (height, width)))
 
 
 def _tags(table: dict[str, Any]) -> dict[int, tuple[int, Any]]:

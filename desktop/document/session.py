@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from desktop.document.edits import Turn, turned, turns_between
 from desktop.document.model import BlendMode, Document, Layer
 from desktop.document.project import SUFFIX, OpenedFile, Snapshot, read_project
+from desktop.document.review import Review, review_from_json, review_json
 from desktop.document.tiles import TileMap, compact
 from engine import imageio
 from engine.errors import ReadError, WriteError
@@ -104,6 +105,7 @@ class Session:
     def _save(self, snapshot: Snapshot, opened: OpenedFile, context: JobContext) -> None:
         state = snapshot.state
         maps = [tiles for layer in state.layers for tiles in (layer.pixels, layer.mask)] + [state.mask]
+        maps += [state.review.damage] if state.review is not None else []
         saved: list[dict[str, str]] = []
         known: dict[int, tuple[NDArray[Any], str]] = {}
         for done, tiles in enumerate(maps):
@@ -118,7 +120,8 @@ class Session:
             "stamp": opened.stamp,
             "sha256": self._digest_of(opened),
             "turns": turns_between(opened.turns, state.turns),
-            "mask": saved[-1],
+            "mask": saved[2 * len(state.layers)],
+            "review": review_json(state.review) | {"damage": saved[-1]} if state.review is not None else None,
             "layers": [
                 _layer_json(layer) | {"pixels": saved[2 * i], "mask": saved[2 * i + 1]}
                 for i, layer in enumerate(state.layers)
@@ -211,7 +214,8 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
             state = turned(state, Turn[name])
         layers = tuple(_layer_from_json(row, state.scan, session) for row in manifest["layers"])
         mask = _filled(TileMap.empty(state.scan.shape[:2], np.uint8), manifest["mask"], session)
-        document.restore(dataclasses.replace(state, layers=layers, mask=mask))
+        review = _review_from_json(manifest.get("review"), state.scan, session)
+        document.restore(dataclasses.replace(state, layers=layers, mask=mask, review=review))
     except (KeyError, ValueError, TypeError, IndexError, OSError) as error:
         raise ReadError("The autosaved work is damaged.", "session.damaged") from error
     return Recovered(document, source)
@@ -245,7 +249,8 @@ def open_project(path: Path, context: JobContext | None = None) -> Document:
     document = Document(project.scan)
     document.scan_file = project.scan_file or ScanFile(path)
     document.own_project = project.own
-    document.restore(dataclasses.replace(document.state, layers=project.layers, mask=project.mask))
+    state = dataclasses.replace(document.state, layers=project.layers, mask=project.mask, review=project.review)
+    document.restore(state)
     return document
 
 
@@ -287,6 +292,12 @@ def _layer_from_json(row: dict[str, Any], scan: TileMap, session: Session) -> La
         visible=bool(row["visible"]),
         made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
     )
+
+
+def _review_from_json(row: dict[str, Any] | None, scan: TileMap, session: Session) -> Review | None:
+    if row is None:
+        return None
+    return review_from_json(row, _filled(TileMap.empty((*scan.shape[:2], 2), np.uint8), row["damage"], session))
 
 
 def _filled(tiles: TileMap, saved: Mapping[str, str], session: Session) -> TileMap:

@@ -175,8 +175,15 @@ class TaskPanel(QWidget):
         if task is None or task.wants_mask:
             return self.tr("Fill what is masked; with Alt, always on a new layer")
         if task.gives == "findings":
-            return self.tr("Look for damage in the whole picture and add it to the mask")
+            return self.tr("Look for damage in the whole picture")
+        if task.gives == "picture":
+            return self.tr("Make a larger picture and open it")
         return self.tr("{0} in the whole picture, on a layer of its own").format(task.verb)
+
+    @property
+    def device(self) -> str:
+        """Where models run: ``auto``, ``cpu`` or ``cuda``."""
+        return str(self._device.currentData())
 
     @property
     def draws_edges(self) -> bool:
@@ -231,7 +238,7 @@ class TaskPanel(QWidget):
         id_ = task or self._settings.task
         card, values = self._card(id_), self._settings.of(id_).values
         wanted = {knob.name: knob.within(values.get(knob.name, knob.default)) for knob in _knobs(id_, card)}
-        return RepairRequest(id_, card.id, str(self._device.currentData()), wanted, new_layer)
+        return RepairRequest(id_, card.id, self.device, wanted, new_layer)
 
     def _card(self, task: str) -> ModelCard:
         """The model that is chosen for a task, or its default."""
@@ -274,7 +281,9 @@ class TaskPanel(QWidget):
         self._sheet.show_file(card.folder / card.sheet if card is not None and card.sheet else None, _title(card))
         self._sheet_title.setVisible(not self._sheet.isHidden())
         self._mask_use.setVisible(task is not None and task.wants_mask)
-        for knob in _knobs(task.id, card) if task is not None and card is not None else []:
+        # What a search found is sifted afterwards, in the Defects panel.
+        sifted = task is not None and task.gives == "findings"
+        for knob in _knobs(task.id, card) if task is not None and card is not None and not sifted else []:
             slider = knob.slider(knob.within(self._settings.values.get(knob.name, knob.default)))
             slider.changed.connect(lambda value, knob=knob: self._on_value(knob.name, value / knob.scale))
             (self._model_values if knob.of_model else self._values).addWidget(slider)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal
-from PySide6.QtGui import QFocusEvent, QKeyEvent
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QValidator
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QWidget
 
 _STEPS = 1000
+_INFINITE = "∞"
+_ENDING = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
 class WheelGuard(QObject):
@@ -25,10 +27,15 @@ class WheelGuard(QObject):
 
 
 class NumberField(QDoubleSpinBox):
-    """A number that is selected when it is clicked, and that gives the keyboard back on Return and Esc."""
+    """A number that is selected when it is clicked, and that gives the keyboard back on Return and Esc.
 
-    def __init__(self) -> None:
+    Args:
+        boundless: the largest number means that there is no limit, and reads as infinite.
+    """
+
+    def __init__(self, *, boundless: bool = False) -> None:
         super().__init__()
+        self._boundless = boundless
         self.setKeyboardTracking(False)
         WheelGuard(self)
         self.lineEdit().installEventFilter(self)
@@ -37,6 +44,24 @@ class NumberField(QDoubleSpinBox):
         super().focusInEvent(event)
         # After the click that gave the focus has set its own cursor.
         QTimer.singleShot(0, self, self.selectAll)
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.ShortcutOverride and event.key() in _ENDING:
+            # Return is meant for the number, whatever it stands for elsewhere.
+            event.accept()
+            return True
+        return super().event(event)
+
+    def textFromValue(self, value: float) -> str:
+        return _INFINITE if self._boundless and value >= self.maximum() else super().textFromValue(value)
+
+    def valueFromText(self, text: str) -> float:
+        return self.maximum() if _INFINITE in text else super().valueFromText(text)
+
+    def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
+        if self._boundless and _INFINITE in text:
+            return QValidator.State.Acceptable, text, position
+        return super().validate(text, position)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.MouseButtonDblClick:
@@ -47,7 +72,7 @@ class NumberField(QDoubleSpinBox):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         super().keyPressEvent(event)
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Escape):
+        if event.key() in (*_ENDING, Qt.Key.Key_Escape):
             self.clearFocus()
 
 
@@ -74,8 +99,9 @@ class ValueSlider(QWidget):
         power: float = 1.0,
         tooltip: str = "",
         title_width: int = 0,
+        boundless: bool = False,
     ) -> None:
-        """Args: power above 1 gives small values more of the slider's way."""
+        """Args: power above 1 gives small values more of the slider's way; boundless: see ``NumberField``."""
         super().__init__()
         self._low, self._high, self._power = low, high, power
         label = QLabel(title)
@@ -84,7 +110,7 @@ class ValueSlider(QWidget):
         self._slider.setRange(0, _STEPS)
         self._slider.setMinimumWidth(28)
         WheelGuard(self._slider)
-        self._number = NumberField()
+        self._number = NumberField(boundless=boundless)
         self._number.setRange(low, high)
         self._number.setDecimals(decimals)
         self._number.setSuffix(unit)

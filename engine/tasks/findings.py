@@ -78,7 +78,7 @@ class Defect:
 
     Attributes:
         kind: the class with the largest summed probability in it, one of the card's labels.
-        score: mean probability of the likeliest class over it, 0..1.
+        score: probability at its surest pixel, 0..1.
         box: tight around it.
         area: pixels.
         outline: corners (x, y) of its outer edge, centres of its outermost pixels; the first is one of its pixels.
@@ -164,7 +164,9 @@ def outlined(
     """
     used = context or JobContext()
     found: list[Defect] = []
-    islands = _islands(seen.occupied())
+    # A cell of faint values parts what lies on its two sides.
+    least = _least(_EXTENT * threshold)
+    islands = _islands([rect for rect in seen.occupied() if seen.read(rect)[..., 0].max() >= least])
     for done, island in enumerate(islands):
         used.progress(done / len(islands), "outlining")
         found += _of_island(seen, island, labels, threshold, used)
@@ -282,7 +284,7 @@ def _of_island(
         corners = cv2.approxPolyDP(contour, _SIMPLE, closed=True)[:, 0] + (whole.left, whole.top)
         yield Defect(
             labels[int(by_class[number].argmax())],
-            float(by_class[number].sum() / area / 255),
+            float(surest[number]) / 255,
             Rect(left, top, left + width, top + height).moved(whole.left, whole.top),
             area,
             tuple((int(x), int(y)) for x, y in corners.tolist()),

@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help="a table of all systems and a page of pictures")
     command.add_argument("--models", type=Path, default=SHIPPED, metavar="DIR", help="default: those that ship")
     command.add_argument("--pictures", type=Path, metavar="DIR", help="rows of the page (default: scikit-image's)")
+    command.add_argument("--samples", action="store_true", help="only a page of pictures restored by a recipe")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     command.set_defaults(command=_report)
     return parser
@@ -127,7 +128,7 @@ def _show(options: argparse.Namespace) -> None:
         return
     from engine.train.contact import contact_sheet
     from engine.train.data import read_photograph
-    from engine.train.report import default_pictures
+    from engine.train.pages import default_pictures
 
     picture = read_photograph(options.picture) if options.picture else default_pictures()[0][1]
     contact_sheet(picture, options.output)
@@ -220,13 +221,18 @@ def _age(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from engine.train.data import SUFFIXES, read_photograph
-    from engine.train.report import CREDITS, default_pictures, picture_page, write_report
+    from engine.train.pages import CREDITS, aged_pictures, default_pictures, picture_page, sample_page
+    from engine.train.report import write_report
 
     if options.pictures:
         files = sorted(path for path in options.pictures.iterdir() if path.suffix.lower() in SUFFIXES)
         pictures, credit = [(path.stem, read_photograph(path)) for path in files], ""
     else:
-        pictures, credit = default_pictures(), CREDITS
+        pictures, credit = (aged_pictures if options.samples else default_pictures)(), CREDITS
+    if options.samples:
+        for path in sample_page(pictures, options.output, credit=credit):
+            print(f"wrote {path}")
+        return
     table = write_report(options.models, options.output)
     print(table.read_text(encoding="utf-8"))
     print(f"wrote {table}")

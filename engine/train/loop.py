@@ -21,7 +21,8 @@ from engine.train.data import Batch, Batches, Sources, to_picture, write_picture
 from engine.train.nets import Generator
 from engine.train.parallel import agreed, processes, rank
 from engine.train.settings import Recipe, recipe_from_dict
-from engine.train.systems import R1_EVERY, SYSTEMS, System
+from engine.train.system import R1_EVERY, System
+from engine.train.systems import SYSTEMS
 
 KEPT_CHECKPOINTS = 2
 KEPT_SHEETS = 12

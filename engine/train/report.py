@@ -1,34 +1,23 @@
-"""The table of all systems and the page of pictures that shows them side by side."""
+"""The table of all systems and their classical peers."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import json
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-import torch
 
 from engine.errors import ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.runtime.cards import ModelCard, Registry
-from engine.runtime.session import Device
-from engine.train import ageing
-from engine.train.evaluate import HEADLINES, Metrics, Table, model_filler
-from engine.train.metrics import Picture
+from engine.train.evaluate import Metrics, Table
 from engine.train.peers import PEERS
-from engine.train.protocols import Case, marked, spoil
-from engine.train.shapes import draw_mask
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
 # -- the table ----------------------------------------------------------------------------------------------------
 
@@ -189,214 +178,3 @@ def _number(value: float | None, digits: int, bold: bool) -> str:  # noqa: FBT00
 
 def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-# -- the page of pictures -----------------------------------------------------------------------------------------
-
-SHOWN = {"coffee": "coffee cup", "chelsea": "cat", "rocket": "rocket", "camera": "camera"}
-"""Pictures of scikit-image that are shown when none are given -> their names on the page; all are free of rights."""
-
-CREDITS = (
-    "Pictures from scikit-image: coffee cup by Rachel Michetti (CC0), cat by Stefan van der Walt (CC0), rocket by "
-    "SpaceX (public domain), camera by Lav Varshney (CC0). The damage was added by Lacuna."
-)
-
-SIDE = 256
-"""Side of the squares in which pictures are damaged and restored, pixels."""
-
-MOST_HTML, MOST_PNG = 2_000_000, 2_500_000
-"""Largest files that are written, bytes."""
-
-_TITLES = {
-    "heal": "Heal: white is lost",
-    "clean": "Clean: noise, blur and JPEG",
-    "tone": "Tone: faded and yellowed",
-    "detect": "Detect: red is what was found",
-}
-
-
-@dataclass(frozen=True)
-class Section:
-    """A task on the page: a row of cells for each picture, each cell (SIDE, SIDE, 3) uint8."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Picture, ...], ...]
-
-
-def default_pictures() -> list[tuple[str, Picture]]:
-    """Name and pixels of the pictures that come with scikit-image; ``CREDITS`` says whose they are."""
-    from skimage import data
-
-    pictures = [(name, np.asarray(getattr(data, key)(), np.uint8)) for key, name in SHOWN.items()]
-    return [(name, p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2)) for name, p in pictures]
-
-
-def picture_page(
-    cards: Sequence[ModelCard],
-    pictures: Sequence[tuple[str, Picture]],
-    output: Path,
-    *,
-    credit: str = "",
-    device: Device = Device.AUTO,
-) -> tuple[Path, Path]:
-    """Write ``systems.html`` and ``systems.png``: pictures from top to bottom, systems from left to right.
-
-    Args:
-        cards: the models; each is shown under its task.
-        pictures: name and uint8 (H, W, 3) sRGB of each row; the middle square is reduced, aged the same way every time,
-            and restored.
-        output: folder to write into; made if need be.
-        credit: line at the foot of the page.
-        device: where the models run.
-
-    Raises:
-        SettingsError: there is no picture or no model, or so many that no page holds them.
-        EngineError: a model cannot be run.
-        WriteError: a file cannot be written.
-    """
-    if not cards or not pictures:
-        raise SettingsError("A page of pictures wants at least one model and one picture.", "train.report")
-    names = [name for name, _ in pictures]
-    squares = [_square(picture) for _, picture in pictures]
-    tasks = [task for task in _TITLES if any(card.task == task for card in cards)]
-    sections = [_section(task, [card for card in cards if card.task == task], squares, device) for task in tasks]
-    output.mkdir(parents=True, exist_ok=True)
-    page, sheet = output / "systems.html", output / "systems.png"
-    atomic_write_bytes(page, _fitting(lambda side: _html(sections, names, credit, side), MOST_HTML))
-    atomic_write_bytes(sheet, _fitting(lambda side: _png(_sheet(sections, names, credit, side)), MOST_PNG))
-    return page, sheet
-
-
-def _square(picture: Picture) -> Picture:
-    """The middle square, SIDE px."""
-    side = min(picture.shape[:2])
-    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-    middle = np.ascontiguousarray(picture[top : top + side, left : left + side])
-    way = cv2.INTER_AREA if side >= SIDE else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(middle, (SIDE, SIDE), interpolation=way), np.uint8)
-
-
-def _section(task: str, cards: list[ModelCard], squares: list[Picture], device: Device) -> Section:
-    peer = HEADLINES[task].peer
-    ways = {peer.replace("_", " "): PEERS[task][peer]} | {card.id: model_filler(card, device) for card in cards}
-    rows = []
-    for number, square in enumerate(squares):
-        case = _aged(task, square, number)
-        results = [way(case.given.copy(), case.mask) for way in ways.values()]
-        shown = [_in_red(case.given, result) if task == "detect" else result for result in results]
-        rows.append((case.original, case.given, *shown))
-    return Section(_TITLES[task], ("original", "damaged", *ways), tuple(rows))
-
-
-def _aged(task: str, picture: Picture, number: int) -> Case:
-    """What a system of a task is shown with."""
-    if task == "heal":
-        random = np.random.default_rng(number)
-        shares = {"scratch": 0.02, "dust": 0.005, "crease": 0.02, "stroke": 0.05}
-        masks = [draw_mask(kind, picture.shape[:2], share, random) for kind, share in shares.items()]
-        mask = np.maximum.reduce(masks)
-        return Case(np.where(mask[..., None] > 0, np.uint8(255), picture), picture, mask)
-    if task == "detect":
-        return marked(("dust", "hair", "scratch", "stain"), picture, number)
-    return spoil(picture, number, _spoilt if task == "clean" else _old)
-
-
-def _spoilt(photo: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-    blurred = ageing.defocus_blur(photo, torch.tensor([1.2]))
-    noisy = ageing.gaussian_noise(blurred, torch.tensor([0.06]), ageing.normal(photo, random, 3))
-    return ageing.jpeg(noisy, torch.tensor([40.0]))
-
-
-def _old(photo: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-    faded = ageing.fading(photo, ageing.uniform(photo, random, 0.25, 0.5, 3), torch.tensor([[0.98, 0.95, 0.88]]))
-    return ageing.yellowing(faded, torch.tensor([0.6]), torch.tensor([[0.93, 0.8, 0.5]]))
-
-
-def _in_red(picture: Picture, mask: np.ndarray) -> Picture:
-    red = (0.3 * picture + 0.7 * np.array([255, 0, 0])).astype(np.uint8)
-    return np.where(mask[..., None] > 0, red, picture)
-
-
-def _fitting(make: Callable[[int], bytes], most: int) -> bytes:
-    """A page with the largest cells that keep it below a number of bytes."""
-    for side in (SIDE, 224, 192, 160, 144, 128, 112, 96, 80, 64, 48, 32):
-        made = make(side)
-        if len(made) <= most:
-            return made
-    raise SettingsError("So many pictures and systems do not fit onto one page; take fewer.", "train.report")
-
-
-def _reduced(cell: Picture, side: int) -> Picture:
-    return cell if side == SIDE else np.asarray(cv2.resize(cell, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-_STYLE = """\
-body { background: #2e2e2e; color: #d0d0d0; font: 14px system-ui, sans-serif; margin: 24px }
-h1, h2 { font-weight: 500 } td, th { padding: 3px; text-align: center; font-weight: 400 }
-th[scope=row] { text-align: right } img { display: block } .wide { overflow-x: auto }
-"""
-
-
-def _html(sections: list[Section], names: list[str], credit: str, side: int) -> bytes:
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
-        f"<title>The systems side by side</title><style>{_STYLE}</style><h1>The systems side by side</h1>",
-    ]
-    for section in sections:
-        heads = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in section.columns)
-        parts.append(f"<h2>{html.escape(section.title)}</h2><div class=wide><table><tr><td></td>{heads}</tr>")
-        for name, row in zip(names, section.rows, strict=True):
-            cells = "".join(
-                f"<td>{_img(cell, f'{name}, {column}', side)}</td>"
-                for cell, column in zip(row, section.columns, strict=True)
-            )
-            parts.append(f"<tr><th scope=row>{html.escape(name)}</th>{cells}</tr>")
-        parts.append("</table></div>")
-    parts.append(f"<p>{html.escape(credit)}</p></html>\n")
-    return "\n".join(parts).encode()
-
-
-def _img(cell: Picture, alternative: str, side: int) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(_reduced(cell, side)).save(buffer, "JPEG", quality=85)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f"<img alt='{html.escape(alternative)}' width={side} height={side} src='data:image/jpeg;base64,{data}'>"
-
-
-def _sheet(sections: list[Section], names: list[str], credit: str, side: int) -> Image.Image:
-    """All sections below each other, with names."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    font, large = ImageFont.load_default(13), ImageFont.load_default(18)
-    gap, head, left = 4, 52, 24 + max(int(font.getlength(name)) for name in names)
-    width = left + max(len(section.columns) for section in sections) * (side + gap) + gap
-    credit = textwrap.fill(credit, max(20, (width - 20) // 8))
-    height = sum(head + len(names) * (side + gap) for section in sections) + 30 + 18 * credit.count("\n")
-    sheet = Image.new("RGB", (width, height), (46, 46, 46))
-    draw = ImageDraw.Draw(sheet)
-    top = 0
-    for section in sections:
-        draw.text((left, top + 8), section.title, (224, 224, 224), large)
-        for column, name in enumerate(section.columns):
-            draw.text((left + column * (side + gap), top + head - 4), name, (208, 208, 208), font, anchor="ls")
-        top += head
-        for name, row in zip(names, section.rows, strict=True):
-            draw.text((left - 10, top + side // 2), name, (208, 208, 208), font, anchor="rm")
-            for column, cell in enumerate(row):
-                sheet.paste(Image.fromarray(_reduced(cell, side)), (left + column * (side + gap), top))
-            top += side + gap
-    draw.multiline_text((10, top + 6), credit, (160, 160, 160), font)
-    return sheet
-
-
-def _png(sheet: Image.Image) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    # 256 colours: a third of the size, so the cells can be larger.
-    palette = sheet.quantize(256, Image.Quantize.MEDIANCUT)
-    sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()

@@ -16,8 +16,6 @@ from desktop.panels.sheet import SheetButton
 from desktop.panels.widgets import ValueSlider
 from desktop.settings import SettingsStore
 from desktop.workspace import Workspace
-from engine import imageio
-from engine.raster import Raster
 from engine.runtime.cards import Registry
 from tests.desktop import tiny
 from tests.desktop.acting import (
@@ -44,17 +42,6 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(user_folder=tmp_path / "models", shipped=tmp_path / "none")
 
 
-@pytest.fixture
-def blots(tmp_path: Path) -> Path:
-    """A dark scan with two red blots, which the tiny detector takes for dust, and a green one, a scratch."""
-    pixels = np.full((300, 400, 3), 40, np.uint8)
-    for top, left, channel in ((20, 20, 0), (250, 330, 0), (100, 260, 1)):
-        pixels[top : top + 8, left : left + 8, channel] = 255
-    path = tmp_path / "blots.png"
-    imageio.write(Raster(pixels), path)
-    return path
-
-
 def sliders(program: Program) -> dict[str, ValueSlider]:
     panel = program.window.task
     items = [
@@ -76,7 +63,7 @@ def test_tasks_and_models_are_chosen_and_the_command_says_what_it_does(
     tasks, models = combo(program, "Task"), combo(program, "Model")
     assert [tasks.itemText(i) for i in range(tasks.count())] == ["Heal", "Clean", "Find damage"]
     assert models.currentData() == "heal"
-    assert set(sliders(program)) == {"Grow", "Feather"}
+    assert set(sliders(program)) == {"Grow", "Feather", "Texture"}
     pick(program, "Task", "clean")
     assert [models.itemData(i) for i in range(models.count())] == ["clean", None, "darken"], "a line between"
     tips = [models.itemData(i, Qt.ItemDataRole.ToolTipRole) for i in range(models.count())]
@@ -237,73 +224,6 @@ def test_a_second_press_does_not_clean_twice(qtbot: QtBot, program: Program, sca
     assert len(workspace.document.state.layers) == 1
 
 
-def test_found_damage_joins_the_mask_and_heal_is_next(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = open_scan(qtbot, program, blots)
-    drag(view, [(150, 200), (160, 200)])
-    painted = mask(workspace)
-    program.window.actions_.by_id["veil"].setChecked(False)
-    pick(program, "Task", "detect")
-    run(qtbot, program, workspace)
-    assert program.window.strip.text.startswith("Found 3 defects: 2 dust, 1 scratch. ")
-    found = mask(workspace)
-    assert (found[painted > 0] == painted[painted > 0]).all()
-    for x, y in ((24, 24), (334, 254), (264, 104)):
-        assert found[y, x] == 255
-    assert found[150, 50] == 0
-    assert workspace.undo.undoText() == "Find damage"
-    assert program.window.actions_.by_id["veil"].isChecked()
-    assert program.window.task.button.text() == "Heal"
-    assert combo(program, "Task").currentData() == "heal"
-    heal(qtbot, program, workspace)
-    assert not mask(workspace).any()
-    for _ in range(2):
-        trigger(program, "undo")
-    assert np.array_equal(mask(workspace), painted)
-
-
-def test_what_is_found_in_the_background_is_said_with_its_name(
-    qtbot: QtBot, program: Program, blots: Path, scan: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace, _ = open_scan(qtbot, program, blots)
-    program.window.actions_.by_id["veil"].setChecked(False)
-    pick(program, "Task", "detect")
-    gate, ticket = kept_running(monkeypatch), asked(program, "heal")
-    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
-    open_scan(qtbot, program, scan)
-    gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
-    assert mask(workspace).any()
-    assert program.window.strip.text.startswith("blots.png: Found 3 defects")
-    assert combo(program, "Task").currentData() == "detect"
-    assert not program.window.actions_.by_id["veil"].isChecked()
-
-
-def test_a_picture_that_is_half_damage_is_said_to_be(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    pixels = np.full((300, 400, 3), 40, np.uint8)
-    pixels[:, :200, 0] = 255
-    path = tmp_path / "half.png"
-    imageio.write(Raster(pixels), path)
-    workspace, _ = open_scan(qtbot, program, path)
-    pick(program, "Task", "detect")
-    run(qtbot, program, workspace)
-    share = round(100 * np.count_nonzero(mask(workspace)) / mask(workspace).size)
-    assert 45 <= share <= 55
-    said = program.window.strip.text
-    assert said.endswith(f". {share} % of the picture counts as damaged; a higher threshold finds less.")
-    assert "Paint away" not in said
-
-
-def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    path = tmp_path / "dark.png"
-    imageio.write(Raster(np.full((60, 80, 3), 20, np.uint8)), path)
-    workspace, _ = open_scan(qtbot, program, path)
-    pick(program, "Task", "detect")
-    run(qtbot, program, workspace)
-    assert program.window.strip.text == "No damage was found; the mask is unchanged. A lower threshold finds more."
-    assert workspace.undo.count() == 0
-    assert program.window.task.button.text() == "Find damage"
-
-
 def test_spot_heal_heals_whatever_task_is_chosen(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     pick(program, "Task", "clean")
@@ -333,7 +253,7 @@ def test_task_model_and_values_are_remembered(qtbot: QtBot, program: Program, sc
     request = program.window.task.request(new_layer=False)
     assert (request.task, request.model, request.settings) == ("clean", "darken", {"strength": pytest.approx(0.7)})
     spot = program.window.task.request(new_layer=False, task="heal")
-    assert (spot.model, spot.settings) == ("along_edges", {"grow": 0, "feather": 5})
+    assert (spot.model, spot.settings) == ("along_edges", {"grow": 0, "feather": 5, "texture": 1})
 
 
 def test_settings_of_one_task_only_are_read(tmp_path: Path) -> None:

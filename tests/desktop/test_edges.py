@@ -47,7 +47,7 @@ def draw_edges(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
 
 def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.store.settings.repair.of("heal").values["feather"] = 0.0
+    program.store.settings.repair.of("heal").values |= {"feather": 0.0, "texture": 0.0}
     assert not program.window.actions_.by_id["edges_draw"].isEnabled()
     program.window.options.set_size(24)
     drag(view, [(100, 150), (300, 150)])
@@ -138,7 +138,7 @@ def test_edges_turn_while_they_are_being_drawn(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.store.settings.repair.of("heal").values["feather"] = 0.0
+    program.store.settings.repair.of("heal").values |= {"feather": 0.0, "texture": 0.0}
     drag(view, [(100, 150), (200, 180)])
     painted = mask(workspace)
     pick(program, "Model", "along_edges")
@@ -153,7 +153,7 @@ def test_edges_turn_while_they_are_being_drawn(
 
 def test_damage_painted_after_the_edges_gets_the_models_own(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.store.settings.repair.of("heal").values["feather"] = 0.0
+    program.store.settings.repair.of("heal").values |= {"feather": 0.0, "texture": 0.0}
     drag(view, [(100, 150), (200, 150)])
     first = mask(workspace)
     draw_edges(qtbot, program, workspace)

@@ -11,13 +11,16 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
+from desktop.dialogs.export import FileDialogs
 from engine.runtime.cards import SHIPPED, Registry
 from engine.tasks import TASKS
 from tests.desktop.acting import drag, mask, open_scan, pick, picture
 
 
 @pytest.mark.parametrize("id_", sorted(path.parent.name for path in SHIPPED.glob("*/card.toml")))
-def test_a_shipped_model_runs_in_the_window(id_: str, qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_a_shipped_model_runs_in_the_window(
+    id_: str, qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     card = Registry(user_folder=scan.parent / "none").card(id_)
     task = TASKS[card.task]
     workspace, view = open_scan(qtbot, program, scan)
@@ -27,11 +30,20 @@ def test_a_shipped_model_runs_in_the_window(id_: str, qtbot: QtBot, program: Pro
     painted = mask(workspace) > 0
     pick(program, "Task", card.task)
     pick(program, "Model", id_)
+    if task.gives == "picture":
+        monkeypatch.setattr(FileDialogs, "save_picture", classmethod(lambda *_: scan.with_name("large.tif")))
     QTest.mouseClick(program.window.task.button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not workspace.busy, timeout=120000)
     if task.gives == "findings":
-        # A smooth scan has little to find: what is found is masked, and nothing else changes.
+        # A smooth scan has little to find: what is found is listed, and nothing else changes.
         assert np.array_equal(picture(workspace), before)
+        return
+    if task.gives == "picture":
+        qtbot.waitUntil(lambda: program.window.workspace is not workspace, timeout=20000)
+        scale, large = card.tile.scale, program.window.workspace
+        assert large is not None
+        assert picture(large).shape == (before.shape[0] * scale, before.shape[1] * scale, before.shape[2])
+        assert not workspace.document.state.layers
         return
     (layer,) = workspace.document.state.layers
     assert layer.made_by[0].model == id_

@@ -16,14 +16,18 @@ from desktop.document.edits import (
     JoinLayer,
     MoveLayer,
     PaintMask,
+    PutReview,
     RemoveLayer,
     SetLayer,
+    SetReview,
     Turn,
     TurnPicture,
     mask_of,
     merge_down,
 )
 from desktop.document.model import EDGES, BlendMode, Change, Document, Layer
+from desktop.document.review import Filters, Judgement, Review, Verdict
+from desktop.document.tiles import TileMap
 from desktop.repairs import clear_edges
 from engine.raster import Raster, Rect
 from engine.record import Repair
@@ -70,6 +74,9 @@ def everything(document: Document) -> list[np.ndarray]:
     edges = mask_of(state, EDGES)
     arrays = [picture(document), state.mask.read(state.mask.bounds), edges.read(edges.bounds)]
     arrays.append(np.array(state.edges is None))
+    if state.review is not None:
+        marks = [[*point, one.box.left, one.box.bottom] for point, one in state.review.judgements.items()]
+        arrays += [state.review.damage.read(state.review.damage.bounds), np.array(marks)]
     for layer in state.layers:
         arrays += [layer.pixels.read(layer.pixels.bounds), layer.mask.read(layer.mask.bounds)]
     return arrays
@@ -88,7 +95,7 @@ OF_A_LAYER = ("remove", "move", "opacity", "blend", "hide", "join", "merge", "ma
 
 
 def random_edit(draw: Callable, document: Document) -> Edit | None:
-    kind = draw(st.sampled_from(["paint", "edges", "clear", "add", "turn", *OF_A_LAYER]))
+    kind = draw(st.sampled_from(["paint", "edges", "clear", "add", "turn", "find", "judge", *OF_A_LAYER]))
     layers = document.state.layers
     rect = draw(spots) & document.bounds
     if kind == "paint":
@@ -100,9 +107,24 @@ def random_edit(draw: Callable, document: Document) -> Edit | None:
     if kind == "add":
         layer = filled_layer(document, rect, draw(st.integers(0, 9)), draw(st.integers(0, 255)))
         return AddLayer("add", layer, draw(st.integers(0, len(layers))))
+    if kind in ("find", "judge"):
+        return random_review_edit(document, kind, rect)
     if kind == "turn":
         return TurnPicture(draw(st.sampled_from(list(Turn))), document.state)
     return random_layer_edit(draw, document, kind, rect) if layers else None
+
+
+def random_review_edit(document: Document, kind: str, rect: Rect) -> Edit | None:
+    review = document.state.review
+    if kind == "find":
+        edit = TileMap.empty((document.bounds.height, document.bounds.width, 2), np.uint8).edit()
+        edit.change(rect, lambda view, _: view.fill(99))
+        damage, filters = edit.commit().applied(edit.source), Filters(0.5, 2, 4, 1e8, 1000)
+        return PutReview("find", document.state, Review(document.new_id(), damage, ("dust",) * 100, filters))
+    if review is None or not rect:
+        return None
+    judgement = Judgement(Verdict.KEPT, rect, 0.5)
+    return SetReview("judge", review, judgements=review.judged({(rect.left, rect.top): judgement}))
 
 
 def random_layer_edit(draw: Callable, document: Document, kind: str, rect: Rect) -> Edit | None:

@@ -22,7 +22,8 @@ WHITE = 65535
 
 def job(card: ModelCard, pixels: np.ndarray, mask: np.ndarray, guide: np.ndarray | None = None, **more: float) -> Job:
     drawn = ArrayMask(guide) if guide is not None else None
-    return Job("heal", ArraySource(pixels), None, ArrayMask(mask), HealSettings(**{"texture": 0, **more}), card, Device.CPU, drawn)
+    settings = HealSettings(**{"texture": 0, **more})
+    return Job("heal", ArraySource(pixels), None, ArrayMask(mask), settings, card, Device.CPU, drawn)
 
 
 def healed(

@@ -1,4 +1,4 @@
-"""The detail that is put into a fill: lively where the surroundings are, calm where they are, the same from any side."""
+"""The detail that is put into a fill: as lively as the surroundings, and the same from any side."""
 
 from __future__ import annotations
 

@@ -36,6 +36,9 @@ def result_of(card: ModelCard, picture: np.ndarray) -> np.ndarray:
     task = TASKS[card.task]
     wanted = ArrayMask(mask) if task.wants_mask else None
     done = run_job(Job(card.task, ArraySource(picture), None, wanted, task.settings(), card, Device.CPU))
+    if task.gives == "picture":
+        assert done.pixels.shape == (done.scale * picture.shape[0], done.scale * picture.shape[1], picture.shape[2])
+        return np.asarray(done.pixels[:: done.scale, :: done.scale])
     if task.gives == "findings":
         return np.asarray(done.marks(DetectSettings()).mask())
     changed = np.asarray(done.apply_to(picture))
@@ -44,11 +47,10 @@ def result_of(card: ModelCard, picture: np.ndarray) -> np.ndarray:
     return changed
 
 
-def test_there_are_ten_systems(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(recipe_names()) == set(SMALL)
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 10
     assert {line.split()[0] for line in lines} == set(SMALL)
 
 

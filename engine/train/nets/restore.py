@@ -196,8 +196,9 @@ class ToneCurves(Generator):
     """Colours of a whole picture moved by a curve for each channel and a polynomial, so that geometry cannot move.
 
     The curve gain x + offset, to a power, undoes a loss of density (which is a power of what is let through) and a
-    veil; the quadratic polynomial of ``ToneNet`` behind it undoes what mixes the channels. A small network and the
-    sorted values of the thumbnail, which hold its black and white points, decide.
+    veil; the quadratic polynomial of ``ToneNet`` behind it undoes what mixes the channels. Gain and offset begin as
+    some share of what stretches each channel to its full range. A small network and the sorted values of the thumbnail
+    decide.
 
     Args:
         width: channels of the first layer.
@@ -212,7 +213,7 @@ class ToneCurves(Generator):
     def __init__(self, width: int = 24, hidden: int = 192) -> None:
         super().__init__()
         self.look = _look(width)
-        last = nn.Linear(hidden, 9 + 30)
+        last = nn.Linear(hidden, 12 + 30)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         layers = [nn.Linear(8 * width + 3 * self.RANKS, hidden), nn.GELU(approximate="tanh")]
@@ -226,11 +227,18 @@ class ToneCurves(Generator):
         features = [_mean_and_spread(self.look(thumbnail - 0.5)), ranked[:, :, places].flatten(1) - 0.5]
         moves = self.decide(torch.cat(features, dim=1)).float()
         with torch.autocast(picture.device.type, enabled=False):
-            gain, power = torch.exp(moves[:, 0:3]), torch.exp(moves[:, 6:9])
-            offset = moves[:, 3:6]
+            low, high = ranked[:, :, self._rank(ranked, 0.005)], ranked[:, :, self._rank(ranked, 0.995)]
+            stretch, share = 1 / (high - low).float().clamp_min(0.1), torch.sigmoid(moves[:, 9:12] - 1)
+            gain, power = torch.exp(moves[:, 0:3] + share * stretch.log()), torch.exp(moves[:, 6:9])
+            offset = moves[:, 3:6] - share * low.float() * stretch
             lit = picture.float() * gain[:, :, None, None] + offset[:, :, None, None]
             curved: Tensor = lit.clamp(1e-3, 2.0) ** power[:, :, None, None]
-            return curved + _polynomial(curved - 0.5, moves[:, 9:].reshape(-1, 3, 10))
+            return curved + _polynomial(curved - 0.5, moves[:, 12:].reshape(-1, 3, 10))
+
+    @staticmethod
+    def _rank(ranked: Tensor, share: float) -> int:
+        """The place of the value above which so much of a channel lies."""
+        return round(share * (ranked.shape[2] - 1))
 
     def exports(self) -> list[Export]:
         """One file."""

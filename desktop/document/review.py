@@ -1,0 +1,198 @@
+"""What a search for damage saw, kept with the document, and what the restorer decided about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop.document.tiles import Cell, TileMap, TilePatch, compact
+from engine.raster import TILE, Rect
+
+Point = tuple[int, int]
+"""Column and row of a pixel."""
+
+
+class Verdict(Enum):
+    """What is to become of a defect."""
+
+    TO_DO = "to do"
+    ACCEPTED = "accepted"
+    KEPT = "kept"
+    HEALED = "healed"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was decided about one defect, which is named by one of its pixels.
+
+    Defects change with the threshold. With the threshold and the box it had then, it can be told which pixels were
+    judged, and so which of the defects at another threshold the judgement is about.
+
+    Attributes:
+        verdict: what is to become of it.
+        box: around the defect as it was judged.
+        threshold: at which it was outlined then.
+        kind: the class that the restorer gave it; None = as it was found.
+    """
+
+    verdict: Verdict
+    box: Rect
+    threshold: float
+    kind: str | None = None
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which damage counts; the numbers mean what those of ``engine.tasks.DetectSettings`` mean.
+
+    Attributes:
+        without: the classes that do not count.
+    """
+
+    threshold: float
+    grow: float
+    smallest: float
+    largest: float
+    elongation: float
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Review:
+    """One search for damage and its review. Immutable; the document replaces it.
+
+    Attributes:
+        id: of the search, unique within the document and for good.
+        damage: (h, w, 2) uint8: how sure the likeliest class is, 255 = certain, and which of the labels it is.
+        labels: names of the classes.
+        filters: which of the damage counts.
+        judgements: by a pixel of the defect, in the order they were made: of several that are about one defect, the
+            latest holds.
+    """
+
+    id: int
+    damage: TileMap
+    labels: tuple[str, ...]
+    filters: Filters
+    judgements: Mapping[Point, Judgement] = field(default_factory=lambda: MappingProxyType({}))
+
+    def judged(self, judgements: Mapping[Point, Judgement]) -> Mapping[Point, Judgement]:
+        """The judgements with some more, which are the latest."""
+        result = dict(self.judgements)
+        for point, judgement in judgements.items():
+            result.pop(point, None)
+            result[point] = judgement
+        return MappingProxyType(result)
+
+
+def placed(judgements: Mapping[Point, Judgement], place: Callable[[Rect], Rect]) -> Mapping[Point, Judgement]:
+    """Judgements as they are about a turned picture.
+
+    Args:
+        judgements: about the picture as it lay before.
+        place: where a rectangle of it comes to lie.
+    """
+    result = {}
+    for (x, y), judgement in judgements.items():
+        pixel = place(Rect(x, y, x + 1, y + 1))
+        result[pixel.left, pixel.top] = dataclasses.replace(judgement, box=place(judgement.box))
+    return MappingProxyType(result)
+
+
+class KeptReview:
+    """A review, or none, that an edit holds on to; the tiles of its map can be put away."""
+
+    def __init__(self, review: Review | None) -> None:
+        self._shell, self.patches = review, list[TilePatch]()
+        if review is not None:
+            empty = TileMap.empty(review.damage.shape, review.damage.dtype)
+            self._shell = dataclasses.replace(review, damage=empty)
+            self.patches = [TilePatch({cell: (None, tile) for cell, tile in review.damage.stored.items()})]
+
+    @property
+    def review(self) -> Review | None:
+        """The review again; its map holds the same tiles, but is another object."""
+        if self._shell is None:
+            return None
+        (patch,) = self.patches
+        return dataclasses.replace(self._shell, damage=patch.applied(self._shell.damage))
+
+
+def sheet_of(damage: TileMap) -> NDArray[np.uint8]:
+    """The stored tiles of a map side by side, sorted by cell, as one picture (h, w, 2): what is empty costs nothing."""
+    cells = sorted(damage.stored)
+    columns = max(1, math.ceil(math.sqrt(len(cells))))
+    sheet = np.zeros((TILE * max(1, math.ceil(len(cells) / columns)), TILE * columns, 2), np.uint8)
+    for number, cell in enumerate(cells):
+        tile = damage.stored[cell]
+        place = Rect.of_cell((number % columns, number // columns))
+        sheet[place.slices()][: tile.shape[0], : tile.shape[1]] = tile
+    return sheet
+
+
+def damage_of(sheet: NDArray[np.uint8], cells: Sequence[Cell], size: tuple[int, int]) -> TileMap:
+    """The map of a picture of (height, width) that ``sheet_of`` laid out.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    damage = TileMap.empty((*size, 2), np.uint8)
+    rows, columns = sheet.shape[0] // TILE, sheet.shape[1] // TILE
+    if sheet.shape[2:] != (2,) or sheet.dtype != np.uint8 or rows * columns < len(cells):
+        raise ValueError("the map of the damage does not fit")
+    tiles: dict[Cell, NDArray[Any] | None] = {}
+    for number, cell in enumerate(sorted(cells)):
+        place, rect = Rect.of_cell((number % columns, number // columns)), Rect.of_cell(cell) & damage.bounds
+        if not rect:
+            raise ValueError("damage outside the picture")
+        tiles[cell] = compact(sheet[place.slices()][: rect.height, : rect.width])
+    return damage.with_tiles(tiles)
+
+
+def review_json(review: Review) -> dict[str, Any]:
+    """All of a review but its map, as JSON takes it."""
+    return {
+        "id": review.id,
+        "labels": list(review.labels),
+        "filters": dataclasses.asdict(review.filters) | {"without": sorted(review.filters.without)},
+        "judgements": [
+            [x, y, list(dataclasses.astuple(one.box)), one.threshold, one.verdict.value, one.kind]
+            for (x, y), one in review.judgements.items()
+        ],
+    }
+
+
+def review_from_json(row: Mapping[str, Any], damage: TileMap) -> Review:
+    """A review as ``review_json`` wrote it, with its map.
+
+    Raises:
+        ValueError, LookupError, TypeError: it is damaged.
+    """
+    labels = tuple(str(label) for label in row["labels"])
+    if any(int(tile[..., 1].max()) >= len(labels) for tile in damage.stored.values()):
+        raise ValueError("a class of damage without a name")
+    filters = {name: _number(value) for name, value in row["filters"].items() if name != "without"}
+    judgements = {}
+    for x, y, (left, top, right, bottom), threshold, verdict, kind in row["judgements"]:
+        point, box = (int(x), int(y)), Rect(int(left), int(top), int(right), int(bottom))
+        if not damage.bounds.contains(box) or not box.contains(Rect(point[0], point[1], point[0] + 1, point[1] + 1)):
+            raise ValueError("a defect outside the picture")
+        name = str(kind) if kind is not None else None
+        judgements[point] = Judgement(Verdict(verdict), box, _number(threshold), name)
+    without = frozenset(str(kind) for kind in row["filters"]["without"])
+    return Review(int(row["id"]), damage, labels, Filters(**filters, without=without), MappingProxyType(judgements))
+
+
+def _number(value: object) -> float:
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    return number

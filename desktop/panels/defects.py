@@ -1,0 +1,472 @@
+"""The defects that a search found: filters, a list to go through, and what is decided about each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter, is_
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QRect,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    Signal,
+)
+from PySide6.QtGui import QAction, QImage, QPainter, QPalette
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QListView,
+    QPushButton,
+    QStackedLayout,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from desktop.defects import Item, Order
+from desktop.document.compose import Composite
+from desktop.document.review import Verdict
+from desktop.document.tiles import LEVELS
+from desktop.panels.widgets import ValueSlider, WheelGuard
+from desktop.settings import RepairSettings
+from desktop.workspace import Workspace
+from engine import colour
+from engine.raster import Rect
+
+_THUMB = 44
+_LEAST = 48
+"""Image pixels that a thumbnail shows at least."""
+_KEPT_THUMBNAILS = 300
+_SHARES = ("threshold",)
+_POWERS = {"smallest": 3.0, "largest": 4.0, "elongation": 2.0, "grow": 2.0}
+_BOUNDLESS = {"largest": 1e6, "elongation": 100.0}
+"""What a slider goes up to; there it means no limit."""
+Index = QModelIndex | QPersistentModelIndex
+_NONE = QModelIndex()
+_DEFECT = attrgetter("defect")
+
+
+class DefectModel(QAbstractListModel):
+    """Defects as rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: Sequence[Item] = ()
+
+    def show_items(self, items: Sequence[Item]) -> None:
+        """Show others, or the same ones with other decisions."""
+        before = self.items
+        if len(items) == len(before) and all(map(is_, map(_DEFECT, items), map(_DEFECT, before))):
+            self.items = items
+            if items:
+                self.dataChanged.emit(self.index(0), self.index(len(items) - 1))
+            return
+        self.beginResetModel()
+        self.items = items
+        self.endResetModel()
+
+    def rowCount(self, parent: Index = _NONE) -> int:
+        return 0 if parent.isValid() else len(self.items)
+
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            return None
+        item = self.items[index.row()]
+        text = self.tr("{0}, {1} % sure, {2:,} px, {3}")
+        return text.format(item.kind, round(100 * item.defect.score), item.defect.area, item.verdict.value)
+
+
+class _RowPainter(QStyledItemDelegate):
+    """A thumbnail, the class with the decision, and below it score and size."""
+
+    def __init__(self, panel: DefectsPanel) -> None:
+        super().__init__(panel)
+        self._panel = panel
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        del option, index
+        return QSize(160, _THUMB + 8)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        item = self._panel.model.items[index.row()]
+        rect: QRect = option.rect
+        palette: QPalette = option.palette
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(rect, palette.highlight())
+        image = self._panel.thumbnail(item)
+        if image is not None:
+            painter.drawImage(QRect(rect.left() + 4, rect.top() + 4, _THUMB, _THUMB), image)
+        words = QRect(rect.left() + _THUMB + 12, rect.top() + 6, rect.width() - _THUMB - 20, (_THUMB - 4) // 2)
+        left, right = (
+            side | Qt.AlignmentFlag.AlignVCenter for side in (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight)
+        )
+        done = item.verdict in (Verdict.KEPT, Verdict.HEALED)
+        faint = palette.placeholderText().color()
+        painter.setPen(faint if done else palette.text().color())
+        painter.drawText(words, left, item.kind)
+        if item.verdict is not Verdict.TO_DO:
+            painter.setPen(palette.accent().color() if item.verdict is Verdict.ACCEPTED else faint)
+            painter.drawText(words, right, item.verdict.value)
+        words.translate(0, words.height())
+        painter.setPen(faint)
+        painter.drawText(words, left, f"{round(100 * item.defect.score)} %")
+        painter.drawText(words, right, f"{item.defect.area:,} px")
+
+
+class DefectsPanel(QWidget):
+    """The dock. The settings it edits are the ones it is given: a search begins with the filters of the last one.
+
+    Args:
+        settings: of the repairs.
+        actions: the window's own; several are buttons here.
+
+    Signals:
+        changed: a setting is another.
+    """
+
+    changed = Signal()
+
+    def __init__(self, settings: RepairSettings, actions: dict[str, QAction]) -> None:
+        super().__init__()
+        self._settings, self._actions = settings, actions
+        self._workspace: Workspace | None = None
+        self._dragging: Workspace | None = None
+        self._gesture = self._drags = 0
+        self._thumbnails: dict[tuple[Rect, int], QImage] = {}
+        self.model = DefectModel()
+        self._make_list()
+        self._kinds: dict[str, QCheckBox] = {}
+        self.sliders = self._make_sliders()
+        self._pages = QStackedLayout(self)
+        self._pages.addWidget(self._nothing_page())
+        self._pages.addWidget(self._review_page())
+        for id_ in ("defect_accept", "defect_keep"):
+            # Return and Delete mean a defect here and on the picture, and nowhere else.
+            self.addAction(actions[id_])
+        self.show_workspace(None)
+
+    # -- making -----------------------------------------------------------------------------------------------
+
+    def _make_list(self) -> None:
+        self.view = QListView()
+        self.view.setModel(self.model)
+        self.view.setItemDelegate(_RowPainter(self))
+        self.view.setUniformItemSizes(True)
+        self.view.setMinimumHeight(2 * (_THUMB + 8))
+        self.view.setAccessibleName(self.tr("Defects"))
+        self.view.selectionModel().currentChanged.connect(self._on_current)
+        self._kind, self._order = QComboBox(), QComboBox()
+        self._kind.setAccessibleName(self.tr("Class of the defect"))
+        self._kind.setToolTip(self.tr("What the defect is; choose another if it was taken for the wrong thing"))
+        self._kind.activated.connect(self._on_kind)
+        self._order.setAccessibleName(self.tr("Order"))
+        self._order.setToolTip(self.tr("The order of the list, in which next and previous go"))
+        for order in Order:
+            self._order.addItem(order.value.capitalize(), order)
+        self._order.activated.connect(self._on_order)
+        for combo in (self._kind, self._order):
+            WheelGuard(combo)
+
+    def _make_sliders(self) -> dict[str, ValueSlider]:
+        from engine.tasks import DetectSettings
+
+        sliders = {}
+        for field in dataclasses.fields(DetectSettings):
+            hints, name = field.metadata, field.name
+            scale, high = 100.0 if name in _SHARES else 1.0, _BOUNDLESS.get(name, hints["high"])
+            slider = ValueSlider(
+                hints["title"],
+                hints["low"] * scale,
+                high * scale,
+                unit=" %" if name in _SHARES else hints["unit"],
+                power=_POWERS.get(name, 1.0),
+                tooltip=hints["tooltip"],
+                title_width=56,
+                boundless=name in _BOUNDLESS,
+            )
+            slider.changed.connect(partial(self._on_slider, name, scale, hints["high"], high))
+            slider.pressed.connect(self._on_pressed)
+            slider.released.connect(self._on_released)
+            sliders[name] = slider
+        return sliders
+
+    def _nothing_page(self) -> QWidget:
+        page = QWidget()
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(12, 12, 12, 12)
+        layout.setSpacing(12)
+        words = QLabel(self.tr("Dust, scratches, stains and other damage that a search finds are listed here."))
+        words.setWordWrap(True)
+        words.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        layout.addWidget(words)
+        layout.addWidget(self._button("defects_find", self.tr("Find damage")))
+        layout.addStretch(1)
+        return page
+
+    def _review_page(self) -> QWidget:
+        page = QWidget()
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.setSpacing(8)
+        self._counts = QLabel()
+        self._counts.setWordWrap(True)
+        layout.addWidget(self._counts)
+        layout.addWidget(self.sliders["threshold"])
+        layout.addLayout(self._more_filters())
+        layout.addWidget(self.view, 1)
+        choice = QHBoxLayout()
+        choice.setSpacing(4)
+        choice.addWidget(self._kind, 1)
+        choice.addWidget(self._order, 1)
+        for id_ in ("defect_previous", "defect_next"):
+            button = QToolButton()
+            button.setDefaultAction(self._actions[id_])
+            choice.addWidget(button)
+        layout.addLayout(choice)
+        buttons = QGridLayout()
+        buttons.setSpacing(4)
+        buttons.addWidget(self._button("defect_accept", self.tr("Accept")), 0, 0)
+        buttons.addWidget(self._button("defect_keep", self.tr("Keep as is")), 0, 1)
+        buttons.addWidget(self._button("defect_repaint", self.tr("Repaint")), 0, 2)
+        self.heal_button = self._button("defects_heal", "")
+        self.heal_button.setObjectName("primary")
+        buttons.addWidget(self._button("defects_accept_all", self.tr("Accept all")), 1, 0)
+        buttons.addWidget(self.heal_button, 1, 1, 1, 2)
+        layout.addLayout(buttons)
+        return page
+
+    def _more_filters(self) -> QVBoxLayout:
+        """The classes, and behind a switch the sizes."""
+        box = QVBoxLayout()
+        box.setSpacing(4)
+        self._classes = QGridLayout()
+        self._classes.setSpacing(4)
+        box.addLayout(self._classes)
+        more, sizes = QToolButton(), QWidget()
+        more.setText(self.tr("Size and shape"))
+        more.setToolTip(self.tr("Show or hide the filters by size and shape, and how far the mask reaches"))
+        more.setCheckable(True)
+        more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        more.setArrowType(Qt.ArrowType.RightArrow)
+        inside = QVBoxLayout(sizes)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(4)
+        for name, slider in self.sliders.items():
+            if name not in _SHARES:
+                inside.addWidget(slider)
+        sizes.hide()
+        more.toggled.connect(sizes.setVisible)
+        more.toggled.connect(lambda on: more.setArrowType(Qt.ArrowType.DownArrow if on else Qt.ArrowType.RightArrow))
+        line = QHBoxLayout()
+        line.setSpacing(4)
+        line.addWidget(more)
+        line.addStretch(1)
+        clear = QToolButton()
+        clear.setDefaultAction(self._actions["defects_clear"])
+        clear.setAutoRaise(True)
+        line.addWidget(clear)
+        box.addLayout(line)
+        box.addWidget(sizes)
+        return box
+
+    def _button(self, id_: str, text: str) -> QPushButton:
+        """A button for a command, with shorter words than it has in the menu."""
+        action, button = self._actions[id_], QPushButton(text)
+
+        def follow() -> None:
+            button.setEnabled(action.isEnabled())
+            button.setToolTip(action.toolTip())
+
+        button.setAccessibleName(action.text())
+        button.clicked.connect(action.trigger)
+        action.changed.connect(follow)
+        follow()
+        return button
+
+    # -- showing ----------------------------------------------------------------------------------------------
+
+    def show_workspace(self, workspace: Workspace | None) -> None:
+        """Follow a photograph, or none."""
+        if self._workspace is not None:
+            self._workspace.review.changed.disconnect(self._show)
+            self._workspace.review.chosen.disconnect(self._show_current)
+            self._workspace.picture_changed.disconnect(self._forget_thumbnails)
+        self._workspace = workspace
+        self._thumbnails.clear()
+        if workspace is not None:
+            workspace.review.changed.connect(self._show)
+            workspace.review.chosen.connect(self._show_current)
+            workspace.picture_changed.connect(self._forget_thumbnails)
+        self._show()
+
+    def _show(self) -> None:
+        desk = self._workspace.review if self._workspace is not None else None
+        review = desk.review if desk is not None else None
+        self._pages.setCurrentIndex(0 if review is None else 1)
+        if desk is None or review is None:
+            self.model.show_items(())
+            return
+        with QSignalBlocker(self.view.selectionModel()):
+            self.model.show_items(desk.items)
+        self._counts.setText(self._count_words())
+        self.heal_button.setText(self._heal_words())
+        for name, slider in self.sliders.items():
+            if not self._gesture:
+                slider.set_value(getattr(review.filters, name) * (100.0 if name in _SHARES else 1.0))
+        self._show_kinds(review.labels, review.filters.without)
+        self._order.setCurrentIndex(self._order.findData(desk.order))
+        self._show_current()
+
+    def _count_words(self) -> str:
+        assert self._workspace is not None
+        desk = self._workspace.review
+        if desk.outlining and not desk.items:
+            return self.tr("Outlining the defects…")
+        shown = (Verdict.ACCEPTED, Verdict.KEPT, Verdict.HEALED, Verdict.TO_DO)
+        parts = [f"{desk.counts[verdict]:,} {verdict.value}" for verdict in shown if desk.counts[verdict]]
+        return " · ".join([self.tr("{0:,} found").format(len(desk.items)), *parts])
+
+    def _heal_words(self) -> str:
+        assert self._workspace is not None
+        chosen = self._workspace.review.to_heal
+        if not chosen:
+            return self.tr("Heal accepted")
+        accepted = chosen[0].verdict is Verdict.ACCEPTED
+        return (self.tr("Heal {0:,} accepted") if accepted else self.tr("Heal all {0:,}")).format(len(chosen))
+
+    def _show_kinds(self, labels: tuple[str, ...], without: frozenset[str]) -> None:
+        """A box for each class that there is, with its number."""
+        assert self._workspace is not None
+        if tuple(self._kinds) != labels:
+            for box in self._kinds.values():
+                box.deleteLater()
+            self._kinds = {}
+            self._kind.clear()
+            for kind in labels:
+                box = QCheckBox(self)
+                box.setToolTip(self.tr("Whether this class counts: {0}").format(kind))
+                box.toggled.connect(partial(self._on_class, kind))
+                self._kinds[kind] = box
+                self._kind.addItem(kind)
+        place = 0
+        for kind, box in self._kinds.items():
+            number = self._workspace.review.kinds[kind]
+            box.setText(f"{kind} {number:,}")
+            box.setAccessibleName(self.tr("{0}, {1} found").format(kind, number))
+            self._classes.removeWidget(box)
+            if number or kind in without:
+                self._classes.addWidget(box, place // 3, place % 3)
+                place += 1
+            box.setVisible(number > 0 or kind in without)
+            with QSignalBlocker(box):
+                box.setChecked(kind not in without)
+
+    def _show_current(self) -> None:
+        if self._workspace is None:
+            return
+        desk = self._workspace.review
+        row, item = desk.row, desk.current
+        with QSignalBlocker(self.view.selectionModel()):
+            index = self.model.index(row) if row is not None else QModelIndex()
+            self.view.setCurrentIndex(index)
+        if row is not None:
+            self.view.scrollTo(index)
+        self._kind.setEnabled(item is not None)
+        self._kind.setCurrentIndex(self._kind.findText(item.kind) if item is not None else -1)
+        self.view.viewport().update()
+
+    def thumbnail(self, item: Item) -> QImage | None:
+        """The picture around a defect, small; made when it is first drawn."""
+        workspace = self._workspace
+        if workspace is None:
+            return None
+        scale = 2 if self.devicePixelRatioF() > 1 else 1
+        key = item.defect.box, scale
+        if key not in self._thumbnails:
+            while len(self._thumbnails) >= _KEPT_THUMBNAILS:
+                del self._thumbnails[next(iter(self._thumbnails))]
+            self._thumbnails[key] = _thumbnail(workspace, item.defect.box, _THUMB * scale)
+        return self._thumbnails[key]
+
+    def _forget_thumbnails(self, rect: Rect) -> None:
+        self._thumbnails = {key: image for key, image in self._thumbnails.items() if not _around(key[0]) & rect}
+        self.view.viewport().update()
+
+    # -- slots ------------------------------------------------------------------------------------------------
+
+    def _on_current(self, current: QModelIndex, _previous: QModelIndex) -> None:
+        if self._workspace is not None and current.isValid():
+            self._workspace.review.choose(self.model.items[current.row()])
+
+    def _on_kind(self) -> None:
+        if self._workspace is not None and not self._workspace.gesturing:
+            self._workspace.review.set_kind(self._kind.currentText())
+
+    def _on_order(self) -> None:
+        if self._workspace is not None:
+            self._workspace.review.arrange(self._order.currentData())
+
+    def _on_class(self, kind: str, on: bool) -> None:  # noqa: FBT001 - Qt's signal
+        review = self._workspace.review.review if self._workspace is not None else None
+        if self._workspace is not None and review is not None:
+            without = review.filters.without - {kind} if on else review.filters.without | {kind}
+            self._workspace.review.filter(dataclasses.replace(review.filters, without=without))
+
+    def _on_slider(self, name: str, scale: float, limit: float, highest: float, shown: float) -> None:
+        review = self._workspace.review.review if self._workspace is not None else None
+        if self._workspace is not None and review is not None:
+            value = limit if name in _BOUNDLESS and shown >= highest * scale else shown / scale
+            self._settings.of("detect").values[name] = value
+            self.changed.emit()
+            filters = dataclasses.replace(review.filters, **{name: value})  # type: ignore[arg-type]
+            self._workspace.review.filter(filters, self._gesture)
+
+    def _on_pressed(self) -> None:
+        if self._workspace is not None:
+            self._drags += 1
+            self._gesture = self._drags
+            self._dragging = self._workspace
+            self._dragging.begin_gesture()
+
+    def _on_released(self) -> None:
+        # A number that is typed afterwards is a step of its own.
+        self._gesture = 0
+        dragging, self._dragging = self._dragging, None
+        if dragging is not None:
+            dragging.end_gesture()
+
+
+def _around(box: Rect) -> Rect:
+    """The square that a thumbnail shows, where the picture is large enough."""
+    half = max(_LEAST, round(1.5 * max(box.width, box.height))) // 2
+    x, y = (box.left + box.right) // 2, (box.top + box.bottom) // 2
+    return Rect(x - half, y - half, x + half, y + half)
+
+
+def _thumbnail(workspace: Workspace, box: Rect, side: int) -> QImage:
+    document, around = workspace.document, _around(box)
+    level = next((k for k in range(LEVELS) if around.width >> (k + 1) < side), LEVELS)
+    needed = Rect(around.left >> level, around.top >> level, -(-around.right >> level), -(-around.bottom >> level))
+    whole = Rect(0, 0, -(-document.bounds.width >> level), -(-document.bounds.height >> level))
+    part = needed & whole
+    pixels = Composite.of(document.state).read(part, level)
+    shown = colour.to_screen(np.ascontiguousarray(pixels), document.profile)
+    square = np.full((needed.height, needed.width, 3), 40, np.uint8)
+    square[part.slices(needed)] = shown
+    image = QImage(square.data, needed.width, needed.height, needed.width * 3, QImage.Format.Format_RGB888)
+    ways = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
+    return image.scaled(side, side, *ways)

@@ -1,0 +1,261 @@
+"""The review of one photograph's defects: which are shown in which order, which one is looked at, what is decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+
+from desktop.defects import (
+    Item,
+    Order,
+    Outlines,
+    arranged,
+    items_of,
+    joined,
+    judged,
+    mask_tiles,
+    outlines_of,
+    share_of,
+    sized,
+    to_heal,
+)
+from desktop.document.edits import Compound, PaintMask, PutReview, SetReview
+from desktop.document.review import Filters, Point, Review, Verdict
+from desktop.document.tiles import TileMap
+from desktop.jobs import Lane, Ticket, Work
+from engine.errors import EngineError
+from engine.jobs import JobContext
+
+if TYPE_CHECKING:
+    from desktop.workspace import Workspace
+
+
+class ReviewDesk(QObject):
+    """The defects of one photograph as they are listed. GUI thread; a worker outlines them.
+
+    Attributes:
+        items: the defects that count, in the order in which they are listed.
+        to_heal: those of them that would be healed now.
+        counts: how many of them there are by verdict.
+        kinds: how many there are by class, also of the classes that do not count.
+
+    Signals:
+        changed: any of this, or the review itself.
+        chosen: the restorer went to a defect; carries its Item.
+    """
+
+    changed = Signal()
+    chosen = Signal(object)
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._workspace = workspace
+        self._outlines: Outlines | None = None
+        self._ticket: Ticket | None = None
+        self._current: Point | None = None
+        self._rows: dict[Point, int] = {}
+        self._counting: tuple[Outlines, Filters, list[int]] | None = None
+        self.order = Order.READING
+        self.items: list[Item] = []
+        self.to_heal: list[Item] = []
+        self.counts: Counter[Verdict] = Counter()
+        self.kinds: Counter[str] = Counter()
+
+    @property
+    def review(self) -> Review | None:
+        """What the document keeps of the search."""
+        return self._workspace.document.state.review
+
+    @property
+    def outlining(self) -> bool:
+        """Whether the defects are still being outlined."""
+        return self._ticket is not None
+
+    # -- following the document -------------------------------------------------------------------------------
+
+    def adopt(self, outlines: Outlines) -> None:
+        """Use outlines that were made along with a search, once the document has it."""
+        self._outlines = outlines
+
+    def follow(self) -> None:
+        """The document's review may be another."""
+        review = self.review
+        if self._workspace.closed:
+            return
+        if review is None or (self._outlines is not None and not self._outlines.shows(review)):
+            self._outlines = None
+        if review is not None and (self._outlines is None or not self._outlines.answers(review)):
+            self._outline()
+        self._list()
+
+    def _outline(self) -> None:
+        """Have the defects outlined as they are when the job's turn comes; what changes meanwhile follows after it."""
+        if self._ticket is not None:
+            return
+
+        def prepare() -> Work:
+            review = self.review
+
+            def work(context: JobContext) -> Outlines | None:
+                return outlines_of(review, context) if review is not None else None
+
+            return work
+
+        self._ticket = self._workspace.submit("Outlining the defects", Lane.IO, prepare, soon=True)
+        self._ticket.done.connect(self._on_outlined)
+        # Nobody means to look at a list that lags behind.
+        self._ticket.cancelled.connect(lambda: self._on_outlined(None))
+        self._ticket.failed.connect(self._on_failed)
+        self._ticket.crashed.connect(lambda _: self._on_failed(None))
+
+    def _on_outlined(self, outlines: Outlines | None) -> None:
+        self._ticket = None
+        if outlines is not None:
+            self._outlines = outlines
+        self.follow()
+
+    def _on_failed(self, error: EngineError | None) -> None:
+        self._ticket = None
+        if error is not None and not self._workspace.closed:
+            self._workspace.message.emit(f"The defects could not be outlined. {error.sentence}")
+
+    def _list(self) -> None:
+        """List the defects anew."""
+        review, outlines = self.review, self._outlines
+        of_all_kinds: list[Item] = []
+        without: frozenset[str] = frozenset()
+        if review is not None and outlines is not None:
+            items, without = items_of(outlines, review), review.filters.without
+            of_all_kinds = [items[row] for row in self._sized(outlines, review.filters)]
+        self.items = arranged([item for item in of_all_kinds if item.kind not in without], self.order)
+        self.to_heal = to_heal(self.items)
+        self.counts = Counter(item.verdict for item in self.items)
+        self.kinds = Counter(item.kind for item in of_all_kinds)
+        self._rows = {item.point: row for row, item in enumerate(self.items)}
+        self.changed.emit()
+
+    def _sized(self, outlines: Outlines, filters: Filters) -> list[int]:
+        """Places of the defects that count; found out once for as long as the filters stay."""
+        key = outlines, replace(filters, without=frozenset(), threshold=outlines.threshold)
+        if self._counting is None or self._counting[0] is not key[0] or self._counting[1] != key[1]:
+            self._counting = *key, sized(*key)
+        return self._counting[2]
+
+    def arrange(self, order: Order) -> None:
+        """List them in another order."""
+        self.order = order
+        self._list()
+
+    # -- going through them -----------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Item | None:
+        """The defect that is looked at."""
+        row = self.row
+        return self.items[row] if row is not None else None
+
+    @property
+    def row(self) -> int | None:
+        """Its place in the list."""
+        return self._rows.get(self._current) if self._current is not None else None
+
+    def choose(self, item: Item) -> None:
+        """Look at a defect."""
+        self._current = item.point
+        self.chosen.emit(item)
+
+    def step(self, by: int) -> bool:
+        """Go to the next (1) or previous (-1) defect that is not healed, round and round; False when there is none."""
+        return self._go(by, lambda item: item.verdict is not Verdict.HEALED)
+
+    def _go(self, by: int, wanted: Callable[[Item], bool]) -> bool:
+        count, start = len(self.items), self.row
+        start = start if start is not None else (-1 if by > 0 else count)
+        for distance in range(1, count + 1):
+            item = self.items[(start + by * distance) % count]
+            if wanted(item):
+                self.choose(item)
+                return True
+        return False
+
+    # -- deciding ---------------------------------------------------------------------------------------------
+
+    def judge(self, verdict: Verdict, label: str) -> bool:
+        """Decide about the defect that is looked at and go to the next that is to do; False when none is."""
+        item = self.current
+        if item is not None and item.verdict is not verdict:
+            self._judge([item], verdict, label)
+        return self._go(1, lambda other: other.verdict is Verdict.TO_DO)
+
+    def accept_all(self) -> None:
+        """All that is to do is accepted."""
+        todo = [item for item in self.items if item.verdict is Verdict.TO_DO]
+        if todo:
+            self._judge(todo, Verdict.ACCEPTED, "Accept all defects")
+
+    def set_kind(self, kind: str) -> None:
+        """Give the defect that is looked at another class."""
+        item = self.current
+        if item is not None and item.kind != kind:
+            self._judge([replace(item, kind=kind)], item.verdict, f"Change class to {kind}")
+
+    def _judge(self, items: Iterable[Item], verdict: Verdict, label: str) -> None:
+        review, outlines = self.review, self._outlines
+        if review is not None and outlines is not None:
+            judgements = review.judged(judged(items, outlines.threshold, verdict))
+            self._workspace.push(SetReview(label, review, judgements=judgements))
+
+    def filter(self, filters: Filters, gesture: int = 0) -> None:
+        """Let other damage count; see ``SetReview`` for the gesture."""
+        review = self.review
+        if review is not None and filters != review.filters:
+            self._workspace.push(SetReview("Filter defects", review, filters=filters, gesture=gesture))
+
+    def clear(self) -> None:
+        """The search goes, with all that was decided; repairs stay."""
+        if self.review is not None:
+            self._workspace.push(PutReview("Clear defects", self._workspace.document.state, None))
+
+    # -- healing ----------------------------------------------------------------------------------------------
+
+    @property
+    def outlined(self) -> Review | None:
+        """The review at the threshold at which the listed defects were outlined."""
+        review, outlines = self.review, self._outlines
+        if review is None or outlines is None:
+            return None
+        return replace(review, filters=replace(review.filters, threshold=outlines.threshold))
+
+    @property
+    def share(self) -> float:
+        """About how much of the picture that is, 0..1."""
+        review = self.review
+        return share_of(self.to_heal, review.filters.grow, self._workspace.document.bounds) if review else 0.0
+
+    def repaint(self) -> Ticket | None:
+        """Put the defect that is looked at into the repair mask, for the restorer to shape; it is kept otherwise."""
+        item, review = self.current, self.outlined
+        if item is None or review is None:
+            return None
+        workspace, label = self._workspace, "Repaint defect"
+
+        def work(context: JobContext) -> TileMap:
+            return mask_tiles(review, [item.defect], context)
+
+        def apply(mask: TileMap) -> None:
+            state, now = workspace.document.state, self.review
+            if now is None or now.damage is not review.damage:
+                workspace.message.emit("The defects changed meanwhile; please try again.")
+                return
+            kept = now.judged(judged([item], review.filters.threshold, Verdict.KEPT))
+            painted = PaintMask(label, None, joined(state.mask, mask))
+            workspace.push(Compound(label, [painted, SetReview(label, now, judgements=kept)]))
+
+        # Not behind a repair that takes minutes.
+        ticket = workspace.submit(label, Lane.IO, lambda: work, soon=True)
+        ticket.done.connect(workspace.while_open(apply))
+        return ticket

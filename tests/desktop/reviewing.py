@@ -1,0 +1,97 @@
+"""What a restorer does to the defects of a picture, for tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QPushButton
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.canvas.view import CanvasView
+from desktop.document.review import Verdict
+from desktop.panels.widgets import ValueSlider
+from desktop.workspace import Workspace
+from engine import imageio
+from engine.raster import Raster
+from tests.desktop.acting import (
+    LEFT,
+    open_scan,
+    pick,
+)
+
+TO_DO, ACCEPTED, KEPT, HEALED = Verdict.TO_DO, Verdict.ACCEPTED, Verdict.KEPT, Verdict.HEALED
+# Left, top, width, height, channel and value: the tiny detector takes red for dust, green for a scratch, blue for a
+# hair, and is as sure as it is bright.
+BLOTS = (
+    (20, 20, 8, 8, 0, 255),
+    (330, 20, 4, 4, 0, 200),
+    (60, 120, 90, 4, 1, 255),
+    (260, 100, 40, 8, 2, 90),
+    (260, 100, 8, 8, 2, 240),
+    (292, 100, 8, 8, 2, 230),
+    (330, 280, 8, 8, 1, 150),
+)
+
+
+def blotted(path: Path, *blots: tuple[int, int, int, int, int, int], size: tuple[int, int] = (300, 400)) -> Path:
+    """A black scan with coloured blots."""
+    pixels = np.zeros((*size, 3), np.uint8)
+    for left, top, width, height, channel, value in blots:
+        pixels[top : top + height, left : left + width, channel] = value
+    imageio.write(Raster(pixels), path)
+    return path
+
+
+def find(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
+    """Search as a hand does, and wait for the list."""
+    pick(program, "Task", "detect")
+    QTest.mouseClick(program.window.task.button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+
+
+def found(qtbot: QtBot, program: Program, path: Path) -> tuple[Workspace, CanvasView]:
+    workspace, view = open_scan(qtbot, program, path)
+    find(qtbot, program, workspace)
+    return workspace, view
+
+
+def outlined(qtbot: QtBot, workspace: Workspace) -> None:
+    """Wait until the list is as the document wants it."""
+    qtbot.waitUntil(lambda: not workspace.review.outlining, timeout=10000)
+
+
+def verdicts(workspace: Workspace) -> list[tuple[int, str, Verdict]]:
+    return [(item.defect.box.left, item.kind, item.verdict) for item in workspace.review.items]
+
+
+def counts(workspace: Workspace) -> Counter[Verdict]:
+    return Counter(item.verdict for item in workspace.review.items)
+
+
+def at(workspace: Workspace) -> int | None:
+    """Left edge of the defect that is looked at."""
+    item = workspace.review.current
+    return item.defect.box.left if item is not None else None
+
+
+def slider(program: Program, name: str) -> ValueSlider:
+    return program.window.defects.sliders[name]
+
+
+def button(program: Program, name: str) -> QPushButton:
+    buttons = program.window.defects.findChildren(QPushButton)
+    return next(button for button in buttons if button.text() == name and button.isVisibleTo(program.window.defects))
+
+
+def heal_found(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        QTest.mouseClick(program.window.defects.heal_button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.busy)
+
+
+def middle(view: CanvasView) -> tuple[float, float]:
+    return view.to_image(view.rect().center().toPointF())

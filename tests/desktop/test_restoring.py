@@ -1,0 +1,161 @@
+"""Recipes and enlargements in the window, with models whose results are known."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.dialogs.export import FileDialogs
+from desktop.document.edits import AddLayer, Turn
+from desktop.restore_commands import RECIPES
+from engine import imageio
+from engine.jobs import JobContext
+from engine.raster import ArraySource, Rect
+from engine.recipes import read_recipe, recipe_names, run_recipe
+from engine.runtime.cards import SHIPPED, Registry
+from engine.runtime.session import Device
+from engine.tasks import Job, UpscaleSettings, run_job
+from tests import tiny_models
+from tests.conftest import noise_raster
+from tests.desktop.acting import open_scan, picture, trigger
+from tests.document.test_edits import filled_layer
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """A model for every step of a recipe, and one that enlarges twice."""
+    shelf = tmp_path / "shelf"
+    for make in (tiny_models.darker, tiny_models.toner, tiny_models.finder, tiny_models.enlarger):
+        make(shelf)
+    shutil.copytree(SHIPPED / "heal", shelf / "heal")
+    return Registry(tmp_path / "models", shelf)
+
+
+@pytest.fixture
+def scratched(tmp_path: Path) -> Path:
+    """A scan with a white scratch."""
+    pixels = noise_raster().pixels.copy()
+    pixels[100:104, 50:200] = 65535
+    path = tmp_path / "old.tif"
+    imageio.write(noise_raster().with_pixels(pixels), path)
+    return path
+
+
+def test_a_recipe_gives_its_layers_in_one_step(
+    qtbot: QtBot, program: Program, scratched: Path, registry: Registry
+) -> None:
+    workspace, _ = open_scan(qtbot, program, scratched)
+    before = picture(workspace)
+    wanted = run_recipe(read_recipe("standard"), ArraySource(before), None, registry, Device.CPU).pixels()
+    trigger(program, "restore_standard")
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert [layer.name.split()[0] for layer in workspace.document.state.layers] == ["Repair", "Clean", "Tone"]
+    assert [layer.made_by[0].task for layer in workspace.document.state.layers] == ["heal", "clean", "tone"]
+    assert np.array_equal(picture(workspace), wanted)
+    assert workspace.undo.count() == 1
+    assert workspace.undo.text(0) == "Restore, Standard"
+    workspace.undo.undo()
+    assert not workspace.document.state.layers
+    assert np.array_equal(picture(workspace), before)
+
+
+def test_what_a_recipe_left_out_is_said_and_makes_no_step(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    trigger(program, "restore_gentle")
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert workspace.undo.count() == 0
+    assert "No damage was found" in program.window.strip.text
+
+
+def test_a_recipe_that_is_called_off_leaves_nothing(
+    qtbot: QtBot, program: Program, scratched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = open_scan(qtbot, program, scratched)
+    steps: list[str] = []
+    progress = JobContext.progress
+
+    def watched(self: JobContext, share: float, step: str = "") -> None:
+        steps.append(step)
+        if step == "cleaning":
+            self.cancel()
+        progress(self, share, step)
+
+    monkeypatch.setattr(JobContext, "progress", watched)
+    trigger(program, "restore_strong")
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert "healing" in steps
+    assert not workspace.document.state.layers
+    assert workspace.undo.count() == 0
+
+
+def test_layers_that_were_made_while_the_picture_turned_are_turned(
+    qtbot: QtBot, program: Program, scratched: Path
+) -> None:
+    workspace, _ = open_scan(qtbot, program, scratched)
+    trigger(program, "restore_gentle")
+    workspace.turn(Turn.LEFT)
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    (layer,) = workspace.document.state.layers
+    weight = layer.mask.read(layer.mask.bounds)
+    assert weight.shape == (400, 300)
+    assert np.rot90(weight, -1)[101, 60:190].all()
+
+
+def test_the_recipes_of_the_menu_are_those_that_ship() -> None:
+    assert list(RECIPES) == recipe_names()
+
+
+def test_an_enlargement_is_a_file_of_its_own_that_is_opened(
+    qtbot: QtBot, program: Program, scratched: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = open_scan(qtbot, program, scratched)
+    layer = filled_layer(workspace.document, Rect(20, 30, 250, 200))
+    workspace.push(AddLayer("add", layer, 0))
+    before, digest = picture(workspace), scratched.read_bytes()
+    asked: list[Path] = []
+
+    def save(_cls: type, _parent: object, _title: str, suggestion: Path) -> Path:
+        asked.append(suggestion)
+        return suggestion
+
+    monkeypatch.setattr(FileDialogs, "save_picture", classmethod(save))
+    trigger(program, "enlarge_2")
+    qtbot.waitUntil(lambda: program.window.workspace is not workspace, timeout=60000)
+    large = program.window.workspace
+    assert large is not None
+    assert asked == [scratched.with_name("old-x2.tif")]
+    assert large.title == "old-x2.tif"
+    assert picture(large).shape == (600, 800, 3)
+    # All that is visible was enlarged.
+    card = registry.card("enlarger2")
+    alone = run_job(Job("upscale", ArraySource(before), None, None, UpscaleSettings(), card, Device.CPU))
+    assert np.array_equal(picture(large), alone.pixels)
+    assert large.document.resolution is not None
+    assert large.document.resolution.x == 1200
+    assert not large.unsaved
+    assert workspace.undo.count() == 1
+    assert scratched.read_bytes() == digest
+    record = json.loads(scratched.with_name("old-x2.tif.record.json").read_text())
+    assert (record["command"], record["written"]["size"]) == ("upscale", [800, 600])
+    assert record["repairs"][-1]["settings"] == {"scale": 2}
+
+
+def test_an_enlargement_never_writes_over_an_open_file_and_a_missing_model_is_said(
+    qtbot: QtBot, program: Program, scratched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = open_scan(qtbot, program, scratched)
+    digest = scratched.read_bytes()
+    monkeypatch.setattr(FileDialogs, "save_picture", classmethod(lambda *_: scratched))
+    trigger(program, "enlarge_2")
+    assert not workspace.busy
+    assert "old.tif" in program.window.strip.text
+    trigger(program, "enlarge_4")
+    assert not workspace.busy
+    assert "No model that enlarges 4 times" in program.window.strip.text
+    assert scratched.read_bytes() == digest

@@ -1,0 +1,310 @@
+"""The review over time: saved, turned, searched again, and results that come late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QListView
+from pytestqt.qtbot import QtBot
+
+import desktop.review
+from desktop.app import Program
+from desktop.defects import Outlines
+from desktop.dialogs.export import FileDialogs
+from desktop.document.review import Review
+from desktop.document.session import open_project, recover
+from engine.jobs import JobContext
+from engine.raster import Rect
+from engine.runtime.cards import Registry
+from tests.desktop import tiny
+from tests.desktop.acting import (
+    LEFT,
+    asked,
+    combo,
+    drag,
+    kept_running,
+    key,
+    open_scan,
+    pick,
+    picture,
+    trigger,
+)
+from tests.desktop.reviewing import (
+    ACCEPTED,
+    BLOTS,
+    HEALED,
+    KEPT,
+    TO_DO,
+    blotted,
+    counts,
+    find,
+    found,
+    heal_found,
+    outlined,
+    slider,
+    verdicts,
+)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """Tiny models alone."""
+    tiny.add_all(tmp_path / "models")
+    return Registry(user_folder=tmp_path / "models", shipped=tmp_path / "none")
+
+
+@pytest.fixture
+def blots(tmp_path: Path) -> Path:
+    """Five defects: two of dust, a scratch, a hair of two sure ends and a fainter scratch."""
+    return blotted(tmp_path / "blots.png", *BLOTS)
+
+
+def test_a_project_and_a_session_keep_the_review(
+    qtbot: QtBot, program: Program, blots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = found(qtbot, program, blots)
+    key(program, Qt.Key.Key_N)
+    key(program, Qt.Key.Key_Return)
+    key(program, Qt.Key.Key_Delete)
+    workspace.autosave()
+    folder = workspace.keeper.session.folder
+    qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.keeper.busy, timeout=10000)
+    recovered = recover(folder).document.state.review
+    assert recovered.judgements == workspace.document.state.review.judgements
+    path = tmp_path / "work.ora"
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: path))
+    trigger(program, "save")
+    qtbot.waitUntil(lambda: not workspace.unsaved, timeout=10000)
+    assert open_project(path).state.review.judgements == recovered.judgements
+    before = verdicts(workspace)
+    program.window.close_tab(0)
+    with qtbot.waitSignal(program.files.opened, timeout=20000):
+        program.window.open_paths([path])
+    again = program.window.workspace
+    qtbot.waitUntil(lambda: bool(again.review.items), timeout=10000)
+    assert verdicts(again) == before
+    assert program.window.defects.heal_button.text() == "Heal 1 accepted"
+    assert not again.unsaved
+    key(program, Qt.Key.Key_N)
+    heal_found(qtbot, program, again)
+    assert counts(again) == {HEALED: 1, KEPT: 1, TO_DO: 3}
+
+
+def test_a_turned_picture_keeps_its_review(qtbot: QtBot, program: Program, blots: Path) -> None:
+    workspace, _ = found(qtbot, program, blots)
+    key(program, Qt.Key.Key_N)
+    key(program, Qt.Key.Key_Return)
+    trigger(program, "rotate_left")
+    assert not workspace.review.items, "nothing is shown where it was"
+    outlined(qtbot, workspace)
+    accepted = [item.defect.box for item in workspace.review.items if item.verdict is ACCEPTED]
+    assert accepted == [Rect(20, 372, 28, 380)]
+    heal_found(qtbot, program, workspace)
+    assert counts(workspace) == {HEALED: 1, TO_DO: 4}
+    assert picture(workspace)[376, 24].tolist() != [255, 0, 0]
+    trigger(program, "undo")
+    trigger(program, "undo")
+    outlined(qtbot, workspace)
+    assert verdicts(workspace)[0] == (20, "dust", ACCEPTED)
+
+
+@pytest.mark.parametrize("task", ["find", "heal"])
+def test_a_picture_turns_meanwhile(
+    qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    if task == "find":
+        workspace, _ = open_scan(qtbot, program, blots)
+    else:
+        workspace, _ = found(qtbot, program, blots)
+        key(program, Qt.Key.Key_N)
+        key(program, Qt.Key.Key_Return)
+    gate, ticket = kept_running(monkeypatch), asked(program, f"defects_{task}")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    trigger(program, "rotate_left")
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    outlined(qtbot, workspace)
+    boxes = {item.defect.box: item.verdict for item in workspace.review.items}
+    assert boxes[Rect(20, 372, 28, 380)] is (TO_DO if task == "find" else HEALED)
+    assert len(boxes) == 5
+    if task == "heal":
+        assert picture(workspace)[376, 24].tolist() != [255, 0, 0]
+
+
+def test_a_picture_turns_while_healing_waits(
+    qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = found(qtbot, program, blots)
+    drag(view, [(200, 200), (230, 200)])
+    gate, first = kept_running(monkeypatch), asked(program, "heal")
+    qtbot.waitUntil(lambda: first.state.name == "RUNNING")
+    key(program, Qt.Key.Key_N)
+    key(program, Qt.Key.Key_Return)
+    trigger(program, "defects_heal")
+    trigger(program, "defects_heal")
+    assert program.window.strip.text == "Defects are being healed already."
+    trigger(program, "flip_horizontal")
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    outlined(qtbot, workspace)
+    assert {item.defect.box: item.verdict for item in workspace.review.items}[Rect(372, 20, 380, 28)] is HEALED
+    assert picture(workspace)[24, 376].tolist() != [255, 0, 0]
+    assert len(workspace.document.state.layers) == 2
+
+
+def test_a_heal_comes_late(qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, _ = found(qtbot, program, blots)
+    key(program, Qt.Key.Key_N)
+    key(program, Qt.Key.Key_Return)
+    gate, ticket = kept_running(monkeypatch), asked(program, "defects_heal")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    # Decided and filtered otherwise meanwhile.
+    key(program, Qt.Key.Key_P)
+    key(program, Qt.Key.Key_Delete)
+    slider(program, "threshold")._number.setValue(80)
+    outlined(qtbot, workspace)
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    outlined(qtbot, workspace)
+    assert verdicts(workspace)[0] == (20, "dust", HEALED)
+    assert len(workspace.document.state.layers) == 1
+
+
+def test_another_search_is_not_judged_by_a_late_heal(
+    qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = found(qtbot, program, blots)
+    gate, ticket = kept_running(monkeypatch), asked(program, "defects_heal")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    trigger(program, "defects_clear")
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert workspace.document.state.review is None
+    assert len(workspace.document.state.layers) == 1
+    find(qtbot, program, workspace)
+    assert "No damage" in program.window.strip.text or counts(workspace)[HEALED] == 0
+
+
+def test_undo_calls_a_heal_off(qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, _ = found(qtbot, program, blots)
+    gate, ticket = kept_running(monkeypatch), asked(program, "defects_heal")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    trigger(program, "undo")
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert counts(workspace) == {TO_DO: 5}
+    assert not workspace.document.state.layers
+
+
+def test_a_second_search_replaces_the_first(qtbot: QtBot, program: Program, blots: Path) -> None:
+    workspace, _ = found(qtbot, program, blots)
+    key(program, Qt.Key.Key_N)
+    key(program, Qt.Key.Key_Return)
+    slider(program, "smallest")._number.setValue(60)
+    find(qtbot, program, workspace)
+    assert counts(workspace) == {TO_DO: 4}, "it begins with the filters of the first"
+    trigger(program, "undo")
+    outlined(qtbot, workspace)
+    assert counts(workspace) == {ACCEPTED: 1, TO_DO: 3}
+
+
+def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+    workspace, _ = found(qtbot, program, blotted(tmp_path / "dark.png"))
+    assert program.window.strip.text == "No damage was found."
+    assert workspace.undo.count() == 0
+    assert workspace.document.state.review is None
+    assert program.window.task.button.text() == "Find damage"
+
+
+def test_what_is_less_sure_is_a_lower_threshold_away(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+    workspace, _ = found(qtbot, program, blotted(tmp_path / "faint.png", (20, 20, 9, 9, 0, 80)))
+    assert program.window.strip.text == "No damage was found at this threshold. A lower one finds more."
+    assert not workspace.document.state.layers
+    assert program.window.defects.isVisible()
+    assert not program.window.actions_.by_id["defects_heal"].isEnabled()
+    slider(program, "threshold")._number.setValue(25)
+    outlined(qtbot, workspace)
+    assert verdicts(workspace) == [(20, "dust", TO_DO)]
+
+
+def test_half_a_picture_is_asked_for_first(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+    path = blotted(tmp_path / "half.png", (0, 0, 200, 300, 0, 255))
+    workspace, _ = found(qtbot, program, path)
+    assert program.window.strip.text.endswith("% of the picture counts as damaged; a higher threshold finds less.")
+    assert program.window.strip.button is None
+    trigger(program, "defects_heal")
+    assert not workspace.busy
+    assert "would be healed, which is hardly all damage" in program.window.strip.text
+    strip = program.window.strip
+    assert strip.button is not None
+    strip.say("Something else.")
+    assert strip.button is None
+    trigger(program, "defects_heal")
+    with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+        QTest.mouseClick(strip.button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.busy)
+    assert len(workspace.document.state.layers) == 1
+    assert counts(workspace) == {HEALED: 1}
+    assert strip.button is None
+
+
+def test_what_is_found_in_the_background_is_said_with_its_name(
+    qtbot: QtBot, program: Program, blots: Path, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = open_scan(qtbot, program, blots)
+    pick(program, "Task", "detect")
+    gate, ticket = kept_running(monkeypatch), asked(program, "heal")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    open_scan(qtbot, program, scan)
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    assert len(workspace.review.items) == 5
+    assert program.window.strip.text.startswith("blots.png: Found 5 defects")
+    assert combo(program, "Task").currentData() == "detect"
+    assert not program.window.defects.model.rowCount()
+    program.window.tabs.setCurrentIndex(0)
+    assert program.window.defects.model.rowCount() == 5
+    program.window.close_tab(0)
+    assert not program.window.defects.model.rowCount()
+
+
+def test_outlines_that_come_too_late_are_not_shown(
+    qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = found(qtbot, program, blots)
+    real, thresholds = desktop.review.outlines_of, []
+
+    def slow(review: Review, context: JobContext) -> Outlines:
+        thresholds.append(review.filters.threshold)
+        return real(review, context)
+
+    monkeypatch.setattr(desktop.review, "outlines_of", slow)
+    for value in (55, 60, 70, 95):
+        slider(program, "threshold")._number.setValue(value)
+    outlined(qtbot, workspace)
+    assert thresholds == [0.95], "those in between are left out"
+    assert len(workspace.review.items) == 2
+    slider(program, "threshold")._number.setValue(60)
+    trigger(program, "defects_clear")
+    outlined(qtbot, workspace)
+    assert not workspace.review.items
+
+
+def test_thousands_of_defects_are_listed_and_few_are_drawn(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+    dots = [(x, y, 3, 3, 0, 255) for x in range(4, 1000, 14) for y in range(4, 1000, 14)]
+    _, view = found(qtbot, program, blotted(tmp_path / "dusty.png", *dots, size=(1000, 1000)))
+    panel = program.window.defects
+    assert panel.model.rowCount() == len(dots) > 5000
+    view.fit()
+    view.grab()
+    panel.view.grab()
+    assert 0 < len(panel._thumbnails) < 60
+    panel.view.scrollToBottom()
+    panel.view.grab()
+    assert len(panel._thumbnails) < 120
+    trigger(program, "defects_accept_all")
+    assert panel.heal_button.text() == f"Heal {len(dots):,} accepted"
+    assert isinstance(panel.view, QListView)

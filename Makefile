@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # CUDA=1 also installs NVIDIA's libraries for onnxruntime, some gigabytes.
 EXTRAS := $(if $(CUDA),[cuda])
 DATA ?= data
-MODELS ?= resources/models/heal
+TEXTURES := $(if $(TEXTURES),--textures $(TEXTURES))
 MINUTES ?= 60
 
 .PHONY: run venv test bench bench-models train clean
@@ -35,7 +35,7 @@ bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench
 
 bench-models: $(VENV)/.dev
-	@$(BIN)/python -m engine.train evaluate $(MODELS) --data $(DATA)
+	@$(BIN)/python -m engine.train bench --data $(DATA) $(TEXTURES)
 
 train: $(VENV)/.dev
 	@$(BIN)/python -m engine.train fit heal --data $(DATA) --minutes $(MINUTES) --resume

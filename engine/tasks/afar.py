@@ -14,6 +14,8 @@ from engine.tiling import around
 
 _NEAR, _FAR = 24, 56
 """Distance from what is known, pixels: up to the first all is filled up close, from the second on from afar."""
+_SEEN = 512
+"""However large its windows, a model looks no farther than about half of this, pixels."""
 _LEAST = 8
 """A model of windows smaller than so many times ``_NEAR`` sees less around it, and looks from afar sooner."""
 
@@ -32,7 +34,8 @@ class Afar:
     def __init__(
         self, scene: Scene, boxes: list[Rect], window: int, multiple: int, fill: Callable[[View], Floats]
     ) -> None:
-        self._scene, self._boxes, self._window, self._multiple, self._fill_view = scene, boxes, window, multiple, fill
+        self._scene, self._boxes, self._multiple, self._fill_view = scene, boxes, multiple, fill
+        self._window = min(window, _SEEN)
         self._near = min(_NEAR, window // _LEAST)
         self._far = self._near * _FAR / _NEAR
         self._seen: dict[Rect, tuple[Floats, Rect, int]] = {}

@@ -25,9 +25,10 @@ from engine.runtime.session import Device
 from engine.tasks import Job, make_settings, run_job
 from engine.train import metrics, peers, shapes
 from engine.train.data import photograph_paths, read_photograph, write_picture
+from engine.train.evaluate import readable
 from engine.train.export import gigamacs
 from engine.train.metrics import Picture
-from engine.train.protocols import PROTOCOLS, Case, composited, middle
+from engine.train.protocols import PROTOCOLS, Case, composited
 
 SIDE = 1024
 """Side of the picture that times are taken of, pixels."""
@@ -115,7 +116,7 @@ def measure(folder: Path, textures: Path | None, most: int | None, wanted: Itera
     wanted = list(wanted) or list(PARTS)
     if unknown := sorted(set(wanted) - set(PARTS)):
         raise SettingsError(f"There is no part {', '.join(unknown)}; there are {', '.join(PARTS)}.", "train.bench")
-    pictures = [middle(read_photograph(path)) for path in photograph_paths(folder, validation=True)[:most]]
+    pictures = [picture for picture, _ in readable(photograph_paths(folder, validation=True)[:most])]
     held_out = shapes.read_textures(textures, validation=True) if textures else {}
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(pictures, held_out, Path(scratch))
@@ -177,13 +178,10 @@ def _clean(bench: Bench) -> Iterator[Claim]:
 def _upscale(bench: Bench) -> Iterator[Claim]:
     # Published: 36.7 and 32.4 dB at x2, 30.5 and 27.5 at x4, on sets where bicubic gives 33.66, 30.24, 28.42 and 26.00.
     for scale, must, aim in ((2, 2.2, 3.7), (4, 1.5, 2.8)):
-        ours, theirs = [], []
-        for picture in bench.pictures:
-            height, width = (side // scale * scale for side in picture.shape[:2])
-            large = np.ascontiguousarray(picture[:height, :width])
-            small = _resized(large, width // scale, height // scale)
-            ours.append(_on_luma(bench.through(f"upscale --scale {scale}", small), large, scale))
-            theirs.append(_on_luma(_resized(small, width, height), large, scale))
+        cases = [PROTOCOLS[f"upscale{scale}"][0].make(picture, 0) for picture in bench.pictures]
+        made = [bench.through(f"upscale --scale {scale}", case.given) for case in cases]
+        ours = [metrics.luma_psnr(a, case.original, scale) for a, case in zip(made, cases, strict=True)]
+        theirs = [metrics.luma_psnr(peers.enlarged(case.given, scale), case.original, scale) for case in cases]
         what = f"upscale x{scale}: PSNR of the luma over bicubic's {_mean(theirs):.2f} dB"
         yield Claim(what, _mean(ours) - _mean(theirs), (must, np.inf), (aim, np.inf))
     for scale in (2, 4):
@@ -324,17 +322,3 @@ def _jpeg(picture: Picture, quality: int) -> Picture:
     coded = io.BytesIO()
     Image.fromarray(picture).save(coded, "JPEG", quality=quality, subsampling="4:2:0")
     return np.asarray(Image.open(coded).convert("RGB"))
-
-
-def _resized(picture: Picture, width: int, height: int) -> Picture:
-    """Bicubic, a = -0.5, widened by the factor where it reduces: as published test sets are made."""
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _on_luma(a: Picture, b: Picture, rim: int) -> float:
-    """PSNR of the luma of ITU-R BT.601 in 16..235, without a rim: as published figures are taken."""
-    lumas = [65.481 * p[..., 0] / 255 + 128.553 * p[..., 1] / 255 + 24.966 * p[..., 2] / 255 for p in (a, b)]
-    error = float(np.mean((lumas[0] - lumas[1])[rim:-rim, rim:-rim] ** 2))
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,23 +54,33 @@ HEADLINES = {
     "heal": Headline("psnr", "hole_psnr", "navier_stokes", ("scratches", "strokes", "boxes")),
     "clean": Headline("psnr", "psnr", "non_local_means", ("noise", "blur", "jpeg")),
     "tone": Headline("delta_e", "delta_e", "auto_levels", ("fading", "yellowing")),
+    "upscale2": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
+    "upscale4": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
     "detect": Headline("f1", "f1", "top_hat", ("mixed",)),
 }
 
 
-def model_filler(card: ModelCard, device: Device) -> Peer:
-    """Run a model through its task, as the window and the command line do, with the settings it starts with there."""
+FAITHFUL = {"heal": {"texture": 0.0}}
+"""Settings with which a task is scored, where it starts with others: grain that is put in cannot be where it was."""
+
+
+def model_filler(card: ModelCard, device: Device, values: Mapping[str, float] | None = None) -> Peer:
+    """Run a model through its task, as the window and the command line do.
+
+    Args:
+        card: the model.
+        device: where it runs.
+        values: settings by name; the others are those it starts with there.
+    """
     task = TASKS[card.task]
-    settings = make_settings(card.task, card, {})
+    settings = make_settings(card.task, card, values or {})
 
     def fill(picture: metrics.Picture, mask: Mask | None) -> NDArray[np.uint8]:
         wanted = ArrayMask(mask) if task.wants_mask and mask is not None else None
         result = run_job(Job(card.task, ArraySource(picture), None, wanted, settings, card, device))
-        return (
-            result.marks(settings).mask()
-            if task.gives == "findings"
-            else np.asarray(result.apply_to(picture), np.uint8)
-        )
+        if task.gives == "findings":
+            return np.asarray(result.marks(settings).mask())
+        return np.asarray(result.pixels if task.gives == "picture" else result.apply_to(picture), np.uint8)
 
     return fill
 
@@ -109,24 +119,32 @@ def evaluate_all(
     """
     if masks is not None and any(card.task != "heal" for card in cards):
         raise SettingsError("Masks of what scans have lost can be used for scoring models of heal only.", "train.masks")
-    pictures = _pictures(
-        photograph_paths(folder, validation=True)[:most], mask_reader(masks, folder) if masks else None
-    )
+    pictures = readable(photograph_paths(folder, validation=True)[:most], mask_reader(masks, folder) if masks else None)
     tables: list[Table] = [{} for _ in cards]
-    for task in dict.fromkeys(card.task for card in cards):
+    for kind in dict.fromkeys(kind_of(card) for card in cards):
         # By place: two models that are compared may have one name.
-        models = {str(i): model_filler(card, device) for i, card in enumerate(cards) if card.task == task}
-        peers = PEERS[task]
-        for protocol in PROTOCOLS[task]:
-            rows = _run_protocol(task, protocol.make, pictures, models | peers)
+        fitting = [(str(i), card) for i, card in enumerate(cards) if kind_of(card) == kind]
+        models = {place: model_filler(card, device, FAITHFUL.get(kind)) for place, card in fitting}
+        peers = PEERS[kind]
+        for protocol in PROTOCOLS[kind]:
+            rows = _run_protocol(kind, protocol.make, pictures, models | peers)
             for place in models if rows else ():
                 row = {"model": rows[place]} | {name: dict(rows[name]) for name in peers}
                 tables[int(place)][protocol.name] = row
     return tables
 
 
-def _pictures(paths: list[Path], lost_in: LostIn | None) -> list[tuple[metrics.Picture, Mask | None]]:
-    """The middles of the photographs, and of what each has lost."""
+def kind_of(card: ModelCard) -> str:
+    """The row of ``PROTOCOLS`` by which a model is scored: its task, and how many times it enlarges."""
+    return card.task if card.tile.scale == 1 else f"{card.task}{card.tile.scale}"
+
+
+def readable(paths: list[Path], lost_in: LostIn | None = None) -> list[tuple[metrics.Picture, Mask | None]]:
+    """The middles of those photographs that can be read, and of what each has lost.
+
+    Raises:
+        SettingsError: none can be.
+    """
     pictures = []
     for path in paths:
         try:
@@ -141,7 +159,7 @@ def _pictures(paths: list[Path], lost_in: LostIn | None) -> list[tuple[metrics.P
 
 
 def _run_protocol(
-    task: str,
+    kind: str,
     make: Callable[[metrics.Picture, int], Case],
     pictures: list[tuple[metrics.Picture, Mask | None]],
     fillers: dict[str, Peer],
@@ -156,11 +174,11 @@ def _run_protocol(
         for name, fill in fillers.items():
             # A peer may work in place, and the mask of a detection is not for its eyes.
             given = case.given.copy()
-            mask = case.mask.copy() if case.mask is not None and TASKS[task].wants_mask else None
+            mask = case.mask.copy() if case.mask is not None and kind == "heal" else None
             start = time.perf_counter()
             result = fill(given, mask)
             seconds = (time.perf_counter() - start) / megapixels
-            collected[name].append(score(task, case, result) | {"seconds": seconds})
+            collected[name].append(score(kind, case, result) | {"seconds": seconds})
     return {
         name: {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}
         | {"pictures": float(len(rows))}
@@ -169,20 +187,20 @@ def _run_protocol(
     }
 
 
-def score(task: str, case: Case, result: NDArray[np.uint8]) -> Metrics:
+def score(kind: str, case: Case, result: NDArray[np.uint8]) -> Metrics:
     """The metrics of one result.
 
     Args:
-        task: a row of ``PROTOCOLS``.
+        kind: a row of ``PROTOCOLS``.
         case: what was given and what would be right.
         result: picture (H, W, 3), of a detection mask (H, W).
 
     Returns:
         heal: psnr and ssim inside the hole, whole_psnr, whole_ssim, ms_ssim, high_frequency; clean: psnr, ssim,
-        ms_ssim; tone: delta_e, psnr, structure (against what was given); detect: precision, recall, f1, and flagged,
-        the share of the picture's pixels that were found.
+        ms_ssim; upscale: psnr of the luma, ssim; tone: delta_e, psnr, structure (against what was given); detect:
+        precision, recall, f1, and flagged, the share of the picture's pixels that were found.
     """
-    return _SCORES[task](case, result)
+    return _SCORES[kind](case, result)
 
 
 def _score_heal(case: Case, result: NDArray[np.uint8]) -> Metrics:
@@ -200,6 +218,10 @@ def _score_heal(case: Case, result: NDArray[np.uint8]) -> Metrics:
         "ms_ssim": metrics.ms_ssim(result, case.original),
         "high_frequency": metrics.high_frequency_ratio(result, case.original, hole),
     }
+
+
+def _score_upscale(case: Case, result: NDArray[np.uint8]) -> Metrics:
+    return {"psnr": metrics.luma_psnr(result, case.original, 4), "ssim": metrics.ssim(result, case.original)}
 
 
 def _score_clean(case: Case, result: NDArray[np.uint8]) -> Metrics:
@@ -228,13 +250,15 @@ _SCORES: dict[str, Callable[[Case, NDArray[np.uint8]], Metrics]] = {
     "heal": _score_heal,
     "clean": _score_clean,
     "tone": _score_tone,
+    "upscale2": _score_upscale,
+    "upscale4": _score_upscale,
     "detect": _score_detect,
 }
 
 
-def headline_scores(task: str, table: Table) -> dict[str, float]:
+def headline_scores(kind: str, table: Table) -> dict[str, float]:
     """The few scores that a card shows: of the model and of one classical peer."""
-    headline = HEADLINES[task]
+    headline = HEADLINES[kind]
     fillers = {"model": headline.name, headline.peer: headline.peer}
     scores = {
         f"{protocol}_{name}": round(table[protocol][filler][headline.metric], 2)
@@ -253,7 +277,7 @@ def write_scores(card: ModelCard, table: Table) -> ModelCard:
     Raises:
         WriteError: they cannot be written.
     """
-    scored = dataclasses.replace(card, scores=headline_scores(card.task, table))
+    scored = dataclasses.replace(card, scores=headline_scores(kind_of(card), table))
     rounded = {p: {f: {m: round(v, 5) for m, v in r.items()} for f, r in rows.items()} for p, rows in table.items()}
     write_card(scored, card.folder)
     atomic_write_bytes(card.folder / "scores.json", (json.dumps(rounded, indent=1) + "\n").encode())

@@ -14,6 +14,7 @@ from engine.raster import Mask
 from engine.train import ageing, degrade
 from engine.train.data import to_picture, to_tensor
 from engine.train.metrics import Picture
+from engine.train.peers import resized
 from engine.train.shapes import CLASS_OF, CLASSES, DAMAGED, draw_box, draw_mask
 
 LARGEST = 384
@@ -91,6 +92,13 @@ def spoil(picture: Picture, number: int, change: Callable[[Tensor, Generator], T
     """A case made by a function of the photograph (1, 3, H, W) in 0..1 and of a generator seeded by the number."""
     random = torch.Generator().manual_seed(number)
     return Case(to_picture(change(to_tensor(picture), random)[0]), picture)
+
+
+def reduced(times: int, picture: Picture, _: int) -> Case:
+    """A photograph without the traces of its own coding (half its size), and that reduced so many times."""
+    height, width = (side // 2 // times * times for side in picture.shape[:2])
+    large = resized(picture, width, height)
+    return Case(resized(large, width // times, height // times), large)
 
 
 def boxes(picture: Picture, number: int) -> Case:
@@ -199,6 +207,8 @@ PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
         Protocol("occlusion", boxes),
     ),
     "tone": (Protocol("fading", _spoiled(_fading)), Protocol("yellowing", _spoiled(_yellowing))),
+    "upscale2": (Protocol("reduced", partial(reduced, 2)),),
+    "upscale4": (Protocol("reduced", partial(reduced, 4)),),
     "detect": (
         *(Protocol(CLASS_OF[kind], partial(marked, (kind,))) for kind in MARKED),
         Protocol("mixed", mixed),

@@ -13,7 +13,7 @@ import numpy as np
 from engine.errors import ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.runtime.cards import ModelCard, Registry
-from engine.train.evaluate import Metrics, Table
+from engine.train.evaluate import Metrics, Table, kind_of
 from engine.train.peers import PEERS
 
 if TYPE_CHECKING:
@@ -60,19 +60,23 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("dust, F1", "dust", "f1", 3),
         Column("undamaged, flagged", "undamaged", "flagged", 4, min),
     ),
+    "upscale2": (Column("x2, luma dB", "reduced", "psnr"), Column("x2, SSIM", "reduced", "ssim", 4)),
+    "upscale4": (Column("x4, luma dB", "reduced", "psnr"), Column("x4, SSIM", "reduced", "ssim", 4)),
 }
-"""Task -> the scores that stand in the table; six each, so that all tasks fit into one."""
+"""Kind -> the scores that stand in the table; six at most, so that all tasks fit into one."""
 
 MEASURED = """\
 Each model's exported file was run through the task that the window and the command line use, with the settings it
-starts with there, on the middle 384 px of photographs that were never trained on (a tenth, by hash of the file name).
-Damage and classical ways (*slanted*) are the same for all models of a task. Bold = best of its task. – = not measured.
+starts with there (heal without texture), on the middle 384 px of photographs that were never trained on (a tenth, by
+hash of the file name). Damage and classical ways (*slanted*) are the same for all models of a task. Bold = best of its
+task. – = not measured.
 
 * **heal**: PSNR and SSIM inside the hole: scratches of 1-6 px over 4 % of the picture, strokes of 12-36 px over 17 %,
   one square hole of a quarter of the side. *Detail* is the energy of the Laplacian in the hole over that of the
   original (1 = as lively, less = blurred).
 * **clean**: PSNR of the whole picture: white noise of sigma 25, defocus of 2.5 px, JPEG of quality 15, half the
   resolution, film grain, small flat boxes.
+* **upscale**: PSNR of the luma and SSIM of photographs that were halved, and then reduced two or four times.
 * **tone**: mean CIEDE2000 (less is better) and PSNR against the photograph before it aged; *structure* is the SSIM of
   the luma before and after the correction once tones are matched by rank (1 = nothing moved).
 * **detect**: pixels of drawn damage, 2 px tolerance; *mixed* is damage of three kinds at once; *flagged* is the share
@@ -106,7 +110,7 @@ def write_report(models: Path, output: Path) -> Path:
     width = max(len(columns) for columns in COLUMNS.values())
     lines = [_line(["system", *[""] * width, *_DETAILS]), _line(["---", *["---:"] * (width + len(_DETAILS))])]
     for task in COLUMNS:
-        shelf = [card for card in cards if card.task == task]
+        shelf = [card for card in cards if kind_of(card) == task]
         if shelf:
             lines += _task_lines(task, shelf)
     text = "\n".join(["# The systems side by side", "", *lines, "", "## How it was measured", "", MEASURED])

@@ -38,7 +38,7 @@ class Data:
     def __post_init__(self) -> None:
         _require(self.crop >= 32 and self.crop % 32 == 0, f"data.crop = {self.crop} (a multiple of 32)")
         _require(self.batch >= 1, f"data.batch = {self.batch} (at least 1)")
-        _require(1.0 <= self.zoom_out <= 4.0, f"data.zoom_out = {self.zoom_out} (1 to 4)")
+        _require(1.0 <= self.zoom_out <= 8.0, f"data.zoom_out = {self.zoom_out} (1 to 8)")
         caps = self.share_cap.values()
         _require(all(0 < cap < 1 for cap in caps) and sum(caps) < 1, f"data.share_cap = {self.share_cap} (sum below 1)")
 

@@ -302,7 +302,7 @@ def test_another_class_is_one_step_and_counts(qtbot: QtBot, program: Program, bl
 def test_other_orders(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, _ = found(qtbot, program, blots)
     chooser = program.window.defects._order
-    for order, expected in ((Order.SIZE, [60, 260, 20, 330, 330]), (Order.SCORE, [20, 60, 330, 330, 260])):
+    for order, expected in ((Order.SIZE, [60, 260, 20, 330, 330]), (Order.SCORE, [20, 60, 260, 330, 330])):
         row = chooser.findData(order)
         chooser.setCurrentIndex(row)
         chooser.activated.emit(row)

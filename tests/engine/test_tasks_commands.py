@@ -83,7 +83,7 @@ def test_clean_and_tone_write_new_pictures_with_records(folder: Path) -> None:
 
 
 def test_edges_are_saved_and_followed(folder: Path) -> None:
-    heal = ["heal", "in.tif", "--mask", "mask.png", "--model", "edger"]
+    heal = ["heal", "in.tif", "--mask", "mask.png", "--texture", "0", "--model", "edger"]
     assert run(*heal, "-o", "a.tif", "--save-edges", "edges.png") == 0
     drawn = imageio.read_mask(folder / "edges.png").copy()
     assert not drawn[100:104, 50:200].any()
@@ -101,6 +101,7 @@ def test_a_variation_is_chosen(folder: Path) -> None:
         assert json.loads((folder / f"{variation}.tif.record.json").read_text())["repairs"][0]["settings"] == {
             "grow": 0.0,
             "feather": 0.0,
+            "texture": 1.0,
             "variation": float(variation),
         }
     assert (folder / "1.tif").read_bytes() != (folder / "2.tif").read_bytes()

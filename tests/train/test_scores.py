@@ -16,7 +16,7 @@ from PIL import Image
 from engine.errors import ReadError, SettingsError
 from engine.runtime.cards import ModelCard, Port, Registry, Stage, TileRules, Training, write_card
 from engine.runtime.session import Device
-from engine.train import metrics, peers, report
+from engine.train import metrics, pages, peers, report
 from engine.train.evaluate import HEADLINES, evaluate, evaluate_all, headline_scores, score, write_scores
 from engine.train.protocols import MARKED, PROTOCOLS, beside, middle, to_picture, to_tensor
 from engine.train.shapes import CLASS_OF, CLASSES
@@ -300,8 +300,13 @@ def test_every_protocol_damages_the_same_way_each_time(task: str, name: str) -> 
     picture = scene(90, 107)
     case, again = protocol.make(picture, 3), protocol.make(picture, 3)
     assert case.given.dtype == np.uint8
-    assert case.given.shape == picture.shape
     assert np.array_equal(case.given, again.given)
+    if task.startswith("upscale"):
+        times = int(task[-1])
+        assert case.original.shape == (*(times * side for side in case.given.shape[:2]), 3)
+        assert max(case.original.shape[:2]) <= max(picture.shape[:2]) // 2
+        return
+    assert case.given.shape == picture.shape
     assert np.array_equal(case.original, picture)
     assert np.array_equal(case.given, picture) == (name == "undamaged")
     if task in ("heal", "detect"):
@@ -321,7 +326,7 @@ def test_the_protocols_are_of_the_strength_they_say() -> None:
     hole = rows["heal"]["boxes"].make(grey, 0).mask
     assert hole is not None
     assert np.count_nonzero(hole) == pytest.approx(24 * 24, rel=0.1)
-    assert np.array_equal(to_picture(to_tensor(scene())), scene())
+    assert np.array_equal(to_picture(to_tensor(scene())[0]), scene())
     assert middle(scene(500, 300)).shape == (384, 300, 3)
 
 
@@ -446,7 +451,7 @@ def test_bad_models_are_named_in_the_report(models: Path, tmp_path: Path) -> Non
 def test_the_page_shows_every_system_on_every_picture(models: Path, tmp_path: Path) -> None:
     heal = Registry(user_folder=tmp_path / "none").card("heal")
     pictures = [("first <scan>", scene(80, 100)), ("second", scene(300, 280))]
-    page, sheet = report.picture_page(
+    page, sheet = pages.picture_page(
         [heal, *cards_of(models)], pictures, tmp_path / "out", credit="By nobody", device=Device.CPU
     )
     text = page.read_text(encoding="utf-8")
@@ -454,8 +459,8 @@ def test_the_page_shows_every_system_on_every_picture(models: Path, tmp_path: Pa
     assert text.count("<img ") == len(pictures) * sum(columns.values())
     for said in ("first &lt;scan&gt;, tiny_clean", "second, heal", "By nobody", "top hat"):
         assert said in text
-    assert page.stat().st_size < report.MOST_HTML
-    assert sheet.stat().st_size < report.MOST_PNG
+    assert page.stat().st_size < pages.MOST_HTML
+    assert sheet.stat().st_size < pages.MOST_PNG
     with Image.open(sheet) as shown:
         assert shown.width > 4 * 200
         assert shown.height > 8 * 200
@@ -463,17 +468,17 @@ def test_the_page_shows_every_system_on_every_picture(models: Path, tmp_path: Pa
 
 def test_pages_that_cannot_be_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="at least one"):
-        report.picture_page([], [("a", scene())], tmp_path)
-    monkeypatch.setattr(report, "MOST_HTML", 1000)
+        pages.picture_page([], [("a", scene())], tmp_path)
+    monkeypatch.setattr(pages, "MOST_HTML", 1000)
     clean = [card for card in cards_of(models) if card.task == "clean"]
     with pytest.raises(SettingsError, match="take fewer"):
-        report.picture_page(clean, [("a", scene())], tmp_path)
+        pages.picture_page(clean, [("a", scene())], tmp_path)
     assert not (tmp_path / "systems.html").exists()
 
 
 def test_the_pictures_that_come_with_the_report_are_credited() -> None:
-    pictures = report.default_pictures()
+    pictures = pages.default_pictures()
     for name, picture in pictures:
         assert picture.dtype == np.uint8
         assert picture.shape[2] == 3
-        assert name in report.CREDITS
+        assert name in pages.CREDITS

@@ -23,7 +23,7 @@ class HealUNet(UNet):
     """
 
     MULTIPLE = 32
-    TILE = tiles(32)
+    TILE = tiles(32, default=1024)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None, guides: int = 0) -> None:
         super().__init__(4 + guides, 3, widths or [48, 96, 128, 192], blocks or [1, 2, 3, 4])

@@ -80,7 +80,7 @@ class CleanUNet(UNet):
     The noise level as a plane beside the picture is that of Zhang, Zuo, Zhang, FFDNet, 2018.
     """
 
-    TILE = tiles(16)
+    TILE = tiles(16, default=1024)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
         super().__init__(4, 3, widths or [64, 96, 96, 112], blocks or [4, 4, 3, 2])
@@ -134,7 +134,7 @@ class Upscaler(Generator):
 class DetectUNet(UNet):
     """Segmentation of damage at full resolution, a probability for each class."""
 
-    TILE = tiles(16)
+    TILE = tiles(16, default=1024)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
         super().__init__(3, len(CLASSES), widths or [32, 48, 64, 64], blocks or [2, 2, 1, 2])

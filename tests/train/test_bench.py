@@ -1,0 +1,83 @@
+"""Pages of restored pictures, the numbers that must hold, and damage that is held out for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.errors import SettingsError
+from engine.runtime.session import Device
+from engine.train import bench, pages, shapes
+from engine.train.protocols import composited
+from engine.train.settings import is_validation
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two photographs, one of them for validation."""
+    folder = tmp_path_factory.mktemp("photographs")
+    held_out = next(name for name in (f"p{number}.png" for number in range(200)) if is_validation(name))
+    for name in (held_out, "training_1.png"):
+        Image.fromarray(scene(96, 112)).save(folder / name)
+    return folder
+
+
+def scene(height: int, width: int) -> np.ndarray:
+    """Smooth patches, uint8 (H, W, 3)."""
+    coarse = np.random.default_rng(1).uniform(30, 225, (height // 20 + 1, width // 20 + 1, 3)).astype(np.float32)
+    return np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+
+
+def test_a_page_of_samples_shows_the_square_with_the_most_damage(tmp_path: Path) -> None:
+    picture = np.full((300, 400, 3), 120, np.uint8)
+    picture[40:280, 300:303] = 255
+    page, sheet = pages.sample_page([("a line", picture), ("tiny", scene(40, 50))], tmp_path, device=Device.CPU)
+    assert "found damage" in page.read_text(encoding="utf-8")
+    with Image.open(sheet) as shown:
+        assert shown.width > 4 * 32
+    with pytest.raises(SettingsError, match="at least one"):
+        pages.sample_page([], tmp_path)
+
+
+# -- the numbers that must hold -----------------------------------------------------------------------------------
+
+
+def test_numbers_that_must_hold_go_through_the_command_line(photographs: Path) -> None:
+    claims = list(bench.measure(photographs, None, 2, ["tone", "detect"]))
+    assert [claim.what.split()[0].strip(",:") for claim in claims] == ["tone"] * 4 + ["detect"] * 4
+    assert all(np.isfinite(claim.value) and claim.what in claim.line() for claim in claims)
+    with pytest.raises(SettingsError, match="There is no part heel"):
+        list(bench.measure(photographs, None, 2, ["heel"]))
+
+
+def test_a_claim_says_whether_it_holds() -> None:
+    assert bench.Claim("x", 0.9, (0.75, 1)).line().startswith("ok")
+    assert bench.Claim("x", 0.7, (0.75, 1)).line().startswith("MISS")
+    assert "must <= 0.1" in bench.Claim("x", 0.7, (0, 0.1)).line()
+    assert "aim >= 2" in bench.Claim("x", 0.7, (1, np.inf), (2, np.inf)).line()
+
+
+def test_scanned_damage_is_laid_over_photographs_where_its_mask_says() -> None:
+    texture = np.zeros((100, 100), np.uint8)
+    texture[20:30, 20:80] = 255
+    picture = np.full((120, 140, 3), 90, np.uint8)
+    case = composited({"dust": [texture], "hair": [texture]}, picture, 3)
+    assert case.mask is not None
+    changed = np.abs(case.given.astype(int) - picture).max(axis=2)
+    assert 0.03 < np.mean(case.mask > 0) < 0.3
+    assert changed[case.mask > 0].mean() > 5 * changed[case.mask == 0].mean()
+    again = composited({"dust": [texture], "hair": [texture]}, picture, 3)
+    assert np.array_equal(case.given, again.given)
+
+
+def test_textures_are_held_out_by_name(tmp_path: Path) -> None:
+    (tmp_path / "film_dirt").mkdir()
+    for number in range(60):
+        cv2.imwrite(str(tmp_path / "film_dirt" / f"{number}.png"), np.full((8, 8), 255, np.uint8))
+    held_out = len(shapes.read_textures(tmp_path, validation=True)["dust"])
+    assert 1 <= held_out <= 14
+    assert len(shapes.read_textures(tmp_path, validation=False)["dust"]) == 60 - held_out

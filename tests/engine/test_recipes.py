@@ -220,7 +220,7 @@ def test_gentle_leaves_everything_else_bit_for_bit(folder: Path, capsys: pytest.
         ("detect", "finder"),
         ("heal", "heal"),
     ]
-    assert record["repairs"][0]["settings"]["threshold"] == 0.7
+    assert record["repairs"][0]["settings"]["threshold"] == 0.8
     assert record["samples_changed"] == int((scan.pixels != result.pixels).sum())
 
 
@@ -229,7 +229,7 @@ def test_standard_is_the_default_and_lists_every_repair(folder: Path) -> None:
     record = json.loads((folder / "out.png.record.json").read_text())
     assert record["recipe"] == "standard"
     assert [repair["task"] for repair in record["repairs"]] == ["detect", "heal", "clean", "tone"]
-    assert record["repairs"][2]["settings"] == {"strength": 0.5, "noise_level": 0.0}
+    assert record["repairs"][2]["settings"] == {"strength": 0.3, "noise_level": 0.0}
 
 
 def test_what_was_not_healed_is_said_and_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,14 +28,12 @@ from desktop.document.review import Filters, Judgement, Point, Review, Verdict, 
 from desktop.document.tiles import Cell, TileMap, TilePatch, compact
 from desktop.repairs import Outcome, RepairJob, RepairRequest, TaskJob
 from engine.jobs import JobContext
+from engine.masks import TOO_MUCH
 from engine.raster import TILE, Rect
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
     from engine.tasks import Defect, DetectSettings, Findings
-
-TOO_MUCH = 0.25
-"""Share of a picture that is hardly all damage."""
 
 
 class Order(Enum):

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from desktop.defects import TOO_MUCH, Found, found_sentence
+from desktop.defects import Found, found_sentence
 from desktop.document.review import Verdict
 from desktop.jobs import Ticket
 from desktop.repairs import Outcome
 from desktop.review import ReviewDesk
 from desktop.workspace import Workspace
+from engine.masks import TOO_MUCH
 
 if TYPE_CHECKING:
     from desktop.window import Window

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from engine.raster import Mask, MaskSource, Rect
 
+TOO_MUCH = 0.25
+"""Share of a picture that is hardly all damage."""
 _FINE_AREA = 16_000_000
 _COARSE = 16
 """Side of the squares in which damage is grouped, pixels."""

@@ -8,7 +8,7 @@ Coordinates are pixels, x to the right and y down, the origin at the top left co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -258,6 +258,27 @@ class ArrayMask:
         whole = Rect.of_shape(self.mask.shape)
         cells = (Rect.of_cell(cell) & whole for cell in whole.cells())
         return [cell for cell in cells if self.mask[cell.slices()].any()]
+
+
+def gathered(cells: Mapping[tuple[int, int], NDArray[Any]], rect: Rect, empty: NDArray[Any]) -> NDArray[Any]:
+    """A rectangle put together from the cells of the ``TILE`` grid.
+
+    Args:
+        cells: (column, row) -> (h, w, ...) from the cell's corner; cells at the picture's edge may be cut off there.
+        rect: what is wanted; inside the picture where cells are cut off.
+        empty: what stands where there is no cell: one value of the cells' sample type, (...).
+
+    Returns:
+        (h, w, ...), not shared with the cells.
+    """
+    result = np.empty((rect.height, rect.width, *empty.shape), empty.dtype)
+    result[...] = empty
+    for cell in rect.cells():
+        if cell in cells:
+            square = Rect.of_cell(cell)
+            shared = square & rect
+            result[shared.slices(rect)] = cells[cell][shared.slices(square)]
+    return result
 
 
 def maximum(dtype: np.dtype[Any]) -> float:

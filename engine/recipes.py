@@ -14,6 +14,7 @@ import numpy as np
 from engine import tables
 from engine.errors import SettingsError
 from engine.jobs import JobContext
+from engine.masks import TOO_MUCH
 from engine.raster import ArrayMask, Pixels, PixelSource, Rect, mix
 from engine.record import Repair
 from engine.runtime.cards import ModelCard, Registry
@@ -21,8 +22,6 @@ from engine.runtime.session import Device
 from engine.tasks import TASKS, Job, Marks, Patch, make_settings, run_job
 
 RECIPES = Path(__file__).resolve().parents[1] / "resources" / "recipes"
-TOO_MUCH = 0.25
-"""Share of a picture that is hardly all damage."""
 _EFFORT = {"detect": 2.0, "heal": 3.0, "clean": 3.0, "tone": 2.0}
 """The tasks that a recipe may ask for, and how long each takes compared with the others."""
 
@@ -172,7 +171,7 @@ class _Work:
             self._repairs.append(self._marks.repair(job))
             return
         if TASKS[task].wants_mask:
-            unfit = _why_not(self._marks)
+            unfit = unfit_to_heal(self._marks)
             if unfit:
                 self._notices.append(unfit)
                 return
@@ -219,15 +218,14 @@ class _Patched:
         return pixels
 
 
-def _why_not(marks: Marks | None) -> str:
-    """Why nothing is healed; empty when something is."""
+def unfit_to_heal(marks: Marks | None) -> str:
+    """Why what a search found is not healed without being asked, in a sentence; empty when it is."""
     if marks is None or not marks.pieces:
         return "No damage was found: nothing was healed."
-    share = sum(int(np.count_nonzero(part)) for _, part in marks.pieces) / (marks.shape[0] * marks.shape[1])
-    if share <= TOO_MUCH:
+    if marks.share <= TOO_MUCH:
         return ""
     return (
-        f"{round(100 * share)} % of the picture count as damaged, which is hardly so: nothing was healed. "
+        f"{round(100 * marks.share)} % of the picture count as damaged, which is hardly so: nothing was healed. "
         "Heal it with a mask of your own."
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.raster import TILE, Floats, Rect
+from engine.raster import TILE, Floats, Rect, gathered
 
 
 def plan_windows(
@@ -118,13 +118,7 @@ class Blender:
 
     def read(self, rect: Rect) -> Floats:
         """The blended values (h, w, channels) of a rectangle, 0 where nothing was added."""
-        sums = np.zeros((rect.height, rect.width, self._channels + 1), np.float32)
-        for cell in rect.cells():
-            if cell in self._sums:
-                square = Rect.of_cell(cell)
-                shared = square & rect
-                sums[shared.slices(rect)] = self._sums[cell][shared.slices(square)]
-        return _divided(sums)
+        return _divided(gathered(self._sums, rect, np.zeros(self._channels + 1, np.float32)))
 
     def take(self, cell: tuple[int, int]) -> Floats:
         """The blended values (TILE, TILE, channels) of a cell, 0 where nothing was added; frees the cell."""

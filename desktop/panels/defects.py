@@ -41,7 +41,7 @@ from desktop.defects import Item, Order
 from desktop.document.compose import Composite
 from desktop.document.review import Verdict
 from desktop.document.tiles import LEVELS
-from desktop.panels.widgets import ValueSlider, WheelGuard
+from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.settings import RepairSettings
 from desktop.workspace import Workspace
 from engine import colour
@@ -144,8 +144,7 @@ class DefectsPanel(QWidget):
         super().__init__()
         self._settings, self._actions = settings, actions
         self._workspace: Workspace | None = None
-        self._dragging: Workspace | None = None
-        self._gesture = self._drags = 0
+        self._drags = Drags()
         self._thumbnails: dict[tuple[Rect, int], QImage] = {}
         self.model = DefectModel()
         self._make_list()
@@ -199,8 +198,8 @@ class DefectsPanel(QWidget):
                 boundless=name in _BOUNDLESS,
             )
             slider.changed.connect(partial(self._on_slider, name, scale, hints["high"], high))
-            slider.pressed.connect(self._on_pressed)
-            slider.released.connect(self._on_released)
+            slider.pressed.connect(lambda: self._drags.begin(self._workspace))
+            slider.released.connect(self._drags.end)
             sliders[name] = slider
         return sliders
 
@@ -325,7 +324,7 @@ class DefectsPanel(QWidget):
         self._counts.setText(self._count_words())
         self.heal_button.setText(self._heal_words())
         for name, slider in self.sliders.items():
-            if not self._gesture:
+            if not self._drags.number:
                 slider.set_value(getattr(review.filters, name) * (100.0 if name in _SHARES else 1.0))
         self._show_kinds(review.labels, review.filters.without)
         self._order.setCurrentIndex(self._order.findData(desk.order))
@@ -433,21 +432,7 @@ class DefectsPanel(QWidget):
             self._settings.of("detect").values[name] = value
             self.changed.emit()
             filters = dataclasses.replace(review.filters, **{name: value})  # type: ignore[arg-type]
-            self._workspace.review.filter(filters, self._gesture)
-
-    def _on_pressed(self) -> None:
-        if self._workspace is not None:
-            self._drags += 1
-            self._gesture = self._drags
-            self._dragging = self._workspace
-            self._dragging.begin_gesture()
-
-    def _on_released(self) -> None:
-        # A number that is typed afterwards is a step of its own.
-        self._gesture = 0
-        dragging, self._dragging = self._dragging, None
-        if dragging is not None:
-            dragging.end_gesture()
+            self._workspace.review.filter(filters, self._drags.number)
 
 
 def _around(box: Rect) -> Rect:

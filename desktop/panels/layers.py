@@ -34,7 +34,7 @@ from PySide6.QtWidgets import (
 from desktop.document.edits import MoveLayer, SetLayer
 from desktop.document.model import BlendMode, Layer
 from desktop.document.tiles import LEVELS, TileMap
-from desktop.panels.widgets import ValueSlider, WheelGuard
+from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.theme import icon
 from desktop.workspace import Workspace
 from engine import colour
@@ -221,8 +221,7 @@ class LayersPanel(QWidget):
     def __init__(self, actions: list[QAction]) -> None:
         super().__init__()
         self._workspace: Workspace | None = None
-        self._dragging: Workspace | None = None
-        self._gesture = self._drags = 0
+        self._drags = Drags()
         self._thumbnails: dict[tuple[int, str], tuple[tuple[object, object], QImage | None]] = {}
         self.model = LayerModel()
         self._blend = QComboBox()
@@ -254,8 +253,8 @@ class LayersPanel(QWidget):
         layout.addLayout(buttons)
         self._blend.activated.connect(self._on_blend)
         self._opacity.changed.connect(self._on_opacity)
-        self._opacity.pressed.connect(self._on_pressed)
-        self._opacity.released.connect(self._on_released)
+        self._opacity.pressed.connect(lambda: self._drags.begin(self._workspace))
+        self._opacity.released.connect(self._drags.end)
         WheelGuard(self._blend)
         self._view.selectionModel().currentChanged.connect(self._on_current)
         self._timer = QTimer(self)
@@ -362,21 +361,9 @@ class LayersPanel(QWidget):
     def _on_opacity(self, value: float) -> None:
         layer = self._workspace.active if self._workspace is not None else None
         if self._workspace is not None and layer is not None:
-            self._workspace.push(SetLayer(self.tr("Layer opacity"), layer, {"opacity": value / 100}, self._gesture))
-
-    def _on_pressed(self) -> None:
-        if self._workspace is not None:
-            self._drags += 1
-            self._gesture = self._drags
-            self._dragging = self._workspace
-            self._dragging.begin_gesture()
-
-    def _on_released(self) -> None:
-        # A number that is typed afterwards is a step of its own.
-        self._gesture = 0
-        dragging, self._dragging = self._dragging, None
-        if dragging is not None:
-            dragging.end_gesture()
+            self._workspace.push(
+                SetLayer(self.tr("Layer opacity"), layer, {"opacity": value / 100}, self._drags.number)
+            )
 
 
 def _thumbnail(tiles: TileMap, profile: bytes | None, mask: TileMap | None) -> QImage | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QValidator
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QWidget
+
+if TYPE_CHECKING:
+    from desktop.workspace import Workspace
 
 _STEPS = 1000
 _INFINITE = "∞"
@@ -24,6 +29,31 @@ class WheelGuard(QObject):
             event.ignore()
             return True
         return super().eventFilter(watched, event)
+
+
+class Drags:
+    """The drags of a panel's sliders: each is one gesture on a photograph, and one undo step."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        """Of the drag that is going on; 0 = none: a number that is typed is a step of its own."""
+        self._begun = 0
+        self._workspace: Workspace | None = None
+
+    def begin(self, workspace: Workspace | None) -> None:
+        """A slider is pressed."""
+        if workspace is not None:
+            self._begun += 1
+            self.number = self._begun
+            self._workspace = workspace
+            workspace.begin_gesture()
+
+    def end(self) -> None:
+        """It is released; the gesture ends on the photograph that it began on."""
+        self.number = 0
+        workspace, self._workspace = self._workspace, None
+        if workspace is not None:
+            workspace.end_gesture()
 
 
 class NumberField(QDoubleSpinBox):

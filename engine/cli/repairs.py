@@ -47,6 +47,7 @@ def _heal_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _heal(options: argparse.Namespace, context: JobContext) -> None:
+    from engine.recipes import unfit_to_heal
     from engine.tasks import draw_edges, run_job, wants_edges
 
     card, settings = chosen(
@@ -70,8 +71,8 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
         if detector is not None:
             search = task_job("detect", scan, *detector, options.device)
             found: Marks = run_job(search, context.part(0.0, 0.25)).marks(search.settings, context.part(0.25, 0.3))
-            if not found.pieces:
-                raise SettingsError("No damage was found: there is nothing to heal.", "heal.nothing_found")
+            if unfit := unfit_to_heal(found):
+                raise SettingsError(unfit, "heal.found")
             mask, repairs = found.mask(), [found.repair(search)]
         else:
             mask = imageio.read_mask(options.mask)

@@ -182,6 +182,11 @@ class Marks:
             whole[rect.slices()] = mask
         return whole
 
+    @property
+    def share(self) -> float:
+        """How much of the picture is marked, 0..1."""
+        return sum(int(np.count_nonzero(part)) for _, part in self.pieces) / (self.shape[0] * self.shape[1])
+
     def repair(self, job: Job) -> Repair:
         """What the record says of it; the boxes are those of the defects."""
         return job.repair(self.device, tuple(defect.box for defect in self.defects))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import masks
 from engine.jobs import JobContext
-from engine.raster import TILE, Mask, Rect
+from engine.raster import TILE, Mask, Rect, gathered
 from engine.runtime.session import Device
 from engine.tasks.base import Marks, Ranged, knob
 
@@ -116,21 +116,15 @@ class Findings:
 
     def read(self, rect: Rect) -> Seen:
         """What was seen in a rectangle that lies inside."""
-        result = np.zeros((rect.height, rect.width, 2), np.uint8)
-        for cell in rect.cells():
-            if cell in self._by_cell:
-                where, seen = self._by_cell[cell]
-                shared = where & rect
-                result[shared.slices(rect)] = seen[shared.slices(where)]
-        return result
+        return gathered(self._by_cell, rect, np.zeros(2, np.uint8))
 
     def occupied(self) -> list[Rect]:
         """The rectangles of the pieces."""
         return [rect for rect, _ in self.pieces]
 
     @cached_property
-    def _by_cell(self) -> dict[tuple[int, int], tuple[Rect, Seen]]:
-        return {next(rect.cells()): (rect, seen) for rect, seen in self.pieces}
+    def _by_cell(self) -> dict[tuple[int, int], Seen]:
+        return {next(rect.cells()): seen for rect, seen in self.pieces}
 
     def marks(self, settings: DetectSettings, context: JobContext | None = None) -> Marks:
         """The damage that counts by some settings, and its mask."""
@@ -213,7 +207,7 @@ def mask_of(
         if not rect:
             continue
         around = rect.grown(reach)
-        grown = masks.grow(_gathered(cells, around), settings.grow)[rect.slices(around)].copy()
+        grown = masks.grow(gathered(cells, around, np.zeros((), np.uint8)), settings.grow)[rect.slices(around)].copy()
         if grown.any():
             yield rect, grown
 
@@ -308,14 +302,3 @@ def _elongation(perimeter: float, area: int) -> float:
     half = perimeter / 2 + 2
     spread = math.sqrt(max(0.0, half**2 - 4 * area))
     return (half + spread) / max(1e-6, half - spread)
-
-
-def _gathered(cells: dict[tuple[int, int], Mask], around: Rect) -> Mask:
-    """A rectangle out of cells; 0 where there is none."""
-    result = np.zeros((around.height, around.width), np.uint8)
-    for cell in around.cells():
-        if cell in cells:
-            square = Rect.of_cell(cell)
-            shared = square & around
-            result[shared.slices(around)] = cells[cell][shared.slices(square)]
-    return result

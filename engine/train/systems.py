@@ -158,8 +158,7 @@ class Prior(System):
 
     def indicators(self, batch: Batch, made: Made) -> dict[str, float]:
         """With the collapse indicator: about 1 is fine, near 0 is a generator that draws one picture only."""
-        scores = super().indicators(batch, made)
-        return scores | {"variety": variety(made.output, batch.photo)}
+        return super().indicators(batch, made) | {"variety": variety(made.output, batch.photo)}
 
     def columns(self, batch: Batch, made: Made) -> list[Tensor]:
         """Samples, photographs, and photographs made again."""

@@ -18,8 +18,6 @@ from desktop.document.review import Review
 from desktop.document.session import open_project, recover
 from engine.jobs import JobContext
 from engine.raster import Rect
-from engine.runtime.cards import Registry
-from tests.desktop import tiny
 from tests.desktop.acting import (
     LEFT,
     asked,
@@ -34,7 +32,6 @@ from tests.desktop.acting import (
 )
 from tests.desktop.reviewing import (
     ACCEPTED,
-    BLOTS,
     HEALED,
     KEPT,
     TO_DO,
@@ -47,19 +44,6 @@ from tests.desktop.reviewing import (
     slider,
     verdicts,
 )
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    """Tiny models alone."""
-    tiny.add_all(tmp_path / "models")
-    return Registry(user_folder=tmp_path / "models", shipped=tmp_path / "none")
-
-
-@pytest.fixture
-def blots(tmp_path: Path) -> Path:
-    """Five defects: two of dust, a scratch, a hair of two sure ends and a fainter scratch."""
-    return blotted(tmp_path / "blots.png", *BLOTS)
 
 
 def test_a_project_and_a_session_keep_the_review(

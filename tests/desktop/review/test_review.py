@@ -13,8 +13,6 @@ from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.defects import Order
-from engine.runtime.cards import Registry
-from tests.desktop import tiny
 from tests.desktop.acting import (
     LEFT,
     combo,
@@ -30,7 +28,6 @@ from tests.desktop.acting import (
 )
 from tests.desktop.reviewing import (
     ACCEPTED,
-    BLOTS,
     HEALED,
     KEPT,
     TO_DO,
@@ -46,19 +43,6 @@ from tests.desktop.reviewing import (
     slider,
     verdicts,
 )
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    """Tiny models alone."""
-    tiny.add_all(tmp_path / "models")
-    return Registry(user_folder=tmp_path / "models", shipped=tmp_path / "none")
-
-
-@pytest.fixture
-def blots(tmp_path: Path) -> Path:
-    """Five defects: two of dust, a scratch, a hair of two sure ends and a fainter scratch."""
-    return blotted(tmp_path / "blots.png", *BLOTS)
 
 
 def test_from_the_search_to_the_healed_layer(qtbot: QtBot, program: Program, blots: Path) -> None:

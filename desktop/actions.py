@@ -74,7 +74,7 @@ def _rows() -> tuple[Row, ...]:
         ("rectangle", "Rectangle", "M", "Mask a rectangle"),
         ("lasso", "Lasso", "L", "Mask a free outline"),
         ("spot", "Spot heal", "J", "Each stroke is healed on release"),
-        ("hand", "Hand", "H", "Move the picture"),
+        ("hand", "Hand", "H", "Move the picture; a click chooses the defect under it"),
         ("zoom", "Zoom", "Z", "Zoom in; with Alt, out"),
     )
     opacities = [

@@ -45,11 +45,13 @@ class ReviewDesk(QObject):
 
     Signals:
         changed: any of this, or the review itself.
-        chosen: the restorer went to a defect; carries its Item.
+        chosen: the restorer chose a defect; carries its Item.
+        sought: and the picture is to go there.
     """
 
     changed = Signal()
     chosen = Signal(object)
+    sought = Signal(object)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
@@ -163,10 +165,12 @@ class ReviewDesk(QObject):
         """Its place in the list."""
         return self._rows.get(self._current) if self._current is not None else None
 
-    def choose(self, item: Item) -> None:
-        """Look at a defect."""
+    def choose(self, item: Item, *, go: bool = True) -> None:
+        """Look at a defect; ``go``: it may be out of sight."""
         self._current = item.point
         self.chosen.emit(item)
+        if go:
+            self.sought.emit(item)
 
     def step(self, by: int) -> bool:
         """Go to the next (1) or previous (-1) defect that is not healed, round and round; False when there is none."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QMouseEvent, QNativeGestureEvent, QTabletEvent, QWheelEvent
+from PySide6.QtWidgets import QApplication
 
 from desktop.document.model import EDGES, Document
 from desktop.document.tiles import TileEdit, TileMap, TilePatch
@@ -95,6 +96,12 @@ class CanvasContext:
         """Zoom in or out around an image point."""
         self._view.zoom_step(steps, self._view.to_widget(x, y))
 
+    def choose(self, x: float, y: float) -> None:
+        """Choose the defect at an image point, if there is one."""
+        item = self._view.marks.at(x, y)
+        if item is not None:
+            self._workspace.review.choose(item, go=False)
+
 
 class CanvasInput:
     """Turns the canvas's Qt events into tool calls. One drag at a time: what pressed first releases."""
@@ -104,6 +111,7 @@ class CanvasInput:
         self._hand = HandTool()
         self._dragging: Tool | None = None
         self._latest: PointerEvent | None = None
+        self._pressed_at = QPointF()
         self._pen_down = False
         self.space_held = False
 
@@ -187,6 +195,7 @@ class CanvasInput:
     def _press(self, tool: Tool, pointer: PointerEvent) -> None:
         if self._dragging is None and self._view.context is not None:
             self._dragging, self._latest = tool, pointer
+            self._pressed_at = self._view.to_widget(pointer.x, pointer.y)
             self._view.pressed.emit()
             self._view.context.begin_gesture()
             tool.press(self._view.context, pointer)
@@ -201,10 +210,13 @@ class CanvasInput:
     def _release(self, pointer: PointerEvent) -> None:
         tool, self._dragging = self._dragging, None
         if tool is not None and self._view.context is not None:
+            away = (self._view.to_widget(pointer.x, pointer.y) - self._pressed_at).manhattanLength()
             try:
                 tool.release(self._view.context, pointer)
             finally:
                 self._view.context.end_gesture()
+            if away < QApplication.startDragDistance():
+                tool.click(self._view.context, pointer)
             self._view.update_overlay()
 
     def _pointer(self, position: QPointF, modifiers: Qt.KeyboardModifier, pressure: float = 1.0) -> PointerEvent:

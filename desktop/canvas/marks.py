@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QPointF, QRectF, Qt
@@ -24,6 +25,8 @@ _SMALL = 12.0
 _MANY = 400
 _GAP = 3.0
 """Between a defect and what marks it, logical pixels."""
+_CLICK = 5.0
+"""How far from a defect a click still means it, logical pixels."""
 _ROOM = 1.25
 """How much more than the defect itself is looked at."""
 _DARK, _GREY, _LIGHT = QColor(0, 0, 0, 80), QColor(190, 190, 190), QColor(255, 255, 255)
@@ -45,11 +48,13 @@ class DefectMarks(QObject):
         """Follow a photograph, or none."""
         if self._workspace is not None:
             self._workspace.review.changed.disconnect(self._view.update)
-            self._workspace.review.chosen.disconnect(self._look_at)
+            self._workspace.review.chosen.disconnect(self._view.update)
+            self._workspace.review.sought.disconnect(self._look_at)
         self._workspace = workspace
         if workspace is not None:
             workspace.review.changed.connect(self._view.update)
-            workspace.review.chosen.connect(self._look_at)
+            workspace.review.chosen.connect(self._view.update)
+            workspace.review.sought.connect(self._look_at)
 
     def set_shown(self, *, shown: bool) -> None:
         """Show or hide them."""
@@ -81,20 +86,29 @@ class DefectMarks(QObject):
                 painter.drawRect(_frame(workspace.review.current.defect.box, place, 2 * _GAP))
         painter.restore()
 
+    def at(self, x: float, y: float) -> Item | None:
+        """The smallest defect that is drawn at an image point or within a hand's inaccuracy of it."""
+        if self._workspace is None or not self._shown or self._view.shown.before:
+            return None
+        near = _CLICK * self._view.devicePixelRatioF() / self._view.zoom
+        around = QRectF(x - near, y - near, 2 * near, 2 * near)
+        hit = [
+            item
+            for item in self._within(around, self._workspace.review.items)
+            if item.verdict is not Verdict.HEALED
+            and cv2.pointPolygonTest(np.array(item.defect.outline, np.float32), (x - 0.5, y - 0.5), True) > -near
+        ]
+        return min(hit, key=lambda item: item.defect.area, default=None)
+
     def _look_at(self, item: Item) -> None:
         look_at(self._view, item.defect.box)
-        self._view.update()
 
     def _draw_all(self, painter: QPainter, items: Sequence[Item], place: QTransform, clip: QRectF) -> None:
-        if items is not self._items:
-            boxes = [dataclasses.astuple(item.defect.box) for item in items]
-            self._boxes = np.array(boxes, np.int64).reshape(-1, 4)
-            self._items, self._shapes = items, {}
         accent, none = self._view.palette().accent().color(), QColor(0, 0, 0, 0)
         fill = QColor(accent)
         fill.setAlpha(70)
         reach = place.inverted()[0].mapRect(clip.adjusted(-_SMALL, -_SMALL, _SMALL, _SMALL))
-        seen = [items[number] for number in self._within(reach).tolist()]
+        seen = self._within(reach, items)
         for verdict, line, inside in (
             (Verdict.KEPT, _GREY, none),
             (Verdict.TO_DO, accent, none),
@@ -102,10 +116,15 @@ class DefectMarks(QObject):
         ):
             self._draw([item for item in seen if item.verdict is verdict], painter, place, line, inside)
 
-    def _within(self, seen: QRectF) -> NDArray[np.intp]:
+    def _within(self, seen: QRectF, items: Sequence[Item]) -> list[Item]:
+        if items is not self._items:
+            corners = [dataclasses.astuple(item.defect.box) for item in items]
+            self._boxes = np.array(corners, np.int64).reshape(-1, 4)
+            self._items, self._shapes = items, {}
         boxes = self._boxes
         across = (boxes[:, 0] < seen.right()) & (boxes[:, 2] > seen.left())
-        return np.flatnonzero(across & (boxes[:, 1] < seen.bottom()) & (boxes[:, 3] > seen.top()))
+        rows = np.flatnonzero(across & (boxes[:, 1] < seen.bottom()) & (boxes[:, 3] > seen.top()))
+        return [items[row] for row in rows.tolist()]
 
     def _draw(self, items: list[Item], painter: QPainter, place: QTransform, line: QColor, inside: QColor) -> None:
         scale = place.m11()

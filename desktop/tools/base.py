@@ -104,6 +104,9 @@ class ToolContext(Protocol):
     def zoom(self, x: float, y: float, steps: int) -> None:
         """Zoom in or out around an image point."""
 
+    def choose(self, x: float, y: float) -> None:
+        """Choose the defect at an image point, if there is one."""
+
 
 class Tool:
     """A tool at rest does nothing; subclasses override what they need. One drag at a time."""
@@ -119,6 +122,9 @@ class Tool:
 
     def release(self, context: ToolContext, event: PointerEvent) -> None:
         """It went up: the drag becomes one undo step."""
+
+    def click(self, context: ToolContext, event: PointerEvent) -> None:
+        """After the release, when it went up where it had gone down."""
 
     def cancel(self, context: ToolContext) -> None:
         """The drag is called off: as if it never began."""

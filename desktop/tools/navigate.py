@@ -6,7 +6,7 @@ from desktop.tools.base import Cursor, PointerEvent, Tool, ToolContext, ToolSett
 
 
 class HandTool(Tool):
-    """Drags the picture."""
+    """Drags the picture; a click chooses the defect under it."""
 
     label = "Hand"
 
@@ -29,6 +29,9 @@ class HandTool(Tool):
     def cancel(self, context: ToolContext) -> None:
         del context
         self._grip = None
+
+    def click(self, context: ToolContext, event: PointerEvent) -> None:
+        context.choose(event.x, event.y)
 
     def cursor(self, settings: ToolSettings) -> Cursor:
         del settings

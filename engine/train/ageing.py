@@ -91,8 +91,8 @@ def monochrome(photo: Tensor, amount: Tensor) -> Tensor:
 
 
 def random_monochrome(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 — nothing to draw
-    """A black-and-white print; at low levels some colour is left."""
-    return monochrome(photo, level**0.25)
+    """A black-and-white print; only at the lowest levels some colour is left."""
+    return monochrome(photo, 1 - (1 - level) ** 16)
 
 
 def yellowing(photo: Tensor, amount: Tensor, tint: Tensor) -> Tensor:

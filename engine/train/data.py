@@ -271,10 +271,13 @@ class Photographs:
         if window != settings.crop:
             size = (settings.crop, settings.crop)
             picture = functional.interpolate(drawn[:, :3], size=size, mode="bilinear", antialias=True)
-            # A pixel that any lost one went into is lost: the reduction reaches that far on each side.
-            reach = math.ceil(window / settings.crop)
-            lost = functional.max_pool2d(drawn[:, 3:], 2 * reach + 1, stride=1, padding=reach)
-            drawn = torch.cat([picture, functional.adaptive_max_pool2d(lost, size)], dim=1)
+            lost = drawn[:, 3:, : size[0], : size[1]]
+            if store.lost is not None:
+                # A pixel that any lost one went into is lost: the reduction reaches that far on each side.
+                reach = math.ceil(window / settings.crop)
+                spread = functional.max_pool2d(drawn[:, 3:], 2 * reach + 1, stride=1, padding=reach)
+                lost = functional.adaptive_max_pool2d(spread, size)
+            drawn = torch.cat([picture, lost], dim=1)
         return flip_and_turn(drawn, random)
 
 
@@ -349,12 +352,14 @@ class Batches:
         truth = photo[:, :0]
         mask = self._mask(count)
         damaged = photo if self._old is None else self._old.crops(count, self._recipe.data, self._choices)[:, :3]
+        ageing_after = damage.ageing
         if "classes" in self._needs:
+            printed, ageing_after = degrade.before_and_after_marks(damage.ageing)
+            damaged, _ = degrade.degrade(damaged, printed, level, random)
             damaged, truth = self._marked(damaged)
         noise = torch.zeros_like(level)
         if self._ages:
-            # Marks are on the print; optics, grain and the file come after.
-            damaged, rows = degrade.degrade(damaged, damage.ageing, level, random, damage.alone)
+            damaged, rows = degrade.degrade(damaged, ageing_after, level, random, damage.alone)
             if "gaussian_noise" in rows:
                 told = rows["gaussian_noise"] & (torch.rand(count, generator=random, device=photo.device) < TOLD)
                 noise = told * ageing.NOISIEST * level

@@ -260,6 +260,9 @@ class Degradation:
         return self.random(photo, level, random).clamp(0, 1)
 
 
+MARKS = 1
+"""The order of marks on a print."""
+
 _ROWS = (
     Degradation("monochrome", ageing.random_monochrome, 0),
     Degradation("vignette", ageing.random_vignette, 0),
@@ -268,14 +271,14 @@ _ROWS = (
     Degradation("contrast_loss", ageing.random_contrast_loss, 0),
     Degradation("colour_cast", ageing.random_colour_cast, 0),
     Degradation("yellowing", ageing.random_yellowing, 0),
-    Degradation("stains", _drawn(stain, "stain"), 1),
-    Degradation("losses", _drawn(loss, "border", "corner", "box"), 1),
-    Degradation("creases", _drawn(crease, "crease"), 1),
-    Degradation("tears", _drawn(tear, "tear"), 1),
-    Degradation("scratches", _drawn(scratch, "scratch"), 1),
-    Degradation("hair", _drawn(speck, "hair"), 1),
-    Degradation("dust", _drawn(speck, "dust"), 1),
-    Degradation("occlusion", _drawn(occlude, "box"), 1),
+    Degradation("stains", _drawn(stain, "stain"), MARKS),
+    Degradation("losses", _drawn(loss, "border", "corner", "box"), MARKS),
+    Degradation("creases", _drawn(crease, "crease"), MARKS),
+    Degradation("tears", _drawn(tear, "tear"), MARKS),
+    Degradation("scratches", _drawn(scratch, "scratch"), MARKS),
+    Degradation("hair", _drawn(speck, "hair"), MARKS),
+    Degradation("dust", _drawn(speck, "dust"), MARKS),
+    Degradation("occlusion", _drawn(occlude, "box"), MARKS),
     Degradation("motion_blur", ageing.random_motion_blur, 2),
     Degradation("defocus_blur", ageing.random_defocus_blur, 2),
     Degradation("gaussian_blur", ageing.random_gaussian_blur, 2),
@@ -303,6 +306,18 @@ def check_degradations(chances: Mapping[str, float]) -> None:
             raise SettingsError(f"There is no degradation {name}; there are {known}.", "train.degradation")
         if not 0 <= chance <= 1:
             raise SettingsError(f"The chance of {name} must be 0 to 1, not {chance}.", "train.degradation")
+
+
+def before_and_after_marks(chances: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Part a table of chances in what happens to a print before it is damaged, and what the optics and the scan add.
+
+    Half of the black-and-white pictures are so because the scan is: on the others stains keep their colour.
+    """
+    before = {name: chance for name, chance in chances.items() if DEGRADATIONS[name].order < MARKS}
+    after = {name: chance for name, chance in chances.items() if DEGRADATIONS[name].order >= MARKS}
+    if "monochrome" in before:
+        before["monochrome"] = after["monochrome"] = before["monochrome"] / 2
+    return before, after
 
 
 @torch.no_grad()

@@ -56,6 +56,9 @@ class Room:
     def zoom(self, x: float, y: float, steps: int) -> None:
         self.moves.append((x, y, steps))
 
+    def choose(self, x: float, y: float) -> None:
+        self.moves.append((x, y))
+
     def mask(self) -> np.ndarray:
         tiles = self.document.state.mask
         return tiles.read(tiles.bounds)

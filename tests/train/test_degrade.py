@@ -15,7 +15,17 @@ from torch import Tensor
 from engine.errors import ReadError, SettingsError
 from engine.train import ageing, shapes
 from engine.train.contact import contact_sheet
-from engine.train.degrade import DEGRADATIONS, LOOKS, check_degradations, composite, degrade, mark, relief, veil
+from engine.train.degrade import (
+    DEGRADATIONS,
+    LOOKS,
+    before_and_after_marks,
+    check_degradations,
+    composite,
+    degrade,
+    mark,
+    relief,
+    veil,
+)
 
 SIZE = 64
 
@@ -80,6 +90,14 @@ def test_rows_come_in_physical_order() -> None:
     names = list(DEGRADATIONS)
     assert names.index("fading") < names.index("dust") < names.index("motion_blur") < names.index("gaussian_noise")
     assert names.index("gaussian_noise") < names.index("halftone") < names.index("jpeg")
+
+
+def test_a_print_ages_before_it_is_damaged_and_half_of_the_grey_scans_grey_its_stains() -> None:
+    chances = {"jpeg": 0.3, "fading": 0.2, "monochrome": 0.5, "film_grain": 0.4}
+    before, after = before_and_after_marks(chances)
+    assert before == {"fading": 0.2, "monochrome": 0.25}
+    assert after == {"jpeg": 0.3, "film_grain": 0.4, "monochrome": 0.25}
+    assert chances["monochrome"] == 0.5
 
 
 def test_degrade_leaves_what_is_not_chosen_and_is_seeded(photos: Tensor) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from skimage.color import rgb2lab
 
 from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard, read_card
@@ -271,6 +272,11 @@ def test_terms_have_the_values_of_their_formulas() -> None:
     assert float(losses.focal(torch.zeros_like(truth), truth, mask)) == pytest.approx(
         20 * 0.25 * np.log(2) * (0.25 * 0.75 + 0.75 * 0.25), rel=1e-4
     )
+    assert float(losses.log_l2(photo + 0.1, photo, mask)) == pytest.approx(np.log(0.0102))
+    one, other = torch.rand(2, 1, 3, 6, 6)
+    colours = [rgb2lab(x[0].permute(1, 2, 0).numpy()) for x in (one, other)]
+    apart = np.linalg.norm(colours[0] - colours[1], axis=2).mean() / 100
+    assert float(losses.lab(one, other, mask)) == pytest.approx(apart, rel=1e-3)
     features = torch.rand(1, 3, 4, 5)
     flat = features[0].reshape(3, 20).numpy()
     assert losses.gram(features)[0].numpy() == pytest.approx(flat @ flat.T / 20, rel=1e-5)
@@ -279,6 +285,14 @@ def test_terms_have_the_values_of_their_formulas() -> None:
     torch.nn.init.constant_(critic[0].weight, 0.5)
     penalty = losses.gradient_penalty(lambda x: [critic[0](x)], photo, photo + 1)
     assert float(penalty.detach()) == pytest.approx((0.5 * np.sqrt(48) - 1) ** 2, rel=1e-5)
+
+
+def test_colours_beyond_black_and_white_find_back() -> None:
+    beyond = torch.tensor([[[[-0.5, 1.5]]] * 3]).reshape(1, 3, 1, 2).requires_grad_()
+    losses.lab(beyond, torch.full((1, 3, 1, 2), 0.5), torch.zeros(1, 1, 1, 2)).backward()
+    assert beyond.grad is not None
+    assert (beyond.grad[..., 0] < 0).all()
+    assert (beyond.grad[..., 1] > 0).all()
 
 
 @pytest.mark.parametrize("game", sorted(losses.ADVERSARIAL))

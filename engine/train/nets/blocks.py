@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -92,11 +93,17 @@ def membrane(picture: Tensor, mask: Tensor, levels: int) -> Tensor:
     return known * picture + mask * filled
 
 
+def smooth(x: Tensor) -> Tensor:
+    """The usual activation between layers: the Gaussian error linear unit, by its tanh approximation."""
+    return functional.gelu(x, approximate="tanh")
+
+
 class Residual(nn.Module):
     """Two 3 x 3 convolutions around a sum; the second may be dilated."""
 
-    def __init__(self, width: int, dilation: int = 1) -> None:
+    def __init__(self, width: int, dilation: int = 1, activation: Callable[[Tensor], Tensor] = smooth) -> None:
         super().__init__()
+        self.activation = activation
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation)
         nn.init.zeros_(self.second.weight)
@@ -104,7 +111,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Keeps the shape."""
-        y: Tensor = self.second(functional.gelu(self.first(functional.gelu(x)), approximate="tanh"))
+        y: Tensor = self.second(self.activation(self.first(self.activation(x))))
         return x + y
 
 
@@ -118,23 +125,36 @@ class UNet(Generator):
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; multiples of 16, or the bf16 gradients of the
             dilated convolutions are not finite on a CPU (oneDNN).
         blocks: residual blocks at each of those (encoder and decoder together; the deepest is dilated 1, 2, 4, ...).
+        activation: between the convolutions.
     """
 
     MULTIPLE = 16
     """Height and width must be multiples of this."""
 
-    def __init__(self, inputs: int, outputs: int, widths: list[int], blocks: list[int]) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        widths: list[int],
+        blocks: list[int],
+        activation: Callable[[Tensor], Tensor] = smooth,
+    ) -> None:
         super().__init__()
+        self.activation = activation
+
+        def residuals(width: int, count: int) -> nn.Sequential:
+            return nn.Sequential(*[Residual(width, activation=activation) for _ in range(count)])
+
         self.head = nn.Conv2d(inputs * 4, widths[0], 3, padding=1)
         self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
         self.decoders, self.ups = nn.ModuleList(), nn.ModuleList()
         for level in range(3):
             inner = blocks[level] // 2
-            self.encoders.append(nn.Sequential(*[Residual(widths[level]) for _ in range(inner)]))
-            self.decoders.append(nn.Sequential(*[Residual(widths[level]) for _ in range(blocks[level] - inner)]))
+            self.encoders.append(residuals(widths[level], inner))
+            self.decoders.append(residuals(widths[level], blocks[level] - inner))
             self.downs.append(nn.Conv2d(widths[level], widths[level + 1], 2, stride=2))
             self.ups.append(nn.Conv2d(widths[level + 1], widths[level] * 4, 1))
-        self.middle = nn.Sequential(*[Residual(widths[3], 2**i) for i in range(blocks[3])])
+        self.middle = nn.Sequential(*[Residual(widths[3], 2**i, activation) for i in range(blocks[3])])
         self.tail = nn.Conv2d(widths[0], outputs * 4, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         self.tail.bias = nn.Parameter(torch.zeros(outputs * 4))
@@ -150,4 +170,4 @@ class UNet(Generator):
         x = self.middle(x)
         for up, decoder, skip in zip(reversed(self.ups), reversed(self.decoders), reversed(skips), strict=True):
             x = decoder(functional.pixel_shuffle(up(x), 2) + skip)
-        return functional.pixel_shuffle(self.tail(functional.gelu(x, approximate="tanh")), 2)
+        return functional.pixel_shuffle(self.tail(self.activation(x)), 2)

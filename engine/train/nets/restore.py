@@ -77,13 +77,14 @@ class EnhanceUNet(UNet):
 class CleanUNet(UNet):
     """Noise, grain, JPEG and slight blur; told how strong the white noise is, or not.
 
-    The noise level as a plane beside the picture is that of Zhang, Zuo, Zhang, FFDNet, 2018.
+    The noise level as a plane beside the picture is that of Zhang, Zuo, Zhang, FFDNet, 2018. Rectified linear units, as
+    the runtime folds them into the convolutions: a quarter of the time on a CPU.
     """
 
     TILE = tiles(16, default=1024)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
-        super().__init__(4, 3, widths or [64, 96, 96, 112], blocks or [4, 4, 3, 2])
+        super().__init__(4, 3, widths or [64, 96, 96, 112], blocks or [4, 4, 3, 2], functional.relu)
 
     def forward(self, picture: Tensor, noise_level: Tensor) -> Tensor:
         """(B, 3, H, W) and standard deviations (B,) of white noise on 0..255, 0 = unknown, to (B, 3, H, W)."""
@@ -134,10 +135,10 @@ class Upscaler(Generator):
 class DetectUNet(UNet):
     """Segmentation of damage at full resolution, a probability for each class."""
 
-    TILE = tiles(16, default=1024)
+    TILE = tiles(16, default=1024, context=128)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
-        super().__init__(3, len(CLASSES), widths or [32, 48, 64, 64], blocks or [2, 2, 1, 2])
+        super().__init__(3, len(CLASSES), widths or [32, 48, 64, 64], blocks or [2, 2, 3, 4], functional.relu)
         # Damage is rare: start at one pixel in fifty.
         self.tail.bias = nn.Parameter(torch.full((4 * len(CLASSES),), -4.0))
 
@@ -216,7 +217,7 @@ class ToneCurves(Generator):
         last = nn.Linear(hidden, 12 + 30)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        layers = [nn.Linear(8 * width + 3 * self.RANKS, hidden), nn.GELU(approximate="tanh")]
+        layers = [nn.Linear(8 * width + 6 * self.RANKS, hidden), nn.GELU(approximate="tanh")]
         layers += [nn.Linear(hidden, hidden), nn.GELU(approximate="tanh")]
         self.decide = nn.Sequential(*layers, last)
 
@@ -224,7 +225,10 @@ class ToneCurves(Generator):
         """(B, 3, H, W) and the whole picture reduced to (B, 3, size, size), to (B, 3, H, W), not clipped."""
         ranked = thumbnail.flatten(2).sort(dim=2).values
         places = torch.linspace(0, ranked.shape[2] - 1, self.RANKS, device=ranked.device).round().long()
-        features = [_mean_and_spread(self.look(thumbnail - 0.5)), ranked[:, :, places].flatten(1) - 0.5]
+        values = ranked[:, :, places].flatten(1)
+        # Fading is a loss of density, and the darkest tones say most about it.
+        density = values.clamp_min(1 / 255).log() / 5
+        features = [_mean_and_spread(self.look(thumbnail - 0.5)), values - 0.5, density]
         moves = self.decide(torch.cat(features, dim=1)).float()
         with torch.autocast(picture.device.type, enabled=False):
             low, high = ranked[:, :, self._rank(ranked, 0.005)], ranked[:, :, self._rank(ranked, 0.995)]

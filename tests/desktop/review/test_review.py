@@ -154,6 +154,31 @@ def test_a_row_of_the_list_is_looked_at(qtbot: QtBot, program: Program, blots: P
     assert "accepted" in list_.model().index(1).data()
 
 
+def test_a_click_with_the_hand_chooses_and_moves_nothing(qtbot: QtBot, program: Program, blots: Path) -> None:
+    workspace, view = found(qtbot, program, blots)
+    key(program, Qt.Key.Key_H)
+    zoom, seen = view.zoom, middle(view)
+    drag(view, [(100, 122)])
+    assert at(workspace) == 60
+    assert (view.zoom, middle(view)) == (zoom, seen)
+    assert program.window.defects.view.currentIndex().row() == 1
+    drag(view, [(200, 200)])
+    assert at(workspace) == 60, "nothing is there"
+    drag(view, [(24, 24), (64, 64)])
+    assert at(workspace) == 60, "that was a drag"
+    key(program, Qt.Key.Key_B)
+    steps = workspace.undo.count()
+    QTest.keyPress(view, Qt.Key.Key_Space)
+    drag(view, [(24, 24)])
+    QTest.keyRelease(view, Qt.Key.Key_Space)
+    assert at(workspace) == 20
+    assert workspace.undo.count() == steps
+    trigger(program, "marks")
+    key(program, Qt.Key.Key_H)
+    drag(view, [(100, 122)])
+    assert at(workspace) == 20, "what is hidden cannot be meant"
+
+
 def test_a_large_defect_is_looked_at_as_a_whole(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     path = blotted(tmp_path / "long.png", (10, 10, 2900, 6, 1, 255), size=(100, 3000))
     workspace, view = found(qtbot, program, path)

@@ -141,10 +141,12 @@ def to_heal(items: Iterable[Item]) -> list[Item]:
     return items if untouched else [item for item in items if item.verdict is Verdict.ACCEPTED]
 
 
-def judged(items: Iterable[Item], threshold: float, verdict: Verdict) -> dict[Point, Judgement]:
-    """A judgement about each of some defects, which were outlined at a threshold; classes that were given stay."""
+def judged(items: Iterable[Item], threshold: float) -> dict[Point, Judgement]:
+    """What some defects, which were outlined at a threshold, have as verdict and class, as judgements about them."""
     return {
-        item.point: Judgement(verdict, item.defect.box, threshold, item.kind if item.kind != item.defect.kind else None)
+        item.point: Judgement(
+            item.verdict, item.defect.box, threshold, item.kind if item.kind != item.defect.kind else None
+        )
         for item in items
     }
 
@@ -316,7 +318,9 @@ class HealDefects(RepairJob):
         assert edit is not None
         steps = [edit]
         if state.review is not None and state.review.id == self._review.id:
-            healed: Mapping[Point, Judgement] = judged(self._items, self._review.filters.threshold, Verdict.HEALED)
+            healed: Mapping[Point, Judgement] = judged(
+                [replace(item, verdict=Verdict.HEALED) for item in self._items], self._review.filters.threshold
+            )
             bounds = self._review.damage.bounds
             for turn in (Turn[name] for name in turns_between(self._asked, state.turns)):
                 healed = placed(healed, _placing(turn, bounds))

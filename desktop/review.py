@@ -45,12 +45,12 @@ class ReviewDesk(QObject):
 
     Signals:
         changed: any of this, or the review itself.
-        chosen: the restorer chose a defect; carries its Item.
-        sought: and the picture is to go there.
+        chosen: the restorer chose other defects than before.
+        sought: and the picture is to go to one; carries its Item.
     """
 
     changed = Signal()
-    chosen = Signal(object)
+    chosen = Signal()
     sought = Signal(object)
 
     def __init__(self, workspace: Workspace) -> None:
@@ -59,6 +59,7 @@ class ReviewDesk(QObject):
         self._outlines: Outlines | None = None
         self._ticket: Ticket | None = None
         self._current: Point | None = None
+        self._chosen: frozenset[Point] = frozenset()
         self._rows: dict[Point, int] = {}
         self._counting: tuple[Outlines, Filters, list[int]] | None = None
         self.order = Order.READING
@@ -165,12 +166,26 @@ class ReviewDesk(QObject):
         """Its place in the list."""
         return self._rows.get(self._current) if self._current is not None else None
 
+    @property
+    def selected_rows(self) -> list[int]:
+        """Places in the list of the defects that a decision is about: the one that is looked at, or several."""
+        return sorted(self._rows[point] for point in self._chosen if point in self._rows)
+
+    @property
+    def selected(self) -> list[Item]:
+        """Those defects, in the order of the list."""
+        return [self.items[row] for row in self.selected_rows]
+
     def choose(self, item: Item, *, go: bool = True) -> None:
         """Look at a defect; ``go``: it may be out of sight."""
-        self._current = item.point
-        self.chosen.emit(item)
+        self.select([item], item)
         if go:
             self.sought.emit(item)
+
+    def select(self, items: Iterable[Item], current: Item) -> None:
+        """Decide about several at once; one of them is looked at."""
+        self._current, self._chosen = current.point, frozenset(item.point for item in items)
+        self.chosen.emit()
 
     def step(self, by: int) -> bool:
         """Go to the next (1) or previous (-1) defect that is not healed, round and round; False when there is none."""
@@ -189,28 +204,28 @@ class ReviewDesk(QObject):
     # -- deciding ---------------------------------------------------------------------------------------------
 
     def judge(self, verdict: Verdict, label: str) -> bool:
-        """Decide about the defect that is looked at and go to the next that is to do; False when none is."""
-        item = self.current
-        if item is not None and item.verdict is not verdict:
-            self._judge([item], verdict, label)
+        """Decide about the defects that are selected and go to the next that is to do; False when none is."""
+        items = self.selected
+        others = [replace(item, verdict=verdict) for item in items if item.verdict is not verdict]
+        self._judge(others, label if len(others) < 2 else f"{label} ({len(others)})")
+        if items:
+            self._current = items[-1].point
         return self._go(1, lambda other: other.verdict is Verdict.TO_DO)
 
     def accept_all(self) -> None:
         """All that is to do is accepted."""
         todo = [item for item in self.items if item.verdict is Verdict.TO_DO]
-        if todo:
-            self._judge(todo, Verdict.ACCEPTED, "Accept all defects")
+        self._judge([replace(item, verdict=Verdict.ACCEPTED) for item in todo], "Accept all defects")
 
     def set_kind(self, kind: str) -> None:
-        """Give the defect that is looked at another class."""
-        item = self.current
-        if item is not None and item.kind != kind:
-            self._judge([replace(item, kind=kind)], item.verdict, f"Change class to {kind}")
+        """Give the defects that are selected another class."""
+        others = [replace(item, kind=kind) for item in self.selected if item.kind != kind]
+        self._judge(others, f"Change class to {kind}")
 
-    def _judge(self, items: Iterable[Item], verdict: Verdict, label: str) -> None:
+    def _judge(self, items: list[Item], label: str) -> None:
         review, outlines = self.review, self._outlines
-        if review is not None and outlines is not None:
-            judgements = review.judged(judged(items, outlines.threshold, verdict))
+        if items and review is not None and outlines is not None:
+            judgements = review.judged(judged(items, outlines.threshold))
             self._workspace.push(SetReview(label, review, judgements=judgements))
 
     def filter(self, filters: Filters, gesture: int = 0) -> None:
@@ -241,21 +256,21 @@ class ReviewDesk(QObject):
         return share_of(self.to_heal, review.filters.grow, self._workspace.document.bounds) if review else 0.0
 
     def repaint(self) -> Ticket | None:
-        """Put the defect that is looked at into the repair mask, for the restorer to shape; it is kept otherwise."""
-        item, review = self.current, self.outlined
-        if item is None or review is None:
+        """Put the selected defects into the repair mask, for the restorer to shape; they are kept otherwise."""
+        items, review = self.selected, self.outlined
+        if not items or review is None:
             return None
         workspace, label = self._workspace, "Repaint defect"
 
         def work(context: JobContext) -> TileMap:
-            return mask_tiles(review, [item.defect], context)
+            return mask_tiles(review, [item.defect for item in items], context)
 
         def apply(mask: TileMap) -> None:
             state, now = workspace.document.state, self.review
             if now is None or now.damage is not review.damage:
                 workspace.message.emit("The defects changed meanwhile; please try again.")
                 return
-            kept = now.judged(judged([item], review.filters.threshold, Verdict.KEPT))
+            kept = now.judged(judged([replace(item, verdict=Verdict.KEPT) for item in items], review.filters.threshold))
             painted = PaintMask(label, None, joined(state.mask, mask))
             workspace.push(Compound(label, [painted, SetReview(label, now, judgements=kept)]))
 

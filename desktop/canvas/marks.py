@@ -79,11 +79,11 @@ class DefectMarks(QObject):
         painter.save()
         painter.setClipRect(clip)
         self._draw_all(painter, workspace.review.items, place, clip)
-        if workspace.review.current is not None:
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            for colour, width in ((QColor(0, 0, 0, 200), 4.0), (_LIGHT, 2.0)):
-                painter.setPen(QPen(colour, width))
-                painter.drawRect(_frame(workspace.review.current.defect.box, place, 2 * _GAP))
+        frames = [_frame(item.defect.box, place, 2 * _GAP) for item in workspace.review.selected]
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for colour, width in ((QColor(0, 0, 0, 200), 4.0), (_LIGHT, 2.0)):
+            painter.setPen(QPen(colour, width))
+            painter.drawRects([frame for frame in frames if frame.intersects(clip)])
         painter.restore()
 
     def at(self, x: float, y: float) -> Item | None:

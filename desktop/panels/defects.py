@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
 from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 from PySide6.QtCore import (
     QAbstractListModel,
+    QItemSelection,
+    QItemSelectionModel,
     QModelIndex,
     QPersistentModelIndex,
     QRect,
@@ -167,7 +170,8 @@ class DefectsPanel(QWidget):
         self.view.setUniformItemSizes(True)
         self.view.setMinimumHeight(2 * (_THUMB + 8))
         self.view.setAccessibleName(self.tr("Defects"))
-        self.view.selectionModel().currentChanged.connect(self._on_current)
+        self.view.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
+        self.view.selectionModel().selectionChanged.connect(self._on_selection)
         self._kind, self._order = QComboBox(), QComboBox()
         self._kind.setAccessibleName(self.tr("Class of the defect"))
         self._kind.setToolTip(self.tr("What the defect is; choose another if it was taken for the wrong thing"))
@@ -379,14 +383,27 @@ class DefectsPanel(QWidget):
             return
         desk = self._workspace.review
         row, item = desk.row, desk.current
-        with QSignalBlocker(self.view.selectionModel()):
-            index = self.model.index(row) if row is not None else QModelIndex()
-            self.view.setCurrentIndex(index)
+        if self._selected_rows() != desk.selected_rows:
+            with QSignalBlocker(self.view.selectionModel()):
+                self.view.setCurrentIndex(self.model.index(row) if row is not None else QModelIndex())
+                self._select(desk.selected_rows)
         if row is not None:
-            self.view.scrollTo(index)
+            self.view.scrollTo(self.model.index(row))
         self._kind.setEnabled(item is not None)
         self._kind.setCurrentIndex(self._kind.findText(item.kind) if item is not None else -1)
         self.view.viewport().update()
+
+    def _selected_rows(self) -> list[int]:
+        ranges = self.view.selectionModel().selection()
+        return sorted(row for part in ranges for row in range(part.top(), part.bottom() + 1))
+
+    def _select(self, rows: list[int]) -> None:
+        selection = QItemSelection()
+        # Rows less their place among the selected are alike within a run.
+        for _, run in groupby(enumerate(rows), lambda one: one[1] - one[0]):
+            together = [row for _, row in run]
+            selection.select(self.model.index(together[0]), self.model.index(together[-1]))
+        self.view.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
     def thumbnail(self, item: Item) -> QImage | None:
         """The picture around a defect, small; made when it is first drawn."""
@@ -407,9 +424,15 @@ class DefectsPanel(QWidget):
 
     # -- slots ------------------------------------------------------------------------------------------------
 
-    def _on_current(self, current: QModelIndex, _previous: QModelIndex) -> None:
-        if self._workspace is not None and current.isValid():
-            self._workspace.review.choose(self.model.items[current.row()])
+    def _on_selection(self, *_: object) -> None:
+        if self._workspace is None:
+            return
+        rows, current = self._selected_rows(), self.view.currentIndex().row()
+        items = [self.model.items[row] for row in rows]
+        if len(items) > 1:
+            self._workspace.review.select(items, self.model.items[current if current in rows else rows[-1]])
+        elif items:
+            self._workspace.review.choose(items[0])
 
     def _on_kind(self) -> None:
         if self._workspace is not None and not self._workspace.gesturing:

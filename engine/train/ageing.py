@@ -156,6 +156,46 @@ def random_vignette(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
     return vignette(photo, 0.8 * level, uniform(photo, random, -0.25, 0.25, 2), colour.expand(-1, 3))
 
 
+def mount(photo: Tensor, angle: Tensor, place: Tensor, margin: Tensor, paper: Tensor, ground: Tensor) -> Tensor:
+    """End the print along a straight line: its margin of paper, and behind it the bed of the scanner, in a thin shadow.
+
+    Args:
+        photo: (B, 3, H, W).
+        angle: (B,) of the direction in which the bed lies, radians from the x axis.
+        place: (B,) where the print ends, pixels from the middle in that direction.
+        margin: (B,) width of the paper, pixels; 0 = none.
+        paper: (B, 3) its colour.
+        ground: (B, 3) the bed's.
+    """
+    height, width = photo.shape[2:]
+    y = torch.arange(height, device=photo.device)[None, :, None] - height / 2
+    x = torch.arange(width, device=photo.device)[None, None, :] - width / 2
+    turned = angle[:, None, None]
+    beyond = (x * turned.cos() + y * turned.sin() - place[:, None, None])[:, None]
+    off = beyond - planes(margin)
+    photo = photo + (beyond + 0.5).clamp(0, 1) * (planes(paper) - photo)
+    bed = planes(ground) * (1 - 0.5 * torch.exp(-off.clamp_min(0) / 3))
+    return photo + (off + 0.5).clamp(0, 1) * (bed - photo)
+
+
+def random_mount(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """One side of the print in sight, or a corner; straight but for a few degrees, on a white, black or grey bed."""
+    side = min(photo.shape[2:])
+    angle = torch.randint(4, (len(photo),), generator=random, device=photo.device) * math.pi / 2
+    paper = 1 - uniform(photo, random, 0.0, 1.0, 1) * constant((0.15, 0.2, 0.35), photo.device)
+    beds = constant(((1.0, 1.0, 1.0), (0.04, 0.04, 0.04), (0.6, 0.6, 0.58)), photo.device)
+    bed = beds[torch.randint(3, (len(photo),), generator=random, device=photo.device)]
+    margin = (uniform(photo, random, -0.1, 0.1) * side).clamp_min(0)
+    for second in (0.0, 0.4):
+        # The second side ends beyond the crop, or makes a corner.
+        seen = (uniform(photo, random, 0.0, 1.0) >= second).float()
+        reach = (2.5 * level).clamp_max(1) * uniform(photo, random, 0.1, 0.9) * seen
+        tilt = uniform(photo, random, -0.05, 0.05)
+        photo = mount(photo, angle + tilt, side * (0.55 - 0.55 * reach), margin, paper, bed)
+        angle = angle + math.pi / 2
+    return photo
+
+
 # -- optics -------------------------------------------------------------------------------------------------------
 
 

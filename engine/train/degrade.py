@@ -271,6 +271,7 @@ _ROWS = (
     Degradation("contrast_loss", ageing.random_contrast_loss, 0),
     Degradation("colour_cast", ageing.random_colour_cast, 0),
     Degradation("yellowing", ageing.random_yellowing, 0),
+    Degradation("mount", ageing.random_mount, 0),
     Degradation("stains", _drawn(stain, "stain"), MARKS),
     Degradation("losses", _drawn(loss, "border", "corner", "box"), MARKS),
     Degradation("creases", _drawn(crease, "crease"), MARKS),

@@ -154,6 +154,36 @@ def test_a_row_of_the_list_is_looked_at(qtbot: QtBot, program: Program, blots: P
     assert "accepted" in list_.model().index(1).data()
 
 
+def test_several_are_decided_in_one_step(qtbot: QtBot, program: Program, blots: Path) -> None:
+    workspace, view = found(qtbot, program, blots)
+    list_, steps = program.window.defects.view, workspace.undo.count()
+
+    def click(row: int, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+        list_.scrollTo(list_.model().index(row))
+        QTest.mouseClick(list_.viewport(), LEFT, modifier, list_.visualRect(list_.model().index(row)).center())
+
+    click(0)
+    seen = middle(view)
+    click(2, Qt.KeyboardModifier.ShiftModifier)
+    assert workspace.review.selected_rows == [0, 1, 2]
+    assert middle(view) == seen, "with several the picture stays"
+    click(1, Qt.KeyboardModifier.ControlModifier)
+    click(3, Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier)
+    click(0, Qt.KeyboardModifier.ControlModifier)
+    chosen = workspace.review.selected_rows
+    assert len(chosen) > 1
+    program.window.defects._kind.setCurrentText("hair")
+    program.window.defects._kind.activated.emit(program.window.defects._kind.currentIndex())
+    assert {workspace.review.items[row].kind for row in chosen} == {"hair"}
+    assert workspace.review.selected_rows == chosen
+    QTest.keyClick(list_, Qt.Key.Key_Delete)
+    assert {row for row, (_, _, verdict) in enumerate(verdicts(workspace)) if verdict is KEPT} == set(chosen)
+    assert workspace.undo.count() == steps + 2
+    assert len(workspace.review.selected_rows) == 1, "and goes on to the next"
+    trigger(program, "undo")
+    assert counts(workspace)[KEPT] == 0
+
+
 def test_a_click_with_the_hand_chooses_and_moves_nothing(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = found(qtbot, program, blots)
     key(program, Qt.Key.Key_H)

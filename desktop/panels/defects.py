@@ -394,8 +394,7 @@ class DefectsPanel(QWidget):
         self.view.viewport().update()
 
     def _selected_rows(self) -> list[int]:
-        ranges = self.view.selectionModel().selection()
-        return sorted(row for part in ranges for row in range(part.top(), part.bottom() + 1))
+        return sorted(index.row() for index in self.view.selectionModel().selectedIndexes())
 
     def _select(self, rows: list[int]) -> None:
         selection = QItemSelection()

@@ -67,7 +67,7 @@ class Outlines:
         items: the defects in reading order, whatever their size, with nothing decided.
         rows: their places by their pixels.
         about: a judgement that was made at another threshold -> places of the defects it is about, too.
-        known: the judgements that were looked at.
+        known: the judgements that were looked at; what is said above of one that was replaced since does not hold.
     """
 
     damage: TileMap
@@ -75,7 +75,7 @@ class Outlines:
     items: tuple[Item, ...]
     rows: Mapping[Point, int]
     about: Mapping[Point, tuple[int, ...]]
-    known: frozenset[Point]
+    known: Mapping[Point, Judgement]
 
     def shows(self, review: Review) -> bool:
         """Whether it is the same search, lying as it lay."""
@@ -87,8 +87,16 @@ class Outlines:
 
     def answers(self, review: Review) -> bool:
         """Whether it is all that there is to know of a review."""
-        known = all(point in self.rows or point in self.known for point in review.judgements)
+        # One that was made at no lower threshold, of a defect's own pixel, is about that defect alone.
+        known = all(
+            self.known.get(point) is one or (point in self.rows and one.threshold >= self.threshold)
+            for point, one in review.judgements.items()
+        )
         return self.shows(review) and self.threshold == review.filters.threshold and known
+
+    def others(self, point: Point, judgement: Judgement | None) -> tuple[int, ...]:
+        """Places of the defects that a judgement is about beside the one whose pixel it is at."""
+        return self.about.get(point, ()) if judgement is not None and self.known.get(point) is judgement else ()
 
 
 def outlines_of(review: Review, context: JobContext | None = None) -> Outlines:
@@ -105,7 +113,7 @@ def outlines_of(review: Review, context: JobContext | None = None) -> Outlines:
     items = tuple(Item(defect, Verdict.TO_DO, defect.kind) for defect in defects)
     rows = {item.point: row for row, item in enumerate(items)}
     about = _about(review, defects, threshold, context.part(0.8, 1.0))
-    return Outlines(review.damage, review.filters.threshold, items, rows, about, frozenset(review.judgements))
+    return Outlines(review.damage, review.filters.threshold, items, rows, about, review.judgements)
 
 
 def items_of(outlines: Outlines, review: Review) -> list[Item]:
@@ -113,7 +121,7 @@ def items_of(outlines: Outlines, review: Review) -> list[Item]:
     items = list(outlines.items)
     for point, judgement in review.judgements.items():
         own = outlines.rows.get(point)
-        for row in (*outlines.about.get(point, ()), *(() if own is None else (own,))):
+        for row in (*outlines.others(point, judgement), *(() if own is None else (own,))):
             defect = items[row].defect
             items[row] = Item(defect, judgement.verdict, judgement.kind or defect.kind)
     return items
@@ -149,6 +157,16 @@ def judged(items: Iterable[Item], threshold: float) -> dict[Point, Judgement]:
         )
         for item in items
     }
+
+
+def spared(outlines: Outlines, review: Review, items: Sequence[Item]) -> list[Item]:
+    """Other defects that the judgements at the pixels of some defects are about, too, as they are now.
+
+    Whoever replaces these judgements has to say of the others what they said of them.
+    """
+    now, own = items_of(outlines, review), {outlines.rows[item.point] for item in items}
+    rows = {row for item in items for row in outlines.others(item.point, review.judgements.get(item.point))}
+    return [now[row] for row in sorted(rows - own)]
 
 
 def share_of(items: Iterable[Item], grow: float, bounds: Rect) -> float:
@@ -285,13 +303,20 @@ class HealDefects(RepairJob):
         document, request, registry: see ``TaskJob``.
         review: as the defects were outlined.
         items: the defects.
+        spared: see ``spared``; of those that nobody decides about meanwhile it is written down.
     """
 
     def __init__(
-        self, document: Document, request: RepairRequest, registry: Registry, review: Review, items: Sequence[Item]
+        self,
+        document: Document,
+        request: RepairRequest,
+        registry: Registry,
+        review: Review,
+        items: Sequence[Item],
+        spared: Sequence[Item],
     ) -> None:
         super().__init__(document, replace(request, new_layer=True), None, registry=registry)
-        self._review, self._items, self._asked = review, items, document.state.turns
+        self._review, self._items, self._spared, self._asked = review, items, spared, document.state.turns
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
         """All that is visible is read, as the search did; the mask is made by the worker, too."""
@@ -318,15 +343,19 @@ class HealDefects(RepairJob):
         assert edit is not None
         steps = [edit]
         if state.review is not None and state.review.id == self._review.id:
-            healed: Mapping[Point, Judgement] = judged(
-                [replace(item, verdict=Verdict.HEALED) for item in self._items], self._review.filters.threshold
-            )
-            bounds = self._review.damage.bounds
-            for turn in (Turn[name] for name in turns_between(self._asked, state.turns)):
-                healed = placed(healed, _placing(turn, bounds))
-                bounds = turn.rect(bounds, bounds)
-            steps.append(SetReview(label, state.review, judgements=state.review.judged(healed)))
+            before = {p: one for p, one in self._now(self._spared).items() if p not in state.review.judgements}
+            healed = self._now([replace(item, verdict=Verdict.HEALED) for item in self._items])
+            steps.append(SetReview(label, state.review, judgements=before | healed))
         return Compound(label, steps), chosen
+
+    def _now(self, items: Sequence[Item]) -> dict[Point, Judgement]:
+        """Judgements as they are about the picture as it lies now."""
+        result: Mapping[Point, Judgement] = judged(items, self._review.filters.threshold)
+        bounds = self._review.damage.bounds
+        for turn in (Turn[name] for name in turns_between(self._asked, self._document.state.turns)):
+            result = placed(result, _placing(turn, bounds))
+            bounds = turn.rect(bounds, bounds)
+        return dict(result)
 
 
 def _placing(turn: Turn, bounds: Rect) -> Callable[[Rect], Rect]:

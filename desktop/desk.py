@@ -92,7 +92,8 @@ class TaskDesk(QObject):
             raise SettingsError("Defects are being healed already.", "task.running")
         if not items:
             raise SettingsError("Accept the defects that are to be healed first.", "repair.empty")
-        job = HealDefects(self._workspace.document, request, self._registry, review, items)
+        spared = self._workspace.review.spared(items)
+        job = HealDefects(self._workspace.document, request, self._registry, review, items, spared)
         return self._submit(job, "Heal defects")
 
     def restore(self, recipe: Recipe, device: str) -> Ticket:
@@ -145,9 +146,9 @@ class TaskDesk(QObject):
         workspace = self._workspace
         try:
             edit, chosen = job.edit(outcome)
-            if isinstance(outcome.result, Found):
-                workspace.review.adopt(outcome.result.outlines)
             if edit is not None:
+                if isinstance(outcome.result, Found):
+                    workspace.review.adopt(outcome.result.outlines)
                 workspace.push(edit)
             if chosen == EDGES:
                 workspace.set_target(EDGES)

@@ -49,6 +49,7 @@ class Files(QObject):
         self._closing: set[Path] = set()
         self._opening: set[Path] = set()
         self._targets: list[Path] = []
+        self._reserved: list[Path] = []
 
     # -- opening ----------------------------------------------------------------------------------------------
 
@@ -157,8 +158,14 @@ class Files(QObject):
 
     @property
     def targets(self) -> list[Path]:
-        """The files that are being written."""
-        return list(self._targets)
+        """The files that are being written, and those that are reserved."""
+        return [*self._targets, *self._reserved]
+
+    def reserve(self, target: Path, ticket: Ticket) -> None:
+        """Keep a file for a task that will write it, until the task has ended; the program may end before."""
+        target = target.resolve()
+        self._reserved.append(target)
+        ticket.ended.connect(lambda: self._reserved.remove(target))
 
     def _write(self, title: str, target: Path, work: Work, done: Callable[..., None]) -> Ticket:
         target = target.resolve()

@@ -93,6 +93,7 @@ class RestoreCommands:
             return
         ticket = self._asked(lambda: workspace.desk.enlarge(replace(request, settings={}), Output(path)))
         if ticket is not None:
+            window.files.reserve(path, ticket)
             ticket.done.connect(self._enlarged)
 
     def _enlarged(self, outcome: Outcome) -> None:

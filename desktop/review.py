@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from desktop.defects import (
     outlines_of,
     share_of,
     sized,
+    spared,
     to_heal,
 )
 from desktop.document.edits import Compound, PaintMask, PutReview, SetReview
@@ -29,6 +30,7 @@ from desktop.document.tiles import TileMap
 from desktop.jobs import Lane, Ticket, Work
 from engine.errors import EngineError
 from engine.jobs import JobContext
+from engine.raster import Rect
 
 if TYPE_CHECKING:
     from desktop.workspace import Workspace
@@ -60,6 +62,7 @@ class ReviewDesk(QObject):
         self._ticket: Ticket | None = None
         self._current: Point | None = None
         self._chosen: frozenset[Point] = frozenset()
+        self._place: tuple[Rect, int] | None = None
         self._rows: dict[Point, int] = {}
         self._counting: tuple[Outlines, Filters, list[int]] | None = None
         self.order = Order.READING
@@ -82,7 +85,7 @@ class ReviewDesk(QObject):
 
     def adopt(self, outlines: Outlines) -> None:
         """Use outlines that were made along with a search, once the document has it."""
-        self._outlines = outlines
+        self._outlines, self._place = outlines, None
 
     def follow(self) -> None:
         """The document's review may be another."""
@@ -90,7 +93,7 @@ class ReviewDesk(QObject):
         if self._workspace.closed:
             return
         if review is None or (self._outlines is not None and not self._outlines.shows(review)):
-            self._outlines = None
+            self._outlines = self._place = None
         if review is not None and (self._outlines is None or not self._outlines.answers(review)):
             self._outline()
         self._list()
@@ -139,7 +142,27 @@ class ReviewDesk(QObject):
         self.counts = Counter(item.verdict for item in self.items)
         self.kinds = Counter(item.kind for item in of_all_kinds)
         self._rows = {item.point: row for row, item in enumerate(self.items)}
+        self._keep_place()
         self.changed.emit()
+
+    def _keep_place(self) -> None:
+        """Where the defect that was looked at is listed no longer, what became of it is, or what took its place."""
+        if not self.items or self._place is None:
+            return
+        box, row = self._place
+        left = self.selected_rows
+        if self._current not in self._rows and left:
+            self._current = self.items[left[0]].point
+        elif self._current not in self._rows:
+            near = [item for item in self.items if item.defect.box & box]
+            alike = max(near, key=lambda item: _overlap(item.defect.box, box), default=None)
+            self._current = (alike or self.items[min(row, len(self.items) - 1)]).point
+            self._chosen = frozenset((self._current,))
+        self._remember_place()
+
+    def _remember_place(self) -> None:
+        item, row = self.current, self.row
+        self._place = (item.defect.box, row) if item is not None and row is not None else None
 
     def _sized(self, outlines: Outlines, filters: Filters) -> list[int]:
         """Places of the defects that count; found out once for as long as the filters stay."""
@@ -171,6 +194,10 @@ class ReviewDesk(QObject):
         """Places in the list of the defects that a decision is about: the one that is looked at, or several."""
         return sorted(self._rows[point] for point in self._chosen if point in self._rows)
 
+    def is_selected(self, item: Item) -> bool:
+        """Whether a decision would be about it."""
+        return item.point in self._chosen
+
     @property
     def selected(self) -> list[Item]:
         """Those defects, in the order of the list."""
@@ -185,14 +212,15 @@ class ReviewDesk(QObject):
     def select(self, items: Iterable[Item], current: Item) -> None:
         """Decide about several at once; one of them is looked at."""
         self._current, self._chosen = current.point, frozenset(item.point for item in items)
+        self._remember_place()
         self.chosen.emit()
 
     def step(self, by: int) -> bool:
         """Go to the next (1) or previous (-1) defect that is not healed, round and round; False when there is none."""
         return self._go(by, lambda item: item.verdict is not Verdict.HEALED)
 
-    def _go(self, by: int, wanted: Callable[[Item], bool]) -> bool:
-        count, start = len(self.items), self.row
+    def _go(self, by: int, wanted: Callable[[Item], bool], start: int | None = None) -> bool:
+        count, start = len(self.items), self.row if start is None else start
         start = start if start is not None else (-1 if by > 0 else count)
         for distance in range(1, count + 1):
             item = self.items[(start + by * distance) % count]
@@ -208,9 +236,8 @@ class ReviewDesk(QObject):
         items = self.selected
         others = [replace(item, verdict=verdict) for item in items if item.verdict is not verdict]
         self._judge(others, label if len(others) < 2 else f"{label} ({len(others)})")
-        if items:
-            self._current = items[-1].point
-        return self._go(1, lambda other: other.verdict is Verdict.TO_DO)
+        last = self._rows.get(items[-1].point) if items else None
+        return self._go(1, lambda other: other.verdict is Verdict.TO_DO, last)
 
     def accept_all(self) -> None:
         """All that is to do is accepted."""
@@ -225,8 +252,13 @@ class ReviewDesk(QObject):
     def _judge(self, items: list[Item], label: str) -> None:
         review, outlines = self.review, self._outlines
         if items and review is not None and outlines is not None:
-            judgements = review.judged(judged(items, outlines.threshold))
-            self._workspace.push(SetReview(label, review, judgements=judgements))
+            decided = judged([*self.spared(items), *items], outlines.threshold)
+            self._workspace.push(SetReview(label, review, judgements=decided))
+
+    def spared(self, items: Sequence[Item]) -> list[Item]:
+        """Defects that would lose what was decided about them when a decision about some others is replaced."""
+        review, outlines = self.review, self._outlines
+        return spared(outlines, review, items) if review is not None and outlines is not None else []
 
     def filter(self, filters: Filters, gesture: int = 0) -> None:
         """Let other damage count; see ``SetReview`` for the gesture."""
@@ -257,8 +289,8 @@ class ReviewDesk(QObject):
 
     def repaint(self) -> Ticket | None:
         """Put the selected defects into the repair mask, for the restorer to shape; they are kept otherwise."""
-        items, review = self.selected, self.outlined
-        if not items or review is None:
+        items, review, outlines = self.selected, self.outlined, self._outlines
+        if not items or review is None or outlines is None:
             return None
         workspace, label = self._workspace, "Repaint defect"
 
@@ -270,11 +302,18 @@ class ReviewDesk(QObject):
             if now is None or now.damage is not review.damage:
                 workspace.message.emit("The defects changed meanwhile; please try again.")
                 return
-            kept = now.judged(judged([replace(item, verdict=Verdict.KEPT) for item in items], review.filters.threshold))
+            kept = [replace(item, verdict=Verdict.KEPT) for item in items]
+            decided = judged([*spared(outlines, now, items), *kept], outlines.threshold)
             painted = PaintMask(label, None, joined(state.mask, mask))
-            workspace.push(Compound(label, [painted, SetReview(label, now, judgements=kept)]))
+            workspace.push(Compound(label, [painted, SetReview(label, now, judgements=decided)]))
 
         # Not behind a repair that takes minutes.
         ticket = workspace.submit(label, Lane.IO, lambda: work, soon=True)
         ticket.done.connect(workspace.while_open(apply))
         return ticket
+
+
+def _overlap(one: Rect, other: Rect) -> float:
+    """Area of both over area of either, 0..1."""
+    both = (one & other).area
+    return both / (one.area + other.area - both)

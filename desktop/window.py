@@ -416,7 +416,9 @@ class Window(QObject):
     def _on_pressed(self) -> None:
         self.strip.seen()
         painting = [self.tools[name] for name in ("brush", "eraser", "rectangle", "lasso")]
-        if self._tool in painting and self.workspace is not None and self.workspace.target in (None, EDGES):
+        view, workspace = self.view, self.workspace
+        paints = view is not None and view.input.tool in painting
+        if paints and workspace is not None and workspace.target in (None, EDGES):
             # What is painted is seen.
             self.actions_.by_id["veil"].setChecked(True)
 
@@ -470,7 +472,7 @@ def _of_review(desk: ReviewDesk) -> list[When]:
     conditions = {
         When.REVIEW: desk.review is not None,
         When.DEFECTS: desk.counts.total() > desk.counts[Verdict.HEALED],
-        When.DEFECT: desk.current is not None,
+        When.DEFECT: bool(desk.selected_rows),
         When.TO_DO: desk.counts[Verdict.TO_DO] > 0,
         When.HEALABLE: bool(desk.to_heal),
     }

@@ -393,7 +393,7 @@ class Workspace(QObject):
             change(self.document)
         except EngineError as error:
             self._stuck = step, done_before
-            everything = Change(self.document.bounds, self.document.bounds, layers=True, size=True)
+            everything = Change(self.document.bounds, self.document.bounds, layers=True, size=True, review=True)
             self.document.update(before, everything)
             self.message.emit(f"This step cannot be taken. {error.sentence}")
             QTimer.singleShot(0, self, self._unstick)

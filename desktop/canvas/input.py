@@ -215,7 +215,8 @@ class CanvasInput:
                 tool.release(self._view.context, pointer)
             finally:
                 self._view.context.end_gesture()
-            if away < QApplication.startDragDistance():
+            # What had waited for the drag to end may have closed the photograph.
+            if away < QApplication.startDragDistance() and self._view.context is not None:
                 tool.click(self._view.context, pointer)
             self._view.update_overlay()
 

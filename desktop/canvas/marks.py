@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import cv2
@@ -78,37 +78,40 @@ class DefectMarks(QObject):
             clip.setLeft(max(clip.left(), view.to_widget(view.shown.split / view.zoom, 0).x()))
         painter.save()
         painter.setClipRect(clip)
-        self._draw_all(painter, workspace.review.items, place, clip)
-        frames = [_frame(item.defect.box, place, 2 * _GAP) for item in workspace.review.selected]
+        reach = place.inverted()[0].mapRect(clip.adjusted(-_SMALL, -_SMALL, _SMALL, _SMALL))
+        seen = self._within(reach, workspace.review.items)
+        self._draw_all(painter, seen, place)
+        frames = [_frame(item.defect.box, place, 2 * _GAP) for item in seen if workspace.review.is_selected(item)]
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for colour, width in ((QColor(0, 0, 0, 200), 4.0), (_LIGHT, 2.0)):
             painter.setPen(QPen(colour, width))
-            painter.drawRects([frame for frame in frames if frame.intersects(clip)])
+            painter.drawRects(frames)
         painter.restore()
 
     def at(self, x: float, y: float) -> Item | None:
-        """The smallest defect that is drawn at an image point or within a hand's inaccuracy of it."""
-        if self._workspace is None or not self._shown or self._view.shown.before:
+        """The smallest defect that holds an image point, or the nearest within a hand's inaccuracy; None unseen."""
+        view = self._view
+        covered = view.shown.split is not None and x < view.shown.split / view.zoom
+        if self._workspace is None or not self._shown or view.shown.before or covered:
             return None
-        near = _CLICK * self._view.devicePixelRatioF() / self._view.zoom
+        near = _CLICK * view.devicePixelRatioF() / view.zoom
         around = QRectF(x - near, y - near, 2 * near, 2 * near)
-        hit = [
-            item
-            for item in self._within(around, self._workspace.review.items)
-            if item.verdict is not Verdict.HEALED
-            and cv2.pointPolygonTest(np.array(item.defect.outline, np.float32), (x - 0.5, y - 0.5), True) > -near
-        ]
-        return min(hit, key=lambda item: item.defect.area, default=None)
+        hit = []
+        for item in self._within(around, self._workspace.review.items):
+            outline = np.array(item.defect.outline, np.float32)
+            # Corners are centres of pixels: half a pixel more is the defect, too.
+            away = max(0.0, -cv2.pointPolygonTest(outline, (x - 0.5, y - 0.5), measureDist=True) - 0.75)
+            if away <= near and item.verdict is not Verdict.HEALED:
+                hit.append((away, item.defect.area, item))
+        return min(hit, key=itemgetter(0, 1))[2] if hit else None
 
     def _look_at(self, item: Item) -> None:
         look_at(self._view, item.defect.box)
 
-    def _draw_all(self, painter: QPainter, items: Sequence[Item], place: QTransform, clip: QRectF) -> None:
+    def _draw_all(self, painter: QPainter, seen: list[Item], place: QTransform) -> None:
         accent, none = self._view.palette().accent().color(), QColor(0, 0, 0, 0)
         fill = QColor(accent)
         fill.setAlpha(70)
-        reach = place.inverted()[0].mapRect(clip.adjusted(-_SMALL, -_SMALL, _SMALL, _SMALL))
-        seen = self._within(reach, items)
         for verdict, line, inside in (
             (Verdict.KEPT, _GREY, none),
             (Verdict.TO_DO, accent, none),
@@ -118,12 +121,13 @@ class DefectMarks(QObject):
 
     def _within(self, seen: QRectF, items: Sequence[Item]) -> list[Item]:
         if items is not self._items:
-            corners = [dataclasses.astuple(item.defect.box) for item in items]
+            boxes = [item.defect.box for item in items]
+            corners = [(box.left, box.top, box.right, box.bottom) for box in boxes]
             self._boxes = np.array(corners, np.int64).reshape(-1, 4)
             self._items, self._shapes = items, {}
-        boxes = self._boxes
-        across = (boxes[:, 0] < seen.right()) & (boxes[:, 2] > seen.left())
-        rows = np.flatnonzero(across & (boxes[:, 1] < seen.bottom()) & (boxes[:, 3] > seen.top()))
+        edges = self._boxes
+        across = (edges[:, 0] < seen.right()) & (edges[:, 2] > seen.left())
+        rows = np.flatnonzero(across & (edges[:, 1] < seen.bottom()) & (edges[:, 3] > seen.top()))
         return [items[row] for row in rows.tolist()]
 
     def _draw(self, items: list[Item], painter: QPainter, place: QTransform, line: QColor, inside: QColor) -> None:

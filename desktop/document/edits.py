@@ -220,7 +220,8 @@ class SetReview(Edit):
     Args:
         label: for the history.
         review: as it is before.
-        filters, judgements: what becomes of them; None = they stay.
+        filters: the new ones; None = they stay.
+        judgements: what is decided now; what was decided about other defects stays.
         gesture: edits with the same number above 0 are one step: a slider that is dragged.
     """
 
@@ -234,14 +235,16 @@ class SetReview(Edit):
         gesture: int = 0,
     ) -> None:
         self.label, self._gesture = label, gesture
-        self._before = review.filters, review.judgements
-        self._after = filters or review.filters, review.judgements if judgements is None else judgements
+        self._before, self._after = review.filters, filters or review.filters
+        # Thousands of defects may be decided one by one: a step holds what it changes and no more.
+        self._decided = dict(judgements or {})
+        self._replaced = review.places(self._decided)
 
     def apply(self, document: Document) -> None:
-        self._set(document, *self._after)
+        self._set(document, self._after, lambda review: review.judged(self._decided))
 
     def revert(self, document: Document) -> None:
-        self._set(document, *self._before)
+        self._set(document, self._before, lambda review: review.unjudged(self._decided, self._replaced))
 
     def merged(self, later: Edit) -> Edit | None:
         if not isinstance(later, SetReview) or not self._gesture or self._gesture != later._gesture:  # noqa: SLF001 - its own class
@@ -249,10 +252,12 @@ class SetReview(Edit):
         later._before = self._before  # noqa: SLF001
         return later
 
-    def _set(self, document: Document, filters: Filters, judgements: Mapping[Point, Judgement]) -> None:
+    def _set(
+        self, document: Document, filters: Filters, judgements: Callable[[Review], Mapping[Point, Judgement]]
+    ) -> None:
         review = document.state.review
         assert review is not None
-        review = replace(review, filters=filters, judgements=judgements)
+        review = replace(review, filters=filters, judgements=judgements(review))
         document.update(replace(document.state, review=review), Change(review=True))
 
 

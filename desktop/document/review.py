@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -86,11 +86,28 @@ class Review:
 
     def judged(self, judgements: Mapping[Point, Judgement]) -> Mapping[Point, Judgement]:
         """The judgements with some more, which are the latest."""
+        if not judgements:
+            return self.judgements
         result = dict(self.judgements)
         for point, judgement in judgements.items():
             result.pop(point, None)
             result[point] = judgement
         return MappingProxyType(result)
+
+    def places(self, points: Container[Point]) -> dict[int, tuple[Point, Judgement]]:
+        """Where in the order the judgements at some points are, first to last."""
+        return {place: one for place, one in enumerate(self.judgements.items()) if one[0] in points}
+
+    def unjudged(
+        self, judgements: Container[Point], places: Mapping[int, tuple[Point, Judgement]]
+    ) -> Mapping[Point, Judgement]:
+        """The judgements as they were before ``judged`` of some, with those that these replaced at their places."""
+        if not judgements:
+            return self.judgements
+        result = [one for one in self.judgements.items() if one[0] not in judgements]
+        for place, one in places.items():
+            result.insert(place, one)
+        return MappingProxyType(dict(result))
 
 
 def placed(judgements: Mapping[Point, Judgement], place: Callable[[Rect], Rect]) -> Mapping[Point, Judgement]:

@@ -42,7 +42,7 @@ from PySide6.QtWidgets import (
 
 from desktop.defects import Item, Order
 from desktop.document.compose import Composite
-from desktop.document.review import Verdict
+from desktop.document.review import Point, Verdict
 from desktop.document.tiles import LEVELS
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.settings import RepairSettings
@@ -80,6 +80,11 @@ class DefectModel(QAbstractListModel):
             return
         self.beginResetModel()
         self.items = items
+        self.endResetModel()
+
+    def forget_place(self) -> None:
+        """Make views forget which row was theirs."""
+        self.beginResetModel()
         self.endResetModel()
 
     def rowCount(self, parent: Index = _NONE) -> int:
@@ -149,6 +154,7 @@ class DefectsPanel(QWidget):
         self._workspace: Workspace | None = None
         self._drags = Drags()
         self._thumbnails: dict[tuple[Rect, int], QImage] = {}
+        self._looked_at: Point | None = None
         self.model = DefectModel()
         self._make_list()
         self._kinds: dict[str, QCheckBox] = {}
@@ -385,10 +391,14 @@ class DefectsPanel(QWidget):
         row, item = desk.row, desk.current
         if self._selected_rows() != desk.selected_rows:
             with QSignalBlocker(self.view.selectionModel()):
+                # Else Shift would go on from the row that was last clicked.
+                self.model.forget_place()
                 self.view.setCurrentIndex(self.model.index(row) if row is not None else QModelIndex())
                 self._select(desk.selected_rows)
-        if row is not None:
+        point = item.point if item is not None else None
+        if row is not None and point != self._looked_at:
             self.view.scrollTo(self.model.index(row))
+        self._looked_at = point
         self._kind.setEnabled(item is not None)
         self._kind.setCurrentIndex(self._kind.findText(item.kind) if item is not None else -1)
         self.view.viewport().update()
@@ -429,9 +439,16 @@ class DefectsPanel(QWidget):
         rows, current = self._selected_rows(), self.view.currentIndex().row()
         items = [self.model.items[row] for row in rows]
         if len(items) > 1:
-            self._workspace.review.select(items, self.model.items[current if current in rows else rows[-1]])
+            nearest = self.model.items[min(rows, key=lambda row: abs(row - current))]
+            # The list is where the hand is.
+            self._looked_at = nearest.point
+            self._workspace.review.select(items, nearest)
         elif items:
+            self._looked_at = items[0].point
             self._workspace.review.choose(items[0])
+        else:
+            # One is always looked at.
+            self._show_current()
 
     def _on_kind(self) -> None:
         if self._workspace is not None and not self._workspace.gesturing:

@@ -124,7 +124,7 @@ def random_review_edit(document: Document, kind: str, rect: Rect) -> Edit | None
     if review is None or not rect:
         return None
     judgement = Judgement(Verdict.KEPT, rect, 0.5)
-    return SetReview("judge", review, judgements=review.judged({(rect.left, rect.top): judgement}))
+    return SetReview("judge", review, judgements={(rect.left, rect.top): judgement})
 
 
 def random_layer_edit(draw: Callable, document: Document, kind: str, rect: Rect) -> Edit | None:

@@ -62,7 +62,7 @@ def judge(document: Document, point: tuple[int, int], verdict: Verdict, kind: st
     pixel = Rect(point[0], point[1], point[0] + 1, point[1] + 1)
     item = next(item for item in items_of(outlines_of(review), review) if item.defect.box.contains(pixel))
     made = {item.point: Judgement(verdict, item.defect.box, review.filters.threshold, kind)}
-    edit = SetReview("judge", review, judgements=review.judged(made))
+    edit = SetReview("judge", review, judgements=made)
     edit.apply(document)
     return edit
 

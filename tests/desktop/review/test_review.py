@@ -12,7 +12,8 @@ from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.defects import Order
+from desktop.defects import Order, items_of, outlines_of
+from desktop.document.review import Verdict
 from tests.desktop.acting import (
     LEFT,
     combo,
@@ -154,61 +155,6 @@ def test_a_row_of_the_list_is_looked_at(qtbot: QtBot, program: Program, blots: P
     assert "accepted" in list_.model().index(1).data()
 
 
-def test_several_are_decided_in_one_step(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = found(qtbot, program, blots)
-    list_, steps = program.window.defects.view, workspace.undo.count()
-
-    def click(row: int, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
-        list_.scrollTo(list_.model().index(row))
-        QTest.mouseClick(list_.viewport(), LEFT, modifier, list_.visualRect(list_.model().index(row)).center())
-
-    click(0)
-    seen = middle(view)
-    click(2, Qt.KeyboardModifier.ShiftModifier)
-    assert workspace.review.selected_rows == [0, 1, 2]
-    assert middle(view) == seen, "with several the picture stays"
-    click(1, Qt.KeyboardModifier.ControlModifier)
-    click(3, Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier)
-    click(0, Qt.KeyboardModifier.ControlModifier)
-    chosen = workspace.review.selected_rows
-    assert len(chosen) > 1
-    program.window.defects._kind.setCurrentText("hair")
-    program.window.defects._kind.activated.emit(program.window.defects._kind.currentIndex())
-    assert {workspace.review.items[row].kind for row in chosen} == {"hair"}
-    assert workspace.review.selected_rows == chosen
-    QTest.keyClick(list_, Qt.Key.Key_Delete)
-    assert {row for row, (_, _, verdict) in enumerate(verdicts(workspace)) if verdict is KEPT} == set(chosen)
-    assert workspace.undo.count() == steps + 2
-    assert len(workspace.review.selected_rows) == 1, "and goes on to the next"
-    trigger(program, "undo")
-    assert counts(workspace)[KEPT] == 0
-
-
-def test_a_click_with_the_hand_chooses_and_moves_nothing(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = found(qtbot, program, blots)
-    key(program, Qt.Key.Key_H)
-    zoom, seen = view.zoom, middle(view)
-    drag(view, [(100, 122)])
-    assert at(workspace) == 60
-    assert (view.zoom, middle(view)) == (zoom, seen)
-    assert program.window.defects.view.currentIndex().row() == 1
-    drag(view, [(200, 200)])
-    assert at(workspace) == 60, "nothing is there"
-    drag(view, [(24, 24), (64, 64)])
-    assert at(workspace) == 60, "that was a drag"
-    key(program, Qt.Key.Key_B)
-    steps = workspace.undo.count()
-    QTest.keyPress(view, Qt.Key.Key_Space)
-    drag(view, [(24, 24)])
-    QTest.keyRelease(view, Qt.Key.Key_Space)
-    assert at(workspace) == 20
-    assert workspace.undo.count() == steps
-    trigger(program, "marks")
-    key(program, Qt.Key.Key_H)
-    drag(view, [(100, 122)])
-    assert at(workspace) == 20, "what is hidden cannot be meant"
-
-
 def test_a_large_defect_is_looked_at_as_a_whole(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     path = blotted(tmp_path / "long.png", (10, 10, 2900, 6, 1, 255), size=(100, 3000))
     workspace, view = found(qtbot, program, path)
@@ -319,6 +265,35 @@ def test_another_threshold_inherits_what_was_decided(qtbot: QtBot, program: Prog
     outlined(qtbot, workspace)
     assert (260, "hair", ACCEPTED) in verdicts(workspace)
     assert len(workspace.review.items) == 5
+
+
+def test_a_part_is_decided_for_itself(qtbot: QtBot, program: Program, blots: Path) -> None:
+    workspace, view = found(qtbot, program, blots)
+    for _ in range(3):
+        key(program, Qt.Key.Key_N)
+    key(program, Qt.Key.Key_Return)
+    slider(program, "threshold")._number.setValue(80)
+    outlined(qtbot, workspace)
+
+    def hairs() -> list[Verdict]:
+        return [verdict for _, kind, verdict in verdicts(workspace) if kind == "hair"]
+
+    def afresh() -> list[Verdict]:
+        review = workspace.review.review
+        return [item.verdict for item in items_of(outlines_of(review), review) if item.kind == "hair"]
+
+    workspace.review.choose(next(item for item in workspace.review.items if item.kind == "hair"))
+    view.setFocus()
+    key(program, Qt.Key.Key_Delete)
+    assert hairs() == afresh() == [KEPT, ACCEPTED]
+    slider(program, "threshold")._number.setValue(85)
+    outlined(qtbot, workspace)
+    trigger(program, "undo")
+    outlined(qtbot, workspace)
+    assert hairs() == [KEPT, ACCEPTED]
+    trigger(program, "undo")
+    outlined(qtbot, workspace)
+    assert hairs() == afresh() == [ACCEPTED, ACCEPTED]
 
 
 def test_another_class_is_one_step_and_counts(qtbot: QtBot, program: Program, blots: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from PySide6.QtWidgets import QListView
 from pytestqt.qtbot import QtBot
 
 import desktop.review
+import engine.tasks
 from desktop.app import Program
 from desktop.defects import Outlines
 from desktop.dialogs.export import FileDialogs
@@ -292,3 +294,16 @@ def test_thousands_of_defects_are_listed_and_few_are_drawn(qtbot: QtBot, program
     trigger(program, "defects_accept_all")
     assert panel.heal_button.text() == f"Heal {len(dots):,} accepted"
     assert isinstance(panel.view, QListView)
+
+
+def test_a_second_search_that_finds_nothing_leaves_all_as_it_is(
+    qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = found(qtbot, program, blots)
+    before, search = verdicts(workspace), engine.tasks.run_job
+    monkeypatch.setattr(engine.tasks, "run_job", lambda job, context: replace(search(job, context), pieces=()))
+    find(qtbot, program, workspace)
+    assert "No damage was found" in program.window.strip.text
+    key(program, Qt.Key.Key_N)
+    key(program, Qt.Key.Key_Return)
+    assert verdicts(workspace) == [(before[0][0], before[0][1], ACCEPTED), *before[1:]]

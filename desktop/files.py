@@ -162,10 +162,11 @@ class Files(QObject):
         return [*self._targets, *self._reserved]
 
     def reserve(self, target: Path, ticket: Ticket) -> None:
-        """Keep a file for a task that will write it, until the task has ended; the program may end before."""
+        """Keep a file for a task that will write it, until that is done; the program may end before."""
         target = target.resolve()
         self._reserved.append(target)
-        ticket.ended.connect(lambda: self._reserved.remove(target))
+        for signal in (ticket.done, ticket.failed, ticket.cancelled, ticket.crashed):
+            signal.connect(lambda *_: self._reserved.remove(target))
 
     def _write(self, title: str, target: Path, work: Work, done: Callable[..., None]) -> Ticket:
         target = target.resolve()

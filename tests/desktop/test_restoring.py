@@ -126,7 +126,10 @@ def test_an_enlargement_is_a_file_of_its_own_that_is_opened(
 
     monkeypatch.setattr(FileDialogs, "save_picture", classmethod(save))
     trigger(program, "enlarge_2")
+    target = scratched.with_name("old-x2.tif")
+    assert target in program.window.files_in_use(), "nobody else writes there meanwhile"
     qtbot.waitUntil(lambda: program.window.workspace is not workspace, timeout=60000)
+    assert target not in program.window.files.targets
     large = program.window.workspace
     assert large is not None
     assert asked == [scratched.with_name("old-x2.tif")]

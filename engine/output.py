@@ -11,7 +11,7 @@ from engine.errors import ReadError, SettingsError, WriteError
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster
-from engine.record import Repair, ScanFile, make_record, write_record
+from engine.record import Repair, ScanFile, make_record, remove_record, write_record
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,10 @@ def write_result(
     imageio.check_target(output.path, [source.path] if source is not None else [])
     converted = _in_profile(result, output.profile)
     if not output.record:
-        return imageio.write(converted, output.path, output.options, context)
+        notices = imageio.write(converted, output.path, output.options, context)
+        # One that is there is about the picture that was.
+        remove_record(output.path)
+        return notices
     # What can fail is done before anything is written.
     known = source.with_digest() if source is not None else None
     record = make_record(command, known, repairs, scan, result.pixels) | ({"recipe": recipe} if recipe else {})
@@ -84,24 +87,42 @@ def write_result(
     try:
         write_record(record | {"written": written, "notices": [*told, *notices]}, output.path)
     except WriteError as error:
+        remove_record(output.path)
         sentence = f"{output.path.name} was written, but its record was not. {error.sentence}"
         raise WriteError(sentence, "write.record") from error
     return notices
 
 
-def _in_profile(raster: Raster, profile: str) -> Raster:
+def check_output(output: Output, width: int, height: int) -> None:
+    """Refuse what could never be written, before any work is done for it.
+
+    Raises:
+        ReadError: the profile cannot be read.
+        SettingsError: it is none for RGB pictures.
+        WriteError: the format cannot hold pictures of this size.
+    """
+    imageio.check_size(output.path, width, height)
+    _profile(output.profile)
+
+
+def _profile(profile: str) -> bytes | None:
+    """The profile that a result is converted to; None = it keeps its own."""
     if profile == "keep":
-        return raster
+        return None
     if profile == "srgb":
-        target = colour.srgb()
-    else:
-        try:
-            target = Path(profile).read_bytes()
-        except OSError as error:
-            raise ReadError(f"The profile {profile} cannot be read: {error.strerror}.", "read.profile") from error
-    if raster.profile == target:
-        return raster
+        return colour.srgb()
+    try:
+        target = Path(profile).read_bytes()
+    except OSError as error:
+        raise ReadError(f"The profile {profile} cannot be read: {error.strerror}.", "read.profile") from error
     if not colour.fits(target, 3):
         raise SettingsError(f"{profile} is not an ICC profile for RGB pictures.", "colour.profile")
+    return target
+
+
+def _in_profile(raster: Raster, profile: str) -> Raster:
+    target = _profile(profile)
+    if target is None or raster.profile == target:
+        return raster
     pixels = colour.convert(raster.pixels, raster.profile, target)
     return Raster(pixels, target, raster.resolution, raster.metadata, raster.notices)

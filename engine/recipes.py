@@ -233,6 +233,7 @@ def unfit_to_heal(marks: Marks | None) -> str:
 def _prepared(step: Step, registry: Registry) -> tuple[ModelCard, Any]:
     """The model of a step, and its settings for it."""
     card = registry.card(step.model) if step.model else registry.default(step.task)
+    card.verify()
     return card, make_settings(step.task, card, step.settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -119,8 +120,16 @@ def write_record(record: dict[str, Any], target: Path) -> Path:
         WriteError: it cannot be written.
     """
     path = target.with_name(target.name + SUFFIX)
-    atomic_write_bytes(path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    atomic_write_bytes(
+        path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+    )
     return path
+
+
+def remove_record(target: Path) -> None:
+    """Take away the record beside a picture that is no longer the one it tells of; what cannot be, stays."""
+    with contextlib.suppress(OSError):
+        target.with_name(target.name + SUFFIX).unlink(missing_ok=True)
 
 
 def file_digest(path: Path) -> str:

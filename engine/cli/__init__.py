@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 from engine.cli import files, models, pictures, repairs
 from engine.cli.common import Command, add_writer_arguments, output_of, say
@@ -36,27 +39,42 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
         command.arguments(sub)
         sub.set_defaults(run=command.run)
     options = parser.parse_args(arguments)
-    bar = _Bar(sys.stderr)
     try:
-        options.run(options, JobContext(bar.show))
+        with _Bar(sys.stderr) as bar:
+            options.run(options, JobContext(bar.show))
+        sys.stdout.flush()
     except EngineError as error:
-        bar.clear()
         print(error.sentence, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Cancelled):
-        bar.clear()
         print("Cancelled; nothing was written.", file=sys.stderr)
         return 1
-    bar.clear()
+    except BrokenPipeError:
+        # Whoever reads has read enough; what is still to be flushed at the end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 class _Bar:
-    """A progress bar on a terminal, nothing in a pipe."""
+    """A progress bar on a terminal, nothing in a pipe. What is printed meanwhile comes after it."""
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._shown = stream, -1
         self._wanted = stream.isatty()
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._wanted:
+            out, err = io.StringIO(), io.StringIO()
+            self._held.callback(lambda: sys.stderr.write(err.getvalue()))
+            self._held.callback(lambda: sys.stdout.write(out.getvalue()))
+            self._held.enter_context(contextlib.redirect_stderr(err))
+            self._held.enter_context(contextlib.redirect_stdout(out))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+        self._held.close()
 
     def show(self, share: float, step: str) -> None:
         """Draw it anew when it moved by a percent."""
@@ -66,8 +84,7 @@ class _Bar:
             self._stream.write(f"\r[{'=' * (percent // 4):25}] {percent:3d} % {step[:40]:40}")
             self._stream.flush()
 
-    def clear(self) -> None:
-        """Take it away."""
+    def _clear(self) -> None:
         if self._shown >= 0:
             self._stream.write("\r" + " " * 78 + "\r")
             self._stream.flush()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine import imageio
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
-from engine.output import Output, write_result
+from engine.output import Output, check_output, write_result
 from engine.raster import ArraySource, MaskSource, Raster
 from engine.record import Repair, ScanFile
 
@@ -141,6 +141,7 @@ def write_repaired(
     output = output_of(options)
     imageio.check_target(output.path, [options.input, *others])
     scan = imageio.read(options.input, context.part(0.0, 0.2))
+    check_output(output, scan.width, scan.height)
     made = repair(scan, context.part(0.2, 0.8))
     notices = write_result(
         made.raster,

@@ -184,8 +184,8 @@ class Marks:
 
     @property
     def share(self) -> float:
-        """How much of the picture is marked, 0..1."""
-        return sum(int(np.count_nonzero(part)) for _, part in self.pieces) / (self.shape[0] * self.shape[1])
+        """How much of the picture the defects cover, 0..1; the mask may reach farther."""
+        return sum(defect.area for defect in self.defects) / (self.shape[0] * self.shape[1])
 
     def repair(self, job: Job) -> Repair:
         """What the record says of it; the boxes are those of the defects."""

@@ -56,15 +56,20 @@ def fill(card: ModelCard, model: Model, view: View, seed: int, context: JobConte
         seed: chooses among the fills of a model that has several.
         context: progress and cancellation.
     """
-    return _without_colour(_FILLERS[signature(card)](model, view, seed, context), view)
+    return _of_one_tone(_FILLERS[signature(card)](model, view, seed, context), view)
 
 
-def _without_colour(filled: Floats, view: View) -> Floats:
-    """A fill without colours where all that is known around it has none, as in a grey picture saved as RGB."""
+def _of_one_tone(filled: Floats, view: View) -> Floats:
+    """A fill in one tone where all that is known around it has one: grey saved as RGB, or faintly toned paper."""
     known = view.picture[view.hole == 0]
-    if not len(known) or np.sqrt(np.mean((known - (known @ _LUMA)[:, None]) ** 2)) > _NEUTRAL:
+    if not len(known):
         return filled
-    return np.repeat((filled @ _LUMA)[..., None], 3, axis=2)
+    tones = known - (known @ _LUMA)[:, None]
+    tone = tones.mean(axis=0)
+    if np.sqrt(np.mean((tones - tone) ** 2)) > _NEUTRAL:
+        return filled
+    toned: Floats = (filled @ _LUMA)[..., None] + tone
+    return toned
 
 
 def edges(model: Model, view: View, context: JobContext) -> Floats:

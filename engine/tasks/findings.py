@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Protocol
 
@@ -62,14 +62,26 @@ class DetectSettings(Ranged):
     )
     """Least area of a damage, pixels."""
     largest: float = field(
-        default=1e8, metadata=knob("Largest", "Damage of more pixels is left alone", 1.0, 1e8, " px")
+        default=1e8,
+        metadata=knob("Largest", "Damage of more pixels is left alone; at most = no limit", 1.0, 1e8, " px"),
     )
     """Largest area of a damage, pixels."""
     elongation: float = field(
         default=1000.0,
-        metadata=knob("Longest", "Damage so many times as long as it is wide is left alone", 1.0, 1000.0, " x"),
+        metadata=knob(
+            "Longest",
+            "Damage so many times as long as wide is left alone; at most = no limit",
+            1.0,
+            1000.0,
+            " x",
+        ),
     )
     """Length over width of a damage, at most."""
+
+    def most(self, name: str) -> float:
+        """An upper limit; the highest that can be set means none."""
+        value, field_ = getattr(self, name), next(item for item in fields(self) if item.name == name)
+        return math.inf if value >= field_.metadata["high"] else float(value)
 
 
 @dataclass(frozen=True)
@@ -177,11 +189,12 @@ def sift(
         settings: limits of area and elongation.
         kinds: the classes that count; None = all.
     """
+    largest, longest = settings.most("largest"), settings.most("elongation")
     return tuple(
         defect
         for defect in defects
-        if settings.smallest <= defect.area <= settings.largest
-        and defect.elongation <= settings.elongation
+        if settings.smallest <= defect.area <= largest
+        and defect.elongation <= longest
         and (kinds is None or defect.kind in kinds)
     )
 

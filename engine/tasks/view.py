@@ -145,8 +145,9 @@ class Scene:
             SettingsError: nothing of it is known.
         """
         sums, counts, guides, places = [], [], [], []
-        for top in range(area.top, area.bottom, _STRIP * step):
-            rect = Rect(area.left, top, area.right, min(top + _STRIP * step, area.bottom))
+        strip = max(step, _STRIP // step * step)
+        for top in range(area.top, area.bottom, strip):
+            rect = Rect(area.left, top, area.right, min(top + strip, area.bottom))
             known = (self._weights.read(rect) == 0).astype(np.float32)[..., None]
             values = self.space.to_model(self._source.read(rect)) * known
             sums.append(_squares(values, step).sum(axis=(1, 3)))

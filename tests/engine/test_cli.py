@@ -15,6 +15,7 @@ from desktop.document.model import BlendMode, Document
 from desktop.document.project import Snapshot, write_project
 from desktop.flatten import FLATTEN
 from engine import cli, imageio
+from engine.errors import EngineError
 from engine.raster import Rect
 from engine.record import ScanFile
 from tests.conftest import noise_raster
@@ -197,3 +198,44 @@ def test_the_program_runs_as_a_module_and_draws_no_bar_into_a_pipe(folder: Path)
         assert result.returncode == 0
         assert result.stderr == ""
         (folder / "o.tif").unlink()
+
+
+def test_a_name_that_is_no_utf8_is_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "Gro\udcdf.png"
+    try:
+        imageio.write(noise_raster(), folder / name)
+    except (OSError, EngineError):
+        pytest.skip("this disk takes no such names")
+    assert run(folder, "convert", name, "-o", "out.tif", monkeypatch=monkeypatch) == 0
+    assert "Gro" in json.loads((folder / "out.tif.record.json").read_text())["source"]["file"]
+
+
+def test_a_record_never_stays_beside_another_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(folder, "convert", "in.tif", "-o", "out.tif", monkeypatch=monkeypatch) == 0
+    assert (folder / "out.tif.record.json").exists()
+    assert run(folder, "convert", "in.tif", "-o", "out.tif", "--no-record", monkeypatch=monkeypatch) == 0
+    assert not (folder / "out.tif.record.json").exists()
+
+
+def test_what_cannot_be_written_is_refused_before_any_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imageio.write(noise_raster(8, 16_500), folder / "wide.tif")
+    monkeypatch.setattr("engine.tasks.run_job", lambda *_: pytest.fail("worked for nothing"))
+    assert run(folder, "clean", "wide.tif", "-o", "out.webp", monkeypatch=monkeypatch) == 1
+    assert "16383" in capsys.readouterr().err
+    assert run(folder, "clean", "in.tif", "-o", "out.tif", "--profile", "none.icc", monkeypatch=monkeypatch) == 1
+    assert "none.icc" in capsys.readouterr().err
+
+
+def test_on_a_terminal_the_answer_stands_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert run(folder, "info", "in.tif", "--json", monkeypatch=monkeypatch) == 0
+    seen = capsys.readouterr()
+    assert json.loads(seen.out)["width"] == 400
+    assert "100 %" in seen.err
+    assert seen.err.endswith("\r")
+    assert run(folder, "info", "none.tif", monkeypatch=monkeypatch) == 1
+    assert "none.tif" in capsys.readouterr().err.split("\r")[-1]

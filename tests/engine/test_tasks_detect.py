@@ -13,7 +13,7 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import ArraySource, Rect
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
-from engine.tasks import DetectSettings, Job, Marks, run_job
+from engine.tasks import Defect, DetectSettings, Job, Marks, run_job, sift
 from tests import tiny_models
 
 
@@ -121,3 +121,9 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
             DetectSettings(**values)
     with pytest.raises(ModelError, match="kind that detect can run"):
         detected(tiny_models.identity(tmp_path, "wrong", "detect"), grey())
+
+
+def test_a_limit_at_its_highest_is_none() -> None:
+    long = Defect("scratch", 0.9, Rect(0, 0, 4, 9000), 12_000, ((0, 0),), elongation=3000.0)
+    assert sift([long], DetectSettings()) == (long,)
+    assert sift([long], DetectSettings(elongation=999.0)) == ()

@@ -216,3 +216,14 @@ def test_a_grey_picture_in_three_channels_stays_grey(registry: Registry) -> None
     for card in registry.cards("heal"):
         result = healed(card, pixels, mask)[mask > 0].astype(int)
         assert np.ptp(result, axis=1).max() <= 1, card.id
+
+
+def test_a_fill_in_faintly_toned_paper_has_its_tone(registry: Registry) -> None:
+    tone = np.array([6, 0, -8])
+    grey = np.repeat(noise_raster(150, 160, channels=1, dtype=np.uint8).pixels, 3, axis=2) // 2 + 60
+    pixels = (grey + tone).astype(np.uint8)
+    mask = spot(pixels.shape, 40, 40, 24)
+    for card in registry.cards("heal"):
+        result = healed(card, pixels, mask)[mask > 0].astype(int)
+        assert result[:, 0] - result[:, 1] == pytest.approx(6, abs=1), card.id
+        assert result[:, 2] - result[:, 1] == pytest.approx(-8, abs=1), card.id

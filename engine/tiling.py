@@ -19,7 +19,7 @@ def plan_windows(
     Args:
         boxes: what must be covered.
         bounds: the picture; parts (never windows) stay inside.
-        window: largest side of a window.
+        window: largest side of a window, but for less than a multiple more, by which it may begin earlier.
         context: how much surroundings a window shows on each side of its part.
         overlap: what neighbouring parts of one large box share.
         multiple: sides of windows are multiples of this.
@@ -119,6 +119,11 @@ class Blender:
     def read(self, rect: Rect) -> Floats:
         """The blended values (h, w, channels) of a rectangle, 0 where nothing was added."""
         return _divided(gathered(self._sums, rect, np.zeros(self._channels + 1, np.float32)))
+
+    def forget_above(self, y: int) -> None:
+        """Free the cells that end above a line; they are read no more."""
+        for cell in [cell for cell in self._sums if Rect.of_cell(cell).bottom <= y]:
+            del self._sums[cell]
 
     def take(self, cell: tuple[int, int]) -> Floats:
         """The blended values (TILE, TILE, channels) of a cell, 0 where nothing was added; frees the cell."""

@@ -128,6 +128,8 @@ def _fill(job: Job, weights: Weights, boxes: list[Rect], model: Model, window: i
     for done, cell in enumerate(cells):
         context.progress(0.95 + 0.05 * done / len(cells), "finishing")
         rect = Rect.of_cell(cell) & scene.bounds
+        if cell[1] > cells[done - 1][1]:
+            blender.forget_above(rect.top - texture.REACH)
         weight = scene.lost(rect)
         if weight.any():
             own = job.source.read(rect)

@@ -135,7 +135,8 @@ class Upscaler(Generator):
 class DetectUNet(UNet):
     """Segmentation of damage at full resolution, a probability for each class."""
 
-    TILE = tiles(16, default=1024, context=128)
+    # The dilated blocks look far: with less context tiles differ from the whole picture.
+    TILE = tiles(16, default=2048, context=256)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
         super().__init__(3, len(CLASSES), widths or [32, 48, 64, 64], blocks or [2, 2, 3, 4], functional.relu)

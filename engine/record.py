@@ -120,9 +120,9 @@ def write_record(record: dict[str, Any], target: Path) -> Path:
         WriteError: it cannot be written.
     """
     path = target.with_name(target.name + SUFFIX)
-    atomic_write_bytes(
-        path, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
-    )
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    # A name may come from a disk that knew no UTF-8.
+    atomic_write_bytes(path, text.encode(errors="backslashreplace"))
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -78,3 +79,12 @@ def test_what_is_pinned_is_what_is_asked_for() -> None:
         name = line.split(";")[0].split("[")[0].split(">")[0].split("=")[0].strip().lower().replace("_", "-")
         # macOS takes the plain onnxruntime, which nobody has pinned from here.
         assert name in ("lacuna", "onnxruntime") or f"\n{name}==" in pinned, line
+
+
+def test_nothing_lies_about_beside_the_rooms() -> None:
+    """A file that a tool left at the top would be carried by every clone for good."""
+    known = {".ci", ".git", ".github", "desktop", "engine", "packaging", "resources", "tests"}
+    known |= {".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"}
+    known |= {"constraints.txt", "pyproject.toml"}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {line.split("/")[0] for line in tracked.splitlines()} <= known

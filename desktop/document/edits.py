@@ -238,7 +238,7 @@ class SetReview(Edit):
         self._before, self._after = review.filters, filters or review.filters
         # Thousands of defects may be decided one by one: a step holds what it changes and no more.
         self._decided = dict(judgements or {})
-        self._replaced = review.places(self._decided)
+        self._replaced = review.places(self._decided) if self._decided else {}
 
     def apply(self, document: Document) -> None:
         self._set(document, self._after, lambda review: review.judged(self._decided))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import SettingsError
-from engine.raster import ArrayMask, ArraySource, Mask, to_float
+from engine.raster import ArrayMask, ArraySource, Mask, Rect, to_float
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import Job, make_settings, model_of_scale, run_job
@@ -229,8 +229,11 @@ def _tiling(bench: Bench) -> Iterator[Claim]:
     picture = _large(bench.pictures)[:700, :700]
     registry = Registry()
     for card in (registry.default("clean"), registry.default("tone"), *registry.cards("upscale")):
-        made = [_run(_windowed(card, side), picture).astype(float) for side in (256, 1024)]
+        made = [_run(_windowed(card, side), picture).astype(float) for side in (512, 1024)]
         yield Claim(f"{card.id}: tiled against whole, grey levels", np.abs(made[0] - made[1]).max(), (0, 1))
+    card, picture = registry.default("detect"), np.tile(_large(bench.pictures), (3, 3, 1))[: 2 * SIDE + 256]
+    seen = [_seen(_windowed(card, side), picture).astype(float) for side in (card.tile.default, 4 * SIDE)]
+    yield Claim("detect: tiled against whole, of 255", np.abs(seen[0] - seen[1]).max(), (0, 1))
 
 
 PARTS: dict[str, Callable[[Bench], Iterator[Claim]]] = {
@@ -272,6 +275,13 @@ def _run(card: ModelCard, picture: Picture, mask: Mask | None = None, **values: 
     wanted = ArrayMask(mask) if mask is not None else None
     result = run_job(Job(card.task, ArraySource(picture), None, wanted, settings, card, Device.CPU))
     return np.asarray(result.pixels if card.tile.scale > 1 else result.apply_to(picture), np.uint8)
+
+
+def _seen(card: ModelCard, picture: Picture) -> NDArray[np.uint8]:
+    """How sure a detector is of damage, (h, w), 255 = certain."""
+    settings = make_settings("detect", card, {})
+    found = run_job(Job("detect", ArraySource(picture), None, None, settings, card, Device.CPU))
+    return np.asarray(found.read(Rect.of_shape(picture.shape))[..., 0])
 
 
 def _bare(card: ModelCard, picture: Picture) -> None:

@@ -18,6 +18,7 @@ from desktop.defects import Outlines
 from desktop.dialogs.export import FileDialogs
 from desktop.document.review import Review
 from desktop.document.session import open_project, recover
+from desktop.workspace import Workspace
 from engine.jobs import JobContext
 from engine.raster import Rect
 from tests.desktop.acting import (
@@ -159,15 +160,22 @@ def test_a_heal_comes_late(qtbot: QtBot, program: Program, blots: Path, monkeypa
     assert len(workspace.document.state.layers) == 1
 
 
+def heal_meanwhile(
+    qtbot: QtBot, program: Program, monkeypatch: pytest.MonkeyPatch, workspace: Workspace, command: str
+) -> None:
+    """Give a command while the defects are being healed, and wait for both."""
+    gate, ticket = kept_running(monkeypatch), asked(program, "defects_heal")
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    trigger(program, command)
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+
+
 def test_another_search_is_not_judged_by_a_late_heal(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = found(qtbot, program, blots)
-    gate, ticket = kept_running(monkeypatch), asked(program, "defects_heal")
-    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
-    trigger(program, "defects_clear")
-    gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    heal_meanwhile(qtbot, program, monkeypatch, workspace, "defects_clear")
     assert workspace.document.state.review is None
     assert len(workspace.document.state.layers) == 1
     find(qtbot, program, workspace)
@@ -176,11 +184,7 @@ def test_another_search_is_not_judged_by_a_late_heal(
 
 def test_undo_calls_a_heal_off(qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace, _ = found(qtbot, program, blots)
-    gate, ticket = kept_running(monkeypatch), asked(program, "defects_heal")
-    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
-    trigger(program, "undo")
-    gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    heal_meanwhile(qtbot, program, monkeypatch, workspace, "undo")
     assert counts(workspace) == {TO_DO: 5}
     assert not workspace.document.state.layers
 

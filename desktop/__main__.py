@@ -11,8 +11,17 @@ from pathlib import Path
 def main() -> int:
     """The entry point ``lacuna``: 0 done, 1 after a sentence on stderr, 2 wrong usage."""
     multiprocessing.freeze_support()
+    try:
+        return _start()
+    except KeyboardInterrupt:
+        # While the program was still coming up.
+        print("Cancelled.", file=sys.stderr)
+        return 1
+
+
+def _start() -> int:
     arguments = sys.argv[1:]
-    from desktop.flatten import FLATTEN
+    from desktop.work.flatten import FLATTEN
     from engine import cli
 
     names = [command.name for command in (*cli.COMMANDS, FLATTEN)]

@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import QObject, QSocketNotifier, QTimer
 from PySide6.QtWidgets import QApplication
 
+from desktop.frame.commands import ACTIONS
+from desktop.frame.main_window import MainWindow
+from desktop.frame.menus import Menus
 from desktop.settings import SettingsStore
-from desktop.shell import Shell
 from desktop.theme import apply_theme
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from desktop.files import Files
-    from desktop.jobs import JobCentre
-    from desktop.notify import CrashReporter
-    from desktop.window import Window
+    from desktop.frame.contents import Contents
+    from desktop.frame.notifier import CrashReporter
+    from desktop.photo.files import Files
+    from desktop.work.threads import JobCentre
     from engine.runtime.cards import Registry
+
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals by which a system or a terminal asks a program to end."""
 
 
 class Program:
-    """The running program: made once, on the GUI thread. The shell is there at once, the rest after ``start``.
+    """The running program, made once, on the GUI thread. The main window is up at once, its contents after ``start``.
 
     Args:
-        state: folder for sessions and the log; None = the user's own.
+        state: folder for autosaved work and the log; None = the user's own.
         store: settings; None = the user's own.
         registry: models; None = those that ship and the user's own.
+
+    Attributes:
+        window, menus: there at once.
+        jobs, registry, files, contents, crashes: there once it is ``furnished``.
     """
 
     jobs: JobCentre
     registry: Registry
     files: Files
-    window: Window
+    contents: Contents
     crashes: CrashReporter
 
     def __init__(
@@ -46,11 +57,12 @@ class Program:
         app = QApplication.instance()
         assert isinstance(app, QApplication)
         apply_theme(app, self.store.settings.look.theme)
-        self.shell = Shell(self.store)
+        self.window = MainWindow(self.store)
+        self.menus = Menus(self.window, ACTIONS, self.store.settings.shortcuts)
         self.furnished = False
 
     def start(self, paths: list[Path], *, catch: bool = False) -> None:
-        """Show the shell, then furnish it, offer autosaved work and open files.
+        """Show the window, then furnish it, offer autosaved work and open files.
 
         Args:
             paths: to open.
@@ -58,24 +70,26 @@ class Program:
         """
 
         def later() -> None:
+            from desktop.frame.recovery import offer_recovery
+
             self._furnish(catch=catch)
-            self.window.task.load()
-            self._offer_recovery()
-            self.window.open_paths(paths)
+            self.contents.task.load()
+            offer_recovery(self.window, self.files)
+            self.contents.photos.open(paths)
 
         # Once it is on the screen, and not before.
-        self.shell.painted.connect(lambda: QTimer.singleShot(0, self.shell, later))
-        self.shell.show()
+        self.window.painted.connect(lambda: QTimer.singleShot(0, self.window, later))
+        self.window.show()
 
     def save_all(self) -> bool:
         """Autosave every photograph on this thread: something went wrong. False when one could not be saved."""
         safe = True
-        for view in self.window.views() if self.furnished else []:
+        for view in self.contents.photos.views() if self.furnished else []:
             if view.workspace is not None and view.workspace.unsaved:
                 try:
-                    view.workspace.keeper.save_at_once()
+                    view.workspace.autosave.save_at_once()
                 except EngineError as error:
-                    self.window.strip.warn(error)
+                    self.contents.strip.warn(error)
                     safe = False
         return safe
 
@@ -87,10 +101,10 @@ class Program:
             self.files.shut_down()
 
     def _furnish(self, *, catch: bool) -> None:
-        from desktop.files import Files
-        from desktop.jobs import JobCentre
-        from desktop.notify import CrashReporter, start_log
-        from desktop.window import Window
+        from desktop.frame.contents import Contents
+        from desktop.frame.notifier import CrashReporter, start_log
+        from desktop.photo.files import Files
+        from desktop.work.threads import JobCentre
         from engine.runtime.cards import Registry
 
         if self._state is None:
@@ -103,26 +117,12 @@ class Program:
         self.jobs = JobCentre()
         self.jobs.crashed.connect(self.crashes.report)
         self.registry = self._wanted_registry or Registry()
-        self.files = Files(self.jobs, self.registry, self._state / "sessions")
-        self.window = Window(self.shell, self.store, self.jobs, self.files, self.registry, self._monitor_profile)
-        self.shell.closed.connect(self.stop)
+        self.files = Files(self.jobs, self.registry, self._state)
+        self.contents = Contents(
+            self.window, self.menus, self.store, self.jobs, self.files, self.registry, self._monitor_profile
+        )
+        self.window.closed.connect(self.stop)
         self.furnished = True
-
-    def _offer_recovery(self) -> None:
-        from desktop.dialogs.recover import RecoverDialog, Recovery
-
-        abandoned = self.files.abandoned()
-        if not abandoned:
-            return
-        answers = RecoverDialog.ask(self.shell, abandoned)
-        for folder, source in abandoned.items():
-            answer = answers.get(folder, Recovery.LATER)
-            if answer is Recovery.OPEN:
-                self.files.recover(folder, source)
-            elif answer is Recovery.FORGET:
-                self.files.forget(folder)
-            else:
-                self.files.leave(folder)
 
     def _monitor_profile(self) -> bytes | None:
         """The ICC file of the settings, else the system's profile where it can be read, else None (sRGB)."""
@@ -134,18 +134,56 @@ class Program:
         try:
             return Path(chosen).read_bytes()
         except OSError as error:
-            self.window.strip.warn(f"The monitor profile {chosen} cannot be read: {error.strerror}.")
+            self.contents.strip.warn(f"The monitor profile {chosen} cannot be read: {error.strerror}.")
             return None
 
 
+class SignalWatch(QObject):
+    """Ends the program when the system or a terminal asks it to: work is autosaved, and nothing is asked.
+
+    Args:
+        program: what ends.
+    """
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self._program = program
+        # Python runs handlers between its own steps, of which there are none while Qt waits: a byte wakes Qt.
+        self._read, self._write = os.pipe()
+        for end in (self._read, self._write):
+            os.set_blocking(end, False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in _ENDING}
+        signal.set_wakeup_fd(self._write)
+        self._notifier = QSocketNotifier(self._read, QSocketNotifier.Type.Read, self)
+        self._notifier.activated.connect(self._on_signal)
+
+    def _on_signal(self) -> None:
+        self._notifier.setEnabled(False)
+        self._program.save_all()
+        QApplication.exit(1)
+
+    def stop(self) -> None:
+        """Let signals do what they did before."""
+        self._notifier.setEnabled(False)
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        for end in (self._read, self._write):
+            os.close(end)
+
+
 def run(arguments: list[str]) -> int:
-    """Run the desktop application until its window is closed."""
+    """Run the desktop application until its window is closed, or a signal ends it."""
     app = QApplication(sys.argv[:1])
     app.setApplicationName("lacuna")
     app.setApplicationDisplayName("Lacuna")
     app.setDesktopFileName("lacuna")
     program = Program()
+    # Windows knows no such signals, but for the one that its consoles send.
+    watch = SignalWatch(program) if os.name == "posix" else None
     program.start([Path(name).resolve() for name in arguments], catch=True)
     code = app.exec()
     program.stop()
+    if watch is not None:
+        watch.stop()
     return code

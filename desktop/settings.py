@@ -56,12 +56,10 @@ class RepairSettings:
     """The task panel.
 
     Attributes:
-        task: the task that is chosen.
         device: ``auto``, ``cpu`` or ``cuda``.
         tasks: what was chosen for each, by the task's id.
     """
 
-    task: str = "heal"
     device: str = "auto"
     tasks: dict[str, TaskSettings] = field(default_factory=dict)
 
@@ -69,11 +67,6 @@ class RepairSettings:
         """What was chosen for a task, to be read and changed."""
         start = {"feather": 2.0} if task == "heal" else {}
         return self.tasks.setdefault(task, TaskSettings(values=dict(start)))
-
-    @property
-    def values(self) -> dict[str, float]:
-        """The settings of the chosen task."""
-        return self.of(self.task).values
 
 
 @dataclass
@@ -129,7 +122,7 @@ class SettingsStore:
         """What was saved; a damaged or outdated part falls back to its defaults, the rest stays."""
         try:
             table = json.loads(str(self._store.value("settings", "{}")))
-        except ValueError:
+        except (ValueError, RecursionError):
             return Settings()
         settings = Settings()
         for fld in dataclasses.fields(Settings):
@@ -151,6 +144,6 @@ def _as_now(name: str, part: Any) -> Any:
 def _try_set(settings: Settings, name: str, value: Any) -> None:
     try:
         part = tables.from_table(Settings, {name: value})
-    except ValueError:
+    except (ValueError, OverflowError, RecursionError):
         return
     setattr(settings, name, getattr(part, name))

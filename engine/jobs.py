@@ -30,15 +30,19 @@ class Cancelled(Exception):  # noqa: N818 - it is not an error
 class JobContext:
     """Carries progress up and cancellation down; passed to everything that takes long.
 
-    A context made without arguments is the silent twin: it reports to nobody, but can be cancelled all the same.
+    A context made without arguments reports to nobody, but can be cancelled all the same.
     ``cancel`` may be called on any thread, everything else belongs to the thread that works.
 
     Args:
         report: called with the share done, 0..1, and a word about the current step.
+        between: called at each ``progress``, on the thread that works: what is more urgent is done there in between.
+            It must raise nothing.
     """
 
-    def __init__(self, report: Callable[[float, str], None] | None = None) -> None:
-        self._report = report
+    def __init__(
+        self, report: Callable[[float, str], None] | None = None, between: Callable[[], None] | None = None
+    ) -> None:
+        self._report, self._between = report, between
         self._low, self._high = 0.0, 1.0
         self._cancel = _Cancellation()
 
@@ -48,6 +52,8 @@ class JobContext:
         Raises:
             Cancelled: the job was called off.
         """
+        if self._between is not None:
+            self._between()
         self.check()
         if self._report is not None:
             self._report(self._low + (self._high - self._low) * min(1.0, max(0.0, share)), step)
@@ -63,7 +69,7 @@ class JobContext:
 
     def part(self, low: float, high: float) -> JobContext:
         """A context for one step, which fills this one's range from ``low`` to ``high``."""
-        part = JobContext(self._report)
+        part = JobContext(self._report, self._between)
         span = self._high - self._low
         part._low, part._high = self._low + span * low, self._low + span * high
         part._cancel = self._cancel

@@ -15,15 +15,13 @@ from engine import tables
 from engine.errors import SettingsError
 from engine.jobs import JobContext
 from engine.masks import TOO_MUCH
-from engine.raster import ArrayMask, Pixels, PixelSource, Rect, mix
+from engine.raster import ArrayMask, MaskSource, Pixels, PixelSource, Rect, mix
 from engine.record import Repair
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import TASKS, Job, Marks, Patch, make_settings, run_job
 
 RECIPES = Path(__file__).resolve().parents[1] / "resources" / "recipes"
-_EFFORT = {"detect": 2.0, "heal": 3.0, "clean": 3.0, "tone": 2.0}
-"""The tasks that a recipe may ask for, and how long each takes compared with the others."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,19 @@ class Recipe:
     title: str
     steps: tuple[Step, ...]
     summary: str = ""
+
+
+@dataclass(frozen=True)
+class FoundDamage:
+    """Damage that was found and looked through before a recipe heals it.
+
+    Attributes:
+        mask: of the picture's size; None: nothing is to be healed.
+        repair: what a record says of the search.
+    """
+
+    mask: MaskSource | None
+    repair: Repair
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,7 @@ def run_recipe(
     registry: Registry,
     device: Device = Device.AUTO,
     context: JobContext | None = None,
+    found: FoundDamage | None = None,
 ) -> RestoreResult:
     """Do what a recipe says, on the calling thread.
 
@@ -136,30 +148,32 @@ def run_recipe(
         registry: the models.
         device: where to run them.
         context: progress over all steps, and cancellation.
+        found: the damage that its heal steps take, instead of what its detect steps would find; these are left out.
 
     Raises:
         ModelError, SettingsError: a model is missing, or a step does not fit it; found before anything is run.
         Cancelled, DeviceError, ModelError: as ``run_job``.
     """
-    used, work = context or JobContext(), _Work(source, profile, device)
-    prepared = [_prepared(step, registry) for step in recipe.steps]
-    whole, done = sum(_EFFORT[step.task] for step in recipe.steps), 0.0
-    for step, (card, settings) in zip(recipe.steps, prepared, strict=True):
-        following = done + _EFFORT[step.task] / whole
+    used, work = context or JobContext(), _Work(source, profile, device, found)
+    steps = [step for step in recipe.steps if found is None or TASKS[step.task].gives != "findings"]
+    prepared = [_prepared(step, registry) for step in steps]
+    whole, done = sum(TASKS[step.task].effort for step in steps), 0.0
+    for step, (card, settings) in zip(steps, prepared, strict=True):
+        following = done + TASKS[step.task].effort / whole
         work.do(step.task, card, settings, used.part(done, following))
         done = following
     used.progress(1.0)
-    return work.result()
+    return work.result(recipe.name)
 
 
 class _Work:
     """Does one step after the other, and keeps what they leave."""
 
-    def __init__(self, source: PixelSource, profile: bytes | None, device: Device) -> None:
-        self._scan, self._profile, self._device = source, profile, device
+    def __init__(self, source: PixelSource, profile: bytes | None, device: Device, found: FoundDamage | None) -> None:
+        self._scan, self._profile, self._device, self._found = source, profile, device, found
         self._marks: Marks | None = None
         self._patches: list[tuple[Repair, Patch]] = []
-        self._repairs: list[Repair] = []
+        self._repairs: list[Repair] = [found.repair] if found is not None else []
         self._notices: list[str] = []
 
     def do(self, task: str, card: ModelCard, settings: Any, context: JobContext) -> None:
@@ -171,26 +185,34 @@ class _Work:
             self._repairs.append(self._marks.repair(job))
             return
         if TASKS[task].wants_mask:
-            unfit = unfit_to_heal(self._marks)
-            if unfit:
-                self._notices.append(unfit)
+            mask = self._mask()
+            if mask is None:
                 return
-            assert self._marks is not None
-            job = replace(job, mask=ArrayMask(self._marks.mask()))
+            job = replace(job, mask=mask)
         patch = run_job(job, context)
         self._repairs.append(patch.repair(job))
         self._patches.append((self._repairs[-1], patch))
+
+    def _mask(self) -> MaskSource | None:
+        """Where to heal; None where nothing is to be healed, which is noted."""
+        if self._found is not None:
+            return self._found.mask
+        unfit = unfit_to_heal(self._marks)
+        if unfit or self._marks is None:
+            self._notices.append(unfit)
+            return None
+        return ArrayMask(self._marks.mask())
 
     def _shown(self) -> PixelSource:
         """The picture as it is by now."""
         return _Patched(self._scan, [patch for _, patch in self._patches]) if self._patches else self._scan
 
-    def result(self) -> RestoreResult:
-        """All that came of it."""
+    def result(self, recipe: str) -> RestoreResult:
+        """All that came of it; a record says of each repair that it was a step of the recipe."""
         ran = self._patches[-1][1].device if self._patches else self._marks.device if self._marks else self._device
-        return RestoreResult(
-            self._shown(), tuple(self._patches), self._marks, tuple(self._repairs), tuple(self._notices), ran
-        )
+        patches = tuple((replace(repair, recipe=recipe), patch) for repair, patch in self._patches)
+        repairs = tuple(replace(repair, recipe=recipe) for repair in self._repairs)
+        return RestoreResult(self._shown(), patches, self._marks, repairs, tuple(self._notices), ran)
 
 
 class _Patched:
@@ -247,8 +269,9 @@ def _check(recipe: Recipe) -> None:
     if not recipe.steps:
         raise ValueError("it has no steps")
     for number, step in enumerate(recipe.steps):
-        if step.task not in _EFFORT:
-            raise ValueError(f"{step.task!r} is no step of a recipe; these are: {', '.join(_EFFORT)}")
+        known_steps = [task.id for task in TASKS.values() if task.effort]
+        if step.task not in known_steps:
+            raise ValueError(f"{step.task!r} is no step of a recipe; these are: {', '.join(known_steps)}")
         kind = TASKS[step.task].settings
         known = [item.name for item in dataclasses.fields(kind)]
         unknown = [name for name in step.settings if name not in known]

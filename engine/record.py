@@ -54,6 +54,7 @@ class Repair:
         device: where it really ran.
         settings: the task's settings.
         boxes: the damages it was given, (left, top, right, bottom) in pixels of the picture as it was then.
+        recipe: name of the recipe that it was a step of; empty for none.
     """
 
     task: str
@@ -63,6 +64,7 @@ class Repair:
     device: str
     settings: dict[str, Any] = field(default_factory=dict)
     boxes: tuple[tuple[int, int, int, int], ...] = ()
+    recipe: str = ""
 
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> Repair:
@@ -74,7 +76,8 @@ class Repair:
         try:
             boxes = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in table.get("boxes", ()))
             words = {name: str(table[name]) for name in ("task", "model", "version", "checksum", "device")}
-            return cls(**words, settings=dict(table.get("settings", {})), boxes=boxes)
+            recipe = str(table.get("recipe", ""))
+            return cls(**words, settings=dict(table.get("settings", {})), boxes=boxes, recipe=recipe)
         except (KeyError, TypeError, ValueError) as error:
             raise ReadError("The record of a repair in this file is damaged.", "record.damaged") from error
 

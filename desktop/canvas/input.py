@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
 from PySide6.QtGui import QMouseEvent, QNativeGestureEvent, QTabletEvent, QWheelEvent
 from PySide6.QtWidgets import QApplication
 
-from desktop.document.model import EDGES, Document
-from desktop.document.tiles import TileEdit, TileMap, TilePatch
-from desktop.tools.base import Cursor, PointerEvent, Tool, ToolSettings
+from desktop.canvas.defect_overlay import DefectOverlay
+from desktop.canvas.viewport import Viewport
+from desktop.document.model import Document
+from desktop.document.targets import EDGE_MAP, Target
+from desktop.document.tiles import TileDelta, TileEdit, TileMap
+from desktop.photo.workspace import Workspace
+from desktop.tools.base import EDGES, BrushSettings, Cursor, PointerEvent, Tool, ToolSettings
 from desktop.tools.navigate import HandTool
-from desktop.workspace import Workspace
-
-if TYPE_CHECKING:
-    from desktop.canvas.view import CanvasView
 
 WHEEL_FACTOR = 1.25
 """Zoom of one notch of the wheel."""
@@ -38,76 +38,37 @@ def pointer_shape(cursor: Cursor, zoom: float, *, dragging: bool) -> Qt.CursorSh
     return shapes.PointingHandCursor if cursor.shape == "zoom" else shapes.CrossCursor
 
 
-class CanvasContext:
-    """What tools may do, for the photograph that the canvas shows (see ``tools.base.ToolContext``)."""
+class CanvasInput(QObject):
+    """Turns the canvas's Qt events into tool calls. One drag at a time: what pressed first releases.
 
-    def __init__(self, view: CanvasView, workspace: Workspace) -> None:
-        self._view, self._workspace = view, workspace
+    It is also what tools may use of the photograph (see ``tools.base.ToolContext``).
 
-    def begin_gesture(self) -> None:
-        """A drag begins: results of jobs wait."""
-        self._workspace.begin_gesture()
+    Args:
+        viewport: pan and zoom of the canvas.
+        overlay: its defects.
+        settings: of the tools.
 
-    def end_gesture(self) -> None:
-        """The drag is over."""
-        self._workspace.end_gesture()
+    Attributes:
+        tool: the one in hand.
+        space_held: the hand is in use instead.
 
-    @property
-    def document(self) -> Document:
-        """The document."""
-        return self._workspace.document
+    Signals:
+        pressed: a tool was put to the picture.
+        spot_painted: a spot-heal stroke ended; carries its mask.
+        outline_changed: an unfinished shape, or the pointer, is to be drawn anew.
+        cancelled: a drag was called off.
+    """
 
-    @property
-    def settings(self) -> ToolSettings:
-        """The options bar, as it is for what is painted."""
-        settings = self._view.tool_settings
-        return settings.for_edges() if self.target == EDGES else settings
+    pressed = Signal()
+    spot_painted = Signal(object)
+    outline_changed = Signal()
+    cancelled = Signal()
 
-    @property
-    def target(self) -> int | None:
-        """The layer whose mask is painted, None for the repair mask, or ``EDGES``."""
-        return self._workspace.target
-
-    def show_live(self, edit: TileEdit) -> None:
-        """Show an unfinished edit of the target mask."""
-        self._workspace.show_live(edit)
-
-    def show_spot(self, edit: TileEdit | None) -> None:
-        """Show the unfinished stroke of a spot heal."""
-        self._workspace.show_spot(edit)
-
-    def cancel_live(self) -> None:
-        """Show the target mask as it was."""
-        self._workspace.cancel_live()
-
-    def paint(self, label: str, patch: TilePatch) -> None:
-        """Make a finished edit of the target mask one undo step."""
-        self._workspace.paint(label, patch)
-
-    def heal_spot(self, mask: TileMap) -> None:
-        """Heal under a mask of its own."""
-        self._view.spot_painted.emit(mask)
-
-    def scroll(self, dx: float, dy: float) -> None:
-        """Move the picture under the window by image pixels."""
-        self._view.scroll_by(dx * self._view.zoom, dy * self._view.zoom)
-
-    def zoom(self, x: float, y: float, steps: int) -> None:
-        """Zoom in or out around an image point."""
-        self._view.zoom_step(steps, self._view.to_widget(x, y))
-
-    def choose(self, x: float, y: float) -> None:
-        """Choose the defect at an image point, if there is one."""
-        item = self._view.marks.at(x, y)
-        if item is not None:
-            self._workspace.review.choose(item, go=False)
-
-
-class CanvasInput:
-    """Turns the canvas's Qt events into tool calls. One drag at a time: what pressed first releases."""
-
-    def __init__(self, view: CanvasView) -> None:
-        self._view = view
+    def __init__(self, viewport: Viewport, overlay: DefectOverlay, settings: ToolSettings) -> None:
+        super().__init__(viewport)
+        self._viewport, self._overlay, self._settings = viewport, overlay, settings
+        self._workspace: Workspace | None = None
+        self.tool = Tool()
         self._hand = HandTool()
         self._dragging: Tool | None = None
         self._latest: PointerEvent | None = None
@@ -115,15 +76,27 @@ class CanvasInput:
         self._pen_down = False
         self.space_held = False
 
+    def show_workspace(self, workspace: Workspace | None) -> None:
+        """Work on another photograph, or none; a drag under way is called off."""
+        self.cancel()
+        self._workspace = workspace
+
     @property
     def dragging(self) -> bool:
         """Whether a drag is under way."""
         return self._dragging is not None
 
     @property
-    def tool(self) -> Tool:
-        """The tool that the next press would use."""
-        return self._dragging or (self._hand if self.space_held else self._view.tool)
+    def used(self) -> Tool:
+        """The tool that is dragged, or that the next press would use."""
+        return self._dragging or (self._hand if self.space_held else self.tool)
+
+    @property
+    def cursor(self) -> Cursor:
+        """How the pointer looks."""
+        return self.used.cursor(self.brush, adding=self.adding)
+
+    # -- events -----------------------------------------------------------------------------------------------
 
     def mouse(self, event: QMouseEvent) -> None:
         """A press, move or release of the mouse."""
@@ -133,7 +106,7 @@ class CanvasInput:
         # A second press that comes quickly is a press, too.
         pressed = event.type() in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonDblClick)
         if pressed and (middle or event.button() == Qt.MouseButton.LeftButton):
-            self._press(self._hand if middle else self.tool, self._pointer(event.position(), event.modifiers()))
+            self._press(self._hand if middle else self.used, self._pointer(event.position(), event.modifiers()))
         elif event.type() == QEvent.Type.MouseMove and self.dragging and not event.buttons():
             # The button was let go where nobody told us, in a dialog for instance.
             self.finish()
@@ -147,7 +120,7 @@ class CanvasInput:
         pointer = self._pointer(event.position(), event.modifiers(), event.pressure())
         if event.type() == QEvent.Type.TabletPress:
             self._pen_down = True
-            self._press(self.tool, pointer)
+            self._press(self.used, pointer)
         elif event.type() == QEvent.Type.TabletMove:
             self._move(pointer)
         elif event.type() == QEvent.Type.TabletRelease:
@@ -157,23 +130,24 @@ class CanvasInput:
 
     def wheel(self, event: QWheelEvent) -> None:
         """A mouse wheel zooms at the pointer; two fingers on a touchpad scroll, and zoom with Ctrl."""
+        viewport = self._viewport
         fingers = not event.pixelDelta().isNull() and event.phase() != Qt.ScrollPhase.NoScrollPhase
         if fingers and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             delta = event.pixelDelta()
-            self._view.scroll_by(-delta.x(), -delta.y(), logical=True)
+            viewport.scroll_by(-delta.x(), -delta.y(), logical=True)
         elif event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             delta = event.angleDelta()
-            self._view.scroll_by(-(delta.x() or delta.y()), 0.0, logical=True)
+            viewport.scroll_by(-(delta.x() or delta.y()), 0.0, logical=True)
         else:
             notches = event.angleDelta().y() / _NOTCH
-            self._view.zoom_to(self._view.zoom * WHEEL_FACTOR**notches, event.position())
+            viewport.zoom_to(viewport.zoom * WHEEL_FACTOR**notches, event.position())
         event.accept()
 
     def native_gesture(self, event: QNativeGestureEvent) -> bool:
         """Pinch on a touchpad zooms."""
         if event.gestureType() != Qt.NativeGestureType.ZoomNativeGesture:
             return False
-        self._view.zoom_to(self._view.zoom * (1 + event.value()), event.position())
+        self._viewport.zoom_to(self._viewport.zoom * (1 + event.value()), event.position())
         return True
 
     def finish(self) -> None:
@@ -185,43 +159,43 @@ class CanvasInput:
     def cancel(self) -> bool:
         """Call off the drag, if there is one."""
         tool, self._dragging = self._dragging, None
-        if tool is None or self._view.context is None:
+        if tool is None or self._workspace is None:
             return False
-        tool.cancel(self._view.context)
-        self._view.context.end_gesture()
-        self._view.update()
+        tool.cancel(self)
+        self._workspace.end_gesture()
+        self.cancelled.emit()
         return True
 
     def _press(self, tool: Tool, pointer: PointerEvent) -> None:
-        if self._dragging is None and self._view.context is not None:
+        if self._dragging is None and self._workspace is not None:
             self._dragging, self._latest = tool, pointer
-            self._pressed_at = self._view.to_widget(pointer.x, pointer.y)
-            self._view.pressed.emit()
-            self._view.context.begin_gesture()
-            tool.press(self._view.context, pointer)
-            self._view.update_overlay()
+            self._pressed_at = self._viewport.to_widget(pointer.x, pointer.y)
+            self.pressed.emit()
+            self._workspace.begin_gesture()
+            tool.press(self, pointer)
+            self.outline_changed.emit()
 
     def _move(self, pointer: PointerEvent) -> None:
-        if self._dragging is not None and self._view.context is not None:
+        if self._dragging is not None:
             self._latest = pointer
-            self._dragging.move(self._view.context, pointer)
-        self._view.update_overlay()
+            self._dragging.move(self, pointer)
+        self.outline_changed.emit()
 
     def _release(self, pointer: PointerEvent) -> None:
         tool, self._dragging = self._dragging, None
-        if tool is not None and self._view.context is not None:
-            away = (self._view.to_widget(pointer.x, pointer.y) - self._pressed_at).manhattanLength()
+        if tool is not None and self._workspace is not None:
+            away = (self._viewport.to_widget(pointer.x, pointer.y) - self._pressed_at).manhattanLength()
             try:
-                tool.release(self._view.context, pointer)
+                tool.release(self, pointer)
             finally:
-                self._view.context.end_gesture()
+                self._workspace.end_gesture()
             # What had waited for the drag to end may have closed the photograph.
-            if away < QApplication.startDragDistance() and self._view.context is not None:
-                tool.click(self._view.context, pointer)
-            self._view.update_overlay()
+            if away < QApplication.startDragDistance() and self._workspace is not None:
+                tool.click(self, pointer)
+            self.outline_changed.emit()
 
     def _pointer(self, position: QPointF, modifiers: Qt.KeyboardModifier, pressure: float = 1.0) -> PointerEvent:
-        x, y = self._view.to_image(position)
+        x, y = self._viewport.to_image(position)
         return PointerEvent(
             x,
             y,
@@ -229,3 +203,66 @@ class CanvasInput:
             shift=bool(modifiers & Qt.KeyboardModifier.ShiftModifier),
             alt=bool(modifiers & Qt.KeyboardModifier.AltModifier),
         )
+
+    # -- what tools may use -----------------------------------------------------------------------------------
+
+    @property
+    def document(self) -> Document:
+        """The document."""
+        return self._open.document
+
+    @property
+    def brush(self) -> BrushSettings:
+        """The brush of the tool in hand, for what is painted."""
+        edges = self._workspace is not None and self._workspace.target == EDGE_MAP and self.tool.paints
+        return self._settings.brush(EDGES if edges else self.tool.id)
+
+    @property
+    def adding(self) -> bool:
+        """Whether tools add to what is painted."""
+        return self._settings.adding
+
+    @property
+    def target(self) -> Target:
+        """What is painted."""
+        return self._open.target
+
+    def show_live(self, edits: Mapping[Target, TileEdit]) -> None:
+        """Show an unfinished stroke."""
+        self._open.show_live(edits)
+
+    def show_spot(self, edit: TileEdit | None) -> None:
+        """Show the unfinished stroke of a spot heal."""
+        self._open.show_spot(edit)
+
+    def cancel_live(self) -> None:
+        """Show everything as it was before the stroke."""
+        self._open.cancel_live()
+
+    def paint(self, label: str, deltas: Mapping[Target, TileDelta]) -> None:
+        """Make a finished stroke one undo step."""
+        self._open.paint(label, deltas)
+
+    def heal_spot(self, mask: TileMap) -> None:
+        """Heal under a mask of its own."""
+        self.spot_painted.emit(mask)
+
+    def scroll(self, dx: float, dy: float) -> None:
+        """Move the picture under the window by image pixels."""
+        self._viewport.scroll_by(dx * self._viewport.zoom, dy * self._viewport.zoom)
+
+    def zoom(self, x: float, y: float, steps: int) -> None:
+        """Zoom in or out around an image point."""
+        self._viewport.zoom_step(steps, self._viewport.to_widget(x, y))
+
+    def choose(self, x: float, y: float) -> None:
+        """Choose the defect at an image point, if there is one."""
+        item = self._overlay.at(x, y)
+        if item is not None:
+            self._open.defects.choose(item, go=False)
+
+    @property
+    def _open(self) -> Workspace:
+        """The photograph; tools are called only while there is one."""
+        assert self._workspace is not None
+        return self._workspace

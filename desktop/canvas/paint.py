@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 
@@ -11,12 +10,15 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from desktop.canvas.render import Frame, ImageCache, picture_pixels, screen_tiles, veil_pixels
 from desktop.document.compose import ComposeCache, Composite
-from desktop.workspace import Workspace
+from desktop.document.tiles import TileMap, uniform
+from desktop.photo.workspace import Workspace
 from engine.raster import Rect
 
 CACHE_BYTES, COMPOSED_BYTES = 256 << 20, 256 << 20
 PAINT_SECONDS = 0.03
 """New tiles are made for at most so long in one repaint; the rest follows in the next, so that nothing blocks."""
+_GREY = 0.5
+"""What stands for a hidden scan, in the picture's own encoding."""
 _LIGHT, _DARK = QColor(255, 255, 255, 220), QColor(0, 0, 0, 200)
 
 
@@ -45,15 +47,18 @@ class PicturePainter:
         self._images = ImageCache(CACHE_BYTES)
         self._composed = ComposeCache(COMPOSED_BYTES)
         self._ghost: tuple[QImage, QPointF, float] | None = None
-        self.frame = Frame(1.0, 1, 1)
+        self._blank: TileMap | None = None
         self.shown = Shown()
 
-    def paint(self, painter: QPainter, workspace: Workspace, rect: Rect, seconds: float = PAINT_SECONDS) -> bool:
+    def paint(
+        self, painter: QPainter, workspace: Workspace, frame: Frame, rect: Rect, seconds: float = PAINT_SECONDS
+    ) -> bool:
         """Paint a screen rectangle.
 
         Args:
             painter: set up for screen coordinates.
             workspace: the photograph.
+            frame: how large it is shown.
             rect: what to paint, inside the frame.
             seconds: for how long new tiles may be made.
 
@@ -63,45 +68,50 @@ class PicturePainter:
         deadline = time.monotonic() + seconds
         state, shown = workspace.document.shown, self.shown
         after, before = Composite.of(state), Composite(state.scan, ())
+        if workspace.scan_hidden:
+            after = Composite(self._blank_scan(state.scan), after.operations)
         complete = True
         if shown.before or shown.split is not None:
             left = rect if shown.split is None or shown.before else _left_of(rect, shown.split)
-            complete = self._paint_tiles(painter, workspace, "before", before, left, deadline)
+            complete = self._paint_tiles(painter, workspace, frame, "before", before, left, deadline)
             rect = Rect(0, 0, 0, 0) if shown.split is None or shown.before else _right_of(rect, shown.split)
-        complete = self._paint_tiles(painter, workspace, "after", after, rect, deadline) and complete
+        complete = self._paint_tiles(painter, workspace, frame, "after", after, rect, deadline) and complete
         if shown.veil and not shown.before:
-            self._paint_veil(painter, workspace, rect)
+            self._paint_veil(painter, workspace, frame, rect)
         return complete
 
-    def paint_on(self, image: QImage, workspace: Workspace, origin: QPointF, rect: Rect) -> None:
+    def paint_on(self, image: QImage, workspace: Workspace, frame: Frame, origin: QPointF, rect: Rect) -> None:
         """Paint on an image what is at hand already."""
         painter = QPainter(image)
         try:
             painter.translate(-origin)
-            self.paint(painter, workspace, rect, 0.0)
+            self.paint(painter, workspace, frame, rect, 0.0)
         finally:
             # A painter that outlives its image ends the program.
             painter.end()
 
-    def zoom_to(self, zoom: float, ghost: tuple[QImage, QPointF, float] | None) -> None:
-        """Another zoom; until its tiles are made, a picture of the screen before stands in for them."""
+    def stand_in(self, ghost: tuple[QImage, QPointF, float] | None) -> None:
+        """The zoom is another: until its tiles are made, a picture of the screen before stands in for them.
+
+        Args:
+            ghost: the picture, the screen position of its corner, and its zoom.
+        """
         self._ghost = ghost
-        self.frame = Frame(zoom, self.frame.width, self.frame.height)
 
     def drop_ghost(self) -> None:
         """All of the view is painted: nothing has to stand in any more."""
         self._ghost = None
 
-    def picture_changed(self, rect: Rect) -> None:
+    def picture_changed(self, frame: Frame, rect: Rect) -> None:
         """The composed picture differs in an image rectangle."""
-        self._images.mark("after", self.frame, rect)
-        if rect == Rect(0, 0, self.frame.width, self.frame.height):
+        self._images.mark("after", frame, rect)
+        if rect == Rect(0, 0, frame.width, frame.height):
             # The reductions arrived, or all of it changed: the scan's own view too.
-            self._images.mark("before", self.frame, rect)
+            self._images.mark("before", frame, rect)
 
-    def mask_changed(self, rect: Rect) -> None:
+    def mask_changed(self, frame: Frame, rect: Rect) -> None:
         """The masks differ in an image rectangle."""
-        self._images.mark("veil", self.frame, rect)
+        self._images.mark("veil", frame, rect)
 
     def clear(self, kind: str | None = None) -> None:
         """Forget all tiles, or those of a kind (``before``, ``after``, ``veil``)."""
@@ -110,10 +120,23 @@ class PicturePainter:
             self._composed = ComposeCache(COMPOSED_BYTES)
             self._ghost = None
 
+    def _blank_scan(self, scan: TileMap) -> TileMap:
+        """A grey picture of the scan's size."""
+        if self._blank is None or self._blank.shape != scan.shape or self._blank.dtype != scan.dtype:
+            self._blank = uniform(scan.shape, scan.dtype, _GREY)
+        return self._blank
+
     def _paint_tiles(
-        self, painter: QPainter, workspace: Workspace, kind: str, composite: Composite, rect: Rect, deadline: float
+        self,
+        painter: QPainter,
+        workspace: Workspace,
+        frame: Frame,
+        kind: str,
+        composite: Composite,
+        rect: Rect,
+        deadline: float,
     ) -> bool:
-        document, frame, monitor = workspace.document, self.frame, self.shown.monitor
+        document, monitor = workspace.document, self.shown.monitor
         # A stroke in the making still changes its tiles: nothing of it is kept.
         composed = self._composed if document.shown is document.state else None
         complete = True
@@ -124,7 +147,7 @@ class PicturePainter:
             if tile is None:
                 if late:
                     complete = False
-                    self._paint_ghost(painter, square & rect)
+                    self._paint_ghost(painter, frame.zoom, square & rect)
                     continue
                 pixels = picture_pixels(composite, frame, square, document.profile, monitor, composed)
                 tile = self._images.put(key, pixels, square)
@@ -137,8 +160,8 @@ class PicturePainter:
             _blit(painter, tile.image, square, square & rect)
         return complete
 
-    def _paint_veil(self, painter: QPainter, workspace: Workspace, rect: Rect) -> None:
-        masks, frame, colour = workspace.veils(), self.frame, self.shown.veil_colour
+    def _paint_veil(self, painter: QPainter, workspace: Workspace, frame: Frame, rect: Rect) -> None:
+        masks, colour = workspace.veils(), self.shown.veil_colour
         edges = workspace.edges
         for column, row, square in screen_tiles(rect, frame):
             key = ("veil", frame.zoom, column, row)
@@ -151,12 +174,12 @@ class PicturePainter:
             if tile.image is not None:
                 _blit(painter, tile.image, square, square & rect)
 
-    def _paint_ghost(self, painter: QPainter, rect: Rect) -> None:
+    def _paint_ghost(self, painter: QPainter, now: float, rect: Rect) -> None:
         """What was on the screen before the zoom, scaled."""
         if self._ghost is None:
             return
         image, origin, zoom = self._ghost
-        scale = self.frame.zoom / zoom
+        scale = now / zoom
         source = QRectF(
             rect.left / scale - origin.x(), rect.top / scale - origin.y(), rect.width / scale, rect.height / scale
         )
@@ -196,23 +219,6 @@ def paint_outline(painter: QPainter, outline: QPolygonF) -> None:
     for colour, shift in ((_DARK, 1.0), (_LIGHT, 0.0)):
         painter.setPen(QPen(colour, 1))
         painter.drawPolygon(outline.translated(shift, shift))
-
-
-def screen_rect(rect: QRectF, ratio: float, origin: QPointF) -> Rect:
-    """The screen rectangle that a widget rectangle touches."""
-    return Rect(
-        math.floor(rect.left() * ratio + origin.x()),
-        math.floor(rect.top() * ratio + origin.y()),
-        math.ceil(rect.right() * ratio + origin.x()),
-        math.ceil(rect.bottom() * ratio + origin.y()),
-    )
-
-
-def widget_rect(screen: Rect, ratio: float, origin: QPointF) -> QRect:
-    """The widget's pixels that show a rectangle of the zoomed picture."""
-    left, top = (screen.left - origin.x()) / ratio, (screen.top - origin.y()) / ratio
-    width, height = math.ceil(screen.width / ratio) + 1, math.ceil(screen.height / ratio) + 1
-    return QRect(math.floor(left), math.floor(top), width, height)
 
 
 def _left_of(rect: Rect, column: int) -> Rect:

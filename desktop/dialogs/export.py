@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.document.project import SUFFIX
-from desktop.jobs import Ticket
+from desktop.work.threads import Ticket
 from engine import imageio
 from engine.errors import WriteError
 from engine.imageio import WriteOptions

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
+from typing import TypeVar
 
 from PySide6.QtWidgets import QMessageBox, QWidget
 
@@ -17,8 +19,53 @@ class Closing(Enum):
     CANCEL = "cancel"
 
 
+class Waiting(Enum):
+    """What to do with repairs that wait or run when their photograph is closed."""
+
+    FINISH = "finish"
+    DISCARD = "discard"
+    CANCEL = "cancel"
+
+
+class Conflict(Enum):
+    """What to do with a project that somebody else changed since it was read."""
+
+    SAVE_AS = "save as"
+    OVERWRITE = "overwrite"
+    OPEN_THEIRS = "open theirs"
+    CANCEL = "cancel"
+
+
 class Questions:
     """One class method a question. Tests replace them."""
+
+    @classmethod
+    def waiting(cls, parent: QWidget, name: str) -> Waiting:
+        """Ask what becomes of repairs that wait or run."""
+        text = parent.tr("Repairs of {0} are still under way. Finish them before closing?").format(name)
+        answers = {
+            Waiting.FINISH: (parent.tr("Finish, Then Close"), QMessageBox.ButtonRole.AcceptRole),
+            Waiting.DISCARD: (parent.tr("Discard Them"), QMessageBox.ButtonRole.DestructiveRole),
+        }
+        return _choose(parent, text, answers, Waiting.FINISH) or Waiting.CANCEL
+
+    @classmethod
+    def changed_elsewhere(cls, parent: QWidget, name: str) -> Conflict:
+        """Ask what becomes of a project file that is another than the one that was read."""
+        text = parent.tr("{0} was changed by another program since it was opened here.").format(name)
+        answers = {
+            Conflict.SAVE_AS: (parent.tr("Save Mine As…"), QMessageBox.ButtonRole.AcceptRole),
+            Conflict.OPEN_THEIRS: (parent.tr("Open Theirs Beside"), QMessageBox.ButtonRole.ActionRole),
+            Conflict.OVERWRITE: (parent.tr("Overwrite Theirs"), QMessageBox.ButtonRole.DestructiveRole),
+        }
+        return _choose(parent, text, answers, Conflict.SAVE_AS) or Conflict.CANCEL
+
+    @classmethod
+    def forget(cls, parent: QWidget, names: list[str], days: int) -> bool:
+        """Ask whether autosaved work is put into the trash."""
+        buttons = QMessageBox.StandardButton
+        text = parent.tr("Put the autosaved work on {0} into the trash? It is kept there for {1} days.")
+        return _ask(parent, text.format(", ".join(names), days), buttons.Yes | buttons.No, buttons.No) == buttons.Yes
 
     @classmethod
     def unsaved(cls, parent: QWidget, name: str) -> Closing:
@@ -57,3 +104,19 @@ def _ask(
     answer = QMessageBox.StandardButton(box.exec())
     box.deleteLater()
     return answer
+
+
+A = TypeVar("A", bound=Enum)
+
+
+def _choose(
+    parent: QWidget, text: str, answers: Mapping[A, tuple[str, QMessageBox.ButtonRole]], default: A
+) -> A | None:
+    """A question with answers in words; None when it was cancelled."""
+    box = QMessageBox(QMessageBox.Icon.NoIcon, "Lacuna", text, QMessageBox.StandardButton.Cancel, parent)
+    buttons = {answer: box.addButton(words, role) for answer, (words, role) in answers.items()}
+    box.setDefaultButton(buttons[default])
+    box.exec()
+    clicked = box.clickedButton()
+    box.deleteLater()
+    return next((answer for answer, button in buttons.items() if button is clicked), None)

@@ -18,26 +18,37 @@ class Recovery(Enum):
 
 
 class RecoverDialog(QDialog):
-    """A list to tick, and three answers; closing it keeps everything for later."""
+    """A list to tick, and three answers; closing it keeps everything for later.
 
-    def __init__(self, parent: QWidget | None, abandoned: dict[Path, Path]) -> None:
+    Args:
+        parent: for the dialog.
+        abandoned: autosave folder -> photograph.
+        forgotten: the same in the trash; it can be opened, and is not ticked at first.
+    """
+
+    def __init__(
+        self, parent: QWidget | None, abandoned: dict[Path, Path], forgotten: dict[Path, Path] | None = None
+    ) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Autosaved work"))
         self._answer = Recovery.LATER
         text = QLabel(self.tr("Lacuna was not closed properly. Work on these pictures was autosaved:"))
+        if not abandoned:
+            text.setText(self.tr("Autosaved work on these pictures is in the trash:"))
         text.setWordWrap(True)
         self._list = QListWidget()
         self._list.setMinimumWidth(460)
         for folder, source in abandoned.items():
-            item = QListWidgetItem(str(source))
-            item.setData(Qt.ItemDataRole.UserRole, folder)
-            item.setCheckState(Qt.CheckState.Checked)
-            self._list.addItem(item)
+            self._add(folder, str(source), ticked=True)
+        for folder, source in (forgotten or {}).items():
+            self._add(folder, self.tr("{0} (in the trash)").format(source), ticked=False)
         buttons = QDialogButtonBox()
         roles = QDialogButtonBox.ButtonRole
         self.open_button = buttons.addButton(self.tr("Open ticked"), roles.AcceptRole)
         self.later_button = buttons.addButton(self.tr("Later"), roles.RejectRole)
-        self.forget_button = buttons.addButton(self.tr("Forget ticked"), roles.DestructiveRole)
+        self.forget_button = buttons.addButton(self.tr("Forget ticked…"), roles.ResetRole)
+        self.forget_button.setToolTip(self.tr("Put what is ticked into the trash, where it is kept for some weeks"))
+        self.forget_button.setEnabled(bool(abandoned))
         self.open_button.setDefault(True)
         layout = QVBoxLayout(self)
         for widget in (text, self._list, buttons):
@@ -46,24 +57,28 @@ class RecoverDialog(QDialog):
         self.forget_button.clicked.connect(lambda: self._finish(Recovery.FORGET))
         self.later_button.clicked.connect(self.reject)
 
-    @classmethod
-    def ask(cls, parent: QWidget | None, abandoned: dict[Path, Path]) -> dict[Path, Recovery]:
-        """Ask what becomes of the work in session folders.
+    def _add(self, folder: Path, text: str, *, ticked: bool) -> None:
+        item = QListWidgetItem(text)
+        item.setData(Qt.ItemDataRole.UserRole, folder)
+        item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+        self._list.addItem(item)
 
-        Args:
-            parent: for the dialog.
-            abandoned: session folder -> photograph.
+    @classmethod
+    def ask(
+        cls, parent: QWidget | None, abandoned: dict[Path, Path], forgotten: dict[Path, Path] | None = None
+    ) -> dict[Path, Recovery]:
+        """Ask what becomes of autosaved work; see the class for the arguments.
 
         Returns:
-            Session folder -> answer.
+            Autosave folder -> answer.
         """
-        dialog = cls(parent, abandoned)
+        dialog = cls(parent, abandoned, forgotten)
         dialog.exec()
         dialog.deleteLater()
         return dialog.answers()
 
     def answers(self) -> dict[Path, Recovery]:
-        """Session folder -> what was chosen; what is not ticked stays for later."""
+        """Autosave folder -> what was chosen; what is not ticked stays for later."""
         answers = {}
         for row in range(self._list.count()):
             item = self._list.item(row)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QColor, QIcon, QKeySequence, QPixmap
+from PySide6.QtGui import QColor, QIcon, QKeySequence, QPixmap
 from PySide6.QtWidgets import (
     QColorDialog,
     QComboBox,
@@ -25,7 +27,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from desktop.actions import ROWS
 from desktop.panels.widgets import ValueSlider
 from desktop.settings import Look
 
@@ -107,34 +108,56 @@ class SettingsDialog(QDialog):
             self._monitor.setText(name)
 
 
+@dataclass(frozen=True)
+class ShortcutRow:
+    """One command of the list.
+
+    Attributes:
+        id: of the command.
+        text: its name.
+        key: its shortcut, in portable text.
+        first: what that is by default.
+        more: further shortcuts that cannot be changed.
+    """
+
+    id: str
+    text: str
+    key: str
+    first: str
+    more: tuple[str, ...] = ()
+
+
 class ShortcutsDialog(QDialog):
     """All shortcuts in a list that can be searched and changed."""
 
-    def __init__(self, parent: QWidget | None, actions: dict[str, QAction]) -> None:
+    def __init__(self, parent: QWidget | None, rows: Sequence[ShortcutRow]) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Shortcuts"))
         self.resize(520, 600)
+        self._rows = rows
         self._search = QLineEdit()
         self._search.setPlaceholderText(self.tr("Search"))
         self._search.setClearButtonEnabled(True)
-        self._table = QTableWidget(len(actions), 2)
+        self._table = QTableWidget(len(rows), 2)
         self._table.setHorizontalHeaderLabels([self.tr("Command"), self.tr("Shortcut")])
         self._table.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self._table.horizontalHeader().setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
         self._table.setColumnWidth(1, 180)
         self._table.verticalHeader().hide()
         self._edits: dict[str, QKeySequenceEdit] = {}
-        for row, (id_, action) in enumerate(actions.items()):
-            item = QTableWidgetItem(action.text().replace("&", ""))
+        for place, row in enumerate(rows):
+            also = self.tr(" (also {0})").format(", ".join(row.more)) if row.more else ""
+            item = QTableWidgetItem(row.text + also)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled)
-            edit = QKeySequenceEdit(action.shortcut())
+            edit = QKeySequenceEdit(QKeySequence(row.key))
             edit.setClearButtonEnabled(True)
             edit.setMaximumSequenceLength(1)
             edit.keySequenceChanged.connect(self._check)
-            self._edits[id_] = edit
-            self._table.setItem(row, 0, item)
-            self._table.setCellWidget(row, 1, edit)
+            self._edits[row.id] = edit
+            self._table.setItem(place, 0, item)
+            self._table.setCellWidget(place, 1, edit)
         self._note = QLabel()
+        self._note.setWordWrap(True)
         self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         defaults = self._buttons.addButton(self.tr("Defaults"), QDialogButtonBox.ButtonRole.ResetRole)
         defaults.clicked.connect(self._on_defaults)
@@ -144,34 +167,43 @@ class ShortcutsDialog(QDialog):
         self._search.textChanged.connect(self._on_search)
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
+        self._check()
 
     @classmethod
-    def ask(cls, parent: QWidget | None, actions: dict[str, QAction]) -> dict[str, str] | None:
+    def ask(cls, parent: QWidget | None, rows: Sequence[ShortcutRow]) -> dict[str, str] | None:
         """Ask for other shortcuts, id -> key in portable text; None when cancelled."""
-        dialog = cls(parent, actions)
+        dialog = cls(parent, rows)
         accepted = dialog.exec() == QDialog.DialogCode.Accepted
         dialog.deleteLater()
         return dialog.shortcuts() if accepted else None
 
     def shortcuts(self) -> dict[str, str]:
         """What is chosen now."""
-        portable = QKeySequence.SequenceFormat.PortableText
-        return {id_: edit.keySequence().toString(portable) for id_, edit in self._edits.items()}
+        return {id_: _portable(edit.keySequence()) for id_, edit in self._edits.items()}
 
     def _check(self) -> None:
-        keys = [key for key in self.shortcuts().values() if key]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        self._note.setText(self.tr("Used twice: {0}").format(", ".join(twice)) if twice else "")
+        """Name the keys that two commands would have, of which neither would do anything."""
+        wanted, users = self.shortcuts(), dict[str, list[str]]()
+        for row in self._rows:
+            keys = {wanted[row.id], *(_portable(QKeySequence(key)) for key in row.more)} - {""}
+            for key in keys:
+                users.setdefault(key, []).append(row.text)
+        twice = [f"{key} ({', '.join(names)})" for key, names in sorted(users.items()) if len(names) > 1]
+        self._note.setText(self.tr("Used twice: {0}").format("; ".join(twice)) if twice else "")
         self._buttons.button(QDialogButtonBox.StandardButton.Ok).setEnabled(not twice)
 
     def _on_defaults(self) -> None:
-        for row in ROWS:
-            self._edits[row.id].setKeySequence(QKeySequence(row.shortcut))
+        for row in self._rows:
+            self._edits[row.id].setKeySequence(QKeySequence(row.first))
 
     def _on_search(self, text: str) -> None:
         for row in range(self._table.rowCount()):
             item = self._table.item(row, 0)
             self._table.setRowHidden(row, item is None or text.lower() not in item.text().lower())
+
+
+def _portable(key: QKeySequence) -> str:
+    return key.toString(QKeySequence.SequenceFormat.PortableText)
 
 
 def updated(look: Look, other: Look) -> None:

@@ -1,32 +1,18 @@
-"""From layers to pixels: first a flat list of what is drawn, then a loop over tiles that draws it."""
+"""From layers to pixels: first a flat list of drawing steps, then a loop over tiles that does them."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from desktop.document.model import BlendMode, State
+from desktop.document.content import Operation
+from desktop.document.model import State
 from desktop.document.tiles import Cell, TileMap
 from engine.jobs import JobContext
-from engine.raster import Floats, Pixels, Rect, maximum, mix
-
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Weights of the luminosity of the non-separable modes (ITU-R BT.601, which W3C's section 10 rounds)."""
-
-
-@dataclass(frozen=True)
-class Operation:
-    """Draw the pixels of one layer over what is there."""
-
-    pixels: TileMap
-    mask: TileMap
-    opacity: float
-    blend: BlendMode
+from engine.raster import Pixels, Rect
 
 
 @dataclass(frozen=True)
@@ -44,10 +30,7 @@ class Composite:
     @classmethod
     def of(cls, state: State, *, below: int | None = None) -> Composite:
         """What is visible: of all layers, or of those below an index."""
-        visible = [layer for layer in state.layers[:below] if layer.visible and layer.opacity > 0]
-        return cls(
-            state.scan, tuple(Operation(layer.pixels, layer.mask, layer.opacity, layer.blend) for layer in visible)
-        )
+        return cls(state.scan, tuple(layer.operation() for layer in state.layers[:below] if layer.shows))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -76,18 +59,17 @@ class Composite:
         written = False
         for operation in self.operations:
             for part in _parts(operation, rect, level):
-                mask = operation.mask.read(part, level)
-                if not mask.any():
+                drawn = operation.drawn(below[part.slices(rect)], part, level)
+                if drawn is None:
                     continue
                 if not written:
                     below, written = below.copy(), True
-                view = below[part.slices(rect)]
-                view[...] = draw(view, operation.pixels.read(part, level), mask, operation.opacity, operation.blend)
+                below[part.slices(rect)] = drawn
         return below
 
     def changed(self) -> list[Rect]:
         """The tiles in which anything may differ from the scan."""
-        cells = {cell for operation in self.operations for cell in operation.pixels.stored}
+        cells = {cell for operation in self.operations for cell in operation.cells()}
         return [Rect.of_cell(cell) & self.scan.bounds for cell in sorted(cells)]
 
 
@@ -112,14 +94,14 @@ class ComposeCache:
         return result
 
     def _tile(self, composite: Composite, cell: Cell, level: int) -> Pixels:
-        # Tiles never change, so what they are is who they are; the entry holds on to them.
+        # Tiles never change, so the object tells which tile it is; the entry keeps it alive.
         made_of: list[object] = [composite.scan.base, composite.scan.levels]
         key: list[object] = [cell, level, id(composite.scan.base), id(composite.scan.levels)]
         for operation in composite.operations:
-            if operation.pixels.holds(cell, level) and operation.mask.holds(cell, level):
-                tiles = operation.pixels.at(cell, level), operation.mask.at(cell, level)
-                made_of += tiles
-                key += [id(tiles[0]), id(tiles[1]), operation.opacity, operation.blend]
+            if operation.touches(cell, level):
+                arrays, values = operation.made_of(cell, level)
+                made_of += arrays
+                key += [type(operation), *map(id, arrays), *values]
         known = self._tiles.pop(tuple(key), None)
         if known is None:
             height, width, _ = composite.shape
@@ -152,92 +134,6 @@ def flatten(composite: Composite, context: JobContext | None = None) -> Pixels:
     return result
 
 
-def draw(below: Pixels, above: Pixels, mask: NDArray[np.uint8], opacity: float, blend: BlendMode) -> Pixels:
-    """One layer over what is below, in the picture's own encoding: b + (B(b, s) - b) mask opacity, rounded.
-
-    Args:
-        below: b, (h, w, c).
-        above: s, the same shape and sample type.
-        mask: (h, w), 255 = shown.
-        opacity: 0..1.
-        blend: the function B.
-
-    Returns:
-        The same shape and type; exactly ``below`` where the mask is 0.
-    """
-    if blend is BlendMode.NORMAL:
-        return mix(below, above, mask, opacity)
-    top = np.float32(maximum(below.dtype))
-    blended = _BLENDS[blend](below.astype(np.float32) / top, above.astype(np.float32) / top) * top
-    return mix(below, blended, mask, opacity)
-
-
 def _parts(operation: Operation, rect: Rect, level: int) -> list[Rect]:
-    """The tiles of a rectangle in which a layer may show."""
-    cells = (cell for cell in rect.cells() if operation.pixels.holds(cell, level) and operation.mask.holds(cell, level))
-    return [Rect.of_cell(cell) & rect for cell in cells]
-
-
-# Blend functions of backdrop b and source s, (h, w, c) in 0..1 (W3C Compositing and Blending Level 1, sections 9, 10).
-
-
-def _multiply(b: Floats, s: Floats) -> Floats:
-    return b * s
-
-
-def _screen(b: Floats, s: Floats) -> Floats:
-    return b + s - b * s
-
-
-def _overlay(b: Floats, s: Floats) -> Floats:
-    return np.where(b <= 0.5, 2 * b * s, 1 - 2 * (1 - b) * (1 - s))
-
-
-def _soft_light(b: Floats, s: Floats) -> Floats:
-    root = np.where(b <= 0.25, ((16 * b - 12) * b + 4) * b, np.sqrt(b))
-    return np.where(s <= 0.5, b - (1 - 2 * s) * b * (1 - b), b + (2 * s - 1) * (root - b))
-
-
-def _darken(b: Floats, s: Floats) -> Floats:
-    return np.minimum(b, s)
-
-
-def _lighten(b: Floats, s: Floats) -> Floats:
-    return np.maximum(b, s)
-
-
-def _luminosity(b: Floats, s: Floats) -> Floats:
-    return _with_luma(b, s)
-
-
-def _colour(b: Floats, s: Floats) -> Floats:
-    return _with_luma(s, b)
-
-
-def _with_luma(colour: Floats, light: Floats) -> Floats:
-    """The colour of one with the luminosity of the other; a grey picture has no colour but its luminosity."""
-    if colour.shape[2] == 1:
-        return light
-    shifted = colour + (_luma(light) - _luma(colour))
-    luma = _luma(shifted)
-    low, high = shifted.min(axis=2, keepdims=True), shifted.max(axis=2, keepdims=True)
-    # A grey pixel a hair outside the range has no spread to divide by.
-    least = np.float32(1e-6)
-    shifted = np.where(low < 0, luma + (shifted - luma) * luma / np.maximum(luma - low, least), shifted)
-    return np.where(high > 1, luma + (shifted - luma) * (1 - luma) / np.maximum(high - luma, least), shifted)
-
-
-def _luma(colour: Floats) -> Floats:
-    return (colour @ _LUMA)[..., None]
-
-
-_BLENDS: dict[BlendMode, Callable[[Floats, Floats], Floats]] = {
-    BlendMode.MULTIPLY: _multiply,
-    BlendMode.SCREEN: _screen,
-    BlendMode.OVERLAY: _overlay,
-    BlendMode.SOFT_LIGHT: _soft_light,
-    BlendMode.DARKEN: _darken,
-    BlendMode.LIGHTEN: _lighten,
-    BlendMode.LUMINOSITY: _luminosity,
-    BlendMode.COLOUR: _colour,
-}
+    """The tiles of a rectangle in which an operation may change something."""
+    return [Rect.of_cell(cell) & rect for cell in rect.cells() if operation.touches(cell, level)]

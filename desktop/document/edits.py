@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from enum import Enum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite
-from desktop.document.model import EDGES, GUIDED, BlendMode, Change, Document, Layer, State
-from desktop.document.review import Filters, Judgement, KeptReview, Point, Review, placed
-from desktop.document.tiles import TileEdit, TileMap, TilePatch
+from desktop.document.geometry import Motion, Turn
+from desktop.document.model import Change, Document, Layer, State
+from desktop.document.review import Filters, Judgement, KeptReview, Point, Review, moved_judgements
+from desktop.document.targets import EDGE_MAP, EDGE_REACH, Target
+from desktop.document.tiles import TileDelta, TileMap
+from engine.jobs import JobContext
 from engine.raster import Rect
 from engine.record import Repair
 
@@ -39,40 +41,39 @@ class Edit(ABC):
         """One edit instead of this and the next one, or None when they are two steps."""
         return None
 
-    def patches(self) -> list[TilePatch]:
-        """The tile patches among what it holds; they can be put away."""
+    def deltas(self) -> list[TileDelta]:
+        """The tiles among what it holds; they can be put away."""
         return []
 
 
-class PaintMask(Edit):
-    """A finished stroke, selection or filter on the repair mask, on a layer's mask, or on the edge map.
+class Paint(Edit):
+    """A finished stroke, selection or filter on something that can be painted.
 
     Args:
         label: for the history.
-        target: id of the layer whose mask it is; None is the repair mask, ``EDGES`` the edge map, ``GUIDED`` the mask
-            that this was drawn for.
-        patch: what changed.
+        target: what was painted.
+        delta: what changed of it.
     """
 
-    def __init__(self, label: str, target: int | None, patch: TilePatch) -> None:
-        self.label, self._target, self._patch = label, target, patch
-        self.saved = target not in (EDGES, GUIDED)
+    def __init__(self, label: str, target: Target, delta: TileDelta) -> None:
+        self.label, self._target, self._delta = label, target, delta
+        self.saved = target.saved
 
     def apply(self, document: Document) -> None:
-        self._exchange(document, self._patch.applied)
+        self._exchange(document, self._delta.applied)
 
     def revert(self, document: Document) -> None:
-        self._exchange(document, self._patch.reverted)
+        self._exchange(document, self._delta.reverted)
 
     def _exchange(self, document: Document, how: Callable[[TileMap], TileMap]) -> None:
         before = document.state
-        after = with_mask(before, self._target, how(mask_of(before, self._target)))
-        change = mask_change(self._target, self._patch.extent)
-        came_or_went = (before.edges is None) != (after.edges is None)
+        after = self._target.put(before, how(self._target.read(before)))
+        change = self._target.change(self._delta.extent)
+        came_or_went = self._target.exists(before) != self._target.exists(after)
         document.update(after, replace(change, layers=change.layers or came_or_went))
 
-    def patches(self) -> list[TilePatch]:
-        return [self._patch]
+    def deltas(self) -> list[TileDelta]:
+        return [self._delta]
 
 
 class AddLayer(Edit):
@@ -93,8 +94,8 @@ class AddLayer(Edit):
         del layers[self._index]
         document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
 
-    def patches(self) -> list[TilePatch]:
-        return self._kept.patches
+    def deltas(self) -> list[TileDelta]:
+        return self._kept.deltas
 
 
 class RemoveLayer(Edit):
@@ -110,8 +111,8 @@ class RemoveLayer(Edit):
     def revert(self, document: Document) -> None:
         self._adding.apply(document)
 
-    def patches(self) -> list[TilePatch]:
-        return self._adding.patches()
+    def deltas(self) -> list[TileDelta]:
+        return self._adding.deltas()
 
 
 class MoveLayer(Edit):
@@ -169,31 +170,33 @@ class SetLayer(Edit):
 
     def _set(self, document: Document, properties: dict[str, Any]) -> None:
         layer = replace(document.state.layer(self._id), **properties)
-        picture = Rect(0, 0, 0, 0) if properties.keys() == {"name"} else layer.pixels.extent()
+        picture = Rect(0, 0, 0, 0) if properties.keys() == {"name"} else layer.content.extent()
         document.update(document.state.with_layer(layer), Change(picture=picture, layers=True))
 
 
 class JoinLayer(Edit):
     """More repaired pixels on a layer that is there."""
 
-    def __init__(self, label: str, id_: int, pixels: TilePatch, mask: TilePatch, made_by: Repair) -> None:
+    def __init__(self, label: str, id_: int, pixels: TileDelta, mask: TileDelta, made_by: Repair) -> None:
         self.label, self._id, self._pixels, self._mask, self._made_by = label, id_, pixels, mask, made_by
 
     def apply(self, document: Document) -> None:
         layer = document.state.layer(self._id)
-        pixels, mask = self._pixels.applied(layer.pixels), self._mask.applied(layer.mask)
-        self._put(document, replace(layer, pixels=pixels, mask=mask, made_by=(*layer.made_by, self._made_by)))
+        made_by = (*layer.made_by, self._made_by)
+        layer = layer.with_pixels(self._pixels.applied(layer.pixels), self._mask.applied(layer.mask))
+        self._put(document, replace(layer, made_by=made_by))
 
     def revert(self, document: Document) -> None:
         layer = document.state.layer(self._id)
-        pixels, mask = self._pixels.reverted(layer.pixels), self._mask.reverted(layer.mask)
-        self._put(document, replace(layer, pixels=pixels, mask=mask, made_by=layer.made_by[:-1]))
+        made_by = layer.made_by[:-1]
+        layer = layer.with_pixels(self._pixels.reverted(layer.pixels), self._mask.reverted(layer.mask))
+        self._put(document, replace(layer, made_by=made_by))
 
     def _put(self, document: Document, layer: Layer) -> None:
         extent = self._pixels.extent | self._mask.extent
         document.update(document.state.with_layer(layer), Change(picture=extent, layers=True))
 
-    def patches(self) -> list[TilePatch]:
+    def deltas(self) -> list[TileDelta]:
         return [self._pixels, self._mask]
 
 
@@ -210,8 +213,8 @@ class PutReview(Edit):
     def revert(self, document: Document) -> None:
         document.update(replace(document.state, review=self._before.review), Change(review=True))
 
-    def patches(self) -> list[TilePatch]:
-        return [*self._before.patches, *self._after.patches]
+    def deltas(self) -> list[TileDelta]:
+        return [*self._before.deltas, *self._after.deltas]
 
 
 class SetReview(Edit):
@@ -222,6 +225,7 @@ class SetReview(Edit):
         review: as it is before.
         filters: the new ones; None = they stay.
         judgements: what is decided now; what was decided about other defects stays.
+        recipe: which recipe goes on afterwards; None = as before.
         gesture: edits with the same number above 0 are one step: a slider that is dragged.
     """
 
@@ -232,10 +236,12 @@ class SetReview(Edit):
         *,
         filters: Filters | None = None,
         judgements: Mapping[Point, Judgement] | None = None,
+        recipe: str | None = None,
         gesture: int = 0,
     ) -> None:
         self.label, self._gesture = label, gesture
-        self._before, self._after = review.filters, filters or review.filters
+        self._before = review.filters, review.recipe
+        self._after = filters or review.filters, review.recipe if recipe is None else recipe
         # Thousands of defects may be decided one by one: a step holds what it changes and no more.
         self._decided = dict(judgements or {})
         self._replaced = review.places(self._decided) if self._decided else {}
@@ -253,11 +259,11 @@ class SetReview(Edit):
         return later
 
     def _set(
-        self, document: Document, filters: Filters, judgements: Callable[[Review], Mapping[Point, Judgement]]
+        self, document: Document, told: tuple[Filters, str], judgements: Callable[[Review], Mapping[Point, Judgement]]
     ) -> None:
-        review = document.state.review
+        review, (filters, recipe) = document.state.review, told
         assert review is not None
-        review = replace(review, filters=filters, judgements=judgements(review))
+        review = replace(review, filters=filters, recipe=recipe, judgements=judgements(review))
         document.update(replace(document.state, review=review), Change(review=True))
 
 
@@ -276,112 +282,69 @@ class Compound(Edit):
         for edit in reversed(self._edits):
             edit.revert(document)
 
-    def patches(self) -> list[TilePatch]:
-        return [patch for edit in self._edits for patch in edit.patches()]
-
-
-class Turn(Enum):
-    """The ways a picture is turned."""
-
-    LEFT = "Rotate left"
-    RIGHT = "Rotate right"
-    HALF = "Rotate by 180°"
-    FLIP_HORIZONTAL = "Flip horizontally"
-    FLIP_VERTICAL = "Flip vertically"
-
-    @property
-    def inverse(self) -> Turn:
-        """What takes it back."""
-        return {Turn.LEFT: Turn.RIGHT, Turn.RIGHT: Turn.LEFT}.get(self, self)
-
-    def array(self, array: NDArray[Any]) -> NDArray[Any]:
-        """A turned view of (h, w, ...)."""
-        if self is Turn.FLIP_HORIZONTAL:
-            return array[:, ::-1]
-        if self is Turn.FLIP_VERTICAL:
-            return array[::-1]
-        return np.rot90(array, {Turn.LEFT: 1, Turn.HALF: 2, Turn.RIGHT: 3}[self])
-
-    def rect(self, rect: Rect, bounds: Rect) -> Rect:
-        """Where a rectangle of a picture comes to lie."""
-        left, top, right, bottom = rect.left, rect.top, rect.right, rect.bottom
-        width, height = bounds.width, bounds.height
-        return {
-            Turn.LEFT: Rect(top, width - right, bottom, width - left),
-            Turn.RIGHT: Rect(height - bottom, left, height - top, right),
-            Turn.HALF: Rect(width - right, height - bottom, width - left, height - top),
-            Turn.FLIP_HORIZONTAL: Rect(width - right, top, width - left, bottom),
-            Turn.FLIP_VERTICAL: Rect(left, height - bottom, right, height - top),
-        }[self]
-
-
-def turns_between(earlier: tuple[str, ...], later: tuple[str, ...]) -> tuple[str, ...]:
-    """The turns that lead from one state's orientation to another's, both counted from the same scan."""
-    common = 0
-    while common < min(len(earlier), len(later)) and earlier[common] == later[common]:
-        common += 1
-    back = tuple(Turn[name].inverse.name for name in reversed(earlier[common:]))
-    return back + later[common:]
+    def deltas(self) -> list[TileDelta]:
+        return [delta for edit in self._edits for delta in edit.deltas()]
 
 
 class TurnPicture(Edit):
-    """The whole picture turned, layers and masks too, without loss."""
+    """The whole picture turned, layers and masks too, without loss.
 
-    def __init__(self, turn: Turn, state: State) -> None:
-        self.label, self._turn = turn.value, turn
-        # Kept, not turned back: tiles that turn to and fro would become more and more. The reductions are made again.
-        self._bare = State(state.scan.with_levels(()), (), _emptied(state.mask), state.turns)
-        self._review = KeptReview(state.review)
-        self._mask = _contents(state.mask)
-        drawn = {EDGES: state.edges, GUIDED: state.guided}
-        self._drawn = {target: _contents(tiles) for target, tiles in drawn.items() if tiles is not None}
-        self._layers = [_Kept(layer) for layer in state.layers]
+    Args:
+        turn: how.
+        state: the picture before.
+        context: progress and cancellation of turning everything, which is done here; any thread.
 
-    @property
-    def _before(self) -> State:
-        layers = tuple(kept.layer for kept in self._layers)
-        mask = self._mask.applied(self._bare.mask)
-        before = replace(self._bare, layers=layers, mask=mask, review=self._review.review)
-        for target, contents in self._drawn.items():
-            before = with_mask(before, target, contents.applied(mask_of(before, target)))
-        return before
+    Raises:
+        Cancelled: the context was cancelled.
+    """
+
+    def __init__(self, turn: Turn, state: State, context: JobContext | None = None) -> None:
+        self.label = turn.title
+        # Kept, not turned back: tiles that turn to and fro would become more and more.
+        motion = Motion.of_turn(turn, state.scan.bounds)
+        self._before, self._after = _KeptState(state), _KeptState(moved(state, motion, context or JobContext()))
 
     def apply(self, document: Document) -> None:
-        document.update(turned(self._before, self._turn), Change(layers=True, size=True, review=True))
+        document.update(self._after.state, Change(layers=True, size=True, review=True))
 
     def revert(self, document: Document) -> None:
-        document.update(self._before, Change(layers=True, size=True, review=True))
+        document.update(self._before.state, Change(layers=True, size=True, review=True))
 
-    def patches(self) -> list[TilePatch]:
-        drawn = [self._mask, *self._drawn.values(), *self._review.patches]
-        return [*drawn, *(patch for kept in self._layers for patch in kept.patches)]
+    def deltas(self) -> list[TileDelta]:
+        return [*self._before.deltas, *self._after.deltas]
 
 
-def merge_down(document: Document, id_: int) -> Edit:
-    """Join a layer with the one below it so that the picture stays as it is.
+def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None = None) -> Edit:
+    """Join a layer with the one below it so that the picture stays as it is. Any thread.
 
     The result is a normal, opaque layer that carries the composed picture wherever one of the two shows.
+
+    Args:
+        state: the document's.
+        id_: of the upper layer.
+        empty: a new layer of the document, for the result.
+        context: progress and cancellation.
+
+    Raises:
+        Cancelled: the context was cancelled.
     """
-    state = document.state
+    context = context or JobContext()
     index = state.index(id_)
     upper, lower = state.layers[index], state.layers[index - 1]
-    composite = Composite.of(state, below=index + 1)
-    empty = document.new_layer(lower.name)
+    composite, above = Composite.of(state, below=index + 1), [layer.operation() for layer in (lower, upper)]
     pixels, mask = empty.pixels.edit(), empty.mask.edit()
-    for cell in {*upper.pixels.stored, *lower.pixels.stored}:
-        rect = Rect.of_cell(cell) & document.bounds
+    cells = sorted({cell for operation in above for cell in operation.cells()})
+    for done, cell in enumerate(cells):
+        context.progress(done / len(cells), "merging")
+        rect = Rect.of_cell(cell) & state.scan.bounds
         shows = np.zeros((rect.height, rect.width), bool)
-        for layer in (upper, lower):
-            if cell in layer.pixels.stored and layer.visible:
+        for layer, operation in zip((lower, upper), above, strict=True):
+            if layer.visible and operation.touches(cell, 0):
                 shows |= layer.mask.tile(cell) > 0
         pixels.write(rect, composite.read(rect))
         mask.write(rect, np.where(shows, np.uint8(255), np.uint8(0)))
-    merged = replace(
-        empty,
-        pixels=pixels.commit().applied(empty.pixels),
-        mask=mask.commit().applied(empty.mask),
-        made_by=(*lower.made_by, *upper.made_by),
-    )
+    merged = empty.with_pixels(pixels.commit().applied(empty.pixels), mask.commit().applied(empty.mask))
+    merged = replace(merged, name=lower.name, made_by=(*lower.made_by, *upper.made_by))
     label = f"Merge {upper.name} down"
     without_upper = replace(state, layers=(*state.layers[:index], *state.layers[index + 1 :]))
     return Compound(
@@ -394,73 +357,33 @@ def merge_down(document: Document, id_: int) -> Edit:
     )
 
 
-def mask_of(state: State, target: int | None) -> TileMap:
-    """The repair mask, a layer's mask, the edge map or the mask it was drawn for (empty where there is none)."""
-    if target == EDGES:
-        # With holes, so that one without any edge is not none.
-        return state.edges or TileMap.empty(state.mask.shape, np.uint8, holes=True)
-    if target == GUIDED:
-        return state.guided or TileMap.empty(state.mask.shape, np.uint8)
-    return state.mask if target is None else state.layer(target).mask
+def moved(state: State, motion: Motion, context: JobContext | None = None) -> State:
+    """Everything of a state moved, without loss. Any thread.
 
-
-def edit_mask(state: State, target: int | None) -> TileEdit:
-    """Begin to change the repair mask, the edge map, or a layer's mask where the layer has pixels."""
-    if target is None or target == EDGES:
-        return mask_of(state, target).edit()
-    layer = state.layer(target)
-    return layer.mask.edit(layer.pixels)
-
-
-def with_mask(state: State, target: int | None, mask: TileMap) -> State:
-    """A state with what ``mask_of`` gives replaced; an edge map or its mask that stores nothing is none."""
-    if target is None:
-        return replace(state, mask=mask)
-    if target == EDGES:
-        return replace(state, edges=mask if mask.stored else None)
-    if target == GUIDED:
-        return replace(state, guided=mask if mask.stored else None)
-    return state.with_layer(replace(state.layer(target), mask=mask))
-
-
-def mask_change(target: int | None, rect: Rect) -> Change:
-    """What painting a mask touches."""
-    return Change(mask=rect) if target in (None, EDGES, GUIDED) else Change(picture=rect, layers=True)
-
-
-def turned(state: State, turn: Turn) -> State:
-    """Everything of a state turned, without loss."""
-    scan = turned_tiles(state.scan, turn)
-    layers = tuple(
-        replace(layer, pixels=turned_tiles(layer.pixels, turn, scan), mask=turned_tiles(layer.mask, turn))
-        for layer in state.layers
-    )
-    edges, guided = (turned_tiles(tiles, turn) if tiles is not None else None for tiles in (state.edges, state.guided))
-    review = turned_review(state.review, turn) if state.review is not None else None
-    return State(scan, layers, turned_tiles(state.mask, turn), (*state.turns, turn.name), edges, guided, review)
-
-
-def turned_review(review: Review, turn: Turn) -> Review:
-    """A review with its map and its judgements turned."""
-    bounds = review.damage.bounds
-    judgements = placed(review.judgements, lambda rect: turn.rect(rect, bounds))
-    return replace(review, damage=turned_tiles(review.damage, turn), judgements=judgements)
-
-
-def turned_tiles(tiles: TileMap, turn: Turn, below: TileMap | None = None) -> TileMap:
-    """One map turned.
-
-    Args:
-        tiles: of the whole picture.
-        turn: how.
-        below: turned already; fills what holes leave of a tile that comes to lie across two.
+    Raises:
+        Cancelled: the context was cancelled.
     """
-    bounds = tiles.bounds
-    return tiles.transformed(turn.array, lambda rect: turn.rect(rect, bounds), below)
+    context = context or JobContext()
+    scan = motion.tiles(state.scan.with_levels(()))
+    layers = []
+    for number, layer in enumerate(state.layers):
+        part = context.part(number / len(state.layers), (number + 1) / len(state.layers))
+        content = layer.content.moved(motion, scan, part.part(0.0, 0.8))
+        layers.append(replace(layer, content=content, mask=motion.tiles(layer.mask, None, part.part(0.8, 1.0))))
+    edges, guided = (motion.tiles(tiles) if tiles is not None else None for tiles in (state.edges, state.guided))
+    review = moved_review(state.review, motion) if state.review is not None else None
+    geometry = state.geometry.moved(motion)
+    return State(scan, tuple(layers), motion.tiles(state.mask), geometry, edges, guided, review)
+
+
+def moved_review(review: Review, motion: Motion) -> Review:
+    """A review with its map and its judgements moved."""
+    judgements = moved_judgements(review.judgements, motion.rect)
+    return replace(review, damage=motion.tiles(review.damage), judgements=judgements)
 
 
 def _layer_change(layer: Layer) -> Change:
-    return Change(picture=layer.pixels.extent(), layers=True)
+    return Change(picture=layer.content.extent(), layers=True)
 
 
 def _emptied(tiles: TileMap) -> TileMap:
@@ -468,23 +391,56 @@ def _emptied(tiles: TileMap) -> TileMap:
     return TileMap.empty(tiles.shape, tiles.dtype, holes=tiles.holes)
 
 
-def _contents(tiles: TileMap) -> TilePatch:
+def _contents(tiles: TileMap) -> TileDelta:
     """What fills ``_emptied`` again."""
-    return TilePatch({cell: (None, tile) for cell, tile in tiles.stored.items()})
+    return TileDelta({cell: (None, tile) for cell, tile in tiles.stored.items()})
 
 
 class _Kept:
     """A layer that an edit holds on to; its tiles can be put away."""
 
     def __init__(self, layer: Layer) -> None:
-        self._shell = replace(layer, pixels=_emptied(layer.pixels), mask=_emptied(layer.mask))
-        self._pixels, self._mask = _contents(layer.pixels), _contents(layer.mask)
+        self._maps = {name: (_emptied(tiles), _contents(tiles)) for name, tiles in layer.content.maps().items()}
+        content = layer.content.with_maps({name: empty for name, (empty, _) in self._maps.items()})
+        self._mask = _contents(layer.mask)
+        self._bare = replace(layer, content=content, mask=_emptied(layer.mask))
 
     @property
     def layer(self) -> Layer:
-        pixels, mask = self._pixels.applied(self._shell.pixels), self._mask.applied(self._shell.mask)
-        return replace(self._shell, pixels=pixels, mask=mask)
+        """The layer with its tiles."""
+        maps = {name: tiles.applied(empty) for name, (empty, tiles) in self._maps.items()}
+        content = self._bare.content.with_maps(maps)
+        return replace(self._bare, content=content, mask=self._mask.applied(self._bare.mask))
 
     @property
-    def patches(self) -> list[TilePatch]:
-        return [self._pixels, self._mask]
+    def deltas(self) -> list[TileDelta]:
+        """The tiles."""
+        return [*(tiles for _, tiles in self._maps.values()), self._mask]
+
+
+class _KeptState:
+    """A whole state that an edit holds on to; all its tiles but the scan can be put away."""
+
+    def __init__(self, state: State) -> None:
+        self._layers = [_Kept(layer) for layer in state.layers]
+        self._mask, self._review = _contents(state.mask), KeptReview(state.review)
+        targets = (EDGE_MAP, EDGE_REACH)
+        self._drawn = {target: _contents(target.read(state)) for target in targets if target.exists(state)}
+        # The reductions of the scan are made again when they are needed.
+        self._bare = State(state.scan.with_levels(()), (), _emptied(state.mask), state.geometry)
+
+    @property
+    def state(self) -> State:
+        """The state with its tiles."""
+        layers = tuple(kept.layer for kept in self._layers)
+        mask = self._mask.applied(self._bare.mask)
+        state = replace(self._bare, layers=layers, mask=mask, review=self._review.review)
+        for target, tiles in self._drawn.items():
+            state = target.put(state, tiles.applied(target.read(state)))
+        return state
+
+    @property
+    def deltas(self) -> list[TileDelta]:
+        """The tiles."""
+        layers = [delta for kept in self._layers for delta in kept.deltas]
+        return [*layers, self._mask, *self._drawn.values(), *self._review.deltas]

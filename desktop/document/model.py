@@ -5,47 +5,25 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 import numpy as np
 
+from desktop.document.blend import BlendMode
+from desktop.document.content import Content, Operation, PixelContent
+from desktop.document.geometry import Geometry
 from desktop.document.review import Review
 from desktop.document.tiles import TileMap
 from engine.raster import Metadata, Pixels, Raster, Rect, Resolution
 from engine.record import Repair, ScanFile
 
-EDGES = -1
-"""Instead of a layer's id: the edge map is what is painted."""
-GUIDED = -2
-"""Instead of a layer's id: the mask that the edge map was drawn for."""
-
-
-class BlendMode(Enum):
-    """How a layer's pixels meet what is below. The values are OpenRaster's names."""
-
-    NORMAL = "svg:src-over"
-    MULTIPLY = "svg:multiply"
-    SCREEN = "svg:screen"
-    OVERLAY = "svg:overlay"
-    SOFT_LIGHT = "svg:soft-light"
-    DARKEN = "svg:darken"
-    LIGHTEN = "svg:lighten"
-    LUMINOSITY = "svg:luminosity"
-    COLOUR = "svg:color"
-
-    @property
-    def title(self) -> str:
-        """For a person."""
-        return self.name.replace("_", " ").capitalize()
-
 
 @dataclass(frozen=True)
 class Layer:
-    """Repaired pixels and where they show. Immutable; the document replaces it.
+    """Something that is drawn over what is below, and where it shows. Immutable; the document replaces it.
 
     Attributes:
         id: unique within the document and for good.
-        pixels: of the document's size, channels and sample type; a layer shows nothing where no tile is stored.
+        content: what it shows.
         mask: (h, w) uint8, 255 = shown.
         opacity: 0..1.
         made_by: the repairs that went into it, for the record.
@@ -53,12 +31,41 @@ class Layer:
 
     id: int
     name: str
-    pixels: TileMap
+    content: Content
     mask: TileMap
     opacity: float = 1.0
     blend: BlendMode = BlendMode.NORMAL
     visible: bool = True
     made_by: tuple[Repair, ...] = ()
+
+    @property
+    def pixels(self) -> TileMap:
+        """The pixels of a layer that shows pixels.
+
+        Raises:
+            TypeError: it shows something else.
+        """
+        if not isinstance(self.content, PixelContent):
+            raise TypeError(f"a layer of {self.content.kind} has no pixels")
+        return self.content.pixels
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether it shows pixels."""
+        return isinstance(self.content, PixelContent)
+
+    @property
+    def shows(self) -> bool:
+        """Whether anything of it can be seen, wherever its mask lets it."""
+        return self.visible and self.opacity > 0
+
+    def with_pixels(self, pixels: TileMap, mask: TileMap) -> Layer:
+        """The same layer showing other pixels through another mask."""
+        return replace(self, content=PixelContent(pixels), mask=mask)
+
+    def operation(self) -> Operation:
+        """How it is drawn."""
+        return self.content.operation(self.mask, self.opacity, self.blend)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class State:
         scan: the locked bottom layer.
         layers: above it, bottom first.
         mask: the repair mask.
-        turns: how the scan was turned since it was opened, in words of ``edits.Turn``.
+        geometry: how the picture lies.
         edges: the edge map that the next repair follows, (h, w) uint8, 255 = edge; None without one. It is gone once
             it was used, and no file keeps it.
         guided: the repair mask as it was when the edge map was drawn: the edges are followed there alone.
@@ -79,7 +86,7 @@ class State:
     scan: TileMap
     layers: tuple[Layer, ...]
     mask: TileMap
-    turns: tuple[str, ...] = ()
+    geometry: Geometry
     edges: TileMap | None = None
     guided: TileMap | None = None
     review: Review | None = None
@@ -87,7 +94,17 @@ class State:
     def same_work(self, other: State) -> bool:
         """Whether it is the same as another state in all that is saved: not the scan's reductions, nor the edges."""
         same = self.layers is other.layers and self.mask is other.mask and self.review is other.review
-        return same and self.turns == other.turns
+        return same and self.geometry == other.geometry
+
+    def repairs(self) -> list[Repair]:
+        """The repairs of which anything shows, each once, those of lower layers first: what a record lists.
+
+        A layer counts that is visible, not fully transparent, and whose mask is not empty; a copy of a layer adds
+        nothing to what its original lists.
+        """
+        shown = [layer for layer in self.layers if layer.shows and not layer.mask.is_empty()]
+        # Settings are a dictionary, so repairs cannot be keys; their text tells them apart as well.
+        return list({repr(repair): repair for layer in shown for repair in layer.made_by}.values())
 
     def layer(self, id_: int) -> Layer:
         """The layer of an id.
@@ -107,6 +124,10 @@ class State:
             if layer.id == id_:
                 return index
         raise KeyError(id_)
+
+    def find(self, id_: int | None) -> Layer | None:
+        """The layer of an id; None where there is none."""
+        return next((layer for layer in self.layers if layer.id == id_), None)
 
     def with_layer(self, layer: Layer) -> State:
         """With a layer replaced by one of the same id."""
@@ -159,11 +180,14 @@ class Document:
         """The scan's own file, which may be another than the project that was opened."""
         self.own_project = False
         """Whether it was read from a project of this program, which may be saved over without loss."""
+        self.newer_project = False
+        """Whether it was read from a project of a newer version of this program, which must not be saved over."""
         self.stamp: tuple[int, int] | None = None
         """Size and time of change of the file when it was opened."""
         self._ids = itertools.count(1)
         scan = TileMap.of_array(raster.pixels)
-        self._state = State(scan, (), TileMap.empty(scan.shape[:2], np.uint8))
+        geometry = Geometry(width=scan.shape[1], height=scan.shape[0])
+        self._state = State(scan, (), TileMap.empty(scan.shape[:2], np.uint8), geometry)
         self._live: State | None = None
         self._watchers: list[Callable[[Change], None]] = []
 
@@ -206,7 +230,7 @@ class Document:
         """An empty layer, not yet part of the document."""
         scan = self._state.scan
         pixels = TileMap.empty(scan.shape, scan.dtype, holes=True)
-        return Layer(self.new_id(), name, pixels, TileMap.empty(scan.shape[:2], np.uint8))
+        return Layer(self.new_id(), name, PixelContent(pixels), TileMap.empty(scan.shape[:2], np.uint8))
 
     def raster(self, pixels: Pixels) -> Raster:
         """Pixels with the scan's profile, resolution and metadata."""

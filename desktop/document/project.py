@@ -11,35 +11,31 @@ import base64
 import dataclasses
 import hashlib
 import json
-import lzma
-import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import numpy as np
 from numpy.typing import NDArray
 
+from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite, flatten
-from desktop.document.model import BlendMode, Document, Layer, State
-from desktop.document.review import Review, damage_of, review_from_json, review_json, sheet_of
-from desktop.document.tiles import TileMap
+from desktop.document.geometry import Geometry
+from desktop.document.model import Document, Layer, State
+from desktop.document.review import Review, review_json, sheet_of
 from engine import colour, imageio
-from engine.errors import ReadError
 from engine.jobs import JobContext
-from engine.raster import TILE, Mask, Metadata, Pixels, Raster, Rect, Resolution
-from engine.record import Repair, ScanFile
+from engine.raster import Metadata, Pixels, Rect, Resolution
+from engine.record import ScanFile
 
 SUFFIX = ".ora"
-LARGEST = 2_000_000_000
-"""Pixels of the largest picture that is read."""
-_LARGEST_TEXT = 64 << 20
+VERSION = 2
+"""Of what is written under ``lacuna/``. A reader of an older version must not save over a newer one's file; version 1
+told layers of pixels alone, without the kind of their content."""
+OWN, MASK, DAMAGE = "lacuna/document.json", "lacuna/mask.png", "lacuna/damage.png"
 _MIMETYPE = b"image/openraster"
-_OWN = "lacuna/document.json"
-_DAMAGE = "lacuna/damage.png"
 
 
 @dataclass(frozen=True)
@@ -48,13 +44,13 @@ class OpenedFile:
 
     Attributes:
         path: where it is.
-        stamp: see ``session.file_stamp``, when it was opened or last saved over.
-        turns: how the picture lay in it, in words of ``State.turns``.
+        stamp: see ``autosave_folder.file_stamp``, when it was opened or last saved over.
+        geometry: how the picture lay in it; None = as the document began.
     """
 
     path: Path
     stamp: tuple[int, int] | None
-    turns: tuple[str, ...] = ()
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True)
@@ -91,27 +87,6 @@ class Snapshot:
         )
 
 
-@dataclass(frozen=True)
-class Project:
-    """What a project file holds.
-
-    Attributes:
-        scan: the bottom layer with profile, resolution, metadata and notices.
-        layers: above it, bottom first.
-        mask: the repair mask.
-        scan_file: where the scan came from; None in other programs' files.
-        own: nothing of the file is lost when it is saved over.
-        review: the latest search for damage; None without one.
-    """
-
-    scan: Raster
-    layers: tuple[Layer, ...]
-    mask: TileMap
-    scan_file: ScanFile | None = None
-    own: bool = False
-    review: Review | None = None
-
-
 def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = None) -> None:
     """Write an OpenRaster file, atomically. Any thread.
 
@@ -140,9 +115,13 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
         _put(archive, "Thumbnails/thumbnail.png", _thumbnail(composite, snapshot.profile), None)
         context.progress(0.95, "saving the masks")
         mask = np.ascontiguousarray(state.mask.read(state.mask.bounds))
-        archive.writestr("lacuna/mask.png", imageio.encode_png(mask[..., None]), zipfile.ZIP_STORED)
+        archive.writestr(MASK, imageio.encode_png(mask[..., None]), zipfile.ZIP_STORED)
+        for layer in (layer for layer in state.layers if not layer.has_pixels):
+            # A layer of pixels has its mask as alpha.
+            alone = np.ascontiguousarray(layer.mask.read(layer.mask.bounds))
+            archive.writestr(mask_of_layer(layer.id), imageio.encode_png(alone[..., None]), zipfile.ZIP_STORED)
         if state.review is not None:
-            archive.writestr(_DAMAGE, imageio.encode_png(sheet_of(state.review.damage)), zipfile.ZIP_STORED)
+            archive.writestr(DAMAGE, imageio.encode_png(sheet_of(state.review.damage)), zipfile.ZIP_STORED)
         parts = {
             "profile.icc": snapshot.profile,
             **{name: getattr(snapshot.metadata, name) for name in ("exif", "xmp", "iptc")},
@@ -152,45 +131,13 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
                 archive.writestr(f"lacuna/{name}", data, zipfile.ZIP_DEFLATED)
         scan = snapshot.scan.with_digest() if snapshot.scan is not None else None
         own = json.dumps(_own_json(snapshot, scan, stack), indent=1, allow_nan=False)
-        archive.writestr(_OWN, own, zipfile.ZIP_DEFLATED)
+        archive.writestr(OWN, own, zipfile.ZIP_DEFLATED)
         context.progress(1.0)
 
 
-def read_project(path: Path, context: JobContext | None = None) -> Project:
-    """Read an OpenRaster file, of Lacuna or of another program. Any thread.
-
-    Raises:
-        ReadError: missing, broken or hostile: paths that leave the archive, bombs, impossible sizes.
-        Cancelled: the context was cancelled.
-    """
-    context = context or JobContext()
-    if not path.is_file():
-        raise ReadError(f"The file {path.name} does not exist.", "read.missing")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_names(archive, path)
-            stack = _text(archive, "stack.xml")
-            own = _own_part(archive, stack)
-            context.progress(0.0, "reading the layers")
-            if own is not None:
-                return _read_own(archive, own, context)
-            return _read_foreign(archive, stack, path, context)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        lzma.LZMAError,
-        OSError,
-        EOFError,
-        RuntimeError,
-        struct.error,
-    ) as error:
-        raise ReadError(f"{path.name} is not a complete OpenRaster file.", "project.damaged") from error
-    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
-        # Whatever a damaged description leads to.
-        raise ReadError(f"{path.name} is a damaged OpenRaster file: {error}.", "project.damaged") from error
-
-
-# -- writing ------------------------------------------------------------------------------------------------------
+def mask_of_layer(id_: int) -> str:
+    """Where in the archive the mask of a layer lies that shows no pixels."""
+    return f"lacuna/mask{id_}.png"
 
 
 def _put(archive: zipfile.ZipFile, name: str, pixels: Pixels, profile: bytes | None) -> None:
@@ -234,19 +181,22 @@ def _stack_xml(snapshot: Snapshot) -> bytes:
 
 def _extent(layer: Layer) -> Rect:
     """What the layer's PNG covers; an empty layer is one pixel, since a PNG cannot be empty."""
-    return layer.pixels.extent() or Rect(0, 0, 1, 1)
+    return (layer.pixels.extent() if layer.has_pixels else Rect(0, 0, 0, 0)) or Rect(0, 0, 1, 1)
 
 
 def _with_alpha(layer: Layer) -> Pixels:
     """Straight-alpha pixels of a layer's extent: the mask as alpha, 0 where the layer has no pixels."""
-    extent, channels = _extent(layer), layer.pixels.shape[2]
-    scale = 257 if layer.pixels.dtype == np.uint16 else 1
-    result = np.zeros((extent.height, extent.width, channels + 1), layer.pixels.dtype)
+    extent = _extent(layer)
+    if not layer.has_pixels:
+        return np.zeros((extent.height, extent.width, 4), np.uint8)
+    channels, dtype = layer.pixels.shape[2], layer.pixels.dtype
+    scale = 257 if dtype == np.uint16 else 1
+    result = np.zeros((extent.height, extent.width, channels + 1), dtype)
     for cell, tile in layer.pixels.stored.items():
         rect = Rect.of_cell(cell) & layer.pixels.bounds
         view = result[rect.slices(extent)]
         view[..., :channels] = tile
-        view[..., channels] = layer.mask.read(rect).astype(layer.pixels.dtype) * scale
+        view[..., channels] = layer.mask.read(rect).astype(dtype) * scale
     return result
 
 
@@ -270,13 +220,14 @@ def _own_json(snapshot: Snapshot, scan: ScanFile | None, stack: bytes) -> dict[s
             "opacity": layer.opacity,
             "blend": layer.blend.name,
             "visible": layer.visible,
-            "cells": sorted(layer.pixels.stored),
+            "content": layer.content.settings() | {"kind": layer.content.kind},
+            "cells": sorted(layer.pixels.stored) if layer.has_pixels else [],
             "made_by": [dataclasses.asdict(repair) for repair in layer.made_by],
         }
         for layer in state.layers
     ]
     return {
-        "version": 1,
+        "version": VERSION,
         "stack": hashlib.sha256(stack).hexdigest(),
         "scan": {"path": str(scan.path), "sha256": scan.sha256} if scan is not None else None,
         "tags": {
@@ -292,197 +243,3 @@ def _own_json(snapshot: Snapshot, scan: ScanFile | None, stack: bytes) -> dict[s
 
 def _review_row(review: Review) -> dict[str, Any]:
     return review_json(review) | {"cells": sorted(review.damage.stored)}
-
-
-# -- reading ------------------------------------------------------------------------------------------------------
-
-
-def _check_names(archive: zipfile.ZipFile, path: Path) -> None:
-    for entry in archive.infolist():
-        parts = entry.filename.replace("\\", "/").split("/")
-        if entry.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
-            raise ReadError(f"{path.name} holds a path that leaves the archive and is not opened.", "project.hostile")
-
-
-def _text(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > _LARGEST_TEXT:
-        raise ReadError(f"{name} in the project file is impossibly large.", "project.hostile")
-    return archive.read(name)
-
-
-def _png(archive: zipfile.ZipFile, name: str, largest: int = LARGEST) -> Pixels:
-    """A picture of the archive of at most so many pixels; its size is checked before anything is unpacked."""
-    entry = archive.getinfo(name)
-    with archive.open(entry) as file:
-        width, height = struct.unpack(">16xII", file.read(24))
-    if not 0 < width * height <= largest or entry.file_size > 8 * width * height + (1 << 20):
-        raise ReadError(f"{name} in the project file is impossibly large.", "project.hostile")
-    return imageio.decode_png(archive.read(entry), largest)
-
-
-def _own_part(archive: zipfile.ZipFile, stack: bytes) -> dict[str, Any] | None:
-    """Lacuna's own description, if there is one and no other program changed the layers since."""
-    if _OWN not in archive.namelist():
-        return None
-    own = json.loads(_text(archive, _OWN))
-    if not isinstance(own, dict) or own.get("stack") != hashlib.sha256(stack).hexdigest():
-        return None
-    return own
-
-
-def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext) -> Project:
-    def part(name: str) -> bytes | None:
-        return _text(archive, f"lacuna/{name}") if f"lacuna/{name}" in archive.namelist() else None
-
-    resolution = own.get("resolution")
-    grey = bool(own.get("grey"))
-    pixels = _png(archive, "data/scan.png")
-    if pixels.shape[2] != 3:
-        raise ReadError("The scan in the project file is not an RGB picture.", "project.scan")
-    scan = Raster(
-        pixels[..., :1].copy() if grey else pixels,
-        part("profile.icc"),
-        Resolution(float(resolution[0]), float(resolution[1])) if resolution else None,
-        Metadata(exif=part("exif"), xmp=part("xmp"), iptc=part("iptc"), tags=_tags(own.get("tags", {}))),
-    )
-    area = scan.width * scan.height
-    if len({int(row["id"]) for row in own["layers"]}) < len(own["layers"]):
-        raise ReadError("Two layers of the project file have the same number.", "project.layer")
-    layers = []
-    for number, row in enumerate(own["layers"]):
-        context.progress(0.3 + 0.6 * number / len(own["layers"]), "reading the layers")
-        layer = Layer(
-            id=int(row["id"]),
-            name=str(row["name"]),
-            pixels=TileMap.empty(scan.pixels.shape, scan.pixels.dtype, holes=True),
-            mask=TileMap.empty(scan.pixels.shape[:2], np.uint8),
-            opacity=min(1.0, max(0.0, float(row["opacity"]))),
-            blend=BlendMode[row["blend"]],
-            visible=bool(row["visible"]),
-            made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
-        )
-        cells = [(int(x), int(y)) for x, y in row["cells"]]
-        png = _png(archive, row["src"], area)
-        layers.append(_with_pixels(layer, png[..., [0, -1]] if grey else png, int(row["x"]), int(row["y"]), cells))
-    mask = TileMap.empty(scan.pixels.shape[:2], np.uint8)
-    mask = _filled(mask, _png(archive, "lacuna/mask.png", area)[..., 0])
-    origin = own.get("scan")
-    scan_file = ScanFile(Path(str(origin["path"])), str(origin["sha256"])) if origin else None
-    review = _read_review(archive, own["review"], mask) if own.get("review") else None
-    return Project(scan, tuple(layers), mask, scan_file, own=True, review=review)
-
-
-def _read_review(archive: zipfile.ZipFile, row: dict[str, Any], mask: TileMap) -> Review:
-    cells = [(int(x), int(y)) for x, y in row["cells"]]
-    # The sheet is nearly square: at most a row of tiles more than it holds.
-    sheet = _png(archive, _DAMAGE, 2 * TILE**2 * max(1, len(cells)))
-    height, width = mask.shape
-    return review_from_json(row, damage_of(sheet, cells, (height, width)))
-
-
-def _tags(table: dict[str, Any]) -> dict[int, tuple[int, Any]]:
-    return {int(number): (int(kind), base64.b64decode(data)) for number, (kind, data) in table.items()}
-
-
-def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[int, int]]) -> Layer:
-    """A layer with the given cells filled from a straight-alpha picture at (x, y)."""
-    channels, dtype = layer.pixels.shape[2], layer.pixels.dtype
-    if png.shape[2] != channels + 1 or png.dtype != dtype:
-        raise ReadError(f"The layer {layer.name!r} is of another kind than the scan.", "project.layer")
-    extent = Rect(x, y, x + png.shape[1], y + png.shape[0])
-    pixels, mask = layer.pixels.edit(), layer.mask.edit()
-    for cell in cells:
-        rect = Rect.of_cell(cell) & layer.pixels.bounds & extent
-        if rect:
-            part = png[rect.slices(extent)]
-            pixels.write(rect, part[..., :channels])
-            mask.write(rect, (part[..., channels] >> (8 if dtype == np.uint16 else 0)).astype(np.uint8))
-    return dataclasses.replace(
-        layer, pixels=pixels.commit().applied(layer.pixels), mask=mask.commit().applied(layer.mask)
-    )
-
-
-def _filled(tiles: TileMap, array: Mask) -> TileMap:
-    if array.shape != tiles.shape:
-        raise ReadError("The repair mask in the project file is of another size than the scan.", "project.mask")
-    edit = tiles.edit()
-    rows, columns = np.flatnonzero(array.any(axis=1)), np.flatnonzero(array.any(axis=0))
-    if len(rows):
-        rect = Rect(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        edit.write(rect, array[rect.slices()])
-    return edit.commit().applied(tiles)
-
-
-def _read_foreign(archive: zipfile.ZipFile, stack: bytes, path: Path, context: JobContext) -> Project:
-    """Another program's file: its lowest layer is the scan if it is whole, else the merged picture stands alone."""
-    from defusedxml.common import DefusedXmlException
-    from defusedxml.ElementTree import fromstring
-
-    try:
-        image = fromstring(stack, forbid_dtd=True)
-    except (ParseError, DefusedXmlException) as error:
-        raise ReadError(f"The layer list of {path.name} is damaged or hostile.", "project.xml") from error
-    width, height = int(image.get("w", "0")), int(image.get("h", "0"))
-    if width < 1 or height < 1 or width * height > LARGEST:
-        raise ReadError(f"{path.name} claims to be {width} x {height} px, which cannot be.", "project.size")
-    rows = list(image.iter("layer"))
-    notices: list[str] = []
-    flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _covers(rows[-1])
-    bottom = _png(archive, rows[-1].get("src", ""), width * height) if flat else np.zeros((0, 0, 3), np.uint8)
-    opaque = bottom.shape[2] in (1, 3) or bool((bottom[..., -1] == np.iinfo(bottom.dtype).max).all())
-    name = rows[-1].get("src", "") if rows else ""
-    if not flat or not opaque or bottom.shape[:2] != (height, width):
-        notices.append(
-            "The layers of this file are arranged in a way Lacuna does not know; the merged picture was opened."
-        )
-        name, rows = "mergedimage.png", []
-        bottom = _png(archive, name, width * height)
-    colours = bottom.shape[2] - (bottom.shape[2] in (2, 4))
-    profile = imageio.png_profile(archive.read(name))
-    pixels = np.ascontiguousarray(bottom[..., :colours])
-    layers = []
-    for number, row in enumerate(reversed(rows[:-1])):
-        context.progress(0.3 + 0.6 * number / len(rows), "reading the layers")
-        layers.append(_foreign_layer(archive, row, number + 1, pixels, notices))
-    scan = Raster(pixels, profile, notices=tuple(notices))
-    return Project(scan, tuple(layers), TileMap.empty(pixels.shape[:2], np.uint8))
-
-
-def _covers(row: Element) -> bool:
-    """Whether a layer is shown whole: in place, visible, opaque and normal."""
-    return (
-        row.get("x", "0") == row.get("y", "0") == "0"
-        and row.get("visibility", "visible") == "visible"
-        and float(row.get("opacity", "1")) == 1.0
-        and row.get("composite-op", BlendMode.NORMAL.value) == BlendMode.NORMAL.value
-    )
-
-
-def _foreign_layer(archive: zipfile.ZipFile, row: Element, id_: int, scan: Pixels, notices: list[str]) -> Layer:
-    png = _png(archive, row.get("src", ""), 4 * scan.shape[0] * scan.shape[1])
-    dtype = scan.dtype
-    if png.dtype != dtype:
-        png = imageio.to_depth(png, dtype.itemsize * 8)
-    if png.shape[2] in (1, 3):
-        png = np.concatenate([png, np.full_like(png[..., :1], np.iinfo(dtype).max)], axis=2)
-    if png.shape[2] == 2 and scan.shape[2] == 3:
-        png = png[..., [0, 0, 0, 1]]
-    try:
-        blend = BlendMode(row.get("composite-op", "svg:src-over"))
-    except ValueError:
-        blend = BlendMode.NORMAL
-        notices.append(
-            f"The blend mode of the layer {row.get('name', id_)!r} is not known here; it is shown as normal."
-        )
-    layer = Layer(
-        id=id_,
-        name=row.get("name", f"Layer {id_}"),
-        pixels=TileMap.empty(scan.shape, dtype, holes=True),
-        mask=TileMap.empty(scan.shape[:2], np.uint8),
-        opacity=min(1.0, max(0.0, float(row.get("opacity", "1")))),
-        blend=blend,
-        visible=row.get("visibility", "visible") == "visible",
-    )
-    x, y = int(row.get("x", "0")), int(row.get("y", "0"))
-    rect = Rect(x, y, x + png.shape[1], y + png.shape[0]) & Rect.of_shape(scan.shape)
-    return _with_pixels(layer, png, x, y, list(rect.cells()))

@@ -13,20 +13,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop.document.tiles import Cell, TileMap, TilePatch, compact
+from desktop.document.tiles import Cell, TileDelta, TileMap, compact
 from engine.raster import TILE, Rect
+from engine.record import Repair
 
 Point = tuple[int, int]
 """Column and row of a pixel."""
 
 
 class Verdict(Enum):
-    """What is to become of a defect."""
+    """What is to become of a defect. The values are names for files."""
 
-    TO_DO = "to do"
+    TO_DO = "to-do"
     ACCEPTED = "accepted"
     KEPT = "kept"
     HEALED = "healed"
+
+    @property
+    def title(self) -> str:
+        """For a person."""
+        return {
+            Verdict.TO_DO: "to do",
+            Verdict.ACCEPTED: "accepted",
+            Verdict.KEPT: "kept",
+            Verdict.HEALED: "healed",
+        }[self]
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ class Review:
         filters: which of the damage counts.
         judgements: by a pixel of the defect, in the order they were made: of several that are about one defect, the
             latest holds.
+        search: the search as a record tells of it; None for one that an older version made.
+        recipe: name of the recipe that goes on once the defects were looked through; empty for none.
     """
 
     id: int
@@ -83,6 +96,8 @@ class Review:
     labels: tuple[str, ...]
     filters: Filters
     judgements: Mapping[Point, Judgement] = field(default_factory=lambda: MappingProxyType({}))
+    search: Repair | None = None
+    recipe: str = ""
 
     def judged(self, judgements: Mapping[Point, Judgement]) -> Mapping[Point, Judgement]:
         """The judgements with some more, which are the latest."""
@@ -110,17 +125,17 @@ class Review:
         return MappingProxyType(dict(result))
 
 
-def placed(judgements: Mapping[Point, Judgement], place: Callable[[Rect], Rect]) -> Mapping[Point, Judgement]:
+def moved_judgements(judgements: Mapping[Point, Judgement], move: Callable[[Rect], Rect]) -> Mapping[Point, Judgement]:
     """Judgements as they are about a turned picture.
 
     Args:
         judgements: about the picture as it lay before.
-        place: where a rectangle of it comes to lie.
+        move: where a rectangle of it comes to lie.
     """
     result = {}
     for (x, y), judgement in judgements.items():
-        pixel = place(Rect(x, y, x + 1, y + 1))
-        result[pixel.left, pixel.top] = dataclasses.replace(judgement, box=place(judgement.box))
+        pixel = move(Rect(x, y, x + 1, y + 1))
+        result[pixel.left, pixel.top] = dataclasses.replace(judgement, box=move(judgement.box))
     return MappingProxyType(result)
 
 
@@ -128,19 +143,19 @@ class KeptReview:
     """A review, or none, that an edit holds on to; the tiles of its map can be put away."""
 
     def __init__(self, review: Review | None) -> None:
-        self._shell, self.patches = review, list[TilePatch]()
+        self._shell, self.deltas = review, list[TileDelta]()
         if review is not None:
             empty = TileMap.empty(review.damage.shape, review.damage.dtype)
             self._shell = dataclasses.replace(review, damage=empty)
-            self.patches = [TilePatch({cell: (None, tile) for cell, tile in review.damage.stored.items()})]
+            self.deltas = [TileDelta({cell: (None, tile) for cell, tile in review.damage.stored.items()})]
 
     @property
     def review(self) -> Review | None:
         """The review again; its map holds the same tiles, but is another object."""
         if self._shell is None:
             return None
-        (patch,) = self.patches
-        return dataclasses.replace(self._shell, damage=patch.applied(self._shell.damage))
+        (tiles,) = self.deltas
+        return dataclasses.replace(self._shell, damage=tiles.applied(self._shell.damage))
 
 
 def sheet_of(damage: TileMap) -> NDArray[np.uint8]:
@@ -184,6 +199,8 @@ def review_json(review: Review) -> dict[str, Any]:
             [x, y, list(dataclasses.astuple(one.box)), one.threshold, one.verdict.value, one.kind]
             for (x, y), one in review.judgements.items()
         ],
+        "search": dataclasses.asdict(review.search) if review.search is not None else None,
+        "recipe": review.recipe,
     }
 
 
@@ -203,9 +220,19 @@ def review_from_json(row: Mapping[str, Any], damage: TileMap) -> Review:
         if not damage.bounds.contains(box) or not box.contains(Rect(point[0], point[1], point[0] + 1, point[1] + 1)):
             raise ValueError("a defect outside the picture")
         name = str(kind) if kind is not None else None
-        judgements[point] = Judgement(Verdict(verdict), box, _number(threshold), name)
+        # Files were written with the words for a person once.
+        judgements[point] = Judgement(Verdict(str(verdict).replace(" ", "-")), box, _number(threshold), name)
     without = frozenset(str(kind) for kind in row["filters"]["without"])
-    return Review(int(row["id"]), damage, labels, Filters(**filters, without=without), MappingProxyType(judgements))
+    search = Repair.from_dict(row["search"]) if row.get("search") else None
+    return Review(
+        int(row["id"]),
+        damage,
+        labels,
+        Filters(**filters, without=without),
+        MappingProxyType(judgements),
+        search,
+        str(row.get("recipe", "")),
+    )
 
 
 def _number(value: object) -> float:

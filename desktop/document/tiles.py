@@ -1,6 +1,6 @@
 """Pictures in shared 256 px tiles: a map that never changes, and an edit that makes the next one.
 
-A published tile is read-only for good. An edit works on private copies; its patch ``{cell: (old, new)}`` is all that
+A published tile is read-only for good. An edit works on private copies; its delta ``{cell: (old, new)}`` is all that
 undo needs. A map costs what was drawn on it: untouched tiles belong to one base array (the scan as it was read) or to
 nothing at all, and a tile of one value is stored as that value.
 """
@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.raster import Mask, Rect
+from engine.jobs import JobContext
+from engine.raster import Mask, Rect, from_float
 from engine.resample import halve
 
 Cell = tuple[int, int]
@@ -130,6 +131,12 @@ class TileMap:
             return [self.bounds]
         return [Rect.of_cell(cell) & self.bounds for cell, tile in self._tiles.items() if _owned(tile) or tile.any()]
 
+    def is_empty(self) -> bool:
+        """Whether it holds nothing but 0."""
+        if self._base is not None:
+            return not self.read(self.bounds).any()
+        return not any(tile.any() for tile in self._tiles.values())
+
     def extent(self) -> Rect:
         """A rectangle around all that is stored."""
         extent = Rect(0, 0, 0, 0)
@@ -175,27 +182,34 @@ class TileMap:
 
     def transformed(
         self,
-        turn: Callable[[NDArray[Any]], NDArray[Any]],
-        place: Callable[[Rect], Rect],
+        move: Callable[[NDArray[Any]], NDArray[Any]],
+        destination: Callable[[Rect], Rect],
         below: TileMap | None = None,
+        context: JobContext | None = None,
     ) -> TileMap:
         """Turned or flipped; the base becomes a view.
 
         Args:
-            turn: rotates or flips an array, as a view.
-            place: where a rectangle comes to lie.
+            move: rotates or flips an array, as a view.
+            destination: where a rectangle comes to lie.
             below: turned already; its pixels fill what a hole leaves of a tile that comes to lie across two.
+            context: progress and cancellation.
+
+        Raises:
+            Cancelled: the context was cancelled.
         """
-        whole = place(self.bounds)
+        context = context or JobContext()
+        whole = destination(self.bounds)
         shape = (whole.height, whole.width, *self.shape[2:])
-        base = turn(self._base) if self._base is not None else None
+        base = move(self._base) if self._base is not None else None
         edit = TileMap(shape, self.dtype, holes=self.holes, base=base).edit()
-        placed = [(place(Rect.of_cell(cell) & self.bounds), tile) for cell, tile in self._tiles.items()]
+        moved = [(destination(Rect.of_cell(cell) & self.bounds), tile) for cell, tile in self._tiles.items()]
         if below is not None:
-            for cell in {cell for rect, _ in placed for cell in rect.cells()}:
+            for cell in {cell for rect, _ in moved for cell in rect.cells()}:
                 edit.write(Rect.of_cell(cell) & whole, below.tile(cell))
-        for rect, tile in placed:
-            edit.write(rect, turn(tile))
+        for done, (rect, tile) in enumerate(moved):
+            context.progress(done / len(moved), "turning")
+            edit.write(rect, move(tile))
         return edit.commit().applied(edit.source)
 
     # -- inside -----------------------------------------------------------------------------------------------
@@ -311,15 +325,15 @@ class TileEdit:
             views[cell] = view
         return self._source.with_tiles(views)
 
-    def commit(self) -> TilePatch:
-        """The changes as a patch; the edit is empty afterwards. Views leaked from ``change`` do not reach into it."""
+    def commit(self) -> TileDelta:
+        """The changes as a delta; the edit is empty afterwards. Views leaked from ``change`` do not reach into it."""
         changes: dict[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]] = {}
         for cell, tile in self._private.items():
             old = self._source.stored.get(cell)
             if (self._source.holes and old is None) or not np.array_equal(self._source.tile(cell), tile):
                 changes[cell] = (old, compact(tile))
         self._private.clear()
-        return TilePatch(changes)
+        return TileDelta(changes)
 
 
 class TileStore(Protocol):
@@ -332,10 +346,10 @@ class TileStore(Protocol):
         """A tile that was put, read-only."""
 
 
-class TilePatch:
+class TileDelta:
     """What an edit changed: for each cell the stored tile before and after (None = the base).
 
-    Patches are applied in the order they were made and reverted in the opposite order.
+    Deltas are applied in the order they were made and reverted in the opposite order.
     """
 
     def __init__(self, changes: Mapping[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]]) -> None:
@@ -399,3 +413,17 @@ def compact(tile: NDArray[Any]) -> NDArray[Any]:
     copy = tile.copy()
     copy.flags.writeable = False
     return copy
+
+
+def uniform(shape: tuple[int, ...], dtype: np.dtype[Any], value: float) -> TileMap:
+    """A map of one value that takes no memory.
+
+    Args:
+        shape: as of an array.
+        dtype: the same.
+        value: 0..1 of the sample type's range.
+    """
+    sample = from_float(np.full((), value, np.float32), dtype)
+    sizes = [(-(-shape[0] >> level), -(-shape[1] >> level), *shape[2:]) for level in range(LEVELS + 1)]
+    base, *levels = (np.broadcast_to(sample, size) for size in sizes)
+    return TileMap.of_array(base).with_levels(tuple(levels))

@@ -20,7 +20,6 @@ from PySide6.QtCore import (
     QSignalBlocker,
     QSize,
     Qt,
-    Signal,
 )
 from PySide6.QtGui import QAction, QImage, QPainter, QPalette
 from PySide6.QtWidgets import (
@@ -40,13 +39,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from desktop.defects import Item, Order
 from desktop.document.compose import Composite
 from desktop.document.review import Point, Verdict
 from desktop.document.tiles import LEVELS
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
-from desktop.settings import RepairSettings
-from desktop.workspace import Workspace
+from desktop.photo.workspace import Workspace
+from desktop.work.outlines import Item, Order
 from engine import colour
 from engine.raster import Rect
 
@@ -95,7 +93,7 @@ class DefectModel(QAbstractListModel):
             return None
         item = self.items[index.row()]
         text = self.tr("{0}, {1} % sure, {2:,} px, {3}")
-        return text.format(item.kind, round(100 * item.defect.score), item.defect.area, item.verdict.value)
+        return text.format(item.kind, round(100 * item.defect.score), item.defect.area, item.verdict.title)
 
 
 class _RowPainter(QStyledItemDelegate):
@@ -128,7 +126,7 @@ class _RowPainter(QStyledItemDelegate):
         painter.drawText(words, left, item.kind)
         if item.verdict is not Verdict.TO_DO:
             painter.setPen(palette.accent().color() if item.verdict is Verdict.ACCEPTED else faint)
-            painter.drawText(words, right, item.verdict.value)
+            painter.drawText(words, right, item.verdict.title)
         words.translate(0, words.height())
         painter.setPen(faint)
         painter.drawText(words, left, f"{round(100 * item.defect.score)} %")
@@ -136,21 +134,15 @@ class _RowPainter(QStyledItemDelegate):
 
 
 class DefectsPanel(QWidget):
-    """The dock. The settings it edits are the ones it is given: a search begins with the filters of the last one.
+    """The dock.
 
     Args:
-        settings: of the repairs.
         actions: the window's own; several are buttons here.
-
-    Signals:
-        changed: a setting is another.
     """
 
-    changed = Signal()
-
-    def __init__(self, settings: RepairSettings, actions: dict[str, QAction]) -> None:
+    def __init__(self, actions: dict[str, QAction]) -> None:
         super().__init__()
-        self._settings, self._actions = settings, actions
+        self._actions = actions
         self._workspace: Workspace | None = None
         self._drags = Drags()
         self._thumbnails: dict[tuple[Rect, int], QImage] = {}
@@ -185,7 +177,7 @@ class DefectsPanel(QWidget):
         self._order.setAccessibleName(self.tr("Order"))
         self._order.setToolTip(self.tr("The order of the list, in which next and previous go"))
         for order in Order:
-            self._order.addItem(order.value.capitalize(), order)
+            self._order.addItem(order.title, order)
         self._order.activated.connect(self._on_order)
         for combo in (self._kind, self._order):
             WheelGuard(combo)
@@ -311,19 +303,19 @@ class DefectsPanel(QWidget):
     def show_workspace(self, workspace: Workspace | None) -> None:
         """Follow a photograph, or none."""
         if self._workspace is not None:
-            self._workspace.review.changed.disconnect(self._show)
-            self._workspace.review.chosen.disconnect(self._show_current)
+            self._workspace.defects.changed.disconnect(self._show)
+            self._workspace.defects.chosen.disconnect(self._show_current)
             self._workspace.picture_changed.disconnect(self._forget_thumbnails)
         self._workspace = workspace
         self._thumbnails.clear()
         if workspace is not None:
-            workspace.review.changed.connect(self._show)
-            workspace.review.chosen.connect(self._show_current)
+            workspace.defects.changed.connect(self._show)
+            workspace.defects.chosen.connect(self._show_current)
             workspace.picture_changed.connect(self._forget_thumbnails)
         self._show()
 
     def _show(self) -> None:
-        desk = self._workspace.review if self._workspace is not None else None
+        desk = self._workspace.defects if self._workspace is not None else None
         review = desk.review if desk is not None else None
         self._pages.setCurrentIndex(0 if review is None else 1)
         if desk is None or review is None:
@@ -342,20 +334,24 @@ class DefectsPanel(QWidget):
 
     def _count_words(self) -> str:
         assert self._workspace is not None
-        desk = self._workspace.review
+        desk = self._workspace.defects
         if desk.outlining and not desk.items:
             return self.tr("Outlining the defects…")
         shown = (Verdict.ACCEPTED, Verdict.KEPT, Verdict.HEALED, Verdict.TO_DO)
-        parts = [f"{desk.counts[verdict]:,} {verdict.value}" for verdict in shown if desk.counts[verdict]]
+        parts = [f"{desk.counts[verdict]:,} {verdict.title}" for verdict in shown if desk.counts[verdict]]
         return " · ".join([self.tr("{0:,} found").format(len(desk.items)), *parts])
 
     def _heal_words(self) -> str:
         assert self._workspace is not None
-        chosen = self._workspace.review.to_heal
+        chosen = self._workspace.defects.to_heal
         if not chosen:
             return self.tr("Heal accepted")
         accepted = chosen[0].verdict is Verdict.ACCEPTED
-        return (self.tr("Heal {0:,} accepted") if accepted else self.tr("Heal all {0:,}")).format(len(chosen))
+        text = self.tr("Heal {0:,} accepted") if accepted else self.tr("Heal all {0:,}")
+        review = self._workspace.defects.review
+        if review is not None and review.recipe:
+            text = self.tr("{0}, go on").format(text)
+        return text.format(len(chosen))
 
     def _show_kinds(self, labels: tuple[str, ...], without: frozenset[str]) -> None:
         """A box for each class that there is, with its number."""
@@ -373,7 +369,7 @@ class DefectsPanel(QWidget):
                 self._kind.addItem(kind)
         place = 0
         for kind, box in self._kinds.items():
-            number = self._workspace.review.kinds[kind]
+            number = self._workspace.defects.kinds[kind]
             box.setText(f"{kind} {number:,}")
             box.setAccessibleName(self.tr("{0}, {1} found").format(kind, number))
             self._classes.removeWidget(box)
@@ -387,7 +383,7 @@ class DefectsPanel(QWidget):
     def _show_current(self) -> None:
         if self._workspace is None:
             return
-        desk = self._workspace.review
+        desk = self._workspace.defects
         row, item = desk.row, desk.current
         if self._selected_rows() != desk.selected_rows:
             with QSignalBlocker(self.view.selectionModel()):
@@ -442,36 +438,34 @@ class DefectsPanel(QWidget):
             nearest = self.model.items[min(rows, key=lambda row: abs(row - current))]
             # The list is where the hand is.
             self._looked_at = nearest.point
-            self._workspace.review.select(items, nearest)
+            self._workspace.defects.select(items, nearest)
         elif items:
             self._looked_at = items[0].point
-            self._workspace.review.choose(items[0])
+            self._workspace.defects.choose(items[0])
         else:
             # One is always looked at.
             self._show_current()
 
     def _on_kind(self) -> None:
         if self._workspace is not None and not self._workspace.gesturing:
-            self._workspace.review.set_kind(self._kind.currentText())
+            self._workspace.defects.set_kind(self._kind.currentText())
 
     def _on_order(self) -> None:
         if self._workspace is not None:
-            self._workspace.review.arrange(self._order.currentData())
+            self._workspace.defects.arrange(self._order.currentData())
 
     def _on_class(self, kind: str, on: bool) -> None:  # noqa: FBT001 - Qt's signal
-        review = self._workspace.review.review if self._workspace is not None else None
+        review = self._workspace.defects.review if self._workspace is not None else None
         if self._workspace is not None and review is not None:
             without = review.filters.without - {kind} if on else review.filters.without | {kind}
-            self._workspace.review.filter(dataclasses.replace(review.filters, without=without))
+            self._workspace.defects.filter(dataclasses.replace(review.filters, without=without))
 
     def _on_slider(self, name: str, scale: float, limit: float, highest: float, shown: float) -> None:
-        review = self._workspace.review.review if self._workspace is not None else None
+        review = self._workspace.defects.review if self._workspace is not None else None
         if self._workspace is not None and review is not None:
             value = limit if name in _BOUNDLESS and shown >= highest * scale else shown / scale
-            self._settings.of("detect").values[name] = value
-            self.changed.emit()
             filters = dataclasses.replace(review.filters, **{name: value})  # type: ignore[arg-type]
-            self._workspace.review.filter(filters, self._drags.number)
+            self._workspace.defects.filter(filters, self._drags.number)
 
 
 def _around(box: Rect) -> Rect:

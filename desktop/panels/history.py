@@ -6,7 +6,7 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QUndoView, QVBoxLayout, QWidget
 
-from desktop.workspace import Workspace
+from desktop.photo.workspace import Workspace
 
 
 class HistoryPanel(QWidget):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QScrollArea,
+    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from desktop.jobs import JobCentre, Ticket
 from desktop.theme import icon
+from desktop.work.threads import JobCentre, Ticket
 from engine.jobs import JobState
 
 
@@ -27,6 +30,7 @@ class JobsPanel(QScrollArea):
         self.setWidget(inside)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._layout = QVBoxLayout(inside)
         self._layout.setContentsMargins(8, 8, 8, 8)
         self._layout.setSpacing(4)
@@ -55,6 +59,8 @@ class _Row(QWidget):
         super().__init__()
         self._ticket = ticket
         self._title = QLabel(ticket.title)
+        # Long words are cut off; the button beside the bar never is.
+        self._title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._bar = QProgressBar()
         self._bar.setRange(0, 1000)
         self._bar.setTextVisible(False)
@@ -81,8 +87,15 @@ class _Row(QWidget):
     def _show(self) -> None:
         waiting = self._ticket.state is JobState.WAITING
         step = self.tr("waiting") if waiting else self._ticket.step
-        self._title.setText(f"{self._ticket.title} - {step}" if step else self._ticket.title)
+        text = f"{self._ticket.title} - {step}" if step else self._ticket.title
+        room = max(self._title.width(), self.width())
+        self._title.setText(self._title.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, room))
+        self._title.setToolTip(text)
         self._bar.setValue(round(1000 * self._ticket.progress))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._show()
 
     def _on_ended(self) -> None:
         self.hide()

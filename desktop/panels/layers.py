@@ -31,12 +31,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from desktop.document.edits import MoveLayer, SetLayer
-from desktop.document.model import BlendMode, Layer
+from desktop.document.blend import BlendMode
+from desktop.document.edits import SetLayer
+from desktop.document.model import Layer
+from desktop.document.targets import REPAIR_MASK, LayerMask
 from desktop.document.tiles import LEVELS, TileMap
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
+from desktop.photo.workspace import Workspace
 from desktop.theme import icon
-from desktop.workspace import Workspace
 from engine import colour
 from engine.raster import Rect
 
@@ -88,7 +90,7 @@ class LayerModel(QAbstractListModel):
             return layer.name if layer is not None else self.tr("Scan")
         if role == Qt.ItemDataRole.ToolTipRole:
             if layer is None:
-                return self.tr("The scan itself; it is never changed")
+                return self.tr("The scan itself; it is never changed. Its eye hides it on the canvas alone")
             tip = self.tr("{0}, {1} %, {2}").format(layer.name, round(layer.opacity * 100), layer.blend.title)
             models = ", ".join(dict.fromkeys(repair.model for repair in layer.made_by))
             return tip + self.tr("\nMade with {0}").format(models) if models else tip
@@ -134,9 +136,7 @@ class LayerModel(QAbstractListModel):
         end = min(end, len(self._rows))
         end -= 1 if end > start else 0
         if start < len(self._rows) and end != start:
-            layer = self._rows[start]
-            state = self._workspace.document.state
-            self._workspace.push(MoveLayer(self.tr("Move layer"), state, layer.id, len(self._rows) - 1 - end))
+            self._workspace.move_layer(self._rows[start].id, len(self._rows) - 1 - end)
         # The model follows the document; the view must not remove the row itself.
         return False
 
@@ -157,8 +157,7 @@ class _RowPainter(QStyledItemDelegate):
         rect: QRect = option.rect
         if option.state & QStyle.StateFlag.State_Selected:
             painter.fillRect(rect, option.palette.highlight())
-        name = "lock" if layer is None else ("eye" if layer.visible else "eye-off")
-        icon(name).paint(painter, self.eye_rect(rect))
+        icon("eye" if self._panel.is_visible(layer) else "eye-off").paint(painter, self.eye_rect(rect))
         self._draw_thumbnail(painter, self.picture_rect(rect), self._panel.thumbnail(layer))
         left = self.picture_rect(rect).right() + 8
         if layer is not None:
@@ -185,12 +184,12 @@ class _RowPainter(QStyledItemDelegate):
 
     def editorEvent(self, event: QEvent, model: QAbstractItemModel, option: QStyleOptionViewItem, index: Index) -> bool:
         layer = self._panel.model.layer(index)
-        if event.type() == QEvent.Type.MouseButtonPress and isinstance(event, QMouseEvent) and layer is not None:
+        if event.type() == QEvent.Type.MouseButtonPress and isinstance(event, QMouseEvent):
             rect: QRect = option.rect
             if self.eye_rect(rect).contains(event.position().toPoint()):
                 self._panel.toggle_visible(layer)
                 return True
-            if self.mask_rect(rect).contains(event.position().toPoint()):
+            if layer is not None and self.mask_rect(rect).contains(event.position().toPoint()):
                 self._panel.toggle_target(layer)
                 return True
             self._panel.leave_target()
@@ -267,11 +266,13 @@ class LayersPanel(QWidget):
         """Follow a photograph, or none."""
         if self._workspace is not None:
             self._workspace.layers_changed.disconnect(self._show)
+            self._workspace.scan_shown.disconnect(self._show)
             self._workspace.picture_changed.disconnect(self._later)
         self._workspace = workspace
         self._thumbnails.clear()
         if workspace is not None:
             workspace.layers_changed.connect(self._show)
+            workspace.scan_shown.connect(self._show)
             workspace.picture_changed.connect(self._later)
         self._show()
 
@@ -285,31 +286,42 @@ class LayersPanel(QWidget):
         self._view.setFocus()
         self._view.edit(self._view.currentIndex())
 
-    def toggle_visible(self, layer: Layer) -> None:
-        """Open or close a layer's eye."""
-        if self._workspace is not None:
+    def is_visible(self, layer: Layer | None) -> bool:
+        """Whether the eye of a layer, or of the scan, is open."""
+        if layer is not None:
+            return layer.visible
+        return self._workspace is None or not self._workspace.scan_hidden
+
+    def toggle_visible(self, layer: Layer | None) -> None:
+        """Open or close the eye of a layer, or of the scan, which is hidden on the canvas alone."""
+        if self._workspace is not None and layer is None:
+            self._workspace.show_scan(shown=self._workspace.scan_hidden)
+        elif self._workspace is not None and layer is not None:
             label = self.tr("Hide layer") if layer.visible else self.tr("Show layer")
             self._workspace.push(SetLayer(label, layer, {"visible": not layer.visible}))
 
     def toggle_target(self, layer: Layer) -> None:
         """Make a layer's mask what the brush paints, or the repair mask again."""
         if self._workspace is not None:
-            self._workspace.set_target(None if self._workspace.target == layer.id else layer.id)
+            target = LayerMask(layer.id)
+            self._workspace.set_target(REPAIR_MASK if self._workspace.target == target else target)
 
     def leave_target(self) -> None:
         """Paint the repair mask again."""
         if self._workspace is not None:
-            self._workspace.set_target(None)
+            self._workspace.set_target(REPAIR_MASK)
 
     def is_target(self, layer: Layer) -> bool:
         """Whether the brush paints this layer's mask."""
-        return self._workspace is not None and self._workspace.target == layer.id
+        return self._workspace is not None and self._workspace.target == LayerMask(layer.id)
 
     def thumbnail(self, layer: Layer | None) -> QImage | None:
         """A small picture of a layer, or of the scan."""
         if self._workspace is None:
             return None
         document = self._workspace.document
+        if layer is not None and not layer.has_pixels:
+            return None
         tiles = document.state.scan if layer is None else layer.pixels
         return self._cached(layer, "picture", tiles, document.profile, layer.mask if layer is not None else None)
 

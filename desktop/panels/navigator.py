@@ -33,13 +33,13 @@ class Navigator(QWidget):
     def show_view(self, view: CanvasView | None) -> None:
         """Follow a canvas, or none."""
         if self._view is not None:
-            self._view.viewed.disconnect(self.update)
+            self._view.viewport.moved.disconnect(self.update)
             if self._view.workspace is not None:
                 self._view.workspace.picture_changed.disconnect(self._later)
                 self._view.workspace.size_changed.disconnect(self._later)
         self._view, self._image = view, None
         if view is not None and view.workspace is not None:
-            view.viewed.connect(self.update)
+            view.viewport.moved.connect(self.update)
             view.workspace.picture_changed.connect(self._later)
             view.workspace.size_changed.connect(self._later)
         self._render()
@@ -59,7 +59,7 @@ class Navigator(QWidget):
             return
         target = self._target()
         painter.drawImage(target, self._image)
-        bounds, seen = self._view.workspace.document.bounds, self._view.visible()
+        bounds, seen = self._view.workspace.document.bounds, self._view.viewport.visible()
         scale = target.width() / bounds.width
         box = QRectF(
             target.x() + seen.x() * scale, target.y() + seen.y() * scale, seen.width() * scale, seen.height() * scale
@@ -78,7 +78,7 @@ class Navigator(QWidget):
             return
         target = self._target()
         scale = self._view.workspace.document.bounds.width / target.width()
-        self._view.centre_on((position.x() - target.x()) * scale, (position.y() - target.y()) * scale)
+        self._view.viewport.centre_on((position.x() - target.x()) * scale, (position.y() - target.y()) * scale)
 
     def _target(self) -> QRectF:
         assert self._image is not None

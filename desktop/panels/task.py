@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QAction, QGuiApplication, QPalette
+from PySide6.QtGui import QAction, QGuiApplication, QPalette, QStandardItemModel
 from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -23,9 +23,9 @@ from PySide6.QtWidgets import (
 
 from desktop.panels.sheet import SheetButton
 from desktop.panels.widgets import ValueSlider, WheelGuard
-from desktop.repairs import RepairRequest
+from desktop.photo.workspace import Workspace
 from desktop.settings import RepairSettings
-from desktop.workspace import Workspace
+from desktop.work.base import TaskRequest
 from engine.errors import ModelError
 from engine.runtime.cards import ModelCard, Registry
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from engine.tasks import Task
 
 _TITLE_WIDTH = 56
+_FIRST = "heal"
+"""The task that a photograph begins with."""
 _DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "CUDA (NVIDIA GPU)"}
 
 
@@ -76,7 +78,10 @@ class _Knob:
 
 
 class TaskPanel(QWidget):
-    """Task, model, device, settings and the button that starts. The settings it edits are the ones it is given.
+    """Task, model, device, settings and the button that starts.
+
+    Which task is chosen belongs to the photograph, everything else to the program: the settings that are edited are the
+    ones it is given.
 
     Signals:
         started: the button was pressed; carries whether the result goes on a layer of its own (Alt held).
@@ -159,26 +164,21 @@ class TaskPanel(QWidget):
     @property
     def models(self) -> list[str]:
         """Ids of the models to choose from; empty until they are read."""
-        return [card.id for card in self._cards.get(self._settings.task, [])]
+        return [card.id for card in self._cards.get(self._chosen, [])]
+
+    @property
+    def _chosen(self) -> str:
+        """Id of the task that is chosen."""
+        wanted = self._workspace.task if self._workspace is not None else ""
+        known = [id_ for id_ in (wanted, _FIRST) if id_ in self._cards]
+        return next(iter((*known, *self._cards)), _FIRST)
 
     @property
     def task(self) -> Task | None:
         """The task that is chosen; None where no model is installed."""
         from engine.tasks import TASKS
 
-        return TASKS[self._settings.task] if self.models else None
-
-    @property
-    def tip(self) -> str:
-        """What the button does, in a sentence."""
-        task = self.task
-        if task is None or task.wants_mask:
-            return self.tr("Fill what is masked; with Alt, always on a new layer")
-        if task.gives == "findings":
-            return self.tr("Look for damage in the whole picture")
-        if task.gives == "picture":
-            return self.tr("Make a larger picture and open it")
-        return self.tr("{0} in the whole picture, on a layer of its own").format(task.verb)
+        return TASKS[self._chosen] if self.models else None
 
     @property
     def device(self) -> str:
@@ -190,7 +190,7 @@ class TaskPanel(QWidget):
         """Whether the model that is chosen follows edges that can be painted."""
         from engine.tasks import wants_edges
 
-        return self.task is not None and wants_edges(self._card(self._settings.task))
+        return self.task is not None and wants_edges(self._card(self._chosen))
 
     @property
     def amount(self) -> int:
@@ -212,33 +212,31 @@ class TaskPanel(QWidget):
         self._note.setText(problems[0].sentence if problems else "")
         self._note.setVisible(bool(problems))
         self._absent.setVisible(not self._cards)
-        if self._settings.task not in self._cards and self._cards:
-            self._settings.task = next(iter(self._cards))
-        self._show_task()
         self.show_workspace(self._workspace)
 
     def choose(self, task: str) -> None:
-        """Choose a task, if it can be done."""
-        if task in self._cards and task != self._settings.task:
-            self._settings.task = task
+        """Choose a task for the photograph, if it can be done."""
+        if self._workspace is not None and task in self._cards and task != self._chosen:
+            self._workspace.task = task
             self._show_task()
-            self.changed.emit()
 
     def show_workspace(self, workspace: Workspace | None) -> None:
         """Follow a photograph, or none."""
         self._workspace = workspace
-        self._button.setEnabled(workspace is not None and bool(self._cards))
+        for widget in (self._task, self._button):
+            widget.setEnabled(workspace is not None and bool(self._cards))
+        self._show_task()
 
-    def request(self, *, new_layer: bool, task: str = "") -> RepairRequest:
+    def request(self, *, new_layer: bool, task: str = "") -> TaskRequest:
         """What the panel asks for now, or what it last asked for of another task.
 
         Raises:
             ModelError: no model does this task.
         """
-        id_ = task or self._settings.task
+        id_ = task or self._chosen
         card, values = self._card(id_), self._settings.of(id_).values
         wanted = {knob.name: knob.within(values.get(knob.name, knob.default)) for knob in _knobs(id_, card)}
-        return RepairRequest(id_, card.id, self.device, wanted, new_layer)
+        return TaskRequest(id_, card.id, self.device, wanted, new_layer)
 
     def _card(self, task: str) -> ModelCard:
         """The model that is chosen for a task, or its default."""
@@ -251,7 +249,7 @@ class TaskPanel(QWidget):
         """Show the chosen task and its models."""
         task = self.task
         with QSignalBlocker(self._task), QSignalBlocker(self._model):
-            self._task.setCurrentIndex(self._task.findData(self._settings.task))
+            self._task.setCurrentIndex(self._task.findData(self._chosen))
             self._model.clear()
             if task is not None:
                 self._list_models(task.id)
@@ -259,13 +257,25 @@ class TaskPanel(QWidget):
         self._show_card()
 
     def _list_models(self, task: str) -> None:
-        """The task's own model, and apart from it the others."""
+        """The task's own model first, then the others; apart from these, under their own heading, the studies."""
         own = self._defaults[task]
-        for card in sorted(self._cards[task], key=lambda card: card.id != own):
-            if self._model.count() == 1:
+        cards = sorted(self._cards[task], key=lambda card: (card.study, card.id != own))
+        for number, card in enumerate(cards):
+            if card.study and not (number and cards[number - 1].study):
+                self._add_heading(self.tr("Studies"))
+            elif number == 1:
                 self._model.insertSeparator(1)
             self._model.addItem(card.title, card.id)
             self._model.setItemData(self._model.count() - 1, card.summary, Qt.ItemDataRole.ToolTipRole)
+
+    def _add_heading(self, text: str) -> None:
+        """A line in the list of models that cannot be chosen."""
+        if self._model.count():
+            self._model.insertSeparator(self._model.count())
+        self._model.addItem(text)
+        items = self._model.model()
+        if isinstance(items, QStandardItemModel):
+            items.item(self._model.count() - 1).setEnabled(False)
 
     def _show_card(self) -> None:
         """Show the chosen model with what can be set of it."""
@@ -284,7 +294,7 @@ class TaskPanel(QWidget):
         # What a search found is sifted afterwards, in the Defects panel.
         sifted = task is not None and task.gives == "findings"
         for knob in _knobs(task.id, card) if task is not None and card is not None and not sifted else []:
-            slider = knob.slider(knob.within(self._settings.values.get(knob.name, knob.default)))
+            slider = knob.slider(knob.within(self._settings.of(self._chosen).values.get(knob.name, knob.default)))
             slider.changed.connect(lambda value, knob=knob: self._on_value(knob.name, value / knob.scale))
             (self._model_values if knob.of_model else self._values).addWidget(slider)
         self._edges.setVisible(self.draws_edges)
@@ -336,14 +346,14 @@ class TaskPanel(QWidget):
         return box
 
     def _on_value(self, name: str, value: float) -> None:
-        self._settings.values[name] = value
+        self._settings.of(self._chosen).values[name] = value
         self.changed.emit()
 
     def _on_task(self) -> None:
         self.choose(str(self._task.currentData()))
 
     def _on_model(self) -> None:
-        self._settings.of(self._settings.task).model = str(self._model.currentData())
+        self._settings.of(self._chosen).model = str(self._model.currentData())
         self.changed.emit()
         self._show_card()
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QValidator
 from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QWidget
 
-if TYPE_CHECKING:
-    from desktop.workspace import Workspace
+from desktop.photo.editor import Editor
 
 _STEPS = 1000
 _INFINITE = "∞"
@@ -38,9 +35,9 @@ class Drags:
         self.number = 0
         """Of the drag that is going on; 0 = none: a number that is typed is a step of its own."""
         self._begun = 0
-        self._workspace: Workspace | None = None
+        self._workspace: Editor | None = None
 
-    def begin(self, workspace: Workspace | None) -> None:
+    def begin(self, workspace: Editor | None) -> None:
         """A slider is pressed."""
         if workspace is not None:
             self._begun += 1

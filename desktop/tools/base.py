@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    # The settings need this module before the window is up: nothing heavy yet.
     from desktop.document.model import Document
-    from desktop.document.tiles import TileEdit, TileMap, TilePatch
+    from desktop.document.targets import Target
+    from desktop.document.tiles import TileDelta, TileEdit, TileMap
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,14 @@ class PointerEvent:
 
 
 @dataclass
-class ToolSettings:
-    """What the options bar sets, shared by all tools.
+class BrushSettings:
+    """A brush as the options bar sets it; every tool that paints with one has its own.
 
     Attributes:
-        size: diameter of the brush, image pixels.
+        size: diameter, image pixels.
         hardness: 0 = all fading, 1 = a sharp edge.
         opacity: the most that one stroke covers, 0..1.
         pen_size, pen_opacity: whether the pen's pressure scales them.
-        adding: paint adds to the mask; otherwise it removes.
-        edge_size: diameter of the brush that draws edges, which are thin.
     """
 
     size: float = 24.0
@@ -45,12 +46,28 @@ class ToolSettings:
     opacity: float = 1.0
     pen_size: bool = True
     pen_opacity: bool = False
-    adding: bool = True
-    edge_size: float = 2.0
 
-    def for_edges(self) -> ToolSettings:
-        """As they are while the edge map is painted: the brush has the size for edges."""
-        return replace(self, size=self.edge_size)
+
+EDGES = "edges"
+"""Name of the brush that draws edges, which are thin, with whichever tool."""
+
+
+@dataclass
+class ToolSettings:
+    """What the options bar sets.
+
+    Attributes:
+        brushes: by the id of the tool that paints with it, and ``EDGES``.
+        adding: tools add to what is painted; otherwise they take away.
+    """
+
+    brushes: dict[str, BrushSettings] = field(default_factory=dict)
+    adding: bool = True
+
+    def brush(self, name: str) -> BrushSettings:
+        """A brush, to be read and changed."""
+        start = BrushSettings(size=2.0) if name == EDGES else BrushSettings()
+        return self.brushes.setdefault(name, start)
 
 
 @dataclass(frozen=True)
@@ -76,24 +93,28 @@ class ToolContext(Protocol):
         """The document."""
 
     @property
-    def settings(self) -> ToolSettings:
-        """The options bar."""
+    def brush(self) -> BrushSettings:
+        """The brush of the tool in hand, for what is painted."""
 
     @property
-    def target(self) -> int | None:
-        """The layer whose mask is painted, None for the repair mask, or ``EDGES``."""
+    def adding(self) -> bool:
+        """Whether tools add to what is painted; otherwise they take away."""
 
-    def show_live(self, edit: TileEdit) -> None:
-        """Show an unfinished edit of the target mask; its dirty rectangle is taken."""
+    @property
+    def target(self) -> Target:
+        """What is painted."""
+
+    def show_live(self, edits: Mapping[Target, TileEdit]) -> None:
+        """Show an unfinished stroke; the dirty rectangles of its edits are taken."""
 
     def show_spot(self, edit: TileEdit | None) -> None:
         """Show the unfinished stroke of a spot heal over the picture; None takes it away."""
 
     def cancel_live(self) -> None:
-        """Show the target mask as it was."""
+        """Show everything as it was before the stroke."""
 
-    def paint(self, label: str, patch: TilePatch) -> None:
-        """Make a finished edit of the target mask one undo step."""
+    def paint(self, label: str, deltas: Mapping[Target, TileDelta]) -> None:
+        """Make a finished stroke one undo step."""
 
     def heal_spot(self, mask: TileMap) -> None:
         """Heal under a mask of its own."""
@@ -111,8 +132,12 @@ class ToolContext(Protocol):
 class Tool:
     """A tool at rest does nothing; subclasses override what they need. One drag at a time."""
 
+    id = ""
+    """Its name in settings and commands."""
     label = ""
     """For the history panel and the tooltip."""
+    paints = False
+    """Whether what it paints is to be seen."""
 
     def press(self, context: ToolContext, event: PointerEvent) -> None:
         """The button or pen went down."""
@@ -129,10 +154,10 @@ class Tool:
     def cancel(self, context: ToolContext) -> None:
         """The drag is called off: as if it never began."""
 
-    def cursor(self, settings: ToolSettings) -> Cursor:
-        """How the pointer looks."""
-        del settings
-        return Cursor()
+    def cursor(self, brush: BrushSettings, *, adding: bool) -> Cursor:
+        """How the pointer looks, by the brush and by whether the options bar says to add."""
+        del brush
+        return Cursor(adding=adding)
 
     def outline(self) -> list[tuple[float, float]]:
         """An unfinished shape to be drawn, as a closed line of image points."""

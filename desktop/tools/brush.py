@@ -9,10 +9,10 @@ import weakref
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop.document.edits import edit_mask
+from desktop.document.geometry import Geometry
 from desktop.document.model import Document
 from desktop.document.tiles import TileEdit, TileMap
-from desktop.tools.base import Cursor, PointerEvent, Tool, ToolContext, ToolSettings
+from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from engine.raster import Floats, Mask, Rect
 
 MINIMUM_SIZE, MAXIMUM_SIZE = 1.0, 2000.0
@@ -26,22 +26,22 @@ class Stroke:
 
     Args:
         edit: of the mask, still without changes.
-        settings: size, hardness, opacity and pen.
+        brush: size, hardness, opacity and pen.
         adding: towards 255, else towards 0.
     """
 
-    def __init__(self, edit: TileEdit, settings: ToolSettings, *, adding: bool) -> None:
+    def __init__(self, edit: TileEdit, brush: BrushSettings, *, adding: bool) -> None:
         self.edit = edit
         self._coverage = TileMap.empty(edit.source.shape, np.uint8).edit()
-        self._settings = settings
+        self._brush = brush
         self._value = 255.0 if adding else 0.0
         self._last: tuple[float, float, float] | None = None
 
     def to(self, event: PointerEvent) -> None:
         """Go on to a point; the first one makes a dab."""
-        settings = self._settings
-        radius = settings.size / 2 * (max(0.05, event.pressure) if settings.pen_size else 1.0)
-        opacity = settings.opacity * (event.pressure if settings.pen_opacity else 1.0)
+        brush = self._brush
+        radius = brush.size / 2 * (max(0.05, event.pressure) if brush.pen_size else 1.0)
+        opacity = brush.opacity * (event.pressure if brush.pen_opacity else 1.0)
         here = (event.x, event.y, radius)
         start = self._last or here
         # In pieces about as long as the brush is wide, so that the work follows the stroke's area.
@@ -62,7 +62,7 @@ class Stroke:
         rect &= self.edit.source.bounds
         if not rect:
             return
-        laid = np.rint(coverage(rect, a, b, self._settings.hardness) * np.float32(255 * opacity)).astype(np.uint8)
+        laid = np.rint(coverage(rect, a, b, self._brush.hardness) * np.float32(255 * opacity)).astype(np.uint8)
         source = self.edit.source
         parts: dict[Rect, Mask] = {}
 
@@ -110,24 +110,26 @@ def coverage(rect: Rect, a: tuple[float, float, float], b: tuple[float, float, f
 
 
 class BrushTool(Tool):
-    """Paints the target mask; adds or removes as the options bar says, and the other way with Alt.
+    """Paints what is the target; adds or removes as the options bar says, and the other way with Alt.
 
     A press with Shift draws a straight line from where the last stroke ended.
     """
 
+    id = "brush"
     label = "Brush"
+    paints = True
 
     def __init__(self) -> None:
         self._stroke: Stroke | None = None
         # Weak, so that a tool does not keep a photograph that was closed.
-        self._end: tuple[weakref.ref[Document], tuple[str, ...], PointerEvent] | None = None
+        self._end: tuple[weakref.ref[Document], Geometry, PointerEvent] | None = None
 
     def press(self, context: ToolContext, event: PointerEvent) -> None:
         self._stroke = self._begin(context, event)
         if event.shift and self._end is not None:
-            document, turns, end = self._end
+            document, geometry, end = self._end
             # Of this picture, and as it lies now.
-            if document() is context.document and turns == context.document.state.turns:
+            if document() is context.document and geometry == context.document.state.geometry:
                 self._stroke.to(end)
         self.move(context, event)
 
@@ -138,7 +140,7 @@ class BrushTool(Tool):
 
     def release(self, context: ToolContext, event: PointerEvent) -> None:
         stroke, self._stroke = self._stroke, None
-        self._end = (weakref.ref(context.document), context.document.state.turns, event)
+        self._end = (weakref.ref(context.document), context.document.state.geometry, event)
         if stroke is not None:
             self._finish(context, stroke.edit)
 
@@ -147,61 +149,61 @@ class BrushTool(Tool):
             self._stroke = None
             context.cancel_live()
 
-    def cursor(self, settings: ToolSettings) -> Cursor:
-        return Cursor(settings.size, adding=self._adds(settings))
+    def cursor(self, brush: BrushSettings, *, adding: bool) -> Cursor:
+        return Cursor(brush.size, adding=self._adds(adding=adding))
 
-    def _adds(self, settings: ToolSettings) -> bool:
-        return settings.adding
+    def _adds(self, *, adding: bool) -> bool:
+        """Whether it adds where the options bar says to add (or not)."""
+        return adding
 
     def _begin(self, context: ToolContext, event: PointerEvent) -> Stroke:
-        edit = edit_mask(context.document.state, context.target)
-        return Stroke(edit, context.settings, adding=self._adds(context.settings) != event.alt)
+        edit = context.target.edit(context.document.state)
+        return Stroke(edit, context.brush, adding=self._adds(adding=context.adding) != event.alt)
 
     def _show(self, context: ToolContext, edit: TileEdit) -> None:
-        context.show_live(edit)
+        context.show_live({context.target: edit})
 
     def _finish(self, context: ToolContext, edit: TileEdit) -> None:
-        patch = edit.commit()
-        if patch:
-            context.paint(self.label, patch)
-        else:
-            context.cancel_live()
+        context.paint(self.label, {context.target: edit.commit()})
 
 
 class EraserTool(BrushTool):
     """The brush that removes."""
 
+    id = "eraser"
     label = "Eraser"
 
-    def _adds(self, settings: ToolSettings) -> bool:
-        del settings
+    def _adds(self, *, adding: bool) -> bool:
+        del adding
         return False
 
 
 class SpotHealTool(BrushTool):
     """A brush whose every stroke is healed on release; it does not touch the repair mask."""
 
+    id = "spot"
     label = "Spot heal"
+    paints = False
 
     def cancel(self, context: ToolContext) -> None:
         if self._stroke is not None:
             self._stroke = None
             context.show_spot(None)
 
-    def _adds(self, settings: ToolSettings) -> bool:
-        del settings
+    def _adds(self, *, adding: bool) -> bool:
+        del adding
         return True
 
     def _begin(self, context: ToolContext, event: PointerEvent) -> Stroke:
         del event
         empty = TileMap.empty(context.document.state.mask.shape, np.uint8)
-        return Stroke(empty.edit(), context.settings, adding=True)
+        return Stroke(empty.edit(), context.brush, adding=True)
 
     def _show(self, context: ToolContext, edit: TileEdit) -> None:
         context.show_spot(edit)
 
     def _finish(self, context: ToolContext, edit: TileEdit) -> None:
-        patch = edit.commit()
+        delta = edit.commit()
         context.show_spot(None)
-        if patch:
-            context.heal_spot(patch.applied(edit.source))
+        if delta:
+            context.heal_spot(delta.applied(edit.source))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from desktop.tools.base import Cursor, PointerEvent, Tool, ToolContext, ToolSettings
+from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 
 
 class HandTool(Tool):
     """Drags the picture; a click chooses the defect under it."""
 
+    id = "hand"
     label = "Hand"
 
     def __init__(self) -> None:
@@ -33,19 +34,20 @@ class HandTool(Tool):
     def click(self, context: ToolContext, event: PointerEvent) -> None:
         context.choose(event.x, event.y)
 
-    def cursor(self, settings: ToolSettings) -> Cursor:
-        del settings
+    def cursor(self, brush: BrushSettings, *, adding: bool) -> Cursor:
+        del brush, adding
         return Cursor(shape="hand")
 
 
 class ZoomTool(Tool):
     """A click zooms in; with Alt, out."""
 
+    id = "zoom"
     label = "Zoom"
 
     def press(self, context: ToolContext, event: PointerEvent) -> None:
         context.zoom(event.x, event.y, -1 if event.alt else 1)
 
-    def cursor(self, settings: ToolSettings) -> Cursor:
-        del settings
+    def cursor(self, brush: BrushSettings, *, adding: bool) -> Cursor:
+        del brush, adding
         return Cursor(shape="zoom")

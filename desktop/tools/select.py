@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop.document.edits import PaintMask, edit_mask
+from desktop.document.edits import Paint
 from desktop.document.model import State
-from desktop.document.tiles import Cell, TileEdit, TileMap, TilePatch
-from desktop.tools.base import Cursor, PointerEvent, Tool, ToolContext, ToolSettings
+from desktop.document.targets import Target
+from desktop.document.tiles import Cell, TileDelta, TileEdit, TileMap
+from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from engine import masks
 from engine.jobs import JobContext
 from engine.raster import TILE, Mask, Rect
@@ -19,7 +20,9 @@ Point = tuple[float, float]
 
 
 class ShapeTool(Tool):
-    """Adds the inside of a drawn shape to the target mask, or removes it; the other way with Alt."""
+    """Adds the inside of a drawn shape to what is painted, or removes it; the other way with Alt."""
+
+    paints = True
 
     def __init__(self) -> None:
         self._points: list[Point] = []
@@ -42,14 +45,16 @@ class ShapeTool(Tool):
         around = Rect(int(min(columns)) - 1, int(min(rows)) - 1, int(max(columns)) + 2, int(max(rows)) + 2)
         rect = around & context.document.bounds
         if rect:
-            adding = context.settings.adding != event.alt
             inside = self._inside(corners, rect)
-            patch = blended(edit_mask(context.document.state, context.target), rect, inside, adding=adding)
-            if patch:
-                context.paint(self.label, patch)
+            edit = context.target.edit(context.document.state)
+            context.paint(
+                self.label,
+                {context.target: with_shape(edit, rect, inside, adding=context.adding != event.alt)},
+            )
 
-    def cursor(self, settings: ToolSettings) -> Cursor:
-        return Cursor(adding=settings.adding)
+    def cursor(self, brush: BrushSettings, *, adding: bool) -> Cursor:
+        del brush
+        return Cursor(adding=adding)
 
     def outline(self) -> list[Point]:
         return list(self._points)
@@ -61,6 +66,7 @@ class ShapeTool(Tool):
 class RectangleTool(ShapeTool):
     """A rectangle of whole pixels; a square with Shift."""
 
+    id = "rectangle"
     label = "Rectangle"
 
     def move(self, context: ToolContext, event: PointerEvent) -> None:
@@ -89,6 +95,7 @@ class RectangleTool(ShapeTool):
 class LassoTool(ShapeTool):
     """A free outline, closed on release."""
 
+    id = "lasso"
     label = "Lasso"
 
     def move(self, context: ToolContext, event: PointerEvent) -> None:
@@ -97,7 +104,7 @@ class LassoTool(ShapeTool):
             self._points.append((event.x, event.y))
 
 
-def blended(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> TilePatch:
+def with_shape(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> TileDelta:
     """A mask with the inside of a shape added or removed; a soft edge blends."""
 
     def put(view: NDArray[np.uint8], part: Rect) -> None:
@@ -116,17 +123,17 @@ def filter_cost(mask: TileMap, reach: float) -> int:
 
 def filtered(
     state: State,
-    target: int | None,
+    target: Target,
     label: str,
     change: Callable[[Mask], Mask],
     reach: float,
     context: JobContext | None = None,
-) -> PaintMask:
-    """A whole-mask command as an edit, tile by tile. Any thread.
+) -> Paint | None:
+    """A whole-mask command as an edit, tile by tile; None where it changes nothing. Any thread.
 
     Args:
         state: of the document.
-        target: the layer whose mask it is, or None for the repair mask.
+        target: the mask.
         label: for the history.
         change: from mask to mask; a pixel may depend on others up to ``reach`` away.
         reach: how far, in pixels, it goes beyond what is masked; infinite for a change of every pixel by itself.
@@ -136,7 +143,7 @@ def filtered(
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
-    edit = edit_mask(state, target)
+    edit = target.edit(state)
     mask = edit.source
     margin = 0 if np.isinf(reach) else int(np.ceil(reach)) + 1
     cells = _cells(mask, reach)
@@ -145,14 +152,28 @@ def filtered(
         rect = Rect.of_cell(cell) & mask.bounds
         around = rect.grown(margin) & mask.bounds
         edit.write(rect, change(mask.read(around))[rect.slices(around)])
-    return PaintMask(label, target, edit.commit())
+    return _paint(label, target, edit)
 
 
-def replaced(state: State, target: int | None, label: str, mask: Mask) -> PaintMask:
-    """The whole mask exchanged for another of the same size."""
-    edit = edit_mask(state, target)
-    edit.write(edit.source.bounds, mask)
-    return PaintMask(label, target, edit.commit())
+def replaced(state: State, target: Target, label: str, mask: Mask, context: JobContext | None = None) -> Paint | None:
+    """The whole of a mask exchanged for another of the same size; None where they are equal. Any thread.
+
+    Raises:
+        Cancelled: the context was cancelled.
+    """
+    context = context or JobContext()
+    edit = target.edit(state)
+    cells = list(edit.source.bounds.cells())
+    for done, cell in enumerate(cells):
+        context.progress(done / len(cells), label)
+        rect = Rect.of_cell(cell) & edit.source.bounds
+        edit.write(rect, mask[rect.slices()])
+    return _paint(label, target, edit)
+
+
+def _paint(label: str, target: Target, edit: TileEdit) -> Paint | None:
+    delta = edit.commit()
+    return Paint(label, target, delta) if delta else None
 
 
 def _cells(mask: TileMap, reach: float) -> list[Cell]:

@@ -19,9 +19,9 @@ import numpy as np
 from engine import colour
 from engine.errors import ReadError, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
-from engine.imageio.atomic import WRITABLE, atomic_write, atomic_write_bytes, check_target, same_file
+from engine.imageio.atomic import WRITABLE, atomic_write, atomic_write_bytes, check_target, same_file, sync_folder
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
-from engine.imageio.common import resolution as sensible
+from engine.imageio.common import resolution as sensible_resolution
 from engine.imageio.depth import to_depth
 from engine.imageio.png import decode_png, encode_png, png_profile
 from engine.jobs import JobContext
@@ -45,6 +45,8 @@ __all__ = [
     "read",
     "read_mask",
     "same_file",
+    "sensible_resolution",
+    "sync_folder",
     "to_depth",
     "write",
     "write_mask",
@@ -211,7 +213,7 @@ def write(
     ready = replace(
         raster,
         pixels=np.ascontiguousarray(to_depth(raster.pixels, depth)),
-        resolution=sensible(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
+        resolution=sensible_resolution(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
         metadata=_written(raster),
     )
     try:

@@ -52,7 +52,7 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 temporary.unlink()
         if durable:
-            _settle(target.parent)
+            sync_folder(target.parent)
     except OSError as error:
         raise _explained(error, path) from error
 
@@ -106,8 +106,8 @@ def same_file(one: Path, other: Path) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _settle(folder: Path) -> None:
-    """Bring the folder's own entry to the disk, where the system can."""
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names of the files in a folder, where the system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

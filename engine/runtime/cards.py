@@ -115,6 +115,7 @@ class ModelCard:
     Attributes:
         mask_means: the value of the mask that marks what is lost: 1 or 0.
         default: whether its task takes it when no model is named and none has the task's own name.
+        study: made to compare and to train further, not for daily work; the window lists it apart.
         settings: adjustable inputs.
         labels: names of the planes of a probability output.
         sheet: file beside the card that shows samples of what the model can make; "" = none.
@@ -131,6 +132,7 @@ class ModelCard:
     summary: str = ""
     mask_means: int = 1
     default: bool = False
+    study: bool = False
     settings: tuple[Setting, ...] = ()
     labels: tuple[str, ...] = ()
     sheet: str = ""

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from engine.errors import SettingsError
 from engine.jobs import JobContext
 from engine.runtime.cards import ModelCard
-from engine.tasks.base import Job, Marks, Patch, Piece
+from engine.tasks.base import Defect, Job, Marks, Patch, Piece
 from engine.tasks.clean import CleanSettings, clean
 from engine.tasks.detect import detect
 from engine.tasks.fillers import wants_edges
-from engine.tasks.findings import DamageMap, Defect, DetectSettings, Findings, mask_of, outlined, pixels_of, sift
+from engine.tasks.findings import DamageMap, DetectSettings, Findings, mask_of, outlined, pixels_of, sift
 from engine.tasks.heal import HealSettings, draw_edges, heal
 from engine.tasks.tone import ToneSettings, tone
 from engine.tasks.upscale import Enlarged, UpscaleSettings, model_of_scale, upscale
@@ -22,38 +22,95 @@ from engine.tasks.upscale import Enlarged, UpscaleSettings, model_of_scale, upsc
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of repair.
+    """One kind of repair: everything that the rest of the program must know of it.
 
     Attributes:
         id: its name in cards, recipes and on the command line.
         title: its name in the window.
         verb: what the button that starts it says.
+        tip: what that button does, in a sentence.
+        layer: what the layer is called that it makes; empty where it makes none.
         settings: dataclass of its settings; its fields carry titles and ranges for the task panel.
         wants_mask: whether it works on a repair mask.
         gives: ``patch``: a ``Patch``, pixels; ``findings``: ``Findings``, what was seen where; ``picture``: another
             picture, ``Enlarged``.
+        effort: how long it takes as a step of a recipe, compared with others; 0 = it cannot be one.
         run: the function.
     """
 
     id: str
     title: str
     verb: str
+    tip: str
+    layer: str
     settings: type
     wants_mask: bool
     gives: Literal["patch", "findings", "picture"]
+    effort: float
     run: Callable[[Job, JobContext], Any]
 
 
-TASKS: dict[str, Task] = {
-    task.id: task
-    for task in (
-        Task("heal", "Heal", "Heal", HealSettings, True, "patch", heal),
-        Task("clean", "Clean", "Clean", CleanSettings, False, "patch", clean),
-        Task("tone", "Tone", "Correct tone", ToneSettings, False, "patch", tone),
-        Task("detect", "Find damage", "Find damage", DetectSettings, False, "findings", detect),
-        Task("upscale", "Enlarge", "Enlarge", UpscaleSettings, False, "picture", upscale),
-    )
-}
+_HEAL = Task(
+    id="heal",
+    title="Heal",
+    verb="Heal",
+    tip="Fill what is masked; with Alt, always on a new layer",
+    layer="Repair",
+    settings=HealSettings,
+    wants_mask=True,
+    gives="patch",
+    effort=3.0,
+    run=heal,
+)
+_CLEAN = Task(
+    id="clean",
+    title="Clean",
+    verb="Clean",
+    tip="Clean in the whole picture, on a layer of its own",
+    layer="Clean",
+    settings=CleanSettings,
+    wants_mask=False,
+    gives="patch",
+    effort=3.0,
+    run=clean,
+)
+_TONE = Task(
+    id="tone",
+    title="Tone",
+    verb="Correct tone",
+    tip="Correct tone in the whole picture, on a layer of its own",
+    layer="Tone",
+    settings=ToneSettings,
+    wants_mask=False,
+    gives="patch",
+    effort=2.0,
+    run=tone,
+)
+_DETECT = Task(
+    id="detect",
+    title="Find damage",
+    verb="Find damage",
+    tip="Look for damage in the whole picture",
+    layer="",
+    settings=DetectSettings,
+    wants_mask=False,
+    gives="findings",
+    effort=2.0,
+    run=detect,
+)
+_UPSCALE = Task(
+    id="upscale",
+    title="Enlarge",
+    verb="Enlarge",
+    tip="Make a larger picture and open it",
+    layer="",
+    settings=UpscaleSettings,
+    wants_mask=False,
+    gives="picture",
+    effort=0.0,
+    run=upscale,
+)
+TASKS: dict[str, Task] = {task.id: task for task in (_HEAL, _CLEAN, _TONE, _DETECT, _UPSCALE)}
 
 
 def run_job(job: Job, context: JobContext | None = None) -> Any:

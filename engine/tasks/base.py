@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from engine.raster import Floats, Mask, MaskSource, Pixels, PixelSource, Rect, m
 from engine.record import Repair
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import SESSIONS, Device, OutOfMemory, Session
-
-if TYPE_CHECKING:
-    from engine.tasks.findings import Defect
 
 R = TypeVar("R")
 
@@ -152,6 +149,27 @@ class Patch:
     def changed(self) -> int:
         """Pixels with a weight above 0."""
         return sum(int(np.count_nonzero(piece.weight)) for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One damage.
+
+    Attributes:
+        kind: the class with the largest summed probability in it, one of the card's labels.
+        score: probability at its surest pixel, 0..1.
+        box: tight around it.
+        area: pixels.
+        outline: corners (x, y) of its outer edge, centres of its outermost pixels; the first is one of its pixels.
+        elongation: length over width of the rectangle that has its area and its perimeter; 1 and more.
+    """
+
+    kind: str
+    score: float
+    box: Rect
+    area: int
+    outline: tuple[tuple[int, int], ...]
+    elongation: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from engine import masks
 from engine.jobs import JobContext
 from engine.raster import TILE, Mask, Rect, gathered
 from engine.runtime.session import Device
-from engine.tasks.base import Marks, Ranged, knob
+from engine.tasks.base import Defect, Marks, Ranged, knob
 
 Seen = NDArray[np.uint8]
 """(h, w, 2): the probability of the likeliest class, 255 = certain, and which class that is; 0, 0 = nothing seen."""
@@ -82,27 +82,6 @@ class DetectSettings(Ranged):
         """An upper limit; the highest that can be set means none."""
         value, field_ = getattr(self, name), next(item for item in fields(self) if item.name == name)
         return math.inf if value >= field_.metadata["high"] else float(value)
-
-
-@dataclass(frozen=True)
-class Defect:
-    """One damage.
-
-    Attributes:
-        kind: the class with the largest summed probability in it, one of the card's labels.
-        score: probability at its surest pixel, 0..1.
-        box: tight around it.
-        area: pixels.
-        outline: corners (x, y) of its outer edge, centres of its outermost pixels; the first is one of its pixels.
-        elongation: length over width of the rectangle that has its area and its perimeter; 1 and more.
-    """
-
-    kind: str
-    score: float
-    box: Rect
-    area: int
-    outline: tuple[tuple[int, int], ...]
-    elongation: float = 1.0
 
 
 @dataclass(frozen=True)

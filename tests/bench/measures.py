@@ -174,8 +174,8 @@ def fidelity() -> dict[str, float]:
     import imagecodecs
 
     from desktop.document.project import Snapshot
-    from desktop.document.session import open_document
-    from desktop.flatten import export
+    from desktop.document.autosave_folder import open_document
+    from desktop.work.flatten import export
     from engine import imageio
     from engine.jobs import JobContext
     from engine.output import Output
@@ -269,13 +269,13 @@ def layered(running: object, wait: Callable) -> tuple[object, object]:
     """A 100 MP document with five layers over its middle, in a canvas of 1600 x 1000."""
     from desktop.document.edits import AddLayer
     from desktop.document.model import Document
-    from desktop.document.session import Session
-    from desktop.workspace import Workspace
+    from desktop.document.autosave_folder import AutosaveFolder
+    from desktop.photo.workspace import Workspace
     from engine.raster import Raster, Rect
 
     document = Document(Raster(picture(SIDE)))
     workspace = Workspace(
-        document, Path("bench.tif"), Session(Path(tempfile.mkdtemp())), running.jobs, running.registry
+        document, Path("bench.tif"), AutosaveFolder(Path(tempfile.mkdtemp())), running.jobs, running.registry
     )
     running.window._on_opened(workspace)
     view = running.window.view
@@ -296,7 +296,7 @@ def heal(document: object, context: object, width: int = 40) -> object:
     """Heal one scratch in the middle of the document's first megapixel and add the layer; gives the mask."""
     from desktop.document.edits import PaintMask
     from desktop.document.tiles import TileMap
-    from desktop.repairs import RepairJob, RepairRequest
+    from desktop.work.repairs import RepairJob, RepairRequest
     from engine.raster import Rect
     from engine.runtime.cards import Registry
 

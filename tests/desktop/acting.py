@@ -19,8 +19,8 @@ import engine.tasks
 from desktop.app import Program
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite, flatten
-from desktop.jobs import Lane, Ticket
-from desktop.workspace import Workspace
+from desktop.work.threads import Lane, Ticket
+from desktop.photo.workspace import Workspace
 from engine.jobs import JobContext
 from engine.tasks import Job
 

@@ -14,7 +14,7 @@ from desktop.app import Program
 from desktop.canvas.view import CanvasView
 from desktop.document.review import Verdict
 from desktop.panels.widgets import ValueSlider
-from desktop.workspace import Workspace
+from desktop.photo.workspace import Workspace
 from engine import imageio
 from engine.raster import Raster
 from tests.desktop.acting import (
@@ -61,20 +61,20 @@ def found(qtbot: QtBot, program: Program, path: Path) -> tuple[Workspace, Canvas
 
 def outlined(qtbot: QtBot, workspace: Workspace) -> None:
     """Wait until the list is as the document wants it."""
-    qtbot.waitUntil(lambda: not workspace.review.outlining, timeout=10000)
+    qtbot.waitUntil(lambda: not workspace.defects.outlining, timeout=10000)
 
 
 def verdicts(workspace: Workspace) -> list[tuple[int, str, Verdict]]:
-    return [(item.defect.box.left, item.kind, item.verdict) for item in workspace.review.items]
+    return [(item.defect.box.left, item.kind, item.verdict) for item in workspace.defects.items]
 
 
 def counts(workspace: Workspace) -> Counter[Verdict]:
-    return Counter(item.verdict for item in workspace.review.items)
+    return Counter(item.verdict for item in workspace.defects.items)
 
 
 def at(workspace: Workspace) -> int | None:
     """Left edge of the defect that is looked at."""
-    item = workspace.review.current
+    item = workspace.defects.current
     return item.defect.box.left if item is not None else None
 
 

@@ -15,7 +15,7 @@ from desktop.app import Program
 from desktop.panels.sheet import SheetButton
 from desktop.panels.widgets import ValueSlider
 from desktop.settings import SettingsStore
-from desktop.workspace import Workspace
+from desktop.photo.workspace import Workspace
 from engine.runtime.cards import Registry
 from tests.desktop import tiny
 from tests.desktop.acting import (

@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QKeySequence
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
-from desktop.actions import ROWS
+from desktop.frame.actions import ROWS
 from desktop.app import Program
 from desktop.dialogs.settings import SettingsDialog, ShortcutsDialog
 from desktop.settings import Look, Settings, SettingsStore

@@ -11,8 +11,8 @@ from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.document.model import EDGES
-from desktop.jobs import Lane
-from desktop.workspace import Workspace
+from desktop.work.threads import Lane
+from desktop.photo.workspace import Workspace
 from engine.jobs import JobContext
 from engine.runtime.cards import Registry
 from tests.desktop import tiny

@@ -93,7 +93,7 @@ def test_the_export_dialog_measures_the_size(qtbot: QtBot, program: Program, sca
 def test_undo_steps_beyond_the_memory_go_to_the_session_folder_and_still_work(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("desktop.keeper.UNDO_BYTES", 100_000)
+    monkeypatch.setattr("desktop.photo.autosave.UNDO_BYTES", 100_000)
     workspace, view = open_scan(qtbot, program, scan)
     masks = [mask(workspace)]
     for y in range(40, 260, 40):

@@ -19,7 +19,7 @@ from desktop.app import Program
 from desktop.dialogs.export import ExportDialog, FileDialogs
 from desktop.dialogs.questions import Closing, Questions
 from desktop.document.edits import Turn
-from desktop.jobs import Lane, Ticket
+from desktop.work.threads import Lane, Ticket
 from engine.errors import WriteError
 from engine.jobs import JobContext
 from engine.output import Output
@@ -201,7 +201,7 @@ def test_a_failed_save_keeps_the_photograph_open(
     drag(view, [(50, 50), (90, 50)])
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
-    monkeypatch.setattr("desktop.files.write_project", full_disk)
+    monkeypatch.setattr("desktop.photo.files.write_project", full_disk)
     with qtbot.waitSignal(program.files.failed):
         program.shell.close()
     assert program.shell.isVisible()
@@ -216,7 +216,7 @@ def test_a_failed_export_keeps_the_window_that_waits_to_close(
     drag(view, [(50, 50), (90, 50)])
     gate = Gate(program, Lane.IO)
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(tmp_path / "out.tif")))
-    monkeypatch.setattr("desktop.files.export", full_disk)
+    monkeypatch.setattr("desktop.photo.files.export", full_disk)
     trigger(program, "export")
     program.shell.close()
     with qtbot.waitSignal(program.files.written, timeout=20000):
@@ -377,7 +377,7 @@ def test_a_slider_that_is_dragged_belongs_to_its_photograph(
 def test_a_step_that_cannot_be_read_back_leaves_the_document_whole(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("desktop.keeper.UNDO_BYTES", 0)
+    monkeypatch.setattr("desktop.photo.autosave.UNDO_BYTES", 0)
     workspace, view = open_scan(qtbot, program, scan)
     two_repairs(qtbot, program, workspace, view)
     trigger(program, "layer_merge")
@@ -401,7 +401,7 @@ def test_a_step_that_cannot_be_read_back_leaves_the_document_whole(
 def test_closing_while_undo_is_put_away_is_no_trouble(
     qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("desktop.keeper.UNDO_BYTES", 0)
+    monkeypatch.setattr("desktop.photo.autosave.UNDO_BYTES", 0)
     _, view = open_scan(qtbot, program, scan)
     crashes: list[object] = []
     program.jobs.crashed.connect(crashes.append)

@@ -12,7 +12,7 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.jobs import Lane, Ticket
+from desktop.work.threads import Lane, Ticket
 from engine import imageio
 from tests.desktop.acting import (
     LEFT,

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QThread
 from pytestqt.qtbot import QtBot
 
-from desktop.jobs import JobCentre, Lane
+from desktop.work.threads import JobCentre, Lane
 from engine.errors import SettingsError
 from engine.jobs import JobContext, JobState
 

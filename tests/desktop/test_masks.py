@@ -87,7 +87,7 @@ def test_size_and_opacity_keys(qtbot: QtBot, program: Program, scan: Path, monke
     drag(view, [(100, 100), (120, 100)])
     assert mask(workspace)[100, 110] == 128
     clock = (1e9 + seconds for seconds in (0.0, 0.2, 1.0, 2.0, 2.1))
-    monkeypatch.setattr("desktop.commands.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("desktop.frame.commands.time", SimpleNamespace(monotonic=lambda: next(clock)))
     for digit, opacity in ((5, 0.5), (7, 0.57), (0, 1.0), (0, 1.0), (8, 0.08)):
         key(program, Qt.Key(Qt.Key.Key_0 + digit))
         assert settings.opacity == pytest.approx(opacity)

@@ -22,10 +22,10 @@ from desktop.dialogs.export import FileDialogs
 from desktop.dialogs.questions import Closing, Questions
 from desktop.dialogs.recover import RecoverDialog, Recovery
 from desktop.document.project import OpenedFile, Snapshot
-from desktop.document.session import Session, autosaved_source, open_document, recover
-from desktop.files import Files
+from desktop.document.autosave_folder import AutosaveFolder, autosaved_source, open_document, recover
+from desktop.photo.files import Files
 from desktop.settings import SettingsStore
-from desktop.workspace import Workspace
+from desktop.photo.workspace import Workspace
 from engine import imageio
 from engine.raster import Rect
 from engine.runtime.cards import Registry
@@ -211,7 +211,7 @@ def test_a_scan_that_was_replaced_while_open_gets_no_layers_of_the_old_one(
 
 def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Path) -> None:
     document = open_document(save(layered(), tmp_path / "p.ora"))
-    session = Session(tmp_path / "session")
+    session = AutosaveFolder(tmp_path / "session")
     opened = OpenedFile(tmp_path / "p.ora", document.stamp)
     base = Snapshot(document.state, None, None, document.metadata, opened=opened)
     paint(document, None, Rect(100, 100, 150, 150), 77).apply(document)
@@ -313,8 +313,8 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 from desktop.app import Program
 from desktop.document.project import OpenedFile, Snapshot
-from desktop.document.session import Session, autosaved_source, open_document, recover
-from desktop.files import Files
+from desktop.document.autosave_folder import AutosaveFolder, autosaved_source, open_document, recover
+from desktop.photo.files import Files
 from desktop.dialogs.export import FileDialogs
 from desktop.settings import SettingsStore
 import numpy as np

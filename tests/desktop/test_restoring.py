@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
 from desktop.document.edits import AddLayer, Turn
-from desktop.restore_commands import RECIPES
+from desktop.frame.restore_commands import RECIPES
 from engine import imageio
 from engine.jobs import JobContext
 from engine.raster import ArraySource, Rect

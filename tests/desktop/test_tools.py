@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from desktop.document.edits import AddLayer, PaintMask, mask_of
 from desktop.document.model import Document
-from desktop.document.tiles import TileEdit, TileMap, TilePatch
+from desktop.document.tiles import TileEdit, TileMap, TileDelta
 from desktop.tools.base import Cursor, PointerEvent, Tool, ToolSettings
 from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool, Stroke, coverage
 from desktop.tools.navigate import HandTool, ZoomTool
@@ -43,7 +43,7 @@ class Room:
     def cancel_live(self) -> None:
         self.shown = None
 
-    def paint(self, label: str, patch: TilePatch) -> None:
+    def paint(self, label: str, patch: TileDelta) -> None:
         self.painted.append(label)
         PaintMask(label, self.target, patch).apply(self.document)
 

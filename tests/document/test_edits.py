@@ -28,7 +28,7 @@ from desktop.document.edits import (
 from desktop.document.model import EDGES, BlendMode, Change, Document, Layer
 from desktop.document.review import Filters, Judgement, Review, Verdict
 from desktop.document.tiles import TileMap
-from desktop.repairs import clear_edges
+from desktop.work.repairs import clear_edges
 from engine.raster import Raster, Rect
 from engine.record import Repair
 

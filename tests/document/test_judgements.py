@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from desktop.defects import items_of, outlines_of
+from desktop.work.defects import items_of, outlines_of
 from desktop.document.edits import PutReview, SetReview, Turn, TurnPicture
 from desktop.document.model import Change, Document
 from desktop.document.project import OpenedFile, Snapshot, write_project
 from desktop.document.review import Filters, Judgement, Review, Verdict, damage_of, sheet_of
-from desktop.document.session import Session, file_stamp, open_project, recover
+from desktop.document.autosave_folder import AutosaveFolder, file_stamp, open_project, recover
 from desktop.document.tiles import TileMap
 from engine import imageio
 from engine.errors import ReadError
@@ -247,7 +247,7 @@ def test_a_damaged_review_is_refused(tmp_path: Path, name: str, value: object) -
 def test_a_session_keeps_the_review(tmp_path: Path) -> None:
     document, path = reviewed(), tmp_path / "scan.tif"
     imageio.write(Raster(np.array(document.state.scan.base)), path)
-    session = Session(tmp_path / "session")
+    session = AutosaveFolder(tmp_path / "session")
     session.autosave(Snapshot.of(document, OpenedFile(path, file_stamp(path))))
     assert same(recover(tmp_path / "session").document.state.review, document.state.review)
     put(document, None)

@@ -21,7 +21,7 @@ from desktop.document.compose import Composite, flatten
 from desktop.document.edits import AddLayer, Turn, TurnPicture
 from desktop.document.model import BlendMode, Document
 from desktop.document.project import Snapshot, read_project, write_project
-from desktop.document.session import open_project
+from desktop.document.autosave_folder import open_project
 from engine import imageio
 from engine.errors import EngineError, ReadError, WriteError
 from engine.raster import Metadata, Raster, Rect, Resolution

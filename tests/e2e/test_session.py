@@ -13,7 +13,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.commands import SAMPLE
+from desktop.frame.commands import SAMPLE
 from desktop.dialogs.export import ExportDialog
 from engine import imageio
 from engine.output import Output

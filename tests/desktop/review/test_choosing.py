@@ -41,21 +41,21 @@ def test_several_are_decided_in_one_step(qtbot: QtBot, program: Program, blots: 
     click(0)
     seen = middle(view)
     click(2, Qt.KeyboardModifier.ShiftModifier)
-    assert workspace.review.selected_rows == [0, 1, 2]
+    assert workspace.defects.selected_rows == [0, 1, 2]
     assert middle(view) == seen, "with several the picture stays"
     click(1, Qt.KeyboardModifier.ControlModifier)
     click(3, Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier)
     click(0, Qt.KeyboardModifier.ControlModifier)
-    chosen = workspace.review.selected_rows
+    chosen = workspace.defects.selected_rows
     assert len(chosen) > 1
     program.window.defects._kind.setCurrentText("hair")
     program.window.defects._kind.activated.emit(program.window.defects._kind.currentIndex())
-    assert {workspace.review.items[row].kind for row in chosen} == {"hair"}
-    assert workspace.review.selected_rows == chosen
+    assert {workspace.defects.items[row].kind for row in chosen} == {"hair"}
+    assert workspace.defects.selected_rows == chosen
     QTest.keyClick(list_, Qt.Key.Key_Delete)
     assert {row for row, (_, _, verdict) in enumerate(verdicts(workspace)) if verdict is KEPT} == set(chosen)
     assert workspace.undo.count() == steps + 2
-    assert len(workspace.review.selected_rows) == 1, "and goes on to the next"
+    assert len(workspace.defects.selected_rows) == 1, "and goes on to the next"
     trigger(program, "undo")
     assert counts(workspace)[KEPT] == 0
 
@@ -94,11 +94,11 @@ def test_shift_goes_on_from_where_the_restorer_is(qtbot: QtBot, program: Program
     for _ in range(5):
         QTest.keyClick(list_, Qt.Key.Key_Return)
     QTest.keyClick(list_, Qt.Key.Key_Down, Qt.KeyboardModifier.ShiftModifier)
-    assert workspace.review.selected_rows == [5, 6]
+    assert workspace.defects.selected_rows == [5, 6]
     QTest.keyClick(list_, Qt.Key.Key_Delete)
     assert counts(workspace) == {ACCEPTED: 5, KEPT: 2, TO_DO: 23}
     list_.clearSelection()
-    assert program.window.defects._selected_rows() == workspace.review.selected_rows == [7]
+    assert program.window.defects._selected_rows() == workspace.defects.selected_rows == [7]
     bar = list_.verticalScrollBar()
     bar.setValue(bar.maximum())
     trigger(program, "defects_accept_all")

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.defects import Order, items_of, outlines_of
+from desktop.work.defects import Order, items_of, outlines_of
 from desktop.document.review import Verdict
 from tests.desktop.acting import (
     LEFT,
@@ -201,7 +201,7 @@ def test_filters_answer_without_the_model(
     workspace, _ = found(qtbot, program, blots)
     runs: list[object] = []
     monkeypatch.setattr("engine.tasks.run_job", lambda *job: runs.append(job))
-    panel, desk = program.window.defects, workspace.review
+    panel, desk = program.window.defects, workspace.defects
     boxes = {box.text(): box for box in panel._kinds.values()}
     assert list(boxes) == ["dust 2", "scratch 2", "hair 1"]
     boxes["dust 2"].click()
@@ -243,11 +243,11 @@ def test_a_dragged_slider_is_one_step_and_the_latest_threshold_wins(
     moved.sliderReleased.emit()
     assert workspace.undo.count() == steps + 1
     outlined(qtbot, workspace)
-    assert len(workspace.review.items) == 2
-    assert workspace.review._outlines.threshold == workspace.document.state.review.filters.threshold
+    assert len(workspace.defects.items) == 2
+    assert workspace.defects._outlines.threshold == workspace.document.state.review.filters.threshold
     trigger(program, "undo")
     outlined(qtbot, workspace)
-    assert len(workspace.review.items) == 5
+    assert len(workspace.defects.items) == 5
     assert slider(program, "threshold").value == 50
 
 
@@ -264,7 +264,7 @@ def test_another_threshold_inherits_what_was_decided(qtbot: QtBot, program: Prog
     trigger(program, "undo")
     outlined(qtbot, workspace)
     assert (260, "hair", ACCEPTED) in verdicts(workspace)
-    assert len(workspace.review.items) == 5
+    assert len(workspace.defects.items) == 5
 
 
 def test_a_part_is_decided_for_itself(qtbot: QtBot, program: Program, blots: Path) -> None:
@@ -279,10 +279,10 @@ def test_a_part_is_decided_for_itself(qtbot: QtBot, program: Program, blots: Pat
         return [verdict for _, kind, verdict in verdicts(workspace) if kind == "hair"]
 
     def afresh() -> list[Verdict]:
-        review = workspace.review.review
+        review = workspace.defects.review
         return [item.verdict for item in items_of(outlines_of(review), review) if item.kind == "hair"]
 
-    workspace.review.choose(next(item for item in workspace.review.items if item.kind == "hair"))
+    workspace.defects.choose(next(item for item in workspace.defects.items if item.kind == "hair"))
     view.setFocus()
     key(program, Qt.Key.Key_Delete)
     assert hairs() == afresh() == [KEPT, ACCEPTED]
@@ -305,7 +305,7 @@ def test_another_class_is_one_step_and_counts(qtbot: QtBot, program: Program, bl
     chooser.setCurrentText("hair")
     chooser.activated.emit(chooser.currentIndex())
     assert verdicts(workspace)[0] == (20, "hair", TO_DO)
-    assert workspace.review.kinds == {"dust": 1, "scratch": 2, "hair": 2}
+    assert workspace.defects.kinds == {"dust": 1, "scratch": 2, "hair": 2}
     key(program, Qt.Key.Key_Return)
     assert verdicts(workspace)[0] == (20, "hair", ACCEPTED), "the class stays"
     for _ in range(2):

@@ -11,14 +11,14 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QListView
 from pytestqt.qtbot import QtBot
 
-import desktop.review
+import desktop.photo.defect_list
 import engine.tasks
 from desktop.app import Program
-from desktop.defects import Outlines
+from desktop.work.defects import Outlines
 from desktop.dialogs.export import FileDialogs
 from desktop.document.review import Review
-from desktop.document.session import open_project, recover
-from desktop.workspace import Workspace
+from desktop.document.autosave_folder import open_project, recover
+from desktop.photo.workspace import Workspace
 from engine.jobs import JobContext
 from engine.raster import Rect
 from tests.desktop.acting import (
@@ -85,9 +85,9 @@ def test_a_turned_picture_keeps_its_review(qtbot: QtBot, program: Program, blots
     key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
     trigger(program, "rotate_left")
-    assert not workspace.review.items, "nothing is shown where it was"
+    assert not workspace.defects.items, "nothing is shown where it was"
     outlined(qtbot, workspace)
-    accepted = [item.defect.box for item in workspace.review.items if item.verdict is ACCEPTED]
+    accepted = [item.defect.box for item in workspace.defects.items if item.verdict is ACCEPTED]
     assert accepted == [Rect(20, 372, 28, 380)]
     heal_found(qtbot, program, workspace)
     assert counts(workspace) == {HEALED: 1, TO_DO: 4}
@@ -114,7 +114,7 @@ def test_a_picture_turns_meanwhile(
     gate.set()
     qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
     outlined(qtbot, workspace)
-    boxes = {item.defect.box: item.verdict for item in workspace.review.items}
+    boxes = {item.defect.box: item.verdict for item in workspace.defects.items}
     assert boxes[Rect(20, 372, 28, 380)] is (TO_DO if task == "find" else HEALED)
     assert len(boxes) == 5
     if task == "heal":
@@ -137,7 +137,7 @@ def test_a_picture_turns_while_healing_waits(
     gate.set()
     qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
     outlined(qtbot, workspace)
-    assert {item.defect.box: item.verdict for item in workspace.review.items}[Rect(372, 20, 380, 28)] is HEALED
+    assert {item.defect.box: item.verdict for item in workspace.defects.items}[Rect(372, 20, 380, 28)] is HEALED
     assert picture(workspace)[24, 376].tolist() != [255, 0, 0]
     assert len(workspace.document.state.layers) == 2
 
@@ -251,7 +251,7 @@ def test_what_is_found_in_the_background_is_said_with_its_name(
     open_scan(qtbot, program, scan)
     gate.set()
     qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
-    assert len(workspace.review.items) == 5
+    assert len(workspace.defects.items) == 5
     assert program.window.strip.text.startswith("blots.png: Found 5 defects")
     assert combo(program, "Task").currentData() == "detect"
     assert not program.window.defects.model.rowCount()
@@ -265,22 +265,22 @@ def test_outlines_that_come_too_late_are_not_shown(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = found(qtbot, program, blots)
-    real, thresholds = desktop.review.outlines_of, []
+    real, thresholds = desktop.photo.defect_list.outlines_of, []
 
     def slow(review: Review, context: JobContext) -> Outlines:
         thresholds.append(review.filters.threshold)
         return real(review, context)
 
-    monkeypatch.setattr(desktop.review, "outlines_of", slow)
+    monkeypatch.setattr(desktop.photo.defect_list, "outlines_of", slow)
     for value in (55, 60, 70, 95):
         slider(program, "threshold")._number.setValue(value)
     outlined(qtbot, workspace)
     assert thresholds == [0.95], "those in between are left out"
-    assert len(workspace.review.items) == 2
+    assert len(workspace.defects.items) == 2
     slider(program, "threshold")._number.setValue(60)
     trigger(program, "defects_clear")
     outlined(qtbot, workspace)
-    assert not workspace.review.items
+    assert not workspace.defects.items
 
 
 def test_thousands_of_defects_are_listed_and_few_are_drawn(qtbot: QtBot, program: Program, tmp_path: Path) -> None:

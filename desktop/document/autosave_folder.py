@@ -1,0 +1,248 @@
+"""The autosave folder of one open photograph: old undo steps, and the unsaved work that survives a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import threading
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop.document.geometry import Geometry
+from desktop.document.model import Layer, State
+from desktop.document.opening import file_stamp
+from desktop.document.project import OpenedFile, Snapshot
+from desktop.document.review import review_json
+from desktop.document.tiles import TileMap, compact
+from engine import imageio
+from engine.errors import ReadError, WriteError
+from engine.jobs import JobContext
+from engine.raster import TILE
+from engine.record import file_digest
+
+VERSION = 2
+"""Of the manifest; version 1 told turns by their names and layers without the kind of their content."""
+MANIFEST = "manifest.json"
+_TILES = "tiles"
+_KEY = re.compile("[0-9a-f]{32}")
+_LARGEST_TILE = 8 * TILE * TILE * 4 + 1024
+"""Bytes of the largest tile, four channels of eight bytes, with its header."""
+
+
+class AutosaveFolder:
+    """Tiles by their digest, and a manifest that names them. Files are replaced whole; they survive a killed program.
+
+    Any thread may write; a lock sees to it that tidying up never meets tiles that nobody names yet.
+
+    Args:
+        folder: made on the first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.RLock()
+        self._latest = 0
+        self._held: set[str] = set()
+        self._intact: set[str] = set()
+        self._synced: set[str] = set()
+        self._known: dict[int, tuple[NDArray[Any], str]] = {}
+        self._digest: tuple[tuple[int, int], str] | None = None
+
+    def put(self, tile: NDArray[Any]) -> str:
+        """Keep a tile for an undo step, until the photograph is closed; the same contents are kept once.
+
+        Raises:
+            WriteError: the disk does not take it.
+        """
+        with self._lock:
+            key = self._put(tile)
+            self._held.add(key)
+        return key
+
+    def _put(self, tile: NDArray[Any]) -> str:
+        known = self._known.get(id(tile))
+        if known is not None:
+            return known[1]
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(tile), allow_pickle=False)
+        key = _key_of(buffer.getvalue())
+        # A file of that name may be torn: it counts once it was read or written here.
+        if key not in self._intact and not self._is_intact(key):
+            path = self._tile(key)
+            _make_folder(path.parent)
+            imageio.atomic_write_bytes(path, zlib.compress(buffer.getvalue(), 1), durable=False)
+        self._intact.add(key)
+        return key
+
+    def _is_intact(self, key: str) -> bool:
+        try:
+            self._read(key)
+        except (OSError, ValueError, zlib.error):
+            return False
+        return True
+
+    def get(self, key: str) -> NDArray[Any]:
+        """A tile that was put, read-only.
+
+        Raises:
+            ReadError: it is missing or damaged.
+        """
+        try:
+            tile: NDArray[Any] = np.lib.format.read_array(io.BytesIO(self._read(key)), allow_pickle=False)
+        except (OSError, ValueError, zlib.error) as error:
+            raise ReadError("A part of the saved work is missing or damaged.", "autosave.damaged") from error
+        return compact(tile)
+
+    def _read(self, key: str) -> bytes:
+        """The bytes of a tile.
+
+        Raises:
+            OSError, zlib.error: the file cannot be read.
+            ValueError: it is not what its name says, or ``key`` is no name of a tile.
+        """
+        if not _KEY.fullmatch(key):
+            raise ValueError(key)
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(self._tile(key).read_bytes(), _LARGEST_TILE)
+        if unpacker.unconsumed_tail or not unpacker.eof or _key_of(data) != key:
+            raise ValueError(key)
+        self._intact.add(key)
+        return data
+
+    def autosave(self, snapshot: Snapshot, context: JobContext | None = None) -> None:
+        """Save a snapshot that belongs to an opened file; until it is complete, the one before stays the valid one.
+
+        An older snapshot than the last one that was saved is left.
+
+        Raises:
+            WriteError: the disk does not take it.
+            ReadError: the opened file cannot be read.
+            Cancelled: the context was cancelled.
+        """
+        with self._lock:
+            if snapshot.opened is not None and snapshot.number >= self._latest:
+                self._save(snapshot, snapshot.opened, context or JobContext())
+                self._latest = snapshot.number
+
+    def _save(self, snapshot: Snapshot, opened: OpenedFile, context: JobContext) -> None:
+        state = snapshot.state
+        keys: set[str] = set()
+        known: dict[int, tuple[NDArray[Any], str]] = {}
+
+        def saved(tiles: TileMap) -> dict[str, str]:
+            """Cell -> key of the tiles of a map."""
+            row = {}
+            for (x, y), tile in tiles.stored.items():
+                context.check()
+                key = row[f"{x},{y}"] = self._put(tile)
+                known[id(tile)] = tile, key
+                keys.add(key)
+            return row
+
+        layers = []
+        for number, layer in enumerate(state.layers):
+            context.progress(number / len(state.layers), "autosave")
+            maps = {name: saved(tiles) for name, tiles in layer.content.maps().items()}
+            layers.append(_layer_json(layer) | {"maps": maps, "mask": saved(layer.mask)})
+        review = state.review
+        motion = state.geometry.since(opened.geometry or _unmoved(state))
+        manifest = {
+            "version": VERSION,
+            "source": str(opened.path),
+            "stamp": opened.stamp,
+            "sha256": self._digest_of(opened),
+            "motion": {"mirrored": motion.mirrored, "quarters": motion.quarters},
+            "mask": saved(state.mask),
+            "review": review_json(review) | {"damage": saved(review.damage)} if review is not None else None,
+            "layers": layers,
+        }
+        _make_folder(self.folder)
+        self._sync(keys - self._synced, context)
+        imageio.atomic_write_bytes(self.folder / MANIFEST, json.dumps(manifest).encode())
+        self._known = known
+        self._prune(keys)
+
+    def _sync(self, keys: set[str], context: JobContext) -> None:
+        """Wait until the disk has some tiles: a manifest must not outlive a power cut that took what it names."""
+        try:
+            for key in keys:
+                context.check()
+                # Windows syncs only what may be written.
+                with self._tile(key).open("rb+") as file:
+                    os.fsync(file.fileno())
+                self._synced.add(key)
+            if keys:
+                imageio.sync_folder(self.folder / _TILES)
+        except OSError as error:
+            raise WriteError(f"The autosave folder cannot be written: {error.strerror}.", "autosave.write") from error
+
+    def forget_work(self) -> None:
+        """Forget the autosaved work, but not the undo steps."""
+        with self._lock:
+            with contextlib.suppress(OSError):
+                (self.folder / MANIFEST).unlink(missing_ok=True)
+            self._known = {}
+            self._prune(set())
+
+    def remove(self) -> None:
+        """Forget everything: the work was saved or given up."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _prune(self, needed: set[str]) -> None:
+        """Delete the tiles that neither the manifest nor an undo step needs."""
+        for path in (self.folder / _TILES).glob("*.z"):
+            if path.stem not in needed and path.stem not in self._held:
+                self._intact.discard(path.stem)
+                self._synced.discard(path.stem)
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _digest_of(self, opened: OpenedFile) -> str:
+        """Of the file as it was opened; empty when it is another by now and was never looked at."""
+        if opened.stamp is None:
+            return ""
+        if (self._digest is None or self._digest[0] != opened.stamp) and file_stamp(opened.path) == opened.stamp:
+            self._digest = opened.stamp, file_digest(opened.path)
+        return self._digest[1] if self._digest is not None and self._digest[0] == opened.stamp else ""
+
+    def _tile(self, key: str) -> Path:
+        return self.folder / _TILES / f"{key}.z"
+
+
+def _key_of(data: bytes) -> str:
+    """The name of a tile: the digest of its bytes."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _unmoved(state: State) -> Geometry:
+    """How the picture lay when its document began."""
+    return Geometry(state.geometry.width, state.geometry.height)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"The autosave folder cannot be written: {error.strerror}.", "autosave.write") from error
+
+
+def _layer_json(layer: Layer) -> dict[str, Any]:
+    return {
+        "id": layer.id,
+        "name": layer.name,
+        "opacity": layer.opacity,
+        "blend": layer.blend.name,
+        "visible": layer.visible,
+        "content": layer.content.settings() | {"kind": layer.content.kind},
+        "made_by": [dataclasses.asdict(repair) for repair in layer.made_by],
+    }

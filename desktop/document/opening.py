@@ -1,0 +1,55 @@
+"""Opening files as documents: scans and projects."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from desktop.document.model import Document
+from desktop.document.project import SUFFIX
+from desktop.document.project_reader import read_project
+from engine import imageio
+from engine.jobs import JobContext
+from engine.record import ScanFile
+
+
+def open_document(path: Path, context: JobContext | None = None) -> Document:
+    """Read a scan or a project file as a document. Any thread.
+
+    Raises:
+        ReadError: it cannot be read.
+        Cancelled: the context was cancelled.
+    """
+    stamp = file_stamp(path)
+    if path.suffix.lower() == SUFFIX:
+        document = open_project(path, context)
+    else:
+        document = Document(imageio.read(path, context))
+        document.scan_file = ScanFile(path)
+    document.stamp = stamp
+    return document
+
+
+def open_project(path: Path, context: JobContext | None = None) -> Document:
+    """Read a project file as a document, whatever its name ends in. Any thread.
+
+    Raises:
+        ReadError: it cannot be read.
+        Cancelled: the context was cancelled.
+    """
+    project = read_project(path, context)
+    document = Document(project.scan)
+    document.scan_file = project.scan_file or ScanFile(path)
+    document.own_project, document.newer_project = project.own, project.newer
+    state = dataclasses.replace(document.state, layers=project.layers, mask=project.mask, review=project.review)
+    document.restore(state)
+    return document
+
+
+def file_stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of change of a file; None when it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

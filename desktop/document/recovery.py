@@ -1,0 +1,168 @@
+"""Opening a photograph with the unsaved work that was autosaved for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop.document.autosave_folder import MANIFEST, VERSION, AutosaveFolder
+from desktop.document.blend import BlendMode
+from desktop.document.content import PixelContent, content_from
+from desktop.document.edits import moved
+from desktop.document.geometry import Motion, Turn
+from desktop.document.model import Document, Layer, State
+from desktop.document.opening import file_stamp, open_document
+from desktop.document.review import Review, review_from_json
+from desktop.document.tiles import TileMap
+from engine.errors import ReadError
+from engine.jobs import JobContext
+from engine.record import Repair, file_digest
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """Autosaved work.
+
+    Attributes:
+        document: the scan with the layers and masks as they were saved.
+        source: the scan's or project's file.
+    """
+
+    document: Document
+    source: Path
+
+
+def autosaved_source(folder: Path) -> Path | None:
+    """The photograph that an autosave folder holds unsaved work for; None when it holds none."""
+    try:
+        source = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["source"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return Path(source) if source and isinstance(source, str) else None
+
+
+def recover(folder: Path, context: JobContext | None = None) -> Recovered:
+    """Open a photograph with the work that was autosaved for it.
+
+    Where a tile is missing or damaged the work is as if nothing had been done there; a notice tells of it.
+
+    Raises:
+        ReadError: the photograph is gone, changed or of another size, or the saved work is damaged, or a newer version
+            of Lacuna saved it.
+        Cancelled: the context was cancelled.
+    """
+    context = context or JobContext()
+    source = autosaved_source(folder)
+    if source is None:
+        raise ReadError("There is no autosaved work in this folder.", "autosave.none")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["version"] > VERSION:
+            raise ReadError(
+                f"The work on {source.name} was autosaved by a newer version of Lacuna, which can open it. It is kept.",
+                "autosave.newer",
+            )
+        _check_source(source, manifest)
+        document = open_document(source, context)
+        tiles = _Tiles(AutosaveFolder(folder))
+        state = moved(document.state, _motion(manifest, document.state), context)
+        layers = tuple(_layer_from_json(row, state.scan, tiles) for row in manifest["layers"])
+        mask = tiles.fill(TileMap.empty(state.scan.shape[:2], np.uint8), manifest["mask"])
+        review = _review_from_json(manifest.get("review"), state.scan, tiles)
+        document.restore(dataclasses.replace(state, layers=layers, mask=mask, review=review))
+    except (KeyError, ValueError, TypeError, IndexError, OSError, ArithmeticError, RecursionError) as error:
+        raise ReadError("The autosaved work is damaged.", "autosave.damaged") from error
+    if tiles.lost:
+        document.notices = (
+            *document.notices,
+            f"{tiles.lost} of the autosaved parts are damaged; there the work is missing.",
+        )
+    return Recovered(document, source)
+
+
+def _check_source(source: Path, manifest: dict[str, Any]) -> None:
+    """Refuse to lay work over another picture than the one that it was made for."""
+    if not source.is_file():
+        raise ReadError(
+            f"The work on {source.name} was saved, but the picture is not at {source} any more.", "autosave.gone"
+        )
+    stamp = file_stamp(source)
+    same = stamp is not None and list(stamp) == manifest["stamp"]
+    # A file that was only copied or touched is still the same picture.
+    if not same and (not manifest["sha256"] or file_digest(source) != manifest["sha256"]):
+        raise ReadError(f"{source} was changed since the work on it was saved.", "autosave.changed")
+
+
+def _motion(manifest: dict[str, Any], state: State) -> Motion:
+    """From how the picture lies in its file to how it lay when the work was saved."""
+    geometry = state.geometry
+    if manifest["version"] == 1:
+        for name in manifest["turns"]:
+            geometry = geometry.turned(Turn[name])
+        return geometry.since(state.geometry)
+    row = manifest["motion"]
+    return Motion(state.scan.bounds, bool(row["mirrored"]), int(row["quarters"]) % 4)
+
+
+def _layer_from_json(row: dict[str, Any], scan: TileMap, tiles: _Tiles) -> Layer:
+    # Version 1 knew layers of pixels alone.
+    settings = dict(row.get("content", {"kind": PixelContent.kind}))
+    kind = str(settings.pop("kind"))
+    saved = row.get("maps") or {"pixels": row["pixels"]}
+    maps = {
+        str(name): tiles.fill(TileMap.empty(scan.shape, scan.dtype, holes=True), cells) for name, cells in saved.items()
+    }
+    return Layer(
+        id=int(row["id"]),
+        name=str(row["name"]),
+        content=content_from(kind, settings, maps),
+        mask=tiles.fill(TileMap.empty(scan.shape[:2], np.uint8), row["mask"]),
+        opacity=min(1.0, max(0.0, float(row["opacity"]))),
+        blend=BlendMode[row["blend"]],
+        visible=bool(row["visible"]),
+        made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
+    )
+
+
+def _review_from_json(row: dict[str, Any] | None, scan: TileMap, tiles: _Tiles) -> Review | None:
+    if row is None:
+        return None
+    return review_from_json(row, tiles.fill(TileMap.empty((*scan.shape[:2], 2), np.uint8), row["damage"]))
+
+
+class _Tiles:
+    """Reads the tiles that a manifest names, and counts those that cannot be read.
+
+    Attributes:
+        lost: how many.
+    """
+
+    def __init__(self, folder: AutosaveFolder) -> None:
+        self._folder = folder
+        self.lost = 0
+
+    def fill(self, tiles: TileMap, saved: Mapping[str, str]) -> TileMap:
+        """A map with the tiles that a manifest names for it.
+
+        Raises:
+            ReadError: a tile is intact, but of another picture.
+        """
+        changes: dict[tuple[int, int], NDArray[Any] | None] = {}
+        for cell, key in saved.items():
+            x, y = (int(part) for part in cell.split(","))
+            try:
+                tile = self._folder.get(key)
+            except ReadError:
+                self.lost += 1
+                continue
+            if tile.shape != tiles.tile((x, y)).shape or tile.dtype != tiles.dtype:
+                raise ReadError("The autosaved work does not fit the picture.", "autosave.size")
+            changes[x, y] = tile
+        return tiles.with_tiles(changes)

@@ -1,0 +1,1 @@
+"""The main window: commands, bars, messages, open photographs in tabs."""

@@ -1,0 +1,22 @@
+"""What the window can do: the action records of each menu. To add a command, add a record to its menu's module.
+
+These modules are imported before the window is up: whatever is heavy is imported inside the functions.
+"""
+
+from __future__ import annotations
+
+from desktop.frame.actions import Action
+from desktop.frame.commands import defects, edit, file, help_, layer, mask, picture, repair, tools, view
+
+ACTIONS: tuple[Action, ...] = (
+    *file.ACTIONS,
+    *edit.ACTIONS,
+    *view.ACTIONS,
+    *picture.ACTIONS,
+    *mask.ACTIONS,
+    *repair.ACTIONS,
+    *tools.ACTIONS,
+    *defects.ACTIONS,
+    *layer.ACTIONS,
+    *help_.ACTIONS,
+)

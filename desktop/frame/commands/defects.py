@@ -1,0 +1,270 @@
+"""The Defects menu: finding damage, going through it, and healing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from desktop.frame.actions import Action
+
+if TYPE_CHECKING:
+    from desktop.document.review import Verdict
+    from desktop.frame.context import Context
+    from desktop.photo.workspace import Workspace
+    from desktop.work.base import Outcome
+
+
+def find(context: Context) -> None:
+    """Look for damage in the whole picture; a photograph that was searched before keeps its filters."""
+    photo = context.photo
+    if photo is None:
+        return
+    request = context.task.request(new_layer=False, task="detect")
+    if photo.defects.review is not None:
+        filters = asdict(photo.defects.review.filters)
+        request = replace(request, settings={name: filters[name] for name in request.settings})
+    ticket = context.asked(lambda: photo.queue.find(request))
+    if ticket is not None:
+        ticket.done.connect(photo.while_open(partial(_found, context, photo)))
+
+
+def _found(context: Context, photo: Workspace, outcome: Outcome) -> None:
+    """Say what a search found, and show it in the photograph that is in front."""
+    from desktop.work.find import found_sentence
+
+    context.say_of(photo, found_sentence(outcome))
+    if outcome.result.any and photo is context.photo:
+        show(context)
+        if context.task.task is not None and context.task.task.gives == "findings":
+            # What comes next, unless something else was chosen meanwhile.
+            context.task.choose("heal")
+
+
+def show(context: Context) -> None:
+    """Bring the panel to the front, and the outlines to the picture."""
+    context.window.panels["Defects"].raise_()
+    context.switch("marks", True)
+
+
+def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
+    """Heal the accepted defects, and go on with the recipe that had them found; what is hardly all damage is asked."""
+    from engine.masks import TOO_MUCH
+
+    found, items = photo.defects, photo.defects.to_heal
+    if found.outlined is None or photo.closed:
+        return
+    if found.share > TOO_MUCH and not sure:
+        sentence = context.window.tr("About {0} % of the picture would be healed, which is hardly all damage.")
+        again = partial(heal, context, photo, sure=True)
+        verb = context.window.tr("Heal it all the same")
+        context.strip.offer(sentence.format(round(100 * found.share)), verb, again)
+        return
+    if found.outlined.recipe:
+        go_on(context, photo, found.outlined.recipe)
+        return
+    ticket = context.asked(lambda: photo.queue.heal_defects(context.task.request(new_layer=True, task="heal")))
+    if ticket is not None:
+        words = context.window.tr("Healed {0:,} defects on a layer of their own.") if len(items) > 1 else ""
+        words = words or context.window.tr("Healed the defect on a layer of its own.")
+        ticket.done.connect(photo.while_open(lambda _: context.say_of(photo, words.format(len(items)))))
+
+
+def go_on(context: Context, photo: Workspace, name: str) -> None:
+    """Do the steps of a recipe that follow its search, on the defects that are to be healed now."""
+    from engine.recipes import read_recipe
+
+    count = len(photo.defects.to_heal)
+    if not count and all(step.task in ("detect", "heal") for step in read_recipe(name).steps):
+        return
+    ticket = context.asked(lambda: photo.queue.restore(read_recipe(name), context.task.device))
+    if ticket is not None:
+        ticket.done.connect(photo.while_open(partial(_restored, context, photo, count)))
+
+
+def _restored(context: Context, photo: Workspace, count: int, outcome: Outcome) -> None:
+    done = context.window.tr("Restored; {0:,} defects were healed.").format(count)
+    context.say_of(photo, " ".join([done, *outcome.result.notices]))
+
+
+def _heal(context: Context) -> None:
+    if context.photo is not None:
+        heal(context, context.photo)
+
+
+def _step(by: int) -> Callable[[Context], object]:
+    """What goes to the next (1) or previous (-1) defect."""
+
+    def run(context: Context) -> None:
+        photo, view = context.photo, context.view
+        if photo is None or view is None:
+            return
+        show(context)
+        if not context.window.panels["Defects"].isAncestorOf(context.window.focusWidget() or view):
+            # So that Return and Delete are about the defect that is shown now.
+            view.setFocus()
+        photo.defects.step(by)
+
+    return run
+
+
+def _judge(verdict: str, label: str) -> Callable[[Context], object]:
+    """What decides about the chosen defects, by a name of ``Verdict``."""
+
+    def run(context: Context) -> None:
+        from desktop.document.review import Verdict
+
+        wanted: Verdict = Verdict[verdict]
+        if context.photo is not None and not context.photo.defects.judge(wanted, label):
+            context.strip.say(context.window.tr("All defects are decided. Heal those that were accepted."))
+
+    return run
+
+
+def _repaint(context: Context) -> None:
+    photo = context.photo
+    item = photo.defects.current if photo is not None else None
+    ticket = photo.defects.repaint() if photo is not None else None
+    if photo is None or item is None or ticket is None:
+        return
+    photo.defects.choose(item)
+    ticket.done.connect(photo.while_open(lambda _: _on_repainting(context, photo)))
+
+
+def _on_repainting(context: Context, photo: Workspace) -> None:
+    """The brush in hand, and the mask to be seen."""
+    from desktop.document.targets import REPAIR_MASK
+
+    if photo is not context.photo:
+        return
+    photo.set_target(REPAIR_MASK)
+    context.task.choose("heal")
+    context.tools.take("brush")
+    context.switch("veil", True)
+    context.strip.say(context.window.tr("Shape the mask with brush and eraser, then press Heal."))
+
+
+def _accept_all(context: Context) -> None:
+    if context.photo is not None:
+        context.photo.defects.accept_all()
+
+
+def _clear(context: Context) -> None:
+    if context.photo is not None:
+        context.photo.defects.clear()
+
+
+def _has_review(context: Context) -> bool:
+    return context.photo is not None and context.photo.defects.review is not None
+
+
+def _has_open(context: Context) -> bool:
+    """There are defects that are not healed."""
+    from desktop.document.review import Verdict
+
+    photo = context.photo
+    return photo is not None and photo.defects.counts.total() > photo.defects.counts[Verdict.HEALED]
+
+
+def _has_chosen(context: Context) -> bool:
+    return context.photo is not None and bool(context.photo.defects.selected_rows)
+
+
+def _has_undecided(context: Context) -> bool:
+    from desktop.document.review import Verdict
+
+    return context.photo is not None and context.photo.defects.counts[Verdict.TO_DO] > 0
+
+
+def _has_to_heal(context: Context) -> bool:
+    return context.photo is not None and bool(context.photo.defects.to_heal)
+
+
+ACTIONS = (
+    Action(
+        id="defects_find",
+        menu="Defects",
+        text="Find Damage",
+        run=find,
+        tip="Look for damage in the whole picture",
+        icon="find",
+    ),
+    Action(
+        id="defect_next",
+        menu="Defects",
+        text="Next Defect",
+        run=_step(1),
+        enabled=_has_open,
+        shortcuts=("N",),
+        icon="down",
+        separator=True,
+    ),
+    Action(
+        id="defect_previous",
+        menu="Defects",
+        text="Previous Defect",
+        run=_step(-1),
+        enabled=_has_open,
+        shortcuts=("P",),
+        icon="up",
+    ),
+    Action(
+        id="defect_accept",
+        menu="Defects",
+        text="Accept Defect",
+        run=_judge("ACCEPTED", "Accept defect"),
+        enabled=_has_chosen,
+        shortcuts=("Return", "Enter"),
+        tip="Accept the defect to be healed, and go to the next",
+        separator=True,
+        on_canvas=True,
+    ),
+    Action(
+        id="defect_keep",
+        menu="Defects",
+        text="Keep Defect as It Is",
+        run=_judge("KEPT", "Keep defect as it is"),
+        enabled=_has_chosen,
+        shortcuts=("Del",),
+        tip="Leave the defect alone, and go to the next",
+        on_canvas=True,
+    ),
+    Action(
+        id="defect_repaint",
+        menu="Defects",
+        text="Repaint Defect",
+        run=_repaint,
+        enabled=_has_chosen,
+        tip="Put the defect into the repair mask and shape it with the brush",
+        icon="brush",
+    ),
+    Action(
+        id="defects_accept_all",
+        menu="Defects",
+        text="Accept All",
+        run=_accept_all,
+        enabled=_has_undecided,
+        tip="Accept all that is still to do",
+    ),
+    Action(
+        id="defects_heal",
+        menu="Defects",
+        text="Heal Defects",
+        run=_heal,
+        enabled=_has_to_heal,
+        shortcuts=("Ctrl+Shift+Return",),
+        tip="Heal the accepted defects on a layer of their own; all of them as long as nothing is decided",
+        icon="heal",
+        separator=True,
+    ),
+    Action(
+        id="defects_clear",
+        menu="Defects",
+        text="Clear Defects",
+        run=_clear,
+        enabled=_has_review,
+        tip="Forget the search and what was decided; repairs stay",
+        icon="trash",
+    ),
+)

@@ -1,0 +1,188 @@
+"""The File menu: opening, saving, exporting and closing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from desktop.frame.actions import Action, always
+
+if TYPE_CHECKING:
+    from desktop.frame.context import Context
+    from desktop.photo.workspace import Workspace
+    from desktop.work.threads import Ticket
+
+_EXPORTED = (".tif", ".tiff", ".png")
+"""Endings that an export keeps from its scan."""
+
+
+def ask_open(context: Context) -> None:
+    """Ask for scans or projects and open them."""
+    from desktop.dialogs.export import FileDialogs
+
+    context.photos.open(FileDialogs.open_pictures(context.window, _folder(context)))
+
+
+def open_sample(context: Context) -> None:
+    """Open the picture that comes with the program."""
+    from desktop.frame.photos import SAMPLE
+
+    context.photos.open([SAMPLE])
+
+
+def ask_recover(context: Context) -> None:
+    """Ask what becomes of autosaved work that was left for later or forgotten."""
+    from desktop.frame.recovery import offer_recovery
+
+    if not offer_recovery(context.window, context.files, forgotten=True):
+        context.strip.say(context.window.tr("There is no autosaved work of another start."))
+
+
+def save(context: Context, photo: Workspace, *, ask: bool = False) -> Ticket | None:
+    """Save a photograph as a project, asking where the first time.
+
+    Returns:
+        None when the user cancelled, or it cannot be written there.
+    """
+    from desktop.dialogs.questions import Conflict, Questions
+
+    path = photo.project
+    if path is None or ask or not context.files.changed_elsewhere(photo, path):
+        return _save_to(context, photo, None if ask else path)
+    answer = Questions.changed_elsewhere(context.window, path.name)
+    if answer is Conflict.OVERWRITE:
+        return _save_to(context, photo, path)
+    if answer is Conflict.SAVE_AS:
+        return _save_to(context, photo, None)
+    if answer is Conflict.OPEN_THEIRS:
+        # Mine is asked for a name when it is saved.
+        photo.project = None
+        context.files.open(path)
+    return None
+
+
+def _save_to(context: Context, photo: Workspace, path: Path | None) -> Ticket | None:
+    """Save to a project file; None asks for one."""
+    from desktop.dialogs.export import FileDialogs
+    from desktop.document.project import SUFFIX
+
+    if path is None:
+        suggestion = photo.project or context.folder_of(photo) / photo.source.with_suffix(SUFFIX).name
+        path = FileDialogs.save_project(context.window, suggestion)
+    if path is None:
+        return None
+    # A project is saved over by itself alone, and never by an older version of this program.
+    own = [] if photo.document.newer_project else [file for file in photo.files() if file.suffix.lower() == SUFFIX]
+    protected = [file for file in context.photos.files_in_use() if file.resolve() not in own]
+    return context.files.save(photo, path) if context.may_write(path, (SUFFIX,), protected) else None
+
+
+def _save(context: Context) -> None:
+    if context.photo is not None:
+        save(context, context.photo)
+
+
+def _save_as(context: Context) -> None:
+    if context.photo is not None:
+        save(context, context.photo, ask=True)
+
+
+def _ask_export(context: Context) -> None:
+    from desktop.dialogs.export import ExportDialog
+    from desktop.dialogs.questions import Questions
+    from engine import imageio
+
+    photo = context.photo
+    if photo is None:
+        return
+    suffix = photo.source.suffix.lower()
+    suffix = suffix if suffix in _EXPORTED else ".tif"
+    output = ExportDialog.ask(
+        context.window,
+        context.photos.files_in_use(),
+        photo.document.depth,
+        context.folder_of(photo) / f"{photo.source.stem}-healed{suffix}",
+        lambda wanted: context.files.measure(photo, wanted),
+    )
+    if output is None or not context.may_write(output.path, imageio.WRITABLE):
+        return
+    if not output.path.exists() or Questions.overwrite(context.window, output.path):
+        context.files.export(photo, output)
+
+
+def _folder(context: Context) -> Path:
+    """Where file dialogs begin: beside the present photograph, or the latest one."""
+    recent = context.store.settings.recent
+    if context.photo is not None:
+        return context.photo.source.parent
+    return Path(recent[0]).parent if recent else Path.home()
+
+
+ACTIONS = (
+    Action(
+        id="open",
+        menu="File",
+        text="Open…",
+        run=ask_open,
+        enabled=always,
+        shortcuts=("Ctrl+O",),
+        tip="Open scans or projects",
+        icon="open",
+        while_dragging=True,
+    ),
+    Action(
+        id="open_sample",
+        menu="File",
+        text="Open the Sample",
+        run=open_sample,
+        enabled=always,
+        tip="Open the picture that comes with Lacuna",
+        while_dragging=True,
+    ),
+    Action(
+        id="recover",
+        menu="File",
+        text="Recover Work…",
+        run=ask_recover,
+        enabled=always,
+        tip="Open autosaved work that was left for later or forgotten",
+    ),
+    Action(
+        id="save",
+        menu="File",
+        text="Save Project",
+        run=_save,
+        shortcuts=("Ctrl+S",),
+        tip="Save layers and masks as OpenRaster",
+        icon="save",
+        separator=True,
+    ),
+    Action(id="save_as", menu="File", text="Save Project As…", run=_save_as, shortcuts=("Ctrl+Shift+S",)),
+    Action(
+        id="export",
+        menu="File",
+        text="Export…",
+        run=_ask_export,
+        shortcuts=("Ctrl+Shift+E",),
+        tip="Write the repaired picture",
+        icon="export",
+    ),
+    Action(
+        id="close",
+        menu="File",
+        text="Close",
+        run=lambda context: context.photos.close_shown(),
+        shortcuts=("Ctrl+W",),
+        separator=True,
+        while_dragging=True,
+    ),
+    Action(
+        id="quit",
+        menu="File",
+        text="Quit",
+        run=lambda context: context.window.close(),
+        enabled=always,
+        shortcuts=("Ctrl+Q",),
+        while_dragging=True,
+    ),
+)

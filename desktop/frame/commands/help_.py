@@ -1,0 +1,37 @@
+"""The Help menu."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from desktop.frame.actions import Action, always
+
+if TYPE_CHECKING:
+    from desktop.frame.context import Context
+
+
+def _show_log(context: Context) -> None:
+    from desktop.frame.notifier import show_log
+
+    if not show_log():
+        context.strip.say(context.window.tr("The system has no program that shows the log."))
+
+
+def _about(context: Context) -> None:
+    from desktop.dialogs.questions import Questions
+
+    Questions.about(context.window)
+
+
+ACTIONS = (
+    Action(
+        id="log",
+        menu="Help",
+        text="Show Log",
+        run=_show_log,
+        enabled=always,
+        tip="Open the file with all messages and problems",
+        while_dragging=True,
+    ),
+    Action(id="about", menu="Help", text="About Lacuna", run=_about, enabled=always, while_dragging=True),
+)

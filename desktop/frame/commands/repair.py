@@ -1,0 +1,199 @@
+"""The Repair menu: the task of the panel, restoring by a recipe, enlarging."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from desktop.frame.actions import Action
+from desktop.frame.commands import defects
+
+if TYPE_CHECKING:
+    from desktop.document.tiles import TileMap
+    from desktop.frame.context import Context
+    from desktop.photo.workspace import Workspace
+    from desktop.work.base import Outcome, TaskRequest
+
+_SUFFIXES = (".tif", ".tiff", ".png")
+"""Endings that an enlargement keeps from its scan."""
+
+
+def start(context: Context, *, new_layer: bool = False) -> None:
+    """Do what is chosen in the Repair panel."""
+    photo, panel = context.photo, context.task
+    if photo is None:
+        return
+    gives = panel.task.gives if panel.task is not None else "patch"
+    if gives == "picture":
+        enlarge(context, photo, panel.request(new_layer=False))
+    elif gives == "findings":
+        defects.find(context)
+    else:
+        context.asked(lambda: photo.queue.apply(panel.request(new_layer=new_layer)))
+
+
+def heal_spot(context: Context, photo: Workspace, spot: TileMap) -> None:
+    """Heal one stroke of the spot heal."""
+    context.asked(lambda: photo.queue.apply(context.task.request(new_layer=False, task="heal"), spot))
+
+
+def enlarge(context: Context, photo: Workspace, request: TaskRequest) -> None:
+    """Ask where to, make a larger picture there, and open it; the photograph is not touched."""
+    from desktop.dialogs.export import FileDialogs
+    from desktop.dialogs.questions import Questions
+    from engine import imageio
+    from engine.errors import EngineError
+    from engine.output import Output
+
+    try:
+        scale = context.registry.card(request.model).tile.scale
+    except EngineError as error:
+        context.strip.warn(error)
+        return
+    suffix = photo.source.suffix.lower()
+    suffix = suffix if suffix in _SUFFIXES else ".tif"
+    suggestion = context.folder_of(photo) / f"{photo.source.stem}-x{scale}{suffix}"
+    path = FileDialogs.save_picture(context.window, context.window.tr("Enlarge into"), suggestion)
+    if path is None or not context.may_write(path, imageio.WRITABLE):
+        return
+    if path.exists() and not Questions.overwrite(context.window, path):
+        return
+    ticket = context.asked(lambda: photo.queue.enlarge(replace(request, settings={}), Output(path)))
+    if ticket is not None:
+        context.files.reserve(path, ticket)
+        ticket.done.connect(partial(_enlarged, context))
+
+
+def _enlarged(context: Context, outcome: Outcome) -> None:
+    context.photos.open([outcome.result.path])
+    for notice in outcome.result.notices:
+        context.strip.say(notice)
+
+
+def _enlarge_by(scale: int) -> Callable[[Context], object]:
+    """What enlarges so many times."""
+
+    def run(context: Context) -> None:
+        from desktop.work.base import TaskRequest
+        from engine.errors import EngineError
+        from engine.tasks import model_of_scale
+
+        try:
+            card = model_of_scale(context.registry, scale)
+        except EngineError as error:
+            context.strip.say(error.sentence)
+            return
+        if context.photo is not None:
+            enlarge(context, context.photo, TaskRequest("upscale", card.id, context.task.device, {}))
+
+    return run
+
+
+def _restore(name: str) -> Callable[[Context], object]:
+    """What restores by a recipe: the damage is found and shown first, and healed when the restorer says so."""
+
+    def run(context: Context) -> None:
+        from desktop.work.base import TaskRequest
+        from engine.errors import EngineError
+        from engine.recipes import read_recipe
+
+        photo = context.photo
+        if photo is None:
+            return
+        try:
+            step = next(step for step in read_recipe(name).steps if step.task == "detect")
+            model = step.model or context.registry.default(step.task).id
+        except EngineError as error:
+            context.strip.warn(error)
+            return
+        request = TaskRequest(step.task, model, context.task.device, dict(step.settings))
+        ticket = context.asked(lambda: photo.queue.find(request, name))
+        if ticket is not None:
+            ticket.done.connect(photo.while_open(partial(_found_for, context, photo, name)))
+
+    return run
+
+
+def _found_for(context: Context, photo: Workspace, name: str, outcome: Outcome) -> None:
+    """What a recipe would heal is shown; where there is nothing to heal, it goes on by itself."""
+    from desktop.work.find import found_sentence
+
+    if photo.defects.to_heal and outcome.result.any:
+        defects.show(context)
+        verb = context.window.tr("Heal All and Go On")
+        context.strip.offer(found_sentence(outcome), verb, partial(defects.heal, context, photo))
+    else:
+        context.strip.say(found_sentence(outcome))
+        defects.go_on(context, photo, name)
+
+
+def _words(context: Context) -> tuple[str, str]:
+    """The command says what the task of the panel does."""
+    task = context.task.task
+    return (task.verb, task.tip) if task is not None else ("Heal", "Fill what is masked")
+
+
+def _wants_mask(context: Context) -> bool:
+    task = context.task.task
+    return context.photo is not None and task is not None and task.wants_mask
+
+
+ACTIONS = (
+    Action(
+        id="heal",
+        menu="Repair",
+        text="Heal",
+        run=start,
+        words=_words,
+        shortcuts=("Ctrl+Return",),
+        tip="Fill what is masked",
+        icon="heal",
+    ),
+    Action(
+        id="heal_new",
+        menu="Repair",
+        text="Heal on a New Layer",
+        run=partial(start, new_layer=True),
+        enabled=_wants_mask,
+        shortcuts=("Ctrl+Alt+Return",),
+    ),
+    Action(
+        id="restore_gentle",
+        menu="Repair",
+        text="Restore, Gentle",
+        run=_restore("gentle"),
+        tip="Find damage that is certain, show it, and heal it when you say so; touch nothing else",
+        separator=True,
+    ),
+    Action(
+        id="restore_standard",
+        menu="Repair",
+        text="Restore, Standard",
+        run=_restore("standard"),
+        tip="Find damage and show it; then heal it, take off some noise, bring back some tone",
+    ),
+    Action(
+        id="restore_strong",
+        menu="Repair",
+        text="Restore, Strong",
+        run=_restore("strong"),
+        tip="Find faint damage too, and show it; then heal it, clean and correct the tone fully",
+    ),
+    Action(
+        id="enlarge_2",
+        menu="Repair",
+        text="Enlarge x2…",
+        run=_enlarge_by(2),
+        tip="Make a picture twice as wide and as high",
+        separator=True,
+    ),
+    Action(
+        id="enlarge_4",
+        menu="Repair",
+        text="Enlarge x4…",
+        run=_enlarge_by(4),
+        tip="Make a picture four times as wide and as high",
+    ),
+)

@@ -1,0 +1,264 @@
+"""The contents of the main window: photographs, bars and panels, built and tied together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QSignalBlocker, QSize, Qt, QTimer
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
+
+from desktop.canvas.view import CanvasView
+from desktop.dialogs.settings import ShortcutRow, ShortcutsDialog
+from desktop.document.targets import EDGE_MAP, REPAIR_MASK
+from desktop.frame.commands import file, repair
+from desktop.frame.context import Context
+from desktop.frame.main_window import MainWindow
+from desktop.frame.menus import Menus
+from desktop.frame.notifier import MessageStrip
+from desktop.frame.options_bar import OptionsBar
+from desktop.frame.photos import Photos
+from desktop.frame.status import StatusBar
+from desktop.frame.toolbox import Toolbox
+from desktop.panels.defects import DefectsPanel
+from desktop.panels.history import HistoryPanel
+from desktop.panels.jobs import JobsPanel
+from desktop.panels.layers import LayersPanel
+from desktop.panels.navigator import Navigator
+from desktop.panels.task import TaskPanel
+from desktop.photo.files import Files
+from desktop.settings import SettingsStore
+from desktop.theme import ICON, apply_theme, icon, surround
+from desktop.work.threads import JobCentre
+from engine.runtime.cards import Registry
+
+_LAYER_BUTTONS = ("layer_mask", "layer_up", "layer_down", "layer_duplicate", "layer_merge", "layer_delete")
+_SAVE_MS = 1000
+
+
+class Contents(QObject):
+    """What is in the main window, and what follows what. GUI thread.
+
+    Args:
+        window: the main window, with empty bars and panels.
+        menus: its actions.
+        store: settings.
+        jobs: the job centre.
+        files: opening and saving.
+        registry: the models.
+        monitor: gives the screen's ICC profile, or None; asked when the settings change.
+    """
+
+    def __init__(
+        self,
+        window: MainWindow,
+        menus: Menus,
+        store: SettingsStore,
+        jobs: JobCentre,
+        files: Files,
+        registry: Registry,
+        monitor: Callable[[], bytes | None],
+    ) -> None:
+        super().__init__(window)
+        self._window, self._store, self._monitor = window, store, monitor
+        self.menus, self.files = menus, files
+        # Before the buttons that show them are laid out.
+        menus.draw_icons()
+        self.strip = MessageStrip()
+        self.photos = Photos(window, store, files, self.strip)
+        self.tools = Toolbox(store.settings.tools)
+        self.options = OptionsBar(window.options, self.tools, menus.by_id)
+        self.status = StatusBar(jobs)
+        self.navigator = Navigator()
+        self.task = TaskPanel(registry, store.settings.repair, menus.by_id)
+        self.layers = LayersPanel([menus.by_id[id_] for id_ in _LAYER_BUTTONS])
+        self.history = HistoryPanel()
+        self.defects = DefectsPanel(menus.by_id)
+        self.context = Context(
+            window,
+            store,
+            registry,
+            files,
+            self.photos,
+            self.tools,
+            self.task,
+            self.layers,
+            self.strip,
+            self.status,
+            menus.switch,
+            self._ask_shortcuts,
+            self._apply_look,
+        )
+        self._save_soon = QTimer(self)
+        self._save_soon.setSingleShot(True)
+        self._save_soon.setInterval(_SAVE_MS)
+        self._save_soon.timeout.connect(store.save)
+        self._furnish(JobsPanel(jobs))
+        self._connect()
+        menus.connect_to(self.context)
+        self.tools.take("brush")
+        self._on_shown()
+
+    def _furnish(self, jobs: JobsPanel) -> None:
+        """Put everything into the window."""
+        window, actions = self._window, self.menus.by_id
+        window.setWindowIcon(icon("lacuna"))
+        for action in self.menus.actions:
+            if action.group == "tool":
+                window.tools.addAction(actions[action.id])
+        window.tools.addSeparator()
+        for id_ in ("veil", "divider", "fit"):
+            window.tools.addAction(actions[id_])
+        for bar in (window.tools, window.options):
+            bar.setIconSize(QSize(ICON, ICON))
+        window.stack.addWidget(self.photos.tabs)
+        self.strip.lie_over(window.stack)
+        for action in self.menus.actions:
+            if action.on_canvas:
+                self.photos.tabs.addAction(actions[action.id])
+        window.setStatusBar(self.status)
+        contents = {
+            "Navigator": self.navigator,
+            "Repair": _scrolling(self.task),
+            "Defects": self.defects,
+            "Layers": self.layers,
+            "History": self.history,
+            "Jobs": jobs,
+        }
+        for title, panel in contents.items():
+            window.panels[title].setWidget(panel)
+
+    def _connect(self) -> None:
+        window, photos = self._window, self.photos
+        window.allows_closing = photos.allow_closing
+        window.dropped.connect(photos.open)
+        window.start_page.open_wanted.connect(partial(file.ask_open, self.context))
+        window.start_page.sample_wanted.connect(partial(file.open_sample, self.context))
+        photos.save = partial(file.save, self.context)
+        photos.opened.connect(self._on_opened)
+        photos.shown.connect(self._on_shown)
+        photos.changed.connect(self._on_changed)
+        self.files.said.connect(self.strip.say)
+        self.tools.taken.connect(self._on_tool)
+        self.tools.changed.connect(self._on_tool_settings)
+        self.options.target_left.connect(self._leave_target)
+        self.task.started.connect(lambda new: self.menus.by_id["heal_new" if new else "heal"].trigger())
+        self.task.changed.connect(self._save_soon.start)
+        self.task.chosen.connect(self._on_changed)
+        self.menus.recent.aboutToShow.connect(self._fill_recent)
+
+    # -- photographs ------------------------------------------------------------------------------------------
+
+    def _on_opened(self, view: CanvasView) -> None:
+        """A photograph has a canvas: it looks and works as the others."""
+        look, photo = self._store.settings.look, view.workspace
+        assert photo is not None
+        view.surround = surround(look.surround)
+        view.set_veil(QColor(look.veil), shown=self.menus.by_id["veil"].isChecked())
+        view.set_monitor(self._monitor())
+        view.overlay.set_shown(shown=self.menus.by_id["marks"].isChecked())
+        view.set_tool(self.tools.tool)
+        view.input.spot_painted.connect(partial(repair.heal_spot, self.context, photo))
+        view.input.pressed.connect(self._on_pressed)
+
+    def _on_shown(self) -> None:
+        view, photo = self.photos.view, self.photos.photo
+        self._window.stack.setCurrentIndex(1 if view is not None else 0)
+        self.navigator.show_view(view)
+        self.status.show_view(view)
+        for panel in (self.layers, self.history, self.task, self.defects):
+            panel.show_workspace(photo)
+        if view is not None:
+            view.set_tool(self.tools.tool)
+        self._on_changed()
+
+    def _on_changed(self) -> None:
+        """What can be done may be something else, and so may what is painted."""
+        photo = self.photos.photo
+        target = photo.target if photo is not None else REPAIR_MASK
+        if photo is not None:
+            # What no model that is chosen would follow is out of the way.
+            photo.show_edges(shown=self.task.draws_edges)
+            if target != REPAIR_MASK and self.tools.tool.id == "spot":
+                self.tools.take("brush")
+        self.menus.refresh()
+        self.tools.paint_edges(on=target == EDGE_MAP)
+        named = photo is not None and target != REPAIR_MASK and target.exists(photo.document.state)
+        self.options.show_target(target.name(photo.document.state) if photo is not None and named else "")
+        if self.photos.view is not None:
+            # The brush may be of another size for what is painted now.
+            self.photos.view.refresh_cursor()
+
+    def _on_pressed(self) -> None:
+        self.strip.seen()
+        photo = self.photos.photo
+        if photo is not None and self.tools.tool.paints and photo.target in (REPAIR_MASK, EDGE_MAP):
+            # What is painted is seen.
+            self.menus.switch("veil", True)
+
+    # -- tools ------------------------------------------------------------------------------------------------
+
+    def _on_tool(self) -> None:
+        tool = self.tools.tool
+        with QSignalBlocker(self.menus.by_id[f"tool_{tool.id}"]):
+            self.menus.by_id[f"tool_{tool.id}"].setChecked(True)
+        if self.photos.view is not None:
+            self.photos.view.set_tool(tool)
+        if tool.id == "spot":
+            # It heals the picture, and never paints a layer's mask.
+            self._leave_target()
+
+    def _on_tool_settings(self) -> None:
+        self._save_soon.start()
+        if self.photos.view is not None:
+            self.photos.view.refresh_cursor()
+
+    def _leave_target(self) -> None:
+        if self.photos.photo is not None:
+            self.photos.photo.set_target(REPAIR_MASK)
+
+    # -- settings ---------------------------------------------------------------------------------------------
+
+    def _ask_shortcuts(self) -> None:
+        menus, changed = self.menus, self._store.settings.shortcuts
+        rows = []
+        for action in menus.actions:
+            first = next(iter(action.shortcuts), "")
+            text = menus.by_id[action.id].text().replace("&", "").rstrip("…")
+            rows.append(ShortcutRow(action.id, text, changed.get(action.id, first), first, action.shortcuts[1:]))
+        wanted = ShortcutsDialog.ask(self._window, rows)
+        if wanted is not None:
+            self._store.settings.shortcuts = menus.changed_shortcuts(wanted)
+            menus.set_shortcuts(self._store.settings.shortcuts)
+            self._store.save()
+
+    def _apply_look(self) -> None:
+        """Show the settings of the look."""
+        look, app = self._store.settings.look, QApplication.instance()
+        assert isinstance(app, QApplication)
+        apply_theme(app, look.theme)
+        self.menus.draw_icons()
+        self.options.redraw()
+        self.photos.redraw()
+        for view in self.photos.views():
+            view.surround = surround(look.surround)
+            view.set_veil(QColor(look.veil))
+            view.set_monitor(self._monitor())
+
+    def _fill_recent(self) -> None:
+        self.menus.recent.clear()
+        for name in self._store.settings.recent:
+            self.menus.recent.addAction(name, partial(self.photos.open, [Path(name)]))
+
+
+def _scrolling(panel: QWidget) -> QScrollArea:
+    """A panel that scrolls when the window is low, and takes the width it needs."""
+    area = QScrollArea()
+    area.setWidget(panel)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setMinimumWidth(panel.minimumSizeHint().width())
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return area

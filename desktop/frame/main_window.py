@@ -1,0 +1,140 @@
+"""The main window as it comes up: bars, empty panels and the start page.
+
+It imports nothing heavy, so that it is up at once. What needs NumPy, models or codecs is built into it by
+``desktop.frame.contents`` a moment later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QSize, Qt, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QPaintEvent, QShowEvent
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QMenu, QStackedWidget, QToolBar, QWidget
+
+from desktop.frame.start_page import StartPage
+from desktop.settings import SettingsStore
+
+_PANELS = ("Navigator", "Repair", "Defects", "Layers", "History", "Jobs")
+
+
+class MainWindow(QMainWindow):
+    """The main window without its contents. GUI thread.
+
+    Attributes:
+        stack: the start page, and above it the photographs.
+        options, tools: the tool bars, still empty.
+        panels: title -> dock, still empty.
+        allows_closing: asked before the window closes; it may have questions.
+
+    Signals:
+        dropped: files were dropped on the window; carries their paths.
+        closed: the window goes.
+        painted: it can be seen for the first time.
+    """
+
+    dropped = Signal(object)
+    closed = Signal()
+    painted = Signal()
+
+    def __init__(self, store: SettingsStore) -> None:
+        super().__init__()
+        self.setWindowTitle("Lacuna")
+        self.setAcceptDrops(True)
+        self._store = store
+        self._seen = False
+        self._hidden_state = QByteArray()
+        self.allows_closing: Callable[[], bool] = lambda: True
+        self.options = self._bar(self.tr("Options"), "options", Qt.ToolBarArea.TopToolBarArea)
+        self.options.setMinimumHeight(44)
+        self.tools = self._bar(self.tr("Tools"), "tools", Qt.ToolBarArea.LeftToolBarArea)
+        self.tools.setMinimumWidth(44)
+        self.start_page = StartPage()
+        self.stack = QStackedWidget()
+        self.stack.addWidget(self.start_page)
+        self.setCentralWidget(self.stack)
+        self.panels = {title: self._panel(title) for title in _PANELS}
+        self._arrange()
+
+    def _bar(self, title: str, name: str, area: Qt.ToolBarArea) -> QToolBar:
+        bar = QToolBar(title)
+        bar.setObjectName(name)
+        bar.setMovable(False)
+        bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
+        self.addToolBar(area, bar)
+        return bar
+
+    def _panel(self, title: str) -> QDockWidget:
+        dock = QDockWidget(self.tr(title), self)
+        dock.setObjectName(title.lower())
+        dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
+        dock.setMinimumWidth(280)
+        self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+        return dock
+
+    def _arrange(self) -> None:
+        """The window as it was left, or as it comes."""
+        panels = self.panels
+        for below, *above in (("Repair", "Defects", "Layers"), ("History", "Jobs")):
+            for title in above:
+                self.tabifyDockWidget(panels[below], panels[title])
+            panels[below].raise_()
+        geometry, arrangement = self._store.geometry()
+        if geometry.isEmpty() or not self.restoreGeometry(geometry):
+            room = self.screen().availableSize() * 0.95
+            self.resize(QSize(1480, 940).boundedTo(room))
+        self._arranged = self.restoreState(arrangement)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._arranged:
+            # Qt takes the sizes of panels only once they are laid out.
+            self._arranged = True
+            column = [self.panels[title] for title in ("Navigator", "Repair", "History")]
+            self.resizeDocks(column, [150, 460, 150], Qt.Orientation.Vertical)
+            self.resizeDocks(column[:1], [300], Qt.Orientation.Horizontal)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._seen:
+            self._seen = True
+            self.painted.emit()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.dropped.emit([Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()])
+        event.acceptProposedAction()
+
+    def shown_panels(self) -> list[QWidget]:
+        """The panels that can be seen now."""
+        panels = [dock.widget() for dock in self.panels.values()]
+        return [panel for panel in panels if panel.isVisible() and not panel.visibleRegion().isEmpty()]
+
+    def hide_panels(self, *, hidden: bool) -> None:
+        """Hide all panels and tool bars, or bring them back exactly as they were."""
+        if hidden:
+            self._hidden_state = self.saveState()
+            for widget in (*self.panels.values(), self.options, self.tools):
+                widget.hide()
+        elif not self._hidden_state.isEmpty():
+            self.restoreState(self._hidden_state)
+            self._hidden_state = QByteArray()
+
+    def createPopupMenu(self) -> QMenu | None:
+        # Qt's list of panels and bars would hide them without a way back.
+        return None
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if not self.allows_closing():
+            event.ignore()
+            return
+        # The next start begins with the panels.
+        self.hide_panels(hidden=False)
+        self._store.save_geometry(self.saveGeometry(), self.saveState())
+        self._store.save()
+        event.accept()
+        self.closed.emit()

@@ -1,0 +1,148 @@
+"""From action records to Qt's actions: menus, shortcuts, tooltips, and what can be used now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QSignalBlocker, Qt
+from PySide6.QtGui import QAction, QActionGroup, QKeySequence
+from PySide6.QtWidgets import QMainWindow, QMenu
+
+from desktop.frame.actions import MENUS, Action
+from desktop.theme import icon
+
+if TYPE_CHECKING:
+    from desktop.frame.context import Context
+
+
+class Menus(QObject):
+    """The actions of one window. GUI thread. Everything is disabled until ``connect``.
+
+    Args:
+        window: gets the menus.
+        actions: the records, in the order of the menus.
+        shortcuts: changed shortcuts, id -> key in portable text.
+
+    Attributes:
+        by_id: Qt's actions.
+        menus: by title.
+        recent: the menu of files that were opened lately.
+    """
+
+    def __init__(self, window: QMainWindow, actions: Sequence[Action], shortcuts: Mapping[str, str]) -> None:
+        super().__init__(window)
+        self._window, self.actions = window, actions
+        self.by_id: dict[str, QAction] = {}
+        self.menus: dict[str, QMenu] = {title: window.menuBar().addMenu("&" + window.tr(title)) for title in MENUS}
+        self.recent = QMenu(window.tr("Open Recent"), window)
+        self._groups: dict[str, QActionGroup] = {}
+        self._context: Context | None = None
+        for action in actions:
+            self._add(action)
+        self.set_shortcuts(shortcuts)
+        self._show_tips()
+
+    def _add(self, action: Action) -> None:
+        made = QAction(self.tr(action.text), self._window)
+        made.setAutoRepeat(action.repeats)
+        made.setCheckable(action.toggle is not None or bool(action.group))
+        made.setEnabled(False)
+        if action.group:
+            self._groups.setdefault(action.group, QActionGroup(self._window)).addAction(made)
+        self.by_id[action.id] = made
+        if action.on_canvas:
+            made.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        else:
+            self._window.addAction(made)
+        if action.menu:
+            if action.separator:
+                self.menus[action.menu].addSeparator()
+            self.menus[action.menu].addAction(made)
+        if action.id == "open_sample":
+            self.menus[action.menu].addMenu(self.recent)
+
+    def connect_to(self, context: Context) -> None:
+        """Let the actions do what they do, with the parts of the window that are there now."""
+        self._context = context
+        for action in self.actions:
+            made = self.by_id[action.id]
+            if action.toggle is not None:
+                made.toggled.connect(partial(self._toggled, action))
+            else:
+                made.triggered.connect(partial(self._triggered, action))
+        for action in self.actions:
+            if action.starts_on:
+                self.by_id[action.id].setChecked(True)
+        self.refresh()
+
+    def _triggered(self, action: Action, _checked: bool = False) -> None:  # noqa: FBT001, FBT002 - Qt's signal
+        if self._context is not None and action.run is not None and self._may_run(action):
+            action.run(self._context)
+
+    def _toggled(self, action: Action, on: bool) -> None:  # noqa: FBT001 - Qt's signal
+        if self._context is not None and action.toggle is not None and self._may_run(action):
+            action.toggle(self._context, on)
+
+    def _may_run(self, action: Action) -> bool:
+        photo = self._context.photo if self._context is not None else None
+        return action.while_dragging or photo is None or not photo.gesturing
+
+    def refresh(self) -> None:
+        """Enable what can be used now, and show which switches are on."""
+        context = self._context
+        if context is None:
+            return
+        for action in self.actions:
+            made = self.by_id[action.id]
+            made.setEnabled(action.enabled(context))
+            if action.checked is not None:
+                with QSignalBlocker(made):
+                    made.setChecked(action.checked(context))
+        self._show_tips()
+
+    def switch(self, id_: str, on: bool) -> None:  # noqa: FBT001 - a switch's state
+        """Turn a switch on or off, and do what it does."""
+        self.by_id[id_].setChecked(on)
+
+    # -- words and shortcuts ----------------------------------------------------------------------------------
+
+    def _show_tips(self) -> None:
+        """Tooltips say what an action does and end in its shortcut."""
+        for action in self.actions:
+            made, text, tip = self.by_id[action.id], action.text, action.tip
+            if action.words is not None and self._context is not None:
+                text, tip = action.words(self._context)
+                made.setText(self.tr(text))
+            shown = made.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+            made.setToolTip(f"{self.tr(tip or text).rstrip('…')}{f' ({shown})' if shown else ''}")
+
+    def set_shortcuts(self, changed: Mapping[str, str]) -> None:
+        """Give every action its shortcuts. No key belongs to two: what a user gave to one is taken from all others."""
+        keys = {
+            action.id: [changed.get(action.id, next(iter(action.shortcuts), "")), *action.shortcuts[1:]]
+            for action in self.actions
+        }
+        owners: dict[QKeySequence, str] = {}
+        for id_, key in (*changed.items(), *((id_, key) for id_, own in keys.items() for key in own)):
+            if key and id_ in keys:
+                owners.setdefault(QKeySequence(key), id_)
+        for id_, own in keys.items():
+            sequences = [QKeySequence(key) for key in own if key]
+            self.by_id[id_].setShortcuts([key for key in sequences if owners[key] == id_])
+        self._show_tips()
+
+    def changed_shortcuts(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Those that differ from the records'."""
+        return {
+            action.id: wanted[action.id]
+            for action in self.actions
+            if QKeySequence(wanted[action.id]) != QKeySequence(next(iter(action.shortcuts), ""))
+        }
+
+    def draw_icons(self) -> None:
+        """Draw the icons in the theme's colours."""
+        for action in self.actions:
+            if action.icon:
+                self.by_id[action.id].setIcon(icon(action.icon))

@@ -1,0 +1,322 @@
+"""The open photographs in tabs: opening, closing with questions, and which one is shown."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from PySide6.QtCore import QObject, QSize, Qt, QTimer, Signal
+from PySide6.QtWidgets import QApplication, QMainWindow, QTabBar, QTabWidget, QToolButton
+
+from desktop.canvas.view import CanvasView
+from desktop.dialogs.questions import Closing, Questions, Waiting
+from desktop.document.model import State
+from desktop.frame.notifier import MessageStrip
+from desktop.photo.files import Files
+from desktop.photo.workspace import Workspace
+from desktop.settings import SettingsStore
+from desktop.theme import RESOURCES, icon
+from desktop.work.threads import Ticket
+from engine.errors import EngineError
+
+SAMPLE = RESOURCES / "samples" / "astronaut.tif"
+
+Answer = TypeVar("Answer")
+
+
+class Photos(QObject):
+    """The photographs of one window. GUI thread.
+
+    Args:
+        window: the main window, whose title names the photograph.
+        store: settings.
+        files: opening and saving.
+        strip: messages.
+
+    Attributes:
+        tabs: the widget.
+        save: saves a photograph, asking where the first time; gives the ticket, or None when the user cancelled.
+
+    Signals:
+        opened: a photograph has a canvas; carries it.
+        shown: another photograph is shown, or none.
+        changed: what can be done with the shown one may be another.
+    """
+
+    opened = Signal(object)
+    shown = Signal()
+    changed = Signal()
+
+    def __init__(self, window: QMainWindow, store: SettingsStore, files: Files, strip: MessageStrip) -> None:
+        super().__init__(window)
+        self._window, self._store, self._files, self._strip = window, store, files, strip
+        self._closing = self._asking = False
+        self._given_up: dict[CanvasView, State] = {}
+        self._saving: set[CanvasView] = set()
+        self._finishing: set[CanvasView] = set()
+        self._last: CanvasView | None = None
+        self.save: Callable[[Workspace], Ticket | None] = lambda _: None
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.tabBar().setDrawBase(False)
+        self.tabs.setMovable(True)
+        self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.tabs.currentChanged.connect(self._on_tab)
+        files.opened.connect(self._on_opened)
+        files.failed.connect(self._on_failed)
+        files.crashed.connect(self._stay)
+        files.written.connect(self._on_written)
+
+    # -- which there are --------------------------------------------------------------------------------------
+
+    @property
+    def view(self) -> CanvasView | None:
+        """The canvas that is shown."""
+        widget = self.tabs.currentWidget()
+        return widget if isinstance(widget, CanvasView) else None
+
+    @property
+    def photo(self) -> Workspace | None:
+        """The photograph that is shown."""
+        return self.view.workspace if self.view is not None else None
+
+    def views(self) -> list[CanvasView]:
+        """All canvases."""
+        widgets = [self.tabs.widget(i) for i in range(self.tabs.count())]
+        return [widget for widget in widgets if isinstance(widget, CanvasView)]
+
+    def files_in_use(self) -> list[Path]:
+        """Files of all open photographs, and the scans their projects came from: nothing is written over these."""
+        open_ = [view.workspace for view in self.views() if view.workspace is not None]
+        scans = [photo.document.scan_file for photo in open_]
+        files = [path for photo in open_ for path in photo.files()]
+        return [*files, *(scan.path for scan in scans if scan), *self._files.targets]
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    def open(self, paths: list[Path]) -> None:
+        """Open files; one that is open already is shown, and one that is being opened is not opened twice."""
+        self._stay()
+        for path in dict.fromkeys(path.resolve() for path in paths):
+            known = [view for view in self.views() if view.workspace and path in view.workspace.files()]
+            if known:
+                self.tabs.setCurrentWidget(known[0])
+            elif path in self._files.targets:
+                self._strip.say(self.tr("{0} is being written; open it after that.").format(path.name))
+            elif path not in self._files.opening:
+                self._files.open(path)
+
+    def _on_opened(self, photo: Workspace) -> None:
+        view = CanvasView(self._store.settings.tools)
+        view.show_workspace(photo)
+        photo.setParent(view)
+        photo.modified.connect(self._show_titles)
+        for signal in (photo.layers_changed, photo.defects.changed, photo.defects.chosen, photo.queue.changed):
+            signal.connect(self.changed)
+        for signal in (photo.undo.canUndoChanged, photo.undo.canRedoChanged):
+            signal.connect(lambda _: self.changed.emit())
+        photo.scan_shown.connect(self.changed)
+        photo.message.connect(self._strip.warn)
+        photo.offered.connect(self._strip.offer)
+        self.opened.emit(view)
+        index = self.tabs.addTab(view, photo.title)
+        self.tabs.tabBar().setTabButton(index, QTabBar.ButtonPosition.RightSide, self._close_button(view))
+        if self.photo is None or not self.photo.gesturing:
+            self.tabs.setCurrentIndex(index)
+            view.setFocus()
+        if photo.source != SAMPLE:
+            self._store.remember_file(photo.source)
+        photo.modified.connect(self._remember_project)
+        self._show_titles()
+
+    def _close_button(self, view: CanvasView) -> QToolButton:
+        button = QToolButton()
+        button.setIcon(icon("cancel"))
+        button.setIconSize(QSize(12, 12))
+        button.setAutoRaise(True)
+        button.setToolTip(self.tr("Close this photograph"))
+        button.setAccessibleName(button.toolTip())
+        button.clicked.connect(lambda: self.close(self.tabs.indexOf(view)))
+        return button
+
+    # -- closing ----------------------------------------------------------------------------------------------
+
+    def close_shown(self) -> None:
+        """Close the photograph that is shown."""
+        self.close(self.tabs.currentIndex())
+
+    def close(self, index: int) -> None:
+        """Close a photograph; repairs under way and unsaved work are asked for, and finished or saved before."""
+        view = self.tabs.widget(index)
+        if not isinstance(view, CanvasView) or view in self._saving or view in self._finishing:
+            return
+        self._stay()
+        view.input.finish()
+        if not self._open_question(view) or (self._ask(view) and not self._open_question(view)):
+            self._remove(view)
+
+    def _open_question(self, view: CanvasView) -> bool:
+        """Whether a photograph holds work that is neither saved nor given up."""
+        photo = view.workspace
+        if photo is None or not photo.unsaved:
+            return False
+        given_up = self._given_up.get(view)
+        return given_up is None or photo.queue.pending or not photo.document.state.same_work(given_up)
+
+    def _ask(self, view: CanvasView) -> bool:
+        """Ask what becomes of work; False when the user wants to go on with it. Finishing and saving go on after."""
+        photo = view.workspace
+        assert photo is not None
+        self.tabs.setCurrentWidget(view)
+        if photo.queue.pending:
+            return self._ask_waiting(view, photo)
+        answer = self._answer(partial(Questions.unsaved, self._window, photo.title))
+        if answer is Closing.DISCARD:
+            self._given_up[view] = photo.document.state
+            return True
+        ticket = self.save(photo) if answer is Closing.SAVE else None
+        if ticket is None:
+            return False
+        self._saving.add(view)
+        ticket.ended.connect(lambda: self._saving.discard(view))
+        ticket.done.connect(photo.while_open(lambda _: self._on_saved_to_close(view)))
+        ticket.cancelled.connect(self._stay)
+        return True
+
+    def _ask_waiting(self, view: CanvasView, photo: Workspace) -> bool:
+        """Ask what becomes of repairs that wait or run; False when the user wants to go on."""
+        answer = self._answer(partial(Questions.waiting, self._window, photo.title))
+        if answer is Waiting.CANCEL:
+            return False
+        if answer is Waiting.DISCARD:
+            photo.queue.cancel_all()
+        self._finishing.add(view)
+        # What is running ends in the background, when it was called off, too.
+        photo.queue.changed.connect(lambda: self._on_finished_to_close(view))
+        self._on_finished_to_close(view)
+        return True
+
+    def _answer(self, ask: Callable[[], Answer]) -> Answer:
+        self._asking = True
+        try:
+            return ask()
+        finally:
+            self._asking = False
+
+    def _on_finished_to_close(self, view: CanvasView) -> None:
+        photo = view.workspace
+        if view in self._finishing and (photo is None or not photo.queue.pending):
+            # Not while the queue is still telling of it.
+            QTimer.singleShot(0, view, lambda: self._go_on_closing(view))
+
+    def _go_on_closing(self, view: CanvasView) -> None:
+        if view not in self._finishing:
+            return
+        self._finishing.discard(view)
+        if self._closing:
+            self._window.close()
+        else:
+            self.close(self.tabs.indexOf(view))
+
+    def _on_saved_to_close(self, view: CanvasView) -> None:
+        # What was painted while it was being saved is asked for again. The whole window closes when all is written.
+        self._saving.discard(view)
+        if not self._closing:
+            self.close(self.tabs.indexOf(view))
+
+    def _stay(self) -> None:
+        """The window is not to be closed, whatever was answered."""
+        self._closing = False
+        self._given_up.clear()
+
+    def _remove(self, view: CanvasView) -> None:
+        # What waited for the end of a drag happens now, and may take the tab away itself.
+        view.input.cancel()
+        photo, index = view.workspace, self.tabs.indexOf(view)
+        if index < 0 or photo is None:
+            return
+        self._given_up.pop(view, None)
+        self._last = None if self._last is view else self._last
+        self.tabs.removeTab(index)
+        view.show_workspace(None)
+        self._files.close(photo)
+        view.deleteLater()
+        # Signals and slots tie Python objects in circles; hundreds of megabytes hang on these.
+        QTimer.singleShot(0, self, gc.collect)
+
+    def allow_closing(self) -> bool:
+        """Close all photographs, asking for work; False when something is to be done first, or stays."""
+        self._closing = True
+        for view in self.views():
+            view.input.finish()
+        # Again and again, since work may appear while a question is open.
+        while questions := [v for v in reversed(self.views()) if self._open_question(v) and not self._busy(v)]:
+            if not self._ask(questions[0]):
+                self._stay()
+                return False
+        if self._finishing:
+            self._strip.say(self.tr("Lacuna closes when the repairs are done."))
+            return False
+        if self._files.writing:
+            self._strip.say(self.tr("Lacuna closes when the file is written."))
+            return False
+        for view in self.views():
+            self._remove(view)
+        return True
+
+    def _busy(self, view: CanvasView) -> bool:
+        return view in self._saving or view in self._finishing
+
+    def _on_written(self) -> None:
+        if self._closing:
+            QTimer.singleShot(0, self, self._close_after_writing)
+
+    def _close_after_writing(self) -> None:
+        photo, dialog = self.photo, QApplication.activeModalWidget()
+        if photo is not None and photo.gesturing:
+            photo.while_open(self._close_after_writing)()
+        elif dialog is not None and not self._asking:
+            # The user has begun something else.
+            self._stay()
+        elif self._closing and not self._files.writing and not self._asking:
+            self._window.close()
+
+    # -- following --------------------------------------------------------------------------------------------
+
+    def _on_tab(self) -> None:
+        if self._last is not None and self._last is not self.view:
+            # All canvases share the tools.
+            self._last.input.cancel()
+        self._last = self.view
+        self.shown.emit()
+        self.changed.emit()
+        self._show_titles()
+
+    def _show_titles(self) -> None:
+        for view in self.views():
+            photo, index = view.workspace, self.tabs.indexOf(view)
+            if photo is not None:
+                self.tabs.setTabText(index, photo.title + ("*" if photo.unsaved else ""))
+                self.tabs.setTabToolTip(index, str(photo.project or photo.source))
+        photo = self.photo
+        name = f"{photo.title}{'*' if photo.unsaved else ''} - Lacuna" if photo is not None else "Lacuna"
+        self._window.setWindowTitle(name)
+
+    def redraw(self) -> None:
+        """Draw the icons in the theme's colours."""
+        for view in self.views():
+            button = self.tabs.tabBar().tabButton(self.tabs.indexOf(view), QTabBar.ButtonPosition.RightSide)
+            if isinstance(button, QToolButton):
+                button.setIcon(icon("cancel"))
+
+    def _remember_project(self) -> None:
+        photo = self.photo
+        if photo is not None and photo.project is not None and not photo.unsaved:
+            self._store.remember_file(photo.project)
+
+    def _on_failed(self, error: EngineError) -> None:
+        self._stay()
+        self._strip.warn(error)

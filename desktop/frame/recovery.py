@@ -1,0 +1,43 @@
+"""Offering autosaved work: what a start that ended badly left behind, and what was forgotten lately."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QWidget
+
+from desktop.dialogs.questions import Questions
+from desktop.dialogs.recover import RecoverDialog, Recovery
+from desktop.photo.files import TRASH_DAYS, Files
+
+
+def offer_recovery(parent: QWidget, files: Files, *, forgotten: bool = False) -> bool:
+    """Ask what becomes of autosaved work, and do it.
+
+    Args:
+        parent: for the dialog.
+        files: opens it.
+        forgotten: offer what lies in the trash, too.
+
+    Returns:
+        Whether there was any.
+    """
+    abandoned, trash = files.abandoned(), files.forgotten() if forgotten else {}
+    if not abandoned and not trash:
+        return False
+    answers = RecoverDialog.ask(parent, abandoned, trash)
+    forgetting = [folder for folder in abandoned if answers.get(folder) is Recovery.FORGET]
+    names = [abandoned[folder].name for folder in forgetting]
+    if forgetting and not Questions.forget(parent, names, TRASH_DAYS):
+        answers |= dict.fromkeys(forgetting, Recovery.LATER)
+    for folder, source in abandoned.items():
+        answer = answers.get(folder, Recovery.LATER)
+        if answer is Recovery.OPEN:
+            files.recover(folder, source)
+        elif answer is Recovery.FORGET:
+            files.forget(folder)
+        else:
+            files.leave(folder)
+    for folder, source in trash.items():
+        back = files.take_back(folder) if answers.get(folder) is Recovery.OPEN else None
+        if back is not None:
+            files.recover(back, source)
+    return True

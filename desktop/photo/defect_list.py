@@ -1,0 +1,318 @@
+"""The defects of one photograph: which are listed in which order, which one is looked at, what is decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from PySide6.QtCore import QObject, Signal
+
+from desktop.document.edits import Compound, Paint, PutReview, SetReview
+from desktop.document.review import Filters, Point, Review, Verdict
+from desktop.document.targets import REPAIR_MASK
+from desktop.document.tiles import TileMap
+from desktop.photo.editor import Editor
+from desktop.work.base import Urgency
+from desktop.work.outlines import (
+    Item,
+    Order,
+    Outlines,
+    in_order,
+    items_of,
+    judgements_of,
+    mask_tiles,
+    others_judged_with,
+    outlines_of,
+    rows_that_count,
+    share_of,
+    to_heal,
+    union,
+)
+from desktop.work.threads import Lane, Ticket, Work
+from engine.errors import EngineError
+from engine.jobs import JobContext
+from engine.raster import Rect
+
+
+class DefectList(QObject):
+    """The defects of one photograph as they are listed. GUI thread; a worker outlines them.
+
+    Attributes:
+        items: the defects that count, in the order in which they are listed.
+        to_heal: those of them that would be healed now.
+        counts: how many of them there are by verdict.
+        kinds: how many there are by class, also of the classes that do not count.
+
+    Signals:
+        changed: any of this, or the review itself.
+        chosen: the restorer chose other defects than before.
+        sought: and the picture is to go to one; carries its Item.
+    """
+
+    changed = Signal()
+    chosen = Signal()
+    sought = Signal(object)
+
+    def __init__(self, editor: Editor) -> None:
+        super().__init__(editor)
+        self._editor = editor
+        editor.review_changed.connect(self.follow)
+        self._outlines: Outlines | None = None
+        self._ticket: Ticket | None = None
+        self._current: Point | None = None
+        self._chosen: frozenset[Point] = frozenset()
+        self._place: tuple[Rect, int] | None = None
+        self._rows: dict[Point, int] = {}
+        self._counting: tuple[Outlines, Filters, list[int]] | None = None
+        self.order = Order.READING
+        self.items: list[Item] = []
+        self.to_heal: list[Item] = []
+        self.counts: Counter[Verdict] = Counter()
+        self.kinds: Counter[str] = Counter()
+
+    @property
+    def review(self) -> Review | None:
+        """What the document keeps of the search."""
+        return self._editor.document.state.review
+
+    @property
+    def outlining(self) -> bool:
+        """Whether the defects are still being outlined."""
+        return self._ticket is not None
+
+    # -- following the document -------------------------------------------------------------------------------
+
+    def adopt(self, outlines: Outlines) -> None:
+        """Use outlines that were made along with a search, once the document has it."""
+        self._outlines, self._place = outlines, None
+
+    def follow(self) -> None:
+        """The document's review may be another."""
+        review = self.review
+        if self._editor.closed:
+            return
+        if review is None or (self._outlines is not None and not self._outlines.is_of(review)):
+            self._outlines = self._place = None
+        if review is not None and (self._outlines is None or not self._outlines.is_up_to_date(review)):
+            self._outline()
+        self._list()
+
+    def _outline(self) -> None:
+        """Have the defects outlined as they are when the job's turn comes; what changes meanwhile follows after it."""
+        if self._ticket is not None:
+            return
+
+        def prepare() -> Work:
+            review = self.review
+
+            def work(context: JobContext) -> Outlines | None:
+                return outlines_of(review, context) if review is not None else None
+
+            return work
+
+        self._ticket = self._editor.submit("Outlining the defects", Lane.IO, prepare, soon=True)
+        self._ticket.done.connect(self._on_outlined)
+        # Nobody means to look at a list that lags behind.
+        self._ticket.cancelled.connect(lambda: self._on_outlined(None))
+        self._ticket.failed.connect(self._on_failed)
+        self._ticket.crashed.connect(lambda _: self._on_failed(None))
+
+    def _on_outlined(self, outlines: Outlines | None) -> None:
+        self._ticket = None
+        if outlines is not None:
+            self._outlines = outlines
+        self.follow()
+
+    def _on_failed(self, error: EngineError | None) -> None:
+        self._ticket = None
+        if error is not None and not self._editor.closed:
+            self._editor.message.emit(f"The defects could not be outlined. {error.sentence}")
+
+    def _list(self) -> None:
+        """List the defects anew."""
+        review, outlines = self.review, self._outlines
+        of_all_kinds: list[Item] = []
+        without: frozenset[str] = frozenset()
+        if review is not None and outlines is not None:
+            items, without = items_of(outlines, review), review.filters.without
+            of_all_kinds = [items[row] for row in self._rows_that_count(outlines, review.filters)]
+        self.items = in_order([item for item in of_all_kinds if item.kind not in without], self.order)
+        self.to_heal = to_heal(self.items)
+        self.counts = Counter(item.verdict for item in self.items)
+        self.kinds = Counter(item.kind for item in of_all_kinds)
+        self._rows = {item.point: row for row, item in enumerate(self.items)}
+        self._keep_place()
+        self.changed.emit()
+
+    def _keep_place(self) -> None:
+        """Where the defect that was looked at is listed no longer, what became of it is, or what took its place."""
+        if not self.items or self._place is None:
+            return
+        box, row = self._place
+        left = self.selected_rows
+        if self._current not in self._rows and left:
+            self._current = self.items[left[0]].point
+        elif self._current not in self._rows:
+            near = [item for item in self.items if item.defect.box & box]
+            alike = max(near, key=lambda item: _overlap(item.defect.box, box), default=None)
+            self._current = (alike or self.items[min(row, len(self.items) - 1)]).point
+            self._chosen = frozenset((self._current,))
+        self._remember_place()
+
+    def _remember_place(self) -> None:
+        item, row = self.current, self.row
+        self._place = (item.defect.box, row) if item is not None and row is not None else None
+
+    def _rows_that_count(self, outlines: Outlines, filters: Filters) -> list[int]:
+        """Places of the defects that count; found out once for as long as the filters stay."""
+        key = outlines, replace(filters, without=frozenset(), threshold=outlines.threshold)
+        if self._counting is None or self._counting[0] is not key[0] or self._counting[1] != key[1]:
+            self._counting = *key, rows_that_count(*key)
+        return self._counting[2]
+
+    def arrange(self, order: Order) -> None:
+        """List them in another order."""
+        self.order = order
+        self._list()
+
+    # -- going through them -----------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> Item | None:
+        """The defect that is looked at."""
+        row = self.row
+        return self.items[row] if row is not None else None
+
+    @property
+    def row(self) -> int | None:
+        """Its place in the list."""
+        return self._rows.get(self._current) if self._current is not None else None
+
+    @property
+    def selected_rows(self) -> list[int]:
+        """Places in the list of the defects that a decision is about: the one that is looked at, or several."""
+        return sorted(self._rows[point] for point in self._chosen if point in self._rows)
+
+    def is_selected(self, item: Item) -> bool:
+        """Whether a decision would be about it."""
+        return item.point in self._chosen
+
+    @property
+    def selected(self) -> list[Item]:
+        """Those defects, in the order of the list."""
+        return [self.items[row] for row in self.selected_rows]
+
+    def choose(self, item: Item, *, go: bool = True) -> None:
+        """Look at a defect; ``go``: it may be out of sight."""
+        self.select([item], item)
+        if go:
+            self.sought.emit(item)
+
+    def select(self, items: Iterable[Item], current: Item) -> None:
+        """Decide about several at once; one of them is looked at."""
+        self._current, self._chosen = current.point, frozenset(item.point for item in items)
+        self._remember_place()
+        self.chosen.emit()
+
+    def step(self, by: int) -> bool:
+        """Go to the next (1) or previous (-1) defect that is not healed, round and round; False when there is none."""
+        return self._go(by, lambda item: item.verdict is not Verdict.HEALED)
+
+    def _go(self, by: int, wanted: Callable[[Item], bool], start: int | None = None) -> bool:
+        count, start = len(self.items), self.row if start is None else start
+        start = start if start is not None else (-1 if by > 0 else count)
+        for distance in range(1, count + 1):
+            item = self.items[(start + by * distance) % count]
+            if wanted(item):
+                self.choose(item)
+                return True
+        return False
+
+    # -- deciding ---------------------------------------------------------------------------------------------
+
+    def judge(self, verdict: Verdict, label: str) -> bool:
+        """Decide about the defects that are selected and go to the next that is to do; False when none is."""
+        items = self.selected
+        others = [replace(item, verdict=verdict) for item in items if item.verdict is not verdict]
+        self._judge(others, label if len(others) < 2 else f"{label} ({len(others)})")
+        last = self._rows.get(items[-1].point) if items else None
+        return self._go(1, lambda other: other.verdict is Verdict.TO_DO, last)
+
+    def accept_all(self) -> None:
+        """All that is to do is accepted."""
+        todo = [item for item in self.items if item.verdict is Verdict.TO_DO]
+        self._judge([replace(item, verdict=Verdict.ACCEPTED) for item in todo], "Accept all defects")
+
+    def set_kind(self, kind: str) -> None:
+        """Give the defects that are selected another class."""
+        others = [replace(item, kind=kind) for item in self.selected if item.kind != kind]
+        self._judge(others, f"Change class to {kind}")
+
+    def _judge(self, items: list[Item], label: str) -> None:
+        review, outlines = self.review, self._outlines
+        if items and review is not None and outlines is not None:
+            decided = judgements_of([*self.others_judged_with(items), *items], outlines.threshold)
+            self._editor.push(SetReview(label, review, judgements=decided))
+
+    def others_judged_with(self, items: Sequence[Item]) -> list[Item]:
+        """Defects that would lose what was decided about them when a decision about some others is replaced."""
+        review, outlines = self.review, self._outlines
+        return others_judged_with(outlines, review, items) if review is not None and outlines is not None else []
+
+    def filter(self, filters: Filters, gesture: int = 0) -> None:
+        """Let other damage count; see ``SetReview`` for the gesture."""
+        review = self.review
+        if review is not None and filters != review.filters:
+            self._editor.push(SetReview("Filter defects", review, filters=filters, gesture=gesture))
+
+    def clear(self) -> None:
+        """The search goes, with all that was decided; repairs stay."""
+        if self.review is not None:
+            self._editor.push(PutReview("Clear defects", self._editor.document.state, None))
+
+    # -- healing ----------------------------------------------------------------------------------------------
+
+    @property
+    def outlined(self) -> Review | None:
+        """The review at the threshold at which the listed defects were outlined."""
+        review, outlines = self.review, self._outlines
+        if review is None or outlines is None:
+            return None
+        return replace(review, filters=replace(review.filters, threshold=outlines.threshold))
+
+    @property
+    def share(self) -> float:
+        """About how much of the picture that is, 0..1."""
+        review = self.review
+        return share_of(self.to_heal, review.filters.grow, self._editor.document.bounds) if review else 0.0
+
+    def repaint(self) -> Ticket | None:
+        """Put the selected defects into the repair mask, for the restorer to shape; they are kept otherwise."""
+        items, review, outlines = self.selected, self.outlined, self._outlines
+        if not items or review is None or outlines is None:
+            return None
+        editor, label = self._editor, "Repaint defect"
+
+        def work(context: JobContext) -> TileMap:
+            return mask_tiles(review, [item.defect for item in items], context)
+
+        def apply(mask: TileMap) -> None:
+            state, now = editor.document.state, self.review
+            if now is None or now.damage is not review.damage:
+                editor.message.emit("The defects changed meanwhile; please try again.")
+                return
+            kept = [replace(item, verdict=Verdict.KEPT) for item in items]
+            decided = judgements_of([*others_judged_with(outlines, now, items), *kept], outlines.threshold)
+            painted = Paint(label, REPAIR_MASK, union(state.mask, mask))
+            editor.push(Compound(label, [painted, SetReview(label, now, judgements=decided)]))
+
+        ticket = editor.submit(label, Lane.COMPUTE, lambda: work, urgency=Urgency.HAND)
+        ticket.done.connect(editor.while_open(apply))
+        return ticket
+
+
+def _overlap(one: Rect, other: Rect) -> float:
+    """Area of both over area of either, 0..1."""
+    both = (one & other).area
+    return both / (one.area + other.area - both)

@@ -1,0 +1,327 @@
+"""Opening, saving, exporting and recovering, as jobs of the io lane. Asking the user is the window's part."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+from PySide6.QtCore import QLockFile, QObject, Signal
+
+from desktop.document.autosave_folder import AutosaveFolder
+from desktop.document.edits import Edit
+from desktop.document.model import Document, State
+from desktop.document.opening import file_stamp, open_document
+from desktop.document.project import write_project
+from desktop.document.recovery import Recovered, autosaved_source, recover
+from desktop.document.targets import Target
+from desktop.photo.workspace import Workspace
+from desktop.tools.select import replaced
+from desktop.work.flatten import export
+from desktop.work.threads import JobCentre, Lane, Ticket, Work
+from engine import imageio
+from engine.errors import SettingsError
+from engine.jobs import JobContext
+from engine.output import Output
+from engine.runtime.cards import Registry
+
+TRASH_DAYS = 30
+"""Autosaved work that was forgotten is kept so long."""
+_DAY = 24 * 60 * 60
+_FORGOTTEN = "forgotten"
+"""An empty file in a folder in the trash: when it was put there."""
+
+
+class Files(QObject):
+    """The way of photographs from and to the disk. GUI thread.
+
+    Signals:
+        opened: a photograph is ready; carries its Workspace.
+        failed: carries the EngineError.
+        crashed: writing met something unexpected, which is reported elsewhere.
+        said: something good to know, a sentence.
+        written: the last file that was being written is done, well or not.
+    """
+
+    opened = Signal(object)
+    failed = Signal(object)
+    crashed = Signal()
+    said = Signal(str)
+    written = Signal()
+
+    def __init__(self, jobs: JobCentre, registry: Registry, state: Path) -> None:
+        """Args: state: the program's own folder, for autosaved work."""
+        super().__init__()
+        self._jobs, self._registry = jobs, registry
+        self._sessions, self._trash = state / "sessions", state / "trash"
+        self._locks: dict[Path, QLockFile] = {}
+        self._closing: set[Path] = set()
+        self._opening: set[Path] = set()
+        self._targets: list[Path] = []
+        self._reserved: list[Path] = []
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    @property
+    def opening(self) -> set[Path]:
+        """Files that are being read now."""
+        return self._opening
+
+    def open(self, path: Path) -> Ticket:
+        """Read a scan or a project."""
+
+        def work(context: JobContext) -> Document:
+            return open_document(path, context)
+
+        ticket = self._open(self.tr("Opening {0}").format(path.name), path, work)
+        ticket.done.connect(lambda document: self._opened(document, path))
+        return ticket
+
+    def _open(self, title: str, path: Path, work: Work) -> Ticket:
+        self._opening.add(path)
+        ticket = self._jobs.submit(title, Lane.IO, lambda: work)
+        ticket.ended.connect(lambda: self._opening.discard(path))
+        ticket.failed.connect(self.failed)
+        return ticket
+
+    def _opened(self, document: Document, path: Path) -> None:
+        workspace = Workspace(document, path, AutosaveFolder(self._new_folder()), self._jobs, self._registry)
+        if document.own_project:
+            # A project of another program is opened without what we do not know: it is not saved over unasked.
+            workspace.project, workspace.project_stamp = path, document.stamp
+        self.opened.emit(workspace)
+        for notice in document.notices:
+            self.said.emit(notice)
+
+    def _new_folder(self) -> Path:
+        """A folder of this program's own for one photograph, marked as in use before it is there."""
+        for _ in range(100):
+            folder = self._sessions / uuid4().hex
+            if self._lock(folder):
+                break
+        return folder
+
+    def _lock(self, folder: Path) -> bool:
+        """Mark a session folder as in use; False when another program has it, or nothing can be written."""
+        try:
+            self._sessions.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            # Then there is no autosave either; the first one says so.
+            return False
+        lock = QLockFile(str(folder.with_suffix(".lock")))
+        lock.setStaleLockTime(0)
+        if not lock.tryLock(0):
+            return False
+        self._locks[folder] = lock
+        return True
+
+    # -- recovery ---------------------------------------------------------------------------------------------
+
+    def abandoned(self) -> dict[Path, Path]:
+        """Autosave folders that a crash left behind -> the photograph; those without work are tidied away."""
+        found: dict[Path, Path] = {}
+        folders = {path.with_suffix("") for path in self._sessions.glob("*")}
+        for folder in sorted(folders):
+            if folder in self._locks or not self._lock(folder):
+                continue
+            source = autosaved_source(folder)
+            if source is None:
+                self._remove(folder)
+            else:
+                found[folder] = source
+        return found
+
+    def forgotten(self) -> dict[Path, Path]:
+        """Autosaved work in the trash -> the photograph, the latest first; what lay there too long is deleted."""
+        found: dict[Path, Path] = {}
+        for folder in sorted(self._trash.glob("*"), key=_age):
+            source = autosaved_source(folder)
+            if source is None or _age(folder) > TRASH_DAYS * _DAY:
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                found[folder] = source
+        return found
+
+    def take_back(self, folder: Path) -> Path | None:
+        """Bring autosaved work back from the trash; gives its folder, or None where that cannot be."""
+        wanted = self._new_folder()
+        try:
+            folder.rename(wanted)
+        except OSError:
+            self.leave(wanted)
+            return None
+        return wanted
+
+    def forget(self, folder: Path) -> None:
+        """Put autosaved work into the trash, where it is kept for ``TRASH_DAYS``."""
+        target = self._trash / folder.name
+        with contextlib.suppress(OSError):
+            self._trash.mkdir(parents=True, exist_ok=True)
+            folder.rename(target)
+            # Its days are counted from now.
+            (target / _FORGOTTEN).touch()
+        self.leave(folder)
+
+    def recover(self, folder: Path, source: Path) -> Ticket:
+        """Open a photograph with its autosaved work; the session goes on in the same folder."""
+
+        def work(context: JobContext) -> Recovered:
+            return recover(folder, context)
+
+        ticket = self._open(self.tr("Opening the saved work on {0}").format(source.name), source, work)
+        ticket.done.connect(lambda recovered: self._recovered(recovered, folder))
+        return ticket
+
+    def _recovered(self, recovered: Recovered, folder: Path) -> None:
+        workspace = Workspace(recovered.document, recovered.source, AutosaveFolder(folder), self._jobs, self._registry)
+        # Saved over nothing unasked: it may have been saved under another name before the crash.
+        workspace.mark_recovered()
+        self.opened.emit(workspace)
+
+    def leave(self, folder: Path) -> None:
+        """Keep abandoned work for another start, or for a later moment."""
+        lock = self._locks.pop(folder, None)
+        if lock is not None:
+            lock.unlock()
+
+    def _remove(self, folder: Path) -> None:
+        """Delete an autosave folder: its work was saved or given up, or there is none."""
+        AutosaveFolder(folder).remove()
+        self.leave(folder)
+
+    # -- writing ----------------------------------------------------------------------------------------------
+
+    @property
+    def writing(self) -> bool:
+        """Whether a project, an export or a mask is being written: the program does not end meanwhile."""
+        return bool(self._targets)
+
+    @property
+    def targets(self) -> list[Path]:
+        """The files that are being written, and those that are reserved."""
+        return [*self._targets, *self._reserved]
+
+    def reserve(self, target: Path, ticket: Ticket) -> None:
+        """Keep a file for a task that will write it, until that is done; the program may end before."""
+        target = target.resolve()
+        self._reserved.append(target)
+        for signal in (ticket.done, ticket.failed, ticket.cancelled, ticket.crashed):
+            signal.connect(lambda *_: self._reserved.remove(target))
+
+    def _write(self, title: str, target: Path, work: Work, done: Callable[..., None]) -> Ticket:
+        target = target.resolve()
+        self._targets.append(target)
+        ticket = self._jobs.submit(title, Lane.IO, lambda: work)
+        ticket.done.connect(done)
+        ticket.failed.connect(self.failed)
+        ticket.crashed.connect(lambda _: self.crashed.emit())
+        ticket.ended.connect(lambda: self._on_written(target))
+        return ticket
+
+    def _on_written(self, target: Path) -> None:
+        self._targets.remove(target)
+        if not self._targets:
+            self.written.emit()
+
+    def changed_elsewhere(self, workspace: Workspace, path: Path) -> bool:
+        """Whether a project was changed by somebody else since this program read it or wrote it last."""
+        known = workspace.project_stamp if path == workspace.project else None
+        return known is not None and file_stamp(path) not in (known, None)
+
+    def save(self, workspace: Workspace, path: Path) -> Ticket:
+        """Save the project."""
+        snapshot = workspace.snapshot()
+
+        def work(context: JobContext) -> tuple[int, int] | None:
+            write_project(snapshot, path, context)
+            return file_stamp(path)
+
+        def saved(stamp: tuple[int, int] | None) -> None:
+            workspace.mark_saved(path, snapshot, stamp)
+            self.said.emit(self.tr("Saved {0}.").format(path.name))
+
+        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved)
+
+    def export(self, workspace: Workspace, output: Output) -> Ticket:
+        """Write the visible picture and its record."""
+        snapshot = workspace.snapshot()
+
+        def work(context: JobContext) -> tuple[tuple[str, ...], int]:
+            notices = export(snapshot, output, "export", context)
+            return notices, output.path.stat().st_size
+
+        def exported(result: tuple[tuple[str, ...], int]) -> None:
+            notices, size = result
+            written = self.tr("Exported {0}, {1:.1f} MB.").format(output.path.name, size / 1e6)
+            self.said.emit(" ".join([written, *notices]))
+
+        return self._write(self.tr("Exporting {0}").format(output.path.name), output.path, work, exported)
+
+    def measure(self, workspace: Workspace, output: Output) -> Ticket:
+        """Find out how large an export would be, by making it in a temporary folder; done carries the bytes."""
+        snapshot = workspace.snapshot()
+
+        def work(context: JobContext) -> int:
+            with tempfile.TemporaryDirectory(prefix="lacuna-") as folder:
+                trial = replace(output, path=Path(folder) / f"trial{output.path.suffix}", record=False)
+                export(snapshot, trial, "export", context)
+                return trial.path.stat().st_size
+
+        return self._jobs.submit(self.tr("Measuring the export"), Lane.IO, lambda: work)
+
+    def load_mask(self, workspace: Workspace, path: Path) -> None:
+        """Replace what is painted by a picture's mask."""
+
+        def make(state: State, target: Target, context: JobContext) -> Edit | None:
+            mask = imageio.read_mask(path)
+            height, width = state.mask.shape
+            if mask.shape != (height, width):
+                sentence = self.tr("The mask is {0} x {1} px, but the picture is {2} x {3} px.")
+                text = sentence.format(mask.shape[1], mask.shape[0], width, height)
+                raise SettingsError(text, "mask.size")
+            return replaced(state, target, self.tr("Load mask"), mask, context)
+
+        workspace.change_mask(self.tr("Load mask"), make)
+
+    def save_mask(self, workspace: Workspace, path: Path) -> Ticket:
+        """Write the mask that is painted as a PNG."""
+        mask = workspace.mask()
+
+        def work(_: JobContext) -> None:
+            imageio.write_mask(mask.read(mask.bounds), path)
+
+        def saved(_: object) -> None:
+            self.said.emit(self.tr("Saved {0}.").format(path.name))
+
+        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved)
+
+    def close(self, workspace: Workspace) -> None:
+        """End a photograph whose work was saved or given up: jobs are called off, its session is forgotten."""
+        workspace.close()
+        folder = workspace.autosave.folder.folder
+
+        def work(_: JobContext) -> None:
+            AutosaveFolder(folder).remove()
+
+        # On that lane, behind an autosave that may still be writing there.
+        ticket = self._jobs.submit(self.tr("Tidying up"), Lane.AUTOSAVE, lambda: work)
+        ticket.done.connect(lambda: self._remove(folder))
+        self._closing.add(folder)
+
+    def shut_down(self) -> None:
+        """After the job centre has stopped: forget the sessions of photographs that were closed."""
+        for folder in self._closing:
+            self._remove(folder)
+
+
+def _age(folder: Path) -> float:
+    """Seconds since autosaved work was forgotten."""
+    try:
+        return time.time() - (folder / _FORGOTTEN).stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,197 @@
+"""One open photograph: its editor with the tasks, the defects, the autosave and the files that belong to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QTimer, Signal
+
+from desktop.document.autosave_folder import AutosaveFolder
+from desktop.document.model import Document
+from desktop.document.project import Snapshot
+from desktop.document.targets import Target
+from desktop.document.tiles import LEVELS, TileEdit, TileMap
+from desktop.photo.autosave import Autosave
+from desktop.photo.defect_list import DefectList
+from desktop.photo.editor import Editor, Make
+from desktop.photo.task_queue import TaskQueue
+from desktop.work.threads import JobCentre, Lane
+from engine.jobs import JobContext
+from engine.raster import Rect
+from engine.resample import reductions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from desktop.document.edits import Edit
+    from desktop.document.model import State
+    from engine.runtime.cards import Registry
+
+
+class Workspace(Editor):
+    """One open photograph. Used on the GUI thread.
+
+    Attributes:
+        source: the file that was opened.
+        project: the project that it is saved to; None until it was saved, or when it must be asked for.
+        project_stamp: size and time of change of that file when this program read or wrote it last.
+        task: id of the task that is chosen for it in the Repair panel; empty until one is.
+        queue, defects, autosave: its tasks, its defects, its autosave.
+        recovered: it was opened with autosaved work.
+
+    Signals:
+        scan_shown: the scan is shown or hidden on the canvas.
+    """
+
+    scan_shown = Signal()
+
+    def __init__(
+        self, document: Document, path: Path, folder: AutosaveFolder, jobs: JobCentre, registry: Registry
+    ) -> None:
+        super().__init__(document, jobs)
+        self.source = path
+        self.project: Path | None = None
+        self.project_stamp: tuple[int, int] | None = None
+        self.task = ""
+        self.recovered = self._recovered = False
+        self._spot: TileEdit | None = None
+        self._scan_hidden = False
+        self.autosave = Autosave(document, path, folder, self.submit, self.steps, self)
+        self.autosave.wanted.connect(self.save_for_recovery)
+        self.autosave.message.connect(self.message)
+        self.defects = DefectList(self)
+        self.queue = TaskQueue(self, self.defects, registry, lambda: self.title)
+        self.queue.changed.connect(self._on_queue)
+        self.undo.indexChanged.connect(self.autosave.changed)
+        self.undo.indexChanged.connect(self.autosave.bound_undo)
+        self.size_changed.connect(self._make_levels)
+        # The first picture first.
+        QTimer.singleShot(0, self, self._make_levels)
+        QTimer.singleShot(0, self, self.defects.follow)
+
+    # -- the file and its name --------------------------------------------------------------------------------
+
+    @property
+    def title(self) -> str:
+        """The file's name."""
+        return (self.project or self.source).name
+
+    def files(self) -> list[Path]:
+        """The file that was opened, and the project it is saved to."""
+        return list(dict.fromkeys(path.resolve() for path in (self.source, self.project) if path is not None))
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether closing would lose work; a repair that waits or runs counts."""
+        clean, now = self.undo.cleanIndex(), self.undo.index()
+        return self._recovered or self.queue.pending or clean < 0 or self.steps.change_saved(clean, now)
+
+    def mark_recovered(self) -> None:
+        """The document holds autosaved work that is not in any file of the user."""
+        self.recovered = self._recovered = True
+        self.modified.emit()
+
+    def mark_saved(self, project: Path, snapshot: Snapshot, stamp: tuple[int, int] | None) -> None:
+        """A snapshot was written to a project file, which then had a stamp."""
+        if self.closed:
+            return
+        self.project, self.project_stamp = project, stamp
+        self.autosave.saved_to_file(snapshot, project, stamp)
+        if self.document.state.same_work(snapshot.state):
+            self._recovered = False
+            self.undo.setClean()
+        else:
+            # The step that was the saved one before is so no more.
+            self.undo.resetClean()
+        self.modified.emit()
+
+    def snapshot(self) -> Snapshot:
+        """All that a worker needs to save or export the present state."""
+        return self.autosave.snapshot()
+
+    def save_for_recovery(self) -> None:
+        """Autosave unsaved work if that was not done yet; work that was taken back goes from the autosave folder."""
+        if self.closed:
+            return
+        if self.unsaved:
+            self.autosave.save()
+        else:
+            self.autosave.forget()
+
+    def close(self) -> None:
+        """Call off the jobs, stop saving, and let go of the document's memory."""
+        self.autosave.close()
+        super().close()
+
+    # -- what the canvas shows --------------------------------------------------------------------------------
+
+    @property
+    def scan_hidden(self) -> bool:
+        """Whether the canvas shows the layers without the scan."""
+        return self._scan_hidden
+
+    def show_scan(self, *, shown: bool) -> None:
+        """Show or hide the scan on the canvas; what is saved and exported stays as it is."""
+        if self._scan_hidden == shown:
+            self._scan_hidden = not shown
+            self.picture_changed.emit(self.document.bounds)
+            self.scan_shown.emit()
+
+    def veils(self) -> list[TileMap]:
+        """Masks to show over the picture: the repair mask and spots that wait for their heal."""
+        live = [self._spot.preview()] if self._spot is not None else []
+        return [self.document.shown.mask, *self.queue.spots(), *live]
+
+    def show_spot(self, edit: TileEdit | None) -> None:
+        """A spot-heal stroke in the making, or its end."""
+        dirty = self.document.bounds
+        if edit is not None:
+            dirty, edit.dirty = edit.dirty, Rect(0, 0, 0, 0)
+        self._spot = edit
+        self.mask_changed.emit(dirty)
+
+    def _make_levels(self) -> None:
+        """Have the reductions of the scan made, for quick and smooth views from afar."""
+        base = self.document.state.scan
+        array = base.base
+        if array is None or base.levels or self.closed:
+            return
+
+        def work(context: JobContext) -> object:
+            return reductions(array, LEVELS, context)
+
+        # Whoever cancels it keeps the quick view.
+        ticket = self.submit("Preparing the view", Lane.IO, lambda: work, soon=True)
+        ticket.done.connect(self.while_open(lambda levels: self.document.attach_levels(base, levels)))
+
+    # -- masks ------------------------------------------------------------------------------------------------
+
+    def change_mask(
+        self,
+        label: str,
+        make: Callable[[State, Target, JobContext], Edit | None],
+        *,
+        at_once: bool = False,
+    ) -> None:
+        """A command on the whole of what is painted.
+
+        Args:
+            label: for the job list.
+            make: makes the edit of a state and the target that is painted now; on an engine thread.
+            at_once: there is little to do.
+        """
+        target = self.target
+
+        def freeze(state: State) -> Make:
+            return lambda context: make(state, target, context)
+
+        def fits(before: State, now: State) -> bool:
+            same = target.exists(now) and target.read(before) is target.read(now)
+            return same and before.geometry == now.geometry
+
+        self.change_when_made(label, freeze, at_once=at_once, fits=fits)
+
+    def _on_queue(self) -> None:
+        self.modified.emit()
+        self.save_for_recovery()

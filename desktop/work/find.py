@@ -1,0 +1,125 @@
+"""Searching a picture for damage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from desktop.document.compose import Composite
+from desktop.document.edits import Edit, PutReview, moved_review
+from desktop.document.model import Document, Layer
+from desktop.document.review import Filters, Review
+from desktop.document.tiles import TileMap
+from desktop.work.base import Chosen, Job, Outcome, TaskRequest, TaskRunner
+from desktop.work.outlines import Outlines, outlines_of, rows_that_count, share_of
+from engine.jobs import JobContext
+from engine.masks import TOO_MUCH
+
+if TYPE_CHECKING:
+    from engine.runtime.cards import Registry
+    from engine.tasks import Findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindDamage(Job):
+    """A search for damage; its findings replace those of the search before.
+
+    Attributes:
+        request: of a task that gives findings.
+        recipe: name of the recipe whose first step it is; its other steps follow once the defects were looked
+            through. Empty for a search of its own.
+    """
+
+    request: TaskRequest
+    recipe: str = ""
+    changes = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search gives.
+
+    Attributes:
+        review: of it, with nothing decided.
+        outlines: of it.
+        any: whether some threshold shows something.
+    """
+
+    review: Review
+    outlines: Outlines
+    any: bool
+
+
+class FindRunner(TaskRunner[FindDamage]):
+    """Runs a ``FindDamage``."""
+
+    def __init__(self, job: FindDamage, document: Document, registry: Registry) -> None:
+        super().__init__(job, document, registry, job.request)
+
+    def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
+        """The whole visible picture is looked at, whatever layer is chosen."""
+        from engine.tasks import run_job
+
+        del active
+        job, id_ = self._engine_job(Composite.of(self._document.state)), self._document.new_id()
+        settings, recipe = job.settings, self._job.recipe
+        filters = Filters(**{field.name: getattr(settings, field.name) for field in fields(settings)})  # type: ignore[arg-type]
+
+        def work(context: JobContext) -> Outcome:
+            findings: Findings = run_job(job, context.part(0.0, 0.9))
+            search = job.repair(findings.device, ())
+            review = Review(id_, _damage_map(findings), findings.labels, filters, search=search, recipe=recipe)
+            # A threshold cannot be lower than what may be set.
+            lowest = round(255 * fields(settings)[0].metadata["low"])  # type: ignore[arg-type]
+            seen = any(tile[..., 0].max() >= lowest for tile in review.damage.stored.values())
+            outlines = outlines_of(review, context.part(0.9, 1.0))
+            return Outcome(Found(review, outlines, seen), findings.device.value)
+
+        return work
+
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
+        """No step where nothing can be shown; the search before stays then."""
+        found: Found = outcome.result
+        if not found.any:
+            return None, None
+        review = moved_review(found.review, self._motion())
+        return PutReview(self._task.verb + self._with, self._document.state, review), None
+
+
+def found_sentence(outcome: Outcome) -> str:
+    """What a search found, for the restorer; empty for another task."""
+    found = outcome.result
+    if not isinstance(found, Found):
+        return ""
+    if not found.any:
+        return "No damage was found."
+    filters = found.review.filters
+    items = [found.outlines.items[row] for row in rows_that_count(found.outlines, filters)]
+    if not items:
+        return "No damage was found at this threshold. A lower one finds more."
+    kinds = Counter(item.kind for item in items).most_common()
+    listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
+    what = f"{len(items)} {'defects' if len(items) > 1 else 'defect'}: {listed}"
+    share = share_of(items, filters.grow, found.review.damage.bounds)
+    if share > TOO_MUCH:
+        return f"Found {what}. {round(share * 100)} % of the picture counts as damaged; a higher threshold finds less."
+    return f"Found {what}. Look through them, or heal them all."
+
+
+def _plural(kind: str) -> str:
+    """Dust is not counted."""
+    if kind == "dust":
+        return kind
+    return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def _damage_map(findings: Findings) -> TileMap:
+    damage = TileMap.empty(findings.shape, np.uint8)
+    edit = damage.edit()
+    for rect, seen in findings.pieces:
+        edit.write(rect, seen)
+    return edit.commit().applied(damage)

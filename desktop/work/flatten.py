@@ -1,0 +1,58 @@
+"""``lacuna flatten``, and the export of the window: from layers to a finished file. Knows no Qt."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from desktop.document.compose import Composite, flatten
+from desktop.document.opening import open_project
+from desktop.document.project import Snapshot
+from engine import imageio
+from engine.cli import Command, add_writer_arguments, output_of, say
+from engine.jobs import JobContext
+from engine.output import Output, write_result
+from engine.raster import Raster
+
+
+def export(
+    snapshot: Snapshot, output: Output, command: str = "export", context: JobContext | None = None
+) -> tuple[str, ...]:
+    """Flatten a snapshot and write it with its record. Any thread.
+
+    Returns:
+        Sentences about what the format could not hold.
+
+    Raises:
+        EngineError, Cancelled: as ``write_result``.
+    """
+    context = context or JobContext()
+    state = snapshot.state
+    scan = state.scan.read(state.scan.bounds)
+    pixels = flatten(Composite.of(state), context.part(0.0, 0.3))
+    result = Raster(pixels, snapshot.profile, snapshot.resolution, snapshot.metadata)
+    return write_result(
+        result,
+        output,
+        scan=scan,
+        source=snapshot.scan,
+        repairs=state.repairs(),
+        command=command,
+        context=context.part(0.3, 1.0),
+    )
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", type=Path, metavar="PROJECT.ora")
+    add_writer_arguments(parser)
+
+
+def _run(options: argparse.Namespace, context: JobContext) -> None:
+    output = output_of(options)
+    imageio.check_target(output.path, [options.project])
+    document = open_project(options.project, context.part(0.0, 0.4))
+    notices = export(Snapshot.of(document), output, "flatten", context.part(0.4, 1.0))
+    say([*document.notices, *notices])
+
+
+FLATTEN = Command("flatten", "write a project's visible picture to a file", _arguments, _run)

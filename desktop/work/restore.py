@@ -1,0 +1,131 @@
+"""Restoring by a recipe: a layer for each of its repairs, all in one undo step. Healing defects is the shortest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from desktop.document.edits import AddLayer, Compound, Edit, SetReview
+from desktop.document.model import Document, Layer
+from desktop.document.review import Judgement, Point, Review, Verdict, moved_judgements
+from desktop.work.base import Chosen, Job, Outcome, TaskRequest, Urgency
+from desktop.work.outlines import Item, judgements_of, mask_tiles
+from desktop.work.repair import PatchRunner
+from engine.jobs import JobContext
+from engine.record import Repair
+
+if TYPE_CHECKING:
+    from engine.recipes import Recipe, RestoreResult
+    from engine.runtime.cards import Registry
+    from engine.tasks import Patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore(Job):
+    """What a recipe does to all that is visible; the damage it heals was found and looked through before.
+
+    Attributes:
+        recipe: what to do.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        review: the search as the defects were outlined; None: the recipe looks for damage itself.
+        items: the defects to heal.
+        others: see ``outlines.others_judged_with``; what was decided about them is kept.
+    """
+
+    recipe: Recipe
+    device: str
+    review: Review | None = None
+    items: tuple[Item, ...] = ()
+    others: tuple[Item, ...] = ()
+
+    @property
+    def urgency(self) -> Urgency:
+        """Healing alone is a repair like any other."""
+        alone = all(step.task == "heal" for step in self.recipe.steps)
+        return Urgency.REPAIR if alone else Urgency.WHOLE_PICTURE
+
+
+def heal_defects(request: TaskRequest, review: Review, items: Sequence[Item], others: Sequence[Item]) -> Restore:
+    """The job that heals some defects with one model.
+
+    Args:
+        request: of the model that heals.
+        review: see ``Restore``.
+        items: the same.
+        others: the same.
+    """
+    from engine.recipes import Recipe, Step
+
+    recipe = Recipe("", "Heal defects", (Step(request.task, request.model, dict(request.settings)),))
+    return Restore(recipe=recipe, device=request.device, review=review, items=tuple(items), others=tuple(others))
+
+
+class RestoreRunner(PatchRunner[Restore]):
+    """Runs a ``Restore``."""
+
+    def __init__(self, job: Restore, document: Document, registry: Registry) -> None:
+        super().__init__(job, document, registry, TaskRequest("heal", "", job.device, {}))
+
+    def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
+        """All layers are read, whichever is chosen, as the search did; the mask is made by the worker, too."""
+        from engine.recipes import FoundDamage, run_recipe
+        from engine.runtime.session import Device
+
+        del active
+        job, state, registry, profile = self._job, self._document.state, self._registry, self._document.profile
+        self._frozen = state.geometry
+        source, motion = self._read_below(len(state.layers)), state.geometry.since(self._asked)
+
+        def work(context: JobContext) -> Outcome:
+            found, review = None, job.review
+            if review is not None and review.search is not None:
+                defects = [item.defect for item in job.items]
+                mask = motion.tiles(mask_tiles(review, defects, context.part(0.0, 0.1)))
+                boxes = tuple((b.left, b.top, b.right, b.bottom) for b in (defect.box for defect in defects))
+                found = FoundDamage(mask if defects else None, replace(review.search, boxes=boxes))
+            result = run_recipe(
+                job.recipe, source, profile, registry, Device(job.device), context.part(0.1, 1.0), found
+            )
+            return Outcome(result, result.device.value, result.repairs)
+
+        return work
+
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
+        """The layers lie above those that were read; the repair mask stays as it is. The defects count as healed."""
+        from engine.tasks import TASKS
+
+        place, result = self._place(), outcome.result
+        recipe, state = self._job.recipe, self._document.state
+        label = f"Restore, {recipe.title}" if recipe.name else recipe.title
+        steps: list[Edit] = []
+        chosen = None
+        for number, (repairs, patch) in enumerate(_with_their_search(result)):
+            task = TASKS[repairs[-1].task]
+            layer = self._layer(task.layer, patch)
+            steps.append(AddLayer(label, replace(layer, made_by=repairs), place + number))
+            chosen = layer.id
+        # When another search was made meanwhile, the layers come all the same.
+        review = self._job.review
+        if review is not None and state.review is not None and state.review.id == review.id:
+            kept = {p: one for p, one in self._now(self._job.others).items() if p not in state.review.judgements}
+            healed = self._now([replace(item, verdict=Verdict.HEALED) for item in self._job.items])
+            steps.append(SetReview(label, state.review, judgements=kept | healed, recipe=""))
+        return (Compound(label, steps) if steps else None), chosen
+
+    def _now(self, items: Sequence[Item]) -> dict[Point, Judgement]:
+        """Judgements of some defects, about the picture as it lies now."""
+        review = self._job.review
+        assert review is not None
+        motion = self._document.state.geometry.since(self._asked)
+        return dict(moved_judgements(judgements_of(items, review.filters.threshold), motion.rect))
+
+
+def _with_their_search(result: RestoreResult) -> list[tuple[tuple[Repair, ...], Patch]]:
+    """The patches of a recipe, each with the repairs that led to it: what heals follows from a search."""
+    from engine.tasks import TASKS
+
+    search = tuple(repair for repair in result.repairs if TASKS[repair.task].gives == "findings")
+    return [
+        ((*search, repair) if TASKS[repair.task].wants_mask else (repair,), patch) for repair, patch in result.patches
+    ]

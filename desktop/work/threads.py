@@ -1,0 +1,303 @@
+"""The engine threads, and a queue for each, seen from the GUI thread.
+
+``compute`` runs models, ``io`` reads and writes files, ``autosave`` keeps unsaved work safe; none waits for another. A
+more urgent job does not wait for the end of a less urgent one: the thread does it in between, at the next step of the
+job that runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from PySide6.QtCore import QObject, Qt, QThread, Signal, Slot
+
+from desktop.work.base import Urgency
+from engine.errors import EngineError
+from engine.jobs import Cancelled, JobContext, JobState
+
+_REPORT_SECONDS = 0.03
+
+
+class Lane(Enum):
+    """The thread a job runs on."""
+
+    COMPUTE = "compute"
+    IO = "io"
+    AUTOSAVE = "autosave"
+
+
+Work = Callable[[JobContext], Any]
+
+
+class Ticket(QObject):
+    """One job in the queue. Lives in the GUI thread, and so do its signals' receivers.
+
+    Signals:
+        changed: the state or the progress moved.
+        done: it ended well; carries what the work returned.
+        failed: an expected failure; carries the EngineError.
+        cancelled: it was called off.
+        crashed: it met an unexpected exception; carries it.
+        ended: after one of the four above.
+    """
+
+    changed = Signal()
+    done = Signal(object)
+    failed = Signal(object)
+    cancelled = Signal()
+    crashed = Signal(object)
+    ended = Signal()
+
+    def __init__(
+        self, title: str, lane: Lane, urgency: Urgency, prepare: Callable[[], Work], ready: Callable[[], bool]
+    ) -> None:
+        super().__init__()
+        self.title, self.lane, self.urgency, self.ready = title, lane, urgency, ready
+        self.state = JobState.WAITING
+        self.progress = 0.0
+        self.step = ""
+        self.prepare = prepare
+        self._cancel: Callable[[], None] | None = None
+
+    def cancel(self) -> None:
+        """Call the job off: at once when it is waiting, within 0.2 s when it is running."""
+        if self.state is JobState.WAITING:
+            self.end(JobState.CANCELLED, None)
+        elif self.state is JobState.RUNNING and self._cancel is not None:
+            self._cancel()
+
+    def begin(self, cancel: Callable[[], None]) -> None:
+        """The job gets its turn."""
+        self._cancel = cancel
+        self.state = JobState.RUNNING
+        self.changed.emit()
+
+    def advance(self, share: float, step: str) -> None:
+        """Progress, 0..1, and the current step in words."""
+        self.progress, self.step = share, step
+        self.changed.emit()
+
+    def end(self, state: JobState, outcome: object) -> None:
+        """The job is over."""
+        self.state, self._cancel = state, None
+        self.changed.emit()
+        if state is JobState.DONE:
+            self.done.emit(outcome)
+        elif state is JobState.CANCELLED:
+            self.cancelled.emit()
+        elif isinstance(outcome, EngineError):
+            self.failed.emit(outcome)
+        else:
+            self.crashed.emit(outcome)
+        self.ended.emit()
+
+
+@dataclass(frozen=True)
+class _Order:
+    """One piece of work on its way to an engine thread."""
+
+    number: int
+    urgency: Urgency
+    work: Work
+    context: JobContext
+
+
+class _Runner(QObject):
+    """Lives in an engine thread and does the work there."""
+
+    progressed = Signal(int, float, str)
+    finished = Signal(int, object, object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._running: list[Urgency] = []
+        self.orders: deque[_Order] = deque()
+        """The GUI thread puts them in, this one takes them out."""
+
+    @Slot()
+    def run(self) -> None:
+        """Do the orders that are more urgent than what runs already, and say of each how it ended."""
+        while self.orders and (not self._running or self.orders[0].urgency > self._running[-1]):
+            order = self.orders.popleft()
+            self._running.append(order.urgency)
+            try:
+                order.context.check()
+                result = order.work(order.context)
+            except Cancelled:
+                self.finished.emit(order.number, JobState.CANCELLED, None)
+            except Exception as error:  # noqa: BLE001 - handed over to the GUI thread, which reports it
+                self.finished.emit(order.number, JobState.FAILED, error)
+            else:
+                self.finished.emit(order.number, JobState.DONE, result)
+            finally:
+                self._running.pop()
+
+
+class EngineThread(QThread):
+    """One lane: a thread, its queue, and the jobs that are running. Used from the GUI thread only.
+
+    More than one runs where a more urgent one interrupted a less urgent one, which goes on after it.
+
+    Signals:
+        crashed: an unexpected exception, for the crash report.
+    """
+
+    crashed = Signal(object)
+    _ordered = Signal()
+    _queued = Signal()
+
+    def __init__(self, name: str, parent: QObject) -> None:
+        super().__init__(parent)
+        self.setObjectName(f"engine-{name}")
+        self._numbers = itertools.count(1)
+        self._queue: list[Ticket] = []
+        self._running: dict[int, tuple[Ticket, JobContext]] = {}
+        self._runner = _Runner()
+        self._runner.moveToThread(self)
+        self._ordered.connect(self._runner.run)
+        # Slots of this object, which lives in the GUI thread: Qt queues the calls.
+        self._runner.progressed.connect(self._on_progress)
+        self._runner.finished.connect(self._on_finished)
+        # Through the event loop, so that whoever submits can connect to the ticket first.
+        self._queued.connect(self._next, Qt.ConnectionType.QueuedConnection)
+        self.start()
+
+    def add(self, ticket: Ticket, *, soon: bool) -> None:
+        """Put a job behind all that are as urgent, or before them."""
+        reached = (place for place, other in enumerate(self._queue) if other.urgency < ticket.urgency + soon)
+        self._queue.insert(next(reached, len(self._queue)), ticket)
+        self._queued.emit()
+
+    def go_on(self) -> None:
+        """See whether a job that was not ready is so now."""
+        self._queued.emit()
+
+    def stop(self) -> None:
+        """Call everything off and wait for the thread."""
+        for ticket in list(self._queue):
+            ticket.cancel()
+        for _, context in self._running.values():
+            context.cancel()
+        self.quit()
+        self.wait()
+
+    @Slot()
+    def _next(self) -> None:
+        while True:
+            self._queue = [ticket for ticket in self._queue if ticket.state is JobState.WAITING]
+            ticket = next((ticket for ticket in self._queue if ticket.ready()), None)
+            busy = max((running.urgency for running, _ in self._running.values()), default=None)
+            if ticket is None or (busy is not None and ticket.urgency <= busy):
+                return
+            self._queue.remove(ticket)
+            number = next(self._numbers)
+            context = JobContext(_throttled(partial(self._runner.progressed.emit, number)), self._runner.run)
+            try:
+                # Frozen now, not when it was asked for: it sees what the jobs before it did.
+                work = ticket.prepare()
+            except Exception as error:  # noqa: BLE001 - the queue goes on, and the crash is reported
+                self._end(ticket, JobState.FAILED, error)
+                continue
+            self._running[number] = ticket, context
+            # The work first: what the window shows of it need not be waited for.
+            self._runner.orders.append(_Order(number, ticket.urgency, work, context))
+            self._ordered.emit()
+            ticket.begin(context.cancel)
+
+    @Slot(int, float, str)
+    def _on_progress(self, number: int, share: float, step: str) -> None:
+        if number in self._running:
+            self._running[number][0].advance(share, step)
+
+    @Slot(int, object, object)
+    def _on_finished(self, number: int, state: JobState, outcome: object) -> None:
+        if number not in self._running:
+            return
+        ticket, _ = self._running.pop(number)
+        self._end(ticket, state, outcome)
+        self._next()
+
+    def _end(self, ticket: Ticket, state: JobState, outcome: object) -> None:
+        ticket.end(state, outcome)
+        if state is JobState.FAILED and not isinstance(outcome, EngineError):
+            self.crashed.emit(outcome)
+
+
+def _throttled(report: Callable[[float, str], None]) -> Callable[[float, str], None]:
+    """Pass on no more reports than a person can see."""
+    last = 0.0
+
+    def throttled(share: float, step: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _REPORT_SECONDS or share >= 1.0:
+            last = now
+            report(share, step)
+
+    return throttled
+
+
+class JobCentre(QObject):
+    """All jobs of the program. Used from the GUI thread only.
+
+    Signals:
+        added: a job was queued; carries its Ticket.
+        crashed: a job met an unexpected exception; carries it.
+    """
+
+    added = Signal(object)
+    crashed = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._lanes = {lane: EngineThread(lane.value, self) for lane in Lane}
+        for thread in self._lanes.values():
+            thread.crashed.connect(self.crashed)
+
+    def submit(
+        self,
+        title: str,
+        lane: Lane,
+        prepare: Callable[[], Work],
+        *,
+        urgency: Urgency = Urgency.WHOLE_PICTURE,
+        soon: bool = False,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> Ticket:
+        """Queue a job.
+
+        Args:
+            title: for the job list.
+            lane: where it runs.
+            prepare: called on the GUI thread when its turn comes; freezes the input and gives the work, which is
+                called with a context on the lane's thread and must not touch Qt or the document.
+            urgency: a more urgent job goes before less urgent ones, also those that run already.
+            soon: before all that wait already and are as urgent.
+            ready: whether its turn may come; until then those behind it go first. ``go_on`` has it asked again.
+
+        Returns:
+            Its ticket. Connect to it before returning to the event loop and nothing is missed.
+        """
+        ticket = Ticket(title, lane, urgency, prepare, ready)
+        ticket.setParent(self)
+        ticket.ended.connect(ticket.deleteLater)
+        self.added.emit(ticket)
+        self._lanes[lane].add(ticket, soon=soon)
+        return ticket
+
+    def go_on(self) -> None:
+        """A job that was not ready may be so now."""
+        for thread in self._lanes.values():
+            thread.go_on()
+
+    def stop(self) -> None:
+        """Call everything off and wait until the threads are gone. The centre cannot be used afterwards."""
+        for thread in self._lanes.values():
+            thread.stop()

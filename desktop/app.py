@@ -94,9 +94,12 @@ class Program:
         return safe
 
     def stop(self) -> None:
-        """End the threads and tidy up. Safe more than once."""
+        """End the threads and tidy up. Safe more than once. What is still open keeps its autosaved work."""
         if self.furnished:
             self.furnished = False
+            for view in self.contents.photos.views():
+                if view.workspace is not None:
+                    view.workspace.close()
             self.jobs.stop()
             self.files.shut_down()
 

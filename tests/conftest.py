@@ -55,19 +55,21 @@ def registry(tmp_path: Path) -> Registry:
 def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
     """The whole application with its own settings and sessions; closed without questions at the end."""
     from desktop.app import Program
-    from desktop.dialogs.questions import Closing, Questions
+    from desktop.dialogs.questions import Closing, Questions, Waiting
     from desktop.settings import SettingsStore
 
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
+    monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.DISCARD))
     program = Program(tmp_path / "state", SettingsStore(tmp_path / "settings.ini"), registry)
-    program.shell.resize(1280, 860)
+    program.window.resize(1280, 860)
     program.start([])
-    qtbot.waitUntil(lambda: program.furnished and bool(program.window.task.models))
+    qtbot.waitUntil(lambda: program.furnished and bool(program.contents.task.models))
     yield program
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
-    program.shell.close()
+    monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.DISCARD))
+    program.window.close()
     program.stop()
-    program.shell.deleteLater()
+    program.window.deleteLater()
 
 
 @pytest.fixture

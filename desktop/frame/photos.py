@@ -193,8 +193,8 @@ class Photos(QObject):
             return False
         if answer is Waiting.DISCARD:
             photo.queue.cancel_all()
+            return not self._open_question(view) or self._ask(view)
         self._finishing.add(view)
-        # What is running ends in the background, when it was called off, too.
         photo.queue.changed.connect(lambda: self._on_finished_to_close(view))
         self._on_finished_to_close(view)
         return True

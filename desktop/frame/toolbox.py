@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 from PySide6.QtCore import QObject, Signal
 
 from desktop.tools.base import EDGES, BrushSettings, Tool, ToolSettings
 from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE, BrushTool, EraserTool, SpotHealTool
 from desktop.tools.navigate import HandTool, ZoomTool
 from desktop.tools.select import LassoTool, RectangleTool
+
+
+_DIGIT_SECONDS = 0.6
+"""Two digits within this time are one number."""
 
 
 class Toolbox(QObject):
@@ -32,6 +39,7 @@ class Toolbox(QObject):
         self.tools: dict[str, Tool] = {tool.id: tool for tool in made}
         self._tool = self.tools["brush"]
         self._edges = False
+        self._digit, self._digit_since = 0, -math.inf
 
     @property
     def tool(self) -> Tool:
@@ -66,6 +74,17 @@ class Toolbox(QObject):
     def set_opacity(self, opacity: float) -> None:
         """Another opacity, 0..1."""
         self._set(opacity=opacity)
+
+    def press_digit(self, digit: int) -> None:
+        """Set the opacity by a digit: 5 is 50 %, 0 is 100 %, and 5 quickly followed by 7 is 57 %."""
+        before, now = self._digit, time.monotonic()
+        quick = now - self._digit_since < _DIGIT_SECONDS
+        self._digit, self._digit_since = digit, now
+        if quick and (before or digit):
+            self._digit, self._digit_since = 0, -math.inf
+            self.set_opacity((10 * before + digit) / 100)
+        else:
+            self.set_opacity((digit or 10) / 10)
 
     def set_pen(self, **uses: bool) -> None:
         """Whether the pen's pressure scales ``pen_size`` and ``pen_opacity``."""

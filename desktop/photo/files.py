@@ -182,6 +182,8 @@ class Files(QObject):
         # Saved over nothing unasked: it may have been saved under another name before the crash.
         workspace.mark_recovered()
         self.opened.emit(workspace)
+        for notice in recovered.document.notices:
+            self.said.emit(notice)
 
     def leave(self, folder: Path) -> None:
         """Keep abandoned work for another start, or for a later moment."""

@@ -169,8 +169,9 @@ class TaskQueue(QObject):
         return bool(self._asked) and list(self._asked.values())[-1].step == self._editor.undo.index()
 
     def cancel_all(self) -> None:
-        """Cancel every task."""
+        """Cancel every task; none of them counts any more, even while it is still ending."""
         for ticket in list(self._asked):
+            self._release(ticket)
             ticket.cancel()
 
     def _refuse_second(self, sentence: str, alike: Callable[[Job], bool]) -> None:
@@ -199,6 +200,8 @@ class TaskQueue(QObject):
 
     def _finish(self, ticket: Ticket, outcome: Outcome) -> None:
         editor = self._editor
+        if ticket not in self._asked:
+            return
         try:
             edit, chosen = self._asked[ticket].runner.edit(outcome)
             if edit is not None:
@@ -225,9 +228,9 @@ class TaskQueue(QObject):
 
     def _release(self, ticket: Ticket) -> None:
         asked = self._asked.pop(ticket, None)
-        if self._editor.closed:
+        if asked is None or self._editor.closed:
             return
-        mask = asked.runner.mask if asked is not None and _is_spot(asked.job) else None
+        mask = asked.runner.mask if _is_spot(asked.job) else None
         if mask is not None:
             self._editor.mask_changed.emit(mask.extent())
         self.changed.emit()

@@ -198,7 +198,12 @@ def moved_pieces(patch: Patch, source: Composite, motion: Motion) -> list[Piece]
 
 def _joinable(layer: Layer, task: str) -> bool:
     """Whether more repair on a layer would look as it was computed, and be of its kind: not on a cleaned picture."""
-    alike = layer.has_pixels and all(repair.task == task for repair in layer.made_by)
+    from engine.tasks import TASKS
+
+    # A search that led to a repair has left nothing on the layer.
+    searches = {task.id for task in TASKS.values() if task.gives == "findings"}
+    made = {repair.task for repair in layer.made_by} - searches
+    alike = layer.has_pixels and made <= {task}
     return alike and layer.visible and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL
 
 

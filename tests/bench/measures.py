@@ -57,8 +57,8 @@ def painting() -> dict[str, float]:
 
     with program() as (running, wait):
         workspace, view = layered(running, wait)
-        view.zoom_to(1.0)
-        view.centre_on(SIDE / 2, SIDE / 2)
+        view.viewport.zoom_to(1.0)
+        view.viewport.centre_on(SIDE / 2, SIDE / 2)
         running.window.options.set_size(200)
         wait(lambda: view.complete)
         numbers: dict[str, float] = {}
@@ -86,14 +86,14 @@ def moving() -> dict[str, float]:
     """Pan and zoom repaints of a 100 MP document with five layers in a 1600 x 1000 canvas."""
     with program() as (running, wait):
         _, view = layered(running, wait)
-        view.zoom_to(1.0)
+        view.viewport.zoom_to(1.0)
         numbers = {}
         for name, places in (("pan_new_ms", 1), ("pan_cached_ms", 2)):
             times = []
             for _ in range(places):
-                view.centre_on(SIDE / 2 - 1500, SIDE / 2)
+                view.viewport.centre_on(SIDE / 2 - 1500, SIDE / 2)
                 settle(wait, view)
-                times = [timed(lambda: view.scroll_by(37, 11)) for _ in range(60)]
+                times = [timed(lambda: view.viewport.scroll_by(37, 11)) for _ in range(60)]
             numbers[name] = float(np.percentile(times, 95))
         zooms = [1.0, 0.8, 0.64, 0.5, 0.4, 0.3, 0.2, 0.15, 1.25, 1.6, 2.0, 3.0, 5.0]
         for name in ("zoom_new_ms", "zoom_cached_ms"):
@@ -104,7 +104,7 @@ def moving() -> dict[str, float]:
                     settle_at(view, zoom, wait)
                     times.append(timed(view.update))
                 else:
-                    times.append(timed(lambda zoom=zoom: view.zoom_to(zoom)))
+                    times.append(timed(lambda zoom=zoom: view.viewport.zoom_to(zoom)))
                     settle(wait, view)
             numbers[name] = float(np.percentile(times, 95))
     return numbers
@@ -152,7 +152,7 @@ def starting() -> dict[str, float]:
         "from desktop.settings import SettingsStore;"
         "app = QApplication([]); folder = Path(sys.argv[1]);"
         "program = Program(folder, SettingsStore(folder / 's.ini'));"
-        "program.shell.painted.connect(lambda: (print(int('onnxruntime' in sys.modules), flush=True), os._exit(0)));"
+        "program.window.painted.connect(lambda: (print(int('onnxruntime' in sys.modules), flush=True), os._exit(0)));"
         "program.start([]); app.exec()"
     )
     environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
@@ -173,8 +173,8 @@ def fidelity() -> dict[str, float]:
     """Samples outside the mask that differ from the scan after heal and export, in all kinds of scans together."""
     import imagecodecs
 
-    from desktop.document.project import Snapshot
     from desktop.document.autosave_folder import open_document
+    from desktop.document.project import Snapshot
     from desktop.work.flatten import export
     from engine import imageio
     from engine.jobs import JobContext
@@ -267,9 +267,9 @@ def program() -> Iterator[tuple[object, Callable]]:
 
 def layered(running: object, wait: Callable) -> tuple[object, object]:
     """A 100 MP document with five layers over its middle, in a canvas of 1600 x 1000."""
+    from desktop.document.autosave_folder import AutosaveFolder
     from desktop.document.edits import AddLayer
     from desktop.document.model import Document
-    from desktop.document.autosave_folder import AutosaveFolder
     from desktop.photo.workspace import Workspace
     from engine.raster import Raster, Rect
 
@@ -296,7 +296,7 @@ def heal(document: object, context: object, width: int = 40) -> object:
     """Heal one scratch in the middle of the document's first megapixel and add the layer; gives the mask."""
     from desktop.document.edits import PaintMask
     from desktop.document.tiles import TileMap
-    from desktop.work.repairs import RepairJob, RepairRequest
+    from desktop.work.base import RepairJob, TaskRequest
     from engine.raster import Rect
     from engine.runtime.cards import Registry
 
@@ -308,7 +308,7 @@ def heal(document: object, context: object, width: int = 40) -> object:
     patch = edit.commit()
     mask = patch.applied(edit.source)
     PaintMask("Brush", None, patch).apply(document)
-    request = RepairRequest("heal", "heal", "cpu", {"grow": 0.0, "feather": 0.0}, new_layer=True)
+    request = TaskRequest("heal", "heal", "cpu", {"grow": 0.0, "feather": 0.0}, new_layer=True)
     job = RepairJob(document, request, mask, spot=False, registry=Registry())
     result = job.freeze(None)(context)
     done, _ = job.edit(result)
@@ -336,7 +336,7 @@ def settle(wait: Callable, view: object) -> None:
 
 def settle_at(view: object, zoom: float, wait: Callable) -> None:
     """Go to a zoom and wait until it is painted."""
-    view.zoom_to(zoom)
+    view.viewport.zoom_to(zoom)
     settle(wait, view)
 
 

@@ -19,8 +19,8 @@ import engine.tasks
 from desktop.app import Program
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite, flatten
-from desktop.work.threads import Lane, Ticket
 from desktop.photo.workspace import Workspace
+from desktop.work.threads import Lane, Ticket
 from engine.jobs import JobContext
 from engine.tasks import Job
 
@@ -29,18 +29,18 @@ LEFT = Qt.MouseButton.LeftButton
 
 def open_scan(qtbot: QtBot, program: Program, path: Path) -> tuple[Workspace, CanvasView]:
     with qtbot.waitSignal(program.files.opened, timeout=20000):
-        program.window.open_paths([path])
-    view, workspace = program.window.view, program.window.workspace
+        program.contents.photos.open([path])
+    view, workspace = program.contents.photos.view, program.contents.photos.photo
     assert view is not None
     assert workspace is not None
     qtbot.waitUntil(lambda: bool(workspace.document.state.scan.levels))
-    view.zoom_to(1.0)
+    view.viewport.zoom_to(1.0)
     view.setFocus()
     return workspace, view
 
 
 def at(view: CanvasView, x: float, y: float) -> QPoint:
-    place = view.to_widget(x, y)
+    place = view.viewport.to_widget(x, y)
     return QPoint(math.floor(place.x()), math.floor(place.y()))
 
 
@@ -54,11 +54,11 @@ def drag(
 
 
 def key(program: Program, key_: Qt.Key, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
-    QTest.keyClick(program.window.view or program.shell, key_, modifier)
+    QTest.keyClick(program.contents.photos.view or program.window, key_, modifier)
 
 
 def trigger(program: Program, id_: str) -> None:
-    action = program.window.actions_.by_id[id_]
+    action = program.contents.menus.by_id[id_]
     assert action.isEnabled(), id_
     action.trigger()
 
@@ -85,8 +85,8 @@ def seen(view: CanvasView, x: int, y: int) -> np.ndarray:
 
 def heal(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
-        QTest.mouseClick(program.window.task.button, LEFT)
-    qtbot.waitUntil(lambda: not workspace.busy)
+        QTest.mouseClick(program.contents.task.button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
 
 
 def kept_running(monkeypatch: pytest.MonkeyPatch, name: str = "run_job") -> threading.Event:
@@ -109,7 +109,7 @@ def two_repairs(qtbot: QtBot, program: Program, workspace: Workspace, view: Canv
         drag(view, [(x, 100), (x + 50, 100)])
         with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
             trigger(program, "heal_new")
-        qtbot.waitUntil(lambda: not workspace.busy)
+        qtbot.waitUntil(lambda: not workspace.queue.busy)
 
 
 def click_row(view: QListView, row: int, place: QPoint) -> None:
@@ -117,7 +117,7 @@ def click_row(view: QListView, row: int, place: QPoint) -> None:
 
 
 def combo(program: Program, name: str) -> QComboBox:
-    return next(box for box in program.window.task.findChildren(QComboBox) if box.accessibleName() == name)
+    return next(box for box in program.contents.task.findChildren(QComboBox) if box.accessibleName() == name)
 
 
 def pick(program: Program, name: str, data: str) -> None:

@@ -49,8 +49,8 @@ def blotted(path: Path, *blots: tuple[int, int, int, int, int, int], size: tuple
 def find(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     """Search as a hand does, and wait for the list."""
     pick(program, "Task", "detect")
-    QTest.mouseClick(program.window.task.button, LEFT)
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    QTest.mouseClick(program.contents.task.button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
 
 
 def found(qtbot: QtBot, program: Program, path: Path) -> tuple[Workspace, CanvasView]:
@@ -79,19 +79,19 @@ def at(workspace: Workspace) -> int | None:
 
 
 def slider(program: Program, name: str) -> ValueSlider:
-    return program.window.defects.sliders[name]
+    return program.contents.defects.sliders[name]
 
 
 def button(program: Program, name: str) -> QPushButton:
-    buttons = program.window.defects.findChildren(QPushButton)
-    return next(button for button in buttons if button.text() == name and button.isVisibleTo(program.window.defects))
+    buttons = program.contents.defects.findChildren(QPushButton)
+    return next(button for button in buttons if button.text() == name and button.isVisibleTo(program.contents.defects))
 
 
 def heal_found(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
-        QTest.mouseClick(program.window.defects.heal_button, LEFT)
-    qtbot.waitUntil(lambda: not workspace.busy)
+        QTest.mouseClick(program.contents.defects.heal_button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
 
 
 def middle(view: CanvasView) -> tuple[float, float]:
-    return view.to_image(view.rect().center().toPointF())
+    return view.viewport.to_image(view.rect().center().toPointF())

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PySide6.QtGui import QColor
 
 from desktop.canvas.render import CRISP, Frame, ImageCache, picture_pixels, screen_tiles, veil_pixels
+from desktop.document.blend import BlendMode
 from desktop.document.compose import ComposeCache, Composite
 from desktop.document.edits import AddLayer, SetLayer
-from desktop.document.model import BlendMode
+from desktop.document.targets import REPAIR_MASK, LayerMask
 from desktop.document.tiles import LEVELS, TileMap
 from engine.raster import Rect
 from engine.resample import reductions
@@ -75,7 +76,7 @@ def test_pixels_at_100_percent_are_the_pictures_own() -> None:
 
 def test_the_veil_is_drawn_where_a_mask_is_and_nowhere_else() -> None:
     document = make_document()
-    paint(document, None, Rect(20, 30, 60, 70), 255).apply(document)
+    paint(document, REPAIR_MASK, Rect(20, 30, 60, 70), 255).apply(document)
     frame, colour = Frame(1.0, WIDTH, HEIGHT), QColor(255, 0, 0, 128)
     veil = veil_pixels([document.state.mask], frame, Rect(0, 0, 256, 256), colour)
     assert veil is not None
@@ -103,7 +104,7 @@ def test_kept_composed_tiles_are_what_is_composed_anew(level: int) -> None:
         SetLayer("set", document.state.layers[0], change).apply(document)
         scene = Composite.of(document.state)
         assert np.array_equal(scene.read(rect, level, cache), scene.read(rect, level))
-        paint(document, layer.id, Rect(10, 10, 150, 90), 40).apply(document)
+        paint(document, LayerMask(layer.id), Rect(10, 10, 150, 90), 40).apply(document)
         scene = Composite.of(document.state)
         assert np.array_equal(scene.read(rect, level, cache), scene.read(rect, level))
 

@@ -10,9 +10,9 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.document.model import EDGES
-from desktop.work.threads import Lane
+from desktop.document.targets import EDGE_MAP, REPAIR_MASK
 from desktop.photo.workspace import Workspace
+from desktop.work.threads import Lane
 from engine.jobs import JobContext
 from engine.runtime.cards import Registry
 from tests.desktop import tiny
@@ -42,31 +42,31 @@ def guided(workspace: Workspace) -> np.ndarray:
 def draw_edges(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     pick(program, "Model", "along_edges")
     trigger(program, "edges_draw")
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
 
 
 def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     program.store.settings.repair.of("heal").values |= {"feather": 0.0, "texture": 0.0}
-    assert not program.window.actions_.by_id["edges_draw"].isEnabled()
-    program.window.options.set_size(24)
+    assert not program.contents.menus.by_id["edges_draw"].isEnabled()
+    program.contents.tools.set_size(24)
     drag(view, [(100, 150), (300, 150)])
     painted = mask(workspace)
     draw_edges(qtbot, program, workspace)
-    assert workspace.target == EDGES
+    assert workspace.target == EDGE_MAP
     assert np.array_equal(edges(workspace) == 255, painted > 0)
     # Seen over the picture, in a colour that the veil has not.
     shown = seen(view, 200, 150)
     assert shown[2] > 200
     assert shown[0] < 100
-    assert program.window.options.size == 2
-    assert program.window.options._target.text().startswith("Edges")
+    assert program.contents.tools.brush.size == 2
+    assert program.contents.options._target.text().startswith("Edges")
     drag(view, [(150, 40), (250, 40)])
     assert workspace.undo.undoText() == "Brush, edges"
     assert edges(workspace)[40, 200] == 255
     assert not mask(workspace)[40].any()
     key(program, Qt.Key.Key_E)
-    program.window.options.set_size(60)
+    program.contents.tools.set_size(60)
     drag(view, [(120, 150), (125, 150)])
     assert not edges(workspace)[150, 120]
     trigger(program, "undo")
@@ -74,12 +74,12 @@ def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Progra
     trigger(program, "redo")
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
         trigger(program, "heal")
-    qtbot.waitUntil(lambda: not workspace.busy)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
     healed = picture(workspace)
     assert (healed[150, 200] == 65535).all()
     assert (healed[150, 120] == 0).all()
     assert workspace.document.state.edges is None
-    assert workspace.target is None
+    assert workspace.target == REPAIR_MASK
     assert workspace.active is not None
     assert not mask(workspace).any()
     trigger(program, "undo")
@@ -90,22 +90,22 @@ def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Progra
 
 def test_the_brush_for_edges_has_a_size_of_its_own(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.window.options.set_size(30)
+    program.contents.tools.set_size(30)
     drag(view, [(100, 150), (200, 150)])
     draw_edges(qtbot, program, workspace)
     trigger(program, "larger")
-    assert program.window.options.size == 3
-    assert view._cursor().diameter == 3
+    assert program.contents.tools.brush.size == 3
+    assert view.input.cursor.diameter == 3
     key(program, Qt.Key.Key_Escape)
-    assert workspace.target is None
-    assert program.window.options.size == view._cursor().diameter == 30
+    assert workspace.target == REPAIR_MASK
+    assert program.contents.tools.brush.size == view.input.cursor.diameter == 30
     trigger(program, "edges_paint")
-    assert workspace.target == EDGES
-    assert program.window.options.size == 3
+    assert workspace.target == EDGE_MAP
+    assert program.contents.tools.brush.size == 3
     key(program, Qt.Key.Key_J)
-    assert workspace.target is None
+    assert workspace.target == REPAIR_MASK
     tools = program.store.settings.tools
-    assert (tools.size, tools.edge_size) == (30, 3)
+    assert [tools.brush(name).size for name in ("brush", "edges", "spot")] == [30, 3, 24]
 
 
 def test_edges_are_cleared_turned_and_no_unsaved_work(qtbot: QtBot, program: Program, scan: Path) -> None:
@@ -115,17 +115,17 @@ def test_edges_are_cleared_turned_and_no_unsaved_work(qtbot: QtBot, program: Pro
     draw_edges(qtbot, program, workspace)
     drawn = edges(workspace)
     assert not workspace.unsaved, "no file keeps edges"
-    assert not program.shell.windowTitle().startswith("scan.tif*")
+    assert not program.window.windowTitle().startswith("scan.tif*")
     trigger(program, "edges_clear")
     assert workspace.document.state.edges is None
-    assert workspace.target is None
-    assert not program.window.actions_.by_id["edges_clear"].isEnabled()
+    assert workspace.target == REPAIR_MASK
+    assert not program.contents.menus.by_id["edges_clear"].isEnabled()
     trigger(program, "undo")
     assert np.array_equal(edges(workspace), drawn)
     trigger(program, "rotate_left")
     assert np.array_equal(edges(workspace), np.rot90(drawn))
     assert workspace.unsaved
-    assert program.shell.windowTitle().startswith("scan.tif*")
+    assert program.window.windowTitle().startswith("scan.tif*")
     trigger(program, "undo")
     assert np.array_equal(edges(workspace), drawn)
     drag(view, [(50, 50), (60, 50)])
@@ -146,7 +146,7 @@ def test_edges_turn_while_they_are_being_drawn(
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     trigger(program, "rotate_right")
     gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert np.array_equal(edges(workspace) > 0, np.rot90(painted, 3) > 0)
     assert np.array_equal(guided(workspace), np.rot90(painted, 3))
 
@@ -165,7 +165,7 @@ def test_damage_painted_after_the_edges_gets_the_models_own(qtbot: QtBot, progra
     assert np.array_equal(guided(workspace), first[::-1, ::-1])
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
         trigger(program, "heal")
-    qtbot.waitUntil(lambda: not workspace.busy)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
     healed = picture(workspace)[::-1, ::-1]
     assert (healed[150, 150] == 0).all(), "no edges were wanted there"
     assert (healed[50, 150] == 65535).all()
@@ -201,18 +201,18 @@ def test_edges_are_seen_only_with_a_model_that_follows_them(qtbot: QtBot, progra
     draw_edges(qtbot, program, workspace)
     shown, drawn = seen(view, 150, 150), edges(workspace)
     assert shown[2] > 200
-    actions, box = program.window.actions_.by_id, program.window.task._edges
+    actions, box = program.contents.menus.by_id, program.contents.task._edges
     for name, other in (("Model", "heal"), ("Task", "clean")):
-        assert workspace.target == EDGES
+        assert workspace.target == EDGE_MAP
         assert not box.isHidden()
         pick(program, name, other)
         assert seen(view, 150, 150)[2] < 200
-        assert workspace.target is None
+        assert workspace.target == REPAIR_MASK
         assert box.isHidden()
         assert not actions["edges_paint"].isEnabled()
         assert not actions["edges_clear"].isEnabled()
-        workspace.set_target(EDGES)
-        assert workspace.target is None, "what is hidden is not painted"
+        workspace.set_target(EDGE_MAP)
+        assert workspace.target == REPAIR_MASK, "what is hidden is not painted"
         if name == "Task":
             pick(program, "Task", "heal")
         pick(program, "Model", "along_edges")
@@ -227,12 +227,12 @@ def test_all_edges_erased_is_an_answer(qtbot: QtBot, program: Program, scan: Pat
     draw_edges(qtbot, program, workspace)
     trigger(program, "mask_clear")
     assert not edges(workspace).any()
-    assert workspace.target == EDGES
+    assert workspace.target == EDGE_MAP
     trigger(program, "rotate_half")
     assert not edges(workspace).any()
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
         trigger(program, "heal")
-    qtbot.waitUntil(lambda: not workspace.busy)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
     assert (picture(workspace)[149, 250] == 0).all()
     assert workspace.document.state.edges is None
 
@@ -241,13 +241,13 @@ def test_edges_need_a_mask_and_are_called_off(qtbot: QtBot, program: Program, sc
     workspace, view = open_scan(qtbot, program, scan)
     pick(program, "Model", "along_edges")
     trigger(program, "edges_draw")
-    assert "Paint over the damage" in program.window.strip.text
+    assert "Paint over the damage" in program.contents.strip.text
     drag(view, [(100, 150), (200, 150)])
     before: list[JobContext] = []
     program.jobs.submit("before", Lane.COMPUTE, lambda: before.append)
     trigger(program, "edges_draw")
     trigger(program, "undo")
-    assert "called off" in program.window.strip.text
-    qtbot.waitUntil(lambda: bool(before) and not workspace.busy)
+    assert "called off" in program.contents.strip.text
+    qtbot.waitUntil(lambda: bool(before) and not workspace.queue.busy)
     assert workspace.document.state.edges is None
     assert mask(workspace).any()

@@ -35,7 +35,7 @@ def test_the_export_differs_from_the_scan_only_under_the_mask(
     workspace, view = open_scan(qtbot, program, source)
     drag(view, [(150, 150), (260, 170)])
     painted = mask(workspace)
-    program.store.settings.repair.values["feather"] = 0.0
+    program.store.settings.repair.of("heal").values["feather"] = 0.0
     heal(qtbot, program, workspace)
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(target)))
     with qtbot.waitSignal(program.files.said):
@@ -56,13 +56,13 @@ def test_export_onto_the_scan_is_refused(
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(scan)))
     monkeypatch.setattr(Questions, "overwrite", classmethod(lambda *_: True))
     trigger(program, "export")
-    assert "Choose another name" in program.window.strip.text
+    assert "Choose another name" in program.contents.strip.text
     assert not program.files.writing
     assert scan.read_bytes() == data
 
 
 def test_the_export_dialog_says_what_will_happen(qtbot: QtBot, program: Program, scan: Path, tmp_path: Path) -> None:
-    dialog = ExportDialog(program.shell, [scan], 16, tmp_path / "out.tif")
+    dialog = ExportDialog(program.window, [scan], 16, tmp_path / "out.tif")
     assert dialog._export.isEnabled()
     assert "bit for bit" in dialog._note.text()
     dialog._path.setText(str(tmp_path / "out.jpg"))
@@ -80,7 +80,7 @@ def test_the_export_dialog_measures_the_size(qtbot: QtBot, program: Program, sca
     workspace, _ = open_scan(qtbot, program, scan)
     target = tmp_path / "out.tif"
     measure = lambda output: program.files.measure(workspace, output)  # noqa: E731
-    dialog = ExportDialog(program.shell, [scan], 16, target, measure)
+    dialog = ExportDialog(program.window, [scan], 16, target, measure)
     qtbot.waitUntil(lambda: "MB" in dialog._size.text(), timeout=10000)
     assert dialog._size.text() == f"{scan.stat().st_size / 1e6:.1f} MB"
     dialog._path.setText(str(tmp_path / "out.jpg"))
@@ -102,14 +102,14 @@ def test_undo_steps_beyond_the_memory_go_to_the_session_folder_and_still_work(
 
     def held() -> int:
         steps = [workspace.undo.command(i) for i in range(workspace.undo.count())]
-        return sum(patch.nbytes for step in steps for patch in step.edit.patches())
+        return sum(delta.nbytes for step in steps for delta in step.edit.deltas())
 
     qtbot.waitUntil(lambda: held() <= 100_000)
     # Saved twice since, and what the first one alone needed was tidied away.
-    folder = workspace.keeper.session.folder
+    folder = workspace.autosave.folder.folder
     for id_ in ("mask_clear", "undo"):
-        workspace.autosave()
-        qtbot.waitUntil(lambda: not workspace.keeper.busy)
+        workspace.save_for_recovery()
+        qtbot.waitUntil(lambda: not workspace.autosave.busy)
         trigger(program, id_)
     assert list((folder / "tiles").glob("*.z"))
     for expected in reversed(masks[:-1]):
@@ -125,11 +125,11 @@ def test_cuda_that_is_not_there_is_said_and_the_mask_stays(qtbot: QtBot, program
     card = program.registry.default("heal")
     if SESSIONS.open(card, card.stages[0], Device.AUTO).device is Device.CUDA:
         pytest.skip("this machine has CUDA")
-    program.window.task._device.setCurrentIndex(2)
-    program.window.task._device.activated.emit(2)
+    program.contents.task._device.setCurrentIndex(2)
+    program.contents.task._device.activated.emit(2)
     drag(view, [(50, 50), (90, 50)])
     trigger(program, "heal")
-    qtbot.waitUntil(lambda: "CUDA was asked for" in program.window.strip.text, timeout=20000)
+    qtbot.waitUntil(lambda: "CUDA was asked for" in program.contents.strip.text, timeout=20000)
     assert mask(workspace).any()
     assert not workspace.document.state.layers
 
@@ -200,9 +200,9 @@ def test_nothing_is_written_over_the_file_of_another_tab(
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(other)))
     monkeypatch.setattr(FileDialogs, "save_mask", classmethod(lambda *_: other))
     for id_ in ("save_as", "export", "mask_save"):
-        program.window.strip._clear()
+        program.contents.strip._clear()
         trigger(program, id_)
-        assert "Choose another name" in program.window.strip.text
+        assert "Choose another name" in program.contents.strip.text
     assert not program.files.writing
     assert (other.read_bytes(), project.read_bytes()) == kept
 
@@ -234,7 +234,7 @@ def test_the_scan_behind_a_project_is_not_exported_over(
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(scan)))
     monkeypatch.setattr(Questions, "overwrite", classmethod(lambda *_: True))
     trigger(program, "export")
-    assert "Choose another name" in program.window.strip.text
+    assert "Choose another name" in program.contents.strip.text
     assert not program.files.writing
     assert scan.read_bytes() == data
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(tmp_path / "out.tif")))
@@ -250,12 +250,12 @@ def test_closing_with_unsaved_work_asks(
     _, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.CANCEL))
-    program.shell.close()
-    assert program.shell.isVisible()
-    assert program.window.tabs.count() == 1
+    program.window.close()
+    assert program.window.isVisible()
+    assert program.contents.photos.tabs.count() == 1
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     trigger(program, "close")
-    assert program.window.tabs.count() == 0
+    assert program.contents.photos.tabs.count() == 0
 
 
 def test_closing_can_save_first(
@@ -266,8 +266,8 @@ def test_closing_can_save_first(
     project = tmp_path / "kept.ora"
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
-    with qtbot.waitSignal(program.shell.closed):
-        program.shell.close()
+    with qtbot.waitSignal(program.window.closed):
+        program.window.close()
     assert project.is_file()
 
 
@@ -277,7 +277,7 @@ def test_turns_are_undone_and_exported(qtbot: QtBot, program: Program, scan: Pat
     for id_ in ("rotate_left", "flip_horizontal", "rotate_half", "flip_vertical", "rotate_right"):
         trigger(program, id_)
     qtbot.waitUntil(lambda: bool(workspace.document.state.scan.levels))
-    assert view.visible().width() == pytest.approx(workspace.document.bounds.width)
+    assert view.viewport.visible().width() == pytest.approx(workspace.document.bounds.width)
     assert np.array_equal(picture(workspace), np.rot90(np.rot90(np.rot90(before)[:, ::-1], 2)[::-1], -1))
     while workspace.undo.canUndo():
         workspace.undo.undo()

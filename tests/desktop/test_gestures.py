@@ -18,7 +18,8 @@ from pytestqt.qtbot import QtBot
 from desktop.app import Program
 from desktop.dialogs.export import ExportDialog, FileDialogs
 from desktop.dialogs.questions import Closing, Questions
-from desktop.document.edits import Turn
+from desktop.document.geometry import Turn
+from desktop.document.targets import LayerMask
 from desktop.work.threads import Lane, Ticket
 from engine.errors import WriteError
 from engine.jobs import JobContext
@@ -89,7 +90,7 @@ def test_a_heal_that_is_done_while_its_layers_mask_is_painted_keeps_both(
     drag(view, [(50, 200), (90, 200)])
     trigger(program, "heal")
     (layer,) = workspace.document.state.layers
-    workspace.set_target(layer.id)
+    workspace.set_target(LayerMask(layer.id))
     key(program, Qt.Key.Key_E)
     QTest.mousePress(view, LEFT, pos=at(view, 70, 50))
     QTest.mouseMove(view, at(view, 75, 50))
@@ -112,7 +113,7 @@ def test_nothing_else_happens_during_a_stroke(qtbot: QtBot, program: Program, sc
         trigger(program, id_)
     assert workspace.document.state.mask.shape == (300, 400)
     assert workspace.undo.count() == workspace.undo.index() == 1
-    assert not workspace.busy
+    assert not workspace.queue.busy
     QTest.mouseRelease(view, LEFT, pos=at(view, 70, 200))
     assert workspace.undo.count() == 2
     assert mask(workspace)[200, 60] == mask(workspace)[50, 60] == 255
@@ -140,7 +141,7 @@ def test_ctrl_z_right_after_heal_calls_it_off(
         trigger(program, "undo")
     gate.open()
     assert mask(workspace).any()
-    assert not workspace.busy
+    assert not workspace.queue.busy
     trigger(program, "undo")
     assert not mask(workspace).any()
 
@@ -152,10 +153,10 @@ def test_undo_while_a_heal_waits_takes_back_what_was_done_since(qtbot: QtBot, pr
     trigger(program, "heal")
     drag(view, [(50, 200), (90, 200)])
     trigger(program, "undo")
-    assert workspace.busy
+    assert workspace.queue.busy
     assert not mask(workspace)[200].any()
     gate.open()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert len(workspace.document.state.layers) == 1
 
 
@@ -166,10 +167,10 @@ def test_closing_waits_for_an_export(
     gate = Gate(program, Lane.IO)
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(tmp_path / "out.tif")))
     trigger(program, "export")
-    program.shell.close()
-    assert program.shell.isVisible()
-    assert "written" in program.window.strip.text
-    with qtbot.waitSignal(program.shell.closed, timeout=20000):
+    program.window.close()
+    assert program.window.isVisible()
+    assert "written" in program.contents.strip.text
+    with qtbot.waitSignal(program.window.closed, timeout=20000):
         gate.open()
     assert (tmp_path / "out.tif").is_file()
 
@@ -183,14 +184,14 @@ def test_what_is_painted_while_saving_to_close_is_asked_for_again(
     answers = [Closing.SAVE, Closing.CANCEL, Closing.SAVE]
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: answers.pop(0)))
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
-    program.shell.close()
+    program.window.close()
     drag(view, [(50, 200), (90, 200)])
     gate.open()
     qtbot.waitUntil(lambda: len(answers) == 1, timeout=20000)
-    assert program.window.tabs.count() == 1
+    assert program.contents.photos.tabs.count() == 1
     assert workspace.unsaved
-    with qtbot.waitSignal(program.shell.closed, timeout=20000):
-        program.shell.close()
+    with qtbot.waitSignal(program.window.closed, timeout=20000):
+        program.window.close()
     assert not answers
 
 
@@ -203,10 +204,10 @@ def test_a_failed_save_keeps_the_photograph_open(
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
     monkeypatch.setattr("desktop.photo.files.write_project", full_disk)
     with qtbot.waitSignal(program.files.failed):
-        program.shell.close()
-    assert program.shell.isVisible()
+        program.window.close()
+    assert program.window.isVisible()
     assert workspace.unsaved
-    assert program.window.tabs.count() == 1
+    assert program.contents.photos.tabs.count() == 1
 
 
 def test_a_failed_export_keeps_the_window_that_waits_to_close(
@@ -218,17 +219,17 @@ def test_a_failed_export_keeps_the_window_that_waits_to_close(
     monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(tmp_path / "out.tif")))
     monkeypatch.setattr("desktop.photo.files.export", full_disk)
     trigger(program, "export")
-    program.shell.close()
+    program.window.close()
     with qtbot.waitSignal(program.files.written, timeout=20000):
         gate.open()
-    assert "not enough room" in program.window.strip.text
-    assert program.shell.isVisible()
-    assert program.window.tabs.count() == 1
+    assert "not enough room" in program.contents.strip.text
+    assert program.window.isVisible()
+    assert program.contents.photos.tabs.count() == 1
     # Nor does it close of itself when something else is written later.
     monkeypatch.setattr(FileDialogs, "save_mask", classmethod(lambda *_: tmp_path / "mask.png"))
     with qtbot.waitSignal(program.files.written):
         trigger(program, "mask_save")
-    assert program.shell.isVisible()
+    assert program.window.isVisible()
 
 
 def test_quitting_with_two_photographs_asks_for_both_before_anything_goes(
@@ -245,9 +246,9 @@ def test_quitting_with_two_photographs_asks_for_both_before_anything_goes(
         return answers.pop(0)
 
     monkeypatch.setattr(Questions, "unsaved", classmethod(ask))
-    program.shell.close()
+    program.window.close()
     assert asked == ["other.tif", "scan.tif"]
-    assert program.window.tabs.count() == 2
+    assert program.contents.photos.tabs.count() == 2
     answers[:] = [Closing.SAVE, Closing.DISCARD]
     saved: list[Path] = []
 
@@ -256,8 +257,8 @@ def test_quitting_with_two_photographs_asks_for_both_before_anything_goes(
         return tmp_path / suggestion.name
 
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(where))
-    with qtbot.waitSignal(program.shell.closed, timeout=20000):
-        program.shell.close()
+    with qtbot.waitSignal(program.window.closed, timeout=20000):
+        program.window.close()
     assert len(asked) == 4
     assert [path.name for path in saved] == ["other.ora"]
     assert (tmp_path / "other.ora").is_file()
@@ -280,8 +281,8 @@ def test_a_save_that_ends_while_the_next_question_is_open_lets_the_window_close(
 
     monkeypatch.setattr(Questions, "unsaved", classmethod(ask))
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
-    with qtbot.waitSignal(program.shell.closed, timeout=20000):
-        program.shell.close()
+    with qtbot.waitSignal(program.window.closed, timeout=20000):
+        program.window.close()
     assert asked == ["other.tif", "scan.tif"]
 
 
@@ -301,9 +302,9 @@ def test_work_that_appears_during_a_question_is_asked_for_too(
         return Closing.CANCEL
 
     monkeypatch.setattr(Questions, "unsaved", classmethod(ask))
-    program.shell.close()
+    program.window.close()
     assert asked == ["other.tif", "scan.tif"]
-    assert program.window.tabs.count() == 2
+    assert program.contents.photos.tabs.count() == 2
 
 
 def test_closing_a_tab_during_a_stroke_takes_no_other_tab_away(
@@ -312,17 +313,17 @@ def test_closing_a_tab_during_a_stroke_takes_no_other_tab_away(
     _, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     kept, _ = open_scan(qtbot, program, other)
-    program.window.tabs.setCurrentIndex(0)
+    program.contents.photos.tabs.setCurrentIndex(0)
     answers = [Closing.SAVE, Closing.DISCARD, Closing.DISCARD]
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: answers.pop(0)))
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
-    program.window.close_tab(0)
+    program.contents.photos.close(0)
     QTest.mousePress(view, LEFT, pos=at(view, 50, 200))
     with qtbot.waitSignal(program.files.written, timeout=20000):
         pass
-    program.window.close_tab(0)
-    assert program.window.tabs.count() == 1
-    assert program.window.workspace is kept
+    program.contents.photos.close(0)
+    assert program.contents.photos.tabs.count() == 1
+    assert program.contents.photos.photo is kept
 
 
 def test_two_photographs_are_not_saved_to_one_name(
@@ -333,11 +334,11 @@ def test_two_photographs_are_not_saved_to_one_name(
     gate = Gate(program, Lane.IO)
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "work.ora"))
     trigger(program, "save")
-    program.window.tabs.setCurrentIndex(0)
+    program.contents.photos.tabs.setCurrentIndex(0)
     trigger(program, "save")
-    assert "Choose another name" in program.window.strip.text
-    program.window.open_paths([tmp_path / "work.ora"])
-    assert "being written" in program.window.strip.text
+    assert "Choose another name" in program.contents.strip.text
+    program.contents.photos.open([tmp_path / "work.ora"])
+    assert "being written" in program.contents.strip.text
     with qtbot.waitSignal(program.files.written, timeout=20000):
         gate.open()
 
@@ -346,17 +347,17 @@ def test_a_file_that_opens_during_a_stroke_waits_in_its_tab(
     qtbot: QtBot, program: Program, scan: Path, other: Path
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.window.open_paths([other])
+    program.contents.photos.open([other])
     QTest.mousePress(view, LEFT, pos=at(view, 50, 200))
     with qtbot.waitSignal(program.files.opened, timeout=20000):
         pass
     QTest.mouseMove(view, at(view, 90, 200))
     QTest.mouseRelease(view, LEFT, pos=at(view, 90, 200))
-    assert program.window.workspace is workspace
+    assert program.contents.photos.photo is workspace
     assert mask(workspace)[200, 70] == 255
     # Going there in the middle of a stroke calls the stroke off.
     QTest.mousePress(view, LEFT, pos=at(view, 50, 100))
-    program.window.tabs.setCurrentIndex(1)
+    program.contents.photos.tabs.setCurrentIndex(1)
     assert workspace.document.shown is workspace.document.state
     assert not workspace.gesturing
 
@@ -367,10 +368,10 @@ def test_a_slider_that_is_dragged_belongs_to_its_photograph(
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     heal(qtbot, program, workspace)
-    program.window.layers._opacity.pressed.emit()
+    program.contents.layers._opacity.pressed.emit()
     open_scan(qtbot, program, other)
-    program.window.tabs.setCurrentIndex(1)
-    program.window.layers._opacity.released.emit()
+    program.contents.photos.tabs.setCurrentIndex(1)
+    program.contents.layers._opacity.released.emit()
     assert not workspace.gesturing
 
 
@@ -382,12 +383,12 @@ def test_a_step_that_cannot_be_read_back_leaves_the_document_whole(
     two_repairs(qtbot, program, workspace, view)
     trigger(program, "layer_merge")
     steps = [workspace.undo.command(i) for i in range(workspace.undo.count())]
-    qtbot.waitUntil(lambda: not any(patch.nbytes for step in steps for patch in step.edit.patches()))
-    tiles, elsewhere = workspace.keeper.session.folder / "tiles", scan.with_name("elsewhere")
+    qtbot.waitUntil(lambda: not any(patch.nbytes for step in steps for patch in step.edit.deltas()))
+    tiles, elsewhere = workspace.autosave.folder.folder / "tiles", scan.with_name("elsewhere")
     tiles.rename(elsewhere)
     before, count, state = picture(workspace), workspace.undo.index(), workspace.document.state
     workspace.undo.setIndex(1)
-    assert "cannot be taken" in program.window.strip.text
+    assert "cannot be taken" in program.contents.strip.text
     qtbot.waitUntil(lambda: workspace.undo.index() == count)
     assert workspace.document.state.layers is state.layers
     assert np.array_equal(picture(workspace), before)
@@ -443,18 +444,18 @@ def test_a_photograph_that_is_closed_during_its_heal_is_left_alone(
     trigger(program, "heal")
     trigger(program, "close")
     ticket = last(tickets, "Heal")
-    assert program.window.tabs.count() == 0
+    assert program.contents.photos.tabs.count() == 0
     gate.open()
     qtbot.waitUntil(lambda: all(t.state.name not in ("WAITING", "RUNNING") for t in tickets))
     assert ticket.state.name == "CANCELLED"
-    assert not program.window.strip.text
+    assert not program.contents.strip.text
 
 
 def test_turning_twice_is_the_same_picture_upside_down(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     heal(qtbot, program, workspace)
-    view.zoom_to(0.5)
+    view.viewport.zoom_to(0.5)
     before = picture(workspace)
     trigger(program, "rotate_half")
     view.grab()
@@ -462,7 +463,7 @@ def test_turning_twice_is_the_same_picture_upside_down(qtbot: QtBot, program: Pr
     assert np.array_equal(picture(workspace), before[::-1, ::-1])
     shown = shot(view)
     view.show_workspace(workspace)
-    view.zoom_to(0.5)
+    view.viewport.zoom_to(0.5)
     assert np.array_equal(shot(view), shown)
 
 
@@ -487,8 +488,8 @@ def test_a_stroke_in_hand_is_work_when_the_window_closes(
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.CANCEL))
     QTest.mousePress(view, LEFT, pos=at(view, 50, 100))
     QTest.mouseMove(view, at(view, 90, 100))
-    program.shell.close()
-    assert program.shell.isVisible()
+    program.window.close()
+    assert program.window.isVisible()
     assert mask(workspace)[100, 70] == 255
 
 
@@ -496,4 +497,4 @@ def test_painting_shows_a_veil_that_was_hidden(qtbot: QtBot, program: Program, s
     _, view = open_scan(qtbot, program, scan)
     trigger(program, "veil")
     drag(view, [(50, 50), (90, 50)])
-    assert program.window.actions_.by_id["veil"].isChecked()
+    assert program.contents.menus.by_id["veil"].isChecked()

@@ -12,6 +12,7 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
+from desktop.document.targets import REPAIR_MASK, LayerMask
 from desktop.work.threads import Lane, Ticket
 from engine import imageio
 from tests.desktop.acting import (
@@ -35,7 +36,7 @@ def test_heal_makes_a_layer_and_changes_nothing_outside_the_mask(qtbot: QtBot, p
     before = picture(workspace)
     drag(view, [(150, 150), (260, 170)])
     painted = mask(workspace)
-    program.store.settings.repair.values["feather"] = 0.0
+    program.store.settings.repair.of("heal").values["feather"] = 0.0
     heal(qtbot, program, workspace)
     after = picture(workspace)
     assert not np.array_equal(after[painted == 255], before[painted == 255])
@@ -60,7 +61,7 @@ def test_a_second_heal_joins_the_layer_and_alt_makes_a_new_one(qtbot: QtBot, pro
     drag(view, [(300, 50), (340, 50)])
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
         trigger(program, "heal_new")
-    qtbot.waitUntil(lambda: not workspace.busy)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
     assert len(workspace.document.state.layers) == 2
 
 
@@ -76,10 +77,10 @@ def test_painting_goes_on_while_jobs_run_and_what_was_painted_stays(qtbot: QtBot
     trigger(program, "undo")
     trigger(program, "redo")
     trigger(program, "zoom_in")
-    assert workspace.busy
+    assert workspace.queue.busy
     assert not workspace.document.state.layers
     release.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert len(workspace.document.state.layers[0].made_by) == 2
     assert mask(workspace)[200, 320] == 255
     assert not mask(workspace)[:, :200].any()
@@ -93,15 +94,15 @@ def test_a_cancelled_heal_leaves_everything_as_it_was(qtbot: QtBot, program: Pro
     trigger(program, "heal")
     with qtbot.waitSignal(tickets[0].cancelled):
         tickets[0].cancel()
-    assert not workspace.busy
+    assert not workspace.queue.busy
     assert not workspace.document.state.layers
     assert mask(workspace).any()
 
 
 def test_heal_without_a_mask_says_what_to_do(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, _ = open_scan(qtbot, program, scan)
-    QTest.mouseClick(program.window.task.button, LEFT)
-    assert "Paint over the damage" in program.window.strip.text
+    QTest.mouseClick(program.contents.task.button, LEFT)
+    assert "Paint over the damage" in program.contents.strip.text
     assert workspace.undo.count() == 0
 
 
@@ -111,7 +112,7 @@ def test_spot_heal_heals_each_stroke_on_release(qtbot: QtBot, program: Program, 
     key(program, Qt.Key.Key_J)
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
         drag(view, [(200, 100), (220, 100)])
-    qtbot.waitUntil(lambda: not workspace.busy)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
     assert workspace.undo.count() == 1
     assert not mask(workspace).any()
     assert not np.array_equal(picture(workspace)[100, 210], before[100, 210])
@@ -135,7 +136,7 @@ def test_a_repair_turns_with_the_picture(
 
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
         ask_for_repair()
-        qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+        qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     expected = picture(workspace)
     while workspace.undo.canUndo():
         workspace.undo.undo()
@@ -152,7 +153,7 @@ def test_a_repair_turns_with_the_picture(
         trigger(program, id_)
         view.grab()
     release.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert len(workspace.document.state.layers) == 1
     assert not mask(workspace).any()
     turned = np.rot90(expected)[::-1].astype(int)
@@ -176,7 +177,7 @@ def test_a_turned_repair_hides_the_picture_and_no_black(
     for id_ in ("rotate_left", "flip_horizontal"):
         trigger(program, id_)
     gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     (layer,) = workspace.document.state.layers
     before = np.rot90(imageio.read(scan).pixels)[:, ::-1]
     assert layer.pixels.occupied()
@@ -203,7 +204,7 @@ def test_a_repair_waits_for_one_that_a_drag_holds_back(qtbot: QtBot, program: Pr
     QTest.mouseRelease(view, LEFT, pos=at(view, 300, 200))
     (layer,) = workspace.document.state.layers
     healed = picture(workspace)
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert workspace.document.state.layers[0] is layer
     later = workspace.document.state.layers[1]
     hidden = later.mask.read(later.mask.bounds) == 0
@@ -223,7 +224,7 @@ def test_what_a_repair_worked_on_is_free_again_when_its_edit_fails(
     with monkeypatch.context() as patched, qtbot.captureExceptions() as met:
         patched.setattr(workspace, "push", push)
         trigger(program, "heal")
-        qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+        qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert [kind for kind, *_ in met] == [MemoryError]
     heal(qtbot, program, workspace)
     assert len(workspace.document.state.layers) == 1
@@ -237,13 +238,13 @@ def test_painting_on_a_layers_mask_takes_the_repair_away_and_brings_it_back(
     drag(view, [(150, 150), (260, 150)])
     heal(qtbot, program, workspace)
     healed = picture(workspace)
-    panel = program.window.layers
-    program.shell.panels["Layers"].raise_()
+    panel = program.contents.layers
+    program.window.panels["Layers"].raise_()
     row = panel.view.visualRect(panel.model.index(0))
     click_row(panel.view, 0, panel.rows.mask_rect(row).center())
-    assert workspace.target == workspace.document.state.layers[0].id
+    assert workspace.target == LayerMask(workspace.document.state.layers[0].id)
     key(program, Qt.Key.Key_E)
-    program.window.options.set_size(60)
+    program.contents.tools.set_size(60)
     drag(view, [(200, 150), (205, 150)])
     assert np.array_equal(picture(workspace)[150, 202], before[150, 202])
     assert np.array_equal(picture(workspace)[150, 160], healed[150, 160])
@@ -251,11 +252,11 @@ def test_painting_on_a_layers_mask_takes_the_repair_away_and_brings_it_back(
     drag(view, [(200, 150), (205, 150)])
     assert np.array_equal(picture(workspace)[150, 202], healed[150, 202])
     key(program, Qt.Key.Key_Escape)
-    assert workspace.target is None
+    assert workspace.target == REPAIR_MASK
     click_row(panel.view, 0, panel.rows.mask_rect(row).center())
-    assert workspace.target is not None
+    assert workspace.target != REPAIR_MASK
     click_row(panel.view, 0, panel.rows.picture_rect(row).center())
-    assert workspace.target is None
+    assert workspace.target == REPAIR_MASK
     assert not mask(workspace).any()
 
 
@@ -263,9 +264,9 @@ def test_eye_opacity_blend_rename_reorder_and_delete(qtbot: QtBot, program: Prog
     workspace, view = open_scan(qtbot, program, scan)
     before = picture(workspace)
     two_repairs(qtbot, program, workspace, view)
-    panel, undo = program.window.layers, workspace.undo
+    panel, undo = program.contents.layers, workspace.undo
     row = panel.view.visualRect(panel.model.index(0))
-    program.shell.panels["Layers"].raise_()
+    program.window.panels["Layers"].raise_()
     click_row(panel.view, 0, panel.rows.eye_rect(row).center())
     assert not workspace.document.state.layers[1].visible
     assert np.array_equal(picture(workspace)[:, 190:], before[:, 190:])
@@ -307,7 +308,7 @@ def test_the_layer_below_a_deleted_one_is_gone_on_with(qtbot: QtBot, program: Pr
     trigger(program, "undo")
     assert workspace.active.id == second
     workspace.set_active(None)
-    panel = program.window.layers
+    panel = program.contents.layers
     assert not panel._opacity.isEnabled()
     assert panel._opacity.value == 100
 
@@ -318,19 +319,19 @@ def test_spot_heal_and_a_layers_mask_exclude_each_other(qtbot: QtBot, program: P
     heal(qtbot, program, workspace)
     layer = workspace.document.state.layers[0]
     key(program, Qt.Key.Key_J)
-    workspace.set_target(layer.id)
-    assert program.window.actions_.by_id["tool_brush"].isChecked()
+    workspace.set_target(LayerMask(layer.id))
+    assert program.contents.menus.by_id["tool_brush"].isChecked()
     drag(view, [(150, 150), (260, 150)])
     assert workspace.undo.undoText().startswith("Brush, mask of Repair")
     key(program, Qt.Key.Key_J)
-    assert workspace.target is None
+    assert workspace.target == REPAIR_MASK
 
 
 def test_history_goes_back_with_a_click(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     for y in (50, 100, 150):
         drag(view, [(50, y), (90, y)])
-    history = program.window.history.view
+    history = program.contents.history.view
     rect = history.visualRect(history.model().index(1, 0))
     QTest.mouseClick(history.viewport(), LEFT, pos=rect.center())
     assert workspace.undo.index() == 1

@@ -57,7 +57,7 @@ def test_shift_draws_a_straight_line_from_the_last_stroke(qtbot: QtBot, program:
 
 def test_eraser_x_and_alt_remove(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.window.options.set_size(40)
+    program.contents.tools.set_size(40)
     for how in ("eraser", "swap", "alt"):
         trigger(program, "mask_invert") if not mask(workspace).any() else None
         assert mask(workspace)[100, 100] == 255
@@ -77,7 +77,7 @@ def test_eraser_x_and_alt_remove(qtbot: QtBot, program: Program, scan: Path) -> 
 
 def test_size_and_opacity_keys(qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    settings = program.store.settings.tools
+    settings = program.store.settings.tools.brush("brush")
     size = settings.size
     key(program, Qt.Key.Key_BracketRight)
     assert settings.size > size
@@ -87,7 +87,7 @@ def test_size_and_opacity_keys(qtbot: QtBot, program: Program, scan: Path, monke
     drag(view, [(100, 100), (120, 100)])
     assert mask(workspace)[100, 110] == 128
     clock = (1e9 + seconds for seconds in (0.0, 0.2, 1.0, 2.0, 2.1))
-    monkeypatch.setattr("desktop.frame.commands.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("desktop.frame.toolbox.time", SimpleNamespace(monotonic=lambda: next(clock)))
     for digit, opacity in ((5, 0.5), (7, 0.57), (0, 1.0), (0, 1.0), (8, 0.08)):
         key(program, Qt.Key(Qt.Key.Key_0 + digit))
         assert settings.opacity == pytest.approx(opacity)
@@ -95,11 +95,11 @@ def test_size_and_opacity_keys(qtbot: QtBot, program: Program, scan: Path, monke
 
 def test_pen_pressure_scales_the_stroke(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.window.options.set_size(60)
+    program.contents.tools.set_size(60)
     pen = QPointingDevice.primaryPointingDevice()
 
     def pen_event(kind: QTabletEvent.Type, x: float, y: float, pressure: float) -> None:
-        place = view.to_widget(x, y)
+        place = view.viewport.to_widget(x, y)
         buttons = LEFT if kind != QTabletEvent.Type.TabletRelease else Qt.MouseButton.NoButton
         event = QTabletEvent(
             kind, pen, place, place, pressure, 0, 0, 0, 0, 0, Qt.KeyboardModifier.NoModifier, LEFT, buttons
@@ -117,12 +117,12 @@ def test_pen_pressure_scales_the_stroke(qtbot: QtBot, program: Program, scan: Pa
 
 def test_rectangle_and_lasso(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.window.select_tool("rectangle")
+    program.contents.tools.take("rectangle")
     drag(view, [(50, 60), (90, 100)])
     inside = np.zeros_like(mask(workspace))
     inside[60:100, 50:90] = 255
     assert np.array_equal(mask(workspace), inside)
-    program.window.select_tool("lasso")
+    program.contents.tools.take("lasso")
     drag(view, [(200, 50), (300, 50), (300, 150), (200, 150)])
     assert mask(workspace)[100, 250] == 255
     assert mask(workspace)[160, 250] == 0
@@ -133,7 +133,7 @@ def test_rectangle_and_lasso(qtbot: QtBot, program: Program, scan: Path) -> None
 
 def test_mask_commands(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.window.select_tool("rectangle")
+    program.contents.tools.take("rectangle")
     drag(view, [(100, 100), (140, 140)])
     counts = {}
     for name in ("mask_grow", "mask_shrink", "mask_feather"):
@@ -164,6 +164,6 @@ def test_masks_are_loaded_and_saved(
         trigger(program, "mask_load")
     assert np.array_equal(mask(workspace), painted)
     imageio.write_mask(np.zeros((10, 10), np.uint8), path)
-    with qtbot.waitSignal(program.files.failed):
+    with qtbot.waitSignal(workspace.message):
         trigger(program, "mask_load")
-    assert "10 x 10" in program.window.strip.text
+    assert "10 x 10" in program.contents.strip.text

@@ -41,19 +41,19 @@ def test_drop_opens_and_a_second_drop_shows_the_same_tab(qtbot: QtBot, program: 
 
     def drop() -> None:
         event = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, data, LEFT, Qt.KeyboardModifier.NoModifier)
-        program.shell.dropEvent(event)
+        program.window.dropEvent(event)
 
     with qtbot.waitSignal(program.files.opened, timeout=20000):
         drop()
         # While it is being read, and then again once it is open.
         drop()
-    first = program.window.view
+    first = program.contents.photos.view
     other = scan.with_name("other.tif")
     other.write_bytes(scan.read_bytes())
     open_scan(qtbot, program, other)
     drop()
-    assert program.window.view is first
-    assert program.window.tabs.count() == 2
+    assert program.contents.photos.view is first
+    assert program.contents.photos.tabs.count() == 2
     assert not program.files.opening
 
 
@@ -61,26 +61,26 @@ def test_drop_opens_and_a_second_drop_shows_the_same_tab(qtbot: QtBot, program: 
 def test_what_cannot_be_opened_is_said_in_the_strip(qtbot: QtBot, program: Program, tmp_path: Path, name: str) -> None:
     (tmp_path / "text.tif").write_text("not a picture")
     with qtbot.waitSignal(program.files.failed):
-        program.window.open_paths([tmp_path / name])
-    assert name in program.window.strip.text or "picture" in program.window.strip.text
-    assert program.window.tabs.count() == 0
+        program.contents.photos.open([tmp_path / name])
+    assert name in program.contents.strip.text or "picture" in program.contents.strip.text
+    assert program.contents.photos.tabs.count() == 0
 
 
 def test_zoom_keys_and_wheel_keep_the_point_under_the_pointer(qtbot: QtBot, program: Program, scan: Path) -> None:
     _, view = open_scan(qtbot, program, scan)
     place = QPointF(view.width() / 2 + 40, view.height() / 2 + 25)
-    before = view.to_image(place)
-    view.zoom_to(view.zoom * 1.25, place)
-    assert view.to_image(place) == pytest.approx(before, abs=1)
+    before = view.viewport.to_image(place)
+    view.viewport.zoom_to(view.viewport.zoom * 1.25, place)
+    assert view.viewport.to_image(place) == pytest.approx(before, abs=1)
     trigger(program, "zoom_in")
-    assert view.zoom == 1.5
+    assert view.viewport.zoom == 1.5
     trigger(program, "actual")
-    assert view.zoom == 1.0
+    assert view.viewport.zoom == 1.0
     trigger(program, "fit")
-    assert view.visible().width() == pytest.approx(400)
+    assert view.viewport.visible().width() == pytest.approx(400)
     for _ in range(60):
         trigger(program, "zoom_in")
-    assert view.zoom == 32.0
+    assert view.viewport.zoom == 32.0
 
 
 def test_pixels_are_crisp_above_200_percent(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_pixels_are_crisp_above_200_percent(qtbot: QtBot, program: Program, tmp_
     board[::2, ::2] = board[1::2, 1::2] = 255
     imageio.write(Raster(board), tmp_path / "board.png")
     _, view = open_scan(qtbot, program, tmp_path / "board.png")
-    view.zoom_to(8.0)
+    view.viewport.zoom_to(8.0)
     corner = at(view, 10, 10)
     square = shot(view)[corner.y() : corner.y() + 8, corner.x() : corner.x() + 8]
     assert np.unique(square).tolist() == [255]
@@ -100,24 +100,24 @@ def test_pixels_are_crisp_above_200_percent(qtbot: QtBot, program: Program, tmp_
 
 def test_middle_button_space_and_hand_tool_pan(qtbot: QtBot, program: Program, scan: Path) -> None:
     _, view = open_scan(qtbot, program, scan)
-    view.zoom_to(4.0)
+    view.viewport.zoom_to(4.0)
     middle = view.rect().center()
 
     def pan(button: Qt.MouseButton) -> tuple[float, float]:
-        start = view.to_image(QPointF(0, 0))
+        start = view.viewport.to_image(QPointF(0, 0))
         QTest.mousePress(view, button, pos=middle)
         QTest.mouseMove(view, middle + QPoint(40, 20))
         QTest.mouseRelease(view, button, pos=middle + QPoint(40, 20))
-        end = view.to_image(QPointF(0, 0))
+        end = view.viewport.to_image(QPointF(0, 0))
         return start[0] - end[0], start[1] - end[1]
 
     assert pan(Qt.MouseButton.MiddleButton) == (10, 5)
     QTest.keyPress(view, Qt.Key.Key_Space)
     assert pan(LEFT) == (10, 5)
     QTest.keyRelease(view, Qt.Key.Key_Space)
-    program.window.select_tool("hand")
+    program.contents.tools.take("hand")
     assert pan(LEFT) == (10, 5)
-    program.window.select_tool("brush")
+    program.contents.tools.take("brush")
     assert pan(LEFT) == (0, 0)
 
 

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +23,16 @@ from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
 from desktop.dialogs.questions import Closing, Questions
 from desktop.dialogs.recover import RecoverDialog, Recovery
+from desktop.document.autosave_folder import VERSION, AutosaveFolder
+from desktop.document.opening import open_document
 from desktop.document.project import OpenedFile, Snapshot
-from desktop.document.autosave_folder import AutosaveFolder, autosaved_source, open_document, recover
-from desktop.photo.files import Files
-from desktop.settings import SettingsStore
+from desktop.document.recovery import autosaved_source, recover
+from desktop.document.targets import REPAIR_MASK
+from desktop.photo.files import TRASH_DAYS, Files
 from desktop.photo.workspace import Workspace
+from desktop.settings import SettingsStore
 from engine import imageio
+from engine.errors import ReadError
 from engine.raster import Rect
 from engine.runtime.cards import Registry
 from tests.conftest import noise_raster
@@ -37,9 +43,9 @@ from tests.document.test_project import layered, save
 
 def autosave(qtbot: QtBot, workspace: Workspace) -> Path:
     """Autosave, and a copy of the session folder as a crash would leave it."""
-    folder = workspace.keeper.session.folder
-    workspace.autosave()
-    qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.keeper.busy, timeout=10000)
+    folder = workspace.autosave.folder.folder
+    workspace.save_for_recovery()
+    qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.autosave.busy, timeout=10000)
     return folder
 
 
@@ -53,22 +59,24 @@ def second(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest
         shutil.copytree(folder, state / "sessions" / folder.name, ignore=shutil.ignore_patterns("*.lock"))
         asked: list[list[Path]] = []
 
-        def ask(_cls: type, _parent: object, abandoned: dict[Path, Path]) -> dict[Path, Recovery]:
-            asked.append(list(abandoned.values()))
-            return dict.fromkeys(abandoned, answer)
+        def ask(
+            _cls: type, _parent: object, abandoned: dict[Path, Path], forgotten: dict[Path, Path]
+        ) -> dict[Path, Recovery]:
+            asked.append([*abandoned.values(), *forgotten.values()])
+            return dict.fromkeys([*abandoned, *forgotten], answer)
 
         monkeypatch.setattr(RecoverDialog, "ask", classmethod(ask))
         program = Program(state, SettingsStore(tmp_path / "settings-after.ini"), registry)
         program.start([])
         programs.append(program)
-        qtbot.waitUntil(lambda: program.furnished and bool(program.window.task.models))
+        qtbot.waitUntil(lambda: program.furnished and bool(program.contents.task.models))
         return program, asked
 
     yield start
     for program in programs:
-        program.shell.close()
+        program.window.close()
         program.stop()
-        program.shell.deleteLater()
+        program.window.deleteLater()
 
 
 def test_autosaved_work_is_offered_and_complete(qtbot: QtBot, program: Program, scan: Path, second) -> None:
@@ -79,8 +87,8 @@ def test_autosaved_work_is_offered_and_complete(qtbot: QtBot, program: Program, 
     drag(view, [(20, 20), (50, 20)])
     folder = autosave(qtbot, workspace)
     other, asked = second(folder, Recovery.OPEN)
-    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
-    recovered = other.window.workspace
+    qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
+    recovered = other.contents.photos.photo
     assert asked == [[scan]]
     assert recovered.unsaved
     assert np.array_equal(picture(recovered), picture(workspace))
@@ -88,13 +96,50 @@ def test_autosaved_work_is_offered_and_complete(qtbot: QtBot, program: Program, 
     assert recovered.document.state.layers[0].name == workspace.document.state.layers[0].name
 
 
-def test_refused_work_is_forgotten(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
+    qtbot: QtBot, program: Program, scan: Path, second, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[list[str]] = []
+    monkeypatch.setattr(
+        Questions, "forget", classmethod(lambda _cls, _parent, names, _days: named.append(names) or True)
+    )
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     other, asked = second(autosave(qtbot, workspace), Recovery.FORGET)
     assert asked
+    assert named == [["scan.tif"]]
     assert not other.files.abandoned()
-    assert other.window.workspace is None
+    assert other.contents.photos.photo is None
+    monkeypatch.setattr(
+        RecoverDialog, "ask", classmethod(lambda _cls, _parent, _here, trash: dict.fromkeys(trash, Recovery.OPEN))
+    )
+    trigger(other, "recover")
+    qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
+    assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
+    assert not other.files.forgotten()
+
+
+def test_nothing_is_forgotten_when_the_question_is_answered_with_no(
+    qtbot: QtBot, program: Program, scan: Path, second, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Questions, "forget", classmethod(lambda *_: False))
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    other, _ = second(autosave(qtbot, workspace), Recovery.FORGET)
+    assert list(other.files.abandoned().values()) == [scan]
+    assert not other.files.forgotten()
+
+
+def test_the_trash_is_emptied_after_its_days(program: Program, tmp_path: Path) -> None:
+    for name, days in (("young", TRASH_DAYS - 1), ("old", TRASH_DAYS + 1)):
+        folder = tmp_path / "state" / "trash" / name
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"source": f"/scans/{name}.tif"}))
+        (folder / "forgotten").touch()
+        then = time.time() - 24 * 60 * 60 * days
+        os.utime(folder / "forgotten", (then, then))
+    assert list(program.files.forgotten().values()) == [Path("/scans/young.tif")]
+    assert not (tmp_path / "state" / "trash" / "old").exists()
 
 
 def test_work_left_for_later_is_offered_again(
@@ -105,8 +150,8 @@ def test_work_left_for_later_is_offered_again(
     folder = autosave(qtbot, workspace)
     other, asked = second(folder, Recovery.LATER)
     assert asked == [[scan]]
-    assert other.window.workspace is None
-    other.shell.close()
+    assert other.contents.photos.photo is None
+    other.window.close()
     other.stop()
     assert list(other.files.abandoned().values()) == [scan]
 
@@ -118,7 +163,7 @@ def test_the_dialog_sorts_work_into_open_later_and_forgotten(program: Program, t
         ("forget_button", Recovery.FORGET),
         ("later_button", Recovery.LATER),
     ):
-        dialog = RecoverDialog(program.shell, found)
+        dialog = RecoverDialog(program.window, found)
         dialog._list.item(1).setCheckState(Qt.CheckState.Unchecked)
         QTest.mouseClick(getattr(dialog, button), Qt.MouseButton.LeftButton)
         assert list(dialog.answers().values()) == [answer, Recovery.LATER]
@@ -131,7 +176,7 @@ def test_a_second_program_leaves_open_photographs_alone(
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     folder = autosave(qtbot, workspace)
-    beside = Files(program.jobs, registry, tmp_path / "state" / "sessions")
+    beside = Files(program.jobs, registry, tmp_path / "state")
     assert beside.abandoned() == {}
     assert (folder / "manifest.json").is_file()
 
@@ -159,10 +204,10 @@ def test_work_that_was_autosaved_behind_a_save_stays(
     with qtbot.waitSignal(program.files.written):
         trigger(program, "save")
         drag(view, [(20, 20), (50, 20)])
-        workspace.autosave()
+        workspace.save_for_recovery()
     other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
-    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
-    assert np.array_equal(mask(other.window.workspace), mask(workspace))
+    qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
+    assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
 
 
 @pytest.mark.parametrize("turn", [None, "rotate_half"])
@@ -188,10 +233,10 @@ def test_a_project_that_is_saved_over_while_it_is_changed_is_recovered_as_it_is(
     with qtbot.waitSignal(program.files.written):
         trigger(program, "save")
         drag(view, [(20, 20), (50, 20)])
-        workspace.autosave()
+        workspace.save_for_recovery()
     other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
-    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
-    recovered = other.window.workspace
+    qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
+    recovered = other.contents.photos.photo
     assert np.array_equal(mask(recovered), mask(workspace))
     assert np.array_equal(picture(recovered), picture(workspace))
     # It may have been saved elsewhere before the crash, so it asks where.
@@ -205,8 +250,8 @@ def test_a_scan_that_was_replaced_while_open_gets_no_layers_of_the_old_one(
     imageio.write(noise_raster(dtype=np.uint8), scan)
     drag(view, [(150, 150), (260, 170)])
     other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
-    qtbot.waitUntil(lambda: "was changed" in other.window.strip.text, timeout=10000)
-    assert other.window.workspace is None
+    qtbot.waitUntil(lambda: "was changed" in other.contents.strip.text, timeout=10000)
+    assert other.contents.photos.photo is None
 
 
 def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Path) -> None:
@@ -214,7 +259,7 @@ def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Pat
     session = AutosaveFolder(tmp_path / "session")
     opened = OpenedFile(tmp_path / "p.ora", document.stamp)
     base = Snapshot(document.state, None, None, document.metadata, opened=opened)
-    paint(document, None, Rect(100, 100, 150, 150), 77).apply(document)
+    paint(document, REPAIR_MASK, Rect(100, 100, 150, 150), 77).apply(document)
     session.autosave(replace(base, state=document.state, number=2))
     session.autosave(replace(base, number=1))
     tiles = recover(session.folder).document.state.mask
@@ -226,12 +271,12 @@ def test_work_that_was_taken_back_is_not_offered(qtbot: QtBot, program: Program,
     drag(view, [(150, 150), (260, 170)])
     folder = autosave(qtbot, workspace)
     trigger(program, "undo")
-    workspace.autosave()
+    workspace.save_for_recovery()
     qtbot.waitUntil(lambda: not (folder / "manifest.json").exists(), timeout=10000)
     trigger(program, "redo")
     other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
-    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
-    assert np.array_equal(mask(other.window.workspace), mask(workspace))
+    qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
+    assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
 
 
 def test_what_no_autosave_needs_any_more_is_tidied_away(qtbot: QtBot, program: Program, scan: Path) -> None:
@@ -249,14 +294,14 @@ def test_what_no_autosave_needs_any_more_is_tidied_away(qtbot: QtBot, program: P
 def test_what_changes_during_an_autosave_is_saved_after_it(qtbot: QtBot, program: Program, scan: Path, second) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
-    workspace.autosave()
+    workspace.save_for_recovery()
     drag(view, [(20, 20), (50, 20)])
     other, _ = second(autosave(qtbot, workspace), Recovery.OPEN)
-    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
-    assert np.array_equal(mask(other.window.workspace), mask(workspace))
+    qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
+    assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
 
 
-@pytest.mark.parametrize("harm", ["gone", "changed", "tile", "manifest"])
+@pytest.mark.parametrize("harm", ["gone", "changed", "newer", "manifest"])
 def test_work_that_cannot_be_recovered_is_said_and_kept(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, second, harm: str
 ) -> None:
@@ -267,20 +312,50 @@ def test_work_that_cannot_be_recovered_is_said_and_kept(
         scan.unlink()
     elif harm == "changed":
         imageio.write(noise_raster(50, 50), scan)
-    elif harm == "tile":
-        for tile in (folder / "tiles").glob("*.z"):
-            tile.write_bytes(b"broken")
     else:
-        text = (folder / "manifest.json").read_text()
-        (folder / "manifest.json").write_text(text.replace('"layers"', '"lawyers"'))
+        text, version = (folder / "manifest.json").read_text(), f'"version": {VERSION}'
+        assert version in text
+        harmed = text.replace(version, f'"version": {VERSION + 1}' if harm == "newer" else version)
+        (folder / "manifest.json").write_text(harmed if harm == "newer" else text.replace('"layers"', '"lawyers"'))
     other, _ = second(folder, Recovery.OPEN)
-    expected = {"gone": "is not at", "changed": "was changed", "tile": "damaged", "manifest": "damaged"}[harm]
-    qtbot.waitUntil(lambda: expected in other.window.strip.text, timeout=10000)
-    assert other.window.workspace is None
+    expected = {"gone": "is not at", "changed": "was changed", "newer": "newer version", "manifest": "damaged"}[harm]
+    qtbot.waitUntil(lambda: expected in other.contents.strip.text, timeout=10000)
+    assert other.contents.photos.photo is None
     # The work is still there for another try.
-    other.shell.close()
+    other.window.close()
     other.stop()
     assert (tmp_path / "state-after" / "sessions" / folder.name / "manifest.json").is_file()
+
+
+def test_a_damaged_tile_costs_that_tile_and_no_more(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    folder = autosave(qtbot, workspace)
+    cells = json.loads((folder / "manifest.json").read_text())["mask"]
+    assert len(cells) == 2
+    (folder / "tiles" / f"{cells['0,0']}.z").write_bytes(b"")
+    other, _ = second(folder, Recovery.OPEN)
+    qtbot.waitUntil(lambda: "1 of the autosaved parts" in other.contents.strip.text, timeout=10000)
+    recovered = other.contents.photos.photo
+    assert recovered is not None
+    assert not mask(recovered)[:, :256].any()
+    assert np.array_equal(mask(recovered)[:, 256:], mask(workspace)[:, 256:])
+
+
+def test_a_torn_tile_is_written_anew(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (200, 170)])
+    folder = autosave(qtbot, workspace)
+    (tile,) = (folder / "tiles").glob("*.z")
+    whole = tile.read_bytes()
+    # As another program finds it after a power cut: the name is there, and what it holds is not.
+    tile.write_bytes(whole[: len(whole) // 2])
+    beside = AutosaveFolder(folder)
+    assert beside.put(workspace.document.state.mask.stored[0, 0]) == tile.stem
+    assert tile.read_bytes() == whole
+    tile.write_bytes(zlib.compress(b"something else"))
+    with pytest.raises(ReadError, match="damaged"):
+        AutosaveFolder(folder).get(tile.stem)
 
 
 def test_a_copied_or_touched_scan_is_still_the_same(qtbot: QtBot, program: Program, scan: Path, second) -> None:
@@ -289,8 +364,8 @@ def test_a_copied_or_touched_scan_is_still_the_same(qtbot: QtBot, program: Progr
     folder = autosave(qtbot, workspace)
     os.utime(scan, (1_000_000_000, 1_000_000_000))
     other, _ = second(folder, Recovery.OPEN)
-    qtbot.waitUntil(lambda: other.window.workspace is not None, timeout=10000)
-    assert np.array_equal(mask(other.window.workspace), mask(workspace))
+    qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
+    assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
 
 
 def test_a_proper_end_leaves_no_session(
@@ -300,75 +375,80 @@ def test_a_proper_end_leaves_no_session(
     drag(view, [(150, 150), (260, 170)])
     autosave(qtbot, workspace)
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
-    program.shell.close()
+    program.window.close()
     program.stop()
     assert not list((tmp_path / "state" / "sessions").glob("*"))
 
 
-KILLED = """
+PAINTING = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QApplication
-from desktop.app import Program
-from desktop.document.project import OpenedFile, Snapshot
-from desktop.document.autosave_folder import AutosaveFolder, autosaved_source, open_document, recover
-from desktop.photo.files import Files
-from desktop.dialogs.export import FileDialogs
-from desktop.settings import SettingsStore
-import numpy as np
+import desktop.app
+from desktop.document.edits import Paint
+from desktop.document.targets import REPAIR_MASK
 from engine.raster import Rect
-from desktop.document.edits import PaintMask
-state, scan = Path(sys.argv[1]), Path(sys.argv[2])
-app = QApplication([])
-program = Program(state, SettingsStore(state / "settings.ini"))
-program.start([scan])
-def paint():
 
-    workspace = program.window.workspace if program.furnished else None
-    if workspace is None:
-        return
-    timer.stop()
-    edit = workspace.document.state.mask.edit()
-    edit.change(Rect(10, 10, 60, 60), lambda view, _: view.fill(255))
-    workspace.push(PaintMask("Brush", None, edit.commit()))
-    workspace.autosave()
-    def saved():
-        if not workspace.keeper.busy:
-            print("saved", flush=True)
-    check.timeout.connect(saved)
-    check.start(50)
-timer, check = QTimer(), QTimer()
-timer.timeout.connect(paint)
-timer.start(50)
-app.exec()
+class Painting(desktop.app.Program):
+    def start(self, paths, **options):
+        super().start(paths, **options)
+        self.timer = QTimer()
+        self.timer.timeout.connect(self.paint)
+        self.timer.start(50)
+
+    def paint(self):
+        photo = self.contents.photos.photo if self.furnished else None
+        if photo is None:
+            return
+        if not photo.undo.count():
+            edit = photo.document.state.mask.edit()
+            edit.change(Rect(10, 10, 60, 60), lambda view, _: view.fill(255))
+            photo.push(Paint("Brush", REPAIR_MASK, edit.commit()))
+            if "autosave" in sys.argv:
+                photo.save_for_recovery()
+        elif not photo.autosave.busy:
+            self.timer.stop()
+            print("painted", flush=True)
+
+desktop.app.Program = Painting
+sys.exit(desktop.app.run([sys.argv[1]]))
 """
 
 
-def test_after_kill_9_the_next_start_offers_the_work(
-    qtbot: QtBot, scan: Path, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("end", "first"), [("SIGKILL", "autosave"), ("SIGTERM", ""), ("SIGHUP", ""), ("SIGINT", "")], ids=lambda word: word
+)
+def test_however_the_program_ends_the_next_start_offers_the_work(
+    qtbot: QtBot,
+    scan: Path,
+    tmp_path: Path,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    first: str,
 ) -> None:
-    state = tmp_path / "killed"
-    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen", "XDG_STATE_HOME": str(tmp_path), "HOME": str(tmp_path)}
     with subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(state), str(scan)],
-        env=environment,
+        [sys.executable, "-c", PAINTING, str(scan), first],
+        env=environment | {"XDG_CONFIG_HOME": str(tmp_path)},
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline().strip() == "saved"
-        process.send_signal(signal.SIGKILL)
-    answer = classmethod(lambda _cls, _parent, found: dict.fromkeys(found, Recovery.OPEN))
+        assert process.stdout.readline().strip() == "painted"
+        process.send_signal(getattr(signal, end))
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == (-signal.SIGKILL if end == "SIGKILL" else 1)
+        assert "Traceback" not in said
+    answer = classmethod(lambda _cls, _parent, found, _trash: dict.fromkeys(found, Recovery.OPEN))
     monkeypatch.setattr(RecoverDialog, "ask", answer)
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
-    program = Program(state, SettingsStore(state / "settings.ini"), registry)
+    program = Program(tmp_path / "lacuna", SettingsStore(tmp_path / "settings.ini"), registry)
     program.start([])
-    qtbot.waitUntil(lambda: program.furnished and program.window.workspace is not None, timeout=20000)
-    assert mask(program.window.workspace)[10:60, 10:60].min() == 255
-    program.shell.close()
+    qtbot.waitUntil(lambda: program.furnished and program.contents.photos.photo is not None, timeout=20000)
+    assert mask(program.contents.photos.photo)[10:60, 10:60].min() == 255
+    program.window.close()
     program.stop()
-    program.shell.deleteLater()
+    program.window.deleteLater()

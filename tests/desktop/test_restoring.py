@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
-from desktop.document.edits import AddLayer, Turn
-from desktop.frame.restore_commands import RECIPES
+from desktop.document.edits import AddLayer
+from desktop.document.geometry import Turn
+from desktop.document.review import Verdict
+from desktop.frame.commands import ACTIONS
 from engine import imageio
 from engine.jobs import JobContext
 from engine.raster import ArraySource, Rect
@@ -23,7 +26,7 @@ from engine.runtime.session import Device
 from engine.tasks import Job, UpscaleSettings, run_job
 from tests import tiny_models
 from tests.conftest import noise_raster
-from tests.desktop.acting import open_scan, picture, trigger
+from tests.desktop.acting import LEFT, open_scan, picture, trigger
 from tests.document.test_edits import filled_layer
 
 
@@ -47,30 +50,84 @@ def scratched(tmp_path: Path) -> Path:
     return path
 
 
+def restore(qtbot: QtBot, program: Program, name: str) -> None:
+    """Restore by a recipe, and heal all that it finds."""
+    workspace = program.contents.photos.photo
+    assert workspace is not None
+    trigger(program, f"restore_{name}")
+    qtbot.waitUntil(lambda: program.contents.strip.button is not None, timeout=60000)
+    QTest.mouseClick(program.contents.strip.button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
+
+
 def test_a_recipe_gives_its_layers_in_one_step(
     qtbot: QtBot, program: Program, scratched: Path, registry: Registry
 ) -> None:
     workspace, _ = open_scan(qtbot, program, scratched)
     before = picture(workspace)
     wanted = run_recipe(read_recipe("standard"), ArraySource(before), None, registry, Device.CPU).pixels()
-    trigger(program, "restore_standard")
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    restore(qtbot, program, "standard")
     assert [layer.name.split()[0] for layer in workspace.document.state.layers] == ["Repair", "Clean", "Tone"]
-    assert [layer.made_by[0].task for layer in workspace.document.state.layers] == ["heal", "clean", "tone"]
+    assert [layer.made_by[-1].task for layer in workspace.document.state.layers] == ["heal", "clean", "tone"]
     assert np.array_equal(picture(workspace), wanted)
-    assert workspace.undo.count() == 1
-    assert workspace.undo.text(0) == "Restore, Standard"
+    assert [workspace.undo.text(step) for step in range(workspace.undo.count())] == ["Find damage", "Restore, Standard"]
     workspace.undo.undo()
     assert not workspace.document.state.layers
     assert np.array_equal(picture(workspace), before)
 
 
+def test_the_damage_is_shown_before_anything_is_healed_and_what_is_left_alone_stays(
+    qtbot: QtBot, program: Program, scratched: Path
+) -> None:
+    pixels = imageio.read(scratched).pixels.copy()
+    pixels[200:204, 50:200] = 65535
+    imageio.write(imageio.read(scratched).with_pixels(pixels), scratched)
+    workspace, _ = open_scan(qtbot, program, scratched)
+    before = picture(workspace)
+    trigger(program, "restore_gentle")
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
+    assert np.array_equal(picture(workspace), before)
+    assert len(workspace.defects.items) == 2
+    assert program.contents.defects.isVisible()
+    trigger(program, "defect_next")
+    trigger(program, "defect_accept")
+    trigger(program, "defect_keep")
+    trigger(program, "defects_heal")
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
+    after = picture(workspace)
+    assert not np.array_equal(after[100:104, 60:190], before[100:104, 60:190])
+    assert np.array_equal(after[150:], before[150:])
+    assert workspace.undo.undoText() == "Restore, Gentle"
+    (layer,) = workspace.document.state.layers
+    assert [(repair.task, repair.recipe) for repair in layer.made_by] == [("detect", "gentle"), ("heal", "gentle")]
+    assert workspace.defects.counts[Verdict.KEPT] == 1
+    # The recipe is done: what is healed now is healed alone.
+    assert workspace.defects.review is not None
+    assert workspace.defects.review.recipe == ""
+
+
+def test_the_window_records_what_the_command_line_records(
+    qtbot: QtBot, program: Program, scratched: Path, registry: Registry, tmp_path: Path
+) -> None:
+    workspace, _ = open_scan(qtbot, program, scratched)
+    result = run_recipe(read_recipe("standard"), ArraySource(picture(workspace)), None, registry, Device.CPU)
+    restore(qtbot, program, "standard")
+    assert workspace.document.state.repairs() == list(result.repairs)
+
+
 def test_what_a_recipe_left_out_is_said_and_makes_no_step(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, _ = open_scan(qtbot, program, scan)
     trigger(program, "restore_gentle")
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert workspace.undo.count() == 0
-    assert "No damage was found" in program.window.strip.text
+    assert "No damage was found" in program.contents.strip.text
+
+
+def test_without_damage_a_recipe_goes_on_by_itself(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    trigger(program, "restore_standard")
+    qtbot.waitUntil(lambda: len(workspace.document.state.layers) == 2, timeout=60000)
+    assert [layer.name.split()[0] for layer in workspace.document.state.layers] == ["Clean", "Tone"]
 
 
 def test_a_recipe_that_is_called_off_leaves_nothing(
@@ -87,11 +144,10 @@ def test_a_recipe_that_is_called_off_leaves_nothing(
         progress(self, share, step)
 
     monkeypatch.setattr(JobContext, "progress", watched)
-    trigger(program, "restore_strong")
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    restore(qtbot, program, "strong")
     assert "healing" in steps
     assert not workspace.document.state.layers
-    assert workspace.undo.count() == 0
+    assert workspace.undo.undoText() == "Find damage"
 
 
 def test_layers_that_were_made_while_the_picture_turned_are_turned(
@@ -99,8 +155,10 @@ def test_layers_that_were_made_while_the_picture_turned_are_turned(
 ) -> None:
     workspace, _ = open_scan(qtbot, program, scratched)
     trigger(program, "restore_gentle")
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
+    trigger(program, "defects_heal")
     workspace.turn(Turn.LEFT)
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     (layer,) = workspace.document.state.layers
     weight = layer.mask.read(layer.mask.bounds)
     assert weight.shape == (400, 300)
@@ -108,7 +166,9 @@ def test_layers_that_were_made_while_the_picture_turned_are_turned(
 
 
 def test_the_recipes_of_the_menu_are_those_that_ship() -> None:
-    assert list(RECIPES) == recipe_names()
+    assert [
+        action.id.removeprefix("restore_") for action in ACTIONS if action.id.startswith("restore_")
+    ] == recipe_names()
 
 
 def test_an_enlargement_is_a_file_of_its_own_that_is_opened(
@@ -127,10 +187,10 @@ def test_an_enlargement_is_a_file_of_its_own_that_is_opened(
     monkeypatch.setattr(FileDialogs, "save_picture", classmethod(save))
     trigger(program, "enlarge_2")
     target = scratched.with_name("old-x2.tif")
-    assert target in program.window.files_in_use(), "nobody else writes there meanwhile"
-    qtbot.waitUntil(lambda: program.window.workspace is not workspace, timeout=60000)
-    assert target not in program.window.files.targets
-    large = program.window.workspace
+    assert target in program.contents.photos.files_in_use(), "nobody else writes there meanwhile"
+    qtbot.waitUntil(lambda: program.contents.photos.photo is not workspace, timeout=60000)
+    assert target not in program.contents.files.targets
+    large = program.contents.photos.photo
     assert large is not None
     assert asked == [scratched.with_name("old-x2.tif")]
     assert large.title == "old-x2.tif"
@@ -156,9 +216,9 @@ def test_an_enlargement_never_writes_over_an_open_file_and_a_missing_model_is_sa
     digest = scratched.read_bytes()
     monkeypatch.setattr(FileDialogs, "save_picture", classmethod(lambda *_: scratched))
     trigger(program, "enlarge_2")
-    assert not workspace.busy
-    assert "old.tif" in program.window.strip.text
+    assert not workspace.queue.busy
+    assert "old.tif" in program.contents.strip.text
     trigger(program, "enlarge_4")
-    assert not workspace.busy
-    assert "No model that enlarges 4 times" in program.window.strip.text
+    assert not workspace.queue.busy
+    assert "No model that enlarges 4 times" in program.contents.strip.text
     assert scratched.read_bytes() == digest

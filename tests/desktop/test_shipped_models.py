@@ -32,15 +32,15 @@ def test_a_shipped_model_runs_in_the_window(
     pick(program, "Model", id_)
     if task.gives == "picture":
         monkeypatch.setattr(FileDialogs, "save_picture", classmethod(lambda *_: scan.with_name("large.tif")))
-    QTest.mouseClick(program.window.task.button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=120000)
+    QTest.mouseClick(program.contents.task.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=120000)
     if task.gives == "findings":
         # A smooth scan has little to find: what is found is listed, and nothing else changes.
         assert np.array_equal(picture(workspace), before)
         return
     if task.gives == "picture":
-        qtbot.waitUntil(lambda: program.window.workspace is not workspace, timeout=20000)
-        scale, large = card.tile.scale, program.window.workspace
+        qtbot.waitUntil(lambda: program.contents.photos.photo is not workspace, timeout=20000)
+        scale, large = card.tile.scale, program.contents.photos.photo
         assert large is not None
         assert picture(large).shape == (before.shape[0] * scale, before.shape[1] * scale, before.shape[2])
         assert not workspace.document.state.layers

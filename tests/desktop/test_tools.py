@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desktop.document.edits import AddLayer, PaintMask, mask_of
+from desktop.document.compose import Composite, flatten
+from desktop.document.edits import AddLayer, Compound, Paint
 from desktop.document.model import Document
-from desktop.document.tiles import TileEdit, TileMap, TileDelta
-from desktop.tools.base import Cursor, PointerEvent, Tool, ToolSettings
+from desktop.document.targets import REPAIR_MASK, LayerMask, LayerPixels, Target
+from desktop.document.tiles import TileDelta, TileEdit, TileMap
+from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool, Stroke, coverage
 from desktop.tools.navigate import HandTool, ZoomTool
 from desktop.tools.select import LassoTool, RectangleTool, filtered, replaced
@@ -27,15 +29,16 @@ class Room:
 
     def __init__(self) -> None:
         self.document = Document(Raster(np.zeros((300, 400, 3), np.uint8)))
-        self.settings = ToolSettings(size=20, hardness=1.0)
-        self.target: int | None = None
+        self.brush = BrushSettings(size=20, hardness=1.0)
+        self.adding = True
+        self.target: Target = REPAIR_MASK
         self.painted: list[str] = []
         self.spots: list[TileMap] = []
-        self.shown: TileEdit | None = None
+        self.shown: object = None
         self.moves: list[tuple[float, ...]] = []
 
-    def show_live(self, edit: TileEdit) -> None:
-        self.shown = edit
+    def show_live(self, edits: Mapping[Target, TileEdit]) -> None:
+        self.shown = edits
 
     def show_spot(self, edit: TileEdit | None) -> None:
         self.shown = edit
@@ -43,9 +46,11 @@ class Room:
     def cancel_live(self) -> None:
         self.shown = None
 
-    def paint(self, label: str, patch: TileDelta) -> None:
-        self.painted.append(label)
-        PaintMask(label, self.target, patch).apply(self.document)
+    def paint(self, label: str, deltas: Mapping[Target, TileDelta]) -> None:
+        paints = [Paint(label, target, delta) for target, delta in deltas.items() if delta]
+        if paints:
+            self.painted.append(label)
+            Compound(label, paints).apply(self.document)
 
     def heal_spot(self, mask: TileMap) -> None:
         self.spots.append(mask)
@@ -97,7 +102,7 @@ def test_a_stroke_does_not_depend_on_how_often_the_pointer_reports(
 ) -> None:
     def laid(points: list[tuple[float, float]]) -> np.ndarray:
         source = TileMap.empty((300, 400), np.uint8)
-        stroke = Stroke(source.edit(), ToolSettings(size=16, hardness=0.5), adding=True)
+        stroke = Stroke(source.edit(), BrushSettings(size=16, hardness=0.5), adding=True)
         for x, y in points:
             stroke.to(PointerEvent(x, y))
         return stroke.edit.preview().read(source.bounds).astype(int)
@@ -110,7 +115,7 @@ def test_a_stroke_does_not_depend_on_how_often_the_pointer_reports(
 
 def test_opacity_caps_the_whole_stroke_and_strokes_add_up() -> None:
     room = Room()
-    room.settings.opacity = 0.5
+    room.brush.opacity = 0.5
     tool = BrushTool()
     drag(tool, room, [(100, 100), (140, 100), (100, 100), (140, 100)])
     assert room.mask().max() == 128
@@ -141,20 +146,56 @@ def test_the_target_is_a_layers_mask_when_one_is_chosen() -> None:
     room = Room()
     layer = filled_layer(room.document, Rect(0, 0, 100, 100), 1, 0)
     AddLayer("add", layer, 0).apply(room.document)
-    room.target = layer.id
+    room.target = LayerMask(layer.id)
     drag(BrushTool(), room, [(50, 50), (60, 50)])
     assert not room.mask().any()
-    assert mask_of(room.document.state, layer.id).read(Rect(55, 50, 56, 51)) == 255
+    assert LayerMask(layer.id).read(room.document.state).read(Rect(55, 50, 56, 51)) == 255
 
 
 def test_a_layers_mask_is_painted_only_where_the_layer_has_pixels() -> None:
     room = Room()
     layer = filled_layer(room.document, Rect(0, 0, 100, 100), 1, 0)
     AddLayer("add", layer, 0).apply(room.document)
-    room.target = layer.id
+    room.target = LayerMask(layer.id)
     drag(BrushTool(), room, [(50, 50), (390, 50)])
-    mask = mask_of(room.document.state, layer.id)
+    mask = LayerMask(layer.id).read(room.document.state)
     assert set(mask.stored) == set(layer.pixels.stored)
+
+
+class DabTool(Tool):
+    """Paints grey pixels on the target layer, and shows them through its mask: what a clone stamp does."""
+
+    id = "dab"
+    label = "Dab"
+
+    def press(self, context: ToolContext, event: PointerEvent) -> None:
+        target = context.target
+        assert isinstance(target, LayerPixels)
+        pixels = target.edit(context.document.state)
+        mask = LayerMask(target.layer).read(context.document.state).edit()
+        square = Rect(int(event.x), int(event.y), int(event.x) + 10, int(event.y) + 10)
+        pixels.change(square, lambda view, _: view.fill(77))
+        mask.change(square, lambda view, _: view.fill(255))
+        context.show_live({target: pixels, LayerMask(target.layer): mask})
+        self._edits = {target: pixels, LayerMask(target.layer): mask}
+
+    def release(self, context: ToolContext, event: PointerEvent) -> None:
+        del event
+        context.paint(self.label, {target: edit.commit() for target, edit in self._edits.items()})
+
+
+def test_a_tool_can_paint_the_pixels_of_a_layer() -> None:
+    room = Room()
+    layer = room.document.new_layer("empty")
+    AddLayer("add", layer, 0).apply(room.document)
+    room.target = LayerPixels(layer.id)
+    drag(DabTool(), room, [(20, 30)])
+    painted = flatten(Composite.of(room.document.state))
+    assert (painted[30:40, 20:30] == 77).all()
+    painted = painted.copy()
+    painted[30:40, 20:30] = 0
+    assert not painted.any()
+    assert room.painted == ["Dab"]
 
 
 def test_spot_heal_hands_over_a_mask_of_its_own() -> None:
@@ -199,29 +240,28 @@ def test_hand_and_zoom_move_the_view_only() -> None:
 
 
 def test_cursors_say_what_the_tool_does() -> None:
-    settings = ToolSettings(size=33)
-    assert BrushTool().cursor(settings) == Cursor(33, adding=True)
-    assert EraserTool().cursor(settings) == Cursor(33, adding=False)
-    assert HandTool().cursor(settings).shape == "hand"
-    assert ZoomTool().cursor(settings).shape == "zoom"
-    assert Tool().cursor(settings).diameter is None
+    brush = BrushSettings(size=33)
+    assert BrushTool().cursor(brush, adding=True) == Cursor(33, adding=True)
+    assert EraserTool().cursor(brush, adding=True) == Cursor(33, adding=False)
+    assert HandTool().cursor(brush, adding=True).shape == "hand"
+    assert ZoomTool().cursor(brush, adding=True).shape == "zoom"
+    assert Tool().cursor(brush, adding=True).diameter is None
 
 
 def test_whole_mask_commands() -> None:
     room = Room()
     drag(RectangleTool(), room, [(100, 100), (140, 140)])
     state = room.document.state
-    filtered(state, None, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(room.document)
+    filtered(state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(room.document)
     whole = np.zeros((300, 400), np.uint8)
     whole[100:140, 100:140] = 255
     assert np.array_equal(room.mask(), masks.grow(whole, 5))
-    filtered(room.document.state, None, "Invert", masks.invert, float("inf")).apply(room.document)
+    filtered(room.document.state, REPAIR_MASK, "Invert", masks.invert, float("inf")).apply(room.document)
     assert np.array_equal(room.mask(), masks.invert(masks.grow(whole, 5)))
-    replaced(room.document.state, None, "Load", whole).apply(room.document)
+    replaced(room.document.state, REPAIR_MASK, "Load", whole).apply(room.document)
     assert np.array_equal(room.mask(), whole)
     nothing = Room()
-    filtered(nothing.document.state, None, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(nothing.document)
-    assert not nothing.mask().any()
+    assert filtered(nothing.document.state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5) is None
 
 
 @pytest.mark.parametrize("how", [masks.grow, masks.shrink, masks.feather])
@@ -231,7 +271,7 @@ def test_a_command_tile_by_tile_is_the_same_as_on_the_whole(how: Callable[..., n
     for number, left in enumerate((20, 190, 251, 300)):
         whole[number * 60 + 20 : number * 60 + 60, left : left + 30] = values[number % len(values)]
     room = Room()
-    replaced(room.document.state, None, "Load", whole).apply(room.document)
+    replaced(room.document.state, REPAIR_MASK, "Load", whole).apply(room.document)
     soft = {"soft": masks.is_soft(room.document.state.mask)} if how is masks.feather else {}
-    filtered(room.document.state, None, "x", lambda mask: how(mask, 7, **soft), 7).apply(room.document)
+    filtered(room.document.state, REPAIR_MASK, "x", lambda mask: how(mask, 7, **soft), 7).apply(room.document)
     assert np.array_equal(room.mask(), how(whole, 7))

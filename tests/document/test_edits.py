@@ -8,27 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desktop.document.compose import Composite, draw, flatten
+from desktop.document.blend import BlendMode, draw
+from desktop.document.compose import Composite, flatten
 from desktop.document.edits import (
     AddLayer,
     Compound,
     Edit,
     JoinLayer,
     MoveLayer,
-    PaintMask,
+    Paint,
     PutReview,
     RemoveLayer,
     SetLayer,
     SetReview,
-    Turn,
     TurnPicture,
-    mask_of,
     merge_down,
 )
-from desktop.document.model import EDGES, BlendMode, Change, Document, Layer
+from desktop.document.geometry import Motion, Turn
+from desktop.document.model import Change, Document, Layer
 from desktop.document.review import Filters, Judgement, Review, Verdict
+from desktop.document.targets import EDGE_MAP, REPAIR_MASK, LayerMask, Target
 from desktop.document.tiles import TileMap
-from desktop.work.repairs import clear_edges
+from desktop.work.edges import clear_edges
 from engine.raster import Raster, Rect
 from engine.record import Repair
 
@@ -48,13 +49,17 @@ def filled_layer(document: Document, rect: Rect, seed: int = 1, weight: int = 25
     top = np.iinfo(layer.pixels.dtype).max
     pixels.write(rect, random.integers(0, top, (rect.height, rect.width, document.channels), layer.pixels.dtype))
     mask.write(rect, np.full((rect.height, rect.width), weight, np.uint8))
-    return replace(layer, pixels=pixels.commit().applied(layer.pixels), mask=mask.commit().applied(layer.mask))
+    return layer.with_pixels(pixels.commit().applied(layer.pixels), mask.commit().applied(layer.mask))
 
 
-def paint(document: Document, target: int | None, rect: Rect, value: int) -> PaintMask:
-    edit = mask_of(document.state, target).edit()
+def paint(document: Document, target: Target, rect: Rect, value: int) -> Paint:
+    edit = target.read(document.state).edit()
     edit.change(rect, lambda view, _: view.fill(value))
-    return PaintMask("paint", target, edit.commit())
+    return Paint("paint", target, edit.commit())
+
+
+def merged(document: Document, id_: int) -> Edit:
+    return merge_down(document.state, id_, document.new_layer(""))
 
 
 def join(document: Document, id_: int, rect: Rect, seed: int) -> JoinLayer:
@@ -71,7 +76,7 @@ def picture(document: Document) -> np.ndarray:
 
 def everything(document: Document) -> list[np.ndarray]:
     state = document.state
-    edges = mask_of(state, EDGES)
+    edges = EDGE_MAP.read(state)
     arrays = [picture(document), state.mask.read(state.mask.bounds), edges.read(edges.bounds)]
     arrays.append(np.array(state.edges is None))
     if state.review is not None:
@@ -99,9 +104,9 @@ def random_edit(draw: Callable, document: Document) -> Edit | None:
     layers = document.state.layers
     rect = draw(spots) & document.bounds
     if kind == "paint":
-        return paint(document, None, rect, draw(st.integers(0, 255)))
+        return paint(document, REPAIR_MASK, rect, draw(st.integers(0, 255)))
     if kind == "edges":
-        return paint(document, EDGES, rect, draw(st.integers(0, 255)))
+        return paint(document, EDGE_MAP, rect, draw(st.integers(0, 255)))
     if kind == "clear":
         return clear_edges(document.state)
     if kind == "add":
@@ -143,8 +148,8 @@ def random_layer_edit(draw: Callable, document: Document, kind: str, rect: Rect)
     if kind == "join":
         return join(document, layer.id, rect, draw(st.integers(0, 9)))
     if kind == "mask":
-        return paint(document, layer.id, rect, draw(st.integers(0, 255)))
-    return merge_down(document, layer.id) if document.state.index(layer.id) > 0 else None
+        return paint(document, LayerMask(layer.id), rect, draw(st.integers(0, 255)))
+    return merged(document, layer.id) if document.state.index(layer.id) > 0 else None
 
 
 @given(st.data())
@@ -172,12 +177,12 @@ def test_any_sequence_of_edits_followed_by_as_many_undos_gives_the_first_picture
 def test_edges_are_no_work_that_is_saved_and_stay_when_they_are_all_erased() -> None:
     document = make_document()
     start = document.state
-    drawing = paint(document, EDGES, Rect(10, 10, 40, 12), 255)
+    drawing = paint(document, EDGE_MAP, Rect(10, 10, 40, 12), 255)
     drawing.apply(document)
     assert document.state.same_work(start)
     assert not drawing.saved
-    assert paint(document, None, Rect(0, 0, 9, 9), 255).saved
-    paint(document, EDGES, Rect(10, 10, 40, 12), 0).apply(document)
+    assert paint(document, REPAIR_MASK, Rect(0, 0, 9, 9), 255).saved
+    paint(document, EDGE_MAP, Rect(10, 10, 40, 12), 0).apply(document)
     TurnPicture(Turn.LEFT, document.state).apply(document)
     assert document.state.edges is not None
     assert not document.state.edges.read(document.state.edges.bounds).any()
@@ -217,7 +222,7 @@ def test_merging_down_keeps_the_picture(blend: BlendMode, channels: int) -> None
     upper = replace(filled_layer(document, Rect(60, 60, 290, 260), 2, 90), blend=blend, opacity=0.7)
     AddLayer("add", upper, 1).apply(document)
     before = picture(document)
-    merge_down(document, upper.id).apply(document)
+    merged(document, upper.id).apply(document)
     assert len(document.state.layers) == 1
     assert np.array_equal(picture(document), before)
 
@@ -225,7 +230,7 @@ def test_merging_down_keeps_the_picture(blend: BlendMode, channels: int) -> None
 def test_turning_four_times_is_the_identity_and_turns_layers_along() -> None:
     document = make_document()
     AddLayer("add", filled_layer(document, Rect(30, 200, 120, 265)), 0).apply(document)
-    paint(document, None, Rect(5, 6, 50, 20), 200).apply(document)
+    paint(document, REPAIR_MASK, Rect(5, 6, 50, 20), 200).apply(document)
     before = everything(document)
     TurnPicture(Turn.RIGHT, document.state).apply(document)
     assert np.array_equal(picture(document), np.rot90(before[0], -1))
@@ -240,9 +245,10 @@ def test_a_turned_rectangle_lies_where_its_pixels_do(turn: Turn) -> None:
     array = np.zeros((30, 50), bool)
     rect = Rect(7, 3, 20, 11)
     array[rect.slices()] = True
-    turned = np.zeros_like(turn.array(array))
-    turned[turn.rect(rect, Rect(0, 0, 50, 30)).slices()] = True
-    assert np.array_equal(turned, turn.array(array))
+    motion = Motion.of_turn(turn, Rect(0, 0, 50, 30))
+    turned = np.zeros_like(motion.array(array))
+    turned[motion.rect(rect).slices()] = True
+    assert np.array_equal(turned, motion.array(array))
 
 
 def test_a_dragged_opacity_is_one_step_and_another_drag_is_another() -> None:
@@ -269,7 +275,7 @@ def test_watchers_hear_what_changed_and_no_more() -> None:
     document = make_document()
     heard: list[Change] = []
     document.watch(heard.append)
-    paint(document, None, Rect(5, 6, 50, 20), 200).apply(document)
+    paint(document, REPAIR_MASK, Rect(5, 6, 50, 20), 200).apply(document)
     assert heard[-1] == Change(mask=Rect(0, 0, 256, 256))
     AddLayer("add", filled_layer(document, Rect(0, 0, 9, 9)), 0).apply(document)
     assert heard[-1] == Change(picture=Rect(0, 0, 256, 256), layers=True)
@@ -281,9 +287,9 @@ def test_watchers_hear_what_changed_and_no_more() -> None:
 
 def test_a_compound_reverts_in_reverse() -> None:
     document = make_document()
-    first = paint(document, None, Rect(0, 0, 20, 20), 100)
+    first = paint(document, REPAIR_MASK, Rect(0, 0, 20, 20), 100)
     first.apply(document)
-    second = paint(document, None, Rect(10, 10, 30, 30), 200)
+    second = paint(document, REPAIR_MASK, Rect(10, 10, 30, 30), 200)
     first.revert(document)
     both = Compound("both", [first, second])
     both.apply(document)

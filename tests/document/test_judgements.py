@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from desktop.work.defects import items_of, outlines_of
-from desktop.document.edits import PutReview, SetReview, Turn, TurnPicture
+from desktop.document.autosave_folder import AutosaveFolder
+from desktop.document.edits import PutReview, SetReview, TurnPicture
+from desktop.document.geometry import Motion, Turn
 from desktop.document.model import Change, Document
+from desktop.document.opening import file_stamp, open_project
 from desktop.document.project import OpenedFile, Snapshot, write_project
+from desktop.document.recovery import recover
 from desktop.document.review import Filters, Judgement, Review, Verdict, damage_of, sheet_of
-from desktop.document.autosave_folder import AutosaveFolder, file_stamp, open_project, recover
 from desktop.document.tiles import TileMap
+from desktop.work.outlines import items_of, outlines_of
 from engine import imageio
 from engine.errors import ReadError
 from engine.raster import Raster, Rect
@@ -123,7 +126,7 @@ def test_a_review_is_work_that_is_saved_and_its_id_is_no_layers() -> None:
     assert document.state.review is not None
     document.restore(document.state)
     assert document.new_id() > document.state.review.id
-    assert sum(patch.nbytes for patch in edit.patches()) > 0, "an old map can be put away"
+    assert sum(delta.nbytes for delta in edit.deltas()) > 0, "an old map can be put away"
 
 
 def test_a_dragged_threshold_is_one_step() -> None:
@@ -172,10 +175,11 @@ def test_a_turned_picture_turns_the_map_and_the_judgements(turn: Turn) -> None:
     edit.apply(document)
     after = document.state.review
     assert after is not None
-    expected = turn.array(before.damage.read(before.damage.bounds))
+    motion = Motion.of_turn(turn, bounds)
+    expected = motion.array(before.damage.read(before.damage.bounds))
     assert np.array_equal(after.damage.read(after.damage.bounds), expected)
     items = items_of(outlines_of(after), after)
-    boxes = {turn.rect(Rect(20, 20, 60, 30), bounds): Verdict.ACCEPTED, turn.rect(DUMBBELL[3][0], bounds): Verdict.KEPT}
+    boxes = {motion.rect(Rect(20, 20, 60, 30)): Verdict.ACCEPTED, motion.rect(DUMBBELL[3][0]): Verdict.KEPT}
     assert {item.defect.box: item.verdict for item in items} == boxes
     edit.revert(document)
     assert same(document.state.review, before)

@@ -17,11 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite, flatten
-from desktop.document.edits import AddLayer, Turn, TurnPicture
-from desktop.document.model import BlendMode, Document
-from desktop.document.project import Snapshot, read_project, write_project
-from desktop.document.autosave_folder import open_project
+from desktop.document.edits import AddLayer, TurnPicture
+from desktop.document.geometry import Turn
+from desktop.document.model import Document
+from desktop.document.opening import open_project
+from desktop.document.project import Snapshot, write_project
+from desktop.document.project_reader import read_project
+from desktop.document.targets import REPAIR_MASK
 from engine import imageio
 from engine.errors import EngineError, ReadError, WriteError
 from engine.raster import Metadata, Raster, Rect, Resolution
@@ -46,7 +50,7 @@ def layered(channels: int = 3, dtype: type = np.uint16) -> Document:
     third = replace(filled_layer(document, Rect(0, 0, 30, 30), 3), visible=False)
     for layer in (first, second, third, document.new_layer("empty")):
         AddLayer("add", layer, len(document.state.layers)).apply(document)
-    paint(document, None, Rect(5, 6, 90, 80), 123).apply(document)
+    paint(document, REPAIR_MASK, Rect(5, 6, 90, 80), 123).apply(document)
     return document
 
 
@@ -70,7 +74,7 @@ def test_a_project_comes_back_as_it_was(tmp_path: Path, channels: int, dtype: ty
     assert np.array_equal(after.scan.read(after.scan.bounds), before.scan.read(before.scan.bounds))
     assert len(after.layers) == len(before.layers)
     for one, other in zip(after.layers, before.layers, strict=True):
-        assert replace(one, pixels=other.pixels, mask=other.mask) == other
+        assert replace(one, content=other.content, mask=other.mask) == other
         assert set(one.pixels.stored) == set(other.pixels.stored)
         assert np.array_equal(one.pixels.read(one.pixels.bounds), other.pixels.read(other.pixels.bounds))
         assert np.array_equal(one.mask.read(one.mask.bounds), other.mask.read(other.mask.bounds))

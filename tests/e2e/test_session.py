@@ -13,8 +13,8 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.frame.commands import SAMPLE
 from desktop.dialogs.export import ExportDialog
+from desktop.frame.photos import SAMPLE
 from engine import imageio
 from engine.output import Output
 from tests.desktop.acting import drag, heal, mask, picture, trigger
@@ -26,16 +26,16 @@ def test_paint_heal_undo_redo_export_on_the_sample(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with qtbot.waitSignal(program.files.opened, timeout=20000):
-        program.shell.welcome.sample_wanted.emit()
-    workspace, view = program.window.workspace, program.window.view
+        program.window.start_page.sample_wanted.emit()
+    workspace, view = program.contents.photos.photo, program.contents.photos.view
     assert workspace is not None
     assert view is not None
-    view.zoom_to(1.0)
+    view.viewport.zoom_to(1.0)
     scan = picture(workspace)
     # The crease over the forehead.
     drag(view, [(150, 2), (165, 45), (180, 90), (192, 130)])
     painted = mask(workspace)
-    program.store.settings.repair.values["feather"] = 2.0
+    program.store.settings.repair.of("heal").values["feather"] = 2.0
     heal(qtbot, program, workspace)
     healed = picture(workspace)
     assert healed[painted > 0].mean() < scan[painted > 0].mean() - 2000, "the white crease has become darker"

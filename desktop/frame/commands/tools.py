@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
 
 _BRUSH_STEP = 1.15
 _HARDNESS_STEP = 0.25
-_DIGIT_SECONDS = 0.6
-"""Two digits within this time are one number."""
 _TOOLS = (
     ("brush", "Brush", "B", "Paint the mask"),
     ("eraser", "Eraser", "E", "Take away from the mask"),
@@ -45,29 +42,8 @@ def _harden(step: float) -> Callable[[Context], object]:
     return lambda context: context.tools.set_hardness(context.tools.brush.hardness + step)
 
 
-class _OpacityKeys:
-    """The digits set the brush's opacity: 5 is 50 %, 0 is 100 %, and 5 quickly followed by 7 is 57 %."""
-
-    def __init__(self) -> None:
-        self._digit, self._since = 0, 0.0
-
-    def press(self, digit: int) -> Callable[[Context], object]:
-        """What a digit does."""
-
-        def run(context: Context) -> None:
-            before, now = self._digit, time.monotonic()
-            quick = now - self._since < _DIGIT_SECONDS
-            self._digit, self._since = digit, now
-            if quick and (before or digit):
-                self._digit, self._since = 0, 0.0
-                context.tools.set_opacity((10 * before + digit) / 100)
-            else:
-                context.tools.set_opacity((digit or 10) / 10)
-
-        return run
-
-
-_KEYS = _OpacityKeys()
+def _opacity(digit: int) -> Callable[[Context], object]:
+    return lambda context: context.tools.press_digit(digit)
 
 
 ACTIONS = (
@@ -119,7 +95,7 @@ ACTIONS = (
         Action(
             id=f"opacity_{digit}",
             text=f"Brush opacity {digit * 10 or 100} %",
-            run=_KEYS.press(digit),
+            run=_opacity(digit),
             shortcuts=(str(digit),),
             while_dragging=True,
         )

@@ -32,7 +32,7 @@ from tests.desktop.reviewing import (
 
 def test_several_are_decided_in_one_step(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = found(qtbot, program, blots)
-    list_, steps = program.window.defects.view, workspace.undo.count()
+    list_, steps = program.contents.defects.view, workspace.undo.count()
 
     def click(row: int, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
         list_.scrollTo(list_.model().index(row))
@@ -48,8 +48,8 @@ def test_several_are_decided_in_one_step(qtbot: QtBot, program: Program, blots: 
     click(0, Qt.KeyboardModifier.ControlModifier)
     chosen = workspace.defects.selected_rows
     assert len(chosen) > 1
-    program.window.defects._kind.setCurrentText("hair")
-    program.window.defects._kind.activated.emit(program.window.defects._kind.currentIndex())
+    program.contents.defects._kind.setCurrentText("hair")
+    program.contents.defects._kind.activated.emit(program.contents.defects._kind.currentIndex())
     assert {workspace.defects.items[row].kind for row in chosen} == {"hair"}
     assert workspace.defects.selected_rows == chosen
     QTest.keyClick(list_, Qt.Key.Key_Delete)
@@ -63,11 +63,11 @@ def test_several_are_decided_in_one_step(qtbot: QtBot, program: Program, blots: 
 def test_a_click_with_the_hand_chooses_and_moves_nothing(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = found(qtbot, program, blots)
     key(program, Qt.Key.Key_H)
-    zoom, seen = view.zoom, middle(view)
+    zoom, seen = view.viewport.zoom, middle(view)
     drag(view, [(100, 122)])
     assert at(workspace) == 60
-    assert (view.zoom, middle(view)) == (zoom, seen)
-    assert program.window.defects.view.currentIndex().row() == 1
+    assert (view.viewport.zoom, middle(view)) == (zoom, seen)
+    assert program.contents.defects.view.currentIndex().row() == 1
     drag(view, [(200, 200)])
     assert at(workspace) == 60, "nothing is there"
     drag(view, [(24, 24), (64, 64)])
@@ -88,7 +88,7 @@ def test_a_click_with_the_hand_chooses_and_moves_nothing(qtbot: QtBot, program: 
 def test_shift_goes_on_from_where_the_restorer_is(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     dots = [(10 + (i % 10) * 30, 10 + (i // 10) * 30, 8, 8, 0, 255) for i in range(30)]
     workspace, _ = found(qtbot, program, blotted(tmp_path / "dots.png", *dots))
-    list_ = program.window.defects.view
+    list_ = program.contents.defects.view
     list_.setFocus()
     QTest.mouseClick(list_.viewport(), LEFT, pos=list_.visualRect(list_.model().index(0)).center())
     for _ in range(5):
@@ -98,7 +98,7 @@ def test_shift_goes_on_from_where_the_restorer_is(qtbot: QtBot, program: Program
     QTest.keyClick(list_, Qt.Key.Key_Delete)
     assert counts(workspace) == {ACCEPTED: 5, KEPT: 2, TO_DO: 23}
     list_.clearSelection()
-    assert program.window.defects._selected_rows() == workspace.defects.selected_rows == [7]
+    assert program.contents.defects._selected_rows() == workspace.defects.selected_rows == [7]
     bar = list_.verticalScrollBar()
     bar.setValue(bar.maximum())
     trigger(program, "defects_accept_all")
@@ -113,23 +113,23 @@ def test_the_place_is_kept_when_the_current_defect_goes(qtbot: QtBot, program: P
     slider(program, "threshold")._number.setValue(80)
     outlined(qtbot, workspace)
     assert at(workspace) == 260, "what became of it"
-    program.window.defects._kinds["hair"].click()
+    program.contents.defects._kinds["hair"].click()
     assert at(workspace) == 60, "what took its place at the end of the list"
-    assert program.window.actions_.by_id["defect_accept"].isEnabled()
+    assert program.contents.menus.by_id["defect_accept"].isEnabled()
 
 
 def test_the_hand_means_what_is_under_it(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     path = blotted(tmp_path / "near.png", (100, 100, 60, 6, 1, 255), (165, 100, 3, 3, 0, 255))
     workspace, view = found(qtbot, program, path)
     key(program, Qt.Key.Key_H)
-    view.zoom_to(0.25)
+    view.viewport.zoom_to(0.25)
     drag(view, [(148, 103)])
     assert at(workspace) == 100
     drag(view, [(172, 101)])
     assert at(workspace) == 165
-    view.zoom_to(1.0)
+    view.viewport.zoom_to(1.0)
     view.set_divider(shown=True)
     view.grab()
-    assert view.to_image(view.rect().center().toPointF())[0] > 170
+    assert view.viewport.to_image(view.rect().center().toPointF())[0] > 170
     drag(view, [(130, 103)])
     assert at(workspace) == 165, "left of the divider the scan is as it was"

@@ -12,8 +12,8 @@ from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.work.defects import Order, items_of, outlines_of
 from desktop.document.review import Verdict
+from desktop.work.outlines import Order, items_of, outlines_of
 from tests.desktop.acting import (
     LEFT,
     combo,
@@ -29,6 +29,7 @@ from tests.desktop.acting import (
 )
 from tests.desktop.reviewing import (
     ACCEPTED,
+    BLOTS,
     HEALED,
     KEPT,
     TO_DO,
@@ -48,14 +49,14 @@ from tests.desktop.reviewing import (
 
 def test_from_the_search_to_the_healed_layer(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = open_scan(qtbot, program, blots)
-    before, panel = picture(workspace), program.window.defects
+    before, panel = picture(workspace), program.contents.defects
     for id_ in ("defect_next", "defect_accept", "defect_keep", "defects_heal", "marks"):
-        assert not program.window.actions_.by_id[id_].isEnabled(), id_
-    program.window.shell.panels["Defects"].raise_()
+        assert not program.contents.menus.by_id[id_].isEnabled(), id_
+    program.window.panels["Defects"].raise_()
     QTest.mouseClick(button(program, "Find damage"), LEFT)
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert (
-        program.window.strip.text
+        program.contents.strip.text
         == "Found 5 defects: 2 dust, 2 scratches, 1 hair. Look through them, or heal them all."
     )
     assert not mask(workspace).any(), "it is reviewed, not painted"
@@ -66,11 +67,11 @@ def test_from_the_search_to_the_healed_layer(qtbot: QtBot, program: Program, blo
     assert [left for left, _, _ in verdicts(workspace)] == [20, 60, 260, 330, 330]
     assert panel.heal_button.text() == "Heal all 5"
     # By the keys alone, as a spelling check.
-    view.zoom_to(0.3)
+    view.viewport.zoom_to(0.3)
     view.setFocus()
     key(program, Qt.Key.Key_N)
     assert at(workspace) == 20
-    assert view.zoom == 1.0
+    assert view.viewport.zoom == 10.0
     assert middle(view) == pytest.approx((24, 24), abs=1)
     key(program, Qt.Key.Key_Return)
     assert at(workspace) == 60
@@ -87,12 +88,12 @@ def test_from_the_search_to_the_healed_layer(qtbot: QtBot, program: Program, blo
     heal_found(qtbot, program, workspace)
     (layer,) = workspace.document.state.layers
     assert layer.name == f"Repair {layer.id}"
-    assert layer.made_by[0].task == "heal"
+    assert [repair.task for repair in layer.made_by] == ["detect", "heal"]
     assert workspace.active is layer
     assert counts(workspace) == {HEALED: 2, KEPT: 1, TO_DO: 2}
     assert panel.heal_button.text() == "Heal accepted", "the rest is not healed by a second press"
     assert not panel.heal_button.isEnabled()
-    assert program.window.strip.text == "Healed 2 defects on a layer of their own."
+    assert program.contents.strip.text == "Healed 2 defects on a layer of their own."
     healed = (picture(workspace) != before).any(axis=2)
     assert healed[20:28, 20:28].all()
     assert healed[100:108, 260:300].all()
@@ -119,7 +120,7 @@ def test_as_long_as_nothing_is_decided_all_are_healed(qtbot: QtBot, program: Pro
     assert len(workspace.document.state.layers) == 1
     assert np.array_equal(mask(workspace), painted), "the repair mask is another matter"
     for id_ in ("defect_next", "defects_heal", "defects_accept_all"):
-        assert not program.window.actions_.by_id[id_].isEnabled(), id_
+        assert not program.contents.menus.by_id[id_].isEnabled(), id_
     # What a lower threshold shows is to do.
     slider(program, "threshold")._number.setValue(30)
     outlined(qtbot, workspace)
@@ -139,12 +140,12 @@ def test_accepting_all_is_one_step_and_leaves_what_is_kept(qtbot: QtBot, program
     assert workspace.undo.count() == steps + 2
     QTest.mouseClick(button(program, "Accept"), LEFT)
     assert workspace.undo.count() == steps + 2, "it is accepted already"
-    assert "All defects are decided" in program.window.strip.text
+    assert "All defects are decided" in program.contents.strip.text
 
 
 def test_a_row_of_the_list_is_looked_at(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = found(qtbot, program, blots)
-    list_ = program.window.defects.view
+    list_ = program.contents.defects.view
     QTest.mouseClick(list_.viewport(), LEFT, pos=list_.visualRect(list_.model().index(1)).center())
     assert at(workspace) == 60
     assert middle(view) == pytest.approx((105, 122), abs=1)
@@ -159,10 +160,10 @@ def test_a_large_defect_is_looked_at_as_a_whole(qtbot: QtBot, program: Program, 
     path = blotted(tmp_path / "long.png", (10, 10, 2900, 6, 1, 255), size=(100, 3000))
     workspace, view = found(qtbot, program, path)
     key(program, Qt.Key.Key_N)
-    assert view.zoom < 1
-    assert view.visible().contains(10, 10)
-    assert view.visible().contains(2909, 15)
-    view.zoom_to(8.0)
+    assert view.viewport.zoom < 1
+    assert view.viewport.visible().contains(10, 10)
+    assert view.viewport.visible().contains(2909, 15)
+    view.viewport.zoom_to(8.0)
     assert at(workspace) == 10
 
 
@@ -182,8 +183,8 @@ def test_keys_are_not_taken_from_fields(qtbot: QtBot, program: Program, blots: P
     assert workspace.document.state.review.filters.threshold == pytest.approx(0.6)
     # The name of a layer ends with Return, whatever is being reviewed.
     heal_found(qtbot, program, workspace)
-    program.window.shell.panels["Layers"].raise_()
-    layers = program.window.layers.view
+    program.window.panels["Layers"].raise_()
+    layers = program.contents.layers.view
     qtbot.waitUntil(layers.isVisible)
     layers.setFocus()
     trigger(program, "layer_rename")
@@ -201,7 +202,7 @@ def test_filters_answer_without_the_model(
     workspace, _ = found(qtbot, program, blots)
     runs: list[object] = []
     monkeypatch.setattr("engine.tasks.run_job", lambda *job: runs.append(job))
-    panel, desk = program.window.defects, workspace.defects
+    panel, desk = program.contents.defects, workspace.defects
     boxes = {box.text(): box for box in panel._kinds.values()}
     assert list(boxes) == ["dust 2", "scratch 2", "hair 1"]
     boxes["dust 2"].click()
@@ -228,8 +229,20 @@ def test_filters_answer_without_the_model(
     outlined(qtbot, workspace)
     assert [left for left, _, _ in verdicts(workspace)] == [20, 60]
     assert not runs
-    assert program.store.settings.repair.of("detect").values["threshold"] == 0.95
-    assert program.window.task.request(new_layer=False, task="detect").settings["threshold"] == 0.95
+    assert program.contents.task.request(new_layer=False, task="detect").settings["threshold"] == 0.5
+
+
+def test_the_threshold_belongs_to_the_photograph(qtbot: QtBot, program: Program, blots: Path, tmp_path: Path) -> None:
+    workspace, _ = found(qtbot, program, blots)
+    slider(program, "threshold")._number.setValue(95)
+    outlined(qtbot, workspace)
+    assert len(workspace.defects.items) == 2
+    other, _ = found(qtbot, program, blotted(tmp_path / "other.png", *BLOTS))
+    assert len(other.defects.items) == 5, "another photograph begins with the task's own threshold"
+    program.contents.photos.tabs.setCurrentIndex(0)
+    trigger(program, "defects_find")
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
+    assert len(workspace.defects.items) == 2, "the same one is searched again as it was"
 
 
 def test_a_dragged_slider_is_one_step_and_the_latest_threshold_wins(
@@ -298,7 +311,7 @@ def test_a_part_is_decided_for_itself(qtbot: QtBot, program: Program, blots: Pat
 
 def test_another_class_is_one_step_and_counts(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, _ = found(qtbot, program, blots)
-    chooser = program.window.defects._kind
+    chooser = program.contents.defects._kind
     assert not chooser.isEnabled()
     key(program, Qt.Key.Key_N)
     assert chooser.currentText() == "dust"
@@ -315,7 +328,7 @@ def test_another_class_is_one_step_and_counts(qtbot: QtBot, program: Program, bl
 
 def test_other_orders(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, _ = found(qtbot, program, blots)
-    chooser = program.window.defects._order
+    chooser = program.contents.defects._order
     for order, expected in ((Order.SIZE, [60, 260, 20, 330, 330]), (Order.SCORE, [20, 60, 260, 330, 330])):
         row = chooser.findData(order)
         chooser.setCurrentIndex(row)
@@ -327,9 +340,9 @@ def test_other_orders(qtbot: QtBot, program: Program, blots: Path) -> None:
 
 def test_repaint_hands_a_defect_to_the_brush(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = found(qtbot, program, blots)
-    program.window.select_tool("hand")
+    program.contents.tools.take("hand")
     pick(program, "Task", "clean")
-    view.zoom_to(0.2)
+    view.viewport.zoom_to(0.2)
     key(program, Qt.Key.Key_N)
     steps = workspace.undo.count()
     with qtbot.waitSignal(workspace.undo.indexChanged):
@@ -339,9 +352,9 @@ def test_repaint_hands_a_defect_to_the_brush(qtbot: QtBot, program: Program, blo
     assert not painted[:, 31:].any()
     assert verdicts(workspace)[0] == (20, "dust", KEPT)
     assert workspace.undo.count() == steps + 1
-    assert program.window.actions_.by_id["tool_brush"].isChecked()
+    assert program.contents.menus.by_id["tool_brush"].isChecked()
     assert combo(program, "Task").currentData() == "heal"
-    assert view.zoom == 1.0
+    assert view.viewport.zoom == 10.0, "a small defect is seen well"
     trigger(program, "undo")
     assert not mask(workspace).any()
     assert verdicts(workspace)[0] == (20, "dust", TO_DO)
@@ -352,8 +365,8 @@ def test_repaint_hands_a_defect_to_the_brush(qtbot: QtBot, program: Program, blo
 
 def test_outlines_are_drawn_and_hidden(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = open_scan(qtbot, program, blots)
-    view.zoom_to(1.0)
-    view.centre_on(200, 150)
+    view.viewport.zoom_to(1.0)
+    view.viewport.centre_on(200, 150)
     view.setFocus()
     plain = seen(view, 60, 122)
     find(qtbot, program, workspace)
@@ -367,16 +380,16 @@ def test_outlines_are_drawn_and_hidden(qtbot: QtBot, program: Program, blots: Pa
     QTest.keyClick(view, Qt.Key.Key_Q, Qt.KeyboardModifier.ShiftModifier)
     assert np.array_equal(seen(view, 60, 122), plain)
     key(program, Qt.Key.Key_N)
-    assert program.window.actions_.by_id["marks"].isChecked()
+    assert program.contents.menus.by_id["marks"].isChecked()
     trigger(program, "defects_accept_all")
-    view.zoom_to(1.0)
-    view.centre_on(200, 150)
+    view.viewport.zoom_to(1.0)
+    view.viewport.centre_on(200, 150)
     assert not np.array_equal(seen(view, 100, 121), drawn), "accepted ones are filled"
     view.hold_before(held=True)
     assert np.array_equal(seen(view, 60, 122), plain)
     view.hold_before(held=False)
     view.set_divider(shown=True)
-    divider = view.to_image(view.rect().center().toPointF())[0]
+    divider = view.viewport.to_image(view.rect().center().toPointF())[0]
     assert divider > 100
     assert np.array_equal(seen(view, 60, 122), plain), "the scan, left of the divider"
     view.set_divider(shown=False)

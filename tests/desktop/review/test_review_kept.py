@@ -14,11 +14,12 @@ from pytestqt.qtbot import QtBot
 import desktop.photo.defect_list
 import engine.tasks
 from desktop.app import Program
-from desktop.work.defects import Outlines
 from desktop.dialogs.export import FileDialogs
+from desktop.document.opening import open_project
+from desktop.document.recovery import recover
 from desktop.document.review import Review
-from desktop.document.autosave_folder import open_project, recover
 from desktop.photo.workspace import Workspace
+from desktop.work.outlines import Outlines
 from engine.jobs import JobContext
 from engine.raster import Rect
 from tests.desktop.acting import (
@@ -56,9 +57,9 @@ def test_a_project_and_a_session_keep_the_review(
     key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
     key(program, Qt.Key.Key_Delete)
-    workspace.autosave()
-    folder = workspace.keeper.session.folder
-    qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.keeper.busy, timeout=10000)
+    workspace.save_for_recovery()
+    folder = workspace.autosave.folder.folder
+    qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.autosave.busy, timeout=10000)
     recovered = recover(folder).document.state.review
     assert recovered.judgements == workspace.document.state.review.judgements
     path = tmp_path / "work.ora"
@@ -67,13 +68,13 @@ def test_a_project_and_a_session_keep_the_review(
     qtbot.waitUntil(lambda: not workspace.unsaved, timeout=10000)
     assert open_project(path).state.review.judgements == recovered.judgements
     before = verdicts(workspace)
-    program.window.close_tab(0)
+    program.contents.photos.close(0)
     with qtbot.waitSignal(program.files.opened, timeout=20000):
-        program.window.open_paths([path])
-    again = program.window.workspace
-    qtbot.waitUntil(lambda: bool(again.review.items), timeout=10000)
+        program.contents.photos.open([path])
+    again = program.contents.photos.photo
+    qtbot.waitUntil(lambda: bool(again.defects.items), timeout=10000)
     assert verdicts(again) == before
-    assert program.window.defects.heal_button.text() == "Heal 1 accepted"
+    assert program.contents.defects.heal_button.text() == "Heal 1 accepted"
     assert not again.unsaved
     key(program, Qt.Key.Key_N)
     heal_found(qtbot, program, again)
@@ -112,7 +113,7 @@ def test_a_picture_turns_meanwhile(
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     trigger(program, "rotate_left")
     gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     outlined(qtbot, workspace)
     boxes = {item.defect.box: item.verdict for item in workspace.defects.items}
     assert boxes[Rect(20, 372, 28, 380)] is (TO_DO if task == "find" else HEALED)
@@ -132,10 +133,10 @@ def test_a_picture_turns_while_healing_waits(
     key(program, Qt.Key.Key_Return)
     trigger(program, "defects_heal")
     trigger(program, "defects_heal")
-    assert program.window.strip.text == "Defects are being healed already."
+    assert program.contents.strip.text == "Defects are being healed already."
     trigger(program, "flip_horizontal")
     gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     outlined(qtbot, workspace)
     assert {item.defect.box: item.verdict for item in workspace.defects.items}[Rect(372, 20, 380, 28)] is HEALED
     assert picture(workspace)[24, 376].tolist() != [255, 0, 0]
@@ -154,7 +155,7 @@ def test_a_heal_comes_late(qtbot: QtBot, program: Program, blots: Path, monkeypa
     slider(program, "threshold")._number.setValue(80)
     outlined(qtbot, workspace)
     gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     outlined(qtbot, workspace)
     assert verdicts(workspace)[0] == (20, "dust", HEALED)
     assert len(workspace.document.state.layers) == 1
@@ -168,7 +169,7 @@ def heal_meanwhile(
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     trigger(program, command)
     gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
 
 
 def test_another_search_is_not_judged_by_a_late_heal(
@@ -179,7 +180,7 @@ def test_another_search_is_not_judged_by_a_late_heal(
     assert workspace.document.state.review is None
     assert len(workspace.document.state.layers) == 1
     find(qtbot, program, workspace)
-    assert "No damage" in program.window.strip.text or counts(workspace)[HEALED] == 0
+    assert "No damage" in program.contents.strip.text or counts(workspace)[HEALED] == 0
 
 
 def test_undo_calls_a_heal_off(qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,18 +204,18 @@ def test_a_second_search_replaces_the_first(qtbot: QtBot, program: Program, blot
 
 def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     workspace, _ = found(qtbot, program, blotted(tmp_path / "dark.png"))
-    assert program.window.strip.text == "No damage was found."
+    assert program.contents.strip.text == "No damage was found."
     assert workspace.undo.count() == 0
     assert workspace.document.state.review is None
-    assert program.window.task.button.text() == "Find damage"
+    assert program.contents.task.button.text() == "Find damage"
 
 
 def test_what_is_less_sure_is_a_lower_threshold_away(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     workspace, _ = found(qtbot, program, blotted(tmp_path / "faint.png", (20, 20, 9, 9, 0, 80)))
-    assert program.window.strip.text == "No damage was found at this threshold. A lower one finds more."
+    assert program.contents.strip.text == "No damage was found at this threshold. A lower one finds more."
     assert not workspace.document.state.layers
-    assert program.window.defects.isVisible()
-    assert not program.window.actions_.by_id["defects_heal"].isEnabled()
+    assert program.contents.defects.isVisible()
+    assert not program.contents.menus.by_id["defects_heal"].isEnabled()
     slider(program, "threshold")._number.setValue(25)
     outlined(qtbot, workspace)
     assert verdicts(workspace) == [(20, "dust", TO_DO)]
@@ -223,19 +224,19 @@ def test_what_is_less_sure_is_a_lower_threshold_away(qtbot: QtBot, program: Prog
 def test_half_a_picture_is_asked_for_first(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     path = blotted(tmp_path / "half.png", (0, 0, 200, 300, 0, 255))
     workspace, _ = found(qtbot, program, path)
-    assert program.window.strip.text.endswith("% of the picture counts as damaged; a higher threshold finds less.")
-    assert program.window.strip.button is None
+    assert program.contents.strip.text.endswith("% of the picture counts as damaged; a higher threshold finds less.")
+    assert program.contents.strip.button is None
     trigger(program, "defects_heal")
-    assert not workspace.busy
-    assert "would be healed, which is hardly all damage" in program.window.strip.text
-    strip = program.window.strip
+    assert not workspace.queue.busy
+    assert "would be healed, which is hardly all damage" in program.contents.strip.text
+    strip = program.contents.strip
     assert strip.button is not None
     strip.say("Something else.")
     assert strip.button is None
     trigger(program, "defects_heal")
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
         QTest.mouseClick(strip.button, LEFT)
-    qtbot.waitUntil(lambda: not workspace.busy)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
     assert len(workspace.document.state.layers) == 1
     assert counts(workspace) == {HEALED: 1}
     assert strip.button is None
@@ -250,15 +251,16 @@ def test_what_is_found_in_the_background_is_said_with_its_name(
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     open_scan(qtbot, program, scan)
     gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert len(workspace.defects.items) == 5
-    assert program.window.strip.text.startswith("blots.png: Found 5 defects")
+    assert program.contents.strip.text.startswith("blots.png: Found 5 defects")
+    assert combo(program, "Task").currentData() == "heal", "which task is chosen belongs to the photograph"
+    assert not program.contents.defects.model.rowCount()
+    program.contents.photos.tabs.setCurrentIndex(0)
     assert combo(program, "Task").currentData() == "detect"
-    assert not program.window.defects.model.rowCount()
-    program.window.tabs.setCurrentIndex(0)
-    assert program.window.defects.model.rowCount() == 5
-    program.window.close_tab(0)
-    assert not program.window.defects.model.rowCount()
+    assert program.contents.defects.model.rowCount() == 5
+    program.contents.photos.close(0)
+    assert not program.contents.defects.model.rowCount()
 
 
 def test_outlines_that_come_too_late_are_not_shown(
@@ -286,9 +288,9 @@ def test_outlines_that_come_too_late_are_not_shown(
 def test_thousands_of_defects_are_listed_and_few_are_drawn(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     dots = [(x, y, 3, 3, 0, 255) for x in range(4, 1000, 14) for y in range(4, 1000, 14)]
     _, view = found(qtbot, program, blotted(tmp_path / "dusty.png", *dots, size=(1000, 1000)))
-    panel = program.window.defects
+    panel = program.contents.defects
     assert panel.model.rowCount() == len(dots) > 5000
-    view.fit()
+    view.viewport.fit()
     view.grab()
     panel.view.grab()
     assert 0 < len(panel._thumbnails) < 60
@@ -307,7 +309,7 @@ def test_a_second_search_that_finds_nothing_leaves_all_as_it_is(
     before, search = verdicts(workspace), engine.tasks.run_job
     monkeypatch.setattr(engine.tasks, "run_job", lambda job, context: replace(search(job, context), pieces=()))
     find(qtbot, program, workspace)
-    assert "No damage was found" in program.window.strip.text
+    assert "No damage was found" in program.contents.strip.text
     key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
     assert verdicts(workspace) == [(before[0][0], before[0][1], ACCEPTED), *before[1:]]

@@ -14,8 +14,8 @@ from pytestqt.qtbot import QtBot
 from desktop.app import Program
 from desktop.panels.sheet import SheetButton
 from desktop.panels.widgets import ValueSlider
-from desktop.settings import SettingsStore
 from desktop.photo.workspace import Workspace
+from desktop.settings import SettingsStore
 from engine.runtime.cards import Registry
 from tests.desktop import tiny
 from tests.desktop.acting import (
@@ -43,7 +43,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 def sliders(program: Program) -> dict[str, ValueSlider]:
-    panel = program.window.task
+    panel = program.contents.task
     items = [
         values.itemAt(i).widget() for values in (panel._model_values, panel._values) for i in range(values.count())
     ]
@@ -52,8 +52,8 @@ def sliders(program: Program) -> dict[str, ValueSlider]:
 
 def run(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     """Press the panel's button and wait until it is done."""
-    QTest.mouseClick(program.window.task.button, LEFT)
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    QTest.mouseClick(program.contents.task.button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
 
 
 def test_tasks_and_models_are_chosen_and_the_command_says_what_it_does(
@@ -69,23 +69,23 @@ def test_tasks_and_models_are_chosen_and_the_command_says_what_it_does(
     tips = [models.itemData(i, Qt.ItemDataRole.ToolTipRole) for i in range(models.count())]
     assert tips == ["", None, "Makes everything darker."]
     assert models.currentData() == "clean"
-    action = program.window.actions_.by_id["heal"]
-    assert program.window.task.button.text() == action.text() == "Clean"
+    action = program.contents.menus.by_id["heal"]
+    assert program.contents.task.button.text() == action.text() == "Clean"
     assert action.toolTip().endswith("(Ctrl+Return)")
-    assert program.window.task.button.toolTip() == action.toolTip()
-    assert not program.window.actions_.by_id["heal_new"].isEnabled()
+    assert program.contents.task.button.toolTip() == action.toolTip()
+    assert not program.contents.menus.by_id["heal_new"].isEnabled()
     assert sliders(program)["Strength"].value == 100
     pick(program, "Model", "darken")
     assert sliders(program)["Strength"].value == 50, "the card's default"
     pick(program, "Task", "heal")
-    assert program.window.task.button.text() == "Heal"
-    assert program.window.actions_.by_id["heal_new"].isEnabled()
+    assert program.contents.task.button.text() == "Heal"
+    assert program.contents.menus.by_id["heal_new"].isEnabled()
     assert [models.itemData(i) for i in range(models.count())] == ["heal", None, "along_edges"]
 
 
 def test_the_button_stays_where_it_is(qtbot: QtBot, program: Program, scan: Path) -> None:
     open_scan(qtbot, program, scan)
-    panel = program.window.task
+    panel = program.contents.task
     places = []
     for task, model in (("heal", "heal"), ("heal", "along_edges"), ("clean", "darken"), ("detect", "detect")):
         pick(program, "Task", task)
@@ -101,7 +101,7 @@ def test_the_button_stays_where_it_is(qtbot: QtBot, program: Program, scan: Path
 @pytest.mark.qt_log_ignore("This plugin does not support raise")  # Qt's offscreen screen says so of windows in front
 def test_the_sheet_of_a_model_is_shown_small_and_large(qtbot: QtBot, program: Program, scan: Path) -> None:
     open_scan(qtbot, program, scan)
-    (button,) = program.window.task.findChildren(SheetButton)
+    (button,) = program.contents.task.findChildren(SheetButton)
     pick(program, "Task", "clean")
     assert button.isHidden()
     pick(program, "Model", "darken")
@@ -127,7 +127,7 @@ def test_clean_makes_a_layer_of_the_whole_picture_and_leaves_the_mask(
     pick(program, "Task", "clean")
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
         key(program, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: not workspace.busy)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
     (layer,) = workspace.document.state.layers
     assert layer.name == f"Clean {layer.id}"
     assert workspace.active.id == layer.id
@@ -171,7 +171,7 @@ def test_a_strength_goes_into_the_model(qtbot: QtBot, program: Program, scan: Pa
     (layer,) = workspace.document.state.layers
     assert layer.name == f"Clean {layer.id}, darken"
     assert workspace.undo.undoText() == "Clean, darken"
-    tip = program.window.layers.model.index(0).data(Qt.ItemDataRole.ToolTipRole)
+    tip = program.contents.layers.model.index(0).data(Qt.ItemDataRole.ToolTipRole)
     assert tip == f"{layer.name}, 100 %, Normal\nMade with darken"
     trigger(program, "undo")
     assert np.array_equal(picture(workspace), before)
@@ -189,7 +189,7 @@ def test_a_whole_picture_turns_while_it_is_being_cleaned(
     trigger(program, "rotate_left")
     view.grab()
     gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert np.abs(picture(workspace) - (65535 - np.rot90(before))).max() <= 2
 
 
@@ -208,7 +208,7 @@ def test_a_whole_picture_lies_just_above_what_it_was_made_of(
         trigger(program, "layer_delete")
     workspace.set_active(upper)
     gate.set()
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     cleaned = next(layer.id for layer in workspace.document.state.layers if layer.name.startswith("Clean"))
     expected = [cleaned, upper] if gone else [lower, cleaned, upper]
     assert [layer.id for layer in workspace.document.state.layers] == expected
@@ -218,9 +218,9 @@ def test_a_second_press_does_not_clean_twice(qtbot: QtBot, program: Program, sca
     workspace, _ = open_scan(qtbot, program, scan)
     pick(program, "Task", "clean")
     for _ in range(2):
-        QTest.mouseClick(program.window.task.button, LEFT)
-    assert "under way" in program.window.strip.text
-    qtbot.waitUntil(lambda: not workspace.busy, timeout=60000)
+        QTest.mouseClick(program.contents.task.button, LEFT)
+    assert "under way" in program.contents.strip.text
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert len(workspace.document.state.layers) == 1
 
 
@@ -230,7 +230,7 @@ def test_spot_heal_heals_whatever_task_is_chosen(qtbot: QtBot, program: Program,
     key(program, Qt.Key.Key_J)
     with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
         drag(view, [(200, 100), (220, 100)])
-    qtbot.waitUntil(lambda: not workspace.busy)
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
     (layer,) = workspace.document.state.layers
     assert layer.made_by[0].model == "heal"
     assert combo(program, "Task").currentData() == "clean"
@@ -245,14 +245,13 @@ def test_task_model_and_values_are_remembered(qtbot: QtBot, program: Program, sc
     sliders(program)["Strength"]._number.setValue(70)
     program.store.save()
     again = SettingsStore(tmp_path / "settings.ini").settings.repair
-    assert again.task == "clean"
     assert again.of("clean").model == "darken"
     assert again.of("clean").values == {"strength": pytest.approx(0.7)}
     assert again.of("heal").model == "along_edges"
     assert again.of("heal").values["feather"] == 5
-    request = program.window.task.request(new_layer=False)
+    request = program.contents.task.request(new_layer=False)
     assert (request.task, request.model, request.settings) == ("clean", "darken", {"strength": pytest.approx(0.7)})
-    spot = program.window.task.request(new_layer=False, task="heal")
+    spot = program.contents.task.request(new_layer=False, task="heal")
     assert (spot.model, spot.settings) == ("along_edges", {"grow": 0, "feather": 5, "texture": 1})
 
 
@@ -262,6 +261,6 @@ def test_settings_of_one_task_only_are_read(tmp_path: Path) -> None:
     store.setValue("settings", json.dumps(before))
     store.sync()
     repair = SettingsStore(tmp_path / "old.ini").settings.repair
-    assert (repair.task, repair.device) == ("heal", "cpu")
+    assert repair.device == "cpu"
     assert repair.of("heal").model == "heal"
     assert repair.of("heal").values == {"grow": 3.0, "feather": 7.0}

@@ -28,8 +28,8 @@ def modules_imported(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "home"),
     [
-        ("QThread", "desktop/jobs.py"),
-        ("QUndoCommand", "desktop/workspace.py"),
+        ("QThread", "desktop/work/threads.py"),
+        ("QUndoCommand", "desktop/photo/editor.py"),
         ("QSettings", "desktop/settings.py"),
         ("InferenceSession", "engine/runtime/session.py"),
     ],

@@ -12,7 +12,6 @@ from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE, BrushTool, EraserToo
 from desktop.tools.navigate import HandTool, ZoomTool
 from desktop.tools.select import LassoTool, RectangleTool
 
-
 _DIGIT_SECONDS = 0.6
 """Two digits within this time are one number."""
 

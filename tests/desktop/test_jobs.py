@@ -9,6 +9,7 @@ import pytest
 from PySide6.QtCore import QThread
 from pytestqt.qtbot import QtBot
 
+from desktop.work.base import Urgency
 from desktop.work.threads import JobCentre, Lane
 from engine.errors import SettingsError
 from engine.jobs import JobContext, JobState
@@ -187,3 +188,86 @@ def test_stopping_calls_everything_off(qtbot: QtBot) -> None:
     qtbot.waitUntil(started.is_set)
     centre.stop()
     assert waiting.state is JobState.CANCELLED
+
+
+def test_a_more_urgent_job_is_done_within_the_next_step_of_the_one_that_runs(qtbot: QtBot, centre: JobCentre) -> None:
+    order: list[str] = []
+    running, release = threading.Event(), threading.Event()
+
+    def long(context: JobContext) -> None:
+        running.set()
+        assert release.wait(10)
+        for step in range(3):
+            context.progress(step / 3, "step")
+            order.append(f"step {step}")
+
+    whole = centre.submit("whole", Lane.COMPUTE, lambda: long)
+    second = centre.submit("second", Lane.COMPUTE, lambda: lambda _: order.append("second"))
+    qtbot.waitUntil(running.is_set)
+    repair = centre.submit("repair", Lane.COMPUTE, lambda: lambda _: order.append("repair"), urgency=Urgency.REPAIR)
+    qtbot.waitUntil(lambda: repair.state is JobState.RUNNING)
+    release.set()
+    with qtbot.waitSignal(second.done):
+        pass
+    assert whole.state is JobState.DONE
+    assert order == ["repair", "step 0", "step 1", "step 2", "second"]
+
+
+def test_what_is_urgent_interrupts_what_is_less_so_and_nothing_else(qtbot: QtBot, centre: JobCentre) -> None:
+    order: list[str] = []
+    begun = {name: threading.Event() for name in ("whole", "repair")}
+    go = {name: threading.Event() for name in ("whole", "repair")}
+
+    def job(name: str):
+        def work(context: JobContext) -> None:
+            if name in begun:
+                begun[name].set()
+                assert go[name].wait(10)
+            context.progress(0.5)
+            order.append(name)
+
+        return lambda: work
+
+    centre.submit("whole", Lane.COMPUTE, job("whole"))
+    qtbot.waitUntil(begun["whole"].is_set)
+    repair = centre.submit("repair", Lane.COMPUTE, job("repair"), urgency=Urgency.REPAIR)
+    qtbot.waitUntil(lambda: repair.state is JobState.RUNNING)
+    go["whole"].set()
+    qtbot.waitUntil(begun["repair"].is_set)
+    centre.submit("another", Lane.COMPUTE, job("another"), urgency=Urgency.REPAIR)
+    hand = centre.submit("hand", Lane.COMPUTE, job("hand"), urgency=Urgency.HAND)
+    qtbot.waitUntil(lambda: hand.state is JobState.RUNNING)
+    go["repair"].set()
+    qtbot.waitUntil(lambda: len(order) == 4)
+    assert order[:2] == ["hand", "repair"]
+    assert set(order[2:]) == {"whole", "another"}
+
+
+def test_an_interrupting_job_that_fails_or_is_cancelled_leaves_the_interrupted_one_alone(
+    qtbot: QtBot, centre: JobCentre
+) -> None:
+    running, release = threading.Event(), threading.Event()
+
+    def long(context: JobContext) -> str:
+        running.set()
+        assert release.wait(10)
+        context.progress(0.5)
+        return "done"
+
+    def failing(_: JobContext) -> None:
+        raise SettingsError("No.", "test.no")
+
+    results: list[str] = []
+    whole = centre.submit("whole", Lane.COMPUTE, lambda: long)
+    whole.done.connect(results.append)
+    qtbot.waitUntil(running.is_set)
+    fails = centre.submit("fails", Lane.COMPUTE, lambda: failing, urgency=Urgency.HAND)
+    gone = centre.submit("gone", Lane.COMPUTE, lambda: pytest.fail, urgency=Urgency.HAND)
+    qtbot.waitUntil(lambda: fails.state is JobState.RUNNING)
+    gone.cancel()
+    release.set()
+    with qtbot.waitSignal(whole.ended):
+        pass
+    assert fails.state is JobState.FAILED
+    assert gone.state is JobState.CANCELLED
+    assert results == ["done"]

@@ -96,7 +96,7 @@ def test_the_recipes_that_ship_can_be_read() -> None:
         (HEAD + "steps = []", "it has no steps"),
         ('[[steps]]\ntask = "clean"', "title is missing"),
         (HEAD + 'colour = "red"\n' + step("clean"), "unknown entry colour"),
-        (HEAD + step("polish"), "'polish' is no step of a recipe; these are: detect, heal, clean, tone"),
+        (HEAD + step("polish"), "'polish' is no step of a recipe; these are: heal, clean, tone, detect"),
         (HEAD + step("upscale"), "'upscale' is no step"),
         (HEAD + step("clean", sharpness=1), "clean has no setting 'sharpness'; it has strength, noise_level"),
         (HEAD + step("clean", strength=7), "Strength goes from 0 to 1"),

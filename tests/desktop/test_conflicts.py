@@ -1,0 +1,153 @@
+"""Projects that somebody else changed, or that a newer version wrote, are not saved over unasked."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.dialogs.export import FileDialogs
+from desktop.dialogs.questions import Conflict, Questions
+from desktop.document.opening import open_project
+from desktop.document.project import VERSION
+from desktop.photo.workspace import Workspace
+from tests.desktop.acting import drag, mask, open_scan, trigger
+from tests.document.test_project import layered, rewritten, save
+
+
+def changed_by_another(qtbot: QtBot, program: Program, project: Path) -> tuple[Workspace, bytes]:
+    """A project with a stroke that is not saved, whose file another program has written meanwhile."""
+    save(layered(), project)
+    workspace, view = open_scan(qtbot, program, project)
+    drag(view, [(150, 150), (200, 170)])
+    other = open_project(project)
+    other.restore(other.state)
+    save(other, project)
+    return workspace, project.read_bytes()
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, what: Conflict) -> list[str]:
+    asked: list[str] = []
+
+    def ask(_cls: type, _parent: object, name: str) -> Conflict:
+        asked.append(name)
+        return what
+
+    monkeypatch.setattr(Questions, "changed_elsewhere", classmethod(ask))
+    return asked
+
+
+def test_a_project_that_nobody_touched_is_saved_without_a_question(
+    qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, asked = tmp_path / "work.ora", answer(monkeypatch, Conflict.CANCEL)
+    save(layered(), project)
+    workspace, view = open_scan(qtbot, program, project)
+    for end in (180, 220):
+        drag(view, [(150, 150), (200, end)])
+        with qtbot.waitSignal(program.files.written):
+            trigger(program, "save")
+        assert not workspace.unsaved
+    assert not asked
+
+
+def test_cancel_writes_nothing(qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, theirs = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    asked = answer(monkeypatch, Conflict.CANCEL)
+    trigger(program, "save")
+    assert asked == ["work.ora"]
+    assert not program.files.writing
+    assert (tmp_path / "work.ora").read_bytes() == theirs
+    assert workspace.unsaved
+
+
+def test_overwrite_writes_mine(qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, _ = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    answer(monkeypatch, Conflict.OVERWRITE)
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "save")
+    mine = open_project(tmp_path / "work.ora").state.mask
+    assert np.array_equal(mine.read(mine.bounds), mask(workspace))
+    assert not workspace.unsaved
+
+
+def test_save_as_leaves_theirs(qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, theirs = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    answer(monkeypatch, Conflict.SAVE_AS)
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "mine.ora"))
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "save")
+    assert (tmp_path / "work.ora").read_bytes() == theirs
+    assert workspace.project == tmp_path / "mine.ora"
+    assert not workspace.unsaved
+
+
+def test_theirs_is_opened_beside_mine_which_keeps_its_work(
+    qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, theirs = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    answer(monkeypatch, Conflict.OPEN_THEIRS)
+    with qtbot.waitSignal(program.files.opened, timeout=20000):
+        trigger(program, "save")
+    assert program.contents.photos.tabs.count() == 2
+    assert workspace.unsaved
+    assert workspace.project is None, "mine asks where it is saved"
+    assert (tmp_path / "work.ora").read_bytes() == theirs
+
+
+def of_version(project: Path, version: int, **more: object) -> Path:
+    with zipfile.ZipFile(project) as archive:
+        own = json.loads(archive.read("lacuna/document.json"))
+    told = json.dumps(own | {"version": version} | more).encode()
+    return rewritten(project, lambda parts: parts.update({"lacuna/document.json": told}))
+
+
+def test_a_newer_versions_project_is_opened_but_not_saved_over(
+    qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = of_version(save(layered(), tmp_path / "work.ora"), VERSION + 1)
+    before = project.read_bytes()
+    workspace, view = open_scan(qtbot, program, project)
+    assert "newer version" in program.contents.strip.text
+    assert len(workspace.document.state.layers) == 4
+    drag(view, [(150, 150), (200, 170)])
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    trigger(program, "save")
+    assert not program.files.writing
+    assert "was opened" in program.contents.strip.text
+    assert project.read_bytes() == before
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "mine.ora"))
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "save")
+    assert len(open_project(tmp_path / "mine.ora").state.layers) == 4
+
+
+def test_an_older_versions_project_opens_and_is_saved_as_a_newer_one(
+    qtbot: QtBot, program: Program, tmp_path: Path
+) -> None:
+    project = save(layered(), tmp_path / "work.ora")
+    with zipfile.ZipFile(project) as archive:
+        own = json.loads(archive.read("lacuna/document.json"))
+    for row in own["layers"]:
+        del row["content"]
+    project = of_version(project, 1, layers=own["layers"])
+    workspace, view = open_scan(qtbot, program, project)
+    assert workspace.project == project
+    assert len(workspace.document.state.layers) == 4
+    drag(view, [(150, 150), (200, 170)])
+    with qtbot.waitSignal(program.files.written):
+        trigger(program, "save")
+    with zipfile.ZipFile(project) as archive:
+        assert json.loads(archive.read("lacuna/document.json"))["version"] == VERSION
+
+
+def test_parts_that_are_not_known_are_said_before_they_are_lost(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+    project = of_version(save(layered(), tmp_path / "work.ora"), VERSION, curves=[1, 2])
+    workspace, _ = open_scan(qtbot, program, project)
+    assert "does not know (curves)" in program.contents.strip.text
+    assert workspace.project is None, "it is not saved over unasked"

@@ -1,0 +1,195 @@
+"""Changes that take long are jobs, and what undo holds is counted as it comes and goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+import desktop.photo.editor
+from desktop.app import Program
+from desktop.dialogs.export import FileDialogs
+from desktop.document.edits import AddLayer, Paint
+from desktop.document.targets import REPAIR_MASK
+from desktop.document.tiles import TileDelta
+from desktop.photo.undo_memory import UndoMemory
+from desktop.photo.workspace import Workspace
+from engine import imageio
+from engine.jobs import JobContext
+from engine.raster import Rect
+from tests.desktop.acting import drag, key, mask, open_scan, picture, trigger
+from tests.document.test_edits import filled_layer
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every change is large enough for a job."""
+    monkeypatch.setattr(desktop.photo.editor, "AT_ONCE", -1)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """No step of a job is done until it is set."""
+    gate, progress = threading.Event(), JobContext.progress
+
+    def held(self: JobContext, share: float, step: str = "") -> None:
+        while self._report is not None and not gate.wait(0.01):
+            self.check()
+        progress(self, share, step)
+
+    monkeypatch.setattr(JobContext, "progress", held)
+    yield gate
+    gate.set()
+
+
+def two_layers(workspace: Workspace) -> None:
+    for number, rect in enumerate((Rect(0, 0, 300, 200), Rect(100, 50, 400, 300))):
+        workspace.push(AddLayer("add", filled_layer(workspace.document, rect, number, 200), number))
+    workspace.undo.setClean()
+
+
+def settled(qtbot: QtBot, workspace: Workspace) -> None:
+    qtbot.waitUntil(lambda: not [t for t in workspace._tickets if t.urgency], timeout=10000)
+
+
+@pytest.mark.usefixtures("patient")
+def test_merging_and_turning_are_jobs_with_the_same_result(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    two_layers(workspace)
+    before = picture(workspace)
+    trigger(program, "layer_merge")
+    assert len(workspace.document.state.layers) == 2, "not yet"
+    qtbot.waitUntil(lambda: len(workspace.document.state.layers) == 1)
+    assert np.array_equal(picture(workspace), before)
+    assert workspace.active is workspace.document.state.layers[0]
+    trigger(program, "rotate_left")
+    qtbot.waitUntil(lambda: workspace.document.state.geometry.quarters == 1)
+    assert np.array_equal(picture(workspace), np.rot90(before))
+    trigger(program, "undo")
+    trigger(program, "undo")
+    assert np.array_equal(picture(workspace), before)
+    assert len(workspace.document.state.layers) == 2
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("command", ["layer_merge", "rotate_half", "mask_load"])
+def test_they_can_be_called_off(
+    qtbot: QtBot,
+    program: Program,
+    scan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gate: threading.Event,
+    command: str,
+) -> None:
+    gate.set()
+    workspace, _ = open_scan(qtbot, program, scan)
+    two_layers(workspace)
+    steps, before = workspace.undo.count(), workspace.document.state
+    imageio.write_mask(np.full((300, 400), 255, np.uint8), tmp_path / "mask.png")
+    monkeypatch.setattr(FileDialogs, "open_mask", classmethod(lambda *_: tmp_path / "mask.png"))
+    gate.clear()
+    trigger(program, command)
+    (ticket,) = [ticket for ticket in workspace._tickets if ticket.urgency]
+    qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
+    ticket.cancel()
+    settled(qtbot, workspace)
+    gate.set()
+    assert workspace.undo.count() == steps
+    assert workspace.document.state.same_work(before)
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_is_painted_meanwhile_is_turned_along(
+    qtbot: QtBot, program: Program, scan: Path, gate: threading.Event
+) -> None:
+    gate.set()
+    workspace, view = open_scan(qtbot, program, scan)
+    two_layers(workspace)
+    gate.clear()
+    trigger(program, "rotate_half")
+    qtbot.waitUntil(lambda: any(ticket.state.name == "RUNNING" for ticket in workspace._tickets))
+    drag(view, [(60, 100), (110, 100)])
+    painted = mask(workspace)
+    assert painted.any()
+    gate.set()
+    qtbot.waitUntil(lambda: workspace.document.state.geometry.quarters == 2, timeout=10000)
+    assert np.array_equal(mask(workspace), painted[::-1, ::-1])
+
+
+def test_a_view_that_is_not_to_be_prepared_is_left_alone(qtbot: QtBot, program: Program, scan: Path) -> None:
+    tickets = []
+    program.jobs.added.connect(tickets.append)
+    with qtbot.waitSignal(program.files.opened, timeout=20000):
+        program.contents.photos.open([scan])
+    qtbot.waitUntil(lambda: any(ticket.title == "Preparing the view" for ticket in tickets))
+    ticket = next(ticket for ticket in tickets if ticket.title == "Preparing the view")
+    if not ticket.state.ended:
+        ticket.cancel()
+    qtbot.waitUntil(lambda: ticket.state.ended)
+    QTest.qWait(0)
+    assert sum(ticket.title == "Preparing the view" for ticket in tickets) == 1
+
+
+def test_ctrl_y_does_again_and_the_scan_can_be_hidden(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    workspace.push(AddLayer("add", filled_layer(workspace.document, Rect(100, 100, 140, 140)), 0))
+    trigger(program, "undo")
+    key(program, Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
+    assert workspace.document.state.layers
+    shown, exported = view.grab().toImage(), picture(workspace)
+    trigger(program, "scan")
+    assert workspace.scan_hidden
+    assert not workspace.unsaved or workspace.undo.count() == 1
+    image = view.grab().toImage()
+    beside, inside = (view.viewport.to_widget(x, 120).toPoint() for x in (300, 120))
+    grey = image.pixelColor(beside)
+    assert grey.red() == grey.green() == grey.blue()
+    assert abs(grey.red() - 128) <= 1
+    assert image.pixelColor(inside) == shown.pixelColor(inside)
+    assert np.array_equal(picture(workspace), exported), "it is only out of sight"
+    trigger(program, "scan")
+    assert view.grab().toImage().pixelColor(beside) == shown.pixelColor(beside)
+
+
+# -- what undo holds ----------------------------------------------------------------------------------------------
+
+
+class Step:
+    """A step that holds so many bytes."""
+
+    def __init__(self, size: int, *, saved: bool) -> None:
+        tile = np.arange(size, dtype=np.uint8)[None]
+        delta = TileDelta({(0, 0): (None, tile)} if size else {})
+        self.edit = Paint("paint", REPAIR_MASK, delta)
+        self.edit.saved = saved
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "cut", "renew", "take"]), st.integers(0, 200), st.booleans())))
+def test_what_is_counted_is_what_the_steps_hold(moves: list[tuple[str, int, bool]]) -> None:
+    memory, steps, taken = UndoMemory(), [], []
+    for move, number, saved in moves:
+        if move == "add":
+            steps.append(Step(number, saved=saved))
+            memory.add(steps[-1])
+        elif move == "cut":
+            del steps[number % (len(steps) + 1) :]
+            memory.cut(len(steps))
+        elif move == "renew" and steps:
+            steps[-1].edit = Step(number, saved=saved).edit
+            memory.renew()
+        elif move == "take":
+            taken += memory.take_oldest(number)
+    held = [delta for step in steps for delta in step.edit.deltas() if not any(delta is other for other in taken)]
+    assert memory.nbytes == sum(delta.nbytes for delta in held)
+    for one in range(len(steps) + 1):
+        for other in range(one, len(steps) + 1):
+            assert memory.change_saved(one, other) == any(step.edit.saved for step in steps[one:other])

@@ -1,0 +1,156 @@
+"""Repairs that wait or run are work: they count as unsaved, are taken back by undo, and survive closing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from desktop.app import Program
+from desktop.canvas.view import CanvasView
+from desktop.dialogs.export import FileDialogs
+from desktop.dialogs.questions import Closing, Questions, Waiting
+from desktop.document.compose import Composite, flatten
+from desktop.document.edits import AddLayer
+from desktop.document.opening import open_project
+from desktop.photo.workspace import Workspace
+from desktop.work.threads import Lane
+from engine.raster import Rect
+from tests.desktop.acting import LEFT, drag, heal, kept_running, key, open_scan, picture, trigger
+from tests.document.test_edits import filled_layer
+
+
+def spot(qtbot: QtBot, program: Program, scan: Path) -> tuple[Workspace, CanvasView]:
+    """A scan with one spot whose heal does not end."""
+    workspace, view = open_scan(qtbot, program, scan)
+    key(program, Qt.Key.Key_J)
+    drag(view, [(200, 100), (220, 100)])
+    assert workspace.queue.busy
+    return workspace, view
+
+
+def test_a_spot_that_waits_counts_as_unsaved_and_undo_takes_it_back(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = kept_running(monkeypatch)
+    workspace, _ = spot(qtbot, program, scan)
+    assert workspace.unsaved
+    assert program.window.windowTitle().startswith("scan.tif*")
+    assert program.contents.menus.by_id["undo"].isEnabled()
+    trigger(program, "undo")
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.queue.busy)
+    assert not workspace.unsaved
+    assert not program.window.windowTitle().startswith("scan.tif*")
+    assert not workspace.document.state.layers
+
+
+def test_closing_finishes_what_waits_and_then_saves_it(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, project = kept_running(monkeypatch), tmp_path / "work.ora"
+    workspace, view = spot(qtbot, program, scan)
+    drag(view, [(60, 200), (80, 200)])
+    monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.FINISH))
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    trigger(program, "close")
+    assert program.contents.photos.tabs.count() == 1, "it is still being repaired"
+    gate.set()
+    qtbot.waitUntil(lambda: program.contents.photos.tabs.count() == 0, timeout=30000)
+    saved = open_project(project)
+    assert saved.state.layers
+    healed, before = flatten(Composite.of(saved.state)), workspace.document.state.scan
+    scan_pixels = before.read(before.bounds)
+    for rect in (Rect(202, 98, 218, 102), Rect(62, 198, 78, 202)):
+        assert not np.array_equal(healed[rect.slices()], scan_pixels[rect.slices()])
+
+
+def test_the_window_closes_when_what_waits_is_done(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = kept_running(monkeypatch)
+    workspace, _ = spot(qtbot, program, scan)
+    asked: list[int] = []
+
+    def unsaved(*_: object) -> Closing:
+        asked.append(len(workspace.document.state.layers))
+        return Closing.DISCARD
+
+    monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.FINISH))
+    monkeypatch.setattr(Questions, "unsaved", classmethod(unsaved))
+    program.window.close()
+    assert program.window.isVisible()
+    assert "when the repairs are done" in program.contents.strip.text
+    gate.set()
+    qtbot.waitUntil(lambda: not program.window.isVisible(), timeout=30000)
+    assert asked == [1], "what was finished is asked for as any other work"
+
+
+@pytest.mark.parametrize("answer", [Waiting.DISCARD, Waiting.CANCEL])
+def test_what_waits_is_given_up_or_the_photograph_stays(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch, answer: Waiting
+) -> None:
+    gate = kept_running(monkeypatch)
+    workspace, _ = spot(qtbot, program, scan)
+    monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: answer))
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: pytest.fail("nothing was done")))
+    trigger(program, "close")
+    assert program.contents.photos.tabs.count() == (1 if answer is Waiting.CANCEL else 0)
+    gate.set()
+    if answer is Waiting.CANCEL:
+        qtbot.waitUntil(lambda: not workspace.queue.busy)
+        assert len(workspace.document.state.layers) == 1
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
+
+
+def test_a_search_that_runs_is_no_unsaved_work(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = kept_running(monkeypatch)
+    workspace, _ = open_scan(qtbot, program, scan)
+    trigger(program, "defects_find")
+    assert workspace.queue.busy
+    assert not workspace.unsaved
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=30000)
+
+
+def test_a_repair_under_an_opaque_layer_is_said_and_moved_to_the_top(
+    qtbot: QtBot, program: Program, scan: Path
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(60, 100), (110, 100)])
+    heal(qtbot, program, workspace)
+    (lower,) = workspace.document.state.layers
+    cover = filled_layer(workspace.document, Rect(0, 0, 400, 300))
+    workspace.push(AddLayer("add", cover, 1))
+    workspace.set_active(lower.id)
+    before = picture(workspace)
+    drag(view, [(200, 200), (250, 200)])
+    heal(qtbot, program, workspace)
+    assert np.array_equal(picture(workspace), before), "nothing of it can be seen"
+    assert f"which {cover.name} hides" in program.contents.strip.text
+    assert program.contents.strip.button is not None
+    QTest.mouseClick(program.contents.strip.button, LEFT)
+    assert workspace.document.state.layers[-1].id == lower.id
+    assert not np.array_equal(picture(workspace), before)
+
+
+def test_autosave_does_not_wait_for_an_export(qtbot: QtBot, program: Program, scan: Path) -> None:
+    import threading
+
+    workspace, view = open_scan(qtbot, program, scan)
+    gate = threading.Event()
+    slow = program.jobs.submit("Exporting", Lane.IO, lambda: lambda _: gate.wait(30))
+    drag(view, [(60, 100), (110, 100)])
+    workspace.save_for_recovery()
+    folder = workspace.autosave.folder.folder
+    qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.autosave.busy, timeout=10000)
+    assert not slow.state.ended
+    gate.set()
+    qtbot.waitUntil(lambda: slow.state.ended)

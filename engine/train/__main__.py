@@ -12,11 +12,11 @@ import torch
 from engine.errors import EngineError, SettingsError
 from engine.runtime.cards import SHIPPED, ModelCard, Registry, Training, read_card
 from engine.runtime.session import Device
-from engine.train.data import Sources
-from engine.train.export import export_model, read_weights, sample_sheet
-from engine.train.loop import Budget, Trainer, fit, newest_checkpoint
-from engine.train.parallel import joined_processes, rank
-from engine.train.settings import read_recipe, recipe_from_dict, recipe_names
+from engine.train.data.batches import Sources
+from engine.train.recipe import read_recipe, recipe_from_dict, recipe_names
+from engine.train.run.export import export_model, read_weights, sample_sheet
+from engine.train.run.loop import Budget, Trainer, fit, newest_checkpoint
+from engine.train.run.parallel import joined_processes, rank
 
 RUNS = Path("runs")
 
@@ -126,9 +126,9 @@ def _show(options: argparse.Namespace) -> None:
     if options.what != "degrade":
         print(json.dumps(read_recipe(options.what).as_dict(), indent=1))
         return
-    from engine.train.contact import contact_sheet
-    from engine.train.data import read_photograph
-    from engine.train.pages import default_pictures
+    from engine.train.data.batches import read_photograph
+    from engine.train.measure.contact import contact_sheet
+    from engine.train.measure.pages import default_pictures
 
     picture = read_photograph(options.picture) if options.picture else default_pictures()[0][1]
     contact_sheet(picture, options.output)
@@ -189,7 +189,7 @@ def _credit_lines(table: Path) -> tuple[str, ...]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from engine.train.evaluate import evaluate_all, write_scores
+    from engine.train.measure.evaluate import evaluate_all, write_scores
 
     cards = [read_card(model / "card.toml") for model in options.models]
     tables = evaluate_all(cards, options.data, masks=options.masks, device=Device(options.device), most=options.most)
@@ -203,7 +203,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from engine.train.bench import measure
+    from engine.train.measure.bench import measure
 
     missed = 0
     for claim in measure(options.data, options.textures, options.most, options.parts):
@@ -214,15 +214,15 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _age(options: argparse.Namespace) -> None:
-    from engine.train.archive import age_archive
+    from engine.train.data.archives import age_archive
 
     print(f"wrote {age_archive(options.data, options.output, options.textures)} scans and their masks")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from engine.train.data import SUFFIXES, read_photograph
-    from engine.train.pages import CREDITS, aged_pictures, default_pictures, picture_page, sample_page
-    from engine.train.report import write_report
+    from engine.train.data.batches import SUFFIXES, read_photograph
+    from engine.train.measure.pages import CREDITS, aged_pictures, default_pictures, picture_page, sample_page
+    from engine.train.measure.report import write_report
 
     if options.pictures:
         files = sorted(path for path in options.pictures.iterdir() if path.suffix.lower() in SUFFIXES)

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import torch
 
-from engine.train.data import Sources
-from engine.train.settings import Recipe, read_recipe
+from engine.train.data.batches import Sources
+from engine.train.recipe import Recipe, read_recipe
 
 CPU = torch.device("cpu")
 SMALL = {

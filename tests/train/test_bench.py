@@ -11,9 +11,10 @@ from PIL import Image
 
 from engine.errors import SettingsError
 from engine.runtime.session import Device
-from engine.train import bench, pages, shapes
-from engine.train.protocols import composited
-from engine.train.settings import is_validation
+from engine.train.damage import shapes
+from engine.train.measure import bench, pages
+from engine.train.measure.protocols import composited
+from engine.train.recipe import is_validation
 
 
 @pytest.fixture(scope="module")

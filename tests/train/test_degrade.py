@@ -13,9 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from engine.errors import ReadError, SettingsError
-from engine.train import ageing, shapes
-from engine.train.contact import contact_sheet
-from engine.train.degrade import (
+from engine.train.damage import ageing, shapes
+from engine.train.damage.degrade import (
     DEGRADATIONS,
     LOOKS,
     before_and_after_marks,
@@ -26,6 +25,7 @@ from engine.train.degrade import (
     relief,
     veil,
 )
+from engine.train.measure.contact import contact_sheet
 
 SIZE = 64
 

@@ -16,10 +16,10 @@ from PIL import Image
 from engine.errors import ReadError, SettingsError
 from engine.runtime.cards import ModelCard, Port, Registry, Stage, TileRules, Training, write_card
 from engine.runtime.session import Device
-from engine.train import metrics, pages, peers, report
-from engine.train.evaluate import HEADLINES, evaluate, evaluate_all, headline_scores, score, write_scores
-from engine.train.protocols import MARKED, PROTOCOLS, beside, middle, to_picture, to_tensor
-from engine.train.shapes import CLASS_OF, CLASSES
+from engine.train.damage.shapes import CLASS_OF, CLASSES
+from engine.train.measure import metrics, pages, peers, report
+from engine.train.measure.evaluate import HEADLINES, evaluate, evaluate_all, headline_scores, score, write_scores
+from engine.train.measure.protocols import MARKED, PROTOCOLS, beside, middle, to_picture, to_tensor
 
 
 def scene(height: int = 200, width: int = 220, seed: int = 0) -> np.ndarray:

@@ -16,13 +16,14 @@ from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard, read_card
 from engine.runtime.session import Device
 from engine.tasks import TASKS, DetectSettings, Job, run_job
-from engine.train import losses, metrics, systems
 from engine.train.__main__ import main
-from engine.train.data import Batch, Batches
-from engine.train.loop import Budget, Trainer, fit
+from engine.train.data.batches import Batch, Batches
+from engine.train.measure import metrics
 from engine.train.nets.inpaint import EdgeMap, PartialConv, PartialUNet
 from engine.train.nets.restore import ToneNet
-from engine.train.settings import Recipe, read_recipe, recipe_names
+from engine.train.recipe import Recipe, read_recipe, recipe_names
+from engine.train.run import losses, systems
+from engine.train.run.loop import Budget, Trainer, fit
 from tests.train.small import CPU, SMALL, small, sources
 
 

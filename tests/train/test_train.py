@@ -15,15 +15,17 @@ from PIL import Image
 from engine.errors import EngineError, ModelError, ReadError, SettingsError
 from engine.runtime.cards import Registry, Training
 from engine.runtime.session import Device
-from engine.train import evaluate, export, losses, shapes
 from engine.train.__main__ import main
-from engine.train.data import Photographs, Sources, flip_and_turn, is_validation, photograph_paths
-from engine.train.loop import Budget, Trainer, fit, learning_rate, read_checkpoint
+from engine.train.damage import shapes
+from engine.train.data.batches import Photographs, Sources, flip_and_turn, is_validation, photograph_paths
+from engine.train.measure import evaluate
 from engine.train.nets import DISCRIMINATORS, NETWORKS, build
 from engine.train.nets.blocks import membrane
 from engine.train.nets.inpaint import HealUNet
-from engine.train.settings import Data, Recipe, read_recipe, recipe_from_dict, recipe_names
-from engine.train.systems import SYSTEMS
+from engine.train.recipe import Data, Recipe, read_recipe, recipe_from_dict, recipe_names
+from engine.train.run import export, losses
+from engine.train.run.loop import Budget, Trainer, fit, learning_rate, read_checkpoint
+from engine.train.run.systems import SYSTEMS
 
 CPU = torch.device("cpu")
 TINY = [

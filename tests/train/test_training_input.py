@@ -17,10 +17,10 @@ import torch
 from engine.errors import DeviceError, EngineError, SettingsError
 from engine.runtime.cards import read_card
 from engine.train.__main__ import main
-from engine.train.archive import mask_reader
-from engine.train.data import Batch, Photographs, photograph_paths
-from engine.train.loop import Budget, Trainer, fit
-from engine.train.settings import Data, read_recipe
+from engine.train.data.archives import mask_reader
+from engine.train.data.batches import Batch, Photographs, photograph_paths
+from engine.train.recipe import Data, read_recipe
+from engine.train.run.loop import Budget, Trainer, fit
 from tests.train.small import CPU, SMALL, small, sources
 
 # -- bad input and many devices -----------------------------------------------------------------------------------

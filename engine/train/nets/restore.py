@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.runtime.cards import Port, TileRules
+from engine.train.damage.shapes import CLASSES
 from engine.train.nets.blocks import PICTURE, Export, Generator, Residual, UNet, tiles
-from engine.train.shapes import CLASSES
 
 RESTORED = Port("restored", "picture")
 

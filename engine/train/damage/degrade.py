@@ -1,8 +1,8 @@
 """Damage on photographs, in batches on their device: marks of every class, and the table of all that spoils a picture.
 
 Photographs are (B, 3, H, W) float32 sRGB of 0..1, masks (B, 1, H, W) float32 of 0..1; call nothing here under autocast,
-whose half precision would be seen. Shapes are drawn by
-``engine.train.shapes`` once and kept on the device; tone, optics, noise and print are in ``engine.train.ageing``.
+whose half precision would be seen. Shapes are drawn once by ``engine.train.damage.shapes`` and kept on the device; tone,
+optics, noise and print are in ``engine.train.damage.ageing``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from engine.errors import SettingsError
-from engine.train import ageing, shapes
-from engine.train.ageing import constant, gaussian_blur, luma, planes, uniform
+from engine.train.damage import ageing, shapes
+from engine.train.damage.ageing import constant, gaussian_blur, luma, planes, uniform
 
 POOL = 32
 """Shapes of each kind that the random wrappers choose from (and mirror)."""

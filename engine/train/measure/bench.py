@@ -24,12 +24,13 @@ from engine.raster import ArrayMask, ArraySource, Mask, Rect, to_float
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import Job, make_settings, model_of_scale, run_job
-from engine.train import metrics, peers, shapes
-from engine.train.data import photograph_paths, read_photograph, write_picture
-from engine.train.evaluate import readable
-from engine.train.export import gigamacs
-from engine.train.metrics import Picture
-from engine.train.protocols import PROTOCOLS, Case, composited
+from engine.train.damage import shapes
+from engine.train.data.batches import photograph_paths, read_photograph, write_picture
+from engine.train.measure import metrics, peers
+from engine.train.measure.evaluate import readable
+from engine.train.measure.metrics import Picture
+from engine.train.measure.protocols import PROTOCOLS, Case, composited
+from engine.train.run.export import gigamacs
 
 SIDE = 1024
 """Side of the picture that times are taken of, pixels."""

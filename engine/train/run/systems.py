@@ -1,4 +1,4 @@
-"""The systems beside the two of ``engine.train.system``, and the table of all."""
+"""The systems beside the two of ``engine.train.run.system``, and the table of all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.train import losses
-from engine.train.data import Batch
+from engine.train.data.batches import Batch
 from engine.train.nets.prior import LATENT
-from engine.train.settings import Recipe
-from engine.train.system import Made, Pairs, Restore, System, beside, scores
+from engine.train.recipe import Recipe
+from engine.train.run import losses
+from engine.train.run.system import Made, Pairs, Restore, System, beside, scores
 
 
 class Enlarge(Restore):

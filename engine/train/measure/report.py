@@ -13,8 +13,8 @@ import numpy as np
 from engine.errors import ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.runtime.cards import ModelCard, Registry
-from engine.train.evaluate import Metrics, Table, kind_of
-from engine.train.peers import PEERS
+from engine.train.measure.evaluate import Metrics, Table, kind_of
+from engine.train.measure.peers import PEERS
 
 if TYPE_CHECKING:
     pass

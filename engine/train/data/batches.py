@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from engine.errors import ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
-from engine.train import ageing, degrade, shapes
-from engine.train.settings import Data, Recipe, is_validation
+from engine.train.damage import ageing, degrade, shapes
+from engine.train.recipe import Data, Recipe, is_validation
 
 TOLD = 0.75
 """Share of the pictures with white noise whose amount the network is told, so that it works with and without."""
@@ -407,7 +407,7 @@ def _odd(path: Path) -> bool:
 
 def _lost_in(sources: Sources) -> LostIn:
     """The masks of a folder, or what the detector finds."""
-    from engine.train.archive import detector, mask_reader
+    from engine.train.data.archives import detector, mask_reader
 
     return detector() if sources.masks is None else mask_reader(sources.masks, sources.photographs)
 

@@ -3,7 +3,7 @@
 Every degradation is an exact function of its parameters and a wrapper ``random_...(photo, level, random)`` that draws
 the rest of them. Photographs are (B, 3, H, W) float32 sRGB of 0..1 on any device; parameters are tensors with one value
 (B,) or colour (B, 3) a picture on the same device. Nothing waits for the device, nothing loops over pictures. Results
-may leave 0..1: ``engine.train.degrade`` clamps. A level (B,) is the severity: 0 as good as nothing, 1 strong.
+may leave 0..1: ``engine.train.damage.degrade`` clamps. A level (B,) is the severity: 0 as good as nothing, 1 strong.
 """
 
 from __future__ import annotations

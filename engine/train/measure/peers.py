@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.raster import Mask
-from engine.train.metrics import Picture, luma
+from engine.train.measure.metrics import Picture, luma
 
 Peer = Callable[[Picture, Mask | None], NDArray[np.uint8]]
 

@@ -11,7 +11,7 @@ import numpy as np
 from engine.errors import ReadError, SettingsError
 
 if TYPE_CHECKING:
-    from engine.train.data import LostIn
+    from engine.train.data.batches import LostIn
 
 
 def mask_reader(folder: Path, scans: Path) -> LostIn:
@@ -86,8 +86,8 @@ def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed:
     """
     import torch
 
-    from engine.train import degrade, shapes
-    from engine.train.data import photograph_paths, read_photograph, to_picture, to_tensor, write_picture
+    from engine.train.damage import degrade, shapes
+    from engine.train.data.batches import photograph_paths, read_photograph, to_picture, to_tensor, write_picture
 
     paths = [path for part in (False, True) for path in photograph_paths(photographs, validation=part)]
     scanned = shapes.read_textures(textures, validation=False) if textures else {}
@@ -122,7 +122,7 @@ LARGEST = 640
 def _damage(
     kind: str, shape: tuple[int, int], scanned: dict[str, list[np.ndarray]], random: np.random.Generator
 ) -> np.ndarray:
-    from engine.train import shapes
+    from engine.train.damage import shapes
 
     if kind in scanned and random.random() < 0.7:
         chosen = scanned[kind][random.integers(len(scanned[kind]))]

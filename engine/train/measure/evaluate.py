@@ -19,14 +19,14 @@ from engine.raster import ArrayMask, ArraySource, Mask
 from engine.runtime.cards import ModelCard, write_card
 from engine.runtime.session import Device
 from engine.tasks import TASKS, Job, make_settings, run_job
-from engine.train import metrics
-from engine.train.archive import mask_reader
-from engine.train.data import photograph_paths, read_photograph
-from engine.train.peers import PEERS, Peer
-from engine.train.protocols import PROTOCOLS, Case, beside, middle
+from engine.train.data.archives import mask_reader
+from engine.train.data.batches import photograph_paths, read_photograph
+from engine.train.measure import metrics
+from engine.train.measure.peers import PEERS, Peer
+from engine.train.measure.protocols import PROTOCOLS, Case, beside, middle
 
 if TYPE_CHECKING:
-    from engine.train.data import LostIn
+    from engine.train.data.batches import LostIn
 
 Metrics = dict[str, float]
 Table = dict[str, dict[str, Metrics]]

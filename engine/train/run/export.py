@@ -23,10 +23,10 @@ from engine.errors import EngineError, ModelError
 from engine.jobs import JobContext
 from engine.runtime.cards import ModelCard, Port, Stage, Training, read_card, write_card
 from engine.runtime.session import SESSIONS, Device
-from engine.train.data import write_picture
+from engine.train.damage.shapes import CLASSES
+from engine.train.data.batches import write_picture
 from engine.train.nets import NETWORKS, Export, Generator, build
-from engine.train.settings import Recipe, read_recipe
-from engine.train.shapes import CLASSES
+from engine.train.recipe import Recipe, read_recipe
 
 OPSET = 18
 HALF = ".half"

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import SettingsError
-from engine.train.ageing import constant
+from engine.train.damage.ageing import constant
 
 # -- reconstruction: (output, photo, mask) -> scalar ------------------------------------------------------------------
 

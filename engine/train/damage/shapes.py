@@ -2,7 +2,7 @@
 
 Every kind of mask is an exact function of its parameters (``draw_...``) and a wrapper that draws the parameters from a
 seeded generator (``random_...``). All work in place on a uint8 (H, W) mask, 255 = lost, and never clear what is already
-there. Sizes are pixels. Edges are hard: what softens them is the look of the damage (``engine.train.degrade``).
+there. Sizes are pixels. Edges are hard: what softens them is the look of the damage (``engine.train.damage.degrade``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ReadError, SettingsError
-from engine.train.settings import is_validation
+from engine.train.recipe import is_validation
 
 Mask = NDArray[np.uint8]
 Points = NDArray[np.float64]

@@ -1,7 +1,7 @@
 """The systems: what each makes of a batch, what it is told about it, and what its discriminators judge.
 
 A system is its generator, its discriminators and four small functions; steps, schedules, averages and checkpoints are
-the loop's (``engine.train.loop``). In a training on several devices the loop runs ``forward`` through torch's
+the loop's (``engine.train.run.loop``). In a training on several devices the loop runs ``forward`` through torch's
 DistributedDataParallel, so that all of a step's work on parameters happens in there.
 """
 
@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.train import losses
-from engine.train.data import Batch, to_picture
+from engine.train.data.batches import Batch, to_picture
 from engine.train.nets import DISCRIMINATORS, NETWORKS, build
 from engine.train.nets.restore import THUMBNAIL
-from engine.train.settings import Recipe
+from engine.train.recipe import Recipe
+from engine.train.run import losses
 
 Pairs = list[tuple[Tensor, Tensor]]
 """For each discriminator the planes of something real and of something made, (B, C, H, W) each."""
@@ -196,7 +196,7 @@ def beside(picture: Tensor, more: Tensor) -> Tensor:
 
 def scores(result: Tensor, photo: Tensor, mask: Tensor) -> dict[str, float]:
     """PSNR, SSIM and MS-SSIM of the first pictures, whole and in the holes."""
-    from engine.train import metrics
+    from engine.train.measure import metrics
 
     rows: dict[str, list[float]] = {}
     for i in range(min(16, len(photo))):

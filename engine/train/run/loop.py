@@ -17,12 +17,12 @@ from torch import Tensor, distributed, nn
 
 from engine.errors import DeviceError, EngineError, ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
-from engine.train.data import Batch, Batches, Sources, to_picture, write_picture
+from engine.train.data.batches import Batch, Batches, Sources, to_picture, write_picture
 from engine.train.nets import Generator
-from engine.train.parallel import agreed, processes, rank
-from engine.train.settings import Recipe, recipe_from_dict
-from engine.train.system import R1_EVERY, System
-from engine.train.systems import SYSTEMS
+from engine.train.recipe import Recipe, recipe_from_dict
+from engine.train.run.parallel import agreed, processes, rank
+from engine.train.run.system import R1_EVERY, System
+from engine.train.run.systems import SYSTEMS
 
 KEPT_CHECKPOINTS = 2
 KEPT_SHEETS = 12

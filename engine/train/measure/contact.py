@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.train import shapes
-from engine.train.data import to_picture, to_tensor, write_picture
-from engine.train.degrade import DEGRADATIONS, mark
+from engine.train.damage import shapes
+from engine.train.damage.degrade import DEGRADATIONS, mark
+from engine.train.data.batches import to_picture, to_tensor, write_picture
 
 Picture = NDArray[np.uint8]
 

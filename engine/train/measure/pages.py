@@ -21,12 +21,12 @@ from engine.raster import ArraySource, Rect
 from engine.recipes import Recipe, read_recipe, run_recipe
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
-from engine.train import ageing
-from engine.train.evaluate import HEADLINES, model_filler
-from engine.train.metrics import Picture
-from engine.train.peers import PEERS
-from engine.train.protocols import Case, marked, spoil
-from engine.train.shapes import draw_mask
+from engine.train.damage import ageing
+from engine.train.damage.shapes import draw_mask
+from engine.train.measure.evaluate import HEADLINES, model_filler
+from engine.train.measure.metrics import Picture
+from engine.train.measure.peers import PEERS
+from engine.train.measure.protocols import Case, marked, spoil
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,11 +11,11 @@ import torch
 from torch import Generator, Tensor
 
 from engine.raster import Mask
-from engine.train import ageing, degrade
-from engine.train.data import to_picture, to_tensor
-from engine.train.metrics import Picture
-from engine.train.peers import resized
-from engine.train.shapes import CLASS_OF, CLASSES, DAMAGED, draw_box, draw_mask
+from engine.train.damage import ageing, degrade
+from engine.train.damage.shapes import CLASS_OF, CLASSES, DAMAGED, draw_box, draw_mask
+from engine.train.data.batches import to_picture, to_tensor
+from engine.train.measure.metrics import Picture
+from engine.train.measure.peers import resized
 
 LARGEST = 384
 """Photographs are cut to their middle of at most this side, pixels, so that a run takes minutes."""

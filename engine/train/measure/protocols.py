@@ -1,4 +1,4 @@
-"""The damage that models are scored on: the same for every model, drawn from the number of the photograph."""
+"""Test protocols: the damage that models are scored on, determined by the number of the photograph."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Generator, Tensor
 from engine.raster import Mask
 from engine.train.damage import ageing, degrade
 from engine.train.damage.shapes import CLASS_OF, CLASSES, DAMAGED, draw_box, draw_mask
-from engine.train.data.batches import to_picture, to_tensor
+from engine.train.data.photographs import to_picture, to_tensor
 from engine.train.measure.metrics import Picture
-from engine.train.measure.peers import resized
+from engine.train.measure.peers import bicubic_resize
 
 LARGEST = 384
-"""Photographs are cut to their middle of at most this side, pixels, so that a run takes minutes."""
+"""Photographs are cropped to their middle of at most this side, pixels, so that a run takes minutes."""
 
 MARKED = {
     "dust": 0.005,
@@ -29,19 +29,19 @@ MARKED = {
     "stain": 0.06,
     "box": 0.04,
 }
-"""Kind of mask -> share of the picture that it covers at least where detection is scored; one for every class."""
+"""Kind of mask -> least share of the picture that it covers when detection is scored; one kind for every class."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One photograph with one kind of damage.
+    """One photograph with damage.
 
     Attributes:
         given: the damaged picture, uint8 (H, W, 3).
         original: the photograph.
-        mask: uint8 (H, W), 255 = what is lost (heal) or damaged (detect).
-        judged: uint8 (H, W), the part of the mask whose original is known, where that is not all of it (scans that are
-            damaged already).
+        mask: uint8 (H, W), 255 = lost (heal) or damaged (detect).
+        judged: uint8 (H, W), the part of the mask that is scored, when the original is not known everywhere (scans that
+            are damaged already); None = all of the mask.
     """
 
     given: Picture
@@ -52,57 +52,57 @@ class Case:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One kind of damage: ``make(photograph, its number)`` gives the same case every time."""
+    """A kind of test: ``make(photograph, its number)`` always makes the same case."""
 
     name: str
     make: Callable[[Picture, int], Case]
 
 
-def middle(picture: Picture) -> Picture:
+def crop_middle(picture: Picture) -> Picture:
     """The middle of a picture, at most ``LARGEST`` px a side."""
     height, width = picture.shape[:2]
     top, left = max(0, (height - LARGEST) // 2), max(0, (width - LARGEST) // 2)
     return np.ascontiguousarray(picture[top : top + LARGEST, left : left + LARGEST])
 
 
-def hole(kind: str, coverage: float, picture: Picture, number: int) -> Case:
-    """White where a mask of one kind lies, drawn until it covers a share of the picture."""
-    return _holed(picture, draw_mask(kind, picture.shape[:2], coverage, np.random.default_rng(number)))
+def hole_case(kind: str, coverage: float, picture: Picture, number: int) -> Case:
+    """Holes of one kind of mask, which cover at least a share of the picture."""
+    return _white_holes(picture, draw_mask(kind, picture.shape[:2], coverage, np.random.default_rng(number)))
 
 
-def box(picture: Picture, number: int) -> Case:
+def box_case(picture: Picture, number: int) -> Case:
     """One upright square hole of a quarter of the shorter side, wholly inside."""
     mask = np.zeros(picture.shape[:2], np.uint8)
     side = min(mask.shape) // 4
     low, high = np.array([side, side]) / 2, np.array(mask.shape[::-1]) - side / 2
     x, y = np.random.default_rng(number).uniform(low, high)
     draw_box(mask, (float(x), float(y)), (side, side), 0.0)
-    return _holed(picture, mask)
+    return _white_holes(picture, mask)
 
 
-def beside(case: Case, lost: Mask) -> Case:
-    """A hole in a scan that has lost something already: both are to be filled, but only the hole can be judged."""
+def add_known_losses(case: Case, lost: Mask) -> Case:
+    """A case on a damaged scan: its own losses are to be filled too, but are not scored, as nobody knows the truth."""
     assert case.mask is not None
     mask = np.maximum(case.mask, np.where(lost > 0, np.uint8(255), np.uint8(0)))
     given = np.where(mask[..., None] > 0, np.uint8(255), case.original)
     return Case(given, case.original, mask, np.where(lost > 0, np.uint8(0), case.mask))
 
 
-def spoil(picture: Picture, number: int, change: Callable[[Tensor, Generator], Tensor]) -> Case:
-    """A case made by a function of the photograph (1, 3, H, W) in 0..1 and of a generator seeded by the number."""
+def degraded_case(picture: Picture, number: int, change: Callable[[Tensor, Generator], Tensor]) -> Case:
+    """A photograph changed by a function of (1, 3, H, W) in 0..1 and of a generator seeded with the number."""
     random = torch.Generator().manual_seed(number)
     return Case(to_picture(change(to_tensor(picture), random)[0]), picture)
 
 
-def reduced(times: int, picture: Picture, _: int) -> Case:
-    """A photograph without the traces of its own coding (half its size), and that reduced so many times."""
+def reduced_case(times: int, picture: Picture, _: int) -> Case:
+    """A photograph halved, which removes traces of its JPEG coding, as the original; and that reduced by a factor."""
     height, width = (side // 2 // times * times for side in picture.shape[:2])
-    large = resized(picture, width, height)
-    return Case(resized(large, width // times, height // times), large)
+    large = bicubic_resize(picture, width, height)
+    return Case(bicubic_resize(large, width // times, height // times), large)
 
 
-def boxes(picture: Picture, number: int) -> Case:
-    """Small flat boxes of 4 to 16 px in random colours, over about 4 % of the picture."""
+def occluded_case(picture: Picture, number: int) -> Case:
+    """Small flat boxes of 4 to 16 px in random colours over about 4 % of the picture."""
     random = np.random.default_rng(number)
     given = picture.copy()
     height, width = picture.shape[:2]
@@ -113,43 +113,43 @@ def boxes(picture: Picture, number: int) -> Case:
     return Case(given, picture)
 
 
-def marked(kinds: tuple[str, ...], picture: Picture, number: int) -> Case:
-    """Damage of some kinds as a scan shows it, each over a few per cent of the picture."""
+def drawn_damage_case(kinds: tuple[str, ...], picture: Picture, number: int) -> Case:
+    """Drawn damage of some kinds, composited as in training; the kinds cover the shares of ``MARKED``."""
     random = np.random.default_rng(number)
     masks = [draw_mask(kind, picture.shape[:2], MARKED[kind], random) for kind in kinds]
-    return _laid_on(picture, number, masks, [CLASS_OF[kind] for kind in kinds])
+    return _composite_marks(picture, number, masks, [CLASS_OF[kind] for kind in kinds])
 
 
-def _laid_on(picture: Picture, number: int, masks: list[Mask], kinds: list[str]) -> Case:
-    """Masks of classes laid over a photograph as each class looks."""
+def _composite_marks(picture: Picture, number: int, masks: list[Mask], kinds: list[str]) -> Case:
+    """A photograph with masks composited as each one's class looks."""
     stack = torch.from_numpy(np.stack(masks)).float()[None] / 255
     classes = torch.tensor([[CLASSES.index(kind) for kind in kinds]])
-    case = spoil(picture, number, lambda photo, draws: degrade.mark(photo, stack, classes, draws))
+    case = degraded_case(picture, number, lambda photo, draws: degrade.add_marks(photo, stack, classes, draws))
     return Case(case.given, picture, np.maximum.reduce(masks))
 
 
-def mixed(picture: Picture, number: int) -> Case:
-    """Damage of three kinds that differ from photograph to photograph."""
+def mixed_damage_case(picture: Picture, number: int) -> Case:
+    """Drawn damage of three kinds that differ from photograph to photograph."""
     kinds = np.random.default_rng(number).choice(list(MARKED), 3, replace=False)
-    return marked(tuple(str(kind) for kind in kinds), picture, number)
+    return drawn_damage_case(tuple(str(kind) for kind in kinds), picture, number)
 
 
-def composited(textures: dict[str, list[Mask]], picture: Picture, number: int) -> Case:
-    """Scanned damage of two classes laid over a photograph as a scan shows it.
+def scanned_damage_case(textures: dict[str, list[Mask]], picture: Picture, number: int) -> Case:
+    """Scanned damage of two classes, composited as in training.
 
     Args:
         textures: class -> masks of damage, 255 = damaged.
         picture: the photograph.
-        number: chooses textures, their turns, and how they look.
+        number: seed of the choice of textures, their turns and their look.
     """
     random = np.random.default_rng(number)
     kinds = [str(kind) for kind in random.choice(sorted(textures), min(2, len(textures)), replace=False)]
-    masks = [_fitted(textures[kind][random.integers(len(textures[kind]))], picture, random) for kind in kinds]
-    return _laid_on(picture, number, masks, kinds)
+    masks = [_texture_for(textures[kind][random.integers(len(textures[kind]))], picture, random) for kind in kinds]
+    return _composite_marks(picture, number, masks, kinds)
 
 
-def _fitted(texture: Mask, picture: Picture, random: np.random.Generator) -> Mask:
-    """A texture at its own scale, turned, mirrored and continued over the whole of a picture."""
+def _texture_for(texture: Mask, picture: Picture, random: np.random.Generator) -> Mask:
+    """A texture at its own scale, turned and mirrored at random and continued by reflection to the picture's size."""
     turned = np.rot90(texture[:, :: int(random.choice([-1, 1]))], int(random.integers(4)))
     height, width = picture.shape[:2]
     missing = [(0, max(0, height - turned.shape[0])), (0, max(0, width - turned.shape[1]))]
@@ -157,67 +157,68 @@ def _fitted(texture: Mask, picture: Picture, random: np.random.Generator) -> Mas
     return np.asarray(np.where(whole >= DAMAGED, 255, 0), np.uint8)
 
 
-def undamaged(picture: Picture, _: int) -> Case:
-    """The photograph itself: nothing should be found."""
+def undamaged_case(picture: Picture, _: int) -> Case:
+    """The photograph itself, where nothing should be found."""
     return Case(picture, picture, np.zeros(picture.shape[:2], np.uint8))
 
 
-def _noise(photo: Tensor, random: Generator) -> Tensor:
+def _add_noise(photo: Tensor, random: Generator) -> Tensor:
     return ageing.gaussian_noise(photo, torch.tensor([25 / 255]), ageing.normal(photo, random, 3))
 
 
-def _grain(photo: Tensor, random: Generator) -> Tensor:
+def _add_grain(photo: Tensor, random: Generator) -> Tensor:
     return ageing.film_grain(photo, torch.tensor([0.1]), torch.tensor([0.8]), ageing.normal(photo, random, 1))
 
 
-def _fading(photo: Tensor, random: Generator) -> Tensor:
-    """Dyes that lost 20 to 60 % of their density, each of the three for itself, over cream paper."""
+def _fade(photo: Tensor, random: Generator) -> Tensor:
+    """Fade the three dyes by different amounts of 20 to 60 % of their density, on cream paper."""
     amounts = ageing.uniform(photo, random, 0.2, 0.6, 3)
     return ageing.fading(photo, amounts, torch.tensor([[0.98, 0.95, 0.88]]))
 
 
-def _yellowing(photo: Tensor, random: Generator) -> Tensor:
-    """A straw-coloured veil of 50 to 100 %."""
+def _yellow(photo: Tensor, random: Generator) -> Tensor:
+    """Multiply by a straw-coloured veil of 50 to 100 %."""
     amount = ageing.uniform(photo, random, 0.5, 1.0)
     return ageing.yellowing(photo, amount, torch.tensor([[0.93, 0.8, 0.5]]))
 
 
-def _holed(picture: Picture, mask: Mask) -> Case:
+def _white_holes(picture: Picture, mask: Mask) -> Case:
     return Case(np.where(mask[..., None] > 0, np.uint8(255), picture), picture, mask)
 
 
-def _spoiled(change: Callable[[Tensor, Generator], Tensor]) -> Callable[[Picture, int], Case]:
-    return partial(spoil, change=change)
+def _degrade_by(change: Callable[[Tensor, Generator], Tensor]) -> Callable[[Picture, int], Case]:
+    return partial(degraded_case, change=change)
 
 
 PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
     "heal": (
-        Protocol("scratches", partial(hole, "scratch", 0.04)),
-        Protocol("strokes", partial(hole, "stroke", 0.17)),
-        Protocol("boxes", box),
+        Protocol("scratches", partial(hole_case, "scratch", 0.04)),
+        Protocol("strokes", partial(hole_case, "stroke", 0.17)),
+        Protocol("boxes", box_case),
     ),
     "clean": (
-        Protocol("noise", _spoiled(_noise)),
-        Protocol("blur", _spoiled(lambda photo, _: ageing.defocus_blur(photo, torch.tensor([2.5])))),
-        Protocol("jpeg", _spoiled(lambda photo, _: ageing.jpeg(photo, torch.tensor([15.0])))),
+        Protocol("noise", _degrade_by(_add_noise)),
+        Protocol("blur", _degrade_by(lambda photo, _: ageing.defocus_blur(photo, torch.tensor([2.5])))),
+        Protocol("jpeg", _degrade_by(lambda photo, _: ageing.jpeg(photo, torch.tensor([15.0])))),
         Protocol(
-            "low_resolution", _spoiled(lambda photo, _: ageing.down_up(photo, torch.tensor([2.0]), torch.tensor([1.0])))
+            "low_resolution",
+            _degrade_by(lambda photo, _: ageing.down_up(photo, torch.tensor([2.0]), torch.tensor([1.0]))),
         ),
-        Protocol("grain", _spoiled(_grain)),
-        Protocol("occlusion", boxes),
+        Protocol("grain", _degrade_by(_add_grain)),
+        Protocol("occlusion", occluded_case),
     ),
-    "tone": (Protocol("fading", _spoiled(_fading)), Protocol("yellowing", _spoiled(_yellowing))),
-    "upscale2": (Protocol("reduced", partial(reduced, 2)),),
-    "upscale4": (Protocol("reduced", partial(reduced, 4)),),
+    "tone": (Protocol("fading", _degrade_by(_fade)), Protocol("yellowing", _degrade_by(_yellow))),
+    "upscale2": (Protocol("reduced", partial(reduced_case, 2)),),
+    "upscale4": (Protocol("reduced", partial(reduced_case, 4)),),
     "detect": (
-        *(Protocol(CLASS_OF[kind], partial(marked, (kind,))) for kind in MARKED),
-        Protocol("mixed", mixed),
-        Protocol("undamaged", undamaged),
+        *(Protocol(CLASS_OF[kind], partial(drawn_damage_case, (kind,))) for kind in MARKED),
+        Protocol("mixed", mixed_damage_case),
+        Protocol("undamaged", undamaged_case),
     ),
 }
-"""Task -> what its models are scored on.
+"""Kind of model -> its test protocols.
 
 Heal: scratches of 1-6 px over about 4 %, strokes of 12-36 px over about 17 %, one square hole of a quarter of the side.
 Clean: white noise of sigma 25, defocus of 2.5 px, JPEG of quality 15, half the resolution, grain, small flat boxes.
-Tone: dyes that faded unlike, a yellowed print. Detect: each class, three kinds together, and nothing at all.
+Tone: dyes faded by different amounts, a yellowed print. Detect: each class, three kinds together, and no damage.
 """

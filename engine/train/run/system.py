@@ -1,8 +1,8 @@
-"""The systems: what each makes of a batch, what it is told about it, and what its discriminators judge.
+"""Systems: how a generator is run on a batch, its loss, and what its discriminators judge.
 
-A system is its generator, its discriminators and four small functions; steps, schedules, averages and checkpoints are
-the loop's (``engine.train.run.loop``). In a training on several devices the loop runs ``forward`` through torch's
-DistributedDataParallel, so that all of a step's work on parameters happens in there.
+A system has a generator, discriminators and a few small functions. Steps, schedules, averaged weights and checkpoints
+belong to ``engine.train.run.trainer``. With several devices the trainer calls ``forward`` through torch's
+DistributedDataParallel, therefore all work on parameters of a step happens in ``forward``.
 """
 
 from __future__ import annotations
@@ -14,44 +14,45 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.train.data.batches import Batch, to_picture
+from engine.train.data.batches import Batch
+from engine.train.data.photographs import to_picture
 from engine.train.nets import DISCRIMINATORS, NETWORKS, build
 from engine.train.nets.restore import THUMBNAIL
-from engine.train.recipe import Recipe
+from engine.train.recipe import TrainingRecipe
 from engine.train.run import losses
 
 Pairs = list[tuple[Tensor, Tensor]]
-"""For each discriminator the planes of something real and of something made, (B, C, H, W) each."""
+"""For each discriminator a real and a generated input, (B, C, H, W) each."""
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a generator made of a batch.
+class Outputs:
+    """Output of a generator for a batch.
 
     Attributes:
-        output: (B, C, H, W) float32, what the task wants.
-        more: whatever else the system's own functions need.
+        main: (B, C, H, W) float32, the result that the task needs.
+        more: further tensors for the system's own functions.
     """
 
-    output: Tensor
+    main: Tensor
     more: dict[str, Tensor] = field(default_factory=dict)
 
 
 class System(nn.Module):
-    """Fills what a mask covers, told the truth: the base of all others.
+    """Fills the masked part of a picture, supervised by the photograph. The base class of all systems.
 
     Args:
-        recipe: names the networks, the losses and the game.
+        recipe: names the networks, the losses and the adversarial loss.
     """
 
-    JUDGED: tuple[int, ...] = (4,)
-    """Channels of what each discriminator judges."""
+    CRITIC_CHANNELS: tuple[int, ...] = (4,)
+    """Number of channels of each discriminator's input."""
     TERMS: ClassVar[dict[str, losses.Term]] = losses.LOSSES
-    """The losses that its recipe may name."""
+    """The losses that a recipe of this system may name."""
     NEEDS: frozenset[str] = frozenset()
-    """What it needs of the data beyond photographs and masks: ``classes``, ``old``, ``lost``."""
+    """What batches must contain beyond photographs and masks: ``classes``, ``old``, ``lost``."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: TrainingRecipe) -> None:
         super().__init__()
         losses.check_losses(recipe.losses, self.TERMS)
         losses.check_game(recipe.adversary.game)
@@ -59,93 +60,96 @@ class System(nn.Module):
         self.generator = build(NETWORKS, recipe.network.name, recipe.network.options)
         critic = recipe.adversary.network
         self.critics = nn.ModuleList(
-            [build(DISCRIMINATORS, critic, {"channels": planes}) for planes in self.JUDGED]
+            [build(DISCRIMINATORS, critic, {"channels": planes}) for planes in self.CRITIC_CHANNELS]
             if recipe.adversary.plays
             else []
         )
 
-    # -- what a system says of itself ---------------------------------------------------------------------------------
+    # -- what differs from system to system ---------------------------------------------------------------------------
 
-    def make(self, generator: Any, batch: Batch) -> Made:
-        """Run a generator (the trained one or its average) on a batch."""
-        return Made(generator(batch.photo * (1 - batch.mask), batch.mask).float())
+    def run_generator(self, generator: Any, batch: Batch) -> Outputs:
+        """Run a generator, the trained one or the one with averaged weights, on a batch."""
+        return Outputs(generator(batch.photo * (1 - batch.mask), batch.mask).float())
 
-    def loss(self, batch: Batch, made: Made) -> Tensor:
-        """What the generator is told beside the judgements."""
-        return losses.weighted(self.recipe.losses, made.output, batch.photo, batch.mask)
+    def loss(self, batch: Batch, outputs: Outputs) -> Tensor:
+        """The generator's loss without its adversarial part."""
+        return losses.weighted_sum(self.recipe.losses, outputs.main, batch.photo, batch.mask)
 
-    def pairs(self, batch: Batch, made: Made) -> Pairs:
-        """What is judged."""
-        return [(beside(batch.photo, batch.mask), beside(self.result(batch, made), batch.mask))]
+    def pairs(self, batch: Batch, outputs: Outputs) -> Pairs:
+        """The inputs of the discriminators."""
+        return [(critic_input(batch.photo, batch.mask), critic_input(self.result(batch, outputs), batch.mask))]
 
-    def remembered(self, pairs: Pairs) -> Pairs:
-        """What the discriminators learn from, given what was just judged."""
+    def critic_pairs(self, pairs: Pairs) -> Pairs:
+        """The inputs that the discriminators learn from, given those of the generator's turn."""
         return pairs
 
-    def result(self, batch: Batch, made: Made) -> Tensor:
+    def result(self, batch: Batch, outputs: Outputs) -> Tensor:
         """The repaired pictures (B, 3, H, W)."""
-        return batch.photo * (1 - batch.mask) + made.output * batch.mask
+        return batch.photo * (1 - batch.mask) + outputs.main * batch.mask
 
-    def error(self, batch: Batch, made: Made) -> Tensor:
-        """A scalar that falls as the system gets better, on pictures never trained on."""
-        return losses.l1_hole(made.output, batch.photo, batch.mask)
+    def error(self, batch: Batch, outputs: Outputs) -> Tensor:
+        """Validation error: a scalar that falls as the system gets better."""
+        return losses.l1_hole(outputs.main, batch.photo, batch.mask)
 
-    def indicators(self, batch: Batch, made: Made) -> dict[str, float]:
-        """Further scores of validation pictures, for the log."""
-        return scores(self.result(batch, made), batch.photo, batch.mask)
+    def indicators(self, batch: Batch, outputs: Outputs) -> dict[str, float]:
+        """Further validation scores for the log."""
+        return scores(self.result(batch, outputs), batch.photo, batch.mask)
 
-    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
-        """The columns of a sample sheet, (B, 3, H, W) each."""
-        return [batch.photo, batch.photo * (1 - batch.mask) + batch.mask, self.result(batch, made)]
+    def columns(self, batch: Batch, outputs: Outputs) -> list[Tensor]:
+        """The columns of a sample sheet, each (B, 3, H, W)."""
+        return [batch.photo, batch.photo * (1 - batch.mask) + batch.mask, self.result(batch, outputs)]
 
     # -- one step -----------------------------------------------------------------------------------------------------
 
-    def forward(self, batch: Batch, judged: Pairs | None, *, playing: bool, penalised: bool) -> dict[str, Any]:
-        """The generator's loss, or, given what was judged, the discriminators'.
+    def forward(self, batch: Batch, pairs: Pairs | None, *, playing: bool, penalised: bool) -> dict[str, Any]:
+        """The loss of the generator, or, when pairs are given, of the discriminators.
 
         Args:
-            batch: what was drawn.
-            judged: None for the generator's turn; else the pairs that it gave.
-            playing: whether the discriminators have set in.
-            penalised: whether this step counts R1, for all the steps without it.
+            batch: the data.
+            pairs: None for the generator's turn; else the pairs that the generator's turn returned.
+            playing: whether the discriminators take part yet.
+            penalised: whether this step has the R1 penalty.
+
+        Returns:
+            ``loss`` and scalars to log; from the generator's turn also ``pairs``.
         """
-        if judged is not None:
-            return self._discriminators_turn(judged, penalised=penalised)
-        made = self.make(self.generator, batch)
-        loss = self.loss(batch, made)
+        if pairs is not None:
+            return self._discriminators_turn(pairs, penalised=penalised)
+        outputs = self.run_generator(self.generator, batch)
+        loss = self.loss(batch, outputs)
         if not (playing and self.critics):
             return {"loss": loss, "reconstruction": loss.detach(), "pairs": []}
-        pairs = self.pairs(batch, made)
+        pairs = self.pairs(batch, outputs)
         game, adversary = losses.ADVERSARIAL[self.recipe.adversary.game], self.recipe.adversary
-        told = {"reconstruction": loss.detach()}
+        scalars = {"reconstruction": loss.detach()}
         self.critics.requires_grad_(False)
         for number, (critic, (real, fake)) in enumerate(zip(self.critics, pairs, strict=True)):
             seen_fake, seen_real = critic(fake), critic(real)
             adversarial = game.generator(seen_real[-1].float(), seen_fake[-1].float())
-            told[f"adversarial_{number}"] = adversarial.detach()
+            scalars[f"adversarial_{number}"] = adversarial.detach()
             loss = loss + adversary.weight * adversarial
             if adversary.matching:
                 loss = loss + adversary.matching * losses.feature_matching(seen_real, seen_fake).float()
             if adversary.style:
                 loss = loss + adversary.style * losses.style(seen_real, seen_fake).float()
         self.critics.requires_grad_(True)
-        return told | {"loss": loss, "pairs": [(real.detach(), fake.detach()) for real, fake in pairs]}
+        return scalars | {"loss": loss, "pairs": [(real.detach(), fake.detach()) for real, fake in pairs]}
 
     def _discriminators_turn(self, pairs: Pairs, *, penalised: bool) -> dict[str, Any]:
         adversary = self.recipe.adversary
         total = torch.zeros((), device=pairs[0][0].device)
-        told: dict[str, Any] = {}
-        for number, (critic, (real, fake)) in enumerate(zip(self.critics, self.remembered(pairs), strict=True)):
+        scalars: dict[str, Any] = {}
+        for number, (critic, (real, fake)) in enumerate(zip(self.critics, self.critic_pairs(pairs), strict=True)):
             known = real.float().requires_grad_(True)
             on_real, on_fake = critic(known)[-1].float(), critic(fake)[-1].float()
             total = total + losses.ADVERSARIAL[adversary.game].discriminator(on_real, on_fake)
             if penalised and adversary.r1 > 0:
-                # Lazy regularisation: weighted for the steps that go without.
+                # Lazy regularisation (StyleGAN2): weighted by the number of steps from one penalty to the next.
                 total = total + R1_EVERY * adversary.r1 * losses.r1_penalty(on_real, known)
             if adversary.gradient_penalty > 0:
                 total = total + adversary.gradient_penalty * losses.gradient_penalty(critic, known, fake.float())
-            told |= {f"d_real_{number}": on_real.detach().mean(), f"d_fake_{number}": on_fake.detach().mean()}
-        return told | {"loss": total, "discriminator": total.detach()}
+            scalars |= {f"d_real_{number}": on_real.detach().mean(), f"d_fake_{number}": on_fake.detach().mean()}
+        return scalars | {"loss": total, "discriminator": total.detach()}
 
 
 R1_EVERY = 16
@@ -153,12 +157,12 @@ R1_EVERY = 16
 
 
 class Restore(System):
-    """Restores a damaged picture as a whole, told the truth."""
+    """Restores a whole damaged picture, supervised by the photograph."""
 
-    JUDGED = (6,)
+    CRITIC_CHANNELS = (6,)
 
-    def make(self, generator: Any, batch: Batch) -> Made:
-        """The network is told the level of the damage if it asks for a strength, or the noise if it asks for that."""
+    def run_generator(self, generator: Any, batch: Batch) -> Outputs:
+        """Run a generator with those of picture, strength, noise level and thumbnail that are inputs of it."""
         inputs: dict[str, Tensor] = {
             "picture": batch.damaged,
             "strength": batch.level,
@@ -166,36 +170,36 @@ class Restore(System):
             "thumbnail": functional.adaptive_avg_pool2d(batch.damaged, THUMBNAIL),
         }
         roles = [port.role for port in generator.exports()[0].inputs]
-        return Made(generator(*[inputs[role] for role in roles]).float())
+        return Outputs(generator(*[inputs[role] for role in roles]).float())
 
-    def result(self, batch: Batch, made: Made) -> Tensor:  # noqa: ARG002 - all of it was made
-        """The whole output."""
-        return made.output
+    def result(self, batch: Batch, outputs: Outputs) -> Tensor:  # noqa: ARG002 - the whole picture is generated
+        """The output itself."""
+        return outputs.main
 
-    def pairs(self, batch: Batch, made: Made) -> Pairs:
-        """Pictures beside the damaged ones."""
-        return [(beside(batch.photo, batch.damaged - 0.5), beside(made.output, batch.damaged - 0.5))]
+    def pairs(self, batch: Batch, outputs: Outputs) -> Pairs:
+        """Restored pictures, with the damaged ones as further channels."""
+        return [(critic_input(batch.photo, batch.damaged - 0.5), critic_input(outputs.main, batch.damaged - 0.5))]
 
-    def indicators(self, batch: Batch, made: Made) -> dict[str, float]:
-        """Of the whole pictures."""
-        return scores(made.output, batch.photo, torch.zeros_like(batch.mask))
+    def indicators(self, batch: Batch, outputs: Outputs) -> dict[str, float]:
+        """Scores of the whole pictures."""
+        return scores(outputs.main, batch.photo, torch.zeros_like(batch.mask))
 
-    def error(self, batch: Batch, made: Made) -> Tensor:
+    def error(self, batch: Batch, outputs: Outputs) -> Tensor:
         """Mean absolute error."""
-        return losses.l1(made.output, batch.photo, batch.mask)
+        return losses.l1(outputs.main, batch.photo, batch.mask)
 
-    def columns(self, batch: Batch, made: Made) -> list[Tensor]:
-        """Truth, damaged, restored."""
-        return [batch.photo, batch.damaged, made.output]
+    def columns(self, batch: Batch, outputs: Outputs) -> list[Tensor]:
+        """Photograph, damaged, restored."""
+        return [batch.photo, batch.damaged, outputs.main]
 
 
-def beside(picture: Tensor, more: Tensor) -> Tensor:
-    """Planes for a discriminator: a picture around 0 and something beside it."""
+def critic_input(picture: Tensor, more: Tensor) -> Tensor:
+    """Input of a discriminator: a picture minus 0.5, and further channels."""
     return torch.cat([picture - 0.5, more], dim=1)
 
 
 def scores(result: Tensor, photo: Tensor, mask: Tensor) -> dict[str, float]:
-    """PSNR, SSIM and MS-SSIM of the first pictures, whole and in the holes."""
+    """PSNR, SSIM and MS-SSIM of the first 16 pictures, whole and inside the mask."""
     from engine.train.measure import metrics
 
     rows: dict[str, list[float]] = {}

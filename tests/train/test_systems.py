@@ -197,8 +197,8 @@ def test_variety_tells_a_collapsed_generator() -> None:
     photographs = torch.rand(32, 3, 16, 16, generator=random)
     fine = torch.rand(32, 3, 16, 16, generator=random)
     collapsed = photographs[:1].expand(32, -1, -1, -1) + 0.01 * torch.rand(32, 3, 16, 16, generator=random)
-    assert systems.sample_sample_variety(fine, photographs) == pytest.approx(1.0, abs=0.05)
-    assert systems.sample_sample_variety(collapsed, photographs) < 0.05
+    assert systems.sample_variety(fine, photographs) == pytest.approx(1.0, abs=0.05)
+    assert systems.sample_variety(collapsed, photographs) < 0.05
 
 
 def test_the_priors_encoder_learns_and_its_generator_does_not_follow(tmp_path: Path, folder: Path) -> None:
@@ -214,7 +214,7 @@ def test_the_priors_encoder_learns_and_its_generator_does_not_follow(tmp_path: P
     assert {int(norm.num_batches_tracked) for norm in nets.generator.norms} == {3}
 
 
-def test_the_prior_logs_its_sample_sample_variety(tmp_path: Path, folder: Path) -> None:
+def test_the_prior_logs_its_variety(tmp_path: Path, folder: Path) -> None:
     trainer = Trainer(small("dcgan"), tmp_path, CPU)
     fit(trainer, sources(folder), Budget(0.005), say=lambda _: None)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

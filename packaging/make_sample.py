@@ -1,4 +1,4 @@
-"""Make the sample scan: scikit-image's astronaut (NASA, public domain), aged by ``engine.train.degrade``.
+"""Make the sample scan: scikit-image's astronaut (NASA, public domain), aged by ``engine.train.damage.degrade``.
 
 Run from the top of the repository; needs scikit-image, which nothing else does. Writes
 ``resources/samples/astronaut.tif`` (16 bit, Adobe RGB, 300 dpi) and its repair mask.
@@ -13,9 +13,9 @@ from skimage.data import astronaut
 
 from engine import colour, imageio, masks
 from engine.raster import Metadata, Raster, Resolution
-from engine.train.ageing import fading, film_grain
-from engine.train.degrade import composite
-from engine.train.shapes import draw_mask
+from engine.train.damage.ageing import fading, film_grain
+from engine.train.damage.degrade import composite
+from engine.train.damage.shapes import draw_mask
 
 PAPER = (0.93, 0.87, 0.74)
 LIGHT, DARK = (0.95, 0.93, 0.88), (0.16, 0.12, 0.1)

@@ -12,17 +12,18 @@ import torch
 from engine.errors import EngineError, SettingsError
 from engine.runtime.cards import SHIPPED, ModelCard, Registry, Training, read_card
 from engine.runtime.session import Device
-from engine.train.data import Sources
-from engine.train.export import export_model, read_weights, sample_sheet
-from engine.train.loop import Budget, Trainer, fit, newest_checkpoint
-from engine.train.parallel import joined_processes, rank
-from engine.train.settings import read_recipe, recipe_from_dict, recipe_names
+from engine.train.data.batches import Sources
+from engine.train.recipe import read_training_recipe, recipe_from_dict, training_recipe_names
+from engine.train.run.export import export_model, read_weights, sample_sheet
+from engine.train.run.loop import Budget, fit
+from engine.train.run.parallel import process_group, rank
+from engine.train.run.trainer import Trainer, newest_checkpoint
 
 RUNS = Path("runs")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 done, 1 a sentence on stderr, 2 usage."""
+    """Run one command. Exit status: 0 done, 1 failed with a sentence on stderr, 2 wrong usage."""
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
@@ -115,8 +116,8 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
 
 def _list(_: argparse.Namespace) -> None:
     cards = {card.training.recipe: card for card in Registry().cards()}
-    for name in recipe_names():
-        recipe = read_recipe(name)
+    for name in training_recipe_names():
+        recipe = read_training_recipe(name)
         card = cards.get(name)
         trained = f"{card.training.minutes:.0f} min, {card.training.parameters / 1e6:.2f} M" if card else "not trained"
         print(f"{name:20} {recipe.task:8} {recipe.system:13} {trained:18} {recipe.title}")
@@ -124,11 +125,11 @@ def _list(_: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     if options.what != "degrade":
-        print(json.dumps(read_recipe(options.what).as_dict(), indent=1))
+        print(json.dumps(read_training_recipe(options.what).as_dict(), indent=1))
         return
-    from engine.train.contact import contact_sheet
-    from engine.train.data import read_photograph
-    from engine.train.pages import default_pictures
+    from engine.train.data.photographs import read_photograph
+    from engine.train.measure.contact import contact_sheet
+    from engine.train.measure.pages import default_pictures
 
     picture = read_photograph(options.picture) if options.picture else default_pictures()[0][1]
     contact_sheet(picture, options.output)
@@ -136,10 +137,10 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    recipe = read_recipe(options.recipe, options.set)
+    recipe = read_training_recipe(options.recipe, options.set)
     run: Path = options.run or RUNS / recipe.name
     sources = Sources(options.data, options.masks, options.old, options.textures)
-    with joined_processes(_device(options.device)) as device:
+    with process_group(_device(options.device)) as device:
         trainer = Trainer(recipe, run, device)
         budget = Budget(options.minutes, options.slice)
         resumed = options.resume and trainer.resume()
@@ -165,7 +166,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _export_run(run: Path, output: Path, data: str, credits_file: Path | None) -> ModelCard:
-    """The averaged weights of a run's newest checkpoint, exported."""
+    """Export the averaged weights of the newest checkpoint of a run."""
     state = newest_checkpoint(run, torch.device("cpu"))
     recipe = recipe_from_dict(json.loads(state["recipe"]))
     prefix = "module."
@@ -183,13 +184,13 @@ def _export_run(run: Path, output: Path, data: str, credits_file: Path | None) -
 
 
 def _credit_lines(table: Path) -> tuple[str, ...]:
-    """The credits of a tab-separated table with the columns file, licence, source, credit: a line a picture."""
+    """The credit lines from a tab-separated table with the columns file, licence, source, credit."""
     rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()[1:]]
     return tuple(f"{file}: {(credit.strip() or source)} [{licence}]" for file, licence, source, credit in rows)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from engine.train.evaluate import evaluate_all, write_scores
+    from engine.train.measure.evaluate import evaluate_all, write_scores
 
     cards = [read_card(model / "card.toml") for model in options.models]
     tables = evaluate_all(cards, options.data, masks=options.masks, device=Device(options.device), most=options.most)
@@ -203,7 +204,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from engine.train.bench import measure
+    from engine.train.measure.bench import measure
 
     missed = 0
     for claim in measure(options.data, options.textures, options.most, options.parts):
@@ -214,21 +215,21 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _age(options: argparse.Namespace) -> None:
-    from engine.train.archive import age_archive
+    from engine.train.data.archives import age_archive
 
     print(f"wrote {age_archive(options.data, options.output, options.textures)} scans and their masks")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from engine.train.data import SUFFIXES, read_photograph
-    from engine.train.pages import CREDITS, aged_pictures, default_pictures, picture_page, sample_page
-    from engine.train.report import write_report
+    from engine.train.data.photographs import SUFFIXES, read_photograph
+    from engine.train.measure.pages import CREDITS, default_pictures, old_print_pictures, picture_page, sample_page
+    from engine.train.measure.report import write_report
 
     if options.pictures:
         files = sorted(path for path in options.pictures.iterdir() if path.suffix.lower() in SUFFIXES)
         pictures, credit = [(path.stem, read_photograph(path)) for path in files], ""
     else:
-        pictures, credit = (aged_pictures if options.samples else default_pictures)(), CREDITS
+        pictures, credit = (old_print_pictures if options.samples else default_pictures)(), CREDITS
     if options.samples:
         for path in sample_page(pictures, options.output, credit=credit):
             print(f"wrote {path}")

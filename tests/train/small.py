@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import torch
 
-from engine.train.data import Sources
-from engine.train.settings import Recipe, read_recipe
+from engine.train.data.batches import Sources
+from engine.train.recipe import TrainingRecipe, read_training_recipe
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -30,10 +30,10 @@ SMALL = {
 }
 
 
-def small(name: str, *more: str) -> Recipe:
+def small(name: str, *more: str) -> TrainingRecipe:
     """A shipped recipe with a tiny network, playing against its discriminators from the first step."""
     settings = ["data.crop=64", "data.batch=4", "damage.pool=6", "schedule.validation_crops=4", "adversary.start=0.0"]
-    return read_recipe(name, [*settings, f"network.options={SMALL[name]}", *more])
+    return read_training_recipe(name, [*settings, f"network.options={SMALL[name]}", *more])
 
 
 def make_photographs(root: Path) -> None:

@@ -11,9 +11,10 @@ from PIL import Image
 
 from engine.errors import SettingsError
 from engine.runtime.session import Device
-from engine.train import bench, pages, shapes
-from engine.train.protocols import composited
-from engine.train.settings import is_validation
+from engine.train.data.photographs import is_validation
+from engine.train.data.textures import read_textures
+from engine.train.measure import bench, pages
+from engine.train.measure.protocols import scanned_damage_case
 
 
 @pytest.fixture(scope="module")
@@ -65,19 +66,19 @@ def test_scanned_damage_is_laid_over_photographs_where_its_mask_says() -> None:
     texture = np.zeros((100, 100), np.uint8)
     texture[20:30, 20:80] = 255
     picture = np.full((120, 140, 3), 90, np.uint8)
-    case = composited({"dust": [texture], "hair": [texture]}, picture, 3)
+    case = scanned_damage_case({"dust": [texture], "hair": [texture]}, picture, 3)
     assert case.mask is not None
     changed = np.abs(case.given.astype(int) - picture).max(axis=2)
     assert 0.03 < np.mean(case.mask > 0) < 0.3
     assert changed[case.mask > 0].mean() > 5 * changed[case.mask == 0].mean()
-    again = composited({"dust": [texture], "hair": [texture]}, picture, 3)
+    again = scanned_damage_case({"dust": [texture], "hair": [texture]}, picture, 3)
     assert np.array_equal(case.given, again.given)
 
 
-def test_textures_are_held_out_by_name(tmp_path: Path) -> None:
+def test_textures_are_run_frozen_out_by_name(tmp_path: Path) -> None:
     (tmp_path / "film_dirt").mkdir()
     for number in range(60):
         cv2.imwrite(str(tmp_path / "film_dirt" / f"{number}.png"), np.full((8, 8), 255, np.uint8))
-    held_out = len(shapes.read_textures(tmp_path, validation=True)["dust"])
+    held_out = len(read_textures(tmp_path, validation=True)["dust"])
     assert 1 <= held_out <= 14
-    assert len(shapes.read_textures(tmp_path, validation=False)["dust"]) == 60 - held_out
+    assert len(read_textures(tmp_path, validation=False)["dust"]) == 60 - held_out

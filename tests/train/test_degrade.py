@@ -13,19 +13,20 @@ from PIL import Image
 from torch import Tensor
 
 from engine.errors import ReadError, SettingsError
-from engine.train import ageing, shapes
-from engine.train.contact import contact_sheet
-from engine.train.degrade import (
+from engine.train.damage import ageing, pools, shapes
+from engine.train.damage.degrade import (
     DEGRADATIONS,
     LOOKS,
+    add_marks,
     before_and_after_marks,
     check_degradations,
     composite,
     degrade,
-    mark,
     relief,
     veil,
 )
+from engine.train.data.textures import read_textures
+from engine.train.measure.contact import contact_sheet
 
 SIZE = 64
 
@@ -141,7 +142,7 @@ def test_unknown_degradations_and_impossible_chances_are_named(photos: Tensor) -
 def test_fading_ends_at_the_paper_and_begins_at_the_photograph(photos: Tensor) -> None:
     paper = tensor(0.9, 0.8, 0.6).expand(8, 3)
     assert torch.allclose(ageing.fading(photos, torch.zeros(8, 3), paper), photos, atol=1e-5)
-    assert torch.allclose(ageing.fading(photos, torch.ones(8, 3), paper), ageing.planes(paper).expand_as(photos))
+    assert torch.allclose(ageing.fading(photos, torch.ones(8, 3), paper), ageing.as_planes(paper).expand_as(photos))
     half = ageing.fading(torch.full((1, 3, 4, 4), 0.25), torch.full((1, 3), 0.5), torch.ones(1, 3))
     assert torch.allclose(half, torch.tensor(0.5))
 
@@ -272,7 +273,7 @@ def test_composite_changes_the_mask_alone_and_takes_its_colour(photos: Tensor) -
     mask = torch.zeros(8, 1, SIZE, SIZE)
     mask[:, :, 10:30, 10:30] = 1
     hard = composite(photos, mask, tensor(1.0, 0.5, 0.0).expand(8, 3), torch.zeros(8), torch.ones(8))
-    assert torch.allclose(hard[:, :, 10:30, 10:30], ageing.planes(tensor(1.0, 0.5, 0.0)[None]), atol=1e-5)
+    assert torch.allclose(hard[:, :, 10:30, 10:30], ageing.as_planes(tensor(1.0, 0.5, 0.0)[None]), atol=1e-5)
     assert torch.allclose(hard * (1 - mask), photos * (1 - mask), atol=1e-5)
     soft = composite(photos, mask, torch.ones(8, 3), torch.full((8,), 1.5), torch.full((8,), 0.5))
     assert torch.allclose(soft[:, :, 20, 20], (photos[:, :, 20, 20] + 1) / 2, atol=1e-3)
@@ -301,8 +302,8 @@ def test_marks_are_seen_where_their_mask_is(name: str, photos: Tensor) -> None:
     drawn = shapes.draw_mask(kind, (SIZE, SIZE), 0.05, np.random.default_rng(3))
     masks = torch.from_numpy(drawn).float().div(255).expand(8, 1, -1, -1)
     classes = torch.full((8, 1), shapes.CLASSES.index(name))
-    marked = mark(photos, masks, classes, generator(6))
-    assert torch.equal(marked, mark(photos, masks, classes, generator(6)))
+    marked = add_marks(photos, masks, classes, generator(6))
+    assert torch.equal(marked, add_marks(photos, masks, classes, generator(6)))
     assert marked.min() >= 0
     assert marked.max() <= 1
     change, inside = (marked - photos).abs().mean(dim=1, keepdim=True), masks > 0
@@ -316,7 +317,7 @@ def test_masks_of_several_classes_are_all_laid_over(photos: Tensor) -> None:
     masks[:, 0, 5:15, 5:15] = 1
     masks[:, 1, 40:42, 5:60] = 1
     classes = torch.tensor([[6, 2, 0]]).expand(8, 3)
-    change = (mark(photos, masks, classes, generator()) - photos).abs().mean(dim=1)
+    change = (add_marks(photos, masks, classes, generator()) - photos).abs().mean(dim=1)
     assert change[:, 7:13, 7:13].mean() > 0.1
     assert change[:, 40:42, 5:60].mean() > 0.1
     assert change[:, 48:, :].mean() < 0.05
@@ -386,31 +387,32 @@ def textures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_textures_are_read_by_class_and_cut(textures: Path, tmp_path: Path) -> None:
-    found = shapes.read_textures(textures, validation=False)
+    found = read_textures(textures, validation=False)
     assert {name: len(those) for name, those in found.items()} == {"hair": 1, "dust": 1}
-    piece = shapes.texture_mask(found["hair"][0], 64, np.random.default_rng(1))
+    piece = pools.texture_mask(found["hair"][0], 64, np.random.default_rng(1))
     assert piece.shape == (64, 64)
     assert set(np.unique(piece)) == {0, 255}
-    assert np.array_equal(piece, shapes.texture_mask(found["hair"][0], 64, np.random.default_rng(1)))
+    assert np.array_equal(piece, pools.texture_mask(found["hair"][0], 64, np.random.default_rng(1)))
     with pytest.raises(SettingsError, match="no damage textures"):
-        shapes.read_textures(tmp_path, validation=False)
+        read_textures(tmp_path, validation=False)
     (tmp_path / "film_lint").mkdir()
     (tmp_path / "film_lint" / "1.png").write_bytes(b"rubbish")
     with pytest.raises(ReadError, match="damaged"):
-        shapes.read_textures(tmp_path, validation=False)
+        read_textures(tmp_path, validation=False)
 
 
 def test_the_class_pool_holds_one_class_a_mask(textures: Path) -> None:
+    scanned = read_textures(textures, validation=False)
     kinds = dict.fromkeys(shapes.MASKS, 1.0)
-    masks, classes = shapes.class_pool(kinds, 60, 64, 5, textures)
+    masks, classes = pools.class_pool(kinds, 60, 64, 5, scanned)
     assert masks.shape == (60, 64, 64)
     assert masks.any(axis=(1, 2)).all()
     assert classes.dtype == np.int64
     assert set(classes) == set(range(len(shapes.CLASSES)))
-    again, same = shapes.class_pool(kinds, 60, 64, 5, textures)
+    again, same = pools.class_pool(kinds, 60, 64, 5, scanned)
     assert np.array_equal(masks, again)
     assert np.array_equal(classes, same)
-    hair, _ = shapes.class_pool({"hair": 1.0}, 40, 64, 5, textures)
+    hair, _ = pools.class_pool({"hair": 1.0}, 40, 64, 5, scanned)
     # The texture's bar is at least 10 px thick, a drawn hair 3 at most.
     thick = [cv2.erode(mask, np.ones((6, 6), np.uint8)).any() for mask in hair]
     assert 8 <= sum(thick) <= 32
@@ -418,7 +420,7 @@ def test_the_class_pool_holds_one_class_a_mask(textures: Path) -> None:
 
 def test_pools_name_kinds_that_there_are_not() -> None:
     with pytest.raises(SettingsError, match="rust"):
-        shapes.mask_pool({"dust": 1.0, "rust": 1.0}, 2, 32, 0)
+        pools.mask_pool({"dust": 1.0, "rust": 1.0}, 2, 32, 0)
 
 
 # -- the contact sheet --------------------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from PIL import Image
 from engine.errors import ReadError, SettingsError
 from engine.runtime.cards import ModelCard, Port, Registry, Stage, TileRules, Training, write_card
 from engine.runtime.session import Device
-from engine.train import metrics, pages, peers, report
-from engine.train.evaluate import HEADLINES, evaluate, evaluate_all, headline_scores, score, write_scores
-from engine.train.protocols import MARKED, PROTOCOLS, beside, middle, to_picture, to_tensor
-from engine.train.shapes import CLASS_OF, CLASSES
+from engine.train.damage.shapes import CLASS_OF, CLASSES
+from engine.train.data.photographs import to_picture, to_tensor
+from engine.train.measure import metrics, pages, peers, report
+from engine.train.measure.evaluate import HEADLINES, evaluate, evaluate_all, headline_scores, score, write_scores
+from engine.train.measure.protocols import MARKED, PROTOCOLS, add_known_losses, crop_middle
 
 
 def scene(height: int = 200, width: int = 220, seed: int = 0) -> np.ndarray:
@@ -232,17 +233,17 @@ def test_detection_tolerates_two_pixels(shift: int, score: float) -> None:
     true = np.zeros((40, 40), np.uint8)
     true[20] = 255
     found = np.roll(true, shift, axis=0)
-    assert metrics.detection(found, true) == pytest.approx((score, score, score))
+    assert metrics.detection_scores(found, true) == pytest.approx((score, score, score))
 
 
 def test_detection_counts_what_is_missed_and_what_is_wrong() -> None:
     true, found, empty = (np.zeros((40, 40), np.uint8) for _ in range(3))
     true[10], true[30] = 255, 255
     found[10] = 255
-    assert metrics.detection(found, true) == pytest.approx((1.0, 0.5, 2 / 3))
-    assert metrics.detection(true, found) == pytest.approx((0.5, 1.0, 2 / 3))
-    assert metrics.detection(empty, empty) == (1, 1, 1)
-    assert metrics.detection(empty, true) == metrics.detection(true, empty) == (0, 0, 0)
+    assert metrics.detection_scores(found, true) == pytest.approx((1.0, 0.5, 2 / 3))
+    assert metrics.detection_scores(true, found) == pytest.approx((0.5, 1.0, 2 / 3))
+    assert metrics.detection_scores(empty, empty) == (1, 1, 1)
+    assert metrics.detection_scores(empty, true) == metrics.detection_scores(true, empty) == (0, 0, 0)
 
 
 # -- peers --------------------------------------------------------------------------------------------------------
@@ -288,7 +289,7 @@ def test_the_top_hat_finds_a_scratch_and_nothing_on_a_plain() -> None:
     assert not peers.top_hat(picture).any()
     picture[30, 5:55] = 230
     true = (picture[..., 0] == 230).astype(np.uint8)
-    assert metrics.detection(peers.top_hat(picture), true)[2] > 0.9
+    assert metrics.detection_scores(peers.top_hat(picture), true)[2] > 0.9
 
 
 # -- protocols and evaluation -------------------------------------------------------------------------------------
@@ -327,7 +328,7 @@ def test_the_protocols_are_of_the_strength_they_say() -> None:
     assert hole is not None
     assert np.count_nonzero(hole) == pytest.approx(24 * 24, rel=0.1)
     assert np.array_equal(to_picture(to_tensor(scene())[0]), scene())
-    assert middle(scene(500, 300)).shape == (384, 300, 3)
+    assert crop_middle(scene(500, 300)).shape == (384, 300, 3)
 
 
 def test_the_shipped_model_is_scored_beside_its_peers(photographs: Path) -> None:
@@ -399,7 +400,7 @@ def test_beside_keeps_hole_and_loss_apart() -> None:
     lost = np.zeros((60, 60), np.uint8)
     assert case.mask is not None
     lost[: int(np.flatnonzero(case.mask.any(axis=1)).mean())] = 1
-    both = beside(case, lost)
+    both = add_known_losses(case, lost)
     assert both.judged is not None
     assert 0 < np.count_nonzero(both.judged) < np.count_nonzero(case.mask)
     assert both.mask is not None

@@ -16,17 +16,19 @@ from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard, read_card
 from engine.runtime.session import Device
 from engine.tasks import TASKS, DetectSettings, Job, run_job
-from engine.train import losses, metrics, systems
 from engine.train.__main__ import main
-from engine.train.data import Batch, Batches
-from engine.train.loop import Budget, Trainer, fit
+from engine.train.data.batches import Batch, Batches
+from engine.train.measure import metrics
 from engine.train.nets.inpaint import EdgeMap, PartialConv, PartialUNet
 from engine.train.nets.restore import ToneNet
-from engine.train.settings import Recipe, read_recipe, recipe_names
+from engine.train.recipe import TrainingRecipe, read_training_recipe, training_recipe_names
+from engine.train.run import losses, systems
+from engine.train.run.loop import Budget, fit
+from engine.train.run.trainer import Trainer
 from tests.train.small import CPU, SMALL, small, sources
 
 
-def drawn(recipe: Recipe, root: Path, *, needs: frozenset[str] = frozenset()) -> Batch:
+def drawn(recipe: TrainingRecipe, root: Path, *, needs: frozenset[str] = frozenset()) -> Batch:
     return Batches(recipe, sources(root), CPU, validation=False, needs=needs).draw(recipe.data.batch)
 
 
@@ -49,7 +51,7 @@ def result_of(card: ModelCard, picture: np.ndarray) -> np.ndarray:
 
 
 def test_the_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(recipe_names()) == set(SMALL)
+    assert set(training_recipe_names()) == set(SMALL)
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines} == set(SMALL)
@@ -67,7 +69,7 @@ def test_a_system_trains_exports_with_parity_and_runs_through_its_task(
     assert main(words) == 0, capsys.readouterr().err
     card = read_card(tmp_path / name / "card.toml")
     card.verify()
-    assert card.task == read_recipe(name).task
+    assert card.task == read_training_recipe(name).task
     assert card.training.pictures_seen > 0
     assert bool(card.sheet) == (name == "dcgan")
     assert not card.sheet or cv2.imread(str(card.folder / card.sheet)).shape == (512, 512, 3)
@@ -169,7 +171,7 @@ def test_the_unsupervised_system_never_sees_what_is_lost(tmp_path: Path, folder:
     for seen in (batch, spoilt):
         system = Trainer(recipe, tmp_path, CPU).system
         with torch.no_grad():
-            made = system.make(system.generator, seen)
+            made = system.run_generator(system.generator, seen)
             real, _ = system.pairs(seen, made)[0]
             told.append((float(system.loss(seen, made)), float(system.error(seen, made)), real.sum().item()))
     assert told[0] == told[1]
@@ -195,8 +197,8 @@ def test_variety_tells_a_collapsed_generator() -> None:
     photographs = torch.rand(32, 3, 16, 16, generator=random)
     fine = torch.rand(32, 3, 16, 16, generator=random)
     collapsed = photographs[:1].expand(32, -1, -1, -1) + 0.01 * torch.rand(32, 3, 16, 16, generator=random)
-    assert systems.variety(fine, photographs) == pytest.approx(1.0, abs=0.05)
-    assert systems.variety(collapsed, photographs) < 0.05
+    assert systems.sample_variety(fine, photographs) == pytest.approx(1.0, abs=0.05)
+    assert systems.sample_variety(collapsed, photographs) < 0.05
 
 
 def test_the_priors_encoder_learns_and_its_generator_does_not_follow(tmp_path: Path, folder: Path) -> None:
@@ -224,7 +226,7 @@ def test_the_image_pool_gives_back_earlier_pictures(tmp_path: Path) -> None:
     seen: set[float] = set()
     for step in range(40):
         fake = torch.full((4, 3, 2, 2), float(step))
-        pairs = system.remembered([(fake, fake), (fake, fake)])
+        pairs = system.critic_pairs([(fake, fake), (fake, fake)])
         seen |= {step - float(picture.mean()) for picture in pairs[0][1]}
     assert 0.0 in seen
     assert max(seen) > 5

@@ -15,15 +15,20 @@ from PIL import Image
 from engine.errors import EngineError, ModelError, ReadError, SettingsError
 from engine.runtime.cards import Registry, Training
 from engine.runtime.session import Device
-from engine.train import evaluate, export, losses, shapes
 from engine.train.__main__ import main
-from engine.train.data import Photographs, Sources, flip_and_turn, is_validation, photograph_paths
-from engine.train.loop import Budget, Trainer, fit, learning_rate, read_checkpoint
+from engine.train.damage import pools, shapes
+from engine.train.data.batches import Sources
+from engine.train.data.crops import Photographs, flip_and_turn
+from engine.train.data.photographs import is_validation, photograph_paths
+from engine.train.measure import evaluate
 from engine.train.nets import DISCRIMINATORS, NETWORKS, build
 from engine.train.nets.blocks import membrane
 from engine.train.nets.inpaint import HealUNet
-from engine.train.settings import Data, Recipe, read_recipe, recipe_from_dict, recipe_names
-from engine.train.systems import SYSTEMS
+from engine.train.recipe import Data, TrainingRecipe, read_training_recipe, recipe_from_dict, training_recipe_names
+from engine.train.run import export, losses
+from engine.train.run.loop import Budget, fit
+from engine.train.run.systems import SYSTEMS
+from engine.train.run.trainer import Trainer, learning_rate, read_checkpoint
 
 CPU = torch.device("cpu")
 TINY = [
@@ -53,8 +58,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tiny(*more: str) -> Recipe:
-    return read_recipe("heal", [*TINY, *more])
+def tiny(*more: str) -> TrainingRecipe:
+    return read_training_recipe("heal", [*TINY, *more])
 
 
 def trained(run: Path, photographs: Path, *more: str, minutes: float = 0.02) -> Trainer:
@@ -67,9 +72,9 @@ def trained(run: Path, photographs: Path, *more: str, minutes: float = 0.02) -> 
 
 
 def test_the_shipped_recipes_are_read() -> None:
-    assert "heal" in recipe_names()
-    for name in recipe_names():
-        recipe = read_recipe(name)
+    assert "heal" in training_recipe_names()
+    for name in training_recipe_names():
+        recipe = read_training_recipe(name)
         assert recipe_from_dict(recipe.as_dict()) == recipe
         losses.check_losses(recipe.losses, SYSTEMS[recipe.system].TERMS)
         assert set(recipe.damage.kinds) <= set(shapes.MASKS)
@@ -91,18 +96,18 @@ def test_the_shipped_recipes_are_read() -> None:
 )
 def test_unknown_and_impossible_settings_are_named(override: str, named: str) -> None:
     with pytest.raises(SettingsError, match=named):
-        read_recipe("heal", [override])
+        read_training_recipe("heal", [override])
 
 
 def test_a_recipe_that_is_missing_or_no_toml_is_said(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="heal"):
-        read_recipe("hael")
+        read_training_recipe("hael")
     (tmp_path / "r.toml").write_text("= 3")
     with pytest.raises(SettingsError, match="TOML"):
-        read_recipe(str(tmp_path / "r.toml"))
+        read_training_recipe(str(tmp_path / "r.toml"))
     (tmp_path / "r.toml").write_text('title = "x"\nsummary = "y"\nlosses = { l1_hole = 1 }')
     with pytest.raises(SettingsError, match="task"):
-        read_recipe(str(tmp_path / "r.toml"))
+        read_training_recipe(str(tmp_path / "r.toml"))
 
 
 def test_unknown_networks_losses_and_options_are_named() -> None:
@@ -146,7 +151,7 @@ def test_crops_are_pieces_of_the_photographs(photographs: Path) -> None:
     settings = Data(crop=32, zoom_out=1.0)
     path = photographs / "photo_03.png"
     loaded = Photographs.load([path], settings, CPU)
-    crops = loaded.crops(6, settings, torch.Generator().manual_seed(1))
+    crops = loaded.draw_crops(6, settings, torch.Generator().manual_seed(1))
     assert crops.shape == (6, 4, 32, 32)
     assert not crops[:, 3].any()
     photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1).float() / 255
@@ -155,14 +160,14 @@ def test_crops_are_pieces_of_the_photographs(photographs: Path) -> None:
         views = [crop, crop.flip(2), crop.flip(1), crop.flip(1, 2)]
         views += [view.transpose(1, 2) for view in views]
         assert min(float((windows - view).abs().amax(dim=(1, 2, 3)).min()) for view in views) < 1e-6
-    again = loaded.crops(6, settings, torch.Generator().manual_seed(1))
+    again = loaded.draw_crops(6, settings, torch.Generator().manual_seed(1))
     assert torch.equal(crops, again)
 
 
 def test_a_look_alike_series_is_drawn_no_more_than_its_share(photographs: Path) -> None:
     paths = [photographs / f"photo_{number:02d}.png" for number in range(20)]
     loaded = Photographs.load(paths, Data(crop=32, share_cap={"photo_0": 0.1}), CPU)
-    chances = loaded.chances / loaded.chances.sum()
+    chances = loaded.weights / loaded.weights.sum()
     assert float(chances[:10].sum()) == pytest.approx(0.1)
 
 
@@ -190,10 +195,10 @@ def test_damage_is_seeded_covers_about_what_is_asked_and_only_adds(kind: str) ->
 
 
 def test_the_mask_pool_holds_no_empty_mask() -> None:
-    pool = shapes.mask_pool({"dust": 1.0, "box": 1.0}, 50, 64, 7)
+    pool = pools.mask_pool({"dust": 1.0, "box": 1.0}, 50, 64, 7)
     assert pool.shape == (50, 64, 64)
     assert pool.any(axis=(1, 2)).all()
-    assert np.array_equal(pool, shapes.mask_pool({"dust": 1.0, "box": 1.0}, 50, 64, 7))
+    assert np.array_equal(pool, pools.mask_pool({"dust": 1.0, "box": 1.0}, 50, 64, 7))
 
 
 # -- networks and losses ------------------------------------------------------------------------------------------
@@ -231,7 +236,7 @@ def test_the_network_begins_as_the_membrane_and_never_sees_under_the_mask() -> N
 def test_the_heal_network_is_within_its_budget() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    recipe = read_recipe("heal")
+    recipe = read_training_recipe("heal")
     network = build(NETWORKS, recipe.network.name, recipe.network.options)
     assert sum(p.numel() for p in network.parameters()) <= 4_000_000
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -392,7 +397,7 @@ def test_fit_ends_with_an_export_that_runs_through_the_task(exported: Path, tmp_
     card.verify()
     assert card.training.pictures_seen > 0
     assert card.training.minutes > 0
-    fill = evaluate.model_filler(card, Device.CPU)
+    fill = evaluate.model_as_peer(card, Device.CPU)
     picture = np.random.default_rng(0).integers(0, 255, (45, 61, 3), np.uint8)
     mask = np.zeros((45, 61), np.uint8)
     mask[10:14, 5:50] = 255
@@ -412,7 +417,7 @@ def test_weights_are_stored_as_half_and_come_back_under_their_names(exported: Pa
     trainer = Trainer(tiny(), exported / "again", CPU)
     trainer.start_from(weights)
     with pytest.raises(SettingsError, match="do not fit"):
-        Trainer(read_recipe("heal", ["damage.pool=1"]), exported / "again", CPU).start_from(weights)
+        Trainer(read_training_recipe("heal", ["damage.pool=1"]), exported / "again", CPU).start_from(weights)
 
 
 def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,13 @@ import torch
 from engine.errors import DeviceError, EngineError, SettingsError
 from engine.runtime.cards import read_card
 from engine.train.__main__ import main
-from engine.train.archive import mask_reader
-from engine.train.data import Batch, Photographs, photograph_paths
-from engine.train.loop import Budget, Trainer, fit
-from engine.train.settings import Data, read_recipe
+from engine.train.data.archives import mask_reader
+from engine.train.data.batches import Batch
+from engine.train.data.crops import Photographs
+from engine.train.data.photographs import photograph_paths
+from engine.train.recipe import Data, read_training_recipe
+from engine.train.run.loop import Budget, fit
+from engine.train.run.trainer import Trainer
 from tests.train.small import CPU, SMALL, small, sources
 
 # -- bad input and many devices -----------------------------------------------------------------------------------
@@ -114,7 +117,7 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(
 @pytest.mark.parametrize(("name", "crop"), [("dcgan", 128), ("context_encoder", 96), ("partial_convolution", 32)])
 def test_crops_that_a_network_cannot_take_are_said(name: str, crop: int, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"data\.crop = "):
-        Trainer(read_recipe(name, [f"data.crop={crop}"]), tmp_path, CPU)
+        Trainer(read_training_recipe(name, [f"data.crop={crop}"]), tmp_path, CPU)
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
@@ -176,7 +179,7 @@ def test_what_is_lost_leaks_into_no_reduced_crop(tmp_path: Path) -> None:
     paths = sorted(tmp_path.glob("*.png"))
     photographs = Photographs.load(paths, settings, CPU, mask_reader(masks, tmp_path))
     for seed in range(12):
-        crops = photographs.crops(4, settings, torch.Generator().manual_seed(seed))
+        crops = photographs.draw_crops(4, settings, torch.Generator().manual_seed(seed))
         # All that is not black is lost: none of it may stay among what is known.
         assert not (crops[:, :3] * (1 - crops[:, 3:])).any()
 

@@ -1,4 +1,4 @@
-"""Networks, in small tables. Tensors are (B, C, H, W); pictures are RGB in 0..1, masks 1 = lost."""
+"""Networks by name. Tensors are (B, C, H, W); pictures are RGB in 0..1, masks 1 = lost."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ NETWORKS: dict[str, Callable[..., Generator]] = {
     "upscaler": Upscaler,
     "detect_unet": DetectUNet,
 }
-"""Called with the recipe's ``network.options``."""
+"""Name -> class of the networks that a recipe may name; called with the recipe's ``network.options``."""
 
 DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
     "patch_discriminator": PatchDiscriminator,
     "picture_discriminator": PictureDiscriminator,
     "tone_discriminator": ToneDiscriminator,
 }
-"""Called with the channels of what they judge."""
+"""Name -> class of the discriminators; called with the number of channels of their input."""
 
 
 def build(table: dict[str, Callable[..., N]], name: str, options: dict[str, Any] | None = None) -> N:
-    """Make a network from a table.
+    """Build a network by its name in a table.
 
     Raises:
-        SettingsError: no such network, or it does not take these options.
+        SettingsError: the table has no such network, or the network does not take these options.
     """
     if name not in table:
         raise SettingsError(f"Unknown network {name!r}. Known: {', '.join(table)}.", "train.setting")

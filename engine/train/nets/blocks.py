@@ -14,13 +14,13 @@ from engine.runtime.cards import Port, TileRules
 
 @dataclass(frozen=True)
 class Export:
-    """One ONNX file that a generator is exported to.
+    """One ONNX file of an exported network.
 
     Attributes:
-        file: its name.
-        module: what runs in it; called with the inputs in order.
-        inputs, outputs: its tensors, as the model card names them.
-        multiple: height and width are multiples of this; 0 = they are fixed (the card's window).
+        file: its file name.
+        module: the network in it; called with the inputs in order.
+        inputs, outputs: its tensors, as in the model card.
+        multiple: height and width must be multiples of this; 0 = they are fixed, at the card's window.
     """
 
     file: str
@@ -31,16 +31,16 @@ class Export:
 
 
 class Generator(nn.Module):
-    """What a recipe trains and what is exported.
+    """A network that is trained and exported.
 
     Attributes:
-        TILE: how a picture is cut for the exported model.
+        TILE: how pictures are cut into windows for the exported model.
     """
 
     TILE: TileRules
 
     def exports(self) -> list[Export]:
-        """The ONNX files, in the order in which they run."""
+        """The ONNX files it is exported to, in the order in which they run."""
         raise NotImplementedError
 
 
@@ -49,22 +49,24 @@ MASK = Port("mask", "mask", channels=1)
 FILLED = Port("filled", "picture")
 
 
-def tiles(multiple: int, *, context: int = 64, overlap: int = 32, default: int = 512, minimum: int = 128) -> TileRules:
-    """The usual rules for a network that takes any size."""
+def tile_rules(
+    multiple: int, *, context: int = 64, overlap: int = 32, default: int = 512, minimum: int = 128
+) -> TileRules:
+    """The usual rules for windows of a network that takes any size."""
     return TileRules(default=default, minimum=minimum, overlap=overlap, context=context, multiple=multiple)
 
 
 def membrane(picture: Tensor, mask: Tensor, levels: int) -> Tensor:
-    """Fill a hole smoothly from its rim: a push-pull pyramid, relaxed towards Laplace's equation at every level.
+    """Fill a hole smoothly from its rim: a push-pull pyramid with Jacobi steps of Laplace's equation at every level.
 
-    Down the pyramid go averages of the known pixels (Gortler et al., The Lumigraph, 1996, section 3.4); on the way up
-    each level starts from the coarser one and takes four Jacobi steps of the membrane equation (Perez et al., Poisson
+    The pyramid is built from averages of the known pixels (Gortler et al., The Lumigraph, 1996, section 3.4). Then each
+    level starts from the next coarser one and takes four Jacobi steps of the membrane equation (Perez et al., Poisson
     image editing, 2003, equation 2).
 
     Args:
-        picture: (B, 3, H, W), anything under the mask; H and W are multiples of 2**levels.
+        picture: (B, 3, H, W), with any values under the mask; H and W are multiples of 2**levels.
         mask: (B, 1, H, W), 1 = lost.
-        levels: halvings; what no level reaches gets the mean of the known picture.
+        levels: number of halvings; what no level fills gets the mean of the known picture.
 
     Returns:
         (B, 3, H, W), equal to the picture wherever the mask is 0.
@@ -83,7 +85,7 @@ def membrane(picture: Tensor, mask: Tensor, levels: int) -> Tensor:
     for level in range(levels, -1, -1):
         if level < levels:
             filled = functional.interpolate(filled, scale_factor=2.0, mode="bilinear", align_corners=False)
-        # A coarse cell is trusted as soon as a quarter of it is known.
+        # A coarse pixel counts as known as soon as a quarter of it is known.
         trust = (weights[level] * (4.0 if level else 1.0)).clamp(max=1.0)
         fixed = trust * (sums[level] / (weights[level] + 1e-6))
         filled = fixed + (1 - trust) * filled
@@ -93,15 +95,15 @@ def membrane(picture: Tensor, mask: Tensor, levels: int) -> Tensor:
     return known * picture + mask * filled
 
 
-def smooth(x: Tensor) -> Tensor:
-    """The usual activation between layers: the Gaussian error linear unit, by its tanh approximation."""
+def gelu(x: Tensor) -> Tensor:
+    """The Gaussian error linear unit in its tanh approximation, the usual activation here."""
     return functional.gelu(x, approximate="tanh")
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions around a sum; the second may be dilated."""
+    """x + second(f(first(f(x)))) with two 3 x 3 convolutions and an activation f; the second may be dilated."""
 
-    def __init__(self, width: int, dilation: int = 1, activation: Callable[[Tensor], Tensor] = smooth) -> None:
+    def __init__(self, width: int, dilation: int = 1, activation: Callable[[Tensor], Tensor] = gelu) -> None:
         super().__init__()
         self.activation = activation
         self.first = nn.Conv2d(width, width, 3, padding=1)
@@ -110,21 +112,21 @@ class Residual(nn.Module):
         self.second.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Keeps the shape."""
+        """(B, C, H, W) to (B, C, H, W)."""
         y: Tensor = self.second(self.activation(self.first(self.activation(x))))
         return x + y
 
 
 class UNet(Generator):
-    """A U-Net at half resolution: pixels are folded into channels, most work is done at low resolution.
+    """A U-Net whose first layer works at half resolution, on squares of 2 x 2 pixels unshuffled into channels.
 
-    The output layer starts at zero, so that a network which adds its output to something starts at that something.
+    The weights of the output layer start at zero, so that a network that adds its output to something starts there.
 
     Args:
-        inputs, outputs: channels.
-        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; multiples of 16, or the bf16 gradients of the
-            dilated convolutions are not finite on a CPU (oneDNN).
-        blocks: residual blocks at each of those (encoder and decoder together; the deepest is dilated 1, 2, 4, ...).
+        inputs, outputs: numbers of channels.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; multiples of 16, because oneDNN's bf16 gradients
+            of dilated convolutions of other widths are not finite on a CPU.
+        blocks: residual blocks at each of these, in encoder and decoder together; the deepest are dilated 1, 2, 4, ...
         activation: between the convolutions.
     """
 
@@ -137,7 +139,7 @@ class UNet(Generator):
         outputs: int,
         widths: list[int],
         blocks: list[int],
-        activation: Callable[[Tensor], Tensor] = smooth,
+        activation: Callable[[Tensor], Tensor] = gelu,
     ) -> None:
         super().__init__()
         self.activation = activation

@@ -13,20 +13,20 @@ class PatchDiscriminator(nn.Module):
     """Judges overlapping patches of a picture (Isola et al. 2017; spectral norm: Miyato et al. 2018).
 
     Args:
-        channels: planes of what it judges.
-        widths: channels of the layers, each at half the resolution of the one before.
+        channels: channels of its input.
+        widths: channels of the layers; each layer halves the resolution.
     """
 
     def __init__(self, channels: int = 4, widths: tuple[int, ...] = (48, 96, 192)) -> None:
         super().__init__()
         layers = [spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairwise((channels, *widths))]
-        self.layers = nn.ModuleList([*layers, spectral_norm(self._judge(widths[-1]))])
+        self.layers = nn.ModuleList([*layers, spectral_norm(self._last_layer(widths[-1]))])
 
-    def _judge(self, width: int) -> nn.Conv2d:
+    def _last_layer(self, width: int) -> nn.Conv2d:
         return nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, planes: Tensor) -> list[Tensor]:
-        """Features of each layer, the judgement (B, 1, h, w) last; above 0 = real."""
+        """The features of each layer, and last the judgement (B, 1, h, w), above 0 = real."""
         x = planes
         features = []
         for layer in self.layers:
@@ -42,12 +42,12 @@ class PictureDiscriminator(PatchDiscriminator):
     def __init__(self, channels: int = 3, widths: tuple[int, ...] = (32, 64, 96, 128)) -> None:
         super().__init__(channels, widths)
 
-    def _judge(self, width: int) -> nn.Conv2d:
+    def _last_layer(self, width: int) -> nn.Conv2d:
         return nn.Conv2d(width, 1, 4)
 
 
 class ToneDiscriminator(PatchDiscriminator):
-    """Judges the colours of a picture reduced by half: of tones it sees more that way."""
+    """Judges the colours of a picture at half its size, where a patch shows more of the picture."""
 
     def forward(self, planes: Tensor) -> list[Tensor]:
         """As ``PatchDiscriminator``."""

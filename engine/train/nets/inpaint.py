@@ -1,4 +1,4 @@
-"""Networks that fill what a mask covers."""
+"""Networks that fill masked parts of a picture."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.runtime.cards import Port, TileRules
-from engine.train.nets.blocks import FILLED, MASK, PICTURE, Export, Generator, UNet, membrane, tiles
+from engine.train.luma import LUMA_WEIGHTS
+from engine.train.nets.blocks import FILLED, MASK, PICTURE, Export, Generator, UNet, membrane, tile_rules
 
 
 class HealUNet(UNet):
-    """Mask-conditioned generator: a U-Net at half resolution that corrects a membrane filling.
-
-    The output layer starts at zero, so an untrained network is the membrane filling itself and training only climbs.
+    """A U-Net that corrects a membrane filling (``membrane``); untrained, it gives the membrane filling itself.
 
     Args:
         widths, blocks: see ``UNet``.
-        guides: further input planes beside picture and mask.
+        guides: number of further input channels beside picture and mask.
     """
 
     MULTIPLE = 32
-    TILE = tiles(32, default=1024)
+    TILE = tile_rules(32, default=1024)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None, guides: int = 0) -> None:
         super().__init__(4 + guides, 3, widths or [48, 96, 128, 192], blocks or [1, 2, 3, 4])
@@ -32,9 +31,9 @@ class HealUNet(UNet):
         """Fill the lost part.
 
         Args:
-            picture: (B, 3, H, W) in 0..1; what lies under the mask is not looked at.
+            picture: (B, 3, H, W) in 0..1; values under the mask have no influence.
             mask: (B, 1, H, W), 1 = lost.
-            guide: (B, guides, H, W), if the network was made for some.
+            guide: (B, guides, H, W), if the network has guides.
 
         Returns:
             (B, 3, H, W), not clipped; equal to the picture where the mask is 0.
@@ -52,8 +51,8 @@ class HealUNet(UNet):
 class ContextEncoder(Generator):
     """Encoder, channel-wise fully connected bottleneck, decoder (Pathak et al., Context encoders, 2016).
 
-    The bottleneck joins every place of a channel with every other, so that the middle of a large hole sees all that
-    is known; that fixes the size of the picture.
+    The bottleneck connects all positions of a channel with each other, so that the middle of a large hole depends on
+    all known pixels. Therefore pictures have one fixed size.
 
     Args:
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of the resolution.
@@ -69,9 +68,9 @@ class ContextEncoder(Generator):
         places = (side // 16) ** 2
         self.bottleneck = nn.Parameter(torch.randn(widths[-1], places, places) / places**0.5)
         self.mix = nn.Conv2d(widths[-1], widths[-1], 1)
-        ways = list(reversed(widths))
+        outward = list(reversed(widths))
         self.decoder = nn.ModuleList(
-            [nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in zip(ways, [*ways[1:], 3], strict=True)]
+            [nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in zip(outward, [*outward[1:], 3], strict=True)]
         )
 
     def forward(self, picture: Tensor, mask: Tensor) -> Tensor:
@@ -97,11 +96,11 @@ class ContextEncoder(Generator):
 class PartialConv(nn.Module):
     """A convolution over valid pixels alone (Liu et al., Image inpainting for irregular holes, 2018, equations 1, 2).
 
-    y = W (x * v) * k / sum(v) + b where any pixel under the kernel is valid, else 0; there the new mask is 1.
+    y = W (x * v) * k / sum(v) + b and new mask 1 where any pixel under the kernel is valid, else both are 0.
 
     Args:
-        inputs: channels of each input with a mask of its own.
-        outputs: channels.
+        inputs: channels of each input; each input has a mask of its own.
+        outputs: channels of the output.
         size: side of the kernel.
         stride: of the convolution.
     """
@@ -134,17 +133,17 @@ class PartialConv(nn.Module):
 
 
 class PartialUNet(Generator):
-    """A U-Net of partial convolutions; nothing under the mask reaches the output (Liu et al. 2018).
+    """A U-Net of partial convolutions (Liu et al. 2018); pixels under the mask have no influence.
 
     Args:
-        widths: channels at 1/2, 1/4, ... of the resolution; the depth follows.
+        widths: channels at 1/2, 1/4, ... of the resolution, one for each halving.
     """
 
     def __init__(self, widths: list[int] | None = None) -> None:
         super().__init__()
         widths = widths or [32, 48, 64, 64, 64, 64]
         self.MULTIPLE = 2 ** len(widths)
-        self.TILE = tiles(self.MULTIPLE)
+        self.TILE = tile_rules(self.MULTIPLE)
         sizes = [3, *widths]
         self.encoder = nn.ModuleList(
             [PartialConv([a], b, 5 if i == 0 else 3, 2) for i, (a, b) in enumerate(zip(sizes, widths, strict=False))]
@@ -179,10 +178,10 @@ class PartialUNet(Generator):
 class EdgeMap(nn.Module):
     """Thin edges of a picture: Gaussian, Sobel, non-maximum suppression (Canny 1986, without the hysteresis).
 
-    Made of convolutions and comparisons only, so that it travels inside the exported file.
+    Consists of convolutions and comparisons only, so that it can be exported with the network.
 
     Args:
-        threshold: smallest gradient of luminance (full scale a pixel) that makes an edge.
+        threshold: least gradient of the luma of an edge, in 0..1 a pixel.
     """
 
     kernels: Tensor
@@ -198,12 +197,12 @@ class EdgeMap(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 1, H, W) of 0 and 1."""
-        # In half precision other pixels would be edges than in the exported file.
+        # In half precision other pixels would become edges than in the exported file.
         with torch.autocast(picture.device.type, enabled=False):
             return self._thin(picture.float())
 
     def _thin(self, picture: Tensor) -> Tensor:
-        grey = (picture * picture.new_tensor([0.299, 0.587, 0.114])[None, :, None, None]).sum(dim=1, keepdim=True)
+        grey = (picture * picture.new_tensor(LUMA_WEIGHTS)[None, :, None, None]).sum(dim=1, keepdim=True)
         grey = functional.conv2d(functional.pad(grey, (2, 2, 2, 2), mode="replicate"), self.smooth)
         gradient = functional.conv2d(functional.pad(grey, (1, 1, 1, 1), mode="replicate"), self.kernels)
         across, down = gradient[:, :1], gradient[:, 1:]
@@ -214,7 +213,7 @@ class EdgeMap(nn.Module):
         def shifted(dy: int, dx: int) -> Tensor:
             return around[:, :, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
 
-        # The gradient's direction, to the nearest of four; an edge is highest along it.
+        # The direction of the gradient, rounded to one of four; at an edge the gradient is largest along it.
         flat, steep = down.abs() < 0.4142 * across.abs(), across.abs() < 0.4142 * down.abs()
         slant = across * down > 0
         ahead = torch.where(
@@ -238,25 +237,25 @@ class EdgeGenerator(UNet):
         self.edges = EdgeMap()
 
     def forward(self, picture: Tensor, mask: Tensor) -> Tensor:
-        """(B, 3, H, W) and (B, 1, H, W) to the edges (B, 1, H, W) in 0..1: known ones as found, lost ones guessed."""
+        """(B, 3, H, W) and (B, 1, H, W) to edges (B, 1, H, W) in 0..1: found outside the mask, completed inside it."""
         with torch.autocast(picture.device.type, enabled=False):
             rough = membrane(picture, mask, 5)
-            # Edges that the rim of the hole itself makes are none of the picture's: the filling has no rim.
+            # Edges are found in the filled picture, because the rim of an unfilled hole would become an edge.
             found = self.edges(rough) * (1 - mask)
-        guessed = self.features(torch.cat([rough - 0.5, mask, found], dim=1)) - 2.0
-        edges: Tensor = found + mask * torch.sigmoid(guessed.float())
+        completed = self.features(torch.cat([rough - 0.5, mask, found], dim=1)) - 2.0
+        edges: Tensor = found + mask * torch.sigmoid(completed.float())
         return edges
 
 
 class EdgeConnect(Generator):
-    """Two generators: one completes the edges, one fills colour along them (Nazeri et al. 2019).
+    """Two networks: one completes the edges, one fills colours along them (Nazeri et al. 2019).
 
     Args:
         widths, blocks: of both; see ``UNet``.
     """
 
     MULTIPLE = 32
-    TILE = tiles(32)
+    TILE = tile_rules(32)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
         super().__init__()
@@ -265,12 +264,12 @@ class EdgeConnect(Generator):
         self.fill = HealUNet(widths, blocks, guides=1)
 
     def forward(self, picture: Tensor, mask: Tensor, edges: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Edges and fill; with edges given, only the fill is made."""
+        """Edges and fill; when edges are given, only the fill is computed."""
         edges = self.edges(picture, mask) if edges is None else edges
         return edges, self.fill(picture, mask, edges)
 
     def exports(self) -> list[Export]:
-        """Two files, with the edges in between for a restorer to correct."""
+        """Two files; between them a restorer can correct the edges."""
         edges = Port("edges", "edges", channels=1)
         return [
             Export("edges.onnx", self.edges, (PICTURE, MASK), (edges,), self.MULTIPLE),

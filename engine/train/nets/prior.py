@@ -1,4 +1,4 @@
-"""A generator of pictures from noise, and the encoder that finds the noise of a picture."""
+"""A generator of pictures from a latent vector, and an encoder from a picture to its latent vector."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PictureGenerator(nn.Module):
             nn.init.normal_(layer.weight, 0.0, 0.02)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """(B, LATENT) of normal noise to (B, 3, 64, 64) in 0..1."""
+        """Normally distributed latents (B, LATENT) to pictures (B, 3, 64, 64) in 0..1."""
         x = latent[:, :, None, None]
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = functional.relu(norm(layer(x)))
@@ -36,7 +36,7 @@ class PictureGenerator(nn.Module):
 
 
 class LatentEncoder(nn.Module):
-    """Guesses the noise from which the generator would make a picture, from what is known of the picture."""
+    """Estimates the latent vector for which the generator makes a picture, from the unmasked part of the picture."""
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class LatentEncoder(nn.Module):
         self.tail = nn.Conv2d(widths[-1], LATENT, 4)
 
     def forward(self, picture: Tensor, mask: Tensor) -> Tensor:
-        """(B, 3, 64, 64) and (B, 1, 64, 64) to (B, LATENT)."""
+        """A picture (B, 3, 64, 64) and its mask (B, 1, 64, 64) to latents (B, LATENT)."""
         x = torch.cat([(picture - 0.5) * (1 - mask), mask], dim=1)
         for layer in self.layers:
             x = functional.leaky_relu(layer(x), 0.2)
@@ -54,7 +54,7 @@ class LatentEncoder(nn.Module):
 
 
 class DCGAN(Generator):
-    """Generator and encoder, side by side.
+    """The generator and its encoder.
 
     Args:
         widths: channels of the generator at 4, 8, 16 and 32 px.
@@ -70,14 +70,14 @@ class DCGAN(Generator):
         self.encoder = LatentEncoder(encoder or [16, 32, 48, 64])
 
     def forward(self, latent: Tensor, picture: Tensor | None = None, mask: Tensor | None = None) -> list[Tensor]:
-        """Pictures of noise; with a damaged picture given, also its reconstruction through the encoder."""
+        """Pictures made from latents; when a picture is given, also its reconstruction through the encoder."""
         made = [self.generator(latent)]
         if picture is not None and mask is not None:
             made.append(self.generator(self.encoder(picture, mask)))
         return made
 
     def exports(self) -> list[Export]:
-        """Two files: between them the noise is searched."""
+        """Two files; between them the latent vector is optimised."""
         latent = Port("latent", "latent", channels=LATENT, low=-4.0, high=4.0, layout="NC")
         return [
             Export("encoder.onnx", self.encoder, (PICTURE, MASK), (latent,), 0),

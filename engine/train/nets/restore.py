@@ -1,4 +1,4 @@
-"""Networks that work on the whole picture: clean, tone, detect."""
+"""Networks that restore whole pictures: clean, tone, enlarging; and the older detection network."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.runtime.cards import Port, TileRules
-from engine.train.nets.blocks import PICTURE, Export, Generator, Residual, UNet, tiles
-from engine.train.shapes import CLASSES
+from engine.train.damage.shapes import CLASSES
+from engine.train.nets.blocks import PICTURE, Export, Generator, Residual, UNet, tile_rules
 
 RESTORED = Port("restored", "picture")
 
 THUMBNAIL = 64
-"""Side of the thumbnail by which tone is judged, pixels."""
+"""Side of the thumbnail that the tone networks see, pixels."""
 
 
 class Autoencoder(Generator):
-    """Encoder, latent, decoder without a way around the latent.
+    """Encoder, latent, decoder, without skip connections.
 
     After Vincent et al., Extracting and composing robust features with denoising autoencoders, 2008.
 
     Args:
         width: channels inside, at a quarter of the resolution.
-        latent: channels of the latent at a quarter of the resolution; 48 would hold a picture as it is.
-        blocks: dilated residual blocks before and behind the latent.
+        latent: channels of the latent at a quarter of the resolution; 48 could hold the picture unchanged.
+        blocks: dilated residual blocks before and after the latent.
     """
 
     MULTIPLE = 4
-    TILE = tiles(4, context=32)
+    TILE = tile_rules(4, context=32)
 
     def __init__(self, width: int = 48, latent: int = 24, blocks: int = 4) -> None:
         super().__init__()
@@ -56,9 +56,9 @@ class Autoencoder(Generator):
 
 
 class EnhanceUNet(UNet):
-    """One generator for noise, grain, blur, JPEG, low resolution and lost tone, told how strong the damage is."""
+    """One network for noise, grain, blur, JPEG, low resolution and faded tone; the severity is an input."""
 
-    TILE = tiles(16)
+    TILE = tile_rules(16)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
         super().__init__(4, 3, widths or [32, 48, 64, 64], blocks or [2, 2, 1, 2])
@@ -75,14 +75,14 @@ class EnhanceUNet(UNet):
 
 
 class CleanUNet(UNet):
-    """Noise, grain, JPEG and slight blur; told how strong the white noise is, or not.
+    """Removes noise, grain, JPEG artefacts and slight blur; the noise level is an input, 0 = unknown.
 
-    The noise level as a plane beside the picture is that of Zhang, Zuo, Zhang, FFDNet, 2018. Rectified linear units, as
-    the runtime folds them into the convolutions: a sixth less time on a CPU.
+    The noise level is a channel beside the picture, as in Zhang, Zuo, Zhang, FFDNet, 2018. The activations are
+    rectified linear units, which the runtime fuses with the convolutions: a sixth less time on a CPU.
     """
 
-    # With less context tiles differ from the whole picture.
-    TILE = tiles(16, default=1536, context=128)
+    # With less context the result of a window differs from that of the whole picture.
+    TILE = tile_rules(16, default=1536, context=128)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
         super().__init__(4, 3, widths or [64, 96, 96, 112], blocks or [4, 4, 3, 2], functional.relu)
@@ -99,14 +99,14 @@ class CleanUNet(UNet):
 
 
 class Upscaler(Generator):
-    """Enlarges by a whole factor: residual blocks at the small size, pixels unfolded at the end, added to bicubic.
+    """Enlarges by a whole factor: residual blocks at the small size, pixel shuffle at the end, added to bicubic.
 
     After Lim et al., Enhanced deep residual networks, 2017, and the sub-pixel layer of Shi et al., 2016.
 
     Args:
         scale: 2 or 4.
-        width: channels.
-        blocks: residual blocks.
+        width: number of channels.
+        blocks: number of residual blocks.
     """
 
     MULTIPLE = 1
@@ -134,14 +134,14 @@ class Upscaler(Generator):
 
 
 class DetectUNet(UNet):
-    """Segmentation of damage at full resolution, a probability for each class."""
+    """Segments damage at full resolution: a probability for each class."""
 
-    # The dilated blocks look far: with less context tiles differ from the whole picture.
-    TILE = tiles(16, default=2048, context=256)
+    # The dilated blocks see far. With less context the result of a window differs from that of the whole picture.
+    TILE = tile_rules(16, default=2048, context=256)
 
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
         super().__init__(3, len(CLASSES), widths or [32, 48, 64, 64], blocks or [2, 2, 3, 4], functional.relu)
-        # Damage is rare: start at one pixel in fifty.
+        # Damage is rare: start at a probability of 1 in 50.
         self.tail.bias = nn.Parameter(torch.full((4 * len(CLASSES),), -4.0))
 
     def forward(self, picture: Tensor) -> Tensor:
@@ -149,18 +149,18 @@ class DetectUNet(UNet):
         return self.features(picture - 0.5)
 
     def exports(self) -> list[Export]:
-        """One file that gives probabilities."""
+        """One file whose output is probabilities."""
         probability = Port("probability", "probability", channels=len(CLASSES))
         module = nn.Sequential(self, nn.Sigmoid())
         return [Export("model.onnx", module, (PICTURE,), (probability,), self.MULTIPLE)]
 
 
 class ToneNet(Generator):
-    """Colours of a whole picture moved by one polynomial, so that geometry cannot move.
+    """Changes the colours of a whole picture by one polynomial, so that its geometry cannot change.
 
-    A small network sees the picture reduced to a thumbnail and gives the 3 x 10 coefficients of a quadratic polynomial
-    of R, G and B (as in colour correction: Finlayson et al., Color correction using root-polynomial regression, 2015,
-    with plain terms), added to the identity.
+    A small network sees a thumbnail and gives the 3 x 10 coefficients of a quadratic polynomial of R, G and B, which is
+    added to the picture (as in colour correction: Finlayson et al., Color correction using root-polynomial regression,
+    2015, but with plain terms).
 
     Args:
         width: channels of the first layer.
@@ -168,12 +168,12 @@ class ToneNet(Generator):
     """
 
     MULTIPLE = 1
-    TILE = tiles(1, context=0, overlap=0)
+    TILE = tile_rules(1, context=0, overlap=0)
 
     def __init__(self, width: int = 24, size: int = THUMBNAIL) -> None:
         super().__init__()
         self.size = size
-        self.look = _look(width)
+        self.look = _thumbnail_encoder(width)
         last = nn.Linear(64, 30)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -186,7 +186,7 @@ class ToneNet(Generator):
             return picture + _polynomial(picture - 0.5, moves)
 
     def thumbnail(self, picture: Tensor) -> Tensor:
-        """A picture reduced by averaging areas."""
+        """A picture reduced by area averages."""
         return functional.adaptive_avg_pool2d(picture, self.size)
 
     def exports(self) -> list[Export]:
@@ -196,26 +196,26 @@ class ToneNet(Generator):
 
 
 class ToneCurves(Generator):
-    """Colours of a whole picture moved by a curve for each channel and a polynomial, so that geometry cannot move.
+    """Changes the colours of a whole picture by a curve for each channel and a polynomial, so geometry cannot change.
 
-    The curve gain x + offset, to a power, undoes a loss of density (which is a power of what is let through) and a
-    veil; the quadratic polynomial of ``ToneNet`` behind it undoes what mixes the channels. Gain and offset begin as
-    some share of what stretches each channel to its full range. A small network and the sorted values of the thumbnail
-    decide.
+    The curve (gain x + offset)^power undoes a veil and a loss of density, which acts as a power of the transmittance.
+    The quadratic polynomial of ``ToneNet`` after it undoes what mixes the channels. Gain and offset start from a share
+    of the stretch that brings each channel to its full range. All numbers are estimated by a small network from the
+    thumbnail and from its sorted values.
 
     Args:
         width: channels of the first layer.
-        hidden: units of the layers that decide.
+        hidden: units of the fully connected layers.
     """
 
     MULTIPLE = 1
-    TILE = tiles(1, context=0, overlap=0)
+    TILE = tile_rules(1, context=0, overlap=0)
     RANKS = 17
-    """Values of each channel, evenly spaced by rank from the darkest to the lightest, that are looked at."""
+    """Number of quantiles of each channel that the network gets, from the darkest to the lightest value."""
 
     def __init__(self, width: int = 24, hidden: int = 192) -> None:
         super().__init__()
-        self.look = _look(width)
+        self.look = _thumbnail_encoder(width)
         last = nn.Linear(hidden, 12 + 30)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -228,7 +228,7 @@ class ToneCurves(Generator):
         ranked = thumbnail.flatten(2).sort(dim=2).values
         places = torch.linspace(0, ranked.shape[2] - 1, self.RANKS, device=ranked.device).round().long()
         values = ranked[:, :, places].flatten(1)
-        # Fading is a loss of density, and the darkest tones say most about it.
+        # Fading is a loss of density, which shows most in the darkest tones.
         density = values.clamp_min(1 / 255).log() / 5
         features = [_mean_and_spread(self.look(thumbnail - 0.5)), values - 0.5, density]
         moves = self.decide(torch.cat(features, dim=1)).float()
@@ -243,7 +243,7 @@ class ToneCurves(Generator):
 
     @staticmethod
     def _rank(ranked: Tensor, share: float) -> int:
-        """The place of the value above which so much of a channel lies."""
+        """Index of the quantile ``share`` among the sorted values."""
         return round(share * (ranked.shape[2] - 1))
 
     def exports(self) -> list[Export]:
@@ -252,8 +252,8 @@ class ToneCurves(Generator):
         return [Export("model.onnx", self, (PICTURE, thumbnail), (RESTORED,), self.MULTIPLE)]
 
 
-def _look(width: int) -> nn.Sequential:
-    """Four convolutions that halve the size each."""
+def _thumbnail_encoder(width: int) -> nn.Sequential:
+    """Four convolutions, each with stride 2."""
     layers: list[nn.Module] = []
     for a, b in pairwise([3, width, 2 * width, 3 * width, 4 * width]):
         layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GELU(approximate="tanh")]
@@ -261,7 +261,7 @@ def _look(width: int) -> nn.Sequential:
 
 
 def _mean_and_spread(seen: Tensor) -> Tensor:
-    """Of every channel (B, C, H, W) over the whole of it, (B, 2 C)."""
+    """Mean and standard deviation of every channel of (B, C, H, W), as (B, 2 C)."""
     flat = seen.flatten(2)
     mean = flat.mean(dim=2)
     spread = ((flat - mean[:, :, None]).square().mean(dim=2) + 1e-6).sqrt()
@@ -269,14 +269,14 @@ def _mean_and_spread(seen: Tensor) -> Tensor:
 
 
 def _polynomial(x: Tensor, coefficients: Tensor) -> Tensor:
-    """Quadratic in the channels of (B, 3, H, W), by (B, 3, 10)."""
+    """The quadratic polynomial of the channels of x (B, 3, H, W) with coefficients (B, 3, 10), as (B, 3, H, W)."""
     red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
     terms = torch.cat([torch.ones_like(red), x, x * x, red * green, red * blue, green * blue], dim=1)
     return torch.einsum("boc,bchw->bohw", coefficients, terms)
 
 
 class ToneCycle(Generator):
-    """The two generators of a CycleGAN for tone: old prints to fresh ones, and back."""
+    """The two generators of a CycleGAN for tone: from old prints to fresh ones, and back."""
 
     MULTIPLE = 1
     TILE = ToneNet.TILE
@@ -287,11 +287,11 @@ class ToneCycle(Generator):
         self.age = ToneNet(width, size)
 
     def forward(self, picture: Tensor, way: str) -> Tensor:
-        """(B, 3, H, W) to (B, 3, H, W) with tones of the other side; ``way`` is ``freshen`` or ``age``."""
+        """(B, 3, H, W) to (B, 3, H, W) with the tones of the other kind; ``way`` is ``freshen`` or ``age``."""
         net = self.freshen if way == "freshen" else self.age
         moved: Tensor = net(picture, net.thumbnail(picture))
         return moved
 
     def exports(self) -> list[Export]:
-        """Only the way from old to fresh."""
+        """Only the generator from old to fresh."""
         return self.freshen.exports()

@@ -1,4 +1,4 @@
-"""From torch to ONNX: half-precision storage, parity on odd sizes, and the model card, in one command."""
+"""Export of trained weights to ONNX with half-precision storage and a model card; reading weights back."""
 
 from __future__ import annotations
 
@@ -16,57 +16,58 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.errors import EngineError, ModelError
 from engine.jobs import JobContext
-from engine.runtime.cards import ModelCard, Port, Stage, Training, read_card, write_card
+from engine.runtime.cards import ModelCard, Stage, Training, read_card, write_card
 from engine.runtime.session import SESSIONS, Device
-from engine.train.data import write_picture
+from engine.train.damage.shapes import CLASSES
+from engine.train.data.photographs import write_picture
 from engine.train.nets import NETWORKS, Export, Generator, build
-from engine.train.settings import Recipe, read_recipe
-from engine.train.shapes import CLASSES
+from engine.train.nets.cost import example_tensor
+from engine.train.recipe import TrainingRecipe
 
 OPSET = 18
 HALF = ".half"
 """Ending of the names of weights stored as float16."""
 SMALLEST = 8
-"""Values that a tensor has at least to be stored as float16."""
+"""Tensors of fewer values are stored as float32."""
 PARITY = 1e-3
-"""Largest difference between torch and ONNX that is let through, of full scale."""
+"""Largest accepted difference between torch and ONNX, of full scale."""
 PARITY_SIZES = ((2, 3), (3, 5), (7, 2))
-"""Height and width of the pictures compared, in multiples of the network's own: three odd sizes."""
+"""Heights and widths at which torch and ONNX are compared, in multiples of the network's multiple."""
 
 
 def export_model(
-    recipe: Recipe, weights: dict[str, Tensor], folder: Path, training: Training, version: str | None = None
+    recipe: TrainingRecipe, weights: dict[str, Tensor], folder: Path, training: Training, version: str | None = None
 ) -> ModelCard:
-    """Write the ONNX files and ``card.toml`` for trained weights, after checking them.
+    """Write the ONNX files and ``card.toml`` of trained weights, after comparing them with torch.
 
     Args:
-        recipe: what was trained.
+        recipe: the training recipe.
         weights: state of the generator; rounded to float16 here.
-        folder: made if missing; the card's id is its name.
-        training: where the weights come from, for the card.
-        version: of the model; today's date when None.
+        folder: created if it is missing; its name becomes the id of the card.
+        training: origin of the weights, for the card.
+        version: version of the model; None = today's date.
 
     Returns:
-        The card that was written.
+        The card as written.
 
     Raises:
-        ModelError: ONNX and torch disagree by ``PARITY`` or more; nothing is written.
+        ModelError: ONNX and torch differ by ``PARITY`` or more; nothing is written.
+        EngineError: a file cannot be written.
     """
     network = build(NETWORKS, recipe.network.name, recipe.network.options).eval()
-    network.load_state_dict({name: _rounded(value) for name, value in weights.items()})
+    network.load_state_dict({name: _round_to_half(value) for name, value in weights.items()})
     folder.mkdir(parents=True, exist_ok=True)
     exports = network.exports()
     partials = [folder / f".{export.file}.partial" for export in exports]
     try:
         for export, partial in zip(exports, partials, strict=True):
-            partial.write_bytes(_with_half_weights(_to_onnx(export, network.TILE.default)))
+            partial.write_bytes(_store_weights_as_half(_to_onnx(export, network.TILE.default)))
         stages = tuple(_stage(export, partial) for export, partial in zip(exports, partials, strict=True))
-        card = _card(recipe, folder.name, stages, training, network, version)
+        card = _make_card(recipe, folder.name, stages, training, network, version)
         for export, stage, partial in zip(exports, stages, partials, strict=True):
             difference = parity(export, stage, card, partial)
             if difference >= PARITY:
@@ -85,7 +86,7 @@ def export_model(
 
 
 def parity(export: Export, stage: Stage, card: ModelCard, file: Path) -> float:
-    """Largest difference between a network and its ONNX file over three odd sizes and batches, of full scale."""
+    """Largest difference between a network and its ONNX file over ``PARITY_SIZES``, of full scale."""
     local = dataclasses.replace(stage, file=file.name)
     session = SESSIONS.open(dataclasses.replace(card, folder=file.parent, stages=(local,)), local, Device.CPU)
     random = np.random.default_rng(7)
@@ -94,53 +95,21 @@ def parity(export: Export, stage: Stage, card: ModelCard, file: Path) -> float:
         side = (
             (export.multiple * places[0], export.multiple * places[1]) if export.multiple else (card.tile.default,) * 2
         )
-        inputs = {port.role: _example(port, side, random, batch=number + 1) for port in export.inputs}
+        inputs = {port.role: example_tensor(port, side, random, batch=number + 1) for port in export.inputs}
         results = session.run(inputs, JobContext())
         with torch.no_grad():
-            wanted = export.module(*[torch.from_numpy(inputs[port.role]) for port in export.inputs])
-        for result, one in zip(results, wanted if isinstance(wanted, tuple) else (wanted,), strict=True):
+            expected = export.module(*[torch.from_numpy(inputs[port.role]) for port in export.inputs])
+        for result, one in zip(results, expected if isinstance(expected, tuple) else (expected,), strict=True):
             worst = max(worst, float(np.abs(result - one.numpy()).max()))
     return worst
-
-
-def _example(port: Port, side: tuple[int, int], random: np.random.Generator, batch: int) -> NDArray[np.float32]:
-    """Something of a port's kind and size."""
-    if port.layout == "N":
-        return random.random(batch, np.float32)
-    if port.layout == "NC":
-        return random.standard_normal((batch, port.channels), np.float32)
-    height, width = (port.size, port.size) if port.size else side
-    values = random.random((batch, port.channels, height, width), np.float32)
-    if port.role in ("mask", "edges"):
-        values = (values < 0.3).astype(np.float32)
-        values[..., : height // 2, : width // 3] = 1
-    return values
-
-
-def gigamacs(card: ModelCard) -> float:
-    """What a shipped model multiplies for a megapixel of input, in thousand millions: of its recipe's network.
-
-    Raises:
-        SettingsError: no shipped recipe has the name of the card's.
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    recipe = read_recipe(card.training.recipe)
-    network, random, side = build(NETWORKS, recipe.network.name, recipe.network.options), np.random.default_rng(1), 512
-    network.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        for export in network.exports():
-            export.module(*[torch.from_numpy(_example(p, (side, side), random, batch=1)) for p in export.inputs])
-    # It counts a multiplication and an addition.
-    return float(counter.get_total_flops() / 2 / (side**2 / 1e6) / 1e9)
 
 
 def _stage(export: Export, partial: Path) -> Stage:
     return Stage(export.file, hashlib.sha256(partial.read_bytes()).hexdigest(), export.inputs, export.outputs)
 
 
-def read_weights(recipe: Recipe, folder: Path) -> dict[str, Tensor]:
-    """The weights inside an exported model, as float32, under the names of the recipe's network.
+def read_weights(recipe: TrainingRecipe, folder: Path) -> dict[str, Tensor]:
+    """Weights of an exported model as float32, by the names of the parameters of the recipe's network.
 
     Raises:
         ModelError: a file is missing or cannot be read.
@@ -156,7 +125,7 @@ def read_weights(recipe: Recipe, folder: Path) -> dict[str, Tensor]:
         try:
             model = onnx.load(str(file))
         except Exception as error:
-            # onnx raises protobuf's own errors, which share no base class with OSError.
+            # onnx raises errors of protobuf, which have no common base class with OSError.
             raise ModelError(f"The model {file} cannot be read: {error}.", "model.missing") from error
         inside = (*export.module.named_parameters(), *export.module.named_buffers())
         whole = {name: names[id(value)] for name, value in inside}
@@ -167,13 +136,13 @@ def read_weights(recipe: Recipe, folder: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _rounded(value: Tensor) -> Tensor:
+def _round_to_half(value: Tensor) -> Tensor:
     value = value.detach().cpu()
     return value.half().float() if value.is_floating_point() else value
 
 
 def _to_onnx(export: Export, fixed: int) -> Any:
-    """The model, for any batch and any size, or for pictures of a fixed side where the network takes one size only."""
+    """The ONNX model, for batches and pictures of any size, or of one side where the network takes only one."""
     random = np.random.default_rng(1)
     multiple = export.multiple
     side = (3 * multiple, 2 * multiple) if multiple > 1 else (48, 32) if multiple else (fixed, fixed)
@@ -185,13 +154,13 @@ def _to_onnx(export: Export, fixed: int) -> Any:
         if port.layout == "NCHW" and multiple and not port.size:
             shape |= {2: multiple * height, 3: multiple * width} if multiple > 1 else {2: height, 3: width}
         shapes.append(shape)
-    examples = tuple(torch.from_numpy(_example(port, side, random, batch=2)) for port in export.inputs)
+    examples = tuple(torch.from_numpy(example_tensor(port, side, random, batch=2)) for port in export.inputs)
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     quiet.setLevel(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            # The exporter warns of its own insides.
+            # The exporter warns about its own code.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 export.module,
@@ -209,8 +178,8 @@ def _to_onnx(export: Export, fixed: int) -> Any:
     return program.model_proto
 
 
-def _with_half_weights(model: Any) -> bytes:
-    """Store large float32 weights as float16 with a cast behind each; onnxruntime folds the casts when it loads."""
+def _store_weights_as_half(model: Any) -> bytes:
+    """Store large float32 weights as float16, each with a cast after it; onnxruntime folds the casts when it loads."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -224,7 +193,7 @@ def _with_half_weights(model: Any) -> bytes:
         graph.node.insert(0, node)
     del graph.value_info[:]
     for node in graph.node:
-        # The exporter's notes name source files of the machine it ran on.
+        # The metadata of the exporter names source files of this machine.
         del node.metadata_props[:]
         node.doc_string = ""
     del model.metadata_props[:]
@@ -233,8 +202,13 @@ def _with_half_weights(model: Any) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _card(
-    recipe: Recipe, id_: str, stages: tuple[Stage, ...], training: Training, network: Generator, version: str | None
+def _make_card(
+    recipe: TrainingRecipe,
+    id_: str,
+    stages: tuple[Stage, ...],
+    training: Training,
+    network: Generator,
+    version: str | None,
 ) -> ModelCard:
     return ModelCard(
         id=id_,
@@ -254,7 +228,7 @@ def _card(
 
 
 def sample_sheet(card: ModelCard, columns: int = 8) -> ModelCard:
-    """For a model that makes pictures from noise: a sheet of its samples beside the card, and named in it."""
+    """Write a sheet of samples beside the card of a model that makes pictures from latents, and name it in the card."""
     stage = card.stages[-1]
     if [port.role for port in stage.inputs] != ["latent"]:
         return card

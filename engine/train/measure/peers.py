@@ -1,7 +1,7 @@
-"""The classical ways of restoring a picture, which every trained system is scored beside, and their usual settings.
+"""Peers: classical methods with their usual settings, which the trained models are compared with.
 
-A peer takes a uint8 (H, W, 3) sRGB picture and, for healing, a uint8 (H, W) repair mask, and gives back a picture of
-the same shape, or for detection a uint8 (H, W) mask (255 = damage).
+A peer takes a uint8 (H, W, 3) sRGB picture and, for healing, a uint8 (H, W) repair mask. It returns a picture of the
+same shape, or for detection a uint8 (H, W) mask, 255 = damage.
 """
 
 from __future__ import annotations
@@ -13,88 +13,88 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.raster import Mask
-from engine.train.metrics import Picture, luma
+from engine.train.measure.metrics import Picture, luma
 
 Peer = Callable[[Picture, Mask | None], NDArray[np.uint8]]
 
 
 def telea(picture: Picture, mask: Mask | None) -> Picture:
     """Fast marching (Telea 2004), radius 3 px."""
-    return np.asarray(cv2.inpaint(picture, _wanted(mask), 3, cv2.INPAINT_TELEA), np.uint8)
+    return np.asarray(cv2.inpaint(picture, _required_mask(mask), 3, cv2.INPAINT_TELEA), np.uint8)
 
 
 def navier_stokes(picture: Picture, mask: Mask | None) -> Picture:
     """Fluid dynamics (Bertalmio, Bertozzi, Sapiro 2001), radius 3 px."""
-    return np.asarray(cv2.inpaint(picture, _wanted(mask), 3, cv2.INPAINT_NS), np.uint8)
+    return np.asarray(cv2.inpaint(picture, _required_mask(mask), 3, cv2.INPAINT_NS), np.uint8)
 
 
 def frequency_selective(picture: Picture, mask: Mask | None) -> Picture:
-    """Frequency selective reconstruction, the fast variant (Genser et al. 2018): the best of the classical ways here.
+    """Frequency selective reconstruction, the fast variant (Genser et al. 2018), the best classical method here.
 
-    Only where OpenCV has its contributed modules.
+    Needs the contributed modules of OpenCV.
     """
     filled = np.zeros_like(picture)
-    known = np.where(_wanted(mask) > 0, np.uint8(0), np.uint8(255))
+    known = np.where(_required_mask(mask) > 0, np.uint8(0), np.uint8(255))
     cv2.xphoto.inpaint(np.ascontiguousarray(picture), known, filled, cv2.xphoto.INPAINT_FSR_FAST)
     return filled
 
 
 def biharmonic(picture: Picture, mask: Mask | None) -> Picture:
-    """The smoothest surface through the surroundings (Damelin, Hoang 2018), each connected piece by itself."""
+    """Biharmonic surfaces (Damelin, Hoang 2018), each connected part of the mask by itself."""
     from skimage.restoration import inpaint_biharmonic
 
-    filled = inpaint_biharmonic(picture, _wanted(mask) > 0, split_into_regions=True, channel_axis=2)
-    return _picture(filled * 255)
+    filled = inpaint_biharmonic(picture, _required_mask(mask) > 0, split_into_regions=True, channel_axis=2)
+    return _to_bytes(filled * 255)
 
 
 def non_local_means(picture: Picture, _: Mask | None = None) -> Picture:
-    """Means of alike patches (Buades, Coll, Morel 2005), 1.2 times as strong as the noise that is measured."""
+    """Non-local means (Buades, Coll, Morel 2005) with a strength of 1.2 times the measured noise level."""
     strength = 1.2 * noise_level(picture)
-    turned = np.ascontiguousarray(picture[..., ::-1])
-    return np.asarray(cv2.fastNlMeansDenoisingColored(turned, None, strength, strength, 7, 21)[..., ::-1], np.uint8)
+    blue_first = np.ascontiguousarray(picture[..., ::-1])
+    return np.asarray(cv2.fastNlMeansDenoisingColored(blue_first, None, strength, strength, 7, 21)[..., ::-1], np.uint8)
 
 
 def bicubic(picture: Picture, _: Mask | None = None) -> Picture:
-    """Reduced to two thirds by areas and enlarged again by cubic interpolation: a mild smoothing."""
+    """Reduction to two thirds by area averages and cubic enlargement: a mild smoothing."""
     height, width = picture.shape[:2]
     small = (max(1, round(width / 1.5)), max(1, round(height / 1.5)))
     reduced = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(reduced, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def enlarged(picture: Picture, times: int) -> Picture:
-    """Bicubic interpolation, a = -0.5."""
-    return resized(picture, times * picture.shape[1], times * picture.shape[0])
+def bicubic_enlarge(picture: Picture, times: int) -> Picture:
+    """Enlarge by bicubic interpolation, a = -0.5."""
+    return bicubic_resize(picture, times * picture.shape[1], times * picture.shape[0])
 
 
 def unsharp_mask(picture: Picture, _: Mask | None = None) -> Picture:
-    """The picture plus 0.7 of what a blur of 1.5 px takes away."""
+    """The picture plus 0.7 times its difference to a blur of 1.5 px."""
     blurred = np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.5), np.float32)
-    return _picture(picture + 0.7 * (picture - blurred))
+    return _to_bytes(picture + 0.7 * (picture - blurred))
 
 
 def auto_levels(picture: Picture, _: Mask | None = None) -> Picture:
-    """Each channel stretched so that half a per cent is black and half a per cent white."""
+    """Each channel stretched so that half a per cent of it is black and half a per cent white."""
     low, high = np.percentile(picture, (0.5, 99.5), axis=(0, 1))
-    return _picture((picture - low) * 255 / np.maximum(high - low, 1))
+    return _to_bytes((picture - low) * 255 / np.maximum(high - low, 1))
 
 
 def grey_world(picture: Picture, _: Mask | None = None) -> Picture:
     """Channels scaled so that their means are equal (Buchsbaum 1980)."""
     means = picture.mean(axis=(0, 1))
-    return _picture(picture * (means.mean() / np.maximum(means, 1)))
+    return _to_bytes(picture * (means.mean() / np.maximum(means, 1)))
 
 
 def untouched(picture: Picture, _: Mask | None = None) -> Picture:
-    """The picture as it came: what a restoration must at least beat."""
+    """The unchanged picture."""
     return picture
 
 
 def top_hat(picture: Picture, _: Mask | None = None) -> Mask:
-    """What is brighter or darker than all of its surroundings of 9 px: the larger of top hat and bottom hat.
+    """The larger of top hat and bottom hat of a disc of 9 px, thresholded.
 
-    Thresholded at three times its median over the picture, and at 40 grey levels at least, which served thin damage
-    best of all settings that were tried; specks below 4 px do not count.
+    The threshold is three times its median over the picture, at least 40 grey levels, which was the best setting tried
+    for thin damage. Connected parts below 4 px are dropped.
     """
     grey = np.clip(np.rint(luma(picture)), 0, 255).astype(np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
@@ -115,11 +115,11 @@ PEERS: dict[str, dict[str, Peer]] = {
         "untouched": untouched,
     },
     "tone": {"auto_levels": auto_levels, "grey_world": grey_world, "untouched": untouched},
-    "upscale2": {"bicubic": lambda picture, _: enlarged(picture, 2)},
-    "upscale4": {"bicubic": lambda picture, _: enlarged(picture, 4)},
+    "upscale2": {"bicubic": lambda picture, _: bicubic_enlarge(picture, 2)},
+    "upscale4": {"bicubic": lambda picture, _: bicubic_enlarge(picture, 4)},
     "detect": {"top_hat": top_hat},
 }
-"""Task -> name -> peer."""
+"""Kind of model -> name -> peer."""
 
 
 def noise_level(picture: Picture) -> float:
@@ -129,17 +129,17 @@ def noise_level(picture: Picture) -> float:
     return float(np.sqrt(np.pi / 2) * residual.mean() / 6)
 
 
-def _wanted(mask: Mask | None) -> Mask:
-    assert mask is not None, "healing wants a mask"
+def _required_mask(mask: Mask | None) -> Mask:
+    assert mask is not None, "healing needs a mask"
     return mask
 
 
-def resized(picture: Picture, width: int, height: int) -> Picture:
-    """Bicubic, a = -0.5, widened by the factor where it reduces: as published test sets are made."""
+def bicubic_resize(picture: Picture, width: int, height: int) -> Picture:
+    """Bicubic resizing, a = -0.5, widened by the factor when it reduces, as in published test sets."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _picture(values: NDArray[np.floating]) -> Picture:
+def _to_bytes(values: NDArray[np.floating]) -> Picture:
     return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""Scores on the validation tenth, through ``engine.tasks`` with the exported file, beside the classical peers."""
+"""Scores of exported models, run through ``engine.tasks`` on the validation tenth, and of the classical peers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,29 +18,26 @@ from engine.raster import ArrayMask, ArraySource, Mask
 from engine.runtime.cards import ModelCard, write_card
 from engine.runtime.session import Device
 from engine.tasks import TASKS, Job, make_settings, run_job
-from engine.train import metrics
-from engine.train.archive import mask_reader
-from engine.train.data import photograph_paths, read_photograph
-from engine.train.peers import PEERS, Peer
-from engine.train.protocols import PROTOCOLS, Case, beside, middle
-
-if TYPE_CHECKING:
-    from engine.train.data import LostIn
+from engine.train.data.archives import mask_reader
+from engine.train.data.photographs import LossReader, photograph_paths, read_photograph
+from engine.train.measure import metrics
+from engine.train.measure.peers import PEERS, Peer
+from engine.train.measure.protocols import PROTOCOLS, Case, add_known_losses, crop_middle
 
 Metrics = dict[str, float]
 Table = dict[str, dict[str, Metrics]]
-"""Protocol -> filler (``model`` or a peer) -> metric -> mean over the photographs."""
+"""Protocol -> method (``model`` or a peer) -> metric -> mean over the photographs."""
 
 
 @dataclass(frozen=True)
 class Headline:
-    """Which few scores of a task go into the card.
+    """The few scores of a kind of model that go into its card.
 
     Attributes:
-        metric: by which models of the task are compared.
-        name: how the card calls it, after the name of the protocol.
-        peer: the classical way that is named beside it.
-        protocols: where it is taken.
+        metric: the metric by which models of this kind are compared.
+        name: its name in the card, after the name of the protocol.
+        peer: the classical peer that is named beside it.
+        protocols: the protocols whose scores go into the card.
     """
 
     metric: str
@@ -60,29 +56,29 @@ HEADLINES = {
 }
 
 
-FAITHFUL = {"heal": {"texture": 0.0}}
-"""Settings with which a task is scored, where it starts with others: grain that is put in cannot be where it was."""
+SCORED_WITH = {"heal": {"texture": 0.0}}
+"""Kind of model -> settings for scoring that differ from the defaults: added grain lowers PSNR by its nature."""
 
 
-def model_filler(card: ModelCard, device: Device, values: Mapping[str, float] | None = None) -> Peer:
-    """Run a model through its task, as the window and the command line do.
+def model_as_peer(card: ModelCard, device: Device, values: Mapping[str, float] | None = None) -> Peer:
+    """A function like a peer's that runs a model through its task, as window and command line do.
 
     Args:
         card: the model.
         device: where it runs.
-        values: settings by name; the others are those it starts with there.
+        values: settings by name; the others have their defaults.
     """
     task = TASKS[card.task]
     settings = make_settings(card.task, card, values or {})
 
-    def fill(picture: metrics.Picture, mask: Mask | None) -> NDArray[np.uint8]:
+    def run(picture: metrics.Picture, mask: Mask | None) -> NDArray[np.uint8]:
         wanted = ArrayMask(mask) if task.wants_mask and mask is not None else None
         result = run_job(Job(card.task, ArraySource(picture), None, wanted, settings, card, device))
         if task.gives == "findings":
             return np.asarray(result.marks(settings).mask())
         return np.asarray(result.pixels if task.gives == "picture" else result.apply_to(picture), np.uint8)
 
-    return fill
+    return run
 
 
 def evaluate(card: ModelCard, folder: Path, *, device: Device = Device.AUTO, most: int | None = None) -> Table:
@@ -98,33 +94,35 @@ def evaluate_all(
     device: Device = Device.AUTO,
     most: int | None = None,
 ) -> list[Table]:
-    """Score models on the same pictures; the peers of a task run once, whatever number of models it has.
+    """Score models on the same pictures. The peers of a kind of model run only once.
 
     Args:
         cards: the exported models, of one task or several.
-        folder: photographs; only the middles of the validation tenth are used, files that cannot be read are not.
-        masks: for an archive of damaged scans, a folder of masks of what they have lost (``archive.mask_reader``): that
-            is filled along with the holes of a protocol, and does not count.
+        folder: photographs; the middles of the validation tenth are used, unreadable files are skipped.
+        masks: for an archive of damaged scans, masks of what they have lost (``archives.mask_reader``). The losses are
+            filled along with the holes of a protocol, and are not scored.
         device: where the models run.
-        most: use only so many photographs.
+        most: largest number of photographs; None = all.
 
     Returns:
-        A table a model, in their order. Each row holds the task's metrics (``score``), ``seconds`` per megapixel, and
+        A table for each model, in their order. Its rows hold the metrics of ``score``, ``seconds`` per megapixel, and
         ``pictures``, the number of photographs.
 
     Raises:
-        SettingsError: there is no readable photograph for validation, the masks do not fit, or are given for models
-            that do not heal.
+        SettingsError: no photograph for validation can be read, the masks do not fit, or they are given for models that
+            do not heal.
         EngineError: a model cannot be run.
     """
     if masks is not None and any(card.task != "heal" for card in cards):
         raise SettingsError("Masks of what scans have lost can be used for scoring models of heal only.", "train.masks")
-    pictures = readable(photograph_paths(folder, validation=True)[:most], mask_reader(masks, folder) if masks else None)
+    pictures = read_middles(
+        photograph_paths(folder, validation=True)[:most], mask_reader(masks, folder) if masks else None
+    )
     tables: list[Table] = [{} for _ in cards]
     for kind in dict.fromkeys(kind_of(card) for card in cards):
-        # By place: two models that are compared may have one name.
+        # By their index, because two models that are compared may have the same id.
         fitting = [(str(i), card) for i, card in enumerate(cards) if kind_of(card) == kind]
-        models = {place: model_filler(card, device, FAITHFUL.get(kind)) for place, card in fitting}
+        models = {place: model_as_peer(card, device, SCORED_WITH.get(kind)) for place, card in fitting}
         peers = PEERS[kind]
         for protocol in PROTOCOLS[kind]:
             rows = _run_protocol(kind, protocol.make, pictures, models | peers)
@@ -135,15 +133,15 @@ def evaluate_all(
 
 
 def kind_of(card: ModelCard) -> str:
-    """The row of ``PROTOCOLS`` by which a model is scored: its task, and how many times it enlarges."""
+    """The kind of a model, a row of ``PROTOCOLS``: its task, for enlarging with the factor."""
     return card.task if card.tile.scale == 1 else f"{card.task}{card.tile.scale}"
 
 
-def readable(paths: list[Path], lost_in: LostIn | None = None) -> list[tuple[metrics.Picture, Mask | None]]:
-    """The middles of those photographs that can be read, and of what each has lost.
+def read_middles(paths: list[Path], read_lost: LossReader | None = None) -> list[tuple[metrics.Picture, Mask | None]]:
+    """The middles of all photographs that can be read, and of the masks of what each has lost.
 
     Raises:
-        SettingsError: none can be.
+        SettingsError: none can be read.
     """
     pictures = []
     for path in paths:
@@ -151,8 +149,8 @@ def readable(paths: list[Path], lost_in: LostIn | None = None) -> list[tuple[met
             picture = read_photograph(path)
         except ReadError:
             continue
-        lost = None if lost_in is None else middle(lost_in(path, picture))
-        pictures.append((middle(picture), lost))
+        lost = None if read_lost is None else crop_middle(read_lost(path, picture))
+        pictures.append((crop_middle(picture), lost))
     if not pictures:
         raise SettingsError(f"None of the {len(paths)} photographs for validation can be read.", "train.data")
     return pictures
@@ -162,21 +160,21 @@ def _run_protocol(
     kind: str,
     make: Callable[[metrics.Picture, int], Case],
     pictures: list[tuple[metrics.Picture, Mask | None]],
-    fillers: dict[str, Peer],
+    methods: dict[str, Peer],
 ) -> dict[str, Metrics]:
-    """Filler -> means of its metrics over the pictures."""
-    collected: dict[str, list[Metrics]] = {name: [] for name in fillers}
+    """Run methods on a protocol: method -> means of its metrics over the pictures."""
+    collected: dict[str, list[Metrics]] = {name: [] for name in methods}
     for index, (picture, lost) in enumerate(pictures):
-        case = make(picture, index) if lost is None else beside(make(picture, index), lost)
+        case = make(picture, index) if lost is None else add_known_losses(make(picture, index), lost)
         if case.judged is not None and not case.judged.any():
             continue
         megapixels = case.given.shape[0] * case.given.shape[1] / 1e6
-        for name, fill in fillers.items():
-            # A peer may work in place, and the mask of a detection is not for its eyes.
+        for name, method in methods.items():
+            # Copies, because a peer may work in place. The mask of a detection is the truth, which it must not see.
             given = case.given.copy()
             mask = case.mask.copy() if case.mask is not None and kind == "heal" else None
             start = time.perf_counter()
-            result = fill(given, mask)
+            result = method(given, mask)
             seconds = (time.perf_counter() - start) / megapixels
             collected[name].append(score(kind, case, result) | {"seconds": seconds})
     return {
@@ -192,13 +190,13 @@ def score(kind: str, case: Case, result: NDArray[np.uint8]) -> Metrics:
 
     Args:
         kind: a row of ``PROTOCOLS``.
-        case: what was given and what would be right.
-        result: picture (H, W, 3), of a detection mask (H, W).
+        case: the damaged picture and its original.
+        result: picture (H, W, 3), or mask (H, W) for detection.
 
     Returns:
         heal: psnr and ssim inside the hole, whole_psnr, whole_ssim, ms_ssim, high_frequency; clean: psnr, ssim,
-        ms_ssim; upscale: psnr of the luma, ssim; tone: delta_e, psnr, structure (against what was given); detect:
-        precision, recall, f1, and flagged, the share of the picture's pixels that were found.
+        ms_ssim; upscale: psnr of the luma, ssim; tone: delta_e, psnr, structure (against the damaged picture); detect:
+        precision, recall, f1, and flagged, the share of all pixels that were found.
     """
     return _SCORES[kind](case, result)
 
@@ -208,7 +206,7 @@ def _score_heal(case: Case, result: NDArray[np.uint8]) -> Metrics:
     assert case.mask is not None
     assert hole is not None
     if case.judged is not None:
-        # What nobody knows is no error.
+        # Pixels whose original is not known must not count as errors.
         result = np.where(((case.mask > 0) & (hole == 0))[..., None], case.original, result)
     return {
         "psnr": metrics.psnr(result, case.original, hole),
@@ -242,7 +240,7 @@ def _score_tone(case: Case, result: NDArray[np.uint8]) -> Metrics:
 
 def _score_detect(case: Case, result: NDArray[np.uint8]) -> Metrics:
     assert case.mask is not None
-    precision, recall, f1 = metrics.detection(result, case.mask)
+    precision, recall, f1 = metrics.detection_scores(result, case.mask)
     return {"precision": precision, "recall": recall, "f1": f1, "flagged": float(np.mean(result > 0))}
 
 
@@ -257,12 +255,12 @@ _SCORES: dict[str, Callable[[Case, NDArray[np.uint8]], Metrics]] = {
 
 
 def headline_scores(kind: str, table: Table) -> dict[str, float]:
-    """The few scores that a card shows: of the model and of one classical peer."""
+    """The few scores that a card shows, of the model and of one classical peer."""
     headline = HEADLINES[kind]
-    fillers = {"model": headline.name, headline.peer: headline.peer}
+    methods = {"model": headline.name, headline.peer: headline.peer}
     scores = {
-        f"{protocol}_{name}": round(table[protocol][filler][headline.metric], 2)
-        for filler, name in fillers.items()
+        f"{protocol}_{name}": round(table[protocol][method][headline.metric], 2)
+        for method, name in methods.items()
         for protocol in headline.protocols
         if protocol in table
     }
@@ -272,10 +270,10 @@ def headline_scores(kind: str, table: Table) -> dict[str, float]:
 
 
 def write_scores(card: ModelCard, table: Table) -> ModelCard:
-    """Put the headline scores of a table into the card and, whole, into ``scores.json`` beside it.
+    """Write the headline scores of a table into the card, and the whole table into ``scores.json`` beside it.
 
     Raises:
-        WriteError: they cannot be written.
+        WriteError: a file cannot be written.
     """
     scored = dataclasses.replace(card, scores=headline_scores(kind_of(card), table))
     rounded = {p: {f: {m: round(v, 5) for m, v in r.items()} for f, r in rows.items()} for p, rows in table.items()}

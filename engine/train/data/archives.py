@@ -1,35 +1,51 @@
-"""Archives of damaged scans: where each is lost, by masks of its own or by the detector; and made archives."""
+"""Archives of damaged scans: masks of what each scan has lost, and archives made by damaging photographs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import torch
 
 from engine.errors import ReadError, SettingsError
+from engine.train.damage import degrade, shapes
+from engine.train.damage.pools import Textures, texture_mask
+from engine.train.data.photographs import (
+    LossReader,
+    photograph_paths,
+    read_photograph,
+    to_picture,
+    to_tensor,
+    write_picture,
+)
+from engine.train.data.textures import read_textures
 
-if TYPE_CHECKING:
-    from engine.train.data import LostIn
+KINDS = ("stain", "tear", "dust", "hair", "scratch", "crease")
+"""Kinds of damage of a made archive; each is drawn otherwise than the masks that the heal model is trained with."""
+
+LARGEST = 640
+"""Longest side of the scans of a made archive, pixels."""
 
 
-def mask_reader(folder: Path, scans: Path) -> LostIn:
-    """The masks of a folder: for a scan ``ROLL/NAME.jpg`` the ``ROLL/NAME.png``, white = lost; without one it is whole.
+def mask_reader(folder: Path, scans: Path) -> LossReader:
+    """Read what scans have lost from a folder of masks.
+
+    The mask of the scan ``ROLL/NAME.jpg`` is ``ROLL/NAME.png``, white = lost. A scan without a mask has lost nothing.
 
     Args:
-        folder: of masks.
-        scans: the folder of the scans, laid out alike.
+        folder: the masks.
+        scans: the scans, in the same subfolders.
 
     Raises:
-        SettingsError: no scan has a mask, or (from the function) a mask has another size than its scan.
+        SettingsError: no scan has a mask, or (when the function is called) a mask has another size than its scan.
     """
     masks = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.png")} if folder.is_dir() else set()
     named = {path.relative_to(scans).with_suffix("") for path in scans.rglob("*")} if scans.is_dir() else set()
     if not masks & named:
         raise SettingsError(f"{folder} holds no mask (NAME.png) for any scan in {scans}.", "train.masks")
 
-    def lost_in(path: Path, picture: np.ndarray) -> np.ndarray:
+    def read_lost(path: Path, picture: np.ndarray) -> np.ndarray:
         name = path.relative_to(scans).with_suffix("")
         if name not in masks:
             return np.zeros(picture.shape[:2], np.uint8)
@@ -39,11 +55,13 @@ def mask_reader(folder: Path, scans: Path) -> LostIn:
             raise SettingsError(f"The mask {file} cannot be read or has another size.", "train.masks")
         return np.asarray(mask)
 
-    return lost_in
+    return read_lost
 
 
-def detector() -> LostIn:
-    """Where the installed detection model finds damage, generously: what is learnt from must be sound.
+def detected_losses() -> LossReader:
+    """Find what scans have lost with the installed detection model.
+
+    The threshold is low and the masks are enlarged, because everything outside of them is learnt from as sound.
 
     Raises:
         ModelError: no detection model is installed.
@@ -55,42 +73,35 @@ def detector() -> LostIn:
     card = Registry().default("detect")
     settings = DetectSettings(threshold=0.35, grow=2.0)
 
-    def lost_in(path: Path, picture: np.ndarray) -> np.ndarray:
+    def find_lost(path: Path, picture: np.ndarray) -> np.ndarray:
         del path
         findings = run_job(Job("detect", ArraySource(picture), None, None, settings, card))
         assert isinstance(findings, Findings)
         return findings.marks(settings).mask()
 
-    return lost_in
-
-
-KINDS = ("stain", "tear", "dust", "hair", "scratch", "crease")
-"""Damage of a made archive, beside scanned textures: none of it drawn as the default model's masks are."""
+    return find_lost
 
 
 def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed: int = 1) -> int:
-    """Make an archive of damaged scans to try the unsupervised training on: ``scans/NAME``, ``masks/NAME.png``.
+    """Make an archive of damaged scans, to try the unsupervised training on: ``scans/NAME``, ``masks/NAME.png``.
+
+    Each scan keeps the name of its photograph, so that it stays in the validation tenth or out of it.
 
     Args:
-        photographs: folder of sound ones, subfolders too; training and validation alike keep their names.
+        photographs: folder of sound photographs, subfolders too.
         output: folder to write; scans are at most ``LARGEST`` px a side.
-        textures: folder of scanned damage to composite; None: all is drawn.
+        textures: folder of scanned damage to composite; None = all damage is drawn.
         seed: the same seed makes the same archive.
 
     Returns:
-        Scans written.
+        The number of scans written.
 
     Raises:
         SettingsError: there are no photographs.
         WriteError: the folder cannot be written.
     """
-    import torch
-
-    from engine.train import degrade, shapes
-    from engine.train.data import photograph_paths, read_photograph, to_picture, to_tensor, write_picture
-
     paths = [path for part in (False, True) for path in photograph_paths(photographs, validation=part)]
-    scanned = shapes.read_textures(textures, validation=False) if textures else {}
+    scanned = read_textures(textures, validation=False) if textures else {}
     (output / "scans").mkdir(parents=True, exist_ok=True)
     (output / "masks").mkdir(exist_ok=True)
     written = 0
@@ -104,28 +115,20 @@ def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed:
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         random = np.random.default_rng((seed, number))
         kinds = random.choice(KINDS, 3, replace=False)
-        masks = [_damage(str(kind), picture.shape[:2], scanned, random) for kind in kinds]
+        masks = [_damage_mask(str(kind), picture.shape[:2], scanned, random) for kind in kinds]
         classes = torch.tensor([[shapes.CLASSES.index(shapes.CLASS_OF[kind]) for kind in kinds]])
         planes = torch.from_numpy(np.stack(masks))[None].float() / 255
-        aged = degrade.mark(to_tensor(picture), planes, classes, torch.Generator().manual_seed(seed + number))
-        # Marks fade out over some pixels, and their glow is lost too.
+        aged = degrade.add_marks(to_tensor(picture), planes, classes, torch.Generator().manual_seed(seed + number))
+        # Marks have soft edges of some pixels, where the photograph is lost too.
         lost = cv2.dilate(np.max(masks, axis=0), np.ones((5, 5), np.uint8))
-        # The same name and kind of file: by its name a photograph stays on its side of the validation tenth.
         write_picture(output / "scans" / path.name, to_picture(aged[0]))
         write_picture(output / "masks" / f"{path.stem}.png", lost)
     return written
 
 
-LARGEST = 640
-
-
-def _damage(
-    kind: str, shape: tuple[int, int], scanned: dict[str, list[np.ndarray]], random: np.random.Generator
-) -> np.ndarray:
-    from engine.train import shapes
-
+def _damage_mask(kind: str, shape: tuple[int, int], scanned: Textures, random: np.random.Generator) -> np.ndarray:
+    """A mask of one kind of damage, (H, W) uint8; seven in ten from scanned textures where there are some."""
     if kind in scanned and random.random() < 0.7:
-        chosen = scanned[kind][random.integers(len(scanned[kind]))]
-        square = shapes.texture_mask(chosen, max(shape), random)
+        square = texture_mask(scanned[kind][random.integers(len(scanned[kind]))], max(shape), random)
         return square[: shape[0], : shape[1]]
     return shapes.draw_mask(kind, shape, shapes.COVERAGE[kind][1] * random.uniform(0.1, 0.5), random)

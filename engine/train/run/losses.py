@@ -1,7 +1,7 @@
-"""Loss terms, in tables: scalars of pictures (B, 3, H, W), float32 RGB in 0..1, and masks (B, 1, H, W), 1 = lost.
+"""Loss terms by name: scalars of pictures (B, 3, H, W), float32 RGB in 0..1, and masks (B, 1, H, W), 1 = lost.
 
-Notation of the formulas: x the photograph, y the network's output, m the mask, D the discriminator (its judgement is
-above 0 for what it takes for real), E the mean.
+Notation of the formulas: x the photograph, y the output of the network, m the mask, D the discriminator (above 0 for
+what it takes for real), E the mean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.errors import SettingsError
-from engine.train.ageing import constant
+from engine.train.damage.ageing import constant
 
 # -- reconstruction: (output, photo, mask) -> scalar ------------------------------------------------------------------
 
@@ -32,19 +32,19 @@ def l2(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
 
 
 def log_l2(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """Mean over pictures of log(2e-4 + mean (y - x)^2): a decibel counts alike at every strength of the damage.
+    """Mean over pictures of log(2e-4 + mean (y - x)^2), so that a gain of one decibel counts alike for all severities.
 
-    Below 37 dB it counts less and less. With a smaller floor the pictures that have nothing to correct outweigh all
-    others, and a network learns never to touch what has no noise.
+    Gains above 37 dB count less and less. With a smaller floor the pictures that need no correction outweigh all
+    others, and the network learns to change nothing that has no noise.
     """
     del mask
     return ((output - photo).square().mean(dim=(1, 2, 3)) + 2e-4).log().mean()
 
 
 def lab(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """Mean distance of colours in CIELAB (CIE 15:2018, white D65), over 100: what tone is judged by, but smooth.
+    """Mean Euclidean distance in CIELAB (CIE 15:2018, white D65), over 100: a smooth stand-in for CIEDE2000.
 
-    Values are taken into 0..1 first, with a hundredth of the slope beyond, so that what is burnt out finds back.
+    Values outside 0..1 are compressed to a hundredth of their excess, so that they keep a gradient.
     """
     del mask
     with torch.autocast(output.device.type, enabled=False):
@@ -53,7 +53,7 @@ def lab(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
 
 
 _XYZ = ((0.4339, 0.3762, 0.1899), (0.2126, 0.7152, 0.0722), (0.0178, 0.1096, 0.8726))
-"""Linear sRGB (IEC 61966-2-1) to X, Y and Z over those of the white."""
+"""Matrix from linear sRGB (IEC 61966-2-1) to X, Y and Z relative to white."""
 
 
 def _lab(picture: Tensor) -> Tensor:
@@ -67,32 +67,32 @@ def _lab(picture: Tensor) -> Tensor:
 
 
 def l1_hole(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """Mean over pictures of sum |y - x| m / sum m: mean absolute error inside the mask, every picture alike."""
-    return _inside((output - photo).abs(), mask).mean()
+    """Mean over pictures of sum |y - x| m / sum m: mean absolute error inside the mask."""
+    return _masked_mean((output - photo).abs(), mask).mean()
 
 
 def l1_valid(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
     """Mean over pictures of sum |y - x| (1 - m) / sum (1 - m): mean absolute error outside the mask."""
-    return _inside((output - photo).abs(), 1 - mask).mean()
+    return _masked_mean((output - photo).abs(), 1 - mask).mean()
 
 
 def l2_hole(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
     """Mean over pictures of sum (y - x)^2 m / sum m: mean squared error inside the mask."""
-    return _inside((output - photo).square(), mask).mean()
+    return _masked_mean((output - photo).square(), mask).mean()
 
 
 def log_l1_hole(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
-    """Mean over pictures of log(0.01 + sum |y - x| m / sum m): what counts is the relative error of each picture.
+    """Mean over pictures of log(0.01 + sum |y - x| m / sum m): the relative error of each picture counts.
 
-    A decibel gained in a smooth sky weighs as much as one in foliage, as it does in a mean of PSNRs and to the eye.
+    A decibel gained in a smooth sky counts as much as one in foliage, as it does in a mean of PSNRs.
     """
-    return (_inside((output - photo).abs(), mask) + 0.01).log().mean()
+    return (_masked_mean((output - photo).abs(), mask) + 0.01).log().mean()
 
 
 def total_variation(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
     """Mean |difference of neighbours| of the composite y m + x (1 - m) over the mask grown by one pixel.
 
-    So the seam is within (Liu et al., Image inpainting for irregular holes, 2018, equation 6).
+    The seam lies within the grown mask (Liu et al., Image inpainting for irregular holes, 2018, equation 6).
     """
     fill = photo + (output - photo) * mask
     region = functional.max_pool2d(mask, 3, 1, 1)
@@ -101,8 +101,8 @@ def total_variation(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
     return (rows.sum() + columns.sum()) / (3 * region.sum()).clamp_min(1)
 
 
-def _inside(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean of (B, C, H, W) over the masked samples of each picture, (B,)."""
+def _masked_mean(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean of an error (B, C, H, W) over the masked samples of each picture, (B,)."""
     return (error * mask).sum(dim=(1, 2, 3)) / (error.shape[1] * mask.sum(dim=(1, 2, 3))).clamp_min(1)
 
 
@@ -110,7 +110,7 @@ def _inside(error: Tensor, mask: Tensor) -> Tensor:
 
 
 def entropy(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Cross entropy, which leaves probabilities that mean what they say, weighted 20-fold for the many sound pixels.
+    """20 times the mean cross entropy; the factor makes up for the many sound pixels in the mean.
 
     Args:
         logits: (B, C, H, W).
@@ -122,14 +122,14 @@ def entropy(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 
 def dice_any(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """``dice`` of damage of whatever class."""
+    """``dice`` of damage of any class, by the largest logit of all classes."""
     return dice(logits.amax(dim=1, keepdim=True), truth.amax(dim=1, keepdim=True), mask)
 
 
 def focal(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """-20 E a_t (1 - p_t)^2 log p_t, a = 0.75 for damage (Lin et al., Focal loss for dense object detection, 2017).
 
-    The factor brings a mean over mostly sound pixels to the size of the other terms.
+    The factor 20 makes up for the many sound pixels in the mean.
 
     Args:
         logits: (B, C, H, W).
@@ -143,10 +143,10 @@ def focal(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 
 def dice(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Mean of 1 - (2 sum p t + 1) / (sum p + sum t + 1) over the classes that are in the batch.
+    """Mean of 1 - (2 sum p t + 1) / (sum p + sum t + 1) over the classes that occur in the batch.
 
-    The Dice coefficient (Dice 1945) with p for the found set, as a loss after Milletari et al., V-Net, 2016, who square
-    the terms of the denominator.
+    The Dice coefficient (Dice 1945) as a loss (Milletari et al., V-Net, 2016, but without squares in the denominator),
+    p the probability, t the truth.
 
     Args:
         logits: (B, C, H, W).
@@ -178,23 +178,23 @@ LOSSES: dict[str, Term] = {
     "dice_any": dice_any,
     "entropy": entropy,
 }
-"""Terms a recipe may name in ``losses``, called with output, truth and mask."""
+"""Name -> term that a recipe may name in ``losses``; called with output, truth and mask."""
 
 CYCLES: dict[str, Term] = {"cycle": l1, "identity": l1}
-"""Terms of an unpaired system: |G_age(G_freshen(a)) - a| + |G_freshen(G_age(b)) - b| (Zhu et al., CycleGAN, 2017,
+"""Terms of the CycleGAN: |G_age(G_freshen(a)) - a| + |G_freshen(G_age(b)) - b| (Zhu et al., CycleGAN, 2017,
 equation 2), and |G_freshen(b) - b| + |G_age(a) - a| (their section 5.2), called with output, truth and mask."""
 
 
-def weighted(weights: dict[str, float], output: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Weighted sum of the named terms of ``LOSSES``."""
+def weighted_sum(weights: dict[str, float], output: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Sum of the named terms of ``LOSSES``, each times its weight."""
     return torch.stack([weight * LOSSES[name](output, truth, mask) for name, weight in weights.items()]).sum()
 
 
 def check_losses(weights: dict[str, float], table: dict[str, Term]) -> None:
-    """Refuse a loss that is not in a system's table.
+    """Check that a system knows all losses of a recipe.
 
     Raises:
-        SettingsError: naming it.
+        SettingsError: a loss is not in the table; names it.
     """
     for name in weights:
         if name not in table:
@@ -206,7 +206,7 @@ def check_losses(weights: dict[str, float], table: dict[str, Term]) -> None:
 
 @dataclass(frozen=True)
 class Adversarial:
-    """A two-player game: what each player lowers, given the judgements of real pictures and of made ones."""
+    """An adversarial loss: what discriminator and generator minimise, given D of real and of generated pictures."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
@@ -240,7 +240,7 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def negative_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """-E D(y): the generator's side of the hinge and of the Wasserstein game."""
+    """-E D(y): the generator's part of the hinge and of the Wasserstein loss."""
     del real
     return -fake.mean()
 
@@ -259,7 +259,7 @@ def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def wasserstein_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """E D(y) - E D(x) (Arjovsky et al., Wasserstein GAN, 2017); wants ``gradient_penalty``."""
+    """E D(y) - E D(x) (Arjovsky et al., Wasserstein GAN, 2017); needs ``gradient_penalty``."""
     return fake.mean() - real.mean()
 
 
@@ -270,21 +270,21 @@ ADVERSARIAL: dict[str, Adversarial] = {
     "relativistic": Adversarial(relativistic_discriminator, relativistic_generator),
     "wgan_gp": Adversarial(wasserstein_discriminator, negative_generator),
 }
-"""Games a recipe may name in ``adversary.game``."""
+"""Name -> adversarial loss that a recipe may name in ``adversary.game``."""
 
 
 def check_game(name: str) -> None:
-    """Refuse a game that is not in the table.
+    """Check the name of an adversarial loss.
 
     Raises:
-        SettingsError: naming it.
+        SettingsError: it is not in ``ADVERSARIAL``; names it.
     """
     if name not in ADVERSARIAL:
         raise SettingsError(f"Unknown game {name!r}. Known: {', '.join(ADVERSARIAL)}.", "train.setting")
 
 
 def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """Mean L1 distance of the discriminator's features, the judgement left out (Wang et al., pix2pixHD, 2018)."""
+    """Mean L1 distance of the discriminator's features without its judgement (Wang et al., pix2pixHD, 2018)."""
     pairs = list(zip(real[:-1], fake[:-1], strict=True))
     return torch.stack([functional.l1_loss(f, r.detach()) for r, f in pairs]).mean()
 
@@ -318,7 +318,7 @@ def gradient_penalty(critic: Callable[[Tensor], list[Tensor]], real: Tensor, fak
 
 
 def mean_distance(pictures: Tensor) -> Tensor:
-    """Mean L2 distance of all pairs of pictures, a sample: what shrinks when a generator collapses to few pictures."""
+    """Mean root mean square difference of all pairs of pictures; small when a generator makes only few pictures."""
     flat = pictures.flatten(1).float()
     count = len(flat)
     distances: Tensor = torch.cdist(flat, flat)

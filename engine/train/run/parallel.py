@@ -1,4 +1,4 @@
-"""Several processes that train as one, a device each, as ``torchrun`` starts them."""
+"""Training with several processes, one for each device, as started by ``torchrun``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import distributed
 
 
 @contextlib.contextmanager
-def joined_processes(device: torch.device) -> Iterator[torch.device]:
-    """Join the processes that ``torchrun`` started, if it did; gives the device of this one.
+def process_group(device: torch.device) -> Iterator[torch.device]:
+    """Join the process group if ``torchrun`` started this process, and give the device of this process.
 
-    GPUs talk through NCCL, CPUs through gloo. Without ``torchrun`` nothing happens.
+    The backend is NCCL on GPUs and gloo on CPUs. Without ``torchrun`` there is no group.
     """
     if "LOCAL_RANK" not in os.environ:
         yield device
@@ -25,24 +25,24 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield device
-        # Who leaves first breaks the others' connections.
+        # A process that leaves early would break the connections of the others.
         distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
 
 def rank() -> int:
-    """Of this process; the one with 0 writes files and speaks."""
+    """Rank of this process. Only rank 0 writes files and prints."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def processes() -> int:
-    """How many train together."""
+def process_count() -> int:
+    """Number of processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
-def agreed(now: float, device: torch.device) -> float:
-    """The first process's clock: all must end, validate and save in the same step."""
+def shared_clock(now: float, device: torch.device) -> float:
+    """The clock of rank 0, so that all processes end, validate and save in the same step."""
     if not distributed.is_initialized():
         return now
     shared = torch.tensor([now], dtype=torch.float64, device=device)

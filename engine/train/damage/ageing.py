@@ -1,9 +1,10 @@
-"""What ages or spoils a photograph as a whole: its tone, the optics, the noise and grain, the press and the file.
+"""Degradations of a whole photograph: tone, optics, noise and grain, print and file.
 
-Every degradation is an exact function of its parameters and a wrapper ``random_...(photo, level, random)`` that draws
-the rest of them. Photographs are (B, 3, H, W) float32 sRGB of 0..1 on any device; parameters are tensors with one value
-(B,) or colour (B, 3) a picture on the same device. Nothing waits for the device, nothing loops over pictures. Results
-may leave 0..1: ``engine.train.degrade`` clamps. A level (B,) is the severity: 0 as good as nothing, 1 strong.
+Each degradation has a function with exact parameters and a function ``random_...(photo, level, random)`` that draws the
+parameters for a severity ``level`` (B,): 0 changes next to nothing, 1 is strong. Photographs are (B, 3, H, W) float32
+sRGB in 0..1 on any device; parameters are tensors on that device with one value (B,) or colour (B, 3) a picture. The
+functions work on the whole batch and never wait for the device. Results may lie outside 0..1;
+``engine.train.damage.degrade`` clips them.
 """
 
 from __future__ import annotations
@@ -15,37 +16,31 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of R, G and B in luma (ITU-R BT.601)."""
+from engine.train.luma import LUMA_WEIGHTS, luma
 
 _FLOOR = 1 / 255
-"""Blackest reflectance of a print, so that its density has a value."""
+"""Least value whose logarithm is taken, so that black has a finite density."""
 
 
 def uniform(like: Tensor, random: Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Random values of low..high, (B, *shape) on the device of a batch."""
+    """Random values between low and high, (B, *shape), on the device of a batch of B pictures."""
     return low + (high - low) * torch.rand((len(like), *shape), generator=random, device=like.device)
 
 
 def normal(like: Tensor, random: Generator, channels: int) -> Tensor:
-    """Standard normal noise (B, channels, H, W) for a batch of pictures."""
+    """Standard normal noise (B, channels, H, W) for a batch (B, ., H, W)."""
     shape = (len(like), channels, *like.shape[2:])
     return torch.randn(shape, generator=random, device=like.device)
 
 
-def planes(value: Tensor) -> Tensor:
-    """Values (B,) or colours (B, C) in a shape that spreads over (B, C, H, W)."""
+def as_planes(value: Tensor) -> Tensor:
+    """Values (B,) or colours (B, C) reshaped to (B, C, 1, 1), which broadcasts over (B, C, H, W)."""
     return value.reshape(len(value), -1, 1, 1)
-
-
-def luma(photo: Tensor) -> Tensor:
-    """Luma (B, 1, H, W) of sRGB (B, 3, H, W)."""
-    return LUMA[0] * photo[:, :1] + LUMA[1] * photo[:, 1:2] + LUMA[2] * photo[:, 2:]
 
 
 @functools.cache
 def constant(values: tuple[object, ...], device: torch.device) -> Tensor:
-    """Fixed numbers on a device, float32; kept there, as each copy to a GPU would wait for it."""
+    """Fixed numbers as a float32 tensor, cached on its device, because every copy to a GPU waits for it."""
     return torch.tensor(values, dtype=torch.float32, device=device)
 
 
@@ -53,28 +48,29 @@ def constant(values: tuple[object, ...], device: torch.device) -> Tensor:
 
 
 def fading(photo: Tensor, amounts: Tensor, paper: Tensor) -> Tensor:
-    """Fading: of each colour's density a share goes, so that blacks lift towards the paper, R' = R^(1-a) paper^a.
+    """Fade: each channel loses the share a of its density and moves towards the paper, R' = R^(1-a) paper^a.
 
     Args:
         photo: (B, 3, H, W).
-        amounts: (B, 3), 0 = none, 1 = nothing but paper; unlike in R, G and B when dyes fade.
-        paper: (B, 3) its colour.
+        amounts: (B, 3) of R, G and B, 0 = no fading, 1 = nothing but paper.
+        paper: (B, 3) colour of the paper.
     """
-    amounts = planes(amounts)
-    density = photo.clamp_min(_FLOOR).log() * (1 - amounts) + planes(paper).clamp_min(_FLOOR).log() * amounts
+    amounts = as_planes(amounts)
+    density = photo.clamp_min(_FLOOR).log() * (1 - amounts) + as_planes(paper).clamp_min(_FLOOR).log() * amounts
     return density.exp()
 
 
 def random_fading(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """A silver print that lost up to 0.65 of its density to cream or white paper."""
+    """Fade a silver print by up to 0.65 of its density, on white or cream paper."""
     paper = 1 - uniform(photo, random, 0.0, 1.0, 1) * constant((0.06, 0.12, 0.28), photo.device)
     return fading(photo, (0.65 * level)[:, None].expand(-1, 3), paper)
 
 
 def random_dye_fading(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """A colour print whose cyan dye went most and magenta least: all turns red, now and then magenta or yellow.
+    """Fade the dyes of a colour print by different amounts.
 
-    Half of the prints fade as it comes, each dye for itself, on white or cream paper.
+    Half of the pictures fade as real prints mostly do: cyan most and magenta least, so that they turn red, or sometimes
+    magenta or yellow, on white paper. The other half have random amounts for each dye, on white or cream paper.
     """
     dyes = constant(((0.75, 0.15, 0.35), (0.8, 0.05, 0.45), (0.6, 0.45, 0.1)), photo.device)
     chosen = torch.randint(len(dyes), (len(photo),), generator=random, device=photo.device)
@@ -86,22 +82,22 @@ def random_dye_fading(photo: Tensor, level: Tensor, random: Generator) -> Tensor
 
 
 def monochrome(photo: Tensor, amount: Tensor) -> Tensor:
-    """Colours drawn towards their luma; ``amount`` (B,) 0 = none, 1 = all the way."""
-    return photo + planes(amount) * (luma(photo) - photo)
+    """Move colours towards their luma; ``amount`` (B,) 0 = unchanged, 1 = black-and-white."""
+    return photo + as_planes(amount) * (luma(photo) - photo)
 
 
-def random_monochrome(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 — nothing to draw
-    """A black-and-white print; only at the lowest levels some colour is left."""
+def random_monochrome(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 - has no random parameter
+    """Make a picture black-and-white; some colour is left only at the lowest levels."""
     return monochrome(photo, 1 - (1 - level) ** 16)
 
 
 def yellowing(photo: Tensor, amount: Tensor, tint: Tensor) -> Tensor:
-    """A veil of colour ``tint`` (B, 3) multiplied over the picture; ``amount`` (B,) 0 = none, 1 = all of it."""
-    return photo * (1 - planes(amount) * (1 - planes(tint)))
+    """Multiply a picture by a colour ``tint`` (B, 3); ``amount`` (B,) 0 = unchanged, 1 = fully."""
+    return photo * (1 - as_planes(amount) * (1 - as_planes(tint)))
 
 
 def random_yellowing(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """Yellowed binder and paper, straw to tobacco; half of the pictures are monochrome, as most such prints are."""
+    """Yellow a picture, from straw to tobacco; half of the pictures also become monochrome, as most such prints are."""
     low, high = constant((0.84, 0.68, 0.36), photo.device), constant((0.97, 0.9, 0.62), photo.device)
     tint = torch.lerp(low, high, uniform(photo, random, 0.0, 1.0, 1))
     grey = level * (uniform(photo, random, 0.0, 1.0) < 0.5)
@@ -109,35 +105,35 @@ def random_yellowing(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
 
 
 def colour_cast(photo: Tensor, gains: Tensor) -> Tensor:
-    """Each channel times its gain (B, 3)."""
-    return photo * planes(gains)
+    """Multiply each channel by its gain (B, 3)."""
+    return photo * as_planes(gains)
 
 
 def random_colour_cast(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """A cast in any direction of hue, up to 45 % between channels."""
+    """Add a colour cast of a random hue, up to 45 % between channels."""
     angle = uniform(photo, random, 0.0, 2 * math.pi, 1)
     hue = torch.cos(angle + constant((0.0, 2 * math.pi / 3, 4 * math.pi / 3), photo.device))
     return colour_cast(photo, torch.exp(0.22 * level[:, None] * hue))
 
 
 def contrast_loss(photo: Tensor, amount: Tensor, middle: Tensor) -> Tensor:
-    """Draw all tones towards a grey ``middle`` (B,): 0 = none, 1 = flat."""
-    return photo + planes(amount) * (planes(middle) - photo)
+    """Move all tones towards a grey ``middle`` (B,); ``amount`` (B,) 0 = unchanged, 1 = flat."""
+    return photo + as_planes(amount) * (as_planes(middle) - photo)
 
 
 def random_contrast_loss(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """Flatness up to 0.7, around a dark, middle or light grey."""
+    """Reduce the contrast by up to 0.7, around a dark to light grey."""
     return contrast_loss(photo, 0.7 * level, uniform(photo, random, 0.3, 0.75))
 
 
 def vignette(photo: Tensor, amount: Tensor, centre: Tensor, colour: Tensor) -> Tensor:
-    """Mix the corners with a colour, as the square of the distance from a centre.
+    """Mix a picture with a colour, by the square of the distance from a centre.
 
     Args:
         photo: (B, 3, H, W).
-        amount: (B,) share of the colour at half a diagonal from the centre, 0..1.
+        amount: (B,) share of the colour half a diagonal away from the centre, 0..1.
         centre: (B, 2) as (x, y), -1..1 across the picture.
-        colour: (B, 3) black for a lens, paper for an edge that faded.
+        colour: (B, 3) black for a lens, the paper's colour for faded edges.
     """
     y, x = torch.meshgrid(
         torch.linspace(-1, 1, photo.shape[2], device=photo.device),
@@ -146,40 +142,40 @@ def vignette(photo: Tensor, amount: Tensor, centre: Tensor, colour: Tensor) -> T
     )
     centre = centre[:, :, None, None]
     distance = ((x - centre[:, 0]) ** 2 + (y - centre[:, 1]) ** 2)[:, None] / 2
-    return photo + (planes(amount) * distance).clamp(0, 1) * (planes(colour) - photo)
+    return photo + (as_planes(amount) * distance).clamp(0, 1) * (as_planes(colour) - photo)
 
 
 def random_vignette(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """Dark corners, or every fourth time corners that faded."""
+    """Darken the corners, or every fourth time fade them."""
     dark = (uniform(photo, random, 0.0, 1.0, 1) < 0.75).float()
     colour = (1 - dark) * constant((0.93, 0.88, 0.78), photo.device)
     return vignette(photo, 0.8 * level, uniform(photo, random, -0.25, 0.25, 2), colour.expand(-1, 3))
 
 
 def mount(photo: Tensor, angle: Tensor, place: Tensor, margin: Tensor, paper: Tensor, ground: Tensor) -> Tensor:
-    """End the print along a straight line: its margin of paper, and behind it the bed of the scanner, in a thin shadow.
+    """End the print along a straight line: beyond it lie its paper margin and the scanner's bed in a thin shadow.
 
     Args:
         photo: (B, 3, H, W).
-        angle: (B,) of the direction in which the bed lies, radians from the x axis.
-        place: (B,) where the print ends, pixels from the middle in that direction.
-        margin: (B,) width of the paper, pixels; 0 = none.
-        paper: (B, 3) its colour.
-        ground: (B, 3) the bed's.
+        angle: (B,) direction in which the bed lies, radians from the x axis.
+        place: (B,) distance from the middle of the picture to the end of the print in that direction, pixels.
+        margin: (B,) width of the paper margin, pixels; 0 = none.
+        paper: (B, 3) colour of the margin.
+        ground: (B, 3) colour of the bed.
     """
     height, width = photo.shape[2:]
     y = torch.arange(height, device=photo.device)[None, :, None] - height / 2
     x = torch.arange(width, device=photo.device)[None, None, :] - width / 2
     turned = angle[:, None, None]
     beyond = (x * turned.cos() + y * turned.sin() - place[:, None, None])[:, None]
-    off = beyond - planes(margin)
-    photo = photo + (beyond + 0.5).clamp(0, 1) * (planes(paper) - photo)
-    bed = planes(ground) * (1 - 0.5 * torch.exp(-off.clamp_min(0) / 3))
+    off = beyond - as_planes(margin)
+    photo = photo + (beyond + 0.5).clamp(0, 1) * (as_planes(paper) - photo)
+    bed = as_planes(ground) * (1 - 0.5 * torch.exp(-off.clamp_min(0) / 3))
     return photo + (off + 0.5).clamp(0, 1) * (bed - photo)
 
 
 def random_mount(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """One side of the print in sight, or a corner; straight but for a few degrees, on a white, black or grey bed."""
+    """Show one edge of the print, or a corner, turned by a few degrees at most, on a white, black or grey bed."""
     side = min(photo.shape[2:])
     angle = torch.randint(4, (len(photo),), generator=random, device=photo.device) * math.pi / 2
     paper = 1 - uniform(photo, random, 0.0, 1.0, 1) * constant((0.15, 0.2, 0.35), photo.device)
@@ -187,7 +183,7 @@ def random_mount(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
     bed = beds[torch.randint(3, (len(photo),), generator=random, device=photo.device)]
     margin = (uniform(photo, random, -0.1, 0.1) * side).clamp_min(0)
     for second in (0.0, 0.4):
-        # The second side ends beyond the crop, or makes a corner.
+        # The second edge lies outside the crop in two of five pictures; else the two edges make a corner.
         seen = (uniform(photo, random, 0.0, 1.0) >= second).float()
         reach = (2.5 * level).clamp_max(1) * uniform(photo, random, 0.1, 0.9) * seen
         tilt = uniform(photo, random, -0.05, 0.05)
@@ -200,16 +196,16 @@ def random_mount(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
 
 
 def blur(photo: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve each picture with its own kernel; beyond the border the picture goes on as its last pixel.
+    """Convolve each picture with its own kernel; beyond the border the picture is continued by its last pixel.
 
     Args:
         photo: (B, C, H, W).
-        kernels: (B, k, k), k odd, not all 0; each is divided by its sum.
+        kernels: (B, k, k), k odd, sum not 0; each is divided by its sum.
     """
     height, width = photo.shape[2:]
     reach = kernels.shape[1] // 2
     kernels = kernels / kernels.sum(dim=(1, 2), keepdim=True)
-    # By Fourier transforms: a convolution with a group for every picture is far slower for kernels of this size.
+    # A convolution with a group for every picture is far slower than Fourier transforms for kernels of this size.
     padded = functional.pad(photo, (reach, reach, reach, reach), mode="replicate")
     size = (padded.shape[2], padded.shape[3])
     spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernels, s=size)[:, None]
@@ -218,36 +214,36 @@ def blur(photo: Tensor, kernels: Tensor) -> Tensor:
 
 
 def gaussian_blur(photo: Tensor, sigma: Tensor, reach: int = 12) -> Tensor:
-    """Gaussian blur, ``sigma`` (B,) pixels, cut off at ``reach`` (three times the largest sigma loses nothing)."""
+    """Blur with a Gaussian of ``sigma`` (B,) pixels, cut off at ``reach`` pixels."""
     return blur(photo, _gaussians(sigma, reach))
 
 
-def random_gaussian_blur(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 — nothing to draw
-    """Softness up to 3 px."""
+def random_gaussian_blur(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 - has no random parameter
+    """Blur with a Gaussian of up to 3 px."""
     return gaussian_blur(photo, 3 * level)
 
 
 def defocus_blur(photo: Tensor, radius: Tensor) -> Tensor:
-    """Blur with an even disc, ``radius`` (B,) pixels up to 8."""
+    """Blur with a uniform disc, ``radius`` (B,) pixels up to 8."""
     _, _, distance = _offsets(9, radius)
-    return blur(photo, (planes(radius)[:, 0] + 0.5 - distance).clamp(0, 1))
+    return blur(photo, (as_planes(radius)[:, 0] + 0.5 - distance).clamp(0, 1))
 
 
-def random_defocus_blur(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 — nothing to draw
-    """A disc of up to 5 px radius."""
+def random_defocus_blur(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 - has no random parameter
+    """Blur with a disc of a radius of up to 5 px."""
     return defocus_blur(photo, 5 * level)
 
 
 def motion_blur(photo: Tensor, length: Tensor, angle: Tensor) -> Tensor:
     """Blur along a line, ``length`` (B,) pixels up to 31, ``angle`` (B,) radians from the x axis."""
     x, y, _ = _offsets(16, length)
-    cosine, sine = planes(angle.cos())[:, 0], planes(angle.sin())[:, 0]
+    cosine, sine = as_planes(angle.cos())[:, 0], as_planes(angle.sin())[:, 0]
     along, across = (x * cosine + y * sine).abs(), (y * cosine - x * sine).abs()
-    return blur(photo, (planes(length)[:, 0] / 2 + 0.5 - along).clamp(0, 1) * (1 - across).clamp_min(0))
+    return blur(photo, (as_planes(length)[:, 0] / 2 + 0.5 - along).clamp(0, 1) * (1 - across).clamp_min(0))
 
 
 def random_motion_blur(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """A shaken camera: up to 15 px in any direction."""
+    """Blur along a line of up to 15 px in a random direction."""
     return motion_blur(photo, 15 * level, uniform(photo, random, 0.0, math.pi))
 
 
@@ -256,8 +252,8 @@ def down_up(photo: Tensor, factor: Tensor, sharpness: Tensor) -> Tensor:
 
     Args:
         photo: (B, 3, H, W).
-        factor: (B,) 1 and more; the reduced side is the nearest whole number of pixels.
-        sharpness: (B,) how it is reduced, 0 = mean over areas, 1 = bicubic; 0..1 is a mixture.
+        factor: (B,) 1 or more; the reduced side is rounded to whole pixels.
+        sharpness: (B,) filter of the reduction, 0 = area averages, 1 = bicubic, between them a mixture.
     """
     rows = _resampling(photo.shape[2], factor, sharpness)[:, None]
     columns = _resampling(photo.shape[3], factor, sharpness)[:, None]
@@ -265,12 +261,12 @@ def down_up(photo: Tensor, factor: Tensor, sharpness: Tensor) -> Tensor:
 
 
 def random_down_up(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """Too small a scan: reduced up to four times."""
+    """Reduce by a factor of up to four and enlarge again."""
     return down_up(photo, 1 + 3 * level, uniform(photo, random, 0.0, 1.0))
 
 
 def _offsets(reach: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Distances from a kernel's middle along x, along y, and in all, (1, 2 reach + 1, 2 reach + 1)."""
+    """Distances from the middle of a kernel along x, along y, and Euclidean, each broadcastable to (1, n, n)."""
     steps = torch.arange(-reach, reach + 1, device=like.device, dtype=torch.float32)
     x, y = steps[None, None, :], steps[None, :, None]
     return x, y, torch.hypot(x, y)
@@ -282,7 +278,7 @@ def _gaussians(sigma: Tensor, reach: int) -> Tensor:
 
 
 def _resampling(size: int, factor: Tensor, sharpness: Tensor) -> Tensor:
-    """The matrices (B, size, size) that reduce and enlarge a line of pixels."""
+    """Matrices (B, size, size) that reduce and enlarge a line of ``size`` pixels."""
     count = (size / factor).round().clamp(1, size)[:, None, None]
     scale = size / count
     fine = torch.arange(size, device=factor.device, dtype=torch.float32)
@@ -291,12 +287,12 @@ def _resampling(size: int, factor: Tensor, sharpness: Tensor) -> Tensor:
     cubic = _cubic((fine + 0.5) / scale - 0.5 - small)
     kept = (small < count).float()
     area, cubic = area * kept, cubic * kept
-    down = torch.lerp(_rows(area), _rows(cubic), sharpness[:, None, None])
-    return _rows(cubic.transpose(1, 2)) @ down
+    down = torch.lerp(_normalise_rows(area), _normalise_rows(cubic), sharpness[:, None, None])
+    return _normalise_rows(cubic.transpose(1, 2)) @ down
 
 
-def _rows(weights: Tensor) -> Tensor:
-    """Weights whose rows sum to 1; rows that are empty stay so."""
+def _normalise_rows(weights: Tensor) -> Tensor:
+    """Scale weights so that each row sums to 1; rows of zeros stay zero."""
     total = weights.sum(dim=2, keepdim=True)
     return weights / torch.where(total.abs() < 1e-6, torch.ones_like(total), total)
 
@@ -317,90 +313,90 @@ NOISIEST = 0.2
 
 
 def gaussian_noise(photo: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-    """Add standard normal noise (B, 3, H, W) or (B, 1, H, W) times ``sigma`` (B,)."""
-    return photo + planes(sigma) * noise
+    """Add ``sigma`` (B,) times standard normal noise (B, 3, H, W) or (B, 1, H, W)."""
+    return photo + as_planes(sigma) * noise
 
 
 def random_gaussian_noise(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """Sensor noise of a standard deviation up to ``NOISIEST``."""
+    """Add white noise of a standard deviation up to ``NOISIEST``."""
     return gaussian_noise(photo, NOISIEST * level, normal(photo, random, 3))
 
 
 def poisson_noise(photo: Tensor, photons: Tensor, random: Generator) -> Tensor:
-    """Shot noise: each value becomes a Poisson count, ``photons`` (B,) being the mean count of white."""
-    photons = planes(photons)
+    """Replace each value by a Poisson count over ``photons`` (B,), the mean count of white."""
+    photons = as_planes(photons)
     return torch.poisson(photo.clamp_min(0) * photons, generator=random) / photons
 
 
 def random_poisson_noise(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """Shot noise of a standard deviation up to 0.2 in white: 25 photons."""
+    """Add shot noise of a standard deviation up to 0.2 in white, which is that of 25 photons."""
     return poisson_noise(photo, (0.2 * level).clamp_min(1e-3) ** -2, random)
 
 
 def film_grain(photo: Tensor, sigma: Tensor, size: Tensor, noise: Tensor) -> Tensor:
-    """Silver grain: alike in all channels, correlated, strongest in middle tones.
+    """Add silver grain: correlated, the same in all channels, strongest in middle tones.
 
     Args:
         photo: (B, 3, H, W).
-        sigma: (B,) standard deviation in a middle grey of luma 0.5; in black and white it is a quarter of that.
-        size: (B,) standard deviation of the Gaussian that correlates it, pixels up to 3.
+        sigma: (B,) standard deviation in a grey of luma 0.5; a quarter of it in black and in white.
+        size: (B,) standard deviation of the Gaussian that correlates the grain, pixels up to 3.
         noise: (B, 1, H, W) standard normal.
     """
     kernels = _gaussians(size, 9)
     kernels = kernels / kernels.sum(dim=(1, 2), keepdim=True)
-    # A kernel k leaves white noise the variance sum(k^2).
-    grain = blur(noise, kernels) / planes(kernels.square().sum(dim=(1, 2)).sqrt())
+    # White noise convolved with a kernel k has the variance sum(k^2).
+    grain = blur(noise, kernels) / as_planes(kernels.square().sum(dim=(1, 2)).sqrt())
     light = luma(photo).clamp(0, 1)
-    return photo + planes(sigma) * (0.25 + 3 * light * (1 - light)) * grain
+    return photo + as_planes(sigma) * (0.25 + 3 * light * (1 - light)) * grain
 
 
 def random_film_grain(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """Grain of a standard deviation up to 0.16 and of 0.4 to 1.2 px."""
+    """Add grain of a standard deviation up to 0.16 and a size of 0.4 to 1.2 px."""
     return film_grain(photo, 0.16 * level, uniform(photo, random, 0.4, 1.2), normal(photo, random, 1))
 
 
-# -- press and file -----------------------------------------------------------------------------------------------
+# -- print and file -----------------------------------------------------------------------------------------------
 
 SCREENS = (math.radians(15), math.radians(75), 0.0, math.radians(45))
-"""Usual angles of the cyan, magenta, yellow and black screens."""
+"""Usual angles of the cyan, magenta, yellow and black screens, radians."""
 
 
 def halftone(photo: Tensor, pitch: Tensor, angle: Tensor, grey: Tensor, strength: Tensor) -> Tensor:
-    """Print in dots whose area is the amount of ink: cyan, magenta, yellow and black screens, or black alone.
+    """Print in dots whose area follows the amount of ink: cyan, magenta, yellow and black, or black alone.
 
     Args:
         photo: (B, 3, H, W).
-        pitch: (B,) distance of dots, pixels.
-        angle: (B,) by which all screens are turned, radians.
+        pitch: (B,) distance of the dots, pixels.
+        angle: (B,) angle by which all screens are turned, radians.
         grey: (B,) 1 = black ink alone, 0 = four inks.
-        strength: (B,) 0 = the photograph, 1 = the print; between them a scan too coarse to part the dots.
+        strength: (B,) 0 = the photograph, 1 = the print, between them a mixture, as of a coarse scan.
     """
     ink = 1 - photo.clamp(0, 1)
-    black = torch.where(planes(grey) > 0.5, 1 - luma(photo).clamp(0, 1), ink.amin(dim=1, keepdim=True))
-    colours = torch.where(planes(grey) > 0.5, torch.zeros_like(ink), (ink - black) / (1 - black).clamp_min(_FLOOR))
-    dots = _dots(torch.cat([colours, black], dim=1), pitch, angle)
-    return photo + planes(strength) * ((1 - dots[:, :3]) * (1 - dots[:, 3:]) - photo)
+    black = torch.where(as_planes(grey) > 0.5, 1 - luma(photo).clamp(0, 1), ink.amin(dim=1, keepdim=True))
+    colours = torch.where(as_planes(grey) > 0.5, torch.zeros_like(ink), (ink - black) / (1 - black).clamp_min(_FLOOR))
+    dots = _screen_dots(torch.cat([colours, black], dim=1), pitch, angle)
+    return photo + as_planes(strength) * ((1 - dots[:, :3]) * (1 - dots[:, 3:]) - photo)
 
 
 def random_halftone(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
-    """A print in a newspaper or a book: screens of 2.5 to 7 px in any turn, half of them grey."""
+    """Print as in a newspaper or a book: screens of 2.5 to 7 px at a random angle, half of them grey."""
     pitch, angle = uniform(photo, random, 2.5, 7.0), uniform(photo, random, 0.0, math.pi / 2)
     grey = (uniform(photo, random, 0.0, 1.0) < 0.5).float()
     return halftone(photo, pitch, angle, grey, (1.25 * level).clamp_max(1))
 
 
-def _dots(inks: Tensor, pitch: Tensor, angle: Tensor) -> Tensor:
-    """Screened inks (B, 4, H, W)."""
+def _screen_dots(inks: Tensor, pitch: Tensor, angle: Tensor) -> Tensor:
+    """Turn amounts of ink (B, 4, H, W) into dots (B, 4, H, W)."""
     turned = angle[:, None] + constant(SCREENS, inks.device)
-    cosine, sine = planes(turned.cos()), planes(turned.sin())
+    cosine, sine = as_planes(turned.cos()), as_planes(turned.sin())
     y = torch.arange(inks.shape[2], device=inks.device, dtype=torch.float32)[:, None]
     x = torch.arange(inks.shape[3], device=inks.device, dtype=torch.float32)[None, :]
-    u, v = (x * cosine + y * sine) / planes(pitch), (y * cosine - x * sine) / planes(pitch)
-    # The mean of two triangle waves, brought to an even distribution: the area below a threshold is the threshold.
+    u, v = (x * cosine + y * sine) / as_planes(pitch), (y * cosine - x * sine) / as_planes(pitch)
+    # The mean of two triangle waves, mapped to an even distribution: a dot then covers the share of its ink.
     mean = (u - u.round()).abs() + (v - v.round()).abs()
     threshold = torch.where(mean < 0.5, 2 * mean**2, 1 - 2 * (1 - mean) ** 2)
-    # The edge of a dot is a ramp around the threshold; near no ink and full ink it moves so that no speck is left.
-    slope = planes(pitch) / 3
+    # The edge of a dot is a ramp around the threshold. Near no ink and full ink it is moved, or specks would remain.
+    slope = as_planes(pitch) / 3
     middle = 0.5 + (inks * slope).clamp_max(0.5) - ((1 - inks) * slope).clamp_max(0.5)
     return ((inks - threshold) * slope + middle).clamp(0, 1)
 
@@ -426,29 +422,29 @@ _CHROMA_TABLE = (
 
 
 def jpeg(photo: Tensor, quality: Tensor) -> Tensor:
-    """What baseline JPEG with 4:2:0 chroma leaves of a picture; ``quality`` (B,) 1..100 as in libjpeg."""
+    """Code and decode as baseline JPEG with 4:2:0 chroma; ``quality`` (B,) 1..100 as in libjpeg."""
     height, width = photo.shape[2:]
     padded = functional.pad(photo.clamp(0, 1), (0, -width % 16, 0, -height % 16), mode="replicate") * 255
     light = luma(padded)
-    blue = (padded[:, 2:] - light) / (2 - 2 * LUMA[2])
-    red = (padded[:, :1] - light) / (2 - 2 * LUMA[0])
+    blue = (padded[:, 2:] - light) / (2 - 2 * LUMA_WEIGHTS[2])
+    red = (padded[:, :1] - light) / (2 - 2 * LUMA_WEIGHTS[0])
     chroma = functional.avg_pool2d(torch.cat([blue, red], dim=1), 2)
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)
-    light = _quantised(light - 128, _LUMA_TABLE, scale) + 128
-    chroma = functional.interpolate(_quantised(chroma, _CHROMA_TABLE, scale), scale_factor=2, mode="bilinear")
-    blue, red = chroma[:, :1] * (2 - 2 * LUMA[2]), chroma[:, 1:] * (2 - 2 * LUMA[0])
-    green = -(LUMA[2] * blue + LUMA[0] * red) / LUMA[1]
+    light = _quantise(light - 128, _LUMA_TABLE, scale) + 128
+    chroma = functional.interpolate(_quantise(chroma, _CHROMA_TABLE, scale), scale_factor=2, mode="bilinear")
+    blue, red = chroma[:, :1] * (2 - 2 * LUMA_WEIGHTS[2]), chroma[:, 1:] * (2 - 2 * LUMA_WEIGHTS[0])
+    green = -(LUMA_WEIGHTS[2] * blue + LUMA_WEIGHTS[0] * red) / LUMA_WEIGHTS[1]
     coded = (light + torch.cat([red, green, blue], dim=1)).round().clamp(0, 255) / 255
     return coded[:, :, :height, :width]
 
 
-def random_jpeg(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 — nothing to draw
-    """Quality 95 down to 5, half of the way by a level of 1/4: what gets worse fast is seen most."""
+def random_jpeg(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 - has no random parameter
+    """Code as JPEG of quality 95 down to 5, falling with the square root of the level, so that most are coarse."""
     return jpeg(photo, 95 - 90 * level**0.5)
 
 
-def _quantised(plane: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:
-    """Round the 8 x 8 cosine transform to the steps of a table, scaled in percent (B,)."""
+def _quantise(plane: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:
+    """Round the 8 x 8 cosine transform to multiples of a table that is scaled by per cent (B,)."""
     steps = ((constant(table, plane.device) * scale[:, None, None] + 50) / 100).floor().clamp(1, 255)
     steps = steps[:, None, None, :, None, :]
     size, height, width = plane.shape[:2], plane.shape[2], plane.shape[3]
@@ -461,7 +457,7 @@ def _quantised(plane: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor)
 
 @functools.cache
 def _cosines(device: torch.device) -> Tensor:
-    """The orthonormal 8-point DCT-II, (frequency, place)."""
+    """The orthonormal 8-point DCT-II as a matrix (frequency, position)."""
     places, frequencies = torch.arange(8.0, device=device), torch.arange(8.0, device=device)[:, None]
     rows = torch.cos(math.pi / 8 * (places + 0.5) * frequencies) / 2
     rows[0] /= math.sqrt(2)

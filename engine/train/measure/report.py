@@ -1,4 +1,4 @@
-"""The table of all systems and their classical peers."""
+"""The report: a table of all models and their classical peers."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.errors import ReadError, SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.runtime.cards import ModelCard, Registry
-from engine.train.evaluate import Metrics, Table, kind_of
-from engine.train.peers import PEERS
-
-if TYPE_CHECKING:
-    pass
+from engine.train.measure.evaluate import Metrics, Table, kind_of
+from engine.train.measure.peers import PEERS
 
 # -- the table ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Column:
-    """One score of the table: ``best`` picks the value that is printed bold, None where more is not better."""
+    """A score in the table; ``best`` picks the value that is printed bold, None = no value is."""
 
     title: str
     protocol: str
@@ -63,7 +59,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "upscale2": (Column("x2, luma dB", "reduced", "psnr"), Column("x2, SSIM", "reduced", "ssim", 4)),
     "upscale4": (Column("x4, luma dB", "reduced", "psnr"), Column("x4, SSIM", "reduced", "ssim", 4)),
 }
-"""Kind -> the scores that stand in the table; six at most, so that all tasks fit into one."""
+"""Kind of model -> its scores in the table; six at most, so that all kinds fit into one table."""
 
 MEASURED = """\
 Each model's exported file was run through the task that the window and the command line use, with the settings it
@@ -89,11 +85,11 @@ _DETAILS = ("parameters", "MB", "minutes", "s/Mpx", "photographs")
 
 
 def write_report(models: Path, output: Path) -> Path:
-    """Write ``systems.md``: one table of all systems and their classical peers, from cards and ``scores.json``.
+    """Write ``systems.md``, a table of all models and their classical peers, from cards and ``scores.json``.
 
     Args:
         models: folder of model folders.
-        output: folder to write into; made if need be.
+        output: folder to write into; created if it is missing.
 
     Raises:
         SettingsError: there is no model.
@@ -108,28 +104,31 @@ def write_report(models: Path, output: Path) -> Path:
     if not cards:
         raise SettingsError(f"{models} holds no model to report on.", "train.report")
     width = max(len(columns) for columns in COLUMNS.values())
-    lines = [_line(["system", *[""] * width, *_DETAILS]), _line(["---", *["---:"] * (width + len(_DETAILS))])]
+    lines = [_table_row(["system", *[""] * width, *_DETAILS]), _table_row(["---", *["---:"] * (width + len(_DETAILS))])]
     for task in COLUMNS:
-        shelf = [card for card in cards if kind_of(card) == task]
-        if shelf:
-            lines += _task_lines(task, shelf)
+        of_kind = [card for card in cards if kind_of(card) == task]
+        if of_kind:
+            lines += _rows_of_kind(task, of_kind)
     text = "\n".join(["# The systems side by side", "", *lines, "", "## How it was measured", "", MEASURED])
     output.mkdir(parents=True, exist_ok=True)
     atomic_write_bytes(output / "systems.md", text.encode())
     return output / "systems.md"
 
 
-def _task_lines(task: str, cards: list[ModelCard]) -> list[str]:
-    """A line of column names, one a model, one a peer."""
+def _rows_of_kind(task: str, cards: list[ModelCard]) -> list[str]:
+    """A row of column names, and a row for each model and each peer of a kind."""
     columns = COLUMNS[task]
     tables = {card.id: _read_scores(card) for card in cards}
-    rows = {card.id: {p: fillers["model"] for p, fillers in tables[card.id].items()} for card in cards}
+    rows = {card.id: {p: methods["model"] for p, methods in tables[card.id].items()} for card in cards}
     details = {card.id: _details(card) for card in cards}
-    # The peers are the same for all models of a task; where runs differ, the largest counts.
-    largest = max(tables.values(), key=lambda table: max((_photographs(f["model"]) for f in table.values()), default=0))
+    # The peers are the same for all models of a kind; the scores from the largest number of photographs are taken.
+    largest = max(
+        tables.values(),
+        key=lambda table: max((_photographs(methods["model"]) for methods in table.values()), default=0),
+    )
     for name in PEERS[task]:
         key = f"*{name.replace('_', ' ')}*"
-        rows[key] = {protocol: fillers[name] for protocol, fillers in largest.items() if name in fillers}
+        rows[key] = {protocol: methods[name] for protocol, methods in largest.items() if name in methods}
         details[key] = ["–", "–", "–"]
     cells = {name: [row.get(c.protocol, {}).get(c.metric) for c in columns] for name, row in rows.items()}
     best = [
@@ -138,10 +137,10 @@ def _task_lines(task: str, cards: list[ModelCard]) -> list[str]:
         else None
         for column, values in zip(columns, zip(*cells.values(), strict=True), strict=True)
     ]
-    lines = [_line([f"**{task}**", *(f"**{column.title}**" for column in columns), *[""] * len(_DETAILS)])]
+    lines = [_table_row([f"**{task}**", *(f"**{column.title}**" for column in columns), *[""] * len(_DETAILS)])]
     for name, values in cells.items():
         scores = [_number(v, c.digits, v == b) for v, c, b in zip(values, columns, best, strict=True)]
-        lines.append(_line([name, *scores, *details[name], *_run_details(list(rows[name].values()))]))
+        lines.append(_table_row([name, *scores, *details[name], *_run_details(list(rows[name].values()))]))
     return lines
 
 
@@ -170,15 +169,15 @@ def _run_details(rows: list[Metrics]) -> list[str]:
 
 
 def _photographs(row: Metrics) -> int:
-    """How many photographs a row was measured on; 0 where old scores do not say."""
+    """Number of photographs that a row was measured on; 0 = unknown, in old scores."""
     return int(row.get("pictures", 0))
 
 
-def _number(value: float | None, digits: int, bold: bool) -> str:  # noqa: FBT001 — a value of the cell
+def _number(value: float | None, digits: int, bold: bool) -> str:  # noqa: FBT001 - always called with a computed value
     if value is None:
         return "–"
     return f"**{value:.{digits}f}**" if bold else f"{value:.{digits}f}"
 
 
-def _line(cells: list[str]) -> str:
+def _table_row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"

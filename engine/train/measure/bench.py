@@ -1,8 +1,8 @@
 """``make bench-models``: the numbers that the shipped models must reach, measured on the validation tenth.
 
-Every picture goes through the command line; the times are of one megapixel through the task, beside a classical peer
-or the bare network in the same run. Figures that published sets have for a method are not those of other photographs:
-where a bar is a published one it is said what is compared instead.
+Pictures go through the command line. Times are of one megapixel through the task, relative to a classical peer or to
+the network alone in the same run. Published figures belong to the published test sets; where a bar comes from such a
+figure, a comment says what is compared instead.
 """
 
 from __future__ import annotations
@@ -24,26 +24,29 @@ from engine.raster import ArrayMask, ArraySource, Mask, Rect, to_float
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import Job, make_settings, model_of_scale, run_job
-from engine.train import metrics, peers, shapes
-from engine.train.data import photograph_paths, read_photograph, write_picture
-from engine.train.evaluate import readable
-from engine.train.export import gigamacs
-from engine.train.metrics import Picture
-from engine.train.protocols import PROTOCOLS, Case, composited
+from engine.train.data.photographs import photograph_paths, read_photograph, write_picture
+from engine.train.data.textures import read_textures
+from engine.train.measure import metrics, peers
+from engine.train.measure.evaluate import read_middles
+from engine.train.measure.metrics import Picture
+from engine.train.measure.protocols import PROTOCOLS, Case, scanned_damage_case
+from engine.train.nets import NETWORKS, build
+from engine.train.nets.cost import gigamacs
+from engine.train.recipe import read_training_recipe
 
 SIDE = 1024
-"""Side of the picture that times are taken of, pixels."""
+"""Side of the picture for measuring times, pixels."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the table.
+    """A measured number and the range in which it must lie.
 
     Attributes:
-        what: in words.
-        value: what was measured.
-        must: the least and the most that hold.
-        aim: the same, of what is aimed at; None where the bar is all.
+        what: the number in words.
+        value: the measured value.
+        must: least and largest value allowed.
+        aim: least and largest value aimed at; None = nothing beyond ``must``.
     """
 
     what: str
@@ -53,75 +56,74 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the bar is reached."""
+        """Whether the value lies in the range it must lie in."""
         return self.must[0] <= self.value <= self.must[1]
 
     def line(self) -> str:
-        """For a terminal."""
-        aim = "" if self.aim is None else f"aim {_range(*self.aim)}"
-        return (
-            f"{'ok  ' if self.holds else 'MISS'} {self.what:72} {self.value:9.3f}   must {_range(*self.must):12} {aim}"
-        )
+        """One line of text for a terminal."""
+        aim = "" if self.aim is None else f"aim {_range_text(*self.aim)}"
+        must = f"must {_range_text(*self.must):12}"
+        return f"{'ok  ' if self.holds else 'MISS'} {self.what:72} {self.value:9.3f}   {must} {aim}"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured on, and how a picture goes through the command line.
+    """Test pictures, and a way to run commands on them.
 
     Attributes:
         pictures: the middles of the validation photographs.
-        textures: held-out damage by class; empty = none at hand.
-        folder: for the files.
+        textures: held-out textures by class; empty = none given.
+        folder: for temporary files.
     """
 
     pictures: list[Picture]
     textures: dict[str, list[Mask]]
     folder: Path
 
-    def through(self, words: str, picture: Picture, mask: Mask | None = None) -> NDArray[np.uint8]:
-        """What a command makes of a picture.
+    def run_command(self, words: str, picture: Picture, mask: Mask | None = None) -> NDArray[np.uint8]:
+        """Run a command of ``lacuna`` on a picture and read its result.
 
         Args:
-            words: the command with its own options, ``{mask}`` for the mask's file.
+            words: the command and its own options, ``{mask}`` for the file of the mask.
             picture: (h, w, 3).
-            mask: (h, w), for a command that takes one.
+            mask: (h, w), for commands that take one.
 
         Raises:
             SettingsError: the command failed.
         """
         from engine import cli
 
-        given, masked, made = (self.folder / f"{name}.png" for name in ("given", "mask", "made"))
+        given, mask_file, result = (self.folder / f"{name}.png" for name in ("given", "mask", "result"))
         write_picture(given, picture)
         if mask is not None:
-            write_picture(masked, mask)
-        command, *options = words.format(mask=masked).split()
+            write_picture(mask_file, mask)
+        command, *options = words.format(mask=mask_file).split()
         quiet = [] if command == "detect" else ["--no-record"]
-        if cli.main([command, str(given), "-o", str(made), "--device", "cpu", *quiet, *options]):
+        if cli.main([command, str(given), "-o", str(result), "--device", "cpu", *quiet, *options]):
             raise SettingsError(f"The command lacuna {words} failed.", "train.bench")
-        return read_photograph(made) if command != "detect" else read_photograph(made)[..., 0]
+        return read_photograph(result) if command != "detect" else read_photograph(result)[..., 0]
 
 
-def measure(folder: Path, textures: Path | None, most: int | None, wanted: Iterable[str]) -> Iterator[Claim]:
-    """Measure what was asked for, claim by claim.
+def measure(folder: Path, textures: Path | None, most: int | None, parts: Iterable[str]) -> Iterator[Claim]:
+    """Measure the numbers of some parts, one after the other.
 
     Args:
         folder: photographs; the validation tenth is used.
-        textures: folder of scanned damage, whose held-out tenth is composited; None: drawn damage is.
-        most: only so many photographs.
-        wanted: rows of ``PARTS``; empty = all.
+        textures: folder of scanned damage, whose held-out tenth is composited; None = drawn damage.
+        most: largest number of photographs; None = all.
+        parts: rows of ``PARTS``; empty = all.
 
     Raises:
-        SettingsError: no photographs, or a part that ``PARTS`` has not.
+        SettingsError: there are no photographs, or a part is not in ``PARTS``.
     """
-    wanted = list(wanted) or list(PARTS)
-    if unknown := sorted(set(wanted) - set(PARTS)):
+    chosen = list(parts) or list(PARTS)
+    if unknown := sorted(set(chosen) - set(PARTS)):
         raise SettingsError(f"There is no part {', '.join(unknown)}; there are {', '.join(PARTS)}.", "train.bench")
-    pictures = [picture for picture, _ in readable(photograph_paths(folder, validation=True)[:most])]
-    held_out = shapes.read_textures(textures, validation=True) if textures else {}
+    pictures = [picture for picture, _ in read_middles(photograph_paths(folder, validation=True)[:most])]
+    held_out = read_textures(textures, validation=True) if textures else {}
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(pictures, held_out, Path(scratch))
-        for part in wanted:
+        for part in chosen:
             yield from PARTS[part](bench)
 
 
@@ -129,28 +131,29 @@ def measure(folder: Path, textures: Path | None, most: int | None, wanted: Itera
 
 
 def _heal(bench: Bench) -> Iterator[Claim]:
-    lively = (0.6, 1.2), (0.8, 1.1)
+    detail = (0.6, 1.2), (0.8, 1.1)
     for protocol in PROTOCOLS["heal"]:
-        cases = _cases(bench, protocol.make)
-        plain = [bench.through("heal --mask {mask} --texture 0", case.given, case.mask) for case in cases]
+        cases = _make_cases(bench, protocol.make)
+        plain = [bench.run_command("heal --mask {mask} --texture 0", case.given, case.mask) for case in cases]
         if protocol.name != "boxes":
             ours = _mean(metrics.psnr(a, case.original, case.mask) for a, case in zip(plain, cases, strict=True))
             peer = (peers.frequency_selective(case.given, case.mask) for case in cases)
             theirs = _mean(metrics.psnr(a, case.original, case.mask) for a, case in zip(peer, cases, strict=True))
             what = f"heal, {protocol.name}: hole PSNR over frequency selective's {theirs:.2f} dB"
             yield Claim(what, ours - theirs, (0, np.inf), (1, np.inf))
-        textured = [bench.through("heal --mask {mask}", case.given, case.mask) for case in cases]
+        textured = [bench.run_command("heal --mask {mask}", case.given, case.mask) for case in cases]
         ratio = _mean(
-            metrics.high_frequency_ratio(a, case.original, _of(case)) for a, case in zip(textured, cases, strict=True)
+            metrics.high_frequency_ratio(a, case.original, _mask_of(case))
+            for a, case in zip(textured, cases, strict=True)
         )
-        yield Claim(f"heal, {protocol.name}: fine detail at the default texture, over the truth's", ratio, *lively)
-    card, large = Registry().default("heal"), _large(bench.pictures)
+        yield Claim(f"heal, {protocol.name}: fine detail at the default texture, over the truth's", ratio, *detail)
+    card, large = Registry().default("heal"), _large_picture(bench.pictures)
     for protocol in PROTOCOLS["heal"][:2]:
         case = protocol.make(large, 1)
-        ours = _seconds(_run, card, case.given, case.mask, texture=0.0)
+        ours = _seconds(_run_task, card, case.given, case.mask, texture=0.0)
         theirs = _seconds(peers.frequency_selective, case.given, case.mask, times=1)
         yield Claim(f"heal, {protocol.name}: time over frequency selective's", ours / theirs, (0, 1 / 3))
-    yield Claim("heal: GMAC a megapixel", gigamacs(card), (0, 60))
+    yield Claim("heal: GMAC a megapixel", _gigamacs(card), (0, 60))
     yield Claim("heal: million parameters", card.training.parameters / 1e6, (0, 4))
 
 
@@ -160,63 +163,64 @@ def _clean(bench: Bench) -> Iterator[Claim]:
         for number, picture in enumerate(bench.pictures):
             noise = np.random.default_rng(number).normal(0, sigma, picture.shape)
             given = np.asarray(np.clip(np.rint(picture + noise), 0, 255), np.uint8)
-            psnr.append(metrics.psnr(bench.through(f"clean --noise-level {sigma}", given), picture))
+            psnr.append(metrics.psnr(bench.run_command(f"clean --noise-level {sigma}", given), picture))
         yield Claim(f"clean, noise of sigma {sigma}, level given: PSNR, dB", _mean(psnr), (must, np.inf), (aim, np.inf))
     for quality, must, aim in ((10, 1.2, 2.0), (30, 0.9, 1.9)):
         gains = []
         for picture in bench.pictures:
             given = _jpeg(picture, quality)
-            gains.append(metrics.psnr(bench.through("clean", given), picture) - metrics.psnr(given, picture))
+            gains.append(metrics.psnr(bench.run_command("clean", given), picture) - metrics.psnr(given, picture))
         yield Claim(f"clean, JPEG of quality {quality}: gain, dB", _mean(gains), (must, np.inf), (aim, np.inf))
-    card, large = Registry().default("clean"), _large(bench.pictures)
+    card, large = Registry().default("clean"), _large_picture(bench.pictures)
     noisy = np.asarray(np.clip(large + np.random.default_rng(1).normal(0, 25, large.shape), 0, 255), np.uint8)
-    ours = _seconds(_run, card, noisy, noise_level=25.0)
+    ours = _seconds(_run_task, card, noisy, noise_level=25.0)
     theirs = _seconds(peers.non_local_means, noisy)
     yield Claim("clean: time over non-local means'", ours / theirs, (0, 2))
-    yield Claim("clean: GMAC a megapixel", gigamacs(card), (0, 213))
+    yield Claim("clean: GMAC a megapixel", _gigamacs(card), (0, 213))
 
 
 def _upscale(bench: Bench) -> Iterator[Claim]:
     # Published: 36.7 and 32.4 dB at x2, 30.5 and 27.5 at x4, on sets where bicubic gives 33.66, 30.24, 28.42 and 26.00.
     for scale, must, aim in ((2, 2.2, 3.7), (4, 1.5, 2.8)):
         cases = [PROTOCOLS[f"upscale{scale}"][0].make(picture, 0) for picture in bench.pictures]
-        made = [bench.through(f"upscale --scale {scale}", case.given) for case in cases]
+        made = [bench.run_command(f"upscale --scale {scale}", case.given) for case in cases]
         ours = [metrics.luma_psnr(a, case.original, scale) for a, case in zip(made, cases, strict=True)]
-        theirs = [metrics.luma_psnr(peers.enlarged(case.given, scale), case.original, scale) for case in cases]
+        theirs = [metrics.luma_psnr(peers.bicubic_enlarge(case.given, scale), case.original, scale) for case in cases]
         what = f"upscale x{scale}: PSNR of the luma over bicubic's {_mean(theirs):.2f} dB"
         yield Claim(what, _mean(ours) - _mean(theirs), (must, np.inf), (aim, np.inf))
     for scale in (2, 4):
         card = model_of_scale(Registry(), scale)
-        picture = np.ascontiguousarray(_large(bench.pictures)[: SIDE // 2, : SIDE // 2])
-        ratio = _seconds(_run, card, picture) / _seconds(_bare, card, picture)
+        picture = np.ascontiguousarray(_large_picture(bench.pictures)[: SIDE // 2, : SIDE // 2])
+        ratio = _seconds(_run_task, card, picture) / _seconds(_run_network, card, picture)
         yield Claim(f"upscale x{scale}: time over a bare run of the network", ratio, (0, 1.15))
 
 
 def _detect(bench: Bench) -> Iterator[Claim]:
-    make = partial(composited, bench.textures) if bench.textures else PROTOCOLS["detect"][-2].make
+    make = partial(scanned_damage_case, bench.textures) if bench.textures else PROTOCOLS["detect"][-2].make
     scores = [
-        metrics.detection(bench.through("detect --grow 0", case.given), _of(case)) for case in _cases(bench, make)
+        metrics.detection_scores(bench.run_command("detect --grow 0", case.given), _mask_of(case))
+        for case in _make_cases(bench, make)
     ]
     of = "scanned" if bench.textures else "drawn"
     precision, recall, f1 = (_mean(score[i] for score in scores) for i in range(3))
     what = f"detect, {of} damage: pixel F1, precision {precision:.2f}, recall {recall:.2f}"
     yield Claim(what, f1, (0.75, 1), (0.85, 1))
-    flagged = [100 * float(np.mean(bench.through("detect --grow 0", p) > 0)) for p in bench.pictures]
+    flagged = [100 * float(np.mean(bench.run_command("detect --grow 0", p) > 0)) for p in bench.pictures]
     yield Claim("detect, photographs as they are: per cent of pixels flagged", _mean(flagged), (0, 0.1), (0, 0))
 
 
 def _tone(bench: Bench) -> Iterator[Claim]:
     for protocol in PROTOCOLS["tone"]:
-        cases = _cases(bench, protocol.make)
-        fillers: dict[str, Callable[[Picture], Picture]] = {
-            "ours": lambda picture: bench.through("tone", picture),
+        cases = _make_cases(bench, protocol.make)
+        methods: dict[str, Callable[[Picture], Picture]] = {
+            "ours": lambda picture: bench.run_command("tone", picture),
             "auto levels": peers.auto_levels,
             "grey world": peers.grey_world,
             "untouched": peers.untouched,
         }
         errors = {
-            name: _mean(metrics.delta_e(fill(case.given), case.original) for case in cases)
-            for name, fill in fillers.items()
+            name: _mean(metrics.delta_e(method(case.given), case.original) for case in cases)
+            for name, method in methods.items()
         }
         untouched, best = errors["untouched"], min(errors["auto levels"], errors["grey world"])
         what = f"tone, {protocol.name}: CIEDE2000 over that of the untouched, {untouched:.1f}"
@@ -226,13 +230,13 @@ def _tone(bench: Bench) -> Iterator[Claim]:
 
 
 def _tiling(bench: Bench) -> Iterator[Claim]:
-    picture = _large(bench.pictures)[:700, :700]
+    picture = _large_picture(bench.pictures)[:700, :700]
     registry = Registry()
     for card in (registry.default("clean"), registry.default("tone"), *registry.cards("upscale")):
-        made = [_run(_windowed(card, side), picture).astype(float) for side in (512, 1024)]
+        made = [_run_task(_with_window(card, side), picture).astype(float) for side in (512, 1024)]
         yield Claim(f"{card.id}: tiled against whole, grey levels", np.abs(made[0] - made[1]).max(), (0, 1))
-    card, picture = registry.default("detect"), np.tile(_large(bench.pictures), (3, 3, 1))[: 2 * SIDE + 256]
-    seen = [_seen(_windowed(card, side), picture).astype(float) for side in (card.tile.default, 4 * SIDE)]
+    card, picture = registry.default("detect"), np.tile(_large_picture(bench.pictures), (3, 3, 1))[: 2 * SIDE + 256]
+    seen = [_probability_map(_with_window(card, side), picture).astype(float) for side in (card.tile.default, 4 * SIDE)]
     yield Claim("detect: tiled against whole, of 255", np.abs(seen[0] - seen[1]).max(), (0, 1))
 
 
@@ -244,17 +248,17 @@ PARTS: dict[str, Callable[[Bench], Iterator[Claim]]] = {
     "tone": _tone,
     "tiling": _tiling,
 }
-"""What can be measured."""
+"""Name -> function that measures the numbers of this part."""
 
 
-# -- what they share ----------------------------------------------------------------------------------------------
+# -- helpers of the parts ----------------------------------------------------------------------------------------------
 
 
-def _cases(bench: Bench, make: Callable[[Picture, int], Case]) -> list[Case]:
+def _make_cases(bench: Bench, make: Callable[[Picture, int], Case]) -> list[Case]:
     return [make(picture, number) for number, picture in enumerate(bench.pictures)]
 
 
-def _of(case: Case) -> Mask:
+def _mask_of(case: Case) -> Mask:
     assert case.mask is not None
     return case.mask
 
@@ -263,29 +267,29 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def _range(low: float, high: float) -> str:
+def _range_text(low: float, high: float) -> str:
     if not np.isfinite(high):
         return f">= {low:g}"
     return f"<= {high:.3g}" if low <= 0 else f"{low:g} - {high:g}"
 
 
-def _run(card: ModelCard, picture: Picture, mask: Mask | None = None, **values: float) -> NDArray[np.uint8]:
-    """A picture through a task, without files."""
+def _run_task(card: ModelCard, picture: Picture, mask: Mask | None = None, **values: float) -> NDArray[np.uint8]:
+    """Run a task on a picture, without files."""
     settings = make_settings(card.task, card, values)
     wanted = ArrayMask(mask) if mask is not None else None
     result = run_job(Job(card.task, ArraySource(picture), None, wanted, settings, card, Device.CPU))
     return np.asarray(result.pixels if card.tile.scale > 1 else result.apply_to(picture), np.uint8)
 
 
-def _seen(card: ModelCard, picture: Picture) -> NDArray[np.uint8]:
-    """How sure a detector is of damage, (h, w), 255 = certain."""
+def _probability_map(card: ModelCard, picture: Picture) -> NDArray[np.uint8]:
+    """Probability of damage that a detector gives, (h, w), 255 = 1."""
     settings = make_settings("detect", card, {})
     found = run_job(Job("detect", ArraySource(picture), None, None, settings, card, Device.CPU))
     return np.asarray(found.read(Rect.of_shape(picture.shape))[..., 0])
 
 
-def _bare(card: ModelCard, picture: Picture) -> None:
-    """The network alone on the whole picture."""
+def _run_network(card: ModelCard, picture: Picture) -> None:
+    """Run only the network on the whole picture."""
     from engine.jobs import JobContext
     from engine.runtime.session import SESSIONS
     from engine.tasks.base import to_planes
@@ -294,13 +298,19 @@ def _bare(card: ModelCard, picture: Picture) -> None:
     session.run({"picture": to_planes(to_float(picture))}, JobContext())
 
 
-def _windowed(card: ModelCard, side: int) -> ModelCard:
-    """A card whose windows are of another size."""
+def _with_window(card: ModelCard, side: int) -> ModelCard:
+    """A card with windows of another size."""
     return dataclasses.replace(card, tile=dataclasses.replace(card.tile, default=side, minimum=min(side, 128)))
 
 
+def _gigamacs(card: ModelCard) -> float:
+    """What a model computes for a megapixel, from the network of its training recipe."""
+    recipe = read_training_recipe(card.training.recipe)
+    return gigamacs(build(NETWORKS, recipe.network.name, recipe.network.options))
+
+
 def _seconds(work: Callable[..., object], *given: object, times: int = 3, **more: object) -> float:
-    """The shortest time of a few, after one that loads what there is to load."""
+    """The shortest time of several runs, after one run that loads what has to be loaded."""
     taken = []
     for _ in range(times + (times > 1)):
         start = time.perf_counter()
@@ -309,8 +319,8 @@ def _seconds(work: Callable[..., object], *given: object, times: int = 3, **more
     return min(taken[1:] or taken)
 
 
-def _large(pictures: list[Picture]) -> Picture:
-    """A megapixel of photographs side by side."""
+def _large_picture(pictures: list[Picture]) -> Picture:
+    """A picture of one megapixel, put together from photographs."""
     canvas = np.zeros((SIDE, SIDE, 3), np.uint8)
     row = column = tallest = 0
     for picture in [picture for picture in pictures * 64 if min(picture.shape[:2]) > 64][: 64 * len(pictures)]:
@@ -325,7 +335,7 @@ def _large(pictures: list[Picture]) -> Picture:
 
 
 def _jpeg(picture: Picture, quality: int) -> Picture:
-    """Coded with 4:2:0 chroma and decoded again."""
+    """Code as JPEG with 4:2:0 chroma, and decode."""
     from PIL import Image
 
     coded = io.BytesIO()

@@ -1,9 +1,8 @@
-"""What a training is made of, read from a recipe file. Unknown and impossible settings are named."""
+"""Training recipes: all settings of one training, read from TOML. Unknown and impossible settings are named."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,16 +23,16 @@ def _require(holds: object, what: str) -> None:
 
 @dataclass(frozen=True)
 class Data:
-    """How photographs are sampled."""
+    """How crops are drawn from photographs."""
 
     crop: int = 128
     """Side of the square training crops, pixels; a multiple of 32."""
     batch: int = 16
-    """Crops a step."""
+    """Crops in a step."""
     zoom_out: float = 2.0
-    """Crops are taken from a window up to this many times larger and reduced."""
+    """A crop is cut from a window of up to this many times its side, and reduced."""
     share_cap: dict[str, float] = field(default_factory=dict)
-    """File-name prefix -> largest share of the crops that its photographs may have together."""
+    """Prefix of file names -> largest share of all crops that these photographs may have together."""
 
     def __post_init__(self) -> None:
         _require(self.crop >= 32 and self.crop % 32 == 0, f"data.crop = {self.crop} (a multiple of 32)")
@@ -45,18 +44,18 @@ class Data:
 
 @dataclass(frozen=True)
 class Damage:
-    """Which masks are drawn over the photographs."""
+    """Which masks and degradations photographs get."""
 
     kinds: dict[str, float] = field(default_factory=lambda: {"scratch": 1.0})
     """Mask kind (a row of ``shapes.MASKS``) -> how often, relative to the others."""
     pool: int = 2048
-    """Masks drawn once before training; each use flips or turns one."""
+    """Number of masks drawn once before the training; each use flips or turns one of them."""
     ageing: dict[str, float] = field(default_factory=dict)
-    """Degradation (a row of ``degrade.DEGRADATIONS``) -> the chance that a picture has it."""
+    """Degradation (a row of ``degrade.DEGRADATIONS``) -> the chance that a picture gets it."""
     strongest: float = 1.0
-    """Levels of ageing are drawn from 0 to this."""
+    """Severities of the ageing are drawn evenly from 0 to this."""
     alone: float = 0.0
-    """Share of the aged pictures that have only one of their degradations."""
+    """Share of the pictures that keep only one of the degradations drawn for them."""
 
     def __post_init__(self) -> None:
         _require(0 < self.strongest <= 1, f"damage.strongest = {self.strongest} (above 0, at most 1)")
@@ -67,7 +66,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Network:
-    """The generator: a row of ``nets.NETWORKS`` and its own options."""
+    """The network that is trained: a row of ``nets.NETWORKS`` and its options."""
 
     name: str = "heal_unet"
     options: dict[str, Any] = field(default_factory=dict)
@@ -75,7 +74,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Adversary:
-    """The discriminators' part. With weight, matching and style all 0 there is none."""
+    """The discriminators. There are none when weight, matching and style are all 0."""
 
     network: str = "patch_discriminator"
     game: str = "hinge"
@@ -94,7 +93,7 @@ class Adversary:
     beta1: float = 0.0
     """Adam's first decay."""
     start: float = 0.6
-    """Share of the schedule after which it sets in."""
+    """Share of the schedule after which the discriminators take part."""
 
     def __post_init__(self) -> None:
         for name in ("weight", "matching", "style", "r1", "gradient_penalty", "learning_rate"):
@@ -104,28 +103,28 @@ class Adversary:
 
     @property
     def plays(self) -> bool:
-        """Whether there are discriminators."""
+        """Whether the training has discriminators."""
         return self.weight > 0 or self.matching > 0 or self.style > 0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps, time and the learning rate."""
+    """Learning rate, optimiser and validation."""
 
     learning_rate: float = 1e-3
     floor: float = 1e-5
     """Learning rate at the end of the cosine."""
     warm_up: int = 200
-    """Steps of linear warm-up, after a resume from a model too."""
+    """Steps of linear warm-up at the start of a training."""
     beta1: float = 0.9
     """Adam's first decay."""
     weight_decay: float = 1e-2
     clip: float = 1.0
-    """Gradient norm above which gradients are scaled down."""
+    """Gradients with a larger norm are scaled down to this norm."""
     averaging: float = 0.999
-    """Decay of the exponential moving average of the weights; the average is what is exported."""
+    """Decay of the exponential moving average of the weights. The averaged weights are what is exported."""
     validate_every: float = 120.0
-    """Seconds between validations (each followed by a checkpoint)."""
+    """Seconds from one validation, which is followed by a checkpoint, to the next."""
     validation_crops: int = 64
     seed: int = 1
 
@@ -143,24 +142,24 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One trainable system."""
+class TrainingRecipe:
+    """All settings of one training."""
 
     name: str
     task: str
-    """The row of ``engine.tasks.TASKS`` that runs the exported model."""
+    """The row of ``engine.tasks.TASKS`` that the exported model is for."""
     title: str
-    """In the window: the model's name."""
+    """Name of the model in the window."""
     summary: str
-    """In the window: what it is good for, one sentence."""
+    """One sentence about what the model is for, in the window."""
     losses: dict[str, float]
-    """Row of ``losses.LOSSES`` or ``losses.CYCLES`` -> weight."""
+    """Row of ``losses.LOSSES``, or of ``losses.CYCLES`` for CycleGAN -> weight."""
     system: str = "fill"
     """A row of ``systems.SYSTEMS``."""
     settings: tuple[Setting, ...] = ()
-    """Adjustable inputs of the exported model, for its card."""
+    """Inputs of the exported model that a person can set, for its card."""
     default: bool = False
-    """Whether the exported model is its task's default."""
+    """Whether the exported model is the default of its task."""
     data: Data = field(default_factory=Data)
     damage: Damage = field(default_factory=Damage)
     network: Network = field(default_factory=Network)
@@ -172,22 +171,17 @@ class Recipe:
         _require(self.task in TASKS, f"task = {self.task} ({', '.join(TASKS)})")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain nested dictionaries, for checkpoints and the run folder."""
+        """The recipe as nested dictionaries, as it is kept in checkpoints and run folders."""
         return dataclasses.asdict(self)
 
 
-def is_validation(name: str) -> bool:
-    """Whether a photograph or texture is of the tenth that is never trained on: by hash of its name, for all alike."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 10 == 0
-
-
-def recipe_names() -> list[str]:
-    """The recipes that ship, sorted."""
+def training_recipe_names() -> list[str]:
+    """Names of the training recipes that ship, sorted."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def read_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
-    """Read a shipped recipe by name, or a recipe file by path.
+def read_training_recipe(name: str, overrides: list[str] | None = None) -> TrainingRecipe:
+    """Read a training recipe that ships by its name, or a recipe file by its path.
 
     Args:
         name: ``heal``, or the path of a TOML file.
@@ -198,7 +192,7 @@ def read_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     if not path.is_file():
-        known = ", ".join(recipe_names())
+        known = ", ".join(training_recipe_names())
         raise SettingsError(f"There is no recipe {name!r}. Recipes: {known}.", "train.recipe")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -209,14 +203,14 @@ def read_recipe(name: str, overrides: list[str] | None = None) -> Recipe:
     return recipe_from_dict({"name": path.stem, **table})
 
 
-def recipe_from_dict(table: dict[str, Any]) -> Recipe:
-    """Build a recipe from nested dictionaries, refusing what it does not know.
+def recipe_from_dict(table: dict[str, Any]) -> TrainingRecipe:
+    """Build a training recipe from nested dictionaries.
 
     Raises:
         SettingsError: an unknown, missing or impossible setting (named).
     """
     try:
-        return tables.from_table(Recipe, table)
+        return tables.from_table(TrainingRecipe, table)
     except ValueError as error:
         raise SettingsError(f"The training recipe cannot be used: {error}.", "train.setting") from error
 

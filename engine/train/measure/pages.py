@@ -1,4 +1,4 @@
-"""Pages of pictures: all systems side by side, and photographs restored by a recipe."""
+"""Pages of pictures: the results of all models side by side, and photographs restored by a recipe."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from engine.raster import ArraySource, Rect
 from engine.recipes import Recipe, read_recipe, run_recipe
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
-from engine.train import ageing
-from engine.train.evaluate import HEADLINES, model_filler
-from engine.train.metrics import Picture
-from engine.train.peers import PEERS
-from engine.train.protocols import Case, marked, spoil
-from engine.train.shapes import draw_mask
+from engine.train.damage import ageing
+from engine.train.damage.shapes import draw_mask
+from engine.train.measure.evaluate import HEADLINES, model_as_peer
+from engine.train.measure.metrics import Picture
+from engine.train.measure.peers import PEERS
+from engine.train.measure.protocols import Case, degraded_case, drawn_damage_case
 
 if TYPE_CHECKING:
     from PIL import Image
 
 SHOWN = {"coffee": "coffee cup", "chelsea": "cat", "rocket": "rocket", "camera": "camera"}
-"""Pictures of scikit-image that are shown when none are given -> their names on the page; all are free of rights."""
+"""Pictures of scikit-image that are shown by default -> their names on the page; their licences allow it."""
 
 CREDITS = (
     "Pictures from scikit-image: coffee cup by Rachel Michetti (CC0), cat by Stefan van der Walt (CC0), rocket by "
@@ -40,10 +40,10 @@ CREDITS = (
 )
 
 SIDE = 256
-"""Side of the squares in which pictures are damaged and restored, pixels."""
+"""Side of the squares that are damaged and restored, pixels."""
 
 MOST_HTML, MOST_PNG = 4_000_000, 2_500_000
-"""Largest files that are written, bytes."""
+"""Largest size of the files that are written, bytes."""
 
 _TITLES = {
     "heal": "Heal: white is lost",
@@ -55,7 +55,7 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Section:
-    """A task on the page: a row of cells for each picture, each cell (SIDE, SIDE, 3) uint8."""
+    """A section of a page: a row of cells for each picture, each cell (SIDE, SIDE, 3) uint8."""
 
     title: str
     columns: tuple[str, ...]
@@ -63,7 +63,7 @@ class Section:
 
 
 def default_pictures() -> list[tuple[str, Picture]]:
-    """Name and pixels of the pictures that come with scikit-image; ``CREDITS`` says whose they are."""
+    """Names and pixels of the pictures from scikit-image; ``CREDITS`` names their authors."""
     from skimage import data
 
     pictures = [(name, np.asarray(getattr(data, key)(), np.uint8)) for key, name in SHOWN.items()]
@@ -78,24 +78,24 @@ def picture_page(
     credit: str = "",
     device: Device = Device.AUTO,
 ) -> tuple[Path, Path]:
-    """Write ``systems.html`` and ``systems.png``: pictures from top to bottom, systems from left to right.
+    """Write ``systems.html`` and ``systems.png`` with a row for each picture and a column for each model.
 
     Args:
-        cards: the models; each is shown under its task.
-        pictures: name and uint8 (H, W, 3) sRGB of each row; the middle square is reduced, aged the same way every time,
-            and restored.
-        output: folder to write into; made if need be.
-        credit: line at the foot of the page.
+        cards: the models; each is shown in the section of its task.
+        pictures: name and uint8 (H, W, 3) sRGB of each row; the middle square is resized, damaged (always in the same
+            way) and restored.
+        output: folder to write into; created if it is missing.
+        credit: text at the foot of the page.
         device: where the models run.
 
     Raises:
-        SettingsError: there is no picture or no model, or so many that no page holds them.
+        SettingsError: there is no picture or no model, or there are too many for a page.
         EngineError: a model cannot be run.
         WriteError: a file cannot be written.
     """
     if not cards or not pictures:
-        raise SettingsError("A page of pictures wants at least one model and one picture.", "train.report")
-    squares = [_square(picture) for _, picture in pictures]
+        raise SettingsError("A page of pictures needs at least one model and one picture.", "train.report")
+    squares = [_middle_square(picture) for _, picture in pictures]
     tasks = [task for task in _TITLES if any(card.task == task for card in cards)]
     sections = [_section(task, [card for card in cards if card.task == task], squares, device) for task in tasks]
     page = Page("The systems side by side", tuple(sections), tuple(name for name, _ in pictures), credit)
@@ -105,23 +105,23 @@ def picture_page(
 def sample_page(
     pictures: Sequence[tuple[str, Picture]], output: Path, *, credit: str = "", device: Device = Device.AUTO
 ) -> tuple[Path, Path]:
-    """Write ``samples.html`` and ``samples.png``: what the standard recipe makes of photographs, at 100 %.
+    """Write ``samples.html`` and ``samples.png``: photographs restored by the standard recipe, at 100 %.
 
     Args:
-        pictures: name and uint8 (H, W, 3) sRGB of each row; the square with the most damage that is found is shown.
-        output: folder to write into; made if need be.
-        credit: line at the foot of the page.
+        pictures: name and uint8 (H, W, 3) sRGB of each row; the square with the most found damage is shown.
+        output: folder to write into; created if it is missing.
+        credit: text at the foot of the page.
         device: where the models run.
 
     Raises:
-        SettingsError: there is no picture, or so many that no page holds them.
+        SettingsError: there is no picture, or there are too many for a page.
         EngineError: a model cannot be run.
         WriteError: a file cannot be written.
     """
     if not pictures:
-        raise SettingsError("A page of pictures wants at least one picture.", "train.report")
+        raise SettingsError("A page of pictures needs at least one picture.", "train.report")
     recipe = read_recipe("standard")
-    rows = tuple(_restored(recipe, picture, device) for _, picture in pictures)
+    rows = tuple(_restoration_steps(recipe, picture, device) for _, picture in pictures)
     section = Section(f"Restored by the recipe {recipe.title}, at 100 %", _STEPS, rows)
     return Page("Before and after", (section,), tuple(name for name, _ in pictures), credit).write(output, "samples")
 
@@ -129,19 +129,19 @@ def sample_page(
 _STEPS = ("scan", "found damage", "healed", "restored")
 
 
-def _restored(recipe: Recipe, picture: Picture, device: Device) -> tuple[Picture, ...]:
-    """The same square of a scan after each step."""
+def _restoration_steps(recipe: Recipe, picture: Picture, device: Device) -> tuple[Picture, ...]:
+    """The same square of a picture after each of ``_STEPS``."""
     done = run_recipe(recipe, ArraySource(picture), None, Registry(), device)
     found = done.marks.mask() if done.marks else np.zeros(picture.shape[:2], np.uint8)
     healed = picture
     for repair, patch in done.patches:
         healed = np.asarray(patch.apply_to(healed), np.uint8) if repair.task == "heal" else healed
-    stages = (picture, _in_red(picture, found), healed, np.asarray(done.pixels(), np.uint8))
-    return tuple(_framed(stage[_busiest(found).slices()]) for stage in stages)
+    stages = (picture, _overlay_red(picture, found), healed, np.asarray(done.pixels(), np.uint8))
+    return tuple(_pad_to_square(stage[_most_masked_square(found).slices()]) for stage in stages)
 
 
-def _busiest(mask: np.ndarray) -> Rect:
-    """The square of SIDE px, or what there is of it, in which most is masked."""
+def _most_masked_square(mask: np.ndarray) -> Rect:
+    """The square of SIDE px in which most is masked; smaller where the picture is smaller."""
     whole = Rect.of_shape(mask.shape)
     sums = cv2.boxFilter((mask > 0).astype(np.float32), -1, (SIDE, SIDE), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
     inside = sums[: max(1, whole.height - SIDE + 1), : max(1, whole.width - SIDE + 1)]
@@ -149,30 +149,30 @@ def _busiest(mask: np.ndarray) -> Rect:
     return Rect(int(left), int(top), int(left) + SIDE, int(top) + SIDE) & whole
 
 
-def _framed(part: Picture) -> Picture:
-    """On grey, where the picture is smaller than a square."""
+def _pad_to_square(part: Picture) -> Picture:
+    """Pad a picture that is smaller than a square with grey."""
     cell = np.full((SIDE, SIDE, 3), 46, np.uint8)
     cell[: part.shape[0], : part.shape[1]] = part
     return cell
 
 
-def aged_pictures() -> list[tuple[str, Picture]]:
-    """The pictures of ``default_pictures`` as old prints: faded, yellowed, grainy and damaged, the same every time."""
+def old_print_pictures() -> list[tuple[str, Picture]]:
+    """The pictures of ``default_pictures`` as old prints: faded, yellowed, grainy and damaged, always alike."""
     aged = []
     for number, (name, picture) in enumerate(default_pictures()):
-        old = spoil(picture, number, _print).given
-        aged.append((name, marked(("dust", "scratch", "hair"), old, number).given))
+        old = degraded_case(picture, number, _age_as_print).given
+        aged.append((name, drawn_damage_case(("dust", "scratch", "hair"), old, number).given))
     return aged
 
 
-def _print(photo: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+def _age_as_print(photo: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     grainy = ageing.film_grain(photo, torch.tensor([0.04]), torch.tensor([0.7]), ageing.normal(photo, random, 1))
-    return _old(grainy, random)
+    return _fade_and_yellow(grainy, random)
 
 
 @dataclass(frozen=True)
 class Page:
-    """Sections below each other, all with the same rows."""
+    """A page of sections, all of which have the same rows."""
 
     title: str
     sections: tuple[Section, ...]
@@ -180,37 +180,37 @@ class Page:
     credit: str
 
     def write(self, output: Path, name: str) -> tuple[Path, Path]:
-        """As ``name.html`` and ``name.png`` into a folder, which is made if need be."""
+        """Write ``name.html`` and ``name.png`` into a folder, which is created if it is missing."""
         output.mkdir(parents=True, exist_ok=True)
         page, sheet = output / f"{name}.html", output / f"{name}.png"
-        atomic_write_bytes(page, _fitting(lambda side: _html(self, side), MOST_HTML))
-        atomic_write_bytes(sheet, _fitting(lambda side: _png(_sheet(self, side)), MOST_PNG))
+        atomic_write_bytes(page, _largest_that_fits(lambda side: _html(self, side), MOST_HTML))
+        atomic_write_bytes(sheet, _largest_that_fits(lambda side: _png(_sheet(self, side)), MOST_PNG))
         return page, sheet
 
 
-def _square(picture: Picture) -> Picture:
-    """The middle square, SIDE px."""
+def _middle_square(picture: Picture) -> Picture:
+    """The middle square of a picture, resized to SIDE px."""
     side = min(picture.shape[:2])
     top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
     middle = np.ascontiguousarray(picture[top : top + side, left : left + side])
-    way = cv2.INTER_AREA if side >= SIDE else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(middle, (SIDE, SIDE), interpolation=way), np.uint8)
+    filter_ = cv2.INTER_AREA if side >= SIDE else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(middle, (SIDE, SIDE), interpolation=filter_), np.uint8)
 
 
 def _section(task: str, cards: list[ModelCard], squares: list[Picture], device: Device) -> Section:
     peer = HEADLINES[task].peer
-    ways = {peer.replace("_", " "): PEERS[task][peer]} | {card.id: model_filler(card, device) for card in cards}
+    methods = {peer.replace("_", " "): PEERS[task][peer]} | {card.id: model_as_peer(card, device) for card in cards}
     rows = []
     for number, square in enumerate(squares):
-        case = _aged(task, square, number)
-        results = [way(case.given.copy(), case.mask) for way in ways.values()]
-        shown = [_in_red(case.given, result) if task == "detect" else result for result in results]
+        case = _example_case(task, square, number)
+        results = [method(case.given.copy(), case.mask) for method in methods.values()]
+        shown = [_overlay_red(case.given, result) if task == "detect" else result for result in results]
         rows.append((case.original, case.given, *shown))
-    return Section(_TITLES[task], ("original", "damaged", *ways), tuple(rows))
+    return Section(_TITLES[task], ("original", "damaged", *methods), tuple(rows))
 
 
-def _aged(task: str, picture: Picture, number: int) -> Case:
-    """What a system of a task is shown with."""
+def _example_case(task: str, picture: Picture, number: int) -> Case:
+    """The damaged square with which the models of a task are shown."""
     if task == "heal":
         random = np.random.default_rng(number)
         shares = {"scratch": 0.02, "dust": 0.005, "crease": 0.02, "stroke": 0.05}
@@ -218,28 +218,28 @@ def _aged(task: str, picture: Picture, number: int) -> Case:
         mask = np.maximum.reduce(masks)
         return Case(np.where(mask[..., None] > 0, np.uint8(255), picture), picture, mask)
     if task == "detect":
-        return marked(("dust", "hair", "scratch", "stain"), picture, number)
-    return spoil(picture, number, _spoilt if task == "clean" else _old)
+        return drawn_damage_case(("dust", "hair", "scratch", "stain"), picture, number)
+    return degraded_case(picture, number, _blur_and_add_noise if task == "clean" else _fade_and_yellow)
 
 
-def _spoilt(photo: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+def _blur_and_add_noise(photo: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     blurred = ageing.defocus_blur(photo, torch.tensor([1.2]))
     noisy = ageing.gaussian_noise(blurred, torch.tensor([0.06]), ageing.normal(photo, random, 3))
     return ageing.jpeg(noisy, torch.tensor([40.0]))
 
 
-def _old(photo: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+def _fade_and_yellow(photo: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     faded = ageing.fading(photo, ageing.uniform(photo, random, 0.25, 0.5, 3), torch.tensor([[0.98, 0.95, 0.88]]))
     return ageing.yellowing(faded, torch.tensor([0.6]), torch.tensor([[0.93, 0.8, 0.5]]))
 
 
-def _in_red(picture: Picture, mask: np.ndarray) -> Picture:
+def _overlay_red(picture: Picture, mask: np.ndarray) -> Picture:
     red = (0.3 * picture + 0.7 * np.array([255, 0, 0])).astype(np.uint8)
     return np.where(mask[..., None] > 0, red, picture)
 
 
-def _fitting(make: Callable[[int], bytes], most: int) -> bytes:
-    """A page with the largest cells that keep it below a number of bytes."""
+def _largest_that_fits(make: Callable[[int], bytes], most: int) -> bytes:
+    """The bytes of a page with the largest cells for which it is not larger than ``most`` bytes."""
     for side in (SIDE, 224, 192, 160, 144, 128, 112, 96, 80, 64, 48, 32):
         made = make(side)
         if len(made) <= most:
@@ -247,7 +247,7 @@ def _fitting(make: Callable[[int], bytes], most: int) -> bytes:
     raise SettingsError("So many pictures and systems do not fit onto one page; take fewer.", "train.report")
 
 
-def _reduced(cell: Picture, side: int) -> Picture:
+def _resize_cell(cell: Picture, side: int) -> Picture:
     return cell if side == SIDE else np.asarray(cv2.resize(cell, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -282,13 +282,13 @@ def _img(cell: Picture, alternative: str, side: int) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(_reduced(cell, side)).save(buffer, "JPEG", quality=85)
+    Image.fromarray(_resize_cell(cell, side)).save(buffer, "JPEG", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f"<img alt='{html.escape(alternative)}' width={side} height={side} src='data:image/jpeg;base64,{data}'>"
 
 
 def _sheet(page: Page, side: int) -> Image.Image:
-    """All sections below each other, with names."""
+    """All sections as one picture, with names."""
     from PIL import Image, ImageDraw, ImageFont
 
     sections, names = page.sections, page.names
@@ -308,7 +308,7 @@ def _sheet(page: Page, side: int) -> Image.Image:
         for name, row in zip(names, section.rows, strict=True):
             draw.text((left - 10, top + side // 2), name, (208, 208, 208), font, anchor="rm")
             for column, cell in enumerate(row):
-                sheet.paste(Image.fromarray(_reduced(cell, side)), (left + column * (side + gap), top))
+                sheet.paste(Image.fromarray(_resize_cell(cell, side)), (left + column * (side + gap), top))
             top += side + gap
     draw.multiline_text((10, top + 6), credit, (160, 160, 160), font)
     return sheet
@@ -318,7 +318,7 @@ def _png(sheet: Image.Image) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    # 256 colours: a third of the size, so the cells can be larger.
+    # With 256 colours the file has a third of the size, so the cells can be larger.
     palette = sheet.quantize(256, Image.Quantize.MEDIANCUT)
     sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

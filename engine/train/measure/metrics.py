@@ -1,6 +1,7 @@
-"""Scores of a restored picture against its original: uint8 (H, W, 3) sRGB pictures, uint8 (H, W) masks above 0 = in.
+"""Scores of a restored picture against its original.
 
-Pictures smaller than the windows of a measure are allowed. What works on brightness takes the luma of Rec. 601.
+Pictures are uint8 (H, W, 3) sRGB, masks uint8 (H, W), above 0 = inside. Pictures may be smaller than the window of a
+score. Scores of brightness use the luma of ITU-R BT.601.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.raster import Floats, Mask
+from engine.train.luma import LUMA_WEIGHTS
 
 Picture = NDArray[np.uint8]
 
@@ -27,7 +29,7 @@ _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def psnr(a: Picture, b: Picture, where: Mask | None = None) -> float:
-    """10 log10(255^2 / mean squared error) over all samples, or over those inside a mask; dB, at most 100."""
+    """PSNR, 10 log10(255^2 / mean squared error), over all samples or over those inside a mask; dB, at most 100."""
     if where is not None:
         a, b = a[where > 0], b[where > 0]
     error = float(np.mean((a.astype(np.float64) - b) ** 2)) if a.size else 0.0
@@ -35,7 +37,7 @@ def psnr(a: Picture, b: Picture, where: Mask | None = None) -> float:
 
 
 def luma_psnr(a: Picture, b: Picture, rim: int) -> float:
-    """PSNR of the luma of ITU-R BT.601 in 16..235 without a rim of so many pixels, as enlargements are judged; dB."""
+    """PSNR of the BT.601 luma in 16..235 without a rim of ``rim`` pixels, the usual score of enlargements; dB."""
     weights = np.array([65.481, 128.553, 24.966]) / 255
     error = ((a.astype(np.float64) - b) @ weights)[rim:-rim, rim:-rim]
     return min(MOST_DB, 10 * math.log10(255**2 / max(float(np.mean(error**2)), 1e-9)))
@@ -47,7 +49,7 @@ def ssim(a: Picture, b: Picture, where: Mask | None = None) -> float:
     Args:
         a: a picture.
         b: another of the same shape.
-        where: the mean is taken inside this mask; else over all windows that lie wholly inside the picture.
+        where: mask over which the mean is taken; None = all windows that lie wholly inside the picture.
     """
     similarity, _ = _similarity(luma(a), luma(b))
     return float(_inner(similarity).mean()) if where is None else float(similarity[where > 0].mean())
@@ -68,16 +70,16 @@ def ms_ssim(a: Picture, b: Picture) -> float:
         similarity, contrast = _similarity(x, y)
         term = similarity if scale == scales - 1 else contrast
         product *= max(0.0, float(_inner(term).mean())) ** weight
-        x, y = _halved(x), _halved(y)
+        x, y = _halve(x), _halve(y)
     return product
 
 
 def high_frequency_ratio(filled: Picture, original: Picture, mask: Mask) -> float:
-    """Energy of the fine detail in a fill over that of the original; 1 = as lively, below = blurred, above = noisy.
+    """Energy of the fine detail in a fill over that of the original; below 1 = blurred, above 1 = noisy.
 
-    The mean square of the Laplacian of the luma over the hole. Its outermost pixels, whose Laplacian sees the
-    surroundings, do not count, unless the hole is nowhere thick enough. To both energies the square of one grey level
-    is added, or the ratio would mean nothing where the original is flat.
+    The energy is the mean square of the Laplacian of the luma inside the mask. The outermost pixels of the mask, whose
+    Laplacian depends on the surroundings, do not count unless there are no others. The square of one grey level is
+    added to both energies, so that the ratio is defined where the original is flat.
     """
     inner = cv2.erode((mask > 0).astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0)
     where = inner > 0 if inner.any() else mask > 0
@@ -93,10 +95,9 @@ def delta_e(a: Picture, b: Picture) -> float:
 
 
 def structure(a: Picture, b: Picture) -> float:
-    """How far a tone correction left the geometry alone: 1 = nothing moved.
+    """How well a tone correction kept the structure of a picture: 1 = unchanged but for a rising tone curve.
 
-    The SSIM of the lumas after the tones of ``b`` are matched to those of ``a`` by rank (over the whole picture), so
-    that any rising tone curve gives 1.
+    The SSIM of the lumas after histogram matching of ``b`` to ``a`` over the whole picture.
 
     Args:
         a: the picture before, uint8 (H, W, 3).
@@ -109,10 +110,11 @@ def structure(a: Picture, b: Picture) -> float:
     return float(_inner(_similarity(before, after)[0]).mean())
 
 
-def detection(found: Mask, true: Mask, tolerance: int = 2) -> tuple[float, float, float]:
-    """Precision, recall and F1 of a found mask, counted in pixels.
+def detection_scores(found: Mask, true: Mask, tolerance: int = 2) -> tuple[float, float, float]:
+    """Precision, recall and F1 of a found mask, by pixels.
 
-    A found pixel is right when a true one lies within the tolerance, a true pixel is found when a found one does.
+    A found pixel is correct when a damaged pixel lies within the tolerance; a damaged pixel is found when a found pixel
+    lies within the tolerance.
 
     Args:
         found: (H, W), above 0 = found.
@@ -120,7 +122,8 @@ def detection(found: Mask, true: Mask, tolerance: int = 2) -> tuple[float, float
         tolerance: distance in pixels.
 
     Returns:
-        Each 0 to 1; all 1 when there is nothing to find and nothing was found, 0 where there is nothing to divide by.
+        Precision, recall and F1, each 0 to 1; all 1 when nothing is damaged and nothing was found, 0 when only one of
+        the two is empty.
     """
     claimed, damaged = found > 0, true > 0
     if not claimed.any() and not damaged.any():
@@ -131,13 +134,13 @@ def detection(found: Mask, true: Mask, tolerance: int = 2) -> tuple[float, float
 
 
 def luma(picture: Picture) -> Floats:
-    """0.299 R + 0.587 G + 0.114 B (Rec. 601), (H, W) float32 in 0..255."""
-    return np.asarray(picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))
+    """Luma of ITU-R BT.601, (H, W) float32 in 0..255."""
+    return np.asarray(picture.astype(np.float32) @ np.array(LUMA_WEIGHTS, np.float32))
 
 
 def _similarity(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """The maps (H, W) of SSIM and of its contrast-structure term."""
-    # In double precision: the variances are differences of large numbers.
+    """Maps (H, W) of SSIM and of its contrast-structure term."""
+    # Double precision, because the variances are differences of large numbers.
     a, b = x.astype(np.float64), y.astype(np.float64)
 
     def local(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -151,13 +154,13 @@ def _similarity(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 
 def _inner(values: Floats) -> Floats:
-    """Without the rim whose windows reach over the border, if anything else is left."""
+    """Crop the rim whose windows reach beyond the border, unless nothing else is left."""
     rim = _WINDOW // 2
     return values[rim:-rim, rim:-rim] if min(values.shape) > 2 * rim else values
 
 
-def _halved(values: Floats) -> Floats:
-    """Means of squares of two by two; an odd last row or column is left out."""
+def _halve(values: Floats) -> Floats:
+    """Halve by the means of squares of two by two; an odd last row or column is left out."""
     height, width = values.shape[0] // 2, values.shape[1] // 2
     if not height or not width:
         return values
@@ -166,7 +169,7 @@ def _halved(values: Floats) -> Floats:
 
 
 def _share(of: NDArray[np.bool_], near: NDArray[np.bool_], tolerance: int) -> float:
-    """The share of pixels that have one of the others within the tolerance."""
+    """Share of the pixels of a mask that have a pixel of another mask within the tolerance."""
     if not of.any() or not near.any():
         return 0.0
     distance = cv2.distanceTransform((~near).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -1,0 +1,188 @@
+"""Batches: random crops of photographs with masks and damage, drawn on the training device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine.errors import SettingsError
+from engine.train.damage import ageing, degrade, pools, shapes
+from engine.train.data.archives import detected_losses, mask_reader
+from engine.train.data.crops import Photographs, flip_and_turn
+from engine.train.data.photographs import LossReader, is_in_old_half, photograph_paths
+from engine.train.data.textures import read_textures
+from engine.train.recipe import TrainingRecipe
+
+NOISE_TOLD_SHARE = 0.75
+"""Share of the pictures with white noise whose noise level the network is given, so that it works with and without."""
+
+VISIBLE_CHANGE = 0.03
+"""A mark counts as damage only where it changes some channel by more than this, of 0..1."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The folders that a training reads.
+
+    Attributes:
+        photographs: photographs, in subfolders too.
+        masks: for a system that learns from damaged scans: the mask of each scan, ``NAME.png``, white = lost.
+        old: for a system that learns from unpaired old and fresh prints: the old prints; None = half of the
+            photographs are aged and serve as old prints.
+        textures: scanned damage to composite; None = all damage is drawn.
+    """
+
+    photographs: Path
+    masks: Path | None = None
+    old: Path | None = None
+    textures: Path | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The data of one training step: float32 on the device, pictures sRGB in 0..1.
+
+    Attributes:
+        photo: (B, 3, S, S) the sound photographs.
+        mask: (B, 1, S, S), 1 = to be filled.
+        damaged: (B, 3, S, S) the photographs with damage, or, for unpaired systems, other pictures that are old.
+        level: (B,) severity of the ageing, 0..1.
+        noise: (B,) standard deviation of the white noise in ``damaged``, 0..1; 0 = none, or kept from the network.
+        truth: (B, classes, S, S) of 0 and 1, the pixels damaged by each class; without planes unless needed.
+        lost: (B, 1, S, S), 1 where the photograph itself has lost its content.
+    """
+
+    photo: Tensor
+    mask: Tensor
+    damaged: Tensor
+    level: Tensor
+    noise: Tensor
+    truth: Tensor
+    lost: Tensor
+
+    def part(self, rows: slice) -> Batch:
+        """A batch of some of the pictures."""
+        return Batch(**{name: value[rows] for name, value in vars(self).items()})
+
+
+class Batches:
+    """Draws batches from photographs and masks that are kept on the device.
+
+    Args:
+        recipe: how crops are drawn and damaged.
+        sources: the folders to read.
+        device: where photographs and masks are kept.
+        validation: use the validation tenth (True) or all other photographs (False).
+        needs: what the system needs beyond photographs and masks, see ``engine.train.run.system.System.NEEDS``.
+
+    Raises:
+        SettingsError: there are too few photographs, or a degradation or kind of mask is unknown.
+    """
+
+    def __init__(
+        self,
+        recipe: TrainingRecipe,
+        sources: Sources,
+        device: torch.device,
+        *,
+        validation: bool,
+        needs: frozenset[str] = frozenset(),
+    ) -> None:
+        degrade.check_degradations(recipe.damage.ageing)
+        self._recipe, self._needs = recipe, needs
+        paths = photograph_paths(sources.photographs, validation=validation)
+        old: list[Path] = []
+        if "old" in needs:
+            if sources.old:
+                old = photograph_paths(sources.old, validation=validation)
+            else:
+                old = [path for path in paths if is_in_old_half(path.name)]
+                paths = [path for path in paths if not is_in_old_half(path.name)]
+            if not (old and paths):
+                raise SettingsError(
+                    f"{sources.photographs} holds too few photographs to split them into old and fresh ones.",
+                    "train.data",
+                )
+        read_lost = _loss_reader(sources) if "lost" in needs else None
+        self.photographs = Photographs.load(paths, recipe.data, device, read_lost)
+        self._old = Photographs.load(old, recipe.data, device) if old else None
+        # Real old prints need no more ageing.
+        self._ages = bool(recipe.damage.ageing) and not (old and sources.old)
+        seed = recipe.schedule.seed + (1_000_003 if validation else 0)
+        count = min(recipe.damage.pool, recipe.schedule.validation_crops) if validation else recipe.damage.pool
+        kinds, size = recipe.damage.kinds, recipe.data.crop
+        textures = read_textures(sources.textures, validation=validation) if sources.textures else None
+        if "classes" in needs:
+            masks, classes = pools.class_pool(kinds, count, size, seed, textures)
+            self._classes = torch.from_numpy(classes).to(device)
+        else:
+            masks = pools.mask_pool(kinds, count, size, seed, textures)
+        self._masks = torch.from_numpy(masks).to(device)[:, None]
+        self._choices = torch.Generator().manual_seed(seed)
+        self._random = torch.Generator(device).manual_seed(seed)
+
+    def draw(self, count: int) -> Batch:
+        """Draw a batch of ``count`` pictures, channels last in memory."""
+        random, damage = self._random, self._recipe.damage
+        drawn = self.photographs.draw_crops(count, self._recipe.data, self._choices)
+        photo, lost = drawn[:, :3], drawn[:, 3:]
+        level = damage.strongest * torch.rand(count, generator=random, device=photo.device)
+        truth = photo[:, :0]
+        mask = self._draw_masks(count)
+        damaged = photo if self._old is None else self._old.draw_crops(count, self._recipe.data, self._choices)[:, :3]
+        ageing_after = damage.ageing
+        if "classes" in self._needs:
+            ageing_before, ageing_after = degrade.before_and_after_marks(damage.ageing)
+            damaged, _ = degrade.degrade(damaged, ageing_before, level, random)
+            damaged, truth = self._add_damage(damaged)
+        noise = torch.zeros_like(level)
+        if self._ages:
+            damaged, rows = degrade.degrade(damaged, ageing_after, level, random, damage.alone)
+            if "gaussian_noise" in rows:
+                told = rows["gaussian_noise"] & (
+                    torch.rand(count, generator=random, device=photo.device) < NOISE_TOLD_SHARE
+                )
+                noise = told * ageing.NOISIEST * level
+        layout = torch.channels_last
+        return Batch(
+            photo=photo.contiguous(memory_format=layout),
+            mask=mask,
+            damaged=damaged.contiguous(memory_format=layout),
+            level=level,
+            noise=noise,
+            truth=truth,
+            lost=lost,
+        )
+
+    def seed(self, seed: int) -> None:
+        """Seed the random draws anew, so that a resumed run does not repeat what was drawn before."""
+        self._choices.manual_seed(seed)
+        self._random.manual_seed(seed)
+
+    def _draw_masks(self, count: int) -> Tensor:
+        chosen = torch.randint(len(self._masks), (count,), generator=self._choices).to(self._masks.device)
+        return flip_and_turn(self._masks[chosen], self._choices).float().div_(255)
+
+    def _add_damage(self, picture: Tensor, most: int = 3) -> tuple[Tensor, Tensor]:
+        """Pictures with 0 to ``most`` kinds of damage, and the pixels of each class (B, classes, S, S)."""
+        count, device = len(picture), picture.device
+        chosen = torch.randint(len(self._masks), (count, most), generator=self._choices).to(device)
+        masks = self._masks[chosen.flatten()].float().div_(255)
+        masks = flip_and_turn(masks, self._choices).reshape(count, most, *picture.shape[2:])
+        kinds = torch.randint(0, most + 1, (count, 1), generator=self._choices).to(device)
+        masks = masks * (torch.arange(most, device=device) < kinds)[:, :, None, None]
+        classes = self._classes[chosen]
+        truth = torch.zeros(count, len(shapes.CLASSES), *picture.shape[2:], device=device)
+        truth.scatter_reduce_(1, classes[:, :, None, None].expand_as(masks), masks, "amax")
+        damaged = degrade.add_marks(picture, masks, classes, self._random)
+        # What cannot be seen, such as white on white, is no damage that a network could learn to find.
+        visible = (damaged - picture).abs().amax(dim=1, keepdim=True) > VISIBLE_CHANGE
+        return damaged, ((truth > 0.5) & visible).float()
+
+
+def _loss_reader(sources: Sources) -> LossReader:
+    """The masks of the folder of masks, or, without one, those that the detection model makes."""
+    return detected_losses() if sources.masks is None else mask_reader(sources.masks, sources.photographs)

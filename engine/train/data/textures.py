@@ -1,0 +1,55 @@
+"""Scanned damage on disk: textures of dust, hairs, scratches and stains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from engine.errors import ReadError, SettingsError
+from engine.train.damage.shapes import Mask
+from engine.train.data.photographs import is_validation
+
+TEXTURES = {
+    "film_scratches": "scratch",
+    "film_hair": "hair",
+    "film_hair-short": "hair",
+    "film_lint": "hair",
+    "film_dirt": "dust",
+    "film_smut": "stain",
+    "film_dots": "stain",
+    "film_spots": "dust",
+    "film_sprinkles": "dust",
+    "film_stain": "stain",
+}
+"""Name of a folder of damage textures -> damage class."""
+
+
+def read_textures(folder: Path, *, validation: bool) -> dict[str, list[Mask]]:
+    """Read a folder of damage textures: 8-bit grey PNG, 255 = damaged, in subfolders named as in ``TEXTURES``.
+
+    Args:
+        folder: the folder that holds the subfolders.
+        validation: read the tenth that is never trained on (True) or all others (False).
+
+    Returns:
+        Damage class -> textures (h, w) uint8; classes without textures are absent.
+
+    Raises:
+        SettingsError: the folder holds no such subfolder with pictures.
+        ReadError: a picture cannot be decoded.
+    """
+    found: dict[str, list[Mask]] = {}
+    for name, damage in TEXTURES.items():
+        paths = sorted(folder.rglob(f"{name}/*.png"))
+        chosen = [path for path in paths if is_validation(path.name) == validation]
+        # The folder is so small that the hash puts all of it on one side: both sides use all of it.
+        for path in chosen or paths:
+            texture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+            if texture is None:
+                raise ReadError(f"The texture {path} is damaged.", "train.textures")
+            found.setdefault(damage, []).append(np.asarray(texture, np.uint8))
+    if not found:
+        raise SettingsError(f"{folder} holds no damage textures.", "train.textures")
+    return found

@@ -1,0 +1,1 @@
+"""Run: losses, systems, the training loop, and the export of trained weights."""

@@ -24,16 +24,16 @@ from desktop.notify import show_log
 from desktop.repairs import Outcome
 from desktop.restore_commands import RestoreCommands
 from desktop.review_commands import ReviewCommands
-from desktop.theme import RESOURCES
 from desktop.workspace import Workspace
 from engine import imageio, masks
 from engine.errors import EngineError
 from engine.raster import Mask
+from engine.resources import resource
 
 if TYPE_CHECKING:
     from desktop.window import Window
 
-SAMPLE = RESOURCES / "samples" / "astronaut.tif"
+SAMPLE = resource("samples", "astronaut.tif")
 _BRUSH_STEP = 1.15
 _DIGIT_SECONDS = 0.6
 """Two digits within this time are one number."""

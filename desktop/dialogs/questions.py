@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
-from importlib import metadata
 from pathlib import Path
 
 from PySide6.QtWidgets import QMessageBox, QWidget
+
+from engine import __version__
 
 
 class Closing(Enum):
@@ -44,7 +45,7 @@ class Questions:
             parent.tr(
                 "Lacuna {0}\n\nRestores photographs: what is masked is filled, everything else stays as it was "
                 "scanned. Nothing leaves this computer.\n\nApache License 2.0"
-            ).format(metadata.version("lacuna")),
+            ).format(__version__),
         )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QRectF, Qt
 from PySide6.QtGui import QColor, QIcon, QPainter, QPalette, QPixmap
 from PySide6.QtWidgets import QApplication
 
+from engine.resources import resource
+
 ICON = 20
 """Side of the icons in tool bars, logical pixels."""
-RESOURCES = Path(__file__).resolve().parents[1] / "resources"
 
 _DARK = {
     "window": "#2b2b2b",
@@ -73,7 +73,7 @@ def apply_theme(app: QApplication, name: str) -> None:
         palette.setColor(QPalette.ColorGroup.Disabled, role, QColor(colours["disabled"]))
     app.setStyle("Fusion")
     app.setPalette(palette)
-    sheet = (RESOURCES / "themes" / "lacuna.qss").read_text(encoding="utf-8")
+    sheet = resource("themes", "lacuna.qss").read_text(encoding="utf-8")
     for key, value in colours.items():
         sheet = sheet.replace(f"@{key}@", value)
     app.setStyleSheet(sheet)
@@ -87,7 +87,7 @@ def icon(name: str) -> QIcon:
 
     app = QApplication.instance()
     assert isinstance(app, QApplication)
-    text = (RESOURCES / "icons" / f"{name}.svg").read_text(encoding="utf-8")
+    text = resource("icons", f"{name}.svg").read_text(encoding="utf-8")
     made = QIcon()
     for mode, group in (
         (QIcon.Mode.Normal, QPalette.ColorGroup.Active),

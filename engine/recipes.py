@@ -17,11 +17,12 @@ from engine.jobs import JobContext
 from engine.masks import TOO_MUCH
 from engine.raster import ArrayMask, MaskSource, Pixels, PixelSource, Rect, mix
 from engine.record import Repair
+from engine.resources import resource
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import TASKS, Job, Marks, Patch, make_settings, run_job
 
-RECIPES = Path(__file__).resolve().parents[1] / "resources" / "recipes"
+RECIPES = resource("recipes")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from engine import __version__
 from engine.errors import ReadError
 from engine.imageio import atomic_write_bytes
 from engine.raster import Pixels
@@ -101,7 +102,7 @@ def make_record(
     resized = scan.shape != result.shape
     changed = result.size if resized else int(np.count_nonzero(scan != result)) if scan is not result else 0
     return {
-        "program": f"lacuna {_version('lacuna')}",
+        "program": f"lacuna {__version__}",
         "command": command,
         "source": {"file": source.path.name, "sha256": source.sha256 or None} if source is not None else None,
         "size": [int(scan.shape[1]), int(scan.shape[0])],

@@ -1,10 +1,8 @@
 """Make the sample scan: scikit-image's astronaut (NASA, public domain), aged by ``engine.train.damage.degrade``.
 
-Run from the top of the repository; needs scikit-image, which nothing else does. Writes
+Needs scikit-image, which nothing else does. Writes
 ``resources/samples/astronaut.tif`` (16 bit, Adobe RGB, 300 dpi) and its repair mask.
 """
-
-from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -13,6 +11,7 @@ from skimage.data import astronaut
 
 from engine import colour, imageio, masks
 from engine.raster import Metadata, Raster, Resolution
+from engine.resources import resource
 from engine.train.damage.ageing import fading, film_grain
 from engine.train.damage.degrade import composite
 from engine.train.damage.shapes import draw_mask
@@ -45,8 +44,8 @@ def main() -> None:
     pixels = colour.convert(np.ascontiguousarray(picture), colour.srgb(), adobe)
     scan = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
     raster = Raster(scan, adobe, Resolution(300, 300), Metadata())
-    imageio.write(raster, Path("resources/samples/astronaut.tif"))
-    imageio.write_mask(masks.grow(lost, 2), Path("resources/samples/astronaut-mask.png"))
+    imageio.write(raster, resource("samples", "astronaut.tif"))
+    imageio.write_mask(masks.grow(lost, 2), resource("samples", "astronaut-mask.png"))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from engine.resources import resource
+
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLES = ROOT / "resources" / "samples"
 
 
 def main() -> int:
     """Start the program; its exit status."""
-    sample = SAMPLES / "astronaut.tif"
+    sample = resource("samples", "astronaut.tif")
     display = not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     lacuna = [sys.executable, "-m", "desktop"]
     if display:
@@ -28,7 +29,7 @@ def main() -> int:
     out = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "out"
     out.mkdir(exist_ok=True)
     before, after, picture = out / "sample-before.png", out / "sample-after.tif", out / "sample-after.png"
-    mask = SAMPLES / "astronaut-mask.png"
+    mask = resource("samples", "astronaut-mask.png")
     commands = (
         ["convert", str(sample), "-o", str(before), "--depth", "8", "--profile", "srgb", "--no-record"],
         ["heal", str(sample), "-o", str(after), "--mask", str(mask), "--feather", "2"],

@@ -56,6 +56,12 @@ def test_nothing_calls_the_network_and_nothing_is_pickled() -> None:
         assert not modules_imported(path) & forbidden, path
 
 
+def test_the_programs_own_files_are_found_in_one_place() -> None:
+    """``Path(__file__)`` is right in a checkout only; the training's recipes are package data beside its modules."""
+    using = [path.relative_to(ROOT).as_posix() for path in SOURCES if "__file__" in path.read_text(encoding="utf-8")]
+    assert [name for name in using if not name.startswith("engine/train/")] == ["engine/resources.py"]
+
+
 def test_torch_loads_only_plain_weights() -> None:
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

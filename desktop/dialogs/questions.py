@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
 from PySide6.QtWidgets import QMessageBox, QWidget
+
+from engine import __version__
 
 
 class Closing(Enum):
@@ -91,7 +92,7 @@ class Questions:
             parent.tr(
                 "Lacuna {0}\n\nRestores photographs: what is masked is filled, everything else stays as it was "
                 "scanned. Nothing leaves this computer.\n\nApache License 2.0"
-            ).format(metadata.version("lacuna")),
+            ).format(__version__),
         )
 
 

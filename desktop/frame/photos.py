@@ -18,11 +18,12 @@ from desktop.frame.notifier import MessageStrip
 from desktop.photo.files import Files
 from desktop.photo.workspace import Workspace
 from desktop.settings import SettingsStore
-from desktop.theme import RESOURCES, icon
+from desktop.theme import icon
 from desktop.work.threads import Ticket
 from engine.errors import EngineError
+from engine.resources import resource
 
-SAMPLE = RESOURCES / "samples" / "astronaut.tif"
+SAMPLE = resource("samples", "astronaut.tif")
 
 Answer = TypeVar("Answer")
 

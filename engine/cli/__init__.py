@@ -8,9 +8,9 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any, Self
 
+from engine import __version__
 from engine.cli import files, models, pictures, repairs
 from engine.cli.common import Command, add_writer_arguments, output_of, say
 from engine.errors import EngineError
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
         0 done, 1 after a sentence on stderr; usage errors exit with 2.
     """
     parser = argparse.ArgumentParser(prog="lacuna", description="Restore photographs.")
-    parser.add_argument("--version", action="version", version=f"lacuna {version('lacuna')}")
+    parser.add_argument("--version", action="version", version=f"lacuna {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (*COMMANDS, *more):
         sub = commands.add_parser(command.name, help=command.help, description=command.help)

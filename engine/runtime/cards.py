@@ -14,8 +14,9 @@ from pathlib import Path
 from engine import tables
 from engine.errors import ModelError
 from engine.imageio import atomic_write_bytes
+from engine.resources import resource
 
-SHIPPED = Path(__file__).resolve().parents[2] / "resources" / "models"
+SHIPPED = resource("models")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,9 +62,7 @@ class Session:
             OutOfMemory: a smaller window may do.
             ModelError: the model refused the input or broke.
         """
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
+        options = _library().RunOptions()
         options.log_severity_level = 4
         feeds = {port.name: inputs[port.role] for port in self._stage.inputs}
 
@@ -114,15 +113,22 @@ SESSIONS = SessionPool()
 
 def available_devices() -> list[Device]:
     """The devices that onnxruntime was built for here; whether CUDA works is known only once a model is loaded."""
-    import onnxruntime
-
-    present = onnxruntime.get_available_providers()
+    present = _library().get_available_providers()
     return [device for device, provider in _PROVIDERS.items() if provider in present]
 
 
-def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
+@cache
+def _library() -> Any:
+    """The module onnxruntime, imported at its first use, with its reports to its maker turned off."""
     import onnxruntime
 
+    # What engine/__init__.py sets is enough on Linux and macOS; on Windows this is needed too.
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
+    onnxruntime = _library()
     wanted = [Device.CUDA, Device.CPU] if device is Device.AUTO else [device]
     wanted = [d for d in wanted if d in available_devices()]
     if device is Device.CUDA and not wanted:
@@ -161,10 +167,8 @@ def _preload_cuda() -> None:
     import contextlib
     import io
 
-    import onnxruntime
-
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
-        onnxruntime.preload_dlls(directory="")
+        _library().preload_dlls(directory="")
 
 
 def _translated(error: Exception, what: str) -> DeviceError | ModelError:

@@ -50,9 +50,8 @@ def main() -> int:
     line = "apt-get install --yes " + " ".join(packages)
     if os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"Installing system libraries for the window: {' '.join(packages)}", flush=True)
-        quiet = {"stdout": subprocess.DEVNULL}
-        subprocess.run(["apt-get", "update", "--quiet"], check=False, **quiet)
-        subprocess.run(line.split(), check=False, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, **quiet)
+        _run_quietly(["apt-get", "update", "--quiet"])
+        _run_quietly(line.split())
         packages = missing()
         if not packages:
             return 0
@@ -61,6 +60,14 @@ def main() -> int:
     print(f"On Debian or Ubuntu:\n    sudo {line}", file=sys.stderr)
     print("On other systems, packages with these files: " + ", ".join(PACKAGES), file=sys.stderr)
     return 1
+
+
+def _run_quietly(command: list[str]) -> None:
+    """Run a command of apt's; what it printed is shown only when it failed: it warns of harmless things too."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    result = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, errors="replace")
+    if result.returncode:
+        print(f"{' '.join(command)} failed:\n{result.stdout}{result.stderr}", file=sys.stderr)
 
 
 if __name__ == "__main__":

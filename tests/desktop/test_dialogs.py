@@ -16,8 +16,9 @@ from desktop.app import Program
 from desktop.dialogs.settings import SettingsDialog, ShortcutRow, ShortcutsDialog
 from desktop.frame.commands import ACTIONS
 from desktop.settings import Look, Settings, SettingsStore
-from desktop.theme import RESOURCES, icon
+from desktop.theme import icon
 from engine import imageio
+from engine.resources import resource
 from tests.conftest import noise_raster
 from tests.desktop.acting import key, open_scan, trigger
 
@@ -125,7 +126,7 @@ def test_every_command_has_a_tooltip_and_no_shortcut_is_given_twice(program: Pro
 
 def test_every_icon_that_is_named_exists_and_is_drawn(program: Program) -> None:
     named = {action.icon for action in ACTIONS if action.icon} | {"lacuna", "cancel", "eye", "eye-off", "add", "remove"}
-    assert named <= {path.stem for path in (RESOURCES / "icons").glob("*.svg")}
+    assert named <= {path.stem for path in resource("icons").glob("*.svg")}
     for name in named:
         image = icon(name).pixmap(24, 24).toImage()
         assert any(image.pixelColor(x, y).alpha() > 0 for x in range(24) for y in range(24)), name

@@ -83,3 +83,23 @@ def test_missing_system_libraries_are_named_with_the_line_that_installs_them() -
     assert "apt-get install --yes libnothing9" in result.stderr
     present = subprocess.run([sys.executable, "packaging/linux/libraries.py"], cwd=ROOT, capture_output=True, text=True)
     assert (present.returncode, present.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("status", "left"), [(0, []), (100, ["libnothing9"])])
+def test_what_apt_prints_is_shown_only_when_it_fails(tmp_path: Path, status: int, left: list[str]) -> None:
+    apt = tmp_path / "apt-get"
+    apt.write_text(f"#!/bin/sh\necho debconf: delaying package configuration >&2\nexit {status}\n")
+    apt.chmod(0o755)
+    code = (
+        f"import sys; sys.path.insert(0, 'packaging/linux'); import libraries, os; missing = [['libnothing9'], {left}];"
+        "libraries.missing = lambda: missing.pop(0); os.geteuid = lambda: 0; sys.exit(libraries.main())"
+    )
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == (1 if left else 0)
+    assert "Installing system libraries" in result.stdout
+    if left:
+        assert "debconf: delaying" in result.stderr
+        assert "apt-get install --yes libnothing9" in result.stderr
+    else:
+        assert result.stderr == ""

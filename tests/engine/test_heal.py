@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import imagecodecs
@@ -124,12 +125,12 @@ def test_a_picture_that_is_masked_altogether_is_refused(registry: Registry, shap
 
 
 def test_the_middle_of_a_loss_wider_than_a_window_takes_the_colour_of_what_is_around(registry: Registry) -> None:
-    height, width = 1500, 1700
+    height, width = 360, 400
     y = np.arange(height)[:, None, None] / height
     pixels = np.broadcast_to((0.3 + 0.3 * y) * np.array([1.0, 0.8, 0.6]) * 65535, (height, width, 3)).astype(np.uint16)
     mask = np.zeros((height, width), np.uint8)
-    mask[60:-60, 60:-60] = 255
-    healed = run_job(job(pixels, mask, registry)).apply_to(pixels)
+    mask[20:-20, 20:-20] = 255
+    healed = run_job(with_windows(job(pixels, mask, registry), 192)).apply_to(pixels)
     difference = healed.astype(float) - pixels
     assert np.abs(difference).max() < 0.12 * 65535
     assert np.abs(difference).mean() < 0.03 * 65535
@@ -190,9 +191,20 @@ def test_progress_rises_to_one_and_cancel_stops(registry: Registry) -> None:
         run_job(job(pixels, scratch(pixels.shape), registry), context)
 
 
-def out_of_memory_above(limit: int, run: Callable) -> Callable:
+def with_windows(given: Job, side: int) -> Job:
+    """A job for a model whose windows are at most of a size."""
+    tile = dataclasses.replace(given.card.tile, default=side)
+    return dataclasses.replace(given, card=dataclasses.replace(given.card, tile=tile))
+
+
+def out_of_memory_above(limit: int, run: Callable, tried: list[int] | None = None) -> Callable:
+    """``Session.run`` on a device that holds windows up to a limit; the sides that were tried are noted."""
+
     def limited(self: Session, inputs: dict[str, np.ndarray], context: JobContext) -> list[np.ndarray]:
-        if max(inputs["mask"].shape[2:]) > limit:
+        side = max(inputs["mask"].shape[2:])
+        if tried is not None:
+            tried.append(side)
+        if side > limit:
             raise OutOfMemory("too large", "device.memory")
         return run(self, inputs, context)
 
@@ -202,10 +214,16 @@ def out_of_memory_above(limit: int, run: Callable) -> Callable:
 def test_when_memory_runs_out_the_windows_shrink(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = noise_raster().pixels
     mask = np.zeros((300, 400), np.uint8)
-    mask[20:280, 20:380] = 255
-    monkeypatch.setattr(Session, "run", out_of_memory_above(200, Session.run))
-    healed = run_job(job(pixels, mask, registry)).apply_to(pixels)
-    assert not np.array_equal(healed, pixels)
+    mask[100:104, 60:330] = 255
+    given = job(pixels, mask, registry)
+    wanted = run_job(with_windows(given, 128)).apply_to(pixels)
+    tried: list[int] = []
+    monkeypatch.setattr(Session, "run", out_of_memory_above(200, Session.run, tried))
+    healed = run_job(given).apply_to(pixels)
+    # 1024, 512 and 256 are each given up at the first window that is too large; nothing of them is in the result.
+    assert sum(side > 200 for side in tried) == 3
+    assert np.array_equal(healed, wanted)
+    assert np.array_equal(healed[mask == 0], pixels[mask == 0])
 
 
 def test_when_no_window_fits_it_is_said(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

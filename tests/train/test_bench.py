@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,11 +11,13 @@ import pytest
 from PIL import Image
 
 from engine.errors import SettingsError
+from engine.runtime.cards import Registry
 from engine.runtime.session import Device
-from engine.train.data.photographs import is_validation
+from engine.train.data.photographs import is_validation, photograph_paths, read_photograph
 from engine.train.data.textures import read_textures
-from engine.train.measure import bench, pages
-from engine.train.measure.protocols import scanned_damage_case
+from engine.train.measure import bench, metrics, pages, peers
+from engine.train.measure.metrics import Picture
+from engine.train.measure.protocols import PROTOCOLS, scanned_damage_case
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +50,61 @@ def test_a_page_of_samples_shows_the_square_with_the_most_damage(tmp_path: Path)
 # -- the numbers that must hold -----------------------------------------------------------------------------------
 
 
-def test_numbers_that_must_hold_go_through_the_command_line(photographs: Path) -> None:
-    claims = list(bench.measure(photographs, None, 2, ["tone", "detect"]))
-    assert [claim.what.split()[0].strip(",:") for claim in claims] == ["tone"] * 4 + ["detect"] * 2
-    assert all(np.isfinite(claim.value) and claim.what in claim.line() for claim in claims)
+def test_a_picture_goes_through_the_command_line_as_through_its_task(tmp_path: Path) -> None:
+    picture, mask = scene(96, 112), np.zeros((96, 112), np.uint8)
+    mask[40:44, 20:90] = 255
+    measured = bench.Bench([picture], {}, tmp_path)
+    toned = measured.run_command("tone", picture)
+    assert np.array_equal(toned, bench._run_task(Registry().default("tone"), picture))
+    assert not np.array_equal(toned, picture)
+    healed = measured.run_command("heal --mask {mask} --texture 0", picture, mask)
+    assert np.array_equal(healed, bench._run_task(Registry().default("heal"), picture, mask, texture=0.0))
+    assert np.array_equal(healed[mask == 0], picture[mask == 0])
+    with pytest.raises(SettingsError, match=r"lacuna heal --mask .* failed"):
+        measured.run_command("heal --mask {mask} --texture 7", picture, mask)
+
+
+@pytest.mark.parametrize("restore", [peers.untouched, peers.auto_levels, peers.grey_world])
+def test_tone_is_measured_against_the_untouched_and_the_better_peer(
+    restore: Callable[[Picture], Picture], photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method that is known stands in for the model: each claim must have exactly that method's ratio."""
+    monkeypatch.setattr(bench.Bench, "run_command", lambda _self, _words, picture: restore(picture))
+    claims = list(bench.measure(photographs, None, 2, ["tone"]))
+    (picture,) = (read_photograph(path) for path in photograph_paths(photographs, validation=True))
+    assert len(claims) == 2 * len(PROTOCOLS["tone"])
+    for protocol, over_untouched, over_peer in zip(PROTOCOLS["tone"], claims[::2], claims[1::2], strict=True):
+        case = protocol.make(picture, 0)
+        error = {
+            f: metrics.delta_e(f(case.given), case.original)
+            for f in (peers.untouched, peers.auto_levels, peers.grey_world)
+        }
+        assert protocol.name in over_untouched.what
+        assert over_untouched.value == pytest.approx(error[restore] / error[peers.untouched])
+        assert over_peer.value == pytest.approx(error[restore] / min(error[peers.auto_levels], error[peers.grey_world]))
+        assert over_untouched.holds == (over_untouched.value <= 0.6)
+
+
+@pytest.mark.parametrize("says", [0, 255])
+def test_detection_that_finds_nothing_or_everything_misses_its_bars(
+    says: int, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        bench.Bench, "run_command", lambda _self, _words, picture: np.full(picture.shape[:2], says, np.uint8)
+    )
+    found, flagged = bench.measure(photographs, None, 2, ["detect"])
+    (picture,) = (read_photograph(path) for path in photograph_paths(photographs, validation=True))
+    case = PROTOCOLS["detect"][-2].make(picture, 0)
+    assert case.mask is not None
+    precision, recall, f1 = metrics.detection_scores(np.full_like(case.mask, says), case.mask)
+    assert recall == says / 255
+    assert found.value == f1
+    assert f"precision {precision:.2f}, recall {recall:.2f}" in found.what
+    assert flagged.value == (100 if says else 0)
+    assert (found.holds, flagged.holds) == (False, not says)
+
+
+def test_a_part_that_does_not_exist_is_named(photographs: Path) -> None:
     with pytest.raises(SettingsError, match="There is no part heel"):
         list(bench.measure(photographs, None, 2, ["heel"]))
 

@@ -195,14 +195,14 @@ def test_small_folders_still_have_something_to_validate_on(tmp_path: Path) -> No
 
 def test_two_processes_train_as_one(tmp_path: Path, folder: Path) -> None:
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "engine.train"]
-    words += ["fit", "heal", "--data", str(folder / "scans"), "--run-dir", str(tmp_path), "--minutes", "0.03"]
-    words += ["--device", "cpu", "--set", f"network.options={SMALL['heal']}", "--set", "data.crop=64"]
+    words += ["fit", "autoencoder", "--data", str(folder / "scans"), "--run-dir", str(tmp_path), "--minutes", "0.03"]
+    words += ["--device", "cpu", "--set", f"network.options={SMALL['autoencoder']}", "--set", "data.crop=64"]
     words += ["--set", "data.batch=2", "--set", "damage.pool=4", "--set", "schedule.validation_crops=4"]
     words += ["--set", "adversary.weight=0.01", "--set", "adversary.start=0.3"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=180, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
-    card = read_card(tmp_path / "heal" / "card.toml")
+    card = read_card(tmp_path / "autoencoder" / "card.toml")
     assert card.training.machine.startswith("2 x CPU")
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert "discriminator" in rows[-1]

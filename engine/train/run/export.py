@@ -159,8 +159,9 @@ def _to_onnx(export: Export, fixed: int) -> Any:
     level = quiet.level
     quiet.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            # The exporter warns about its own code.
+        # Without gradients the graph is the same, and is made in four fifths of the time.
+        with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            # The exporter warns of its own code.
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 export.module,

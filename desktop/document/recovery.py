@@ -115,7 +115,7 @@ def _layer_from_json(row: dict[str, Any], scan: TileMap, tiles: _Tiles) -> Layer
     # Version 1 knew layers of pixels alone.
     settings = dict(row.get("content", {"kind": PixelContent.kind}))
     kind = str(settings.pop("kind"))
-    saved = row.get("maps") or {"pixels": row["pixels"]}
+    saved = row["maps"] if "maps" in row else {"pixels": row["pixels"]}
     maps = {
         str(name): tiles.fill(TileMap.empty(scan.shape, scan.dtype, holes=True), cells) for name, cells in saved.items()
     }

@@ -1,15 +1,18 @@
 """Edits: what they do, and that taking all of them back gives the first picture bit for bit."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from desktop.document.autosave_folder import AutosaveFolder
 from desktop.document.blend import BlendMode, draw
-from desktop.document.compose import Composite, flatten
+from desktop.document.compose import ComposeCache, Composite, flatten
+from desktop.document.content import KINDS, Content, Operation
 from desktop.document.edits import (
     AddLayer,
     Compound,
@@ -26,11 +29,16 @@ from desktop.document.edits import (
 )
 from desktop.document.geometry import Motion, Turn
 from desktop.document.model import Change, Document, Layer
+from desktop.document.opening import file_stamp, open_project
+from desktop.document.project import OpenedFile, Snapshot, write_project
+from desktop.document.recovery import recover
 from desktop.document.review import Filters, Judgement, Review, Verdict
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK, LayerMask, Target
 from desktop.document.tiles import TileMap
 from desktop.work.edges import clear_edges
-from engine.raster import Raster, Rect
+from engine.errors import ReadError
+from engine.jobs import JobContext
+from engine.raster import Raster, Rect, mix
 from engine.record import Repair
 
 HEIGHT, WIDTH = 270, 300
@@ -337,3 +345,133 @@ def test_every_blend_mode_is_finite_and_stays_within_its_neighbours(blend: Blend
         assert drawn[white].min() >= top - 0.51
     half = draw(np.ascontiguousarray(below), np.ascontiguousarray(above), mask, 0.5, blend).astype(float)
     assert np.abs(half - (b + drawn) / 2).max() <= 1.01
+
+
+def repaired(document: Document, rect: Rect, number: int) -> Layer:
+    return replace(filled_layer(document, rect, number), made_by=(replace(REPAIR, boxes=((number, 0, 9, 9),)),))
+
+
+def test_a_record_lists_the_repairs_that_show_each_once() -> None:
+    document = make_document()
+    shown, hidden, clear, emptied = (
+        repaired(document, Rect(10 * n, 10 * n, 10 * n + 30, 10 * n + 30), n) for n in range(4)
+    )
+    copy = replace(shown, id=document.new_id(), name="copy")
+    layers = (
+        shown,
+        replace(hidden, visible=False),
+        replace(clear, opacity=0.0),
+        replace(emptied, mask=TileMap.empty(emptied.mask.shape, np.uint8)),
+        copy,
+    )
+    for layer in layers:
+        AddLayer("add", layer, len(document.state.layers)).apply(document)
+    assert document.state.repairs() == list(shown.made_by)
+    # One hundredth of a layer is enough, and what its original no longer shows a copy still does.
+    document.update(document.state.with_layer(replace(clear, opacity=0.01)), Change())
+    document.update(document.state.with_layer(replace(shown, visible=False)), Change())
+    assert document.state.repairs() == [*clear.made_by, *shown.made_by]
+
+
+@dataclass(frozen=True)
+class Inverted(Content):
+    """The picture below, inverted: a kind of layer that is not made of pixels."""
+
+    kind = "inverted"
+    amount: float
+
+    def operation(self, mask: TileMap, opacity: float, blend: BlendMode) -> Operation:
+        return _Invert(self.amount * opacity, mask)
+
+    def extent(self) -> Rect:
+        return Rect(0, 0, WIDTH, HEIGHT)
+
+    def mask_within(self) -> TileMap | None:
+        return None
+
+    def moved(self, motion: Motion, scan: TileMap, context: JobContext) -> Content:
+        return self
+
+    def maps(self) -> Mapping[str, TileMap]:
+        return {}
+
+    def with_maps(self, maps: Mapping[str, TileMap]) -> Content:
+        return self
+
+    def settings(self) -> dict[str, object]:
+        return {"amount": self.amount}
+
+    @classmethod
+    def from_parts(cls, settings: Mapping[str, float], maps: Mapping[str, TileMap]) -> Content:
+        return cls(settings["amount"])
+
+
+@dataclass(frozen=True)
+class _Invert(Operation):
+    amount: float
+    mask: TileMap
+
+    def cells(self) -> set[tuple[int, int]]:
+        return set(self.mask.stored)
+
+    def touches(self, cell: tuple[int, int], level: int) -> bool:
+        return self.mask.holds(cell, level)
+
+    def drawn(self, below: np.ndarray, rect: Rect, level: int) -> np.ndarray | None:
+        mask = self.mask.read(rect, level)
+        return mix(below, np.iinfo(below.dtype).max - below, mask, self.amount) if mask.any() else None
+
+    def made_of(self, cell: tuple[int, int], level: int) -> tuple[tuple[object, ...], tuple[float, ...]]:
+        return (self.mask.at(cell, level),), (self.amount,)
+
+
+def inverted(document: Document) -> Layer:
+    """An adjustment of a part of the picture, on top of a layer of pixels."""
+    AddLayer("add", filled_layer(document, Rect(30, 20, 200, 160)), 0).apply(document)
+    layer = replace(document.new_layer("adjust"), content=Inverted(1.0))
+    AddLayer("add", layer, 1).apply(document)
+    paint(document, LayerMask(layer.id), Rect(100, 100, 280, 265), 255).apply(document)
+    return document.state.layer(layer.id)
+
+
+def test_a_layer_may_show_something_else_than_pixels() -> None:
+    document = make_document()
+    layer = inverted(document)
+    below = flatten(Composite.of(document.state, below=1))
+    expected = below.copy()
+    expected[100:265, 100:280] = 65535 - below[100:265, 100:280]
+    assert np.array_equal(picture(document), expected)
+    cache, rect = ComposeCache(1 << 30), Rect(0, 0, WIDTH, HEIGHT)
+    assert np.array_equal(Composite.of(document.state).read(rect, 0, cache), expected)
+    SetLayer("opacity", layer, {"opacity": 0.5}).apply(document)
+    assert not np.array_equal(Composite.of(document.state).read(rect, 0, cache), expected)
+    SetLayer("opacity", layer, {"opacity": 1.0}).apply(document)
+    TurnPicture(Turn.LEFT, document.state).apply(document)
+    assert np.array_equal(picture(document), np.rot90(expected))
+    removal = RemoveLayer("remove", document.state, layer.id)
+    removal.apply(document)
+    assert np.array_equal(picture(document), np.rot90(below))
+    removal.revert(document)
+    assert np.array_equal(picture(document), np.rot90(expected))
+    merged(document, layer.id).apply(document)
+    (only,) = document.state.layers
+    assert only.has_pixels
+    assert np.array_equal(picture(document), np.rot90(expected))
+
+
+def test_such_a_layer_is_kept_by_projects_and_autosave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, Inverted.kind, Inverted)
+    document, project = make_document(), tmp_path / "p.ora"
+    inverted(document)
+    write_project(Snapshot.of(document), project)
+    assert np.array_equal(picture(open_project(project)), picture(document))
+    folder = AutosaveFolder(tmp_path / "autosave")
+    opened = open_project(project)
+    opened.stamp = file_stamp(project)
+    paint(opened, LayerMask(opened.state.layers[1].id), Rect(0, 0, 50, 50), 255).apply(opened)
+    folder.autosave(Snapshot.of(opened, OpenedFile(project, opened.stamp)))
+    assert np.array_equal(picture(recover(folder.folder).document), picture(opened))
+    # A program that does not know the kind says so, and does not show the picture without it.
+    monkeypatch.delitem(KINDS, Inverted.kind)
+    with pytest.raises(ReadError, match="inverted"):
+        open_project(project)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,10 @@ from engine.errors import ReadError, SettingsError, WriteError
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster
-from engine.record import Repair, ScanFile, make_record, remove_record, write_record
+from engine.record import SUFFIX, Repair, ScanFile, make_record, remove_record, write_record
+
+_LARGEST_PROFILE = 64 << 20
+"""Bytes of the largest profile that is read."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Output:
     options: WriteOptions = field(default_factory=WriteOptions)
     profile: str = "keep"
     record: bool = True
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files that are read for it: that of the profile."""
+        return () if self.profile in ("keep", "srgb") else (Path(self.profile),)
 
 
 def write_result(
@@ -60,12 +68,12 @@ def write_result(
         Sentences about what the format could not hold.
 
     Raises:
-        WriteError: the file cannot be written, or it is the scan itself; nothing is half-written.
+        WriteError: the file cannot be written, or it is the scan or the profile itself; nothing is half-written.
         SettingsError: the profile cannot be used.
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
-    imageio.check_target(output.path, [source.path] if source is not None else [])
+    check_place(output, [source.path] if source is not None else [])
     converted = _in_profile(result, output.profile)
     if not output.record:
         notices = imageio.write(converted, output.path, output.options, context)
@@ -93,6 +101,19 @@ def write_result(
     return notices
 
 
+def check_place(output: Output, sources: Iterable[Path]) -> None:
+    """Refuse a place that the result or its record cannot or must not be written to, before any work is done for it.
+
+    Args:
+        output: where and how.
+        sources: files that must stay as they are, beside that of the profile.
+
+    Raises:
+        WriteError: see ``imageio.check_target``.
+    """
+    imageio.check_target(output.path, [*sources, *output.inputs], beside=SUFFIX if output.record else "")
+
+
 def check_output(output: Output, width: int, height: int) -> None:
     """Refuse what could never be written, before any work is done for it.
 
@@ -112,7 +133,7 @@ def _profile(profile: str) -> bytes | None:
     if profile == "srgb":
         return colour.srgb()
     try:
-        target = Path(profile).read_bytes()
+        target = imageio.read_plain(Path(profile), _LARGEST_PROFILE)
     except OSError as error:
         raise ReadError(f"The profile {profile} cannot be read: {error.strerror}.", "read.profile") from error
     if not colour.fits(target, 3):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import tables
+from engine import imageio, tables
 from engine.errors import SettingsError
 from engine.jobs import JobContext
 from engine.masks import TOO_MUCH
@@ -22,6 +22,8 @@ from engine.runtime.session import Device
 from engine.tasks import TASKS, Job, Marks, Patch, make_settings, run_job
 
 RECIPES = Path(__file__).resolve().parents[1] / "resources" / "recipes"
+_LARGEST = 1 << 20
+"""Bytes of the largest recipe that is read."""
 _EFFORT = {"detect": 2.0, "heal": 3.0, "clean": 3.0, "tone": 2.0}
 """The tasks that a recipe may ask for, and how long each takes compared with the others."""
 
@@ -101,7 +103,7 @@ def read_recipe(name: str) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = imageio.read_plain(path, _LARGEST).decode()
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(recipe_names())
         raise SettingsError(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import ReadError
-from engine.imageio import atomic_write_bytes
+from engine.imageio import atomic_write_bytes, open_plain
 from engine.raster import Pixels
 
 SUFFIX = ".record.json"
@@ -139,7 +139,7 @@ def file_digest(path: Path) -> str:
         ReadError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ReadError(f"{path.name} cannot be read: {error.strerror}.", "read.failed") from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine import imageio
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
-from engine.output import Output, check_output, write_result
+from engine.output import Output, check_output, check_place, write_result
 from engine.raster import ArraySource, MaskSource, Raster
 from engine.record import Repair, ScanFile
 
@@ -139,7 +139,7 @@ def write_repaired(
         others: files beside the scan that must stay as they are.
     """
     output = output_of(options)
-    imageio.check_target(output.path, [options.input, *others])
+    check_place(output, [options.input, *others])
     scan = imageio.read(options.input, context.part(0.0, 0.2))
     check_output(output, scan.width, scan.height)
     made = repair(scan, context.part(0.2, 0.8))

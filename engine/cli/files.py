@@ -11,7 +11,7 @@ from engine import imageio
 from engine.cli.common import Command, add_writer_arguments, output_of, say
 from engine.errors import ReadError
 from engine.jobs import JobContext
-from engine.output import write_result
+from engine.output import check_place, write_result
 from engine.record import ScanFile
 
 
@@ -22,7 +22,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _convert(options: argparse.Namespace, context: JobContext) -> None:
     output = output_of(options)
-    imageio.check_target(output.path, [options.input])
+    check_place(output, [options.input])
     scan = imageio.read(options.input, context.part(0.0, 0.5))
     notices = write_result(
         scan,

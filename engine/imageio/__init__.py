@@ -19,11 +19,13 @@ import numpy as np
 from engine import colour
 from engine.errors import ReadError, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
-from engine.imageio.atomic import WRITABLE, atomic_write, atomic_write_bytes, check_target, same_file
+from engine.imageio.atomic import atomic_write, atomic_write_bytes
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
 from engine.imageio.common import resolution as sensible
 from engine.imageio.depth import to_depth
+from engine.imageio.plain import open_plain, read_plain, special
 from engine.imageio.png import decode_png, encode_png, png_profile
+from engine.imageio.targets import WRITABLE, check_target, same_file
 from engine.jobs import JobContext
 from engine.raster import Mask, Metadata, Raster, Resolution
 
@@ -40,10 +42,12 @@ __all__ = [
     "depth_held",
     "encode_png",
     "is_lossless",
+    "open_plain",
     "png_profile",
     "probe",
     "read",
     "read_mask",
+    "read_plain",
     "same_file",
     "to_depth",
     "write",
@@ -136,8 +140,8 @@ def read(path: Path, context: JobContext | None = None) -> Raster:
     of a second picture when they must be turned. Any thread.
 
     Raises:
-        ReadError: ``read.missing``, ``read.folder``, ``read.denied``, ``read.empty``, ``read.format``,
-            ``read.truncated``, ``read.damaged``, ``read.size``, ``read.mode``, ``read.transparent``,
+        ReadError: ``read.missing``, ``read.folder``, ``read.special``, ``read.denied``, ``read.empty``,
+            ``read.format``, ``read.truncated``, ``read.damaged``, ``read.size``, ``read.mode``, ``read.transparent``,
             ``read.compression`` or ``read.failed``.
         Cancelled: the job was called off.
     """
@@ -269,8 +273,9 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     try:
         if path.is_dir():
             raise ReadError(f"{path.name or path} is a folder, not a picture.", "read.folder")
-        # tifffile wants the name to be text.
-        with open(str(path), "rb") as file:  # noqa: PTH123
+        if kind := special(path):
+            raise ReadError(f"{path.name or path} is {kind}, not a picture file.", "read.special")
+        with open_plain(path) as file:
             yield file, file.seek(0, 2)
     except Refusal as refusal:
         raise ReadError(f"{path.name} {refusal.reason}.", refusal.code) from refusal

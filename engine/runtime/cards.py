@@ -13,9 +13,11 @@ from pathlib import Path
 
 from engine import tables
 from engine.errors import ModelError
-from engine.imageio import atomic_write_bytes
+from engine.imageio import atomic_write_bytes, open_plain, read_plain
 
 SHIPPED = Path(__file__).resolve().parents[2] / "resources" / "models"
+_LARGEST = 16 << 20
+"""Bytes of the largest card that is read: one with a line of credit for every photograph has some hundred thousand."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class ModelCard:
 
 @cache
 def _digest(path: Path, _modified: int, _size: int) -> str:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -190,7 +192,7 @@ def read_card(path: Path) -> ModelCard:
 @cache
 def _parsed(path: Path, _modified: int, _size: int) -> ModelCard:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_plain(path, _LARGEST).decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ModelError(f"The model card {path} cannot be read: {error}.", "model.card") from error
     try:

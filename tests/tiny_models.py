@@ -225,3 +225,24 @@ def cleaner(folder: Path) -> ModelCard:
     ports = (PICTURE, Port("level", "noise_level", channels=1, high=255.0, layout="N"))
     made = stage(folder / "cleaner", "model.onnx", nodes, ports, (RESULT,), full=np.full(1, 255, np.float32))
     return save(folder, "cleaner", "clean", made, settings=(Setting("noise_level", "Noise level", 0.0, 60.0, 0.0),))
+
+
+def endless(folder: Path) -> ModelCard:
+    """The picture as it is, after more rounds than anybody waits for."""
+    body = helper.make_graph(
+        [node("Identity", "go", "on"), node("Relu", "before", "after")],
+        "round",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, None),
+        ],
+    )
+    nodes = [node("Loop", "rounds - picture", "result", body=body)]
+    rounds = np.array(2**62, np.int64)
+    made = stage(folder / "clean", "model.onnx", nodes, (PICTURE,), (RESULT,), rounds=rounds)
+    return save(folder, "clean", "clean", made)

@@ -1,18 +1,34 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and sweeping up after processes that were killed."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 from engine.errors import WriteError
 from engine.imageio.targets import HIDDEN, check_plain
+
+if sys.platform != "win32":
+    import fcntl
+
+_NAME = re.compile(HIDDEN.format(r"(?:([0-9a-f]{8})-)?[0-9a-f]{16}").replace(".", r"\."))
+_OLD = 24 * 3600.0
+"""Seconds after its last change at which a hidden file is nobody's, where no lock can tell."""
+_TRIES = 3
+
+_swept: set[Path] = set()
 
 
 @contextmanager
@@ -21,36 +37,26 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 
     The bytes go to a hidden file in the same folder, reach the disk, and then replace what was there; a link is
     followed and stays, and anything but a plain file is refused. The file has the permissions of the one it replaces,
-    else those of any new file. Whatever goes wrong, the old file is as it was and the hidden one is gone.
+    else those of any new file. Whatever goes wrong, the old file is as it was and the hidden one is gone. What a killed
+    process left in the folder goes at the first write there.
 
     Args:
         path: the file.
         durable: wait until the disk has it, so that even a power cut leaves the old or the new file.
 
     Raises:
-        WriteError: ``write.full``, ``write.folder``, ``write.special``, ``write.readonly`` or ``write.failed``; any
-            other exception of the block passes through.
+        WriteError: ``write.full``, ``write.folder``, ``write.special``, ``write.readonly`` or ``write.failed``;
+            any other exception of the block passes through.
     """
     path = Path(path)
     check_plain(path)
     try:
         target = Path(os.path.realpath(path))
-        temporary = target.with_name(HIDDEN.format(secrets.token_hex(8)))
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            with os.fdopen(descriptor, "w+b") as file:
-                yield file
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            if target.exists():
-                with suppress(OSError):
-                    shutil.copymode(target, temporary)
-            check_plain(target)
-            os.replace(temporary, target)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+        _sweep(target.parent)
+        with _hidden(target) as (file, hidden):
+            yield file
+            _complete(file, hidden, target, durable=durable)
+            _replace(file, hidden, target)
         if durable:
             _settle(target.parent)
     except OSError as error:
@@ -61,6 +67,112 @@ def atomic_write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None
     """Write a file whole or not at all; arguments and errors as of ``atomic_write``."""
     with atomic_write(path, durable=durable) as file:
         file.write(data)
+
+
+@contextmanager
+def _hidden(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A hidden file beside a target, which is gone at the end, and its path.
+
+    It is locked as long as it is open: that is how others know that somebody is writing it.
+    """
+    descriptor, path = _created(target.parent)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file, path
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _created(folder: Path) -> tuple[int, Path]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    for _ in range(_TRIES):
+        path = folder / HIDDEN.format(f"{_machine()}-{secrets.token_hex(8)}")
+        descriptor = os.open(path, flags, 0o666)
+        _lock(descriptor, wait=True)
+        if os.fstat(descriptor).st_nlink > 0:
+            break
+        # Another process swept it up before it was locked.
+        os.close(descriptor)
+    return descriptor, path
+
+
+def _complete(file: BinaryIO, hidden: Path, target: Path, *, durable: bool) -> None:
+    file.flush()
+    if durable:
+        os.fsync(file.fileno())
+    if target.exists():
+        with suppress(OSError):
+            shutil.copymode(target, hidden)
+
+
+def _replace(file: BinaryIO, hidden: Path, target: Path) -> None:
+    check_plain(target)
+    if sys.platform == "win32":
+        # Windows moves no open file. Elsewhere it stays open, since closing gives up the lock.
+        file.close()
+    os.replace(hidden, target)
+
+
+def _lock(descriptor: int, *, wait: bool) -> bool | None:
+    """Lock an open file until it is closed.
+
+    Returns:
+        Whether it is locked now; None where the system or the disk has no locks.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the hidden files that killed processes left in a folder; looks once into each."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            name = _NAME.fullmatch(entry.name)
+            if name and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    _delete_if_dead(Path(entry.path), here=name[1] == _machine())
+
+
+def _delete_if_dead(hidden: Path, *, here: bool) -> None:
+    """Delete a hidden file that no living process is writing.
+
+    A lock that can be had proves that only for files of this computer: some network disks lock for each computer apart.
+    Other files, and those on disks without locks and on Windows, must be old (Windows also deletes no open file).
+
+    Args:
+        hidden: the file.
+        here: whether it was made on this computer.
+    """
+    if sys.platform == "win32":
+        if time.time() - hidden.stat().st_mtime > _OLD:
+            hidden.unlink()
+        return
+    descriptor = os.open(hidden, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        locked = _lock(descriptor, wait=False)
+        old = time.time() - os.fstat(descriptor).st_mtime > _OLD
+        # Deleted while it is locked: whoever made it a moment ago waits for the lock and then sees that it is gone.
+        if locked is not False and (old or (locked and here)):
+            hidden.unlink()
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _machine() -> str:
+    """This computer's name, as eight hexadecimal digits."""
+    return hashlib.blake2b(platform.node().encode(errors="replace"), digest_size=4).hexdigest()
 
 
 def _settle(folder: Path) -> None:

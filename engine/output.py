@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine import colour, imageio
-from engine.errors import ReadError, SettingsError, WriteError
-from engine.imageio import WriteOptions
+from engine.errors import ReadError, SettingsError
+from engine.imageio import WriteOptions, Written
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster
-from engine.record import SUFFIX, Repair, ScanFile, make_record, remove_record, write_record
+from engine.record import SUFFIX, Repair, ScanFile, make_record, record_bytes, record_path, remove_record
 
 _LARGEST_PROFILE = 64 << 20
 """Bytes of the largest profile that is read."""
@@ -51,7 +51,7 @@ def write_result(
     recipe: str = "",
     told: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Write a result and its record. Any thread.
+    """Write a result and its record, which says the digest of the file it tells of. Any thread.
 
     Args:
         result: the picture to write, in the scan's depth and profile.
@@ -83,22 +83,22 @@ def write_result(
     # What can fail is done before anything is written.
     known = source.with_digest() if source is not None else None
     record = make_record(command, known, repairs, scan, result.pixels) | ({"recipe": recipe} if recipe else {})
-    notices = imageio.write(converted, output.path, output.options, context)
     depth = imageio.depth_held(output.path, output.options.depth or result.depth)
     kept = converted is result and depth == result.depth and imageio.is_lossless(output.path, output.options)
-    written = {
-        "size": [result.width, result.height],
-        "depth": depth,
-        "profile": colour.description(converted.profile),
-        "samples_kept": kept,
-    }
-    try:
-        write_record(record | {"written": written, "notices": [*told, *notices]}, output.path)
-    except WriteError as error:
-        remove_record(output.path)
-        sentence = f"{output.path.name} was written, but its record was not. {error.sentence}"
-        raise WriteError(sentence, "write.record") from error
-    return notices
+
+    def record_of(written: Written, notices: tuple[str, ...]) -> tuple[Path, bytes]:
+        facts = {
+            "file": output.path.name,
+            "sha256": written.sha256,
+            "bytes": written.size,
+            "size": [result.width, result.height],
+            "depth": depth,
+            "profile": colour.description(converted.profile),
+            "samples_kept": kept,
+        }
+        return record_path(output.path), record_bytes(record | {"written": facts, "notices": [*told, *notices]})
+
+    return imageio.write(converted, output.path, output.options, context, record_of)
 
 
 def check_place(output: Output, sources: Iterable[Path]) -> None:

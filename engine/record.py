@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from engine.errors import ReadError
-from engine.imageio import atomic_write_bytes, open_plain
+from engine.imageio import open_plain, read_plain
 from engine.raster import Pixels
 
 SUFFIX = ".record.json"
+_LARGEST = 256 << 20
+"""Bytes of the largest record that is read: it lists every damage that was healed."""
 
 
 @dataclass(frozen=True)
@@ -113,23 +115,35 @@ def make_record(
     }
 
 
-def write_record(record: dict[str, Any], target: Path) -> Path:
-    """Write a record beside a picture, as ``NAME.EXT.record.json``; gives its path.
+def record_path(target: Path) -> Path:
+    """Where the record of a picture is: beside it, as ``NAME.EXT.record.json``."""
+    return target.with_name(target.name + SUFFIX)
+
+
+def record_bytes(record: dict[str, Any]) -> bytes:
+    """A record as the contents of its file."""
+    # A name may come from a disk that knew no UTF-8.
+    return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+
+
+def record_belongs(target: Path) -> bool | None:
+    """Whether the record beside a picture tells of this picture; None when it says no digest, or cannot be read.
 
     Raises:
-        WriteError: it cannot be written.
+        ReadError: the picture cannot be read.
     """
-    path = target.with_name(target.name + SUFFIX)
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    # A name may come from a disk that knew no UTF-8.
-    atomic_write_bytes(path, text.encode(errors="backslashreplace"))
-    return path
+    try:
+        record = json.loads(read_plain(record_path(target), _LARGEST))
+        told = record["written"]["sha256"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return bool(file_digest(target) == told)
 
 
 def remove_record(target: Path) -> None:
     """Take away the record beside a picture that is no longer the one it tells of; what cannot be, stays."""
     with contextlib.suppress(OSError):
-        target.with_name(target.name + SUFFIX).unlink(missing_ok=True)
+        record_path(target).unlink(missing_ok=True)
 
 
 def file_digest(path: Path) -> str:

@@ -12,7 +12,7 @@ from engine.cli.common import Command, add_writer_arguments, output_of, say
 from engine.errors import ReadError
 from engine.jobs import JobContext
 from engine.output import check_place, write_result
-from engine.record import ScanFile
+from engine.record import ScanFile, record_belongs, record_path
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +68,7 @@ def _info(options: argparse.Namespace, context: JobContext) -> None:
         "metadata": list(probe.metadata),
         "pages": probe.pages,
         "opens": opens,
+        "record": _record(options.file, notices),
         "notices": notices,
     }
     if options.json:
@@ -78,6 +79,18 @@ def _info(options: argparse.Namespace, context: JobContext) -> None:
         values = value if isinstance(value, list) else [value]
         text = ", ".join(words[v] if v is None or isinstance(v, bool) else str(v) for v in values) or "none"
         print(f"{name:12} {text}")
+
+
+def _record(file: Path, notices: list[str]) -> str:
+    """What the record beside a picture is worth, in words."""
+    if not record_path(file).exists():
+        return "none"
+    belongs = record_belongs(file)
+    if belongs is False:
+        notices.append("The record beside it tells of another picture.")
+    elif belongs is None:
+        notices.append("Whether the record beside it tells of this picture cannot be told.")
+    return {True: "of this picture", False: "of another picture", None: "unknown"}[belongs]
 
 
 COMMANDS = (

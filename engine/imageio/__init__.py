@@ -8,7 +8,7 @@ Nothing heavy is imported before the first picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from engine import colour
 from engine.errors import ReadError, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
-from engine.imageio.atomic import atomic_write, atomic_write_bytes
+from engine.imageio.atomic import Written, atomic_write, atomic_write_bytes
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
 from engine.imageio.common import resolution as sensible
 from engine.imageio.depth import to_depth
@@ -34,6 +34,7 @@ __all__ = [
     "WRITABLE",
     "Probe",
     "WriteOptions",
+    "Written",
     "atomic_write",
     "atomic_write_bytes",
     "check_size",
@@ -194,9 +195,21 @@ def probe(path: Path) -> Probe:
 
 
 def write(
-    raster: Raster, path: Path, options: WriteOptions = _AS_IT_IS, context: JobContext | None = None
+    raster: Raster,
+    path: Path,
+    options: WriteOptions = _AS_IT_IS,
+    context: JobContext | None = None,
+    companion: Callable[[Written, tuple[str, ...]], tuple[Path, bytes]] | None = None,
 ) -> tuple[str, ...]:
     """Write a picture, whole or not at all, in the format that the suffix names. Any thread.
+
+    Args:
+        raster: the picture.
+        path: where to.
+        options: depth, quality, compression.
+        context: progress and cancellation.
+        companion: told of the complete file and of what is returned, gives the path and the contents of a second file;
+            see ``atomic_write``.
 
     Returns:
         Sentences about what the format could not hold.
@@ -218,15 +231,17 @@ def write(
         resolution=sensible(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
         metadata=_written(raster),
     )
+    notices: tuple[str, ...] = ()
+    second = None if companion is None else (lambda written: companion(written, notices))
     try:
-        with atomic_write(path) as file:
-            notices = encoder.encode(file, ready, options, context)
+        with atomic_write(path, companion=second) as file:
+            notices = (*encoder.encode(file, ready, options, context), *_homeless(raster, path))
             context.progress(1, "Writing")
     except Refusal as refusal:
         raise WriteError(f"{path.name} {refusal.reason}.", refusal.code) from refusal
     except MemoryError as error:
         raise WriteError(f"There is not enough free memory to write {path.name}.", "write.memory") from error
-    return (*notices, *_homeless(raster, path))
+    return notices
 
 
 def read_mask(path: Path) -> Mask:

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and sweeping up after processes that were killed."""
+"""Writing files whole or not at all, two that belong together too, and sweeping up after killed processes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
+from io import BufferedRandom
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,13 +28,32 @@ if sys.platform != "win32":
 _NAME = re.compile(HIDDEN.format(r"(?:([0-9a-f]{8})-)?[0-9a-f]{16}").replace(".", r"\."))
 _OLD = 24 * 3600.0
 """Seconds after its last change at which a hidden file is nobody's, where no lock can tell."""
+_PATIENCE = 2.0
+"""Seconds that two files which belong together wait for another process's two."""
 _TRIES = 3
 
 _swept: set[Path] = set()
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a complete file is known by.
+
+    Attributes:
+        sha256: of its contents, hexadecimal.
+        size: bytes.
+    """
+
+    sha256: str
+    size: int
+
+
+Companion = Callable[[Written], tuple[Path, bytes]]
+"""Told of a complete file, gives the path and the contents of a second one that takes its place together with it."""
+
+
 @contextmanager
-def atomic_write(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, durable: bool = True, companion: Companion | None = None) -> Iterator[BinaryIO]:
     """Open a file for writing (and reading back) that takes the path's place only when the block ends well.
 
     The bytes go to a hidden file in the same folder, reach the disk, and then replace what was there; a link is
@@ -43,10 +64,13 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     Args:
         path: the file.
         durable: wait until the disk has it, so that even a power cut leaves the old or the new file.
+        companion: called once the block has ended; the second file is complete before either takes its place, and no
+            other process of this program puts one of its own in between.
 
     Raises:
         WriteError: ``write.full``, ``write.folder``, ``write.special``, ``write.readonly`` or ``write.failed``;
-            any other exception of the block passes through.
+            ``write.companion`` when only the first of two files could be put in place; any other exception of the block
+            passes through.
     """
     path = Path(path)
     check_plain(path)
@@ -56,7 +80,10 @@ def atomic_write(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         with _hidden(target) as (file, hidden):
             yield file
             _complete(file, hidden, target, durable=durable)
-            _replace(file, hidden, target)
+            if companion is None:
+                _replace(file, hidden, target)
+            else:
+                _replace_both(file, hidden, target, companion, durable=durable)
         if durable:
             _settle(target.parent)
     except OSError as error:
@@ -70,7 +97,7 @@ def atomic_write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None
 
 
 @contextmanager
-def _hidden(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
+def _hidden(target: Path) -> Iterator[tuple[BufferedRandom, Path]]:
     """A hidden file beside a target, which is gone at the end, and its path.
 
     It is locked as long as it is open: that is how others know that somebody is writing it.
@@ -97,7 +124,7 @@ def _created(folder: Path) -> tuple[int, Path]:
     return descriptor, path
 
 
-def _complete(file: BinaryIO, hidden: Path, target: Path, *, durable: bool) -> None:
+def _complete(file: BufferedRandom, hidden: Path, target: Path, *, durable: bool) -> None:
     file.flush()
     if durable:
         os.fsync(file.fileno())
@@ -106,7 +133,7 @@ def _complete(file: BinaryIO, hidden: Path, target: Path, *, durable: bool) -> N
             shutil.copymode(target, hidden)
 
 
-def _replace(file: BinaryIO, hidden: Path, target: Path) -> None:
+def _replace(file: BufferedRandom, hidden: Path, target: Path) -> None:
     check_plain(target)
     if sys.platform == "win32":
         # Windows moves no open file. Elsewhere it stays open, since closing gives up the lock.
@@ -114,8 +141,46 @@ def _replace(file: BinaryIO, hidden: Path, target: Path) -> None:
     os.replace(hidden, target)
 
 
+def _replace_both(file: BufferedRandom, hidden: Path, target: Path, companion: Companion, *, durable: bool) -> None:
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    path, contents = companion(Written(digest, file.tell()))
+    check_plain(path)
+    other = Path(os.path.realpath(path))
+    with _hidden(other) as (second, second_hidden):
+        second.write(contents)
+        _complete(second, second_hidden, other, durable=durable)
+        with _alone_in(target.parent):
+            _replace(file, hidden, target)
+            try:
+                _replace(second, second_hidden, other)
+            except (OSError, WriteError) as error:
+                # One that is there tells of the file that was.
+                with suppress(OSError):
+                    other.unlink(missing_ok=True)
+                raise WriteError(
+                    f"{target.name} was written, but {path.name} beside it was not.", "write.companion"
+                ) from error
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """While inside, no other process of this program is: as far as the system locks folders, and for a while only."""
+    descriptor = -1
+    try:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            end = time.monotonic() + _PATIENCE
+            while _lock(descriptor, wait=False) is False and time.monotonic() < end:
+                time.sleep(0.005)
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 def _lock(descriptor: int, *, wait: bool) -> bool | None:
-    """Lock an open file until it is closed.
+    """Lock an open file or folder until it is closed.
 
     Returns:
         Whether it is locked now; None where the system or the disk has no locks.

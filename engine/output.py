@@ -57,7 +57,7 @@ def write_result(
         result: the picture to write, in the scan's depth and profile.
         output: where and how.
         scan: the pixels before, of the same type; for the share of samples changed.
-        source: the scan's file, never written to; its digest goes into the record.
+        source: the scan's file, never written to; its digest, as far as it is known, goes into the record.
         repairs: what was done, for the record.
         command: what wrote it, for the record.
         context: progress and cancellation.

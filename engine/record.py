@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import platform
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from engine.errors import ReadError
-from engine.imageio import open_plain, read_plain
-from engine.raster import Pixels
+from engine.imageio import FileDigest, open_plain, read_hashed, read_plain
+from engine.jobs import JobContext
+from engine.raster import Pixels, Raster
 
 SUFFIX = ".record.json"
 _LARGEST = 256 << 20
@@ -28,22 +29,26 @@ class ScanFile:
     """The file a picture came from.
 
     Attributes:
-        path: where it was; it may be gone.
-        sha256: of its contents, if somebody computed it already.
+        path: where it was; it may be gone, or be another by now.
+        sha256: of the bytes that the picture was made of; empty when it is not known.
+        pending: computes that digest; see ``with_digest``.
     """
 
     path: Path
     sha256: str = ""
+    pending: FileDigest | None = field(default=None, compare=False)
 
     def with_digest(self) -> ScanFile:
-        """The same with its digest, read from the file if need be; without one where it is gone.
-
-        Raises:
-            ReadError: it is there and cannot be read.
-        """
-        if self.sha256 or not self.path.is_file():
+        """The same with its digest, when that is complete; without one where it could not be had. Any thread."""
+        if self.sha256 or self.pending is None:
             return self
-        return replace(self, sha256=file_digest(self.path))
+        return ScanFile(self.path, self.pending.value())
+
+
+def read_scan(path: Path, context: JobContext | None = None) -> tuple[Raster, ScanFile]:
+    """Open a scan, and what the record will say of its file; errors as of ``imageio.read``. Any thread."""
+    raster, digest = read_hashed(path, context)
+    return raster, ScanFile(path, pending=digest)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from desktop.document.tiles import TileMap, compact
 from engine import imageio
 from engine.errors import ReadError, WriteError
 from engine.jobs import JobContext
-from engine.record import Repair, ScanFile, file_digest
+from engine.record import Repair, ScanFile, file_digest, read_scan
 
 _MANIFEST = "manifest.json"
 _TILES = "tiles"
@@ -232,8 +232,9 @@ def open_document(path: Path, context: JobContext | None = None) -> Document:
     if path.suffix.lower() == SUFFIX:
         document = open_project(path, context)
     else:
-        document = Document(imageio.read(path, context))
-        document.scan_file = ScanFile(path)
+        raster, scan_file = read_scan(path, context)
+        document = Document(raster)
+        document.scan_file = scan_file
     document.stamp = stamp
     return document
 

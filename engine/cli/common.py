@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import imageio
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
 from engine.output import Output, check_output, check_place, write_result
 from engine.raster import ArraySource, MaskSource, Raster
-from engine.record import Repair, ScanFile
+from engine.record import Repair, read_scan
 
 if TYPE_CHECKING:
     from engine.runtime.cards import ModelCard
@@ -140,14 +139,14 @@ def write_repaired(
     """
     output = output_of(options)
     check_place(output, [options.input, *others])
-    scan = imageio.read(options.input, context.part(0.0, 0.2))
+    scan, source = read_scan(options.input, context.part(0.0, 0.2))
     check_output(output, scan.width, scan.height)
     made = repair(scan, context.part(0.2, 0.8))
     notices = write_result(
         made.raster,
         output,
         scan=scan.pixels,
-        source=ScanFile(options.input),
+        source=source,
         repairs=made.repairs,
         command=command,
         context=context.part(0.8, 1.0),

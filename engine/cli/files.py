@@ -12,7 +12,7 @@ from engine.cli.common import Command, add_writer_arguments, output_of, say
 from engine.errors import ReadError
 from engine.jobs import JobContext
 from engine.output import check_place, write_result
-from engine.record import ScanFile, record_belongs, record_path
+from engine.record import read_scan, record_belongs, record_path
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +23,12 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 def _convert(options: argparse.Namespace, context: JobContext) -> None:
     output = output_of(options)
     check_place(output, [options.input])
-    scan = imageio.read(options.input, context.part(0.0, 0.5))
+    scan, source = read_scan(options.input, context.part(0.0, 0.5))
     notices = write_result(
         scan,
         output,
         scan=scan.pixels,
-        source=ScanFile(options.input),
+        source=source,
         repairs=[],
         command="convert",
         context=context.part(0.5, 1.0),

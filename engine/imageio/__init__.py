@@ -23,6 +23,7 @@ from engine.imageio.atomic import Written, atomic_write, atomic_write_bytes
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
 from engine.imageio.common import resolution as sensible
 from engine.imageio.depth import to_depth
+from engine.imageio.digest import FileDigest
 from engine.imageio.plain import open_plain, read_plain, special
 from engine.imageio.png import decode_png, encode_png, png_profile
 from engine.imageio.targets import WRITABLE, check_target, same_file
@@ -32,6 +33,7 @@ from engine.raster import Mask, Metadata, Raster, Resolution
 __all__ = [
     "READABLE",
     "WRITABLE",
+    "FileDigest",
     "Probe",
     "WriteOptions",
     "Written",
@@ -47,6 +49,7 @@ __all__ = [
     "png_profile",
     "probe",
     "read",
+    "read_hashed",
     "read_mask",
     "read_plain",
     "same_file",
@@ -146,15 +149,27 @@ def read(path: Path, context: JobContext | None = None) -> Raster:
             ``read.compression`` or ``read.failed``.
         Cancelled: the job was called off.
     """
-    context = context or JobContext()
-    context.progress(0, "Reading")
     with _opened(Path(path)) as (file, size):
-        module, header = _inspected(file, size)
-        _accept(header)
-        pixels = module.decode(file, size, header, context, alpha=False)
+        return _raster(file, size, Path(path), context or JobContext())
+
+
+def read_hashed(path: Path, context: JobContext | None = None) -> tuple[Raster, FileDigest]:
+    """Open a picture, as ``read`` does, and the digest of the bytes that it was made of, which is complete later."""
+    with _opened(Path(path)) as (file, size):
+        digest = FileDigest(file)
+        raster = _raster(file, size, Path(path), context or JobContext())
+        digest.start(file)
+    return raster, digest
+
+
+def _raster(file: BinaryIO, size: int, path: Path, context: JobContext) -> Raster:
+    context.progress(0, "Reading")
+    module, header = _inspected(file, size)
+    _accept(header)
+    pixels = module.decode(file, size, header, context, alpha=False)
     if header.alpha:
         header.notices.append("The file has an opacity channel, which hides nothing; it is left out.")
-    _tell_more(header, Path(path))
+    _tell_more(header, path)
     raster = Raster(
         pixels=pixels,
         profile=header.profile,

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.errors import DeviceError, ModelError
 from engine.jobs import Cancelled, JobContext
-from engine.runtime.cards import ModelCard, Stage
+from engine.runtime.cards import ModelCard, Port, Stage
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -32,6 +32,8 @@ class OutOfMemory(DeviceError):  # noqa: N818 - what happened, not whose fault
 _PROVIDERS = {Device.CPU: "CPUExecutionProvider", Device.CUDA: "CUDAExecutionProvider"}
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _KEPT_SESSIONS = 4
+_LARGEST = 1e6
+"""No output that stands for anything is larger: pictures lie in 0..1, codes within some units."""
 
 
 class Session:
@@ -54,12 +56,13 @@ class Session:
             context: cancelling it stops the run within some milliseconds.
 
         Returns:
-            The outputs in the card's order.
+            The outputs in the card's order, float32 and finite, in the card's layout.
 
         Raises:
             Cancelled: the job was called off.
             OutOfMemory: a smaller window may do.
-            ModelError: the model refused the input or broke.
+            ModelError: the model refused the input or broke, or its output is not what the card says: of another type
+                or shape, or with values that are not finite.
         """
         import onnxruntime
 
@@ -80,7 +83,26 @@ class Session:
             if context.cancelled:
                 raise Cancelled from error
             raise _translated(error, f"The model file {self._stage.file} failed") from error
-        return outputs
+        return [self._checked(port, output) for port, output in zip(self._stage.outputs, outputs, strict=True)]
+
+    def _checked(self, port: Port, output: Any) -> np.ndarray:
+        """An output, if it is what the card says of it."""
+        what = f"The model file {self._stage.file} gave for {port.name!r}"
+        if not isinstance(output, np.ndarray) or output.dtype.kind != "f":
+            raise ModelError(f"{what} something else than decimal numbers.", "model.output")
+        axes = len(port.layout)
+        if output.ndim != axes or (axes > 1 and output.shape[port.layout.index("C")] != port.channels):
+            raise ModelError(
+                f"{what} numbers in the shape {list(output.shape)}, not {port.layout} of {port.channels} planes as its "
+                "card says.",
+                "model.output",
+            )
+        with np.errstate(over="ignore"):
+            values: np.ndarray = np.asarray(output, np.float32)
+        # Where any value is no number, the largest and the smallest are none either, and no comparison holds.
+        if values.size and not (values.max() <= _LARGEST and values.min() >= -_LARGEST):
+            raise ModelError(f"{what} values that are no numbers or far too large to be used.", "model.numbers")
+        return values
 
 
 class SessionPool:

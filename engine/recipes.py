@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,16 +102,16 @@ def read_recipe(name: str) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
-        text = imageio.read_plain(path, _LARGEST).decode()
-    except (OSError, UnicodeDecodeError) as error:
+        data = imageio.read_plain(path, _LARGEST)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         known = ", ".join(recipe_names())
-        raise SettingsError(
-            f"There is no recipe {name!r} that can be read. Recipes: {known}.", "recipe.none"
-        ) from error
+        raise SettingsError(f"There is no recipe {name!r}. Recipes: {known}.", "recipe.none") from error
+    except OSError as error:
+        raise SettingsError(f"The recipe {path.name} cannot be read: {error.strerror}.", "recipe.read") from error
     try:
-        recipe = tables.from_table(Recipe, {"name": path.stem, **tomllib.loads(text)})
+        recipe = tables.from_table(Recipe, {"name": path.stem, **tables.parse_toml(data)})
         _check(recipe)
-    except (tomllib.TOMLDecodeError, ValueError, SettingsError) as error:
+    except (ValueError, SettingsError) as error:
         said = str(error).rstrip(".")
         raise SettingsError(f"The recipe {path.name} cannot be used: {said}.", "recipe.damaged") from error
     return recipe

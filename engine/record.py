@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from engine import tables
 from engine.errors import ReadError
 from engine.imageio import FileDigest, open_plain, read_hashed, read_plain
 from engine.jobs import JobContext
@@ -82,7 +83,7 @@ class Repair:
             boxes = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in table.get("boxes", ()))
             words = {name: str(table[name]) for name in ("task", "model", "version", "checksum", "device")}
             return cls(**words, settings=dict(table.get("settings", {})), boxes=boxes)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ReadError("The record of a repair in this file is damaged.", "record.damaged") from error
 
 
@@ -138,9 +139,9 @@ def record_belongs(target: Path) -> bool | None:
         ReadError: the picture cannot be read.
     """
     try:
-        record = json.loads(read_plain(record_path(target), _LARGEST))
+        record = tables.parse_json(read_plain(record_path(target), _LARGEST))
         told = record["written"]["sha256"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None
     return bool(file_digest(target) == told)
 

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
         0 done, 1 after a sentence on stderr, also when Ctrl+C, SIGTERM or SIGHUP called the work off; usage errors exit
         with 2.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files and models may hold what a terminal or a pipe cannot show: that is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="lacuna", description="Restore photographs.")
     parser.add_argument("--version", action="version", version=f"lacuna {version('lacuna')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -28,7 +28,7 @@ from engine.imageio.plain import open_plain, read_plain, special
 from engine.imageio.png import decode_png, encode_png, png_profile
 from engine.imageio.targets import WRITABLE, check_target, same_file
 from engine.jobs import JobContext
-from engine.raster import Mask, Metadata, Raster, Resolution
+from engine.raster import Mask, Metadata, Raster, Resolution, contiguous
 
 __all__ = [
     "READABLE",
@@ -242,7 +242,7 @@ def write(
     depth = options.depth or min(raster.depth, 16)
     ready = replace(
         raster,
-        pixels=np.ascontiguousarray(to_depth(raster.pixels, depth)),
+        pixels=contiguous(to_depth(raster.pixels, depth)),
         resolution=sensible(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
         metadata=_written(raster),
     )

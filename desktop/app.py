@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from desktop.jobs import JobCentre
     from desktop.notify import CrashReporter
     from desktop.window import Window
-    from engine.runtime.cards import Registry
+    from engine.runtime.cards import ModelCard, Registry
 
 
 class Program:
@@ -102,7 +102,7 @@ class Program:
             self.crashes.install()
         self.jobs = JobCentre()
         self.jobs.crashed.connect(self.crashes.report)
-        self.registry = self._wanted_registry or Registry()
+        self.registry = self._wanted_registry or Registry(check=_check_card)
         self.files = Files(self.jobs, self.registry, self._state / "sessions")
         self.window = Window(self.shell, self.store, self.jobs, self.files, self.registry, self._monitor_profile)
         self.shell.closed.connect(self.stop)
@@ -136,6 +136,13 @@ class Program:
         except OSError as error:
             self.window.strip.warn(f"The monitor profile {chosen} cannot be read: {error.strerror}.")
             return None
+
+
+def _check_card(card: ModelCard) -> None:
+    """Refuse a model that could never run; what knows that is loaded later than the window."""
+    from engine.tasks import check_card
+
+    check_card(card)
 
 
 def run(arguments: list[str]) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.runtime.cards import ModelCard, Port, Setting, Stage, TileRules, read_card, write_card
+from engine.runtime.cards import LAYOUTS, ModelCard, Port, Setting, Stage, TileRules, read_card, write_card
 
 PICTURE, MASK, EDGES = Port("picture", "picture"), Port("mask", "mask", channels=1), Port("edges", "edges", channels=1)
 RESULT = Port("result", "picture")
@@ -37,7 +37,7 @@ def stage(
 ) -> Stage:
     """Write one ONNX file and describe it."""
     folder.mkdir(parents=True, exist_ok=True)
-    ranks = {"NCHW": 4, "NC": 2, "N": 1}
+    ranks = {layout: len(layout) for layout in LAYOUTS}
     values = {
         port.name: helper.make_tensor_value_info(port.name, TensorProto.FLOAT, [None] * ranks[port.layout])
         for port in (*inputs, *outputs)

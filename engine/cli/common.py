@@ -16,7 +16,7 @@ from engine.raster import ArraySource, MaskSource, Raster
 from engine.record import Repair, read_scan
 
 if TYPE_CHECKING:
-    from engine.runtime.cards import ModelCard
+    from engine.runtime.cards import ModelCard, Registry
     from engine.tasks import Job
 
 
@@ -73,6 +73,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_device_argument(parser)
 
 
+def models_at_hand() -> Registry:
+    """The models that can be run, and what is wrong with the others."""
+    from engine.runtime.cards import Registry
+    from engine.tasks import check_card
+
+    return Registry(check=check_card)
+
+
 def chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCard, Any]:
     """The model that was named, or the task's own, and the task's settings for it.
 
@@ -80,10 +88,9 @@ def chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCar
         ModelError: there is none.
         SettingsError: it does another task, or a value is out of range.
     """
-    from engine.runtime.cards import Registry
     from engine.tasks import make_settings
 
-    registry = Registry()
+    registry = models_at_hand()
     card = registry.card(id_) if id_ else registry.default(task)
     return card, make_settings(task, card, values)
 

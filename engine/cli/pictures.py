@@ -13,6 +13,7 @@ from engine.cli.common import (
     add_model_arguments,
     add_writer_arguments,
     chosen,
+    models_at_hand,
     task_job,
     write_repaired,
 )
@@ -28,11 +29,10 @@ def _upscale_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _upscale(options: argparse.Namespace, context: JobContext) -> None:
-    from engine.runtime.cards import Registry
     from engine.tasks import model_of_scale, run_job
 
     id_, scale = options.model, options.scale
-    card, settings = chosen("upscale", id_ or model_of_scale(Registry(), scale or 2).id)
+    card, settings = chosen("upscale", id_ or model_of_scale(models_at_hand(), scale or 2).id)
     if scale not in (None, card.tile.scale):
         raise SettingsError(f"The model {card.id} enlarges {card.tile.scale} times, not {scale}.", "upscale.scale")
 
@@ -59,14 +59,13 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _restore(options: argparse.Namespace, context: JobContext) -> None:
     from engine.recipes import read_recipe, run_recipe
-    from engine.runtime.cards import Registry
     from engine.runtime.session import Device
 
     recipe = read_recipe(options.recipe)
 
     def repair(scan: Raster, context: JobContext) -> Repaired:
         source, device = ArraySource(scan.pixels), Device(options.device)
-        result = run_recipe(recipe, source, scan.profile, Registry(), device, context)
+        result = run_recipe(recipe, source, scan.profile, models_at_hand(), device, context)
         raster = scan.with_pixels(result.pixels()) if result.patches else scan
         return Repaired(raster, list(result.repairs), result.notices, recipe.name)
 

@@ -34,8 +34,8 @@ class Port:
         channels: planes.
         role: what it carries: ``picture``, ``mask``, ``edges``, ``thumbnail``, ``latent``, ``probability``, or the name
             of a setting.
-        low, high: the range of its values.
-        layout: order of the axes.
+        low, high: the range of its values; pictures and maps are brought into it and back.
+        layout: order of the axes, one of ``LAYOUTS``; likewise.
         colour_space: of a picture; ``sRGB`` means the sRGB curve whatever the primaries.
         size: side in pixels where it does not follow the window (a thumbnail of the whole picture); 0 = it does.
     """

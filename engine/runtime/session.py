@@ -52,11 +52,12 @@ class Session:
         """Run the model.
 
         Args:
-            inputs: the card's role of each input -> float32 array in the card's layout.
+            inputs: the card's role of each input -> float32 array. Pictures and maps are NCHW in 0..1 whatever layout
+                and range the card says: they are brought there. Others go in as they are.
             context: cancelling it stops the run within some milliseconds.
 
         Returns:
-            The outputs in the card's order, float32 and finite, in the card's layout.
+            The outputs in the card's order, float32 and finite; pictures and maps again NCHW in 0..1.
 
         Raises:
             Cancelled: the job was called off.
@@ -68,7 +69,7 @@ class Session:
 
         options = onnxruntime.RunOptions()
         options.log_severity_level = 4
-        feeds = {port.name: inputs[port.role] for port in self._stage.inputs}
+        feeds = {port.name: _to_port(port, inputs[port.role]) for port in self._stage.inputs}
 
         def stop() -> None:
             options.terminate = True
@@ -83,7 +84,8 @@ class Session:
             if context.cancelled:
                 raise Cancelled from error
             raise _translated(error, f"The model file {self._stage.file} failed") from error
-        return [self._checked(port, output) for port, output in zip(self._stage.outputs, outputs, strict=True)]
+        pairs = zip(self._stage.outputs, outputs, strict=True)
+        return [_from_port(port, self._checked(port, output)) for port, output in pairs]
 
     def _checked(self, port: Port, output: Any) -> np.ndarray:
         """An output, if it is what the card says of it."""
@@ -103,6 +105,24 @@ class Session:
         if values.size and not (values.max() <= _LARGEST and values.min() >= -_LARGEST):
             raise ModelError(f"{what} values that are no numbers or far too large to be used.", "model.numbers")
         return values
+
+
+def _to_port(port: Port, values: np.ndarray) -> np.ndarray:
+    """NCHW in 0..1 -> the layout and range of a port for pictures or maps."""
+    if port.layout not in ("NCHW", "NHWC"):
+        return values
+    if (port.low, port.high) != (0.0, 1.0):
+        values = values * np.float32(port.high - port.low) + np.float32(port.low)
+    return np.ascontiguousarray(values.transpose(0, 2, 3, 1)) if port.layout == "NHWC" else values
+
+
+def _from_port(port: Port, values: np.ndarray) -> np.ndarray:
+    """The way back."""
+    if port.layout not in ("NCHW", "NHWC"):
+        return values
+    if (port.low, port.high) != (0.0, 1.0):
+        values = (values - np.float32(port.low)) / np.float32(port.high - port.low)
+    return values.transpose(0, 3, 1, 2) if port.layout == "NHWC" else values
 
 
 class SessionPool:
@@ -172,10 +192,44 @@ def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
 
 
 def _check_ports(card: ModelCard, stage: Stage, inner: onnxruntime.InferenceSession) -> None:
-    present = {node.name for node in [*inner.get_inputs(), *inner.get_outputs()]}
-    for port in [*stage.inputs, *stage.outputs]:
-        if port.name not in present:
-            raise ModelError(f"The model {card.id} has no tensor {port.name!r}, which its card names.", "model.ports")
+    """Refuse a file whose tensors are not what the card says of them, as far as the file tells.
+
+    Raises:
+        ModelError: ``model.ports``; says what does not fit.
+    """
+    given = {node.name: node for node in inner.get_inputs()}
+    made = {node.name: node for node in inner.get_outputs()}
+    for ports, present in ((stage.inputs, given), (stage.outputs, made)):
+        for port in ports:
+            if port.name not in present:
+                raise ModelError(
+                    f"The model {card.id} has no tensor {port.name!r}, which its card names.", "model.ports"
+                )
+            if reason := _misfit(card, port, present[port.name], takes=present is given):
+                raise ModelError(f"The file {stage.file} of the model {card.id} {reason}.", "model.ports")
+    missing = sorted(given.keys() - {port.name for port in stage.inputs})
+    if missing:
+        raise ModelError(f"The model {card.id} wants {missing[0]!r}, which its card does not name.", "model.ports")
+
+
+def _misfit(card: ModelCard, port: Port, node: Any, *, takes: bool) -> str:
+    """What does not fit, as the rest of a sentence; empty when all does, or nothing is known."""
+    kinds = ("tensor(float)",) if takes else ("tensor(float)", "tensor(float16)", "tensor(double)")
+    if node.type not in kinds:
+        return f"has {node.type} for {port.name!r}, and decimal numbers of 32 bits are wanted"
+    # Sides that are free have a name or none. A file may also say nothing at all.
+    sides = list(node.shape)
+    if sides and len(sides) != len(port.layout):
+        return f"has {len(sides)} axes for {port.name!r}, and the card says {port.layout}"
+    size = port.size or (card.tile.default if takes else 0)
+    for axis, side in zip(port.layout, sides, strict=False):
+        if not isinstance(side, int):
+            continue
+        if axis == "C" and side != port.channels:
+            return f"has {side} channels for {port.name!r}, and the card says {port.channels}"
+        if axis in "HW" and takes and (side != size or not (port.size or card.tile.multiple == card.tile.default)):
+            return f"takes {side} pixels a side for {port.name!r}, and the card's windows are of other sizes"
+    return ""
 
 
 def _preload_cuda() -> None:

@@ -1,8 +1,8 @@
-"""Writing a result, with its record: one way for the window and the command line."""
+"""From a scan's file to a result's, with its record: one way for the window and the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from engine.errors import ReadError, SettingsError
 from engine.imageio import WriteOptions, Written
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster
-from engine.record import SUFFIX, Repair, ScanFile, make_record, record_bytes, record_path, remove_record
+from engine.record import SUFFIX, Repair, ScanFile, make_record, read_scan, record_bytes, record_path, remove_record
 
 _LARGEST_PROFILE = 64 << 20
 """Bytes of the largest profile that is read."""
@@ -99,6 +99,69 @@ def write_result(
         return record_path(output.path), record_bytes(record | {"written": facts, "notices": [*told, *notices]})
 
     return imageio.write(converted, output.path, output.options, context, record_of)
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What was made of a scan.
+
+    Attributes:
+        raster: the result.
+        repairs: what was done, for the record.
+        notices: what is to be said of it.
+        recipe: the name of the recipe that was followed.
+    """
+
+    raster: Raster
+    repairs: Sequence[Repair] = ()
+    notices: tuple[str, ...] = ()
+    recipe: str = ""
+
+
+def repair_file(
+    path: Path,
+    output: Output,
+    command: str,
+    repair: Callable[[Raster, JobContext], Repaired],
+    context: JobContext | None = None,
+    others: Sequence[Path] = (),
+) -> tuple[str, ...]:
+    """Open a scan, repair it, and write the result with its record: the one way of all that does so. Any thread.
+
+    Args:
+        path: the scan's file, never written to.
+        output: where to, and how.
+        command: for the record.
+        repair: the scan -> what was made of it.
+        context: progress and cancellation.
+        others: files beside the scan and the profile that must stay as they are.
+
+    Returns:
+        Sentences about what there is to know of the scan, the repair and the format.
+
+    Raises:
+        ReadError: the scan cannot be read.
+        WriteError, SettingsError: see ``write_result``; as far as it can be known, before the work.
+        Cancelled: the context was cancelled; nothing was written.
+        EngineError: what the repair raises.
+    """
+    context = context or JobContext()
+    check_place(output, [path, *others])
+    scan, source = read_scan(path, context.part(0.0, 0.2))
+    check_output(output, scan.width, scan.height)
+    made = repair(scan, context.part(0.2, 0.8))
+    notices = write_result(
+        made.raster,
+        output,
+        scan=scan.pixels,
+        source=source,
+        repairs=list(made.repairs),
+        command=command,
+        context=context.part(0.8, 1.0),
+        recipe=made.recipe,
+        told=made.notices,
+    )
+    return tuple(dict.fromkeys([*scan.notices, *made.notices, *notices]))
 
 
 def check_place(output: Output, sources: Iterable[Path]) -> None:

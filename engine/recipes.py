@@ -51,12 +51,14 @@ class Recipe:
         title: for a person.
         steps: the tasks; heal takes what the detect before it found.
         summary: one sentence.
+        file: where it was read from.
     """
 
     name: str
     title: str
     steps: tuple[Step, ...]
     summary: str = ""
+    file: Path = field(default=Path(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def read_recipe(name: str) -> Recipe:
     except (ValueError, SettingsError) as error:
         said = str(error).rstrip(".")
         raise SettingsError(f"The recipe {path.name} cannot be used: {said}.", "recipe.damaged") from error
-    return recipe
+    return replace(recipe, file=path)
 
 
 def run_recipe(

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
-from engine.output import Output, check_output, check_place, write_result
+from engine.output import Output, Repaired, repair_file
 from engine.raster import ArraySource, MaskSource, Raster
-from engine.record import Repair, read_scan
 
 if TYPE_CHECKING:
     from engine.runtime.cards import ModelCard, Registry
@@ -111,23 +110,6 @@ def task_job(
     return Job(task, ArraySource(scan.pixels), scan.profile, mask, settings, card, Device(device), guide)
 
 
-@dataclass(frozen=True)
-class Repaired:
-    """What a command made of a scan.
-
-    Attributes:
-        raster: the result.
-        repairs: what was done, for the record.
-        notices: what is to be said of it.
-        recipe: the name of the recipe that was followed.
-    """
-
-    raster: Raster
-    repairs: list[Repair]
-    notices: tuple[str, ...] = ()
-    recipe: str = ""
-
-
 def write_repaired(
     options: argparse.Namespace,
     context: JobContext,
@@ -135,32 +117,8 @@ def write_repaired(
     repair: Callable[[Raster, JobContext], Repaired],
     others: Sequence[Path] = (),
 ) -> None:
-    """Open a scan, repair it, and write the result with its record: the one way of every command that does so.
-
-    Args:
-        options: of the command.
-        context: progress and cancellation.
-        command: for the record.
-        repair: the scan -> what was made of it.
-        others: files beside the scan that must stay as they are.
-    """
-    output = output_of(options)
-    check_place(output, [options.input, *others])
-    scan, source = read_scan(options.input, context.part(0.0, 0.2))
-    check_output(output, scan.width, scan.height)
-    made = repair(scan, context.part(0.2, 0.8))
-    notices = write_result(
-        made.raster,
-        output,
-        scan=scan.pixels,
-        source=source,
-        repairs=made.repairs,
-        command=command,
-        context=context.part(0.8, 1.0),
-        recipe=made.recipe,
-        told=made.notices,
-    )
-    say([*scan.notices, *made.notices, *notices])
+    """Repair the file that a command was given, and tell what is good to know; arguments as of ``repair_file``."""
+    say(repair_file(options.input, output_of(options), command, repair, context, others))
 
 
 def say(notices: Sequence[str]) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from engine import imageio
-from engine.cli.common import Command, add_writer_arguments, output_of, say
+from engine.cli.common import Command, add_writer_arguments, write_repaired
 from engine.errors import ReadError
 from engine.jobs import JobContext
-from engine.output import check_place, write_result
-from engine.record import read_scan, record_belongs, record_path
+from engine.output import Repaired
+from engine.record import record_belongs, record_path
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,19 +21,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _convert(options: argparse.Namespace, context: JobContext) -> None:
-    output = output_of(options)
-    check_place(output, [options.input])
-    scan, source = read_scan(options.input, context.part(0.0, 0.5))
-    notices = write_result(
-        scan,
-        output,
-        scan=scan.pixels,
-        source=source,
-        repairs=[],
-        command="convert",
-        context=context.part(0.5, 1.0),
-    )
-    say([*scan.notices, *notices])
+    write_repaired(options, context, "convert", lambda scan, _: Repaired(scan))
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from engine import imageio
 from engine.cli.common import (
     Command,
-    Repaired,
     add_model_arguments,
     add_writer_arguments,
     chosen,
@@ -24,6 +23,7 @@ from engine.cli.common import (
 )
 from engine.errors import SettingsError
 from engine.jobs import JobContext
+from engine.output import Repaired
 from engine.raster import ArrayMask, Raster
 from engine.record import Repair
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -251,12 +252,12 @@ def _check(recipe: Recipe) -> None:
         raise ValueError("it has no steps")
     for number, step in enumerate(recipe.steps):
         if step.task not in _EFFORT:
-            raise ValueError(f"{step.task!r} is no step of a recipe; these are: {', '.join(_EFFORT)}")
+            raise ValueError(f"{reprlib.repr(step.task)} is no step of a recipe; these are: {', '.join(_EFFORT)}")
         kind = TASKS[step.task].settings
         known = [item.name for item in dataclasses.fields(kind)]
         unknown = [name for name in step.settings if name not in known]
         if unknown:
-            raise ValueError(f"{step.task} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+            raise ValueError(f"{step.task} has no setting {reprlib.repr(unknown[0])}; it has {', '.join(known)}")
         kind(**step.settings)
         if step.task == "heal" and all(other.task != "detect" for other in recipe.steps[:number]):
             raise ValueError("heal needs a detect before it, to know where")

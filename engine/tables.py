@@ -72,7 +72,7 @@ def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
-            raise ValueError(f"unknown entry {prefix}{reprlib.repr(key)[1:-1]}")
+            raise ValueError(f"unknown entry {prefix}{_short(key)}")
         values[key] = _value(hints[key], value, f"{prefix}{key}")
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
@@ -100,7 +100,9 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"{name} must be a table")
         inner = get_args(hint)[1] if get_args(hint) else Any
-        return value if inner is Any else {key: _value(inner, item, f"{name}.{key}") for key, item in value.items()}
+        if inner is Any:
+            return value
+        return {key: _value(inner, item, f"{name}.{_short(key)}") for key, item in value.items()}
     if isinstance(value, int | float) and (value > _LARGEST or value < -_LARGEST):
         raise ValueError(f"{name} is no number that makes sense")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
@@ -108,6 +110,10 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{name} must be of type {hint.__name__}, not {reprlib.repr(value)}")
     return value
+
+
+def _short(key: str) -> str:
+    return reprlib.repr(key)[1:-1]
 
 
 def _append(table: dict[str, Any], name: str, lines: list[str]) -> None:

@@ -334,15 +334,15 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
     def part(name: str) -> bytes | None:
         return _text(archive, f"lacuna/{name}") if f"lacuna/{name}" in archive.namelist() else None
 
-    resolution = own.get("resolution")
-    grey = bool(own.get("grey"))
+    notices: list[str] = []
+    dots, grey = own.get("resolution"), bool(own.get("grey"))
     pixels = _png(archive, "data/scan.png")
     if pixels.shape[2] != 3:
         raise ReadError("The scan in the project file is not an RGB picture.", "project.scan")
     scan = Raster(
         pixels[..., :1].copy() if grey else pixels,
-        part("profile.icc"),
-        Resolution(float(resolution[0]), float(resolution[1])) if resolution else None,
+        _usable(part("profile.icc"), 1 if grey else 3, notices),
+        imageio.sensible_resolution(float(dots[0]), float(dots[1])) if dots else None,
         Metadata(exif=part("exif"), xmp=part("xmp"), iptc=part("iptc"), tags=_tags(own.get("tags", {}))),
     )
     area = scan.width * scan.height
@@ -369,7 +369,16 @@ def _read_own(archive: zipfile.ZipFile, own: dict[str, Any], context: JobContext
     origin = own.get("scan")
     scan_file = ScanFile(Path(str(origin["path"])), str(origin["sha256"])) if origin else None
     review = _read_review(archive, own["review"], mask) if own.get("review") else None
+    scan = dataclasses.replace(scan, notices=tuple(notices))
     return Project(scan, tuple(layers), mask, scan_file, own=True, review=review)
+
+
+def _usable(profile: bytes | None, channels: int, notices: list[str]) -> bytes | None:
+    """A profile if it can be used; one of another picture's kind, or a broken one, would fail at every repaint."""
+    if profile is None or colour.fits(profile, channels):
+        return profile
+    notices.append("The colour profile in the project file is damaged or of another kind and is ignored.")
+    return None
 
 
 def _read_review(archive: zipfile.ZipFile, row: dict[str, Any], mask: TileMap) -> Review:
@@ -438,7 +447,7 @@ def _read_foreign(archive: zipfile.ZipFile, stack: bytes, path: Path, context: J
         name, rows = "mergedimage.png", []
         bottom = _png(archive, name, width * height)
     colours = bottom.shape[2] - (bottom.shape[2] in (2, 4))
-    profile = imageio.png_profile(archive.read(name))
+    profile = _usable(imageio.png_profile(archive.read(name)), colours, notices)
     pixels = np.ascontiguousarray(bottom[..., :colours])
     layers = []
     for number, row in enumerate(reversed(rows[:-1])):

@@ -21,7 +21,7 @@ from engine.errors import ReadError, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
 from engine.imageio.atomic import Written, atomic_write, atomic_write_bytes
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
-from engine.imageio.common import resolution as sensible
+from engine.imageio.common import resolution as sensible_resolution
 from engine.imageio.depth import to_depth
 from engine.imageio.digest import FileDigest
 from engine.imageio.plain import open_plain, read_plain, special
@@ -53,6 +53,7 @@ __all__ = [
     "read_mask",
     "read_plain",
     "same_file",
+    "sensible_resolution",
     "to_depth",
     "write",
     "write_mask",
@@ -243,7 +244,7 @@ def write(
     ready = replace(
         raster,
         pixels=contiguous(to_depth(raster.pixels, depth)),
-        resolution=sensible(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
+        resolution=sensible_resolution(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
         metadata=_written(raster),
     )
     notices: tuple[str, ...] = ()

@@ -85,7 +85,7 @@ def atomic_write(path: Path, *, durable: bool = True, companion: Companion | Non
             else:
                 _replace_both(file, hidden, target, companion, durable=durable)
         if durable:
-            _settle(target.parent)
+            sync_folder(target.parent)
     except OSError as error:
         raise _explained(error, path) from error
 
@@ -240,8 +240,8 @@ def _machine() -> str:
     return hashlib.blake2b(platform.node().encode(errors="replace"), digest_size=4).hexdigest()
 
 
-def _settle(folder: Path) -> None:
-    """Bring the folder's own entry to the disk, where the system can."""
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the names of the files in a folder, where the system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

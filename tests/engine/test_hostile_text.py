@@ -215,13 +215,16 @@ def test_folders_that_may_not_be_looked_into_are_told(
         (b"title = " + b"[" * DEEP, "nested too deeply"),
         (f"title = 'x'\n[[steps]]\ntask = 'clean'\nsettings = {{ strength = {HUGE} }}".encode(), "makes sense"),
         (b"", "is missing"),
+        (f"title = 'x'\n[[steps]]\ntask = '{'x' * 5000}'".encode(), "is no step"),
+        (f"title = 'x'\n[[steps]]\ntask = 'clean'\nsettings = {{ {'x' * 5000} = 1 }}".encode(), "has no setting"),
         (b"x" * (2 << 20), "cannot be read"),
     ],
 )
 def test_recipes_are_refused_in_words(folder: Path, data: bytes, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "mine.toml").write_bytes(data)
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=said) as caught:
         read_recipe("mine.toml")
+    assert len(caught.value.sentence) < 300
     assert cli.main(["restore", "in.tif", "-o", "out.tif", "--recipe", "mine.toml"]) == 1
     assert said in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-# make run | test | bench | bench-models | train; each first makes .venv.
+# make run | test | fuzz | bench | bench-models | train; each first makes .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ DATA ?= data
 TEXTURES := $(if $(TEXTURES),--textures $(TEXTURES))
 MINUTES ?= 60
 
-.PHONY: run venv test bench bench-models train clean
+.PHONY: run venv test fuzz bench bench-models train clean
 
 run: venv
 	@$(BIN)/python packaging/run.py
@@ -30,6 +30,9 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	@$(BIN)/python tests/check.py
+
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m tests.fuzz $(READERS)
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import signal
 import sys
 from pathlib import Path
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until the command line listens, Ctrl+C ends the program without a traceback out of the imports.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main() -> int:
     """The entry point ``lacuna``: 0 done, 1 after a sentence on stderr, 2 wrong usage."""
+    import multiprocessing
+
     multiprocessing.freeze_support()
     try:
         return _start()
@@ -36,6 +42,8 @@ def _start() -> int:
         return 1
     from desktop.app import run
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return run(arguments)
 
 

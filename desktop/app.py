@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from desktop.frame.notifier import CrashReporter
     from desktop.photo.files import Files
     from desktop.work.threads import JobCentre
-    from engine.runtime.cards import Registry
+    from engine.runtime.cards import ModelCard, Registry
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals by which a system or a terminal asks a program to end."""
@@ -119,7 +119,7 @@ class Program:
             self.crashes.install()
         self.jobs = JobCentre()
         self.jobs.crashed.connect(self.crashes.report)
-        self.registry = self._wanted_registry or Registry()
+        self.registry = self._wanted_registry or Registry(check=_check_card)
         self.files = Files(self.jobs, self.registry, self._state)
         self.contents = Contents(
             self.window, self.menus, self.store, self.jobs, self.files, self.registry, self._monitor_profile
@@ -139,6 +139,13 @@ class Program:
         except OSError as error:
             self.contents.strip.warn(f"The monitor profile {chosen} cannot be read: {error.strerror}.")
             return None
+
+
+def _check_card(card: ModelCard) -> None:
+    """Refuse a model that could never run; what knows that is loaded later than the window."""
+    from engine.tasks import check_card
+
+    check_card(card)
 
 
 class SignalWatch(QObject):

@@ -121,8 +121,8 @@ class SettingsStore:
     def _read(self) -> Settings:
         """What was saved; a damaged or outdated part falls back to its defaults, the rest stays."""
         try:
-            table = json.loads(str(self._store.value("settings", "{}")))
-        except (ValueError, RecursionError):
+            table = tables.parse_json(str(self._store.value("settings", "{}")))
+        except ValueError:
             return Settings()
         settings = Settings()
         for fld in dataclasses.fields(Settings):

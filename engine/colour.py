@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import SettingsError
-from engine.raster import Floats, Pixels, from_float, to_float, to_grey
+from engine.raster import Floats, Pixels, contiguous, from_float, to_float, to_grey
 
 _SPACES = {1: (b"GRAY", "gray"), 3: (b"RGB ", "rgb")}
 _SRGB_CURVE = struct.pack(">4sIHHiiiii", b"para", 0, 3, 0, 157286, 62119, 3417, 5072, 2651)
@@ -212,7 +212,7 @@ def _transform(pixels: Pixels, profile: bytes, target: bytes, dtype: str) -> Pix
     space = "gray" if profile[16:20] == b"GRAY" else "rgb"
     out_space = "gray" if target[16:20] == b"GRAY" else "rgb"
     result: Pixels = imagecodecs.cms_transform(
-        np.ascontiguousarray(pixels[..., 0] if space == "gray" else pixels),
+        contiguous(pixels[..., 0] if space == "gray" else pixels),
         profile,
         target,
         colorspace=space,

@@ -281,6 +281,15 @@ def gathered(cells: Mapping[tuple[int, int], NDArray[Any]], rect: Rect, empty: N
     return result
 
 
+def contiguous(array: NDArray[Any]) -> NDArray[Any]:
+    """The same values one after the other in memory, a copy only where they are not.
+
+    Also by their strides, which NumPy does not care about along axes of one pixel, and codecs do: a picture that is one
+    pixel wide and mirrored would be refused.
+    """
+    return np.ascontiguousarray(array).reshape(-1).reshape(array.shape)
+
+
 def maximum(dtype: np.dtype[Any]) -> float:
     """The value of white: 255, 65535 or 1."""
     return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import tables
+from engine import imageio, tables
 from engine.errors import SettingsError
 from engine.jobs import JobContext
 from engine.masks import TOO_MUCH
@@ -23,6 +23,8 @@ from engine.runtime.session import Device
 from engine.tasks import TASKS, Job, Marks, Patch, make_settings, run_job
 
 RECIPES = resource("recipes")
+_LARGEST = 1 << 20
+"""Bytes of the largest recipe that is read."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ class Recipe:
         title: for a person.
         steps: the tasks; heal takes what the detect before it found.
         summary: one sentence.
+        file: where it was read from.
     """
 
     name: str
     title: str
     steps: tuple[Step, ...]
     summary: str = ""
+    file: Path = field(default=Path(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -113,19 +117,19 @@ def read_recipe(name: str) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        data = imageio.read_plain(path, _LARGEST)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         known = ", ".join(recipe_names())
-        raise SettingsError(
-            f"There is no recipe {name!r} that can be read. Recipes: {known}.", "recipe.none"
-        ) from error
+        raise SettingsError(f"There is no recipe {name!r}. Recipes: {known}.", "recipe.none") from error
+    except OSError as error:
+        raise SettingsError(f"The recipe {path.name} cannot be read: {error.strerror}.", "recipe.read") from error
     try:
-        recipe = tables.from_table(Recipe, {"name": path.stem, **tomllib.loads(text)})
+        recipe = tables.from_table(Recipe, {"name": path.stem, **tables.parse_toml(data)})
         _check(recipe)
-    except (tomllib.TOMLDecodeError, ValueError, SettingsError) as error:
+    except (ValueError, SettingsError) as error:
         said = str(error).rstrip(".")
         raise SettingsError(f"The recipe {path.name} cannot be used: {said}.", "recipe.damaged") from error
-    return recipe
+    return replace(recipe, file=path)
 
 
 def run_recipe(
@@ -272,12 +276,13 @@ def _check(recipe: Recipe) -> None:
     for number, step in enumerate(recipe.steps):
         known_steps = [task.id for task in TASKS.values() if task.effort]
         if step.task not in known_steps:
-            raise ValueError(f"{step.task!r} is no step of a recipe; these are: {', '.join(known_steps)}")
+            words = ", ".join(known_steps)
+            raise ValueError(f"{reprlib.repr(step.task)} is no step of a recipe; these are: {words}")
         kind = TASKS[step.task].settings
         known = [item.name for item in dataclasses.fields(kind)]
         unknown = [name for name in step.settings if name not in known]
         if unknown:
-            raise ValueError(f"{step.task} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+            raise ValueError(f"{step.task} has no setting {reprlib.repr(unknown[0])}; it has {', '.join(known)}")
         kind(**step.settings)
         if step.task == "heal" and all(other.task != "detect" for other in recipe.steps[:number]):
             raise ValueError("heal needs a detect before it, to know where")

@@ -7,19 +7,22 @@ import dataclasses
 import hashlib
 import json
 import platform
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine import __version__
+from engine import __version__, tables
 from engine.errors import ReadError
-from engine.imageio import atomic_write_bytes
-from engine.raster import Pixels
+from engine.imageio import FileDigest, open_plain, read_hashed, read_plain
+from engine.jobs import JobContext
+from engine.raster import Pixels, Raster
 
 SUFFIX = ".record.json"
+_LARGEST = 256 << 20
+"""Bytes of the largest record that is read: it lists every damage that was healed."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +30,26 @@ class ScanFile:
     """The file a picture came from.
 
     Attributes:
-        path: where it was; it may be gone.
-        sha256: of its contents, if somebody computed it already.
+        path: where it was; it may be gone, or be another by now.
+        sha256: of the bytes that the picture was made of; empty when it is not known.
+        pending: computes that digest; see ``with_digest``.
     """
 
     path: Path
     sha256: str = ""
+    pending: FileDigest | None = field(default=None, compare=False)
 
     def with_digest(self) -> ScanFile:
-        """The same with its digest, read from the file if need be; without one where it is gone.
-
-        Raises:
-            ReadError: it is there and cannot be read.
-        """
-        if self.sha256 or not self.path.is_file():
+        """The same with its digest, when that is complete; without one where it could not be had. Any thread."""
+        if self.sha256 or self.pending is None:
             return self
-        return replace(self, sha256=file_digest(self.path))
+        return ScanFile(self.path, self.pending.value())
+
+
+def read_scan(path: Path, context: JobContext | None = None) -> tuple[Raster, ScanFile]:
+    """Open a scan, and what the record will say of its file; errors as of ``imageio.read``. Any thread."""
+    raster, digest = read_hashed(path, context)
+    return raster, ScanFile(path, pending=digest)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Repair:
             words = {name: str(table[name]) for name in ("task", "model", "version", "checksum", "device")}
             recipe = str(table.get("recipe", ""))
             return cls(**words, settings=dict(table.get("settings", {})), boxes=boxes, recipe=recipe)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ReadError("The record of a repair in this file is damaged.", "record.damaged") from error
 
 
@@ -99,6 +106,7 @@ def make_record(
         scan: the picture before, (h, w, c).
         result: the picture after, of the same sample type; where it has another size, all of its samples are new.
     """
+    recipes = dict.fromkeys(repair.recipe for repair in repairs if repair.recipe)
     resized = scan.shape != result.shape
     changed = result.size if resized else int(np.count_nonzero(scan != result)) if scan is not result else 0
     return {
@@ -108,6 +116,7 @@ def make_record(
         "size": [int(scan.shape[1]), int(scan.shape[0])],
         "samples_changed": changed,
         "share_changed": changed / result.size,
+        **({"recipe": ", ".join(recipes)} if recipes else {}),
         "repairs": [dataclasses.asdict(repair) for repair in repairs],
         "versions": {
             "python": platform.python_version(),
@@ -117,23 +126,35 @@ def make_record(
     }
 
 
-def write_record(record: dict[str, Any], target: Path) -> Path:
-    """Write a record beside a picture, as ``NAME.EXT.record.json``; gives its path.
+def record_path(target: Path) -> Path:
+    """Where the record of a picture is: beside it, as ``NAME.EXT.record.json``."""
+    return target.with_name(target.name + SUFFIX)
+
+
+def record_bytes(record: dict[str, Any]) -> bytes:
+    """A record as the contents of its file."""
+    # A name may come from a disk that knew no UTF-8.
+    return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+
+
+def record_belongs(target: Path) -> bool | None:
+    """Whether the record beside a picture tells of this picture; None when it says no digest, or cannot be read.
 
     Raises:
-        WriteError: it cannot be written.
+        ReadError: the picture cannot be read.
     """
-    path = target.with_name(target.name + SUFFIX)
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    # A name may come from a disk that knew no UTF-8.
-    atomic_write_bytes(path, text.encode(errors="backslashreplace"))
-    return path
+    try:
+        record = tables.parse_json(read_plain(record_path(target), _LARGEST))
+        told = record["written"]["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return bool(file_digest(target) == told)
 
 
 def remove_record(target: Path) -> None:
     """Take away the record beside a picture that is no longer the one it tells of; what cannot be, stays."""
     with contextlib.suppress(OSError):
-        target.with_name(target.name + SUFFIX).unlink(missing_ok=True)
+        record_path(target).unlink(missing_ok=True)
 
 
 def file_digest(path: Path) -> str:
@@ -143,7 +164,7 @@ def file_digest(path: Path) -> str:
         ReadError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ReadError(f"{path.name} cannot be read: {error.strerror}.", "read.failed") from error

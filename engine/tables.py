@@ -4,20 +4,67 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import reprlib
+import tomllib
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+_LARGEST = 2**53
+"""Whole numbers beyond are no longer exact in JSON, in TOML's other readers, or as float."""
+
+
+def parse_toml(data: bytes) -> dict[str, Any]:
+    """TOML from a file's contents.
+
+    Raises:
+        ValueError: it is none, or is nested so deeply that nothing of sense is in it; the message says so.
+    """
+    try:
+        return tomllib.loads(data.decode())
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError as error:
+        raise _in_words(error) from error
+
+
+def parse_json(data: bytes | str) -> Any:
+    """JSON from a file's contents; errors as of ``parse_toml``."""
+    try:
+        return json.loads(data.decode() if isinstance(data, bytes) else data, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError as error:
+        raise _in_words(error) from error
+
+
+_TOO_DEEP = "it is nested too deeply"
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _in_words(error: ValueError) -> ValueError:
+    if isinstance(error, UnicodeDecodeError):
+        return ValueError("it is not text in UTF-8")
+    if isinstance(error, tomllib.TOMLDecodeError | json.JSONDecodeError):
+        return error
+    # Python reads no numbers of thousands of digits.
+    return ValueError("it holds a number that makes no sense")
 
 
 def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
     """Fill a dataclass, nested ones too, from nested dictionaries.
 
     Fields of type int, float (an int will do), str, bool, dict (any table; ``dict[str, float]`` is checked), tuple of
-    one such type, and dataclass are understood. Fields declared ``init=False`` or of type Path are not read.
+    one such type, and dataclass are understood. Fields declared ``init=False`` or of type Path are not read. Numbers
+    lie within 2^53.
 
     Raises:
-        ValueError: an entry is unknown, missing, of the wrong type or refused by the dataclass; the message names it.
+        ValueError: an entry is unknown, missing, of the wrong type, absurdly large or refused by the dataclass; the
+            message names it.
     """
     if not isinstance(table, dict):
         raise ValueError(f"{prefix.rstrip('.')} must be a table")  # noqa: TRY004 - a bad file, not a bad call
@@ -25,7 +72,7 @@ def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
-            raise ValueError(f"unknown entry {prefix}{key}")
+            raise ValueError(f"unknown entry {prefix}{_short(key)}")
         values[key] = _value(hints[key], value, f"{prefix}{key}")
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
@@ -53,12 +100,20 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"{name} must be a table")
         inner = get_args(hint)[1] if get_args(hint) else Any
-        return value if inner is Any else {key: _value(inner, item, f"{name}.{key}") for key, item in value.items()}
+        if inner is Any:
+            return value
+        return {key: _value(inner, item, f"{name}.{_short(key)}") for key, item in value.items()}
+    if isinstance(value, int | float) and (value > _LARGEST or value < -_LARGEST):
+        raise ValueError(f"{name} is no number that makes sense")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{name} must be of type {hint.__name__}, not {value!r}")
+        raise ValueError(f"{name} must be of type {hint.__name__}, not {reprlib.repr(value)}")
     return value
+
+
+def _short(key: str) -> str:
+    return reprlib.repr(key)[1:-1]
 
 
 def _append(table: dict[str, Any], name: str, lines: list[str]) -> None:

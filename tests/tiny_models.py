@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.runtime.cards import ModelCard, Port, Setting, Stage, TileRules, read_card, write_card
+from engine.runtime.cards import LAYOUTS, ModelCard, Port, Setting, Stage, TileRules, read_card, write_card
 
 PICTURE, MASK, EDGES = Port("picture", "picture"), Port("mask", "mask", channels=1), Port("edges", "edges", channels=1)
 RESULT = Port("result", "picture")
@@ -37,7 +37,7 @@ def stage(
 ) -> Stage:
     """Write one ONNX file and describe it."""
     folder.mkdir(parents=True, exist_ok=True)
-    ranks = {"NCHW": 4, "NC": 2, "N": 1}
+    ranks = {layout: len(layout) for layout in LAYOUTS}
     values = {
         port.name: helper.make_tensor_value_info(port.name, TensorProto.FLOAT, [None] * ranks[port.layout])
         for port in (*inputs, *outputs)
@@ -225,3 +225,24 @@ def cleaner(folder: Path) -> ModelCard:
     ports = (PICTURE, Port("level", "noise_level", channels=1, high=255.0, layout="N"))
     made = stage(folder / "cleaner", "model.onnx", nodes, ports, (RESULT,), full=np.full(1, 255, np.float32))
     return save(folder, "cleaner", "clean", made, settings=(Setting("noise_level", "Noise level", 0.0, 60.0, 0.0),))
+
+
+def endless(folder: Path) -> ModelCard:
+    """The picture as it is, after more rounds than anybody waits for."""
+    body = helper.make_graph(
+        [node("Identity", "go", "on"), node("Relu", "before", "after")],
+        "round",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, None),
+        ],
+    )
+    nodes = [node("Loop", "rounds - picture", "result", body=body)]
+    rounds = np.array(2**62, np.int64)
+    made = stage(folder / "clean", "model.onnx", nodes, (PICTURE,), (RESULT,), rounds=rounds)
+    return save(folder, "clean", "clean", made)

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import threading
+import tokenize
 import zlib
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class AutosaveFolder:
         """
         try:
             tile: NDArray[Any] = np.lib.format.read_array(io.BytesIO(self._read(key)), allow_pickle=False)
-        except (OSError, ValueError, zlib.error) as error:
+        except (OSError, ValueError, EOFError, MemoryError, zlib.error, tokenize.TokenError) as error:
             raise ReadError("A part of the saved work is missing or damaged.", "autosave.damaged") from error
         return compact(tile)
 

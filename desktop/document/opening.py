@@ -8,9 +8,8 @@ from pathlib import Path
 from desktop.document.model import Document
 from desktop.document.project import SUFFIX
 from desktop.document.project_reader import read_project
-from engine import imageio
 from engine.jobs import JobContext
-from engine.record import ScanFile
+from engine.record import ScanFile, read_scan
 
 
 def open_document(path: Path, context: JobContext | None = None) -> Document:
@@ -24,8 +23,9 @@ def open_document(path: Path, context: JobContext | None = None) -> Document:
     if path.suffix.lower() == SUFFIX:
         document = open_project(path, context)
     else:
-        document = Document(imageio.read(path, context))
-        document.scan_file = ScanFile(path)
+        raster, scan_file = read_scan(path, context)
+        document = Document(raster)
+        document.scan_file = scan_file
     document.stamp = stamp
     return document
 

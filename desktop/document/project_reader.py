@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import json
 import lzma
 import struct
 import zipfile
@@ -23,7 +22,7 @@ from desktop.document.model import Layer
 from desktop.document.project import DAMAGE, MASK, OWN, VERSION, mask_of_layer
 from desktop.document.review import Review, damage_of, review_from_json
 from desktop.document.tiles import TileMap
-from engine import colour, imageio
+from engine import colour, imageio, tables
 from engine.errors import ReadError
 from engine.jobs import JobContext
 from engine.raster import TILE, Mask, Metadata, Pixels, Raster, Rect
@@ -154,7 +153,7 @@ def _own_part(archive: _Archive, stack: bytes) -> dict[str, Any] | None:
     """Lacuna's own description, if there is one and no other program changed the layers since."""
     if OWN not in archive.names:
         return None
-    own = json.loads(archive.text(OWN))
+    own = tables.parse_json(archive.text(OWN))
     if not isinstance(own, dict) or own.get("stack") != hashlib.sha256(stack).hexdigest():
         return None
     return own

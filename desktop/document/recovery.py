@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from desktop.document.model import Document, Layer, State
 from desktop.document.opening import file_stamp, open_document
 from desktop.document.review import Review, review_from_json
 from desktop.document.tiles import TileMap
+from engine import tables
 from engine.errors import ReadError
 from engine.jobs import JobContext
 from engine.record import Repair, file_digest
@@ -42,8 +42,8 @@ class Recovered:
 def autosaved_source(folder: Path) -> Path | None:
     """The photograph that an autosave folder holds unsaved work for; None when it holds none."""
     try:
-        source = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["source"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        source = tables.parse_json((folder / MANIFEST).read_bytes())["source"]
+    except (OSError, ValueError, LookupError, TypeError):
         return None
     return Path(source) if source and isinstance(source, str) else None
 
@@ -63,7 +63,7 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
     if source is None:
         raise ReadError("There is no autosaved work in this folder.", "autosave.none")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = tables.parse_json((folder / MANIFEST).read_bytes())
         if manifest["version"] > VERSION:
             raise ReadError(
                 f"The work on {source.name} was autosaved by a newer version of Lacuna, which can open it. It is kept.",
@@ -77,7 +77,7 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
         mask = tiles.fill(TileMap.empty(state.scan.shape[:2], np.uint8), manifest["mask"])
         review = _review_from_json(manifest.get("review"), state.scan, tiles)
         document.restore(dataclasses.replace(state, layers=layers, mask=mask, review=review))
-    except (KeyError, ValueError, TypeError, IndexError, OSError, ArithmeticError, RecursionError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, OSError) as error:
         raise ReadError("The autosaved work is damaged.", "autosave.damaged") from error
     if tiles.lost:
         document.notices = (

@@ -8,10 +8,9 @@ from pathlib import Path
 from desktop.document.compose import Composite, flatten
 from desktop.document.opening import open_project
 from desktop.document.project import Snapshot
-from engine import imageio
 from engine.cli import Command, add_writer_arguments, output_of, say
 from engine.jobs import JobContext
-from engine.output import Output, write_result
+from engine.output import Output, check_place, write_result
 from engine.raster import Raster
 
 
@@ -49,7 +48,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, context: JobContext) -> None:
     output = output_of(options)
-    imageio.check_target(output.path, [options.project])
+    check_place(output, [options.project])
     document = open_project(options.project, context.part(0.0, 0.4))
     notices = export(Snapshot.of(document), output, "flatten", context.part(0.4, 1.0))
     say([*document.notices, *notices])

@@ -13,6 +13,7 @@ from typing import Any, Self
 from engine import __version__
 from engine.cli import files, models, pictures, repairs
 from engine.cli.common import Command, add_writer_arguments, output_of, say
+from engine.cli.signals import cancelled_by_signals
 from engine.errors import EngineError
 from engine.jobs import Cancelled, JobContext
 
@@ -29,8 +30,12 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
         more: commands beside the engine's own.
 
     Returns:
-        0 done, 1 after a sentence on stderr; usage errors exit with 2.
+        0 done, 1 after a sentence on stderr, also when Ctrl+C, SIGTERM or SIGHUP called the work off; usage errors exit
+        with 2.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files and models may hold what a terminal or a pipe cannot show: that is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="lacuna", description="Restore photographs.")
     parser.add_argument("--version", action="version", version=f"lacuna {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -41,13 +46,17 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
     options = parser.parse_args(arguments)
     try:
         with _Bar(sys.stderr) as bar:
-            options.run(options, JobContext(bar.show))
+            context = JobContext(bar.show)
+            with cancelled_by_signals(context):
+                options.run(options, context)
         sys.stdout.flush()
     except EngineError as error:
         print(error.sentence, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Cancelled):
-        print("Cancelled; nothing was written.", file=sys.stderr)
+        # After SIGHUP there may be nobody left to tell.
+        with contextlib.suppress(OSError):
+            print("Cancelled; nothing was written.", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Whoever reads has read enough; what is still to be flushed at the end goes nowhere.
@@ -81,10 +90,14 @@ class _Bar:
         percent = round(100 * share)
         if self._wanted and percent != self._shown:
             self._shown = percent
-            self._stream.write(f"\r[{'=' * (percent // 4):25}] {percent:3d} % {step[:40]:40}")
-            self._stream.flush()
+            self._write(f"\r[{'=' * (percent // 4):25}] {percent:3d} % {step[:40]:40}")
 
     def _clear(self) -> None:
         if self._shown >= 0:
-            self._stream.write("\r" + " " * 78 + "\r")
+            self._write("\r" + " " * 78 + "\r")
+
+    def _write(self, text: str) -> None:
+        # A terminal that was closed is no reason to end otherwise than without one.
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
             self._stream.flush()

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import imageio
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
-from engine.output import Output, check_output, write_result
+from engine.output import Output, Repaired, repair_file
 from engine.raster import ArraySource, MaskSource, Raster
-from engine.record import Repair, ScanFile
 
 if TYPE_CHECKING:
-    from engine.runtime.cards import ModelCard
+    from engine.runtime.cards import ModelCard, Registry
     from engine.tasks import Job
 
 
@@ -74,6 +72,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_device_argument(parser)
 
 
+def models_at_hand() -> Registry:
+    """The models that can be run, and what is wrong with the others."""
+    from engine.runtime.cards import Registry
+    from engine.tasks import check_card
+
+    return Registry(check=check_card)
+
+
 def chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCard, Any]:
     """The model that was named, or the task's own, and the task's settings for it.
 
@@ -81,10 +87,9 @@ def chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCar
         ModelError: there is none.
         SettingsError: it does another task, or a value is out of range.
     """
-    from engine.runtime.cards import Registry
     from engine.tasks import make_settings
 
-    registry = Registry()
+    registry = models_at_hand()
     card = registry.card(id_) if id_ else registry.default(task)
     return card, make_settings(task, card, values)
 
@@ -105,23 +110,6 @@ def task_job(
     return Job(task, ArraySource(scan.pixels), scan.profile, mask, settings, card, Device(device), guide)
 
 
-@dataclass(frozen=True)
-class Repaired:
-    """What a command made of a scan.
-
-    Attributes:
-        raster: the result.
-        repairs: what was done, for the record.
-        notices: what is to be said of it.
-        recipe: the name of the recipe that was followed.
-    """
-
-    raster: Raster
-    repairs: list[Repair]
-    notices: tuple[str, ...] = ()
-    recipe: str = ""
-
-
 def write_repaired(
     options: argparse.Namespace,
     context: JobContext,
@@ -129,32 +117,8 @@ def write_repaired(
     repair: Callable[[Raster, JobContext], Repaired],
     others: Sequence[Path] = (),
 ) -> None:
-    """Open a scan, repair it, and write the result with its record: the one way of every command that does so.
-
-    Args:
-        options: of the command.
-        context: progress and cancellation.
-        command: for the record.
-        repair: the scan -> what was made of it.
-        others: files beside the scan that must stay as they are.
-    """
-    output = output_of(options)
-    imageio.check_target(output.path, [options.input, *others])
-    scan = imageio.read(options.input, context.part(0.0, 0.2))
-    check_output(output, scan.width, scan.height)
-    made = repair(scan, context.part(0.2, 0.8))
-    notices = write_result(
-        made.raster,
-        output,
-        scan=scan.pixels,
-        source=ScanFile(options.input),
-        repairs=made.repairs,
-        command=command,
-        context=context.part(0.8, 1.0),
-        recipe=made.recipe,
-        told=made.notices,
-    )
-    say([*scan.notices, *made.notices, *notices])
+    """Repair the file that a command was given, and tell what is good to know; arguments as of ``repair_file``."""
+    say(repair_file(options.input, output_of(options), command, repair, context, others))
 
 
 def say(notices: Sequence[str]) -> None:

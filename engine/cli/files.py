@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from engine import imageio
-from engine.cli.common import Command, add_writer_arguments, output_of, say
+from engine.cli.common import Command, add_writer_arguments, write_repaired
 from engine.errors import ReadError
 from engine.jobs import JobContext
-from engine.output import write_result
-from engine.record import ScanFile
+from engine.output import Repaired
+from engine.record import record_belongs, record_path
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,19 +21,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _convert(options: argparse.Namespace, context: JobContext) -> None:
-    output = output_of(options)
-    imageio.check_target(output.path, [options.input])
-    scan = imageio.read(options.input, context.part(0.0, 0.5))
-    notices = write_result(
-        scan,
-        output,
-        scan=scan.pixels,
-        source=ScanFile(options.input),
-        repairs=[],
-        command="convert",
-        context=context.part(0.5, 1.0),
-    )
-    say([*scan.notices, *notices])
+    write_repaired(options, context, "convert", lambda scan, _: Repaired(scan))
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +56,7 @@ def _info(options: argparse.Namespace, context: JobContext) -> None:
         "metadata": list(probe.metadata),
         "pages": probe.pages,
         "opens": opens,
+        "record": _record(options.file, notices),
         "notices": notices,
     }
     if options.json:
@@ -78,6 +67,18 @@ def _info(options: argparse.Namespace, context: JobContext) -> None:
         values = value if isinstance(value, list) else [value]
         text = ", ".join(words[v] if v is None or isinstance(v, bool) else str(v) for v in values) or "none"
         print(f"{name:12} {text}")
+
+
+def _record(file: Path, notices: list[str]) -> str:
+    """What the record beside a picture is worth, in words."""
+    if not record_path(file).exists():
+        return "none"
+    belongs = record_belongs(file)
+    if belongs is False:
+        notices.append("The record beside it tells of another picture.")
+    elif belongs is None:
+        notices.append("Whether the record beside it tells of this picture cannot be told.")
+    return {True: "of this picture", False: "of another picture", None: "unknown"}[belongs]
 
 
 COMMANDS = (

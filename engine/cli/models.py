@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from engine.cli.common import Command, say
+from engine.cli.common import Command, models_at_hand, say
 from engine.errors import EngineError
 from engine.jobs import JobContext
 
@@ -30,14 +30,12 @@ def _models_arguments(parser: argparse.ArgumentParser) -> None:
     remove.set_defaults(action=_models_remove)
 
 
-def _models(options: argparse.Namespace, _context: JobContext) -> None:
-    options.action(options)
+def _models(options: argparse.Namespace, context: JobContext) -> None:
+    options.action(options, context)
 
 
-def _models_list(_: argparse.Namespace) -> None:
-    from engine.runtime.cards import Registry
-
-    registry = Registry()
+def _models_list(_: argparse.Namespace, _context: JobContext) -> None:
+    registry = models_at_hand()
     cards = registry.cards()
     width = max((len(card.id) for card in cards), default=0)
     for card in cards:
@@ -47,10 +45,8 @@ def _models_list(_: argparse.Namespace) -> None:
     say([problem.sentence for problem in registry.problems()])
 
 
-def _models_show(options: argparse.Namespace) -> None:
-    from engine.runtime.cards import Registry
-
-    card = Registry().card(options.id)
+def _models_show(options: argparse.Namespace, _context: JobContext) -> None:
+    card = models_at_hand().card(options.id)
     file = card.folder / "card.toml"
     text = file.read_text(encoding="utf-8")
     if card.training.credits:
@@ -60,10 +56,8 @@ def _models_show(options: argparse.Namespace) -> None:
     print(text, end="")
 
 
-def _models_verify(_: argparse.Namespace) -> None:
-    from engine.runtime.cards import Registry
-
-    registry = Registry()
+def _models_verify(_: argparse.Namespace, _context: JobContext) -> None:
+    registry = models_at_hand()
     problems = list(registry.problems())
     for card in registry.cards():
         try:
@@ -76,16 +70,16 @@ def _models_verify(_: argparse.Namespace) -> None:
         raise EngineError("\n".join(problem.sentence for problem in problems), "model.verify")
 
 
-def _models_add(options: argparse.Namespace) -> None:
-    from engine.runtime.cards import Registry
+def _models_add(options: argparse.Namespace, context: JobContext) -> None:
+    from engine.runtime.cards import read_card
+    from engine.tasks import try_model
 
-    print(f"added {Registry().add(options.card).id}")
+    try_model(read_card(options.card), context)
+    print(f"added {models_at_hand().add(options.card).id}")
 
 
-def _models_remove(options: argparse.Namespace) -> None:
-    from engine.runtime.cards import Registry
-
-    Registry().remove(options.id)
+def _models_remove(options: argparse.Namespace, _context: JobContext) -> None:
+    models_at_hand().remove(options.id)
     print(f"removed {options.id}")
 
 

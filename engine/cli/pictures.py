@@ -8,17 +8,20 @@ from pathlib import Path
 from engine import imageio
 from engine.cli.common import (
     Command,
-    Repaired,
     add_device_argument,
     add_model_arguments,
     add_writer_arguments,
     chosen,
+    models_at_hand,
+    output_of,
+    say,
     task_job,
     write_repaired,
 )
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.raster import ArraySource, Raster
+from engine.output import Repaired
+from engine.raster import Raster
 
 
 def _upscale_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +31,10 @@ def _upscale_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _upscale(options: argparse.Namespace, context: JobContext) -> None:
-    from engine.runtime.cards import Registry
     from engine.tasks import model_of_scale, run_job
 
     id_, scale = options.model, options.scale
-    card, settings = chosen("upscale", id_ or model_of_scale(Registry(), scale or 2).id)
+    card, settings = chosen("upscale", id_ or model_of_scale(models_at_hand(), scale or 2).id)
     if scale not in (None, card.tile.scale):
         raise SettingsError(f"The model {card.id} enlarges {card.tile.scale} times, not {scale}.", "upscale.scale")
 
@@ -58,20 +60,12 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _restore(options: argparse.Namespace, context: JobContext) -> None:
-    from engine.recipes import read_recipe, run_recipe
-    from engine.runtime.cards import Registry
+    from engine.recipes import read_recipe
+    from engine.restore import restore_file
     from engine.runtime.session import Device
 
-    recipe = read_recipe(options.recipe)
-
-    def repair(scan: Raster, context: JobContext) -> Repaired:
-        source, device = ArraySource(scan.pixels), Device(options.device)
-        result = run_recipe(recipe, source, scan.profile, Registry(), device, context)
-        raster = scan.with_pixels(result.pixels()) if result.patches else scan
-        return Repaired(raster, list(result.repairs), result.notices, recipe.name)
-
-    own = [Path(options.recipe)] if options.recipe.endswith(".toml") else []
-    write_repaired(options, context, "restore", repair, own)
+    recipe, device = read_recipe(options.recipe), Device(options.device)
+    say(restore_file(options.input, recipe, output_of(options), device, context).notices)
 
 
 COMMANDS = (

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 from engine import imageio
 from engine.cli.common import (
     Command,
-    Repaired,
     add_model_arguments,
     add_writer_arguments,
     chosen,
+    output_of,
     say,
     task_job,
     write_repaired,
 )
 from engine.errors import SettingsError
 from engine.jobs import JobContext
+from engine.output import Repaired
 from engine.raster import ArrayMask, Raster
 from engine.record import Repair
 
@@ -64,7 +65,7 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
     read = [path for path in (options.mask, options.edges) if path is not None]
     drawn: list[Marks] = []
     if options.save_edges:
-        _check_beside(options.save_edges, [options.input, *read], options.output, ".png")
+        _check_beside(options.save_edges, [options.input, *read, *output_of(options).inputs], options.output, ".png")
 
     def repair(scan: Raster, context: JobContext) -> Repaired:
         repairs: list[Repair] = []

@@ -8,7 +8,7 @@ Nothing heavy is imported before the first picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,19 +19,24 @@ import numpy as np
 from engine import colour
 from engine.errors import ReadError, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
-from engine.imageio.atomic import WRITABLE, atomic_write, atomic_write_bytes, check_target, same_file, sync_folder
+from engine.imageio.atomic import Written, atomic_write, atomic_write_bytes, sync_folder
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
 from engine.imageio.common import resolution as sensible_resolution
 from engine.imageio.depth import to_depth
+from engine.imageio.digest import FileDigest
+from engine.imageio.plain import open_plain, read_plain, special
 from engine.imageio.png import decode_png, encode_png, png_profile
+from engine.imageio.targets import WRITABLE, check_target, same_file
 from engine.jobs import JobContext
-from engine.raster import Mask, Metadata, Raster, Resolution
+from engine.raster import Mask, Metadata, Raster, Resolution, contiguous
 
 __all__ = [
     "READABLE",
     "WRITABLE",
+    "FileDigest",
     "Probe",
     "WriteOptions",
+    "Written",
     "atomic_write",
     "atomic_write_bytes",
     "check_size",
@@ -40,10 +45,13 @@ __all__ = [
     "depth_held",
     "encode_png",
     "is_lossless",
+    "open_plain",
     "png_profile",
     "probe",
     "read",
+    "read_hashed",
     "read_mask",
+    "read_plain",
     "same_file",
     "sensible_resolution",
     "sync_folder",
@@ -138,20 +146,32 @@ def read(path: Path, context: JobContext | None = None) -> Raster:
     of a second picture when they must be turned. Any thread.
 
     Raises:
-        ReadError: ``read.missing``, ``read.folder``, ``read.denied``, ``read.empty``, ``read.format``,
-            ``read.truncated``, ``read.damaged``, ``read.size``, ``read.mode``, ``read.transparent``,
+        ReadError: ``read.missing``, ``read.folder``, ``read.special``, ``read.denied``, ``read.empty``,
+            ``read.format``, ``read.truncated``, ``read.damaged``, ``read.size``, ``read.mode``, ``read.transparent``,
             ``read.compression`` or ``read.failed``.
         Cancelled: the job was called off.
     """
-    context = context or JobContext()
-    context.progress(0, "Reading")
     with _opened(Path(path)) as (file, size):
-        module, header = _inspected(file, size)
-        _accept(header)
-        pixels = module.decode(file, size, header, context, alpha=False)
+        return _raster(file, size, Path(path), context or JobContext())
+
+
+def read_hashed(path: Path, context: JobContext | None = None) -> tuple[Raster, FileDigest]:
+    """Open a picture, as ``read`` does, and the digest of the bytes that it was made of, which is complete later."""
+    with _opened(Path(path)) as (file, size):
+        digest = FileDigest(file)
+        raster = _raster(file, size, Path(path), context or JobContext())
+        digest.start(file)
+    return raster, digest
+
+
+def _raster(file: BinaryIO, size: int, path: Path, context: JobContext) -> Raster:
+    context.progress(0, "Reading")
+    module, header = _inspected(file, size)
+    _accept(header)
+    pixels = module.decode(file, size, header, context, alpha=False)
     if header.alpha:
         header.notices.append("The file has an opacity channel, which hides nothing; it is left out.")
-    _tell_more(header, Path(path))
+    _tell_more(header, path)
     raster = Raster(
         pixels=pixels,
         profile=header.profile,
@@ -192,9 +212,21 @@ def probe(path: Path) -> Probe:
 
 
 def write(
-    raster: Raster, path: Path, options: WriteOptions = _AS_IT_IS, context: JobContext | None = None
+    raster: Raster,
+    path: Path,
+    options: WriteOptions = _AS_IT_IS,
+    context: JobContext | None = None,
+    companion: Callable[[Written, tuple[str, ...]], tuple[Path, bytes]] | None = None,
 ) -> tuple[str, ...]:
     """Write a picture, whole or not at all, in the format that the suffix names. Any thread.
+
+    Args:
+        raster: the picture.
+        path: where to.
+        options: depth, quality, compression.
+        context: progress and cancellation.
+        companion: told of the complete file and of what is returned, gives the path and the contents of a second file;
+            see ``atomic_write``.
 
     Returns:
         Sentences about what the format could not hold.
@@ -212,19 +244,21 @@ def write(
     depth = options.depth or min(raster.depth, 16)
     ready = replace(
         raster,
-        pixels=np.ascontiguousarray(to_depth(raster.pixels, depth)),
+        pixels=contiguous(to_depth(raster.pixels, depth)),
         resolution=sensible_resolution(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
         metadata=_written(raster),
     )
+    notices: tuple[str, ...] = ()
+    second = None if companion is None else (lambda written: companion(written, notices))
     try:
-        with atomic_write(path) as file:
-            notices = encoder.encode(file, ready, options, context)
+        with atomic_write(path, companion=second) as file:
+            notices = (*encoder.encode(file, ready, options, context), *_homeless(raster, path))
             context.progress(1, "Writing")
     except Refusal as refusal:
         raise WriteError(f"{path.name} {refusal.reason}.", refusal.code) from refusal
     except MemoryError as error:
         raise WriteError(f"There is not enough free memory to write {path.name}.", "write.memory") from error
-    return (*notices, *_homeless(raster, path))
+    return notices
 
 
 def read_mask(path: Path) -> Mask:
@@ -271,8 +305,9 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     try:
         if path.is_dir():
             raise ReadError(f"{path.name or path} is a folder, not a picture.", "read.folder")
-        # tifffile wants the name to be text.
-        with open(str(path), "rb") as file:  # noqa: PTH123
+        if kind := special(path):
+            raise ReadError(f"{path.name or path} is {kind}, not a picture file.", "read.special")
+        with open_plain(path) as file:
             yield file, file.seek(0, 2)
     except Refusal as refusal:
         raise ReadError(f"{path.name} {refusal.reason}.", refusal.code) from refusal

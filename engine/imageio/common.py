@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.raster import Metadata, Pixels, Raster, Resolution
+from engine.raster import Metadata, Pixels, Raster, Resolution, contiguous
 
 LIMIT = 2_000_000_000
 """Most pixels a picture may have."""
@@ -254,7 +254,7 @@ def finish(pixels: Pixels, header: Header, *, alpha: bool) -> Pixels:
         if pixels[..., -1].min() != np.iinfo(pixels.dtype).max:
             raise transparent()
         pixels = pixels[..., :-1]
-    return np.ascontiguousarray(oriented(pixels, header.orientation))
+    return contiguous(oriented(pixels, header.orientation))
 
 
 def resolution(x: float, y: float) -> Resolution | None:

@@ -26,7 +26,7 @@ from engine.imageio.common import (
     truncated,
 )
 from engine.jobs import JobContext
-from engine.raster import Metadata, Pixels, Raster, Resolution
+from engine.raster import Metadata, Pixels, Raster, Resolution, contiguous
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LARGEST_SIDE = 1_000_000
@@ -188,8 +188,11 @@ def _encoded(pixels: Pixels) -> bytes:
     imagecodecs = codecs()
     # Measured on photographs: 16-bit noise is packed best by run lengths after the Paeth filter, 8 bits by searching.
     strategy, chosen = (imagecodecs.PNG.STRATEGY.RLE, 64) if pixels.dtype == np.uint16 else (0, 32)
-    flat = pixels[..., 0] if pixels.shape[2] == 1 else pixels
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(flat), level=1, strategy=strategy, filter=chosen))
+    flat = contiguous(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    # imagecodecs forgets the byte that begins each row, which counts in narrow pictures. Noise grows by 0.3 % at most.
+    raw = flat.nbytes + flat.shape[0]
+    room = raw + raw // 64 + 4096
+    return bytes(imagecodecs.png_encode(flat, level=1, strategy=strategy, filter=chosen, out=room))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -42,6 +42,7 @@ from engine.imageio.directories import (
     read_exif,
     resolution_of,
 )
+from engine.imageio.plain import open_plain
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels
 
@@ -393,7 +394,7 @@ def _straight(
 
     def read(top: int) -> None:
         block = canvas.stored[top : top + step]
-        with Path(file.name).open("rb") as own:
+        with open_plain(Path(file.name)) as own:
             if not os.path.sameopenfile(own.fileno(), file.fileno()):
                 raise Refusal("was replaced while it was being read", "read.replaced")
             own.seek(start + top * row)

@@ -32,7 +32,7 @@ from engine.imageio.directories import (
     resolution_tags,
 )
 from engine.jobs import JobContext
-from engine.raster import Pixels, Raster
+from engine.raster import Pixels, Raster, contiguous
 
 Packed = bytes | memoryview
 
@@ -97,7 +97,7 @@ def _packed(pixels: Pixels, rows: int, packer: Callable[[Pixels], Packed]) -> Ge
     waiting: deque[Future[Packed]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for top in range(0, len(little), rows):
-            waiting.append(pool.submit(packer, np.ascontiguousarray(little[top : top + rows])))
+            waiting.append(pool.submit(packer, contiguous(little[top : top + rows])))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         while waiting:

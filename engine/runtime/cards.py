@@ -6,17 +6,22 @@ import dataclasses
 import hashlib
 import re
 import shutil
-import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from engine import tables
 from engine.errors import ModelError
-from engine.imageio import atomic_write_bytes
+from engine.imageio import atomic_write_bytes, open_plain, read_plain
 from engine.resources import resource
 
 SHIPPED = resource("models")
+_LARGEST = 16 << 20
+"""Bytes of the largest card that is read: one with a line of credit for every photograph has some hundred thousand."""
+LAYOUTS = ("NCHW", "NHWC", "NC", "N")
+"""Orders of axes that a tensor may have: number, channels, height, width."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,8 @@ class Port:
         channels: planes.
         role: what it carries: ``picture``, ``mask``, ``edges``, ``thumbnail``, ``latent``, ``probability``, or the name
             of a setting.
-        low, high: the range of its values.
-        layout: order of the axes.
+        low, high: the range of its values; pictures and maps are brought into it and back.
+        layout: order of the axes, one of ``LAYOUTS``; likewise.
         colour_space: of a picture; ``sRGB`` means the sRGB curve whatever the primaries.
         size: side in pixels where it does not follow the window (a thumbnail of the whole picture); 0 = it does.
     """
@@ -43,6 +48,14 @@ class Port:
     colour_space: str = "sRGB"
     size: int = 0
 
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"the layout {self.layout!r} of {self.name!r} is none of {', '.join(LAYOUTS)}")
+        if not self.low < self.high:
+            raise ValueError(f"the values of {self.name!r} go from {self.low:g} to {self.high:g}")
+        if self.channels < 1 or self.size < 0:
+            raise ValueError(f"{self.name!r} has an impossible number of channels or an impossible size")
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -52,6 +65,10 @@ class Stage:
     sha256: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+
+    def __post_init__(self) -> None:
+        if not _is_name(self.file):
+            raise ValueError(f"it names a file outside its folder: {self.file!r}")
 
 
 @dataclass(frozen=True)
@@ -141,6 +158,16 @@ class ModelCard:
     scores: dict[str, float] = field(default_factory=dict)
     folder: Path = field(default=Path(), compare=False)
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.id):
+            raise ValueError(f"its id {self.id[:100]!r} is impossible")
+        if self.sheet and not _is_name(self.sheet):
+            raise ValueError(f"it names a file outside its folder: {self.sheet!r}")
+        if not self.stages:
+            raise ValueError("it has no stages")
+        if self.mask_means not in (0, 1):
+            raise ValueError(f"mask_means is 0 or 1, not {self.mask_means}")
+
     def path(self, stage: Stage) -> Path:
         """The file of a stage."""
         return self.folder / stage.file
@@ -171,9 +198,14 @@ class ModelCard:
                 )
 
 
+def _is_name(file: str) -> bool:
+    """Whether it is the plain name of a file, wherever that is to be copied to."""
+    return bool(re.fullmatch(r"[^/\\:\0]+", file)) and file not in (".", "..")
+
+
 @cache
 def _digest(path: Path, _modified: int, _size: int) -> str:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -185,26 +217,21 @@ def read_card(path: Path) -> ModelCard:
     """
     try:
         status = path.stat()
+        return _parsed(path, status.st_mtime_ns, status.st_size)
     except OSError as error:
-        raise ModelError(f"The model card {path} cannot be read: {error}.", "model.card") from error
-    return _parsed(path, status.st_mtime_ns, status.st_size)
+        raise ModelError(f"The model card {path} cannot be read: {error.strerror}.", "model.card") from error
+    except ValueError as error:
+        raise ModelError(f"The model card {path} cannot be used: {error}.", "model.card") from error
 
 
 @cache
 def _parsed(path: Path, _modified: int, _size: int) -> ModelCard:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ModelError(f"The model card {path} cannot be read: {error}.", "model.card") from error
-    try:
-        card = tables.from_table(ModelCard, table)
-    except ValueError as error:
-        raise ModelError(f"The model card {path} cannot be used: {error}.", "model.card") from error
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", card.id):
-        raise ModelError(f"The model card {path} has an impossible id {card.id!r}.", "model.card")
-    for file in [*(stage.file for stage in card.stages), card.sheet]:
-        if Path(file).name != file:
-            raise ModelError(f"The model card {path} names a file outside its folder: {file!r}.", "model.card")
+    """A card from its file.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or not be used.
+    """
+    card = tables.from_table(ModelCard, tables.parse_toml(read_plain(path, _LARGEST)))
     return dataclasses.replace(card, folder=path.parent)
 
 
@@ -223,22 +250,29 @@ class Registry:
     Args:
         user_folder: where added models live; made on the first addition.
         shipped: where the program's own models live.
+        check: refuses a card whose model could never run, by a ModelError; None = every card that can be read will do.
     """
 
-    def __init__(self, user_folder: Path | None = None, shipped: Path = SHIPPED) -> None:
+    def __init__(
+        self,
+        user_folder: Path | None = None,
+        shipped: Path = SHIPPED,
+        *,
+        check: Callable[[ModelCard], None] | None = None,
+    ) -> None:
         if user_folder is None:
             import platformdirs
 
             user_folder = Path(platformdirs.user_data_dir("lacuna", appauthor=False)) / "models"
-        self._user_folder, self._shipped = user_folder, shipped
+        self._user_folder, self._shipped, self._check = user_folder, shipped, check
 
     def cards(self, task: str | None = None) -> list[ModelCard]:
-        """All readable cards (of a task), shipped ones first. A damaged card is left out: ``problems`` names it."""
-        return [card for card in self._read()[0] if task in (None, card.task)]
+        """All usable cards (of a task), shipped ones first. ``problems`` names those that are left out."""
+        return [shelf.card for shelf in self._read() if shelf.card is not None and task in (None, shelf.card.task)]
 
     def problems(self) -> list[ModelError]:
         """What is wrong with the cards that ``cards`` leaves out."""
-        return self._read()[1]
+        return [shelf.problem for shelf in self._read() if shelf.problem is not None]
 
     def card(self, id_: str) -> ModelCard:
         """The card of a model.
@@ -246,14 +280,13 @@ class Registry:
         Raises:
             ModelError: there is no such model, or its card cannot be used.
         """
-        for card in self.cards():
-            if card.id == id_:
-                return card
-        for folder in (self._shipped, self._user_folder):
-            if (folder / id_ / "card.toml").is_file():
-                return read_card(folder / id_ / "card.toml")
-        known = ", ".join(card.id for card in self.cards()) or "none"
-        raise ModelError(f"There is no model {id_!r}. Models: {known}.", "model.unknown")
+        found = [shelf for shelf in self._read() if shelf.id == id_]
+        for shelf in sorted(found, key=lambda shelf: shelf.card is None):
+            if shelf.card is not None:
+                return shelf.card
+            if shelf.problem is not None:
+                raise shelf.problem
+        raise self._unknown(id_)
 
     def default(self, task: str) -> ModelCard:
         """The model a task uses when none is named: that of the task's own name, else one whose card says so.
@@ -276,8 +309,10 @@ class Registry:
             ModelError: the card or a file cannot be used, or the id is taken.
         """
         card = read_card(card_file)
+        if self._check is not None:
+            self._check(card)
         card.verify()
-        if any(card.id == other.id for other in self.cards()):
+        if any(shelf.id == card.id for shelf in self._read()):
             raise ModelError(f"There is already a model {card.id!r}; remove it first.", "model.taken")
         target = self._user_folder / card.id
         partial = self._user_folder / f".{card.id}.partial"
@@ -295,26 +330,64 @@ class Registry:
         return read_card(target / "card.toml")
 
     def remove(self, id_: str) -> None:
-        """Delete a model that the user added.
+        """Delete a model that the user added, also one whose card cannot be used.
 
         Raises:
             ModelError: there is no such model, or it belongs to the program.
         """
-        card = self.card(id_)
-        if card.folder.parent != self._user_folder:
+        found = [shelf.folder for shelf in self._read() if shelf.id == id_]
+        added = next((folder for folder in found if folder.parent == self._user_folder), None)
+        if added is None and found:
             raise ModelError(f"The model {id_} belongs to the program and cannot be removed.", "model.shipped")
+        if added is None:
+            raise self._unknown(id_)
         try:
-            shutil.rmtree(card.folder)
+            if added.is_symlink():
+                added.unlink()
+            else:
+                shutil.rmtree(added)
         except OSError as error:
             raise ModelError(f"The model {id_} could not be removed: {error}.", "model.remove") from error
 
-    def _read(self) -> tuple[list[ModelCard], list[ModelError]]:
-        cards: list[ModelCard] = []
-        problems: list[ModelError] = []
-        for folder in (self._shipped, self._user_folder):
-            for path in sorted(folder.glob("[!.]*/card.toml")):
-                try:
-                    cards.append(read_card(path))
-                except ModelError as error:
-                    problems.append(error)
-        return cards, problems
+    def _unknown(self, id_: str) -> ModelError:
+        known = ", ".join(card.id for card in self.cards()) or "none"
+        return ModelError(f"There is no model {id_!r}. Models: {known}.", "model.unknown")
+
+    def _read(self) -> list[_Shelf]:
+        return [shelf for place in (self._shipped, self._user_folder) for shelf in self._shelves(place)]
+
+    def _shelves(self, place: Path) -> Iterator[_Shelf]:
+        try:
+            names = sorted(path.name for path in place.iterdir() if not path.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            problem = f"The folder of models {place} cannot be read: {error.strerror}."
+            yield _Shelf(place, "", None, ModelError(problem, "model.folder"))
+            return
+        for name in names:
+            path = place / name / "card.toml"
+            with suppress(OSError):
+                if not path.exists():
+                    continue
+            try:
+                card = read_card(path)
+            except ModelError as error:
+                yield _Shelf(path.parent, name, None, error)
+                continue
+            try:
+                if self._check is not None:
+                    self._check(card)
+                yield _Shelf(path.parent, card.id, card, None)
+            except ModelError as error:
+                yield _Shelf(path.parent, card.id, None, error)
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """A folder with a model: its card, or what is wrong with it. Where no card can be read its name is the id."""
+
+    folder: Path
+    id: str
+    card: ModelCard | None
+    problem: ModelError | None

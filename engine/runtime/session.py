@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.errors import DeviceError, ModelError
 from engine.jobs import Cancelled, JobContext
-from engine.runtime.cards import ModelCard, Stage
+from engine.runtime.cards import ModelCard, Port, Stage
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -33,6 +33,10 @@ class OutOfMemory(DeviceError):  # noqa: N818 - what happened, not whose fault
 _PROVIDERS = {Device.CPU: "CPUExecutionProvider", Device.CUDA: "CUDAExecutionProvider"}
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _KEPT_SESSIONS = 4
+_LONGEST = 400
+"""Letters of onnxruntime's own words that are passed on."""
+_LARGEST = 1e6
+"""No output that stands for anything is larger: pictures lie in 0..1, codes within some units."""
 
 
 class Session:
@@ -51,20 +55,22 @@ class Session:
         """Run the model.
 
         Args:
-            inputs: the card's role of each input -> float32 array in the card's layout.
+            inputs: the card's role of each input -> float32 array. Pictures and maps are NCHW in 0..1 whatever layout
+                and range the card says: they are brought there. Others go in as they are.
             context: cancelling it stops the run within some milliseconds.
 
         Returns:
-            The outputs in the card's order.
+            The outputs in the card's order, float32 and finite; pictures and maps again NCHW in 0..1.
 
         Raises:
             Cancelled: the job was called off.
             OutOfMemory: a smaller window may do.
-            ModelError: the model refused the input or broke.
+            ModelError: the model refused the input or broke, or its output is not what the card says: of another type
+                or shape, or with values that are not finite.
         """
         options = _library().RunOptions()
         options.log_severity_level = 4
-        feeds = {port.name: inputs[port.role] for port in self._stage.inputs}
+        feeds = {port.name: _to_port(port, inputs[port.role]) for port in self._stage.inputs}
 
         def stop() -> None:
             options.terminate = True
@@ -79,7 +85,45 @@ class Session:
             if context.cancelled:
                 raise Cancelled from error
             raise _translated(error, f"The model file {self._stage.file} failed") from error
-        return outputs
+        pairs = zip(self._stage.outputs, outputs, strict=True)
+        return [_from_port(port, self._checked(port, output)) for port, output in pairs]
+
+    def _checked(self, port: Port, output: Any) -> np.ndarray:
+        """An output, if it is what the card says of it."""
+        what = f"The model file {self._stage.file} gave for {port.name!r}"
+        if not isinstance(output, np.ndarray) or output.dtype.kind != "f":
+            raise ModelError(f"{what} something else than decimal numbers.", "model.output")
+        axes = len(port.layout)
+        if output.ndim != axes or (axes > 1 and output.shape[port.layout.index("C")] != port.channels):
+            raise ModelError(
+                f"{what} numbers in the shape {list(output.shape)}, not {port.layout} of {port.channels} planes as its "
+                "card says.",
+                "model.output",
+            )
+        with np.errstate(over="ignore"):
+            values: np.ndarray = np.asarray(output, np.float32)
+        # Where any value is no number, the largest and the smallest are none either, and no comparison holds.
+        if values.size and not (values.max() <= _LARGEST and values.min() >= -_LARGEST):
+            raise ModelError(f"{what} values that are no numbers or far too large to be used.", "model.numbers")
+        return values
+
+
+def _to_port(port: Port, values: np.ndarray) -> np.ndarray:
+    """NCHW in 0..1 -> the layout and range of a port for pictures or maps."""
+    if port.layout not in ("NCHW", "NHWC"):
+        return values
+    if (port.low, port.high) != (0.0, 1.0):
+        values = values * np.float32(port.high - port.low) + np.float32(port.low)
+    return np.ascontiguousarray(values.transpose(0, 2, 3, 1)) if port.layout == "NHWC" else values
+
+
+def _from_port(port: Port, values: np.ndarray) -> np.ndarray:
+    """The way back."""
+    if port.layout not in ("NCHW", "NHWC"):
+        return values
+    if (port.low, port.high) != (0.0, 1.0):
+        values = (values - np.float32(port.low)) / np.float32(port.high - port.low)
+    return values.transpose(0, 3, 1, 2) if port.layout == "NHWC" else values
 
 
 class SessionPool:
@@ -156,10 +200,44 @@ def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
 
 
 def _check_ports(card: ModelCard, stage: Stage, inner: onnxruntime.InferenceSession) -> None:
-    present = {node.name for node in [*inner.get_inputs(), *inner.get_outputs()]}
-    for port in [*stage.inputs, *stage.outputs]:
-        if port.name not in present:
-            raise ModelError(f"The model {card.id} has no tensor {port.name!r}, which its card names.", "model.ports")
+    """Refuse a file whose tensors are not what the card says of them, as far as the file tells.
+
+    Raises:
+        ModelError: ``model.ports``; says what does not fit.
+    """
+    given = {node.name: node for node in inner.get_inputs()}
+    made = {node.name: node for node in inner.get_outputs()}
+    for ports, present in ((stage.inputs, given), (stage.outputs, made)):
+        for port in ports:
+            if port.name not in present:
+                raise ModelError(
+                    f"The model {card.id} has no tensor {port.name!r}, which its card names.", "model.ports"
+                )
+            if reason := _misfit(card, port, present[port.name], takes=present is given):
+                raise ModelError(f"The file {stage.file} of the model {card.id} {reason}.", "model.ports")
+    missing = sorted(given.keys() - {port.name for port in stage.inputs})
+    if missing:
+        raise ModelError(f"The model {card.id} wants {missing[0]!r}, which its card does not name.", "model.ports")
+
+
+def _misfit(card: ModelCard, port: Port, node: Any, *, takes: bool) -> str:
+    """What does not fit, as the rest of a sentence; empty when all does, or nothing is known."""
+    kinds = ("tensor(float)",) if takes else ("tensor(float)", "tensor(float16)", "tensor(double)")
+    if node.type not in kinds:
+        return f"has {node.type} for {port.name!r}, and decimal numbers of 32 bits are wanted"
+    # Sides that are free have a name or none. A file may also say nothing at all.
+    sides = list(node.shape)
+    if sides and len(sides) != len(port.layout):
+        return f"has {len(sides)} axes for {port.name!r}, and the card says {port.layout}"
+    size = port.size or (card.tile.default if takes else 0)
+    for axis, side in zip(port.layout, sides, strict=False):
+        if not isinstance(side, int):
+            continue
+        if axis == "C" and side != port.channels:
+            return f"has {side} channels for {port.name!r}, and the card says {port.channels}"
+        if axis in "HW" and takes and (side != size or not (port.size or card.tile.multiple == card.tile.default)):
+            return f"takes {side} pixels a side for {port.name!r}, and the card's windows are of other sizes"
+    return ""
 
 
 def _preload_cuda() -> None:
@@ -176,4 +254,4 @@ def _translated(error: Exception, what: str) -> DeviceError | ModelError:
     lowered = str(error).lower()
     if any(sign in lowered for sign in ("out of memory", "failed to allocate", "bad_alloc", "alloc failed")):
         return OutOfMemory(f"{what}: the memory is not enough.", "device.memory")
-    return ModelError(f"{what}: {text}", "model.run")
+    return ModelError(f"{what}: {text[:_LONGEST].rstrip('.')}.", "model.run")

@@ -7,17 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.errors import SettingsError
+import numpy as np
+
+from engine.errors import EngineError, ModelError, SettingsError
 from engine.jobs import JobContext
+from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard
+from engine.runtime.session import Device
 from engine.tasks.base import Defect, Job, Marks, Patch, Piece
 from engine.tasks.clean import CleanSettings, clean
-from engine.tasks.detect import detect
-from engine.tasks.fillers import wants_edges
+from engine.tasks.detect import check_detector, detect
+from engine.tasks.fillers import check_filler, wants_edges
 from engine.tasks.findings import DamageMap, DetectSettings, Findings, mask_of, outlined, pixels_of, sift
 from engine.tasks.heal import HealSettings, draw_edges, heal
 from engine.tasks.tone import ToneSettings, tone
-from engine.tasks.upscale import Enlarged, UpscaleSettings, model_of_scale, upscale
+from engine.tasks.upscale import Enlarged, UpscaleSettings, check_enlarger, model_of_scale, upscale
+from engine.tasks.whole import check_restorer
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Task:
             picture, ``Enlarged``.
         effort: how long it takes as a step of a recipe, compared with others; 0 = it cannot be one.
         run: the function.
+        check: refuses a model that it cannot run, by a ModelError.
     """
 
     id: str
@@ -48,7 +54,11 @@ class Task:
     gives: Literal["patch", "findings", "picture"]
     effort: float
     run: Callable[[Job, JobContext], Any]
+    check: Callable[[ModelCard], None]
 
+
+_TRIAL = 64
+"""Side of the picture that a model is tried on, pixels; at least its smallest window."""
 
 _HEAL = Task(
     id="heal",
@@ -61,6 +71,7 @@ _HEAL = Task(
     gives="patch",
     effort=3.0,
     run=heal,
+    check=check_filler,
 )
 _CLEAN = Task(
     id="clean",
@@ -73,6 +84,7 @@ _CLEAN = Task(
     gives="patch",
     effort=3.0,
     run=clean,
+    check=check_restorer,
 )
 _TONE = Task(
     id="tone",
@@ -85,6 +97,7 @@ _TONE = Task(
     gives="patch",
     effort=2.0,
     run=tone,
+    check=check_restorer,
 )
 _DETECT = Task(
     id="detect",
@@ -97,6 +110,7 @@ _DETECT = Task(
     gives="findings",
     effort=2.0,
     run=detect,
+    check=check_detector,
 )
 _UPSCALE = Task(
     id="upscale",
@@ -109,6 +123,7 @@ _UPSCALE = Task(
     gives="picture",
     effort=0.0,
     run=upscale,
+    check=check_enlarger,
 )
 TASKS: dict[str, Task] = {task.id: task for task in (_HEAL, _CLEAN, _TONE, _DETECT, _UPSCALE)}
 
@@ -151,6 +166,45 @@ def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]
     return TASKS[task].settings(**used)
 
 
+def check_card(card: ModelCard) -> None:
+    """Refuse a model that can never run, by what its card says: its task, kind or settings do not fit.
+
+    Raises:
+        ModelError: ``model.task``, ``model.kind`` or ``model.settings``; says what does not fit.
+    """
+    if card.task not in TASKS:
+        known = ", ".join(TASKS)
+        raise ModelError(f"The model {card.id} does {card.task[:40]!r}, which is none of {known}.", "model.task")
+    TASKS[card.task].check(card)
+    try:
+        make_settings(card.task, card, {})
+    except SettingsError as error:
+        said = f"The settings of the model {card.id} do not fit. {error.sentence}"
+        raise ModelError(said, "model.settings") from error
+
+
+def try_model(card: ModelCard, context: JobContext | None = None) -> None:
+    """Run a model once, on a small picture and the processor: what is wrong with its files shows before they are used.
+
+    Raises:
+        ModelError: it can never run, or did not; says why.
+        Cancelled: the context was cancelled.
+    """
+    check_card(card)
+    side = max(_TRIAL, card.tile.minimum)
+    ramp = np.linspace(0, 255, side, dtype=np.uint8)
+    picture = np.stack([*np.meshgrid(ramp, ramp), np.full((side, side), 128, np.uint8)], axis=2)
+    mask = np.zeros((side, side), np.uint8)
+    mask[side // 3 : side // 2, side // 3 : side // 2] = 255
+    settings = make_settings(card.task, card, {})
+    job = Job(card.task, ArraySource(picture), None, ArrayMask(mask), settings, card, Device.CPU)
+    try:
+        run_job(job, context)
+    except EngineError as error:
+        said = f"The model {card.id} was tried and does not work. {error.sentence}"
+        raise ModelError(said, "model.trial") from error
+
+
 def _check_task(task: str, card: ModelCard) -> None:
     if card.task != task:
         raise SettingsError(f"The model {card.id} does not do {task}, but {card.task}.", "task.model")
@@ -172,6 +226,7 @@ __all__ = [
     "Task",
     "ToneSettings",
     "UpscaleSettings",
+    "check_card",
     "draw_edges",
     "make_settings",
     "mask_of",
@@ -180,5 +235,6 @@ __all__ = [
     "pixels_of",
     "run_job",
     "sift",
+    "try_model",
     "wants_edges",
 ]

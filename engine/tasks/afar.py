@@ -36,7 +36,7 @@ class Afar:
     ) -> None:
         self._scene, self._boxes, self._multiple, self._fill_view = scene, boxes, multiple, fill
         self._window = min(window, _SEEN)
-        self._near = min(_NEAR, window // _LEAST)
+        self._near = max(1, min(_NEAR, window // _LEAST))
         self._far = self._near * _FAR / _NEAR
         self._seen: dict[Rect, tuple[Floats, Rect, int]] = {}
 

@@ -18,9 +18,6 @@ from engine.runtime.session import SESSIONS, Device, OutOfMemory, Session
 
 R = TypeVar("R")
 
-Signature = tuple[tuple[str, str], ...]
-"""What a model's stages take and give: pairs of roles, each sorted and joined by spaces; its settings left out."""
-
 
 def knob(
     title: str, tooltip: str, low: float, high: float, unit: str = "", *, whole: bool = False, by_card: bool = False
@@ -233,7 +230,8 @@ class Model:
         Args:
             stage: its place in the card.
             context: cancels the run.
-            tensors: by role, in the card's layout; the mask is 1 where the picture is lost, whatever the card's is.
+            tensors: by role, as ``Session.run`` takes them; the mask is 1 where the picture is lost, whatever the
+                card's is.
 
         Returns:
             The stage's outputs in the card's order.
@@ -275,43 +273,6 @@ def to_planes(values: Floats) -> Floats:
 def from_planes(tensor: np.ndarray) -> Floats:
     """(1, channels, h, w) -> (h, w, channels)."""
     return np.asarray(tensor[0].transpose(1, 2, 0), np.float32)
-
-
-def signature(card: ModelCard) -> Signature:
-    """What kind of model it is, by what its stages carry."""
-    adjustable = {setting.name for setting in card.settings}
-    return tuple(
-        (
-            " ".join(sorted(port.role for port in stage.inputs if port.role not in adjustable)),
-            " ".join(sorted(port.role for port in stage.outputs)),
-        )
-        for stage in card.stages
-    )
-
-
-def runs_here(
-    card: ModelCard, kinds: tuple[Signature, ...], free: tuple[str, ...] = (), *, enlarges: bool = False
-) -> bool:
-    """Whether a model is of one of some kinds and its tensors are what this program makes and understands.
-
-    Args:
-        card: the model.
-        kinds: what its stages may take and give.
-        free: names of settings that steer the task and not a tensor.
-        enlarges: whether its pictures must come out larger, or as large as they went in.
-    """
-    ports = [port for stage in card.stages for port in (*stage.inputs, *stage.outputs)]
-    spatial = [p for p in ports if p.role in ("picture", "mask", "edges", "thumbnail", "probability")]
-    roles = {port.role for port in ports}
-    return (
-        signature(card) in kinds
-        and (card.tile.scale > 1) is enlarges
-        and all(port.layout == "NCHW" and (port.low, port.high) == (0.0, 1.0) for port in spatial)
-        and all(p.colour_space == "sRGB" and p.channels == 3 for p in spatial if p.role in ("picture", "thumbnail"))
-        and all(port.channels == 1 for port in spatial if port.role in ("mask", "edges"))
-        and all(port.size > 0 for port in spatial if port.role == "thumbnail")
-        and all(setting.name in roles or setting.name in free for setting in card.settings)
-    )
 
 
 def check_settings(job: Job) -> None:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from engine.errors import ModelError
 from engine.jobs import JobContext
-from engine.tasks.base import Job, Model, Signature, check_settings, run_shrinking, runs_here, to_planes
+from engine.runtime.cards import ModelCard
+from engine.tasks.base import Job, Model, check_settings, run_shrinking, to_planes
 from engine.tasks.findings import DetectSettings, Findings, seen_in
+from engine.tasks.kinds import Signature, check_kind
 from engine.tasks.whole import sweep
 
 MAPS: Signature = (("picture", "probability"),)
+
+
+def check_detector(card: ModelCard) -> None:
+    """Refuse a model that cannot be run here; see ``check_kind``."""
+    check_kind(card, (MAPS,))
+    planes = card.stages[0].outputs[0].channels
+    if len(card.labels) != planes or not all(card.labels) or len(set(card.labels)) < planes:
+        raise ModelError(
+            f"The model {card.id} has {planes} maps of damage, and its card not a name for each (labels).",
+            "model.kind",
+        )
 
 
 def detect(job: Job, context: JobContext) -> Findings:
@@ -20,13 +33,7 @@ def detect(job: Job, context: JobContext) -> Findings:
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
     assert isinstance(job.settings, DetectSettings)
-    card = job.card
-    if not runs_here(card, (MAPS,)) or len(card.labels) != card.stages[0].outputs[0].channels:
-        raise ModelError(
-            f"The model {card.id} is not of the kind that detect can run: one picture (NCHW, 0 to 1) in, "
-            "one probability map of the same size out for each of the card's labels.",
-            "model.kind",
-        )
+    check_detector(job.card)
     check_settings(job)
     return run_shrinking(job, lambda model, window: _looked(job, model, window, context), context)
 

@@ -10,7 +10,8 @@ from engine.errors import ModelError
 from engine.jobs import JobContext
 from engine.raster import Floats
 from engine.runtime.cards import ModelCard
-from engine.tasks.base import Model, Signature, runs_here, signature, to_planes
+from engine.tasks.base import Model, to_planes
+from engine.tasks.kinds import Signature, check_kind, signature
 from engine.tasks.prior import searched
 from engine.tasks.view import View
 
@@ -31,18 +32,14 @@ def wants_edges(card: ModelCard) -> bool:
     return signature(card) == EDGES
 
 
-def check_card(card: ModelCard) -> None:
-    """Refuse a model that wants what is not done here, rather than to heal wrongly with it.
-
-    Raises:
-        ModelError: ``model.kind``.
-    """
-    free = ("variation",) if signature(card) == PRIOR else ()
-    if not runs_here(card, (PLAIN, EDGES, PRIOR), free):
+def check_filler(card: ModelCard) -> None:
+    """Refuse a model that cannot be run here; see ``check_kind``."""
+    prior = signature(card) == PRIOR
+    check_kind(card, (PLAIN, EDGES, PRIOR), ("variation",) if prior else ())
+    tile = card.tile
+    if prior and not tile.multiple == tile.minimum == tile.default:
         raise ModelError(
-            f"The model {card.id} is not of the kind that heal can run: one picture (NCHW, 0 to 1) and one mask in, "
-            "one picture of the same size out, at once, along edges, or by way of a latent code.",
-            "model.kind",
+            f"The model {card.id} makes whole pictures of one size: its windows must be as large (tile).", "model.kind"
         )
 
 

@@ -60,7 +60,7 @@ def _checked(job: Job) -> tuple[Weights, list[Rect]]:
     assert isinstance(job.settings, HealSettings)
     if job.mask is None:
         raise SettingsError("Healing wants a repair mask.", "heal.mask")
-    fillers.check_card(job.card)
+    fillers.check_filler(job.card)
     check_settings(job)
     (h, w), guide = job.source.shape[:2], job.guide
     for name, given in (("mask", job.mask), ("edge map", guide), ("edge map's mask", job.guided)):

@@ -15,7 +15,8 @@ from engine.raster import Pixels, Raster, Rect, Resolution, from_float
 from engine.record import Repair
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
-from engine.tasks.base import Job, Model, Ranged, check_settings, from_planes, run_shrinking, runs_here, to_planes
+from engine.tasks.base import Job, Model, Ranged, check_settings, from_planes, run_shrinking, to_planes
+from engine.tasks.kinds import check_kind
 from engine.tasks.whole import AT_ONCE
 from engine.tiling import Stitcher, plan_sweep, read_padded
 
@@ -75,6 +76,11 @@ def model_of_scale(registry: Registry, scale: int) -> ModelCard:
     return min(fitting, key=lambda card: not card.default)
 
 
+def check_enlarger(card: ModelCard) -> None:
+    """Refuse a model that cannot be run here; see ``check_kind``."""
+    check_kind(card, (AT_ONCE,), enlarges=True)
+
+
 def upscale(job: Job, context: JobContext) -> Enlarged:
     """Enlarge a whole picture. Beside the result itself memory follows the width of the picture, not its area.
 
@@ -85,12 +91,7 @@ def upscale(job: Job, context: JobContext) -> Enlarged:
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
     assert isinstance(job.settings, UpscaleSettings)
-    if not runs_here(job.card, (AT_ONCE,), enlarges=True):
-        raise ModelError(
-            f"The model {job.card.id} is not of the kind that upscale can run: one picture (NCHW, 0 to 1) in, "
-            "and one picture out that is larger by a whole factor.",
-            "model.kind",
-        )
+    check_enlarger(job.card)
     check_settings(job)
     pixels = _room(job)
     device = run_shrinking(job, lambda model, window: _enlarge(job, pixels, model, window, context), context)

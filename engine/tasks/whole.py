@@ -8,22 +8,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.colour import ModelSpace
-from engine.errors import ModelError
 from engine.jobs import JobContext
 from engine.raster import TILE, Floats, PixelSource, Rect, from_float, to_float
+from engine.runtime.cards import ModelCard
 from engine.tasks.base import (
     Job,
     Model,
     Patch,
     Piece,
     Ranged,
-    Signature,
     check_settings,
     knob,
     run_shrinking,
-    runs_here,
     to_planes,
 )
+from engine.tasks.kinds import Signature, check_kind
 from engine.tiling import Blender, plan_sweep, read_padded
 
 AT_ONCE: Signature = (("picture", "picture"),)
@@ -52,6 +51,11 @@ class WholeSettings(Ranged):
     """0 = not at all, 1 = fully; a model's card may say otherwise where it starts."""
 
 
+def check_restorer(card: ModelCard) -> None:
+    """Refuse a model that cannot be run here; see ``check_kind``."""
+    check_kind(card, (AT_ONCE, BY_THUMBNAIL))
+
+
 def restore(job: Job, strength: float, word: str, context: JobContext) -> Patch:
     """A new picture of the whole scan.
 
@@ -67,12 +71,7 @@ def restore(job: Job, strength: float, word: str, context: JobContext) -> Patch:
         SettingsError: a setting is outside the model's range.
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
-    if not runs_here(job.card, (AT_ONCE, BY_THUMBNAIL)):
-        raise ModelError(
-            f"The model {job.card.id} is not of the kind that {job.task} can run: one picture (NCHW, 0 to 1) in, "
-            "perhaps with a thumbnail, and one picture of the same size out.",
-            "model.kind",
-        )
+    check_restorer(job.card)
     check_settings(job)
     share = strength
     if any(setting.name == "strength" for setting in job.card.settings):

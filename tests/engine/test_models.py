@@ -184,8 +184,10 @@ def test_a_file_that_is_no_model_is_said(copy: Path) -> None:
 
     stage = dataclasses.replace(card.stages[0], sha256=hashlib.sha256(b"rubbish").hexdigest())
     card = dataclasses.replace(card, stages=(stage,))
-    with pytest.raises(ModelError, match="could not be loaded"):
+    with pytest.raises(ModelError, match="could not be loaded") as caught:
         SessionPool().open(card, stage, Device.CPU)
+    assert caught.value.sentence.endswith(".")
+    assert len(_translated(RuntimeError("x" * 5000), "It failed").sentence) < 500
 
 
 def test_a_card_that_names_a_missing_tensor_is_said(card: ModelCard) -> None:

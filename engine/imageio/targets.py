@@ -1,0 +1,119 @@
+"""Where a file may be written: what is refused before any work is done for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine.errors import WriteError
+from engine.imageio.plain import special
+
+WRITABLE: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp")
+"""Suffixes of the picture formats that can be written, lower case."""
+
+HIDDEN = ".lacuna-{}.tmp"
+"""Names of the hidden files that become a file when they are complete; see ``atomic_write``."""
+
+
+def check_target(
+    target: Path, sources: Iterable[Path], suffixes: tuple[str, ...] = WRITABLE, *, beside: str = ""
+) -> None:
+    """Refuse a place that a file cannot or must not be written to, before any work is done for it.
+
+    Args:
+        target: where to write.
+        sources: files that must stay as they are; also recognised through links.
+        suffixes: file name endings that are accepted.
+        beside: what is added to the name for a second file that is written beside it; empty = there is none.
+
+    Raises:
+        WriteError: ``write.suffix``, ``write.name``, ``write.folder``, ``write.special``, ``write.readonly`` or
+            ``write.source``.
+    """
+    if target.suffix.lower() not in suffixes:
+        known = ", ".join(suffixes)
+        raise WriteError(f"{target.name} does not end in one of {known}, so its format is not known.", "write.suffix")
+    folder = _folder(target)
+    for name in (target.name, target.name + beside):
+        check_plain(target.with_name(name))
+    for source in sources:
+        if same_file(target, source):
+            raise WriteError(
+                f"{target.name} is the file that was opened. Choose another name: it is kept.", "write.source"
+            )
+    for place in (folder, target.parent) if beside else (folder,):
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise WriteError(f"{target.name} cannot be written: the folder {place} is read-only.", "write.readonly")
+    _check_names(target, folder, beside)
+    if os.path.exists(target) and not os.access(target, os.W_OK):  # noqa: PTH110 - Path.exists may raise
+        raise WriteError(f"{target.name} exists and is write-protected.", "write.readonly")
+
+
+def check_plain(target: Path) -> None:
+    """Refuse to replace anything but a plain file, or what a link leads to, which may be nothing yet.
+
+    Raises:
+        WriteError: ``write.folder`` or ``write.special``.
+    """
+    kind = special(target)
+    if kind == "a folder":
+        raise WriteError(f"{target.name} cannot be written: there is a folder of that name.", "write.folder")
+    if kind:
+        raise WriteError(f"{target.name} cannot be written: it is {kind}, and not a plain file.", "write.special")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, also through links."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        # One of them does not exist yet: then only their places can be compared.
+        return os.path.realpath(one) == os.path.realpath(other)
+    except ValueError:
+        # A name that no file can have.
+        return False
+
+
+def _folder(target: Path) -> Path:
+    """The folder that the file will really be in.
+
+    Raises:
+        WriteError: there is none.
+    """
+    try:
+        folder = Path(os.path.realpath(target)).parent
+        folder.stat()
+    except ValueError as error:
+        raise WriteError(f"{target.name[:80]!r} is no name for a file.", "write.name") from error
+    except PermissionError as error:
+        raise WriteError(
+            f"{target.name} cannot be written: the folder {folder} may not be looked into.", "write.readonly"
+        ) from error
+    except OSError as error:
+        raise WriteError(
+            f"{target.name} cannot be written: the folder {folder} does not exist.", "write.folder"
+        ) from error
+    if not folder.is_dir():
+        raise WriteError(f"{target.name} cannot be written: {folder} is no folder.", "write.folder")
+    return folder
+
+
+def _check_names(target: Path, folder: Path, beside: str) -> None:
+    """Refuse names that the disk does not hold: it is asked itself, as every kind of disk has its own limit.
+
+    Raises:
+        WriteError: ``write.name``.
+    """
+    record = target.with_name(target.name + beside)
+    for path in (Path(os.path.realpath(target)), folder / HIDDEN.format("0" * 24), record):
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            whose = " for the record beside it" if path == record and beside else ""
+            raise WriteError(
+                f"{target.name[:80]} cannot be written: the name is too long{whose}. Choose a shorter one.",
+                "write.name",
+            ) from error

@@ -226,7 +226,7 @@ def test_the_image_pool_gives_back_earlier_pictures(tmp_path: Path) -> None:
     seen: set[float] = set()
     for step in range(40):
         fake = torch.full((4, 3, 2, 2), float(step))
-        pairs = system.remembered([(fake, fake), (fake, fake)])
+        pairs = system.critic_pairs([(fake, fake), (fake, fake)])
         seen |= {step - float(picture.mean()) for picture in pairs[0][1]}
     assert 0.0 in seen
     assert max(seen) > 5

@@ -151,7 +151,7 @@ def test_crops_are_pieces_of_the_photographs(photographs: Path) -> None:
     settings = Data(crop=32, zoom_out=1.0)
     path = photographs / "photo_03.png"
     loaded = Photographs.load([path], settings, CPU)
-    crops = loaded.crops(6, settings, torch.Generator().manual_seed(1))
+    crops = loaded.draw_crops(6, settings, torch.Generator().manual_seed(1))
     assert crops.shape == (6, 4, 32, 32)
     assert not crops[:, 3].any()
     photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1).float() / 255
@@ -160,7 +160,7 @@ def test_crops_are_pieces_of_the_photographs(photographs: Path) -> None:
         views = [crop, crop.flip(2), crop.flip(1), crop.flip(1, 2)]
         views += [view.transpose(1, 2) for view in views]
         assert min(float((windows - view).abs().amax(dim=(1, 2, 3)).min()) for view in views) < 1e-6
-    again = loaded.crops(6, settings, torch.Generator().manual_seed(1))
+    again = loaded.draw_crops(6, settings, torch.Generator().manual_seed(1))
     assert torch.equal(crops, again)
 
 
@@ -397,7 +397,7 @@ def test_fit_ends_with_an_export_that_runs_through_the_task(exported: Path, tmp_
     card.verify()
     assert card.training.pictures_seen > 0
     assert card.training.minutes > 0
-    fill = evaluate.model_filler(card, Device.CPU)
+    fill = evaluate.model_as_peer(card, Device.CPU)
     picture = np.random.default_rng(0).integers(0, 255, (45, 61, 3), np.uint8)
     mask = np.zeros((45, 61), np.uint8)
     mask[10:14, 5:50] = 255

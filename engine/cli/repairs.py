@@ -154,6 +154,9 @@ def _detect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smallest", type=float, metavar="PX", help="leave alone what is smaller (default 4)")
     parser.add_argument("--largest", type=float, metavar="PX", help="leave alone what is larger (default: no limit)")
     parser.add_argument("--longest", type=float, metavar="X", help="leave alone what is longer than X times its width")
+    parser.add_argument(
+        "--widest", type=float, metavar="PERCENT", help="leave alone what is wider than so much of the short side"
+    )
 
 
 def _detect(options: argparse.Namespace, context: JobContext) -> None:
@@ -170,6 +173,7 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
         smallest=options.smallest,
         largest=options.largest,
         elongation=options.longest,
+        widest=options.widest,
     )
     scan = imageio.read(options.input, context.part(0.0, 0.2))
     job = task_job("detect", scan, card, settings, options.device)
@@ -178,7 +182,9 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
     imageio.write_mask(marks.mask(), options.output)
     if options.json:
         imageio.atomic_write_bytes(options.json, _listed(options.input, job, marks).encode())
-    print(", ".join(f"{kind} {number}" for kind, number in kinds.most_common()) or "no damage found")
+    found = ", ".join(f"{kind} {number}" for kind, number in kinds.most_common()) or "no damage found"
+    reduced = " and ".join(str(step) for step in marks.scales if step > 1)
+    print(f"{found} (looked at full size, and reduced by {reduced})" if reduced else found)
     say(scan.notices)
 
 
@@ -194,6 +200,7 @@ def _listed(path: Path, job: Job, marks: Marks) -> str:
             "box": dataclasses.astuple(defect.box),
             "area": defect.area,
             "elongation": round(defect.elongation, 2),
+            "width": round(defect.width, 1),
             "outline": defect.outline,
         }
         for defect in marks.defects

@@ -164,12 +164,14 @@ class Marks:
             ``engine.raster.TILE`` grid, and cells without any mark are absent.
         device: where the model really ran.
         defects: the damages that a detection found, in reading order.
+        scales: the scales at which a detection looked at the picture (``Findings.scales``).
     """
 
     shape: tuple[int, int]
     pieces: tuple[tuple[Rect, Mask], ...]
     device: Device
     defects: tuple[Defect, ...] = ()
+    scales: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
         for _, mask in self.pieces:
@@ -189,7 +191,8 @@ class Marks:
 
     def repair(self, job: Job) -> Repair:
         """What the record says of it; the boxes are those of the defects."""
-        return job.repair(self.device, tuple(defect.box for defect in self.defects))
+        repair = job.repair(self.device, tuple(defect.box for defect in self.defects))
+        return dataclasses.replace(repair, settings=repair.settings | {"scales": list(self.scales)})
 
 
 class Model:

@@ -28,6 +28,15 @@ _EXTENT = 0.5
 _SIMPLE = 1.0
 """How far an outline may stray from the damage's edge, pixels."""
 
+DAMAGE = ("damage",)
+"""The labels of a model that says only that something is damage."""
+
+SHAPES = ("dust", "hair", "scratch", "stain")
+"""Classes that are told apart by shape. Findings with exactly these labels are of a model that knows no classes."""
+
+LONG, STRAIGHT, WIDE = 5.0, 0.8, 0.015
+"""Rules for the classes by shape, see ``kind_by_shape``."""
+
 
 class DamageMap(Protocol):
     """What a detection saw of a picture, wherever it is kept."""
@@ -77,6 +86,17 @@ class DetectSettings(Ranged):
         ),
     )
     """Length over width of a damage, at most."""
+    widest: float = field(
+        default=100.0,
+        metadata=knob(
+            "Widest",
+            "Damage wider than so much of the picture's short side is left alone; at most = no limit",
+            0.1,
+            100.0,
+            " %",
+        ),
+    )
+    """Width of a damage at its thickest place, at most, per cent of the picture's short side."""
 
     def most(self, name: str) -> float:
         """An upper limit; the highest that can be set means none."""
@@ -95,6 +115,8 @@ class Defect:
         area: pixels.
         outline: corners (x, y) of its outer edge, centres of its outermost pixels; the first is one of its pixels.
         elongation: length over width of the rectangle that has its area and its perimeter; 1 and more.
+        width: at its thickest place, pixels.
+        share: its width over the short side of the picture, 0..1.
     """
 
     kind: str
@@ -103,6 +125,8 @@ class Defect:
     area: int
     outline: tuple[tuple[int, int], ...]
     elongation: float = 1.0
+    width: float = 1.0
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,12 +138,14 @@ class Findings:
         labels: names of the classes.
         pieces: rectangles and what was seen there; each lies within one cell of the ``TILE`` grid.
         device: where the model really ran.
+        scales: the steps by which the picture was reduced when it was looked at; 1 = its own scale.
     """
 
     size: tuple[int, int]
     labels: tuple[str, ...]
     pieces: tuple[tuple[Rect, Seen], ...]
     device: Device
+    scales: tuple[int, ...] = (1,)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -143,7 +169,7 @@ class Findings:
         used = context or JobContext()
         defects = sift(outlined(self, self.labels, settings.threshold, used.part(0.0, 0.5)), settings)
         pieces = mask_of(self, defects, settings, used.part(0.5, 1.0))
-        return Marks(self.size, tuple(pieces), self.device, defects)
+        return Marks(self.size, tuple(pieces), self.device, defects, self.scales)
 
 
 def seen_in(probability: NDArray[np.float32]) -> Seen:
@@ -186,15 +212,16 @@ def sift(
 
     Args:
         defects: as ``outlined`` gives them at the settings' threshold.
-        settings: limits of area and elongation.
+        settings: limits of area, elongation and width.
         kinds: the classes that count; None = all.
     """
-    largest, longest = settings.most("largest"), settings.most("elongation")
+    largest, longest, widest = (settings.most(name) for name in ("largest", "elongation", "widest"))
     return tuple(
         defect
         for defect in defects
         if settings.smallest <= defect.area <= largest
         and defect.elongation <= longest
+        and 100 * defect.share <= widest
         and (kinds is None or defect.kind in kinds)
     )
 
@@ -279,6 +306,7 @@ def _of_island(
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     where = inside > 0
     by_class, surest = _summed(numbers[where], values[where], count, len(labels))
+    widths, short = _widths(inside, numbers, count), min(seen.shape[:2])
     contours, hierarchy = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     for contour, (_, _, _, parent) in zip(contours, hierarchy[0].tolist() if contours else (), strict=True):
         x, y = contour[0, 0].tolist()
@@ -289,14 +317,48 @@ def _of_island(
         context.check()
         left, top, width, height, area = stats[number].tolist()
         corners = cv2.approxPolyDP(contour, _SIMPLE, closed=True)[:, 0] + (whole.left, whole.top)
+        elongation, thickest = _elongation(cv2.arcLength(contour, closed=True), area), float(widths[number])
+        kind = labels[int(by_class[number].argmax())]
+        if tuple(labels) == SHAPES:
+            kind = kind_by_shape(area, elongation, thickest, math.hypot(width, height), short)
         yield Defect(
-            labels[int(by_class[number].argmax())],
+            kind,
             float(surest[number]) / 255,
             Rect(left, top, left + width, top + height).moved(whole.left, whole.top),
             area,
             tuple((int(x), int(y)) for x, y in corners.tolist()),
-            _elongation(cv2.arcLength(contour, closed=True), area),
+            elongation,
+            thickest,
+            thickest / short,
         )
+
+
+def kind_by_shape(area: int, elongation: float, width: float, diagonal: float, short: int) -> str:
+    """The class of a damage by its shape, one of ``SHAPES``: a simple rule for models that know no classes.
+
+    A damage that is at least ``LONG`` times as long as wide, and not as ragged as a blot, is a scratch where it is
+    nearly straight, else a hair. One that is wider than ``WIDE`` of the picture's short side is a stain; a loss has
+    the same shape. All others are dust.
+
+    Args:
+        area: of the damage, pixels.
+        elongation: length over width (``Defect.elongation``).
+        width: at its thickest place, pixels.
+        diagonal: of the box around it, pixels.
+        short: short side of the picture, pixels.
+    """
+    if elongation >= LONG and diagonal >= 0.5 * LONG * width:
+        return "scratch" if diagonal >= STRAIGHT * math.sqrt(area * elongation) else "hair"
+    return "stain" if width > WIDE * short else "dust"
+
+
+def _widths(inside: NDArray[np.uint8], numbers: NDArray[np.int32], count: int) -> NDArray[np.float32]:
+    """For each of ``count`` labels the diameter of the largest disc that fits into it, pixels."""
+    away = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    widths, where = np.zeros(count, np.float32), inside > 0
+    np.maximum.at(widths, numbers[where], away[where])
+    # A line of one pixel is one pixel away from what is outside.
+    return np.asarray(2 * widths - 1, np.float32)
 
 
 def _summed(

@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="folder with card.toml")
     command.add_argument("--data", type=Path, required=True, metavar="DIR")
     command.add_argument("--masks", type=Path, metavar="DIR", help="of damaged scans: where they are lost")
+    command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to score detection on")
     command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     command.add_argument("--most", type=int, metavar="N", help="use only N photographs")
     command.add_argument("--write", action="store_true", help="put the scores into the cards")
@@ -202,7 +203,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     from engine.train.measure.evaluate import evaluate_all, write_scores
 
     cards = [read_card(model / "card.toml") for model in options.models]
-    tables = evaluate_all(cards, options.data, masks=options.masks, device=Device(options.device), most=options.most)
+    tables = evaluate_all(
+        cards,
+        options.data,
+        masks=options.masks,
+        textures=options.textures,
+        device=Device(options.device),
+        most=options.most,
+    )
     for card, table in zip(cards, tables, strict=True):
         print(card.folder)
         for protocol, rows in table.items():

@@ -144,7 +144,8 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
         ModelError: the file cannot be read, or holds anything but numeric arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a file open that it opened and cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(f"The weights {path} cannot be read: {error}.", "train.start") from error

@@ -68,6 +68,19 @@ def film_case(textures: Mapping[str, list[Mask]], frames: list[Mask], picture: P
     random = np.random.default_rng(number)
     if number % 2:
         picture = np.repeat(np.rint(luma(picture)).astype(np.uint8)[..., None], 3, axis=2)
+    damaged, classes = composite_film(textures, frames, picture, random)
+    noisy = damaged + random.normal(0, 3, damaged.shape)
+    return FilmCase(np.clip(np.rint(noisy), 0, 255).astype(np.uint8), picture, classes)
+
+
+def composite_film(
+    textures: Mapping[str, list[Mask]], frames: list[Mask], picture: Picture, random: np.random.Generator
+) -> tuple[Floats, Mask]:
+    """Composite pieces until they cover ``COVERED`` of a picture.
+
+    Returns:
+        The damaged picture (H, W, 3), 0..255; and the classes of its damage, see ``FilmCase``.
+    """
     names = [name for name in CLASSES if textures.get(name) or (name == "frame" and frames)]
     damaged, shape = picture.astype(np.float32), picture.shape[:2]
     classes, covered = np.zeros(shape, np.uint8), np.zeros(shape, np.bool_)
@@ -79,17 +92,16 @@ def film_case(textures: Mapping[str, list[Mask]], frames: list[Mask], picture: P
             piece, name = _frame_piece(frames[random.integers(len(frames))], random)
         else:
             piece = textures[name][random.integers(len(textures[name]))]
-        opacity = random.uniform(0.55, 1) * _placed(piece, shape, random)
+        opacity = np.asarray(random.uniform(0.55, 1) * _place_piece(piece, shape, random), np.float32)
         before = damaged
-        damaged = before + opacity[..., None] * (_colour(random) - before)
+        damaged = before + opacity[..., None] * (_near_white_or_black(random) - before)
         seen = (opacity > _OPAQUE) & (np.abs(damaged - before).max(axis=2) > _VISIBLE)
         covered |= opacity > _OPAQUE
         classes[seen] = 1 + CLASSES.index(name)
-    noisy = damaged + random.normal(0, 3, damaged.shape)
-    return FilmCase(np.clip(np.rint(noisy), 0, 255).astype(np.uint8), picture, classes)
+    return damaged, classes
 
 
-def _placed(piece: Mask, shape: tuple[int, int], random: np.random.Generator) -> Floats:
+def _place_piece(piece: Mask, shape: tuple[int, int], random: np.random.Generator) -> Floats:
     """A piece resized to 0.15 to 0.5 of the short side, turned, and somewhere in a picture: (H, W) in 0..1."""
     side = round(random.uniform(0.15, 0.5) * min(shape))
     small = cv2.resize(piece, (side, side), interpolation=cv2.INTER_AREA)
@@ -111,7 +123,7 @@ def _frame_piece(frame: Mask, random: np.random.Generator) -> tuple[Mask, str]:
     return np.where(part > 0, np.uint8(255), np.uint8(0)), name
 
 
-def _colour(random: np.random.Generator) -> Floats:
+def _near_white_or_black(random: np.random.Generator) -> Floats:
     """Nearly white or nearly black with a slight tint, 0..255."""
     base = random.uniform(225, 255) if random.random() < 0.5 else random.uniform(0, 35)
     return np.asarray(np.clip(base + random.uniform(-12, 12, 3), 0, 255), np.float32)

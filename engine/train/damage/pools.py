@@ -83,8 +83,8 @@ def mark_pool(
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Draw soft masks of single marks, for a training that detects damage.
 
-    Half of the masks are drawn shapes, mostly sparse and often finer than the masks of holes. With textures, the others
-    are whole textures of 50 to 400 px somewhere in the mask; with frames, every sixth is a part of a frame.
+    With textures, half of the masks are whole textures of 50 to 400 px somewhere in the mask; with frames, an eighth is
+    parts of frames. The others are drawn shapes, mostly sparse and often finer than the masks of holes.
 
     Args:
         kinds: row of ``MASKS`` -> how often it is drawn, relative to the others.
@@ -107,9 +107,9 @@ def mark_pool(
     for mask in pool:
         choice, look = random.random(), "film"
         while not (mask >= DAMAGED).any():
-            if frames and choice < 1 / 6:
+            if frames and choice < 1 / 8:
                 mask[...] = frame_part(frames[random.integers(len(frames))], size, random)
-            elif textures and choice < 1 / 2:
+            elif textures and choice < 5 / 8:
                 of_class = textures[_choose_class(textures, random)]
                 mask[...] = place_texture(of_class[random.integers(len(of_class))], size, random)
             else:
@@ -121,13 +121,13 @@ def mark_pool(
 
 
 THIN_CLASSES = ("hair", "scratch")
-"""Classes of thin damage, which is the hardest to find and is drawn most often."""
+"""Classes of thin damage, which is the hardest to find and is drawn more often."""
 
 
 def _choose_class(textures: Textures, random: Random) -> str:
-    """A class of textures, thin ones twice as often as others."""
+    """A class of textures, thin ones half as often again as others."""
     names = sorted(textures)
-    weights = np.array([2.0 if name in THIN_CLASSES else 1.0 for name in names])
+    weights = np.array([1.5 if name in THIN_CLASSES else 1.0 for name in names])
     return str(random.choice(names, p=weights / weights.sum()))
 
 

@@ -25,6 +25,9 @@ FLOOR = 0.02
 """What is less probable is not kept."""
 _EXTENT = 0.5
 """A defect reaches as far as this share of the threshold (hysteresis, Canny 1986)."""
+_EDGE = 0.05
+"""A repair mask also covers the edge of a defect, down to this probability: there the damage is faint, but left alone
+it would be seen as a halo."""
 _SIMPLE = 1.0
 """How far an outline may stray from the damage's edge, pixels."""
 
@@ -229,8 +232,13 @@ def sift(
 def mask_of(
     seen: DamageMap, defects: Iterable[Defect], settings: DetectSettings, context: JobContext | None = None
 ) -> Iterator[tuple[Rect, Mask]]:
-    """The repair mask of some defects, enlarged as the settings say, cell by cell; empty cells are left out."""
-    used, bounds, reach = context or JobContext(), Rect.of_shape(seen.shape), math.ceil(settings.grow)
+    """The repair mask of some defects, cell by cell; empty cells are left out.
+
+    It covers each defect, its soft edge (pixels that are connected with it and at least as probable as ``_EDGE``, some
+    pixels far), and what the settings say beyond that.
+    """
+    used, bounds, edge = context or JobContext(), Rect.of_shape(seen.shape), _edge_reach(seen.shape)
+    reach = edge + math.ceil(settings.grow)
     cells: dict[tuple[int, int], Mask] = {}
     for defect in defects:
         used.check()
@@ -247,7 +255,9 @@ def mask_of(
         if not rect:
             continue
         around = rect.grown(reach)
-        grown = masks.grow(gathered(cells, around, np.zeros((), np.uint8)), settings.grow)[rect.slices(around)].copy()
+        found = gathered(cells, around, np.zeros((), np.uint8))
+        covered = _spread(found, _seen_around(seen, around, bounds) >= _least(_EDGE), edge)
+        grown = masks.grow(covered, settings.grow)[rect.slices(around)].copy()
         if grown.any():
             yield rect, grown
 
@@ -265,6 +275,30 @@ def pixels_of(seen: DamageMap, defect: Defect, threshold: float) -> Mask:
     x, y = defect.outline[0]
     number = labels[y - defect.box.top, x - defect.box.left]
     return np.where((labels == number) & inside, np.uint8(255), np.uint8(0))
+
+
+def _edge_reach(shape: tuple[int, ...]) -> int:
+    """How far the soft edge of a defect may reach, pixels: farther in large scans, whose pixels show less."""
+    return max(8, round(min(shape[:2]) / 250))
+
+
+def _spread(mask: Mask, allowed: NDArray[np.bool_], steps: int) -> Mask:
+    """Grow a mask by one pixel so many times, into allowed pixels only."""
+    limit = np.maximum(mask, np.where(allowed, np.uint8(255), np.uint8(0)))
+    for _ in range(steps):
+        grown = np.minimum(cv2.dilate(mask, np.ones((3, 3), np.uint8)), limit)
+        if np.array_equal(grown, mask):
+            break
+        mask = np.asarray(grown, np.uint8)
+    return mask
+
+
+def _seen_around(seen: DamageMap, rect: Rect, bounds: Rect) -> NDArray[np.uint8]:
+    """The probability (h, w) in a rectangle that may reach beyond the picture, where it is 0."""
+    inside = rect & bounds
+    probability = np.zeros((rect.height, rect.width), np.uint8)
+    probability[inside.slices(rect)] = seen.read(inside)[..., 0]
+    return probability
 
 
 def _least(probability: float) -> int:

@@ -15,8 +15,8 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import ArraySource, Pixels, Rect
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
-from engine.tasks import Defect, DetectSettings, Job, Marks, pyramid, run_job, sift
-from engine.tasks.findings import SHAPES, kind_by_shape
+from engine.tasks import Defect, DetectSettings, Findings, Job, Marks, pyramid, run_job, sift
+from engine.tasks.findings import SHAPES, kind_by_shape, seen_in
 from tests import tiny_models
 
 
@@ -247,3 +247,41 @@ def test_damage_is_sifted_by_its_width(card: ModelCard) -> None:
     pixels[20:24, 20:24] = 65535
     assert [defect.kind for defect in detected(card, pixels, widest=1.5).defects] == ["scratch", "scratch"]
     assert [round(defect.share, 3) for defect in detected(card, pixels).defects] == [0.01, 0.01, 0.097]
+
+
+# -- the edge of a defect -----------------------------------------------------------------------------------------
+
+
+def findings_of(probability: np.ndarray) -> Findings:
+    """What a detection saw, from its probabilities (H, W) in 0..1."""
+    seen = seen_in(probability[..., None].astype(np.float32))
+    bounds = Rect.of_shape(probability.shape)
+    pieces = [(Rect.of_cell(cell) & bounds) for cell in bounds.cells()]
+    kept = tuple((rect, seen[rect.slices()].copy()) for rect in pieces if seen[rect.slices()].any())
+    return Findings(probability.shape, ("damage",), kept, Device.CPU)
+
+
+def test_the_repair_mask_covers_the_soft_edge_of_a_defect_and_no_more() -> None:
+    probability = np.zeros((300, 520))
+    # Across a border of cells: sure, then fading out over 6 px; beside it a faint spot, connected with nothing.
+    probability[100:120, 250:262] = 0.95
+    for step, value in enumerate((0.4, 0.3, 0.2, 0.15, 0.1, 0.06)):
+        probability[100:120, 249 - step] = probability[100:120, 262 + step] = value
+    probability[150:160, 255:265] = 0.2
+    probability[:3, 300:] = 0.04
+    settings = DetectSettings(threshold=0.9, grow=0)
+    marks = findings_of(probability).marks(settings)
+    (defect,) = marks.defects
+    assert defect.box == Rect(250, 100, 262, 120)
+    assert np.array_equal(marks.mask() > 0, (probability >= 0.05) & (np.arange(300)[:, None] < 150))
+    grown = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=2)).mask()
+    assert np.array_equal(grown, masks.grow(marks.mask(), 2))
+
+
+def test_the_edge_of_a_defect_ends_after_some_pixels() -> None:
+    probability = np.zeros((60, 400))
+    probability[30:33, :] = 0.1
+    probability[30:33, 100:110] = 0.95
+    mask = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=0)).mask() > 0
+    columns = np.flatnonzero(mask.any(axis=0))
+    assert (columns[0], columns[-1]) == (92, 117)

@@ -263,6 +263,13 @@ def _tiling(bench: Bench) -> Iterator[Claim]:
     card, picture = registry.default("detect"), np.tile(_large_picture(bench.pictures), (3, 3, 1))[: 2 * SIDE + 256]
     seen = [_probability_map(_with_window(card, side), picture).astype(float) for side in (card.tile.default, 4 * SIDE)]
     yield Claim("detect: tiled against whole, of 255", np.abs(seen[0] - seen[1]).max(), (0, 1))
+    picture = np.tile(_large_picture(bench.pictures), (3, 3, 1))[:2800, :2800]
+    # Strips of less than 1,400 px are looked at in their own scale only.
+    strips = [picture[top : top + 700] for top in range(0, 2800, 700)]
+    ratio = _seconds(_probability_map, card, picture, times=1) / _seconds(
+        lambda: [_probability_map(card, strip) for strip in strips], times=1
+    )
+    yield Claim("detect, 8 megapixels: time over that of the full scale alone", ratio, (0, 1.5))
 
 
 PARTS: dict[str, Callable[[Bench], Iterator[Claim]]] = {

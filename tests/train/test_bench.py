@@ -47,10 +47,31 @@ def test_a_page_of_samples_shows_the_square_with_the_most_damage(tmp_path: Path)
 # -- the numbers that must hold -----------------------------------------------------------------------------------
 
 
-def test_numbers_that_must_hold_go_through_the_command_line(photographs: Path) -> None:
-    claims = list(bench.measure(photographs, None, 2, ["tone", "detect"]))
-    assert [claim.what.split()[0].strip(",:") for claim in claims] == ["tone"] * 4 + ["detect"] * 2
-    assert all(np.isfinite(claim.value) and claim.what in claim.line() for claim in claims)
+def test_numbers_that_must_hold_are_those_of_the_command_line(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    textures = tmp_path / "film_dirt"
+    textures.mkdir()
+    cv2.imwrite(str(textures / "1.png"), cv2.circle(np.zeros((100, 100), np.uint8), (50, 50), 40, 255, -1))
+    commands: list[str] = []
+
+    def command(_: bench.Bench, words: str, picture: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """A detector that finds all that is not as the photograph, and a recipe that changes one line of it."""
+        commands.append(words)
+        changed = np.abs(picture.astype(int) - scene(96, 112)).max(axis=2) > 14
+        restored = picture.copy()
+        restored[0] ^= 1
+        return np.where(changed, np.uint8(255), np.uint8(0)) if words.startswith("detect") else restored
+
+    monkeypatch.setattr(bench.Bench, "run_command", command)
+    f1, thin, flagged, as_trained, gentle = bench.measure(photographs, tmp_path, 2, ["detect"])
+    assert set(commands) == {"detect --grow 0", "detect --grow 0 --threshold 0.5", "restore --recipe gentle"}
+    assert "F1" in f1.what
+    assert f1.value > 0.9
+    assert (thin.value, flagged.value) == (0, 0)
+    assert as_trained.value > 0.7
+    assert gentle.value == pytest.approx(100 / 96)
+    assert [claim.holds for claim in (f1, thin, flagged, gentle)] == [True, False, True, False]
     with pytest.raises(SettingsError, match="There is no part heel"):
         list(bench.measure(photographs, None, 2, ["heel"]))
 

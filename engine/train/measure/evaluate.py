@@ -54,7 +54,7 @@ HEADLINES = {
     "tone": Headline("delta_e", "delta_e", "auto_levels", ("fading", "yellowing")),
     "upscale2": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
     "upscale4": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
-    "detect": Headline("f1", "f1", "top_hat", ("film", "mixed")),
+    "detect": Headline("f1", "f1", "top_hat", ("mixed", "film")),
 }
 
 

@@ -126,6 +126,8 @@ def test_photographs_with_damage_of_their_own_are_neither_negatives_nor_sound(fo
         patch.setattr(Photographs, "draw_crops", spy)
         assert drawn.draw_sound(3).shape == (3, 3, 64, 64)
     assert torch.equal(seen[0], weights)
+    with pytest.raises(SettingsError, match="hard negatives need others"):
+        batches(small("detect", 'data.unlabelled=["photo_"]'), folder)
 
 
 def test_hard_negatives_are_the_sound_crops_with_the_most_false_damage(folder: Path) -> None:

@@ -122,6 +122,11 @@ class Batches:
         self.photographs = Photographs.load(paths, recipe.data, device, read_lost)
         names, prefixes = self.photographs.names, recipe.data.unlabelled
         self._labelled = torch.tensor([not name.startswith(prefixes) for name in names])
+        if recipe.negatives.share and not self._labelled.any():
+            raise SettingsError(
+                "All photographs may have damage of their own (data.unlabelled); hard negatives need others.",
+                "train.data",
+            )
         self._old = Photographs.load(old, recipe.data, device) if old else None
         # Real old prints need no more ageing.
         self._ages = bool(recipe.damage.ageing) and not (old and sources.old)

@@ -127,6 +127,23 @@ def finder(folder: Path, id_: str = "finder", task: str = "detect") -> ModelCard
     return save(folder, id_, task, made, labels=("scratch", "stain"))
 
 
+def speck_finder(folder: Path) -> ModelCard:
+    """Knows specks of about 3 px only: what is far brighter than the mean of 9 x 9 px is damage with 0.9."""
+    nodes = [
+        node("ReduceMean", "picture axis", "grey", keepdims=1),
+        node("AveragePool", "grey", "mean", kernel_shape=[9, 9], pads=[4, 4, 4, 4], count_include_pad=0),
+        node("Sub", "grey mean", "excess"),
+        node("Greater", "excess high", "is_speck"),
+        node("Cast", "is_speck", "speck", to=TensorProto.FLOAT),
+        node("Mul", "speck sure", "probability"),
+    ]
+    constants = {name: np.full(1, value, np.float32) for name, value in {"high": 0.35, "sure": 0.9}.items()}
+    outputs = (Port("probability", "probability", channels=1),)
+    folder_of = folder / "speck_finder"
+    made = stage(folder_of, "model.onnx", nodes, (PICTURE,), outputs, axis=np.array([1], np.int64), **constants)
+    return save(folder, "speck_finder", "detect", made, labels=("damage",))
+
+
 def edger(folder: Path) -> ModelCard:
     """First stage: the edges are the picture's brightness. Second stage: the fill is as bright as the edges."""
     first = stage(

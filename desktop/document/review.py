@@ -73,6 +73,7 @@ class Filters:
     smallest: float
     largest: float
     elongation: float
+    widest: float = 100.0
     without: frozenset[str] = frozenset()
 
 

@@ -47,11 +47,13 @@ class Found:
         review: of it, with nothing decided.
         outlines: of it.
         any: whether some threshold shows something.
+        scales: at which the picture was looked at, in words; empty for its own alone.
     """
 
     review: Review
     outlines: Outlines
     any: bool
+    scales: str
 
 
 class FindRunner(TaskRunner[FindDamage]):
@@ -62,7 +64,7 @@ class FindRunner(TaskRunner[FindDamage]):
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
         """The whole visible picture is looked at, whatever layer is chosen."""
-        from engine.tasks import run_job
+        from engine.tasks import run_job, scales_in_words
 
         del active
         job, id_ = self._engine_job(Composite.of(self._document.state)), self._document.new_id()
@@ -71,13 +73,13 @@ class FindRunner(TaskRunner[FindDamage]):
 
         def work(context: JobContext) -> Outcome:
             findings: Findings = run_job(job, context.part(0.0, 0.9))
-            search = job.repair(findings.device, ())
+            search = findings.repair(job)
             review = Review(id_, _damage_map(findings), findings.labels, filters, search=search, recipe=recipe)
             # A threshold cannot be lower than what may be set.
             lowest = round(255 * fields(settings)[0].metadata["low"])  # type: ignore[arg-type]
             seen = any(tile[..., 0].max() >= lowest for tile in review.damage.stored.values())
             outlines = outlines_of(review, context.part(0.9, 1.0))
-            return Outcome(Found(review, outlines, seen), findings.device.value)
+            return Outcome(Found(review, outlines, seen, scales_in_words(findings.scales)), findings.device.value)
 
         return work
 
@@ -95,15 +97,16 @@ def found_sentence(outcome: Outcome) -> str:
     found = outcome.result
     if not isinstance(found, Found):
         return ""
+    looked = f" (looked {found.scales})" if found.scales else ""
     if not found.any:
-        return "No damage was found."
+        return f"No damage was found{looked}."
     filters = found.review.filters
     items = [found.outlines.items[row] for row in rows_that_count(found.outlines, filters)]
     if not items:
-        return "No damage was found at this threshold. A lower one finds more."
+        return f"No damage was found{looked} at this threshold. A lower one finds more."
     kinds = Counter(item.kind for item in items).most_common()
     listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
-    what = f"{len(items)} {'defects' if len(items) > 1 else 'defect'}: {listed}"
+    what = f"{len(items)} {'defects' if len(items) > 1 else 'defect'}{looked}: {listed}"
     share = share_of(items, filters.grow, found.review.damage.bounds)
     if share > TOO_MUCH:
         return f"Found {what}. {round(share * 100)} % of the picture counts as damaged; a higher threshold finds less."

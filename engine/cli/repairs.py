@@ -155,10 +155,13 @@ def _detect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smallest", type=float, metavar="PX", help="leave alone what is smaller (default 4)")
     parser.add_argument("--largest", type=float, metavar="PX", help="leave alone what is larger (default: no limit)")
     parser.add_argument("--longest", type=float, metavar="X", help="leave alone what is longer than X times its width")
+    parser.add_argument(
+        "--widest", type=float, metavar="PERCENT", help="leave alone what is wider than so much of the short side"
+    )
 
 
 def _detect(options: argparse.Namespace, context: JobContext) -> None:
-    from engine.tasks import run_job
+    from engine.tasks import run_job, scales_in_words
 
     imageio.check_target(options.output, [options.input], (".png",))
     if options.json:
@@ -171,6 +174,7 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
         smallest=options.smallest,
         largest=options.largest,
         elongation=options.longest,
+        widest=options.widest,
     )
     scan = imageio.read(options.input, context.part(0.0, 0.2))
     job = task_job("detect", scan, card, settings, options.device)
@@ -179,7 +183,9 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
     imageio.write_mask(marks.mask(), options.output)
     if options.json:
         imageio.atomic_write_bytes(options.json, _listed(options.input, job, marks).encode())
-    print(", ".join(f"{kind} {number}" for kind, number in kinds.most_common()) or "no damage found")
+    found = ", ".join(f"{kind} {number}" for kind, number in kinds.most_common()) or "no damage found"
+    scales = scales_in_words(marks.scales)
+    print(f"{found} (looked {scales})" if scales else found)
     say(scan.notices)
 
 
@@ -195,6 +201,7 @@ def _listed(path: Path, job: Job, marks: Marks) -> str:
             "box": dataclasses.astuple(defect.box),
             "area": defect.area,
             "elongation": round(defect.elongation, 2),
+            "width": round(defect.width, 1),
             "outline": defect.outline,
         }
         for defect in marks.defects

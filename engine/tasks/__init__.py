@@ -20,6 +20,7 @@ from engine.tasks.detect import check_detector, detect
 from engine.tasks.fillers import check_filler, wants_edges
 from engine.tasks.findings import DamageMap, DetectSettings, Findings, mask_of, outlined, pixels_of, sift
 from engine.tasks.heal import HealSettings, draw_edges, heal
+from engine.tasks.pyramid import scales_in_words
 from engine.tasks.tone import ToneSettings, tone
 from engine.tasks.upscale import Enlarged, UpscaleSettings, check_enlarger, model_of_scale, upscale
 from engine.tasks.whole import check_restorer
@@ -234,6 +235,7 @@ __all__ = [
     "outlined",
     "pixels_of",
     "run_job",
+    "scales_in_words",
     "sift",
     "try_model",
     "wants_edges",

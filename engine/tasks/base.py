@@ -159,6 +159,8 @@ class Defect:
         area: pixels.
         outline: corners (x, y) of its outer edge, centres of its outermost pixels; the first is one of its pixels.
         elongation: length over width of the rectangle that has its area and its perimeter; 1 and more.
+        width: at its thickest place, pixels.
+        share: its width over the short side of the picture, 0..1.
     """
 
     kind: str
@@ -167,6 +169,8 @@ class Defect:
     area: int
     outline: tuple[tuple[int, int], ...]
     elongation: float = 1.0
+    width: float = 1.0
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -179,12 +183,14 @@ class Marks:
             ``engine.raster.TILE`` grid, and cells without any mark are absent.
         device: where the model really ran.
         defects: the damages that a detection found, in reading order.
+        scales: the scales at which a detection looked at the picture (``Findings.scales``).
     """
 
     shape: tuple[int, int]
     pieces: tuple[tuple[Rect, Mask], ...]
     device: Device
     defects: tuple[Defect, ...] = ()
+    scales: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
         for _, mask in self.pieces:
@@ -204,7 +210,8 @@ class Marks:
 
     def repair(self, job: Job) -> Repair:
         """What the record says of it; the boxes are those of the defects."""
-        return job.repair(self.device, tuple(defect.box for defect in self.defects))
+        repair = job.repair(self.device, tuple(defect.box for defect in self.defects))
+        return dataclasses.replace(repair, settings=repair.settings | {"scales": list(self.scales)})
 
 
 class Model:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from engine.errors import ModelError
 from engine.jobs import JobContext
+from engine.raster import Rect
 from engine.runtime.cards import ModelCard
 from engine.tasks.base import Job, Model, check_settings, run_shrinking, to_planes
-from engine.tasks.findings import DetectSettings, Findings, seen_in
+from engine.tasks.findings import DAMAGE, SHAPES, DetectSettings, Findings, Seen, seen_in
 from engine.tasks.kinds import Signature, check_kind
+from engine.tasks.pyramid import Reduced, add_seen, scales_of
 from engine.tasks.whole import sweep
 
 MAPS: Signature = (("picture", "probability"),)
@@ -25,7 +30,7 @@ def check_detector(card: ModelCard) -> None:
 
 
 def detect(job: Job, context: JobContext) -> Findings:
-    """Look for damage in a whole picture at full resolution; nothing found is no error.
+    """Look for damage in a whole picture, in a large one also in reductions of it; nothing found is no error.
 
     Raises:
         ModelError: the model is of another kind.
@@ -39,7 +44,30 @@ def detect(job: Job, context: JobContext) -> Findings:
 
 
 def _looked(job: Job, model: Model, window: int, context: JobContext) -> Findings:
-    pieces = []
+    """Look at all scales, the coarsest first, and merge what was seen where the full scale is looked at."""
+    *steps, _ = reversed(scales_of(job.source.shape))
+    shares = [1 / step**2 for step in steps]
+    whole, done = 1 + sum(shares), 0.0
+    coarse = []
+    for step, share in zip(steps, shares, strict=True):
+        part = context.part(done / whole, (done + share) / whole)
+        reduced = replace(job, source=Reduced(job.source, step))
+        pieces = [(rect, seen) for rect, seen in _seen_at(reduced, model, window, part) if seen.any()]
+        coarse.append((step, _findings(reduced, pieces, model, ())))
+        done += share
+    found = []
+    for rect, seen in _seen_at(job, model, window, context.part(done / whole, 1.0)):
+        surest = seen
+        for step, findings in coarse:
+            surest = add_seen(surest, rect, findings, step)
+        if surest.any():
+            found.append((rect, surest))
+    context.progress(1.0)
+    return _findings(job, found, model, tuple(sorted({1, *steps})))
+
+
+def _seen_at(job: Job, model: Model, window: int, context: JobContext) -> Iterator[tuple[Rect, Seen]]:
+    """What a model sees in each cell of a picture at its own scale."""
     for rect, probability in sweep(
         job,
         window,
@@ -48,8 +76,9 @@ def _looked(job: Job, model: Model, window: int, context: JobContext) -> Finding
         "looking for damage",
         context,
     ):
-        seen = seen_in(probability)
-        if seen.any():
-            pieces.append((rect, seen))
-    context.progress(1.0)
-    return Findings((job.source.shape[0], job.source.shape[1]), job.card.labels, tuple(pieces), model.device)
+        yield rect, seen_in(probability)
+
+
+def _findings(job: Job, pieces: list[tuple[Rect, Seen]], model: Model, scales: tuple[int, ...]) -> Findings:
+    labels = SHAPES if job.card.labels == DAMAGE else job.card.labels
+    return Findings((job.source.shape[0], job.source.shape[1]), labels, tuple(pieces), model.device, scales)

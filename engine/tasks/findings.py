@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from engine import masks
 from engine.jobs import JobContext
 from engine.raster import TILE, Mask, Rect, gathered
+from engine.record import Repair
 from engine.runtime.session import Device
-from engine.tasks.base import Defect, Marks, Ranged, knob
+from engine.tasks.base import Defect, Job, Marks, Ranged, knob
 
 Seen = NDArray[np.uint8]
 """(h, w, 2): the probability of the likeliest class, 255 = certain, and which class that is; 0, 0 = nothing seen."""
@@ -25,8 +26,20 @@ FLOOR = 0.02
 """What is less probable is not kept."""
 _EXTENT = 0.5
 """A defect reaches as far as this share of the threshold (hysteresis, Canny 1986)."""
+_EDGE = 0.05
+"""A repair mask also covers the edge of a defect, down to this probability: there the damage is faint, but left alone
+it would be seen as a halo."""
 _SIMPLE = 1.0
 """How far an outline may stray from the damage's edge, pixels."""
+
+DAMAGE = ("damage",)
+"""The labels of a model that says only that something is damage."""
+
+SHAPES = ("dust", "hair", "scratch", "stain")
+"""Classes that are told apart by shape. Findings with exactly these labels are of a model that knows no classes."""
+
+LONG, STRAIGHT, WIDE = 5.0, 0.8, 0.015
+"""Rules for the classes by shape, see ``kind_by_shape``."""
 
 
 class DamageMap(Protocol):
@@ -77,6 +90,17 @@ class DetectSettings(Ranged):
         ),
     )
     """Length over width of a damage, at most."""
+    widest: float = field(
+        default=100.0,
+        metadata=knob(
+            "Widest",
+            "Damage wider than so much of the picture's short side is left alone; at most = no limit",
+            0.1,
+            100.0,
+            " %",
+        ),
+    )
+    """Width of a damage at its thickest place, at most, per cent of the picture's short side."""
 
     def most(self, name: str) -> float:
         """An upper limit; the highest that can be set means none."""
@@ -93,12 +117,14 @@ class Findings:
         labels: names of the classes.
         pieces: rectangles and what was seen there; each lies within one cell of the ``TILE`` grid.
         device: where the model really ran.
+        scales: the steps by which the picture was reduced when it was looked at; 1 = its own scale.
     """
 
     size: tuple[int, int]
     labels: tuple[str, ...]
     pieces: tuple[tuple[Rect, Seen], ...]
     device: Device
+    scales: tuple[int, ...] = (1,)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -117,12 +143,16 @@ class Findings:
     def _by_cell(self) -> dict[tuple[int, int], Seen]:
         return {next(rect.cells()): seen for rect, seen in self.pieces}
 
+    def repair(self, job: Job) -> Repair:
+        """What the record says of the search alone."""
+        return Marks(self.size, (), self.device, (), self.scales).repair(job)
+
     def marks(self, settings: DetectSettings, context: JobContext | None = None) -> Marks:
         """The damage that counts by some settings, and its mask."""
         used = context or JobContext()
         defects = sift(outlined(self, self.labels, settings.threshold, used.part(0.0, 0.5)), settings)
         pieces = mask_of(self, defects, settings, used.part(0.5, 1.0))
-        return Marks(self.size, tuple(pieces), self.device, defects)
+        return Marks(self.size, tuple(pieces), self.device, defects, self.scales)
 
 
 def seen_in(probability: NDArray[np.float32]) -> Seen:
@@ -165,15 +195,16 @@ def sift(
 
     Args:
         defects: as ``outlined`` gives them at the settings' threshold.
-        settings: limits of area and elongation.
+        settings: limits of area, elongation and width.
         kinds: the classes that count; None = all.
     """
-    largest, longest = settings.most("largest"), settings.most("elongation")
+    largest, longest, widest = (settings.most(name) for name in ("largest", "elongation", "widest"))
     return tuple(
         defect
         for defect in defects
         if settings.smallest <= defect.area <= largest
         and defect.elongation <= longest
+        and 100 * defect.share <= widest
         and (kinds is None or defect.kind in kinds)
     )
 
@@ -181,8 +212,13 @@ def sift(
 def mask_of(
     seen: DamageMap, defects: Iterable[Defect], settings: DetectSettings, context: JobContext | None = None
 ) -> Iterator[tuple[Rect, Mask]]:
-    """The repair mask of some defects, enlarged as the settings say, cell by cell; empty cells are left out."""
-    used, bounds, reach = context or JobContext(), Rect.of_shape(seen.shape), math.ceil(settings.grow)
+    """The repair mask of some defects, cell by cell; empty cells are left out.
+
+    It covers each defect, its soft edge (pixels that are connected with it and at least as probable as ``_EDGE``, some
+    pixels far), and what the settings say beyond that.
+    """
+    used, bounds, edge = context or JobContext(), Rect.of_shape(seen.shape), _edge_reach(seen.shape)
+    reach = edge + math.ceil(settings.grow)
     cells: dict[tuple[int, int], Mask] = {}
     for defect in defects:
         used.check()
@@ -199,7 +235,9 @@ def mask_of(
         if not rect:
             continue
         around = rect.grown(reach)
-        grown = masks.grow(gathered(cells, around, np.zeros((), np.uint8)), settings.grow)[rect.slices(around)].copy()
+        found = gathered(cells, around, np.zeros((), np.uint8))
+        covered = _spread(found, _seen_around(seen, around, bounds) >= _least(_EDGE), edge)
+        grown = masks.grow(covered, settings.grow)[rect.slices(around)].copy()
         if grown.any():
             yield rect, grown
 
@@ -217,6 +255,30 @@ def pixels_of(seen: DamageMap, defect: Defect, threshold: float) -> Mask:
     x, y = defect.outline[0]
     number = labels[y - defect.box.top, x - defect.box.left]
     return np.where((labels == number) & inside, np.uint8(255), np.uint8(0))
+
+
+def _edge_reach(shape: tuple[int, ...]) -> int:
+    """How far the soft edge of a defect may reach, pixels: farther in large scans, whose pixels show less."""
+    return max(8, round(min(shape[:2]) / 250))
+
+
+def _spread(mask: Mask, allowed: NDArray[np.bool_], steps: int) -> Mask:
+    """Grow a mask by one pixel so many times, into allowed pixels only."""
+    limit = np.maximum(mask, np.where(allowed, np.uint8(255), np.uint8(0)))
+    for _ in range(steps):
+        grown = np.minimum(cv2.dilate(mask, np.ones((3, 3), np.uint8)), limit)
+        if np.array_equal(grown, mask):
+            break
+        mask = np.asarray(grown, np.uint8)
+    return mask
+
+
+def _seen_around(seen: DamageMap, rect: Rect, bounds: Rect) -> NDArray[np.uint8]:
+    """The probability (h, w) in a rectangle that may reach beyond the picture, where it is 0."""
+    inside = rect & bounds
+    probability = np.zeros((rect.height, rect.width), np.uint8)
+    probability[inside.slices(rect)] = seen.read(inside)[..., 0]
+    return probability
 
 
 def _least(probability: float) -> int:
@@ -258,6 +320,7 @@ def _of_island(
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     where = inside > 0
     by_class, surest = _summed(numbers[where], values[where], count, len(labels))
+    widths, short = _widths(inside, numbers, count), min(seen.shape[:2])
     contours, hierarchy = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     for contour, (_, _, _, parent) in zip(contours, hierarchy[0].tolist() if contours else (), strict=True):
         x, y = contour[0, 0].tolist()
@@ -268,14 +331,48 @@ def _of_island(
         context.check()
         left, top, width, height, area = stats[number].tolist()
         corners = cv2.approxPolyDP(contour, _SIMPLE, closed=True)[:, 0] + (whole.left, whole.top)
+        elongation, thickest = _elongation(cv2.arcLength(contour, closed=True), area), float(widths[number])
+        kind = labels[int(by_class[number].argmax())]
+        if tuple(labels) == SHAPES:
+            kind = kind_by_shape(area, elongation, thickest, math.hypot(width, height), short)
         yield Defect(
-            labels[int(by_class[number].argmax())],
+            kind,
             float(surest[number]) / 255,
             Rect(left, top, left + width, top + height).moved(whole.left, whole.top),
             area,
             tuple((int(x), int(y)) for x, y in corners.tolist()),
-            _elongation(cv2.arcLength(contour, closed=True), area),
+            elongation,
+            thickest,
+            thickest / short,
         )
+
+
+def kind_by_shape(area: int, elongation: float, width: float, diagonal: float, short: int) -> str:
+    """The class of a damage by its shape, one of ``SHAPES``: a simple rule for models that know no classes.
+
+    A damage that is at least ``LONG`` times as long as wide, and not as ragged as a blot, is a scratch where it is
+    nearly straight, else a hair. One that is wider than ``WIDE`` of the picture's short side is a stain; a loss has
+    the same shape. All others are dust.
+
+    Args:
+        area: of the damage, pixels.
+        elongation: length over width (``Defect.elongation``).
+        width: at its thickest place, pixels.
+        diagonal: of the box around it, pixels.
+        short: short side of the picture, pixels.
+    """
+    if elongation >= LONG and diagonal >= 0.5 * LONG * width:
+        return "scratch" if diagonal >= STRAIGHT * math.sqrt(area * elongation) else "hair"
+    return "stain" if width > WIDE * short else "dust"
+
+
+def _widths(inside: NDArray[np.uint8], numbers: NDArray[np.int32], count: int) -> NDArray[np.float32]:
+    """For each of ``count`` labels the diameter of the largest disc that fits into it, pixels."""
+    away = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    widths, where = np.zeros(count, np.float32), inside > 0
+    np.maximum.at(widths, numbers[where], away[where])
+    # A line of one pixel is one pixel away from what is outside.
+    return np.asarray(2 * widths - 1, np.float32)
 
 
 def _summed(

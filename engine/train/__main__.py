@@ -13,8 +13,8 @@ from engine.errors import EngineError, SettingsError
 from engine.runtime.cards import SHIPPED, ModelCard, Registry, Training, read_card
 from engine.runtime.session import Device
 from engine.train.data.batches import Sources
-from engine.train.recipe import read_training_recipe, recipe_from_dict, training_recipe_names
-from engine.train.run.export import export_model, read_weights, sample_sheet
+from engine.train.recipe import TrainingRecipe, read_training_recipe, recipe_from_dict, training_recipe_names
+from engine.train.run.export import export_model, read_arrays, read_weights, sample_sheet
 from engine.train.run.loop import Budget, fit
 from engine.train.run.parallel import process_group, rank
 from engine.train.run.trainer import Trainer, newest_checkpoint
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="folder with card.toml")
     command.add_argument("--data", type=Path, required=True, metavar="DIR")
     command.add_argument("--masks", type=Path, metavar="DIR", help="of damaged scans: where they are lost")
+    command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to score detection on")
     command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     command.add_argument("--most", type=int, metavar="N", help="use only N photographs")
     command.add_argument("--write", action="store_true", help="put the scores into the cards")
@@ -105,7 +106,11 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--slice", type=float, metavar="MINUTES", help="stop after so long; go on later with --resume")
     command.add_argument("--resume", action="store_true", help="go on from the run folder's newest checkpoint")
     command.add_argument(
-        "--from", dest="start", type=Path, metavar="MODEL", help="begin with the weights of an exported model's folder"
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="MODEL",
+        help="begin with the weights of an exported model's folder, or of a file NAME.npz of arrays by parameter name",
     )
     command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     command.add_argument(
@@ -151,12 +156,17 @@ def _fit(options: argparse.Namespace) -> None:
                 f"{run} already holds a training; go on with --resume or name another --run-dir.", "train.run"
             )
         if options.start and not resumed:
-            trainer.start_from(read_weights(recipe, options.start))
+            trainer.start_from(_start_weights(recipe, options.start))
         fit(trainer, sources, budget, say=lambda line: print(line, flush=True))
         finished = trainer.elapsed >= 60 * options.minutes and rank() == 0
     if finished:
         card = _export_run(run, run / recipe.name, options.data.name, None)
         print(f"exported {run / recipe.name} ({card.training.parameters / 1e6:.2f} million parameters)")
+
+
+def _start_weights(recipe: TrainingRecipe, start: Path) -> dict[str, torch.Tensor]:
+    """The weights that ``--from`` names."""
+    return read_arrays(start) if start.suffix == ".npz" else read_weights(recipe, start)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -193,7 +203,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     from engine.train.measure.evaluate import evaluate_all, write_scores
 
     cards = [read_card(model / "card.toml") for model in options.models]
-    tables = evaluate_all(cards, options.data, masks=options.masks, device=Device(options.device), most=options.most)
+    tables = evaluate_all(
+        cards,
+        options.data,
+        masks=options.masks,
+        textures=options.textures,
+        device=Device(options.device),
+        most=options.most,
+    )
     for card, table in zip(cards, tables, strict=True):
         print(card.folder)
         for protocol, rows in table.items():

@@ -31,13 +31,18 @@ class Data:
     """Crops in a step."""
     zoom_out: float = 2.0
     """A crop is cut from a window of up to this many times its side, and reduced."""
+    zoom_in: float = 1.0
+    """A crop is cut from a window of down to its side over this, and enlarged: every other crop where it is above 1."""
     share_cap: dict[str, float] = field(default_factory=dict)
     """Prefix of file names -> largest share of all crops that these photographs may have together."""
+    unlabelled: tuple[str, ...] = ()
+    """Prefixes of file names of photographs that may have damage of their own, for detection."""
 
     def __post_init__(self) -> None:
         _require(self.crop >= 32 and self.crop % 32 == 0, f"data.crop = {self.crop} (a multiple of 32)")
         _require(self.batch >= 1, f"data.batch = {self.batch} (at least 1)")
         _require(1.0 <= self.zoom_out <= 8.0, f"data.zoom_out = {self.zoom_out} (1 to 8)")
+        _require(1.0 <= self.zoom_in <= 4.0, f"data.zoom_in = {self.zoom_in} (1 to 4)")
         caps = self.share_cap.values()
         _require(all(0 < cap < 1 for cap in caps) and sum(caps) < 1, f"data.share_cap = {self.share_cap} (sum below 1)")
 
@@ -62,6 +67,28 @@ class Damage:
         _require(bool(self.kinds) and all(w > 0 for w in self.kinds.values()), f"damage.kinds = {self.kinds}")
         _require(0 <= self.alone <= 1, f"damage.alone = {self.alone} (0 to 1)")
         _require(self.pool >= 1, f"damage.pool = {self.pool} (at least 1)")
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """Sound crops in which a detector in training finds damage: a part of each batch is drawn from a pool of them."""
+
+    share: float = 0.0
+    """Share of each batch; 0 = no hard negatives."""
+    every: int = 40
+    """Steps from one search for hard negatives to the next."""
+    candidates: int = 48
+    """Sound crops that the detector is run on in a search."""
+    kept: int = 15
+    """Of these, how many with the most false damage go into the pool."""
+    pool: int = 150
+    """Size of the pool; the oldest leave it."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.share <= 0.5, f"negatives.share = {self.share} (0 to 0.5)")
+        _require(self.every >= 1, f"negatives.every = {self.every} (at least 1)")
+        _require(1 <= self.kept <= self.candidates, f"negatives.kept = {self.kept} (1 to candidates)")
+        _require(self.pool >= self.kept, f"negatives.pool = {self.pool} (at least kept)")
 
 
 @dataclass(frozen=True)
@@ -162,6 +189,7 @@ class TrainingRecipe:
     """Whether the exported model is the default of its task."""
     data: Data = field(default_factory=Data)
     damage: Damage = field(default_factory=Damage)
+    negatives: HardNegatives = field(default_factory=HardNegatives)
     network: Network = field(default_factory=Network)
     adversary: Adversary = field(default_factory=Adversary)
     schedule: Schedule = field(default_factory=Schedule)

@@ -12,6 +12,7 @@ import pytest
 from engine import cli, imageio
 from engine.raster import Raster
 from engine.runtime.cards import SHIPPED, ModelCard, Registry
+from engine.tasks import pyramid
 from tests import tiny_models
 from tests.conftest import noise_raster
 
@@ -52,7 +53,17 @@ def test_detect_writes_a_mask_and_a_list(folder: Path, capsys: pytest.CaptureFix
     assert sorted(path.name for path in folder.iterdir()) == ["found.json", "found.png", "in.tif", "mask.png"]
     assert run("detect", "in.tif", "-o", "none.png", "--threshold", "0.95") == 0
     assert capsys.readouterr().out == "no damage found\n"
+    assert listed["settings"]["scales"] == [1]
     assert not imageio.read_mask(folder / "none.png").any()
+
+
+def test_detect_says_at_which_scales_it_looked(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyramid, "SHORTEST", 70)
+    assert run("detect", "in.tif", "-o", "found.png", "--json", "found.json", "--widest", "0.5") == 0
+    assert capsys.readouterr().out == "no damage found (looked at full size and reduced 2 and 4 times)\n"
+    assert json.loads((folder / "found.json").read_text())["settings"]["scales"] == [1, 2, 4]
 
 
 def test_heal_finds_the_damage_by_itself(folder: Path) -> None:

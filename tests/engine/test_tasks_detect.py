@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from engine import masks
 from engine.errors import ModelError, SettingsError
 from engine.jobs import Cancelled, JobContext
-from engine.raster import ArraySource, Rect
+from engine.raster import ArraySource, Pixels, Rect
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
-from engine.tasks import Defect, DetectSettings, Job, Marks, run_job, sift
+from engine.tasks import Defect, DetectSettings, Findings, Job, Marks, pyramid, run_job, sift
+from engine.tasks.findings import SHAPES, kind_by_shape, seen_in
 from tests import tiny_models
 
 
@@ -127,3 +130,158 @@ def test_a_limit_at_its_highest_is_none() -> None:
     long = Defect("scratch", 0.9, Rect(0, 0, 4, 9000), 12_000, ((0, 0),), elongation=3000.0)
     assert sift([long], DetectSettings()) == (long,)
     assert sift([long], DetectSettings(elongation=999.0)) == ()
+
+
+# -- scales -------------------------------------------------------------------------------------------------------
+
+
+def test_large_pictures_are_also_looked_at_reduced() -> None:
+    assert pyramid.scales_of((600, 900, 3)) == (1,)
+    assert pyramid.scales_of((1399, 3000, 3)) == (1,)
+    assert pyramid.scales_of((3000, 4000, 3)) == (1, 2, 4)
+    assert pyramid.scales_of((9100, 9000, 1)) == (1, 2, 4, 8)
+    assert pyramid.scales_of((90_000, 90_000, 1)) == (1, 2, 4, 8)
+
+
+def specks(size: int, height: int = 300, width: int = 420) -> np.ndarray:
+    """Grey with a bright speck at (200, 100) and another, of 3 px, at (40, 240)."""
+    pixels = grey(height, width, dtype=np.uint8)
+    pixels[100 : 100 + size, 200 : 200 + size] = 255
+    pixels[240:243, 40:43] = 255
+    return pixels
+
+
+def test_damage_four_times_as_large_as_what_a_model_knows_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tiny_models.speck_finder(tmp_path)
+    assert [defect.box for defect in detected(card, specks(12)).defects] == [Rect(40, 240, 43, 243)]
+    monkeypatch.setattr(pyramid, "SHORTEST", 70)
+    marks = detected(card, specks(12), grow=0)
+    assert marks.scales == (1, 2, 4)
+    large, small = marks.defects
+    assert (large.kind, small.kind) == ("stain", "dust")
+    # Outlines from a reduction by four are as exact as its pixels.
+    assert large.box.grown(4).contains(Rect(200, 100, 212, 112))
+    assert Rect(196, 96, 216, 116).contains(large.box)
+    assert small.box == Rect(40, 240, 43, 243)
+    assert not detected(card, np.full((300, 420, 1), 128, np.uint8)).defects
+
+
+def test_what_was_seen_is_the_same_whatever_the_cells_and_edges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyramid, "SHORTEST", 70)
+    card = tiny_models.speck_finder(tmp_path)
+    # Across a border of cells, and near the edge of a picture whose sides are no multiples of the steps.
+    pixels = grey(301, 423, dtype=np.uint8)
+    pixels[250:262, 250:262] = 255
+    pixels[100:112, 404:416] = 255
+    for found, true in zip(
+        detected(card, pixels, grow=0).defects, (Rect(404, 100, 416, 112), Rect(250, 250, 262, 262)), strict=True
+    ):
+        assert found.box.grown(4).contains(true)
+        assert true.grown(4).contains(found.box)
+
+
+def test_a_reduction_is_read_in_strips_and_is_the_mean_of_squares() -> None:
+    pixels = np.random.default_rng(1).integers(0, 65536, (2051, 1030, 3), dtype=np.uint16)
+    tallest: list[int] = []
+
+    class Watched(ArraySource):
+        def read(self, rect: Rect) -> Pixels:
+            tallest.append(rect.height)
+            return super().read(rect)
+
+    reduced = pyramid.Reduced(Watched(pixels), 4)
+    assert reduced.shape == (513, 258, 3)
+    made = reduced.read(Rect(3, 0, 258, 513))
+    assert max(tallest) <= 512
+    means = pixels[:2048, 12:1028].reshape(512, 4, 254, 4, 3).mean(axis=(1, 3))
+    assert np.abs(made[:512, :254] - means).max() <= 1
+    assert made.dtype == np.uint16
+    edge = np.pad(pixels, ((0, 1), (0, 2), (0, 0)), mode="edge")[2048:, 1028:].mean(axis=(0, 1))
+    assert np.abs(made[512, 254] - edge).max() <= 1
+
+
+# -- shapes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "area", "elongation", "width", "diagonal"),
+    [
+        ("dust", 9, 1.0, 3.0, 4.2),
+        ("stain", 900, 1.0, 30.0, 42.0),
+        ("scratch", 600, 66.0, 3.0, 200.0),
+        ("hair", 600, 66.0, 3.0, 120.0),
+        ("stain", 900, 6.0, 25.0, 45.0),
+    ],
+)
+def test_a_model_that_knows_no_classes_has_them_by_shape(
+    kind: str, area: int, elongation: float, width: float, diagonal: float
+) -> None:
+    assert kind_by_shape(area, elongation, width, diagonal, short=1000) == kind
+
+
+def test_a_line_a_curl_a_speck_and_a_blot_are_told_apart(tmp_path: Path) -> None:
+    card = tiny_models.finder(tmp_path)
+    plain = dataclasses.replace(card, labels=("scratch", "stain"))
+    pixels = grey(400, 500, dtype=np.uint8)
+    pixels[20:23, 20:300] = 255
+    pixels[60:63, 60:63] = 255
+    pixels[100:140, 100:140] = 255
+    curl = [(int(x), int(300 + 60 * np.sin(x / 20))) for x in range(200, 400)]
+    for (x, y), (_, following) in itertools.pairwise(curl):
+        pixels[min(y, following) : max(y, following) + 2, x : x + 2] = 255
+    job = Job("detect", ArraySource(pixels), None, None, DetectSettings(), plain, Device.CPU)
+    seen = dataclasses.replace(run_job(job), labels=SHAPES)
+    defects = seen.marks(DetectSettings()).defects
+    assert [defect.kind for defect in defects] == ["scratch", "dust", "stain", "hair"]
+    assert [round(defect.width) for defect in defects[:3]] == [3, 3, 39]
+
+
+def test_damage_is_sifted_by_its_width(card: ModelCard) -> None:
+    pixels = grey()
+    pixels[100:103, 40:380] = 65535
+    pixels[200:230, 250:290] = 0
+    pixels[20:24, 20:24] = 65535
+    assert [defect.kind for defect in detected(card, pixels, widest=1.5).defects] == ["scratch", "scratch"]
+    assert [round(defect.share, 3) for defect in detected(card, pixels).defects] == [0.01, 0.01, 0.097]
+
+
+# -- the edge of a defect -----------------------------------------------------------------------------------------
+
+
+def findings_of(probability: np.ndarray) -> Findings:
+    """What a detection saw, from its probabilities (H, W) in 0..1."""
+    seen = seen_in(probability[..., None].astype(np.float32))
+    bounds = Rect.of_shape(probability.shape)
+    pieces = [(Rect.of_cell(cell) & bounds) for cell in bounds.cells()]
+    kept = tuple((rect, seen[rect.slices()].copy()) for rect in pieces if seen[rect.slices()].any())
+    return Findings(probability.shape, ("damage",), kept, Device.CPU)
+
+
+def test_the_repair_mask_covers_the_soft_edge_of_a_defect_and_no_more() -> None:
+    probability = np.zeros((300, 520))
+    # Across a border of cells: sure, then fading out over 6 px; beside it a faint spot, connected with nothing.
+    probability[100:120, 250:262] = 0.95
+    for step, value in enumerate((0.4, 0.3, 0.2, 0.15, 0.1, 0.06)):
+        probability[100:120, 249 - step] = probability[100:120, 262 + step] = value
+    probability[150:160, 255:265] = 0.2
+    probability[:3, 300:] = 0.04
+    settings = DetectSettings(threshold=0.9, grow=0)
+    marks = findings_of(probability).marks(settings)
+    (defect,) = marks.defects
+    assert defect.box == Rect(250, 100, 262, 120)
+    assert np.array_equal(marks.mask() > 0, (probability >= 0.05) & (np.arange(300)[:, None] < 150))
+    grown = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=2)).mask()
+    assert np.array_equal(grown, masks.grow(marks.mask(), 2))
+
+
+def test_the_edge_of_a_defect_ends_after_some_pixels() -> None:
+    probability = np.zeros((60, 400))
+    probability[30:33, :] = 0.1
+    probability[30:33, 100:110] = 0.95
+    mask = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=0)).mask() > 0
+    columns = np.flatnonzero(mask.any(axis=0))
+    assert (columns[0], columns[-1]) == (92, 117)

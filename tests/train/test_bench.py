@@ -53,7 +53,7 @@ def test_a_page_of_samples_shows_the_square_with_the_most_damage(tmp_path: Path)
 def test_a_picture_goes_through_the_command_line_as_through_its_task(tmp_path: Path) -> None:
     picture, mask = scene(96, 112), np.zeros((96, 112), np.uint8)
     mask[40:44, 20:90] = 255
-    measured = bench.Bench([picture], {}, tmp_path)
+    measured = bench.Bench([picture], [], {}, [], tmp_path)
     toned = measured.run_command("tone", picture)
     assert np.array_equal(toned, bench._run_task(Registry().default("tone"), picture))
     assert not np.array_equal(toned, picture)
@@ -85,23 +85,31 @@ def test_tone_is_measured_against_the_untouched_and_the_better_peer(
         assert over_untouched.holds == (over_untouched.value <= 0.6)
 
 
-@pytest.mark.parametrize("says", [0, 255])
-def test_detection_that_finds_nothing_or_everything_misses_its_bars(
-    says: int, photographs: Path, monkeypatch: pytest.MonkeyPatch
+def test_numbers_that_must_hold_are_those_of_the_command_line(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        bench.Bench, "run_command", lambda _self, _words, picture: np.full(picture.shape[:2], says, np.uint8)
-    )
-    found, flagged = bench.measure(photographs, None, 2, ["detect"])
-    (picture,) = (read_photograph(path) for path in photograph_paths(photographs, validation=True))
-    case = PROTOCOLS["detect"][-2].make(picture, 0)
-    assert case.mask is not None
-    precision, recall, f1 = metrics.detection_scores(np.full_like(case.mask, says), case.mask)
-    assert recall == says / 255
-    assert found.value == f1
-    assert f"precision {precision:.2f}, recall {recall:.2f}" in found.what
-    assert flagged.value == (100 if says else 0)
-    assert (found.holds, flagged.holds) == (False, not says)
+    textures = tmp_path / "film_dirt"
+    textures.mkdir()
+    cv2.imwrite(str(textures / "1.png"), cv2.circle(np.zeros((100, 100), np.uint8), (50, 50), 40, 255, -1))
+    commands: list[str] = []
+
+    def command(_: bench.Bench, words: str, picture: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """A detector that finds all that is not as the photograph, and a recipe that changes one line of it."""
+        commands.append(words)
+        changed = np.abs(picture.astype(int) - scene(96, 112)).max(axis=2) > 14
+        restored = picture.copy()
+        restored[0] ^= 1
+        return np.where(changed, np.uint8(255), np.uint8(0)) if words.startswith("detect") else restored
+
+    monkeypatch.setattr(bench.Bench, "run_command", command)
+    f1, thin, flagged, as_trained, gentle = bench.measure(photographs, tmp_path, 2, ["detect"])
+    assert set(commands) == {"detect --grow 0", "detect --grow 0 --threshold 0.5", "restore --recipe gentle"}
+    assert "F1" in f1.what
+    assert f1.value > 0.9
+    assert (thin.value, flagged.value) == (0, 0)
+    assert as_trained.value > 0.7
+    assert gentle.value == pytest.approx(100 / 96)
+    assert [claim.holds for claim in (f1, thin, flagged, gentle)] == [True, False, True, False]
 
 
 def test_a_part_that_does_not_exist_is_named(photographs: Path) -> None:

@@ -16,6 +16,7 @@ from engine.errors import ReadError, SettingsError
 from engine.train.damage import ageing, pools, shapes
 from engine.train.damage.degrade import (
     DEGRADATIONS,
+    LOOK_NUMBER,
     LOOKS,
     add_marks,
     before_and_after_marks,
@@ -93,11 +94,11 @@ def test_rows_come_in_physical_order() -> None:
     assert names.index("gaussian_noise") < names.index("halftone") < names.index("jpeg")
 
 
-def test_a_print_ages_before_it_is_damaged_and_half_of_the_grey_scans_grey_its_stains() -> None:
-    chances = {"jpeg": 0.3, "fading": 0.2, "monochrome": 0.5, "film_grain": 0.4}
+def test_a_picture_ages_before_and_after_it_is_damaged_but_lies_on_the_bed_before() -> None:
+    chances = {"jpeg": 0.3, "mount": 0.2, "monochrome": 0.5}
     before, after = before_and_after_marks(chances)
-    assert before == {"fading": 0.2, "monochrome": 0.25}
-    assert after == {"jpeg": 0.3, "film_grain": 0.4, "monochrome": 0.25}
+    assert before == {"jpeg": 0.15, "mount": 0.2, "monochrome": 0.25}
+    assert after == {"jpeg": 0.15, "monochrome": 0.25}
     assert chances["monochrome"] == 0.5
 
 
@@ -295,15 +296,14 @@ def test_a_veil_multiplies_and_a_relief_has_a_light_and_a_dark_flank() -> None:
     assert torch.allclose(lit[0, :, 20, 20], tensor(0.5, 0.5, 0.5), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", shapes.CLASSES)
+@pytest.mark.parametrize("name", LOOKS)
 def test_marks_are_seen_where_their_mask_is(name: str, photos: Tensor) -> None:
-    assert name in LOOKS
-    kind = next(kind for kind, of_class in shapes.CLASS_OF.items() if of_class == name)
+    kind = next((kind for kind, of_class in shapes.CLASS_OF.items() if of_class == name), "hair")
     drawn = shapes.draw_mask(kind, (SIZE, SIZE), 0.05, np.random.default_rng(3))
     masks = torch.from_numpy(drawn).float().div(255).expand(8, 1, -1, -1)
-    classes = torch.full((8, 1), shapes.CLASSES.index(name))
-    marked = add_marks(photos, masks, classes, generator(6))
-    assert torch.equal(marked, add_marks(photos, masks, classes, generator(6)))
+    looks = torch.full((8, 1), LOOK_NUMBER[name])
+    marked = add_marks(photos, masks, looks, generator(6))
+    assert torch.equal(marked, add_marks(photos, masks, looks, generator(6)))
     assert marked.min() >= 0
     assert marked.max() <= 1
     change, inside = (marked - photos).abs().mean(dim=1, keepdim=True), masks > 0
@@ -316,8 +316,8 @@ def test_masks_of_several_classes_are_all_laid_over(photos: Tensor) -> None:
     masks = torch.zeros(8, 3, SIZE, SIZE)
     masks[:, 0, 5:15, 5:15] = 1
     masks[:, 1, 40:42, 5:60] = 1
-    classes = torch.tensor([[6, 2, 0]]).expand(8, 3)
-    change = (add_marks(photos, masks, classes, generator()) - photos).abs().mean(dim=1)
+    looks = torch.tensor([[LOOK_NUMBER[name] for name in ("loss", "scratch", "dust")]]).expand(8, 3)
+    change = (add_marks(photos, masks, looks, generator()) - photos).abs().mean(dim=1)
     assert change[:, 7:13, 7:13].mean() > 0.1
     assert change[:, 40:42, 5:60].mean() > 0.1
     assert change[:, 48:, :].mean() < 0.05
@@ -370,7 +370,7 @@ def test_a_tide_mark_is_the_rim_of_its_stain() -> None:
 
 def test_every_kind_has_a_class() -> None:
     assert set(shapes.CLASS_OF) == set(shapes.MASKS) == set(shapes.COVERAGE)
-    assert set(shapes.CLASS_OF.values()) == set(shapes.CLASSES) == set(LOOKS)
+    assert set(shapes.CLASS_OF.values()) == set(shapes.CLASSES) == set(LOOKS) - {"film"}
     assert {shapes.CLASS_OF[kind] for kind in ("stroke", "box", "border", "corner")} == {"loss"}
 
 
@@ -401,21 +401,33 @@ def test_textures_are_read_by_class_and_cut(textures: Path, tmp_path: Path) -> N
         read_textures(tmp_path, validation=False)
 
 
-def test_the_class_pool_holds_one_class_a_mask(textures: Path) -> None:
-    scanned = read_textures(textures, validation=False)
-    kinds = dict.fromkeys(shapes.MASKS, 1.0)
-    masks, classes = pools.class_pool(kinds, 60, 64, 5, scanned)
+def test_the_mark_pool_holds_drawn_shapes_textures_and_parts_of_frames_with_soft_edges(textures: Path) -> None:
+    scanned, frame = read_textures(textures, validation=False), np.zeros((300, 400), np.uint8)
+    frame[100:140, 100:300] = 3
+    masks, looks = pools.mark_pool(dict.fromkeys(shapes.MASKS, 1.0), 60, 64, 5, scanned, [frame])
     assert masks.shape == (60, 64, 64)
-    assert masks.any(axis=(1, 2)).all()
-    assert classes.dtype == np.int64
-    assert set(classes) == set(range(len(shapes.CLASSES)))
-    again, same = pools.class_pool(kinds, 60, 64, 5, scanned)
+    assert ((masks >= shapes.DAMAGED).any(axis=(1, 2))).all()
+    assert ((masks > 0) & (masks < 255)).any(axis=(1, 2)).sum() > 40
+    assert 15 <= looks.count("film") <= 45
+    assert set(looks) <= {"film", *shapes.CLASSES}
+    again, same = pools.mark_pool(dict.fromkeys(shapes.MASKS, 1.0), 60, 64, 5, scanned, [frame])
     assert np.array_equal(masks, again)
-    assert np.array_equal(classes, same)
-    hair, _ = pools.class_pool({"hair": 1.0}, 40, 64, 5, scanned)
-    # The texture's bar is at least 10 px thick, a drawn hair 3 at most.
-    thick = [cv2.erode(mask, np.ones((6, 6), np.uint8)).any() for mask in hair]
-    assert 8 <= sum(thick) <= 32
+    assert looks == same
+    _, drawn = pools.mark_pool({"hair": 1.0}, 8, 32, 5)
+    assert set(drawn) == {"hair"}
+
+
+def test_textures_and_frames_are_placed_at_many_sizes() -> None:
+    texture = np.full((100, 100), 255, np.uint8)
+    random = np.random.default_rng(1)
+    areas = [np.count_nonzero(pools.place_texture(texture, 256, random) > 128) for _ in range(40)]
+    assert min(areas) < 60**2
+    assert max(areas) > 120**2
+    frame = np.zeros((700, 700), np.uint8)
+    frame[::20] = 2
+    lines = [np.count_nonzero(pools.frame_part(frame, 100, random)) / 100 for _ in range(30)]
+    assert min(lines) < 12
+    assert max(lines) > 30
 
 
 def test_pools_name_kinds_that_there_are_not() -> None:

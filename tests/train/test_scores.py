@@ -373,6 +373,24 @@ def test_models_of_all_tasks_are_scored_and_the_scores_written(photographs: Path
         assert card.scores == headline_scores(card.task, tables[card.id])
 
 
+def test_detection_is_scored_on_held_out_scanned_damage_at_several_thresholds(
+    photographs: Path, models: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "textures" / "film_stain").mkdir(parents=True)
+    blob = cv2.circle(np.zeros((100, 100), np.uint8), (50, 50), 40, 255, -1)
+    cv2.imwrite(str(tmp_path / "textures" / "film_stain" / "1.png"), blob)
+    cards = [card for card in cards_of(models) if card.task == "detect"]
+    (table,) = evaluate_all(cards, photographs, textures=tmp_path / "textures", device=Device.CPU)
+    assert {"film", "film_0.3", "film_0.5", "film_0.97"} <= table.keys()
+    assert table["film"].keys() == {"model", "top_hat", "median_residue"}
+    # The model gives 1 for what is nearly white, whatever the threshold.
+    assert table["film_0.3"]["model"] == table["film_0.97"]["model"] == table["film"]["model"]
+    assert table["film"]["model"]["pictures"] == 2
+    assert 0 < table["film"]["model"]["recall_stain"] < 1
+    scored = write_scores(cards[0], table)
+    assert scored.scores["film_f1"] == round(table["film"]["model"]["f1"], 2)
+
+
 def test_what_an_archive_has_lost_is_filled_but_not_judged(photographs: Path, models: Path, tmp_path: Path) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()

@@ -153,7 +153,8 @@ def test_crops_are_pieces_of_the_photographs(photographs: Path) -> None:
     settings = Data(crop=32, zoom_out=1.0)
     path = photographs / "photo_03.png"
     loaded = Photographs.load([path], settings, CPU)
-    crops = loaded.draw_crops(6, settings, torch.Generator().manual_seed(1))
+    crops, chosen = loaded.draw_crops(6, settings, torch.Generator().manual_seed(1))
+    assert chosen.tolist() == [0] * 6
     assert crops.shape == (6, 4, 32, 32)
     assert not crops[:, 3].any()
     photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1).float() / 255
@@ -162,7 +163,7 @@ def test_crops_are_pieces_of_the_photographs(photographs: Path) -> None:
         views = [crop, crop.flip(2), crop.flip(1), crop.flip(1, 2)]
         views += [view.transpose(1, 2) for view in views]
         assert min(float((windows - view).abs().amax(dim=(1, 2, 3)).min()) for view in views) < 1e-6
-    again = loaded.draw_crops(6, settings, torch.Generator().manual_seed(1))
+    again, _ = loaded.draw_crops(6, settings, torch.Generator().manual_seed(1))
     assert torch.equal(crops, again)
 
 

@@ -179,7 +179,7 @@ def test_what_is_lost_leaks_into_no_reduced_crop(tmp_path: Path) -> None:
     paths = sorted(tmp_path.glob("*.png"))
     photographs = Photographs.load(paths, settings, CPU, mask_reader(masks, tmp_path))
     for seed in range(12):
-        crops = photographs.draw_crops(4, settings, torch.Generator().manual_seed(seed))
+        crops, _ = photographs.draw_crops(4, settings, torch.Generator().manual_seed(seed))
         # All that is not black is lost: none of it may stay among what is known.
         assert not (crops[:, :3] * (1 - crops[:, 3:])).any()
 

@@ -126,6 +126,16 @@ def random_contrast_loss(photo: Tensor, level: Tensor, random: Generator) -> Ten
     return contrast_loss(photo, 0.7 * level, uniform(photo, random, 0.3, 0.75))
 
 
+def overexposure(photo: Tensor, gain: Tensor) -> Tensor:
+    """Multiply by a gain (B,) and clip: light parts become pure white."""
+    return (photo * as_planes(gain)).clamp(0, 1)
+
+
+def random_overexposure(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Overexpose a picture by a factor of up to 2.5, more or less evenly distributed."""
+    return overexposure(photo, 1 + 1.5 * level * uniform(photo, random, 0.3, 1.0))
+
+
 def vignette(photo: Tensor, amount: Tensor, centre: Tensor, colour: Tensor) -> Tensor:
     """Mix a picture with a colour, by the square of the distance from a centre.
 

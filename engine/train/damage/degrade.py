@@ -90,13 +90,27 @@ def scratch(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) ->
 
 
 def _thin_mark(photo: Tensor, cover: Tensor, strength: Tensor, random: Generator) -> Tensor:
-    # Dark marks mostly lie on bright ground and bright marks on dark ground, so that they can be seen.
-    below = (luma(photo) * cover).sum(dim=(1, 2, 3)) / cover.sum(dim=(1, 2, 3)).clamp_min(1)
-    light = (uniform(photo, random, 0.0, 1.0) < 1.3 - below)[:, None]
+    light = _lighter_than_ground(photo, cover, random)
     pale = constant((1.0, 0.98, 0.94), photo.device) * uniform(photo, random, 0.78, 1.0, 1)
     dark = constant((1.0, 0.9, 0.82), photo.device) * uniform(photo, random, 0.0, 0.25, 1)
     opacity = strength * (1 - 0.6 * uniform(photo, random, 0.0, 1.0) ** 3)
     return composite(photo, cover, torch.where(light, pale, dark), uniform(photo, random, 0.35, 0.9), opacity)
+
+
+def film(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:
+    """Scanned damage, whose mask has soft edges: nearly white or black, slightly tinted, of an opacity of 0.3 to 1."""
+    light = _lighter_than_ground(photo, mask, random)
+    tint = uniform(photo, random, 0.0, 1.0, 3) ** 2
+    pale = 1 - uniform(photo, random, 0.0, 0.2, 1) - 0.12 * tint
+    dark = uniform(photo, random, 0.0, 0.15, 1) + 0.12 * tint
+    opacity = strength * (1 - 0.7 * uniform(photo, random, 0.0, 1.0) ** 2)
+    return photo + mask * as_planes(opacity) * (as_planes(torch.where(light, pale, dark)) - photo)
+
+
+def _lighter_than_ground(photo: Tensor, cover: Tensor, random: Generator) -> Tensor:
+    """Whether a mark is light, (B, 1): mostly it is light on dark ground and dark on light, so that it can be seen."""
+    below = (luma(photo) * cover).sum(dim=(1, 2, 3)) / cover.sum(dim=(1, 2, 3)).clamp_min(1)
+    return (uniform(photo, random, 0.0, 1.0) < 1.3 - below)[:, None]
 
 
 def crease(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:
@@ -154,35 +168,54 @@ LOOKS: dict[str, Look] = {
     "scratch": scratch,
     "hair": speck,
     "dust": speck,
+    "film": film,
 }
-"""Class -> function (photo, mask, strength (B,), random) that composites it, in the order of compositing."""
+"""Look -> function (photo, mask, strength (B,), random) that composites it, in the order of compositing.
+
+Each class of damage has a look, and scanned damage with soft edges has the look ``film``.
+"""
+
+LOOK_NUMBER = {name: number for number, name in enumerate(LOOKS)}
+"""Look -> its number in ``composite_marks``."""
 
 
 @torch.no_grad()
-def add_marks(photo: Tensor, masks: Tensor, classes: Tensor, random: Generator) -> Tensor:
-    """Composite damage with random colour, opacity and softness, as its class looks, and add grain on top.
-
-    Args:
-        photo: (B, 3, H, W).
-        masks: (B, K, H, W), 1 = damaged, as from ``pools.class_pool``.
-        classes: (B, K) index of each mask's class in ``shapes.CLASSES``.
-        random: generator on the device.
+def add_marks(photo: Tensor, masks: Tensor, looks: Tensor, random: Generator) -> Tensor:
+    """Composite damage as ``composite_marks``, and add grain on top.
 
     Returns:
         (B, 3, H, W) in 0..1.
     """
-    strength = torch.ones(len(photo), device=photo.device)
+    photo = composite_marks(photo, masks, looks, random)
+    return ageing.random_film_grain(photo, 0.2 * uniform(photo, random, 0.0, 1.0), random).clamp(0, 1)
+
+
+@torch.no_grad()
+def composite_marks(photo: Tensor, masks: Tensor, looks: Tensor, random: Generator) -> Tensor:
+    """Composite damage with random colour, opacity and softness; masks of one look share them in a picture.
+
+    Args:
+        photo: (B, 3, H, W).
+        masks: (B, K, H, W), 1 = damaged.
+        looks: (B, K) number of each mask's look (``LOOK_NUMBER``).
+        random: generator on the device.
+
+    Returns:
+        (B, 3, H, W) in 0..1, never the memory of ``photo``.
+    """
+    photo, strength = photo.clone(), torch.ones(len(photo), device=photo.device)
     for name, look in LOOKS.items():
-        of_class = classes == shapes.CLASSES.index(name)
-        mask = (masks * of_class[:, :, None, None]).amax(dim=1, keepdim=True)
+        has_look = looks == LOOK_NUMBER[name]
         if photo.is_cuda:
-            # To ask a GPU which pictures have this class would take longer than to process all of them.
+            # To ask a GPU which pictures have this look would take longer than to process all of them.
+            mask = (masks * has_look[:, :, None, None]).amax(dim=1, keepdim=True)
             photo = look(photo, mask, strength, random).clamp(0, 1)
             continue
-        rows = mask.flatten(1).any(dim=1)
+        rows = has_look.any(dim=1)
         if rows.any():
-            photo = photo.index_put((rows,), look(photo[rows], mask[rows], strength[rows], random).clamp(0, 1))
-    return ageing.random_film_grain(photo, 0.2 * uniform(photo, random, 0.0, 1.0), random).clamp(0, 1)
+            mask = (masks[rows] * has_look[rows][:, :, None, None]).amax(dim=1, keepdim=True)
+            photo[rows] = look(photo[rows], mask, strength[rows], random).clamp(0, 1)
+    return photo
 
 
 def clouds(photo: Tensor, random: Generator, cell: int) -> Tensor:
@@ -270,6 +303,7 @@ MARKS = 1
 
 _ROWS = (
     Degradation("monochrome", ageing.random_monochrome, 0),
+    Degradation("overexposure", ageing.random_overexposure, 0),
     Degradation("vignette", ageing.random_vignette, 0),
     Degradation("fading", ageing.random_fading, 0),
     Degradation("dye_fading", ageing.random_dye_fading, 0),
@@ -315,15 +349,13 @@ def check_degradations(chances: Mapping[str, float]) -> None:
 
 
 def before_and_after_marks(chances: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
-    """Split a table of chances into degradations of the print before it is damaged, and those of optics and scan after.
+    """Split a table of chances into degradations before a print is damaged, and those after.
 
-    Monochrome is in both with half of its chance: a black-and-white print may have coloured stains, while a grey scan
-    of it has none.
+    Each is in both with half of its chance: grain, blur or fading may be older than the damage, or come from the scan.
+    The scanner's bed is only in the first, as dust lies on it too.
     """
-    before = {name: chance for name, chance in chances.items() if DEGRADATIONS[name].order < MARKS}
-    after = {name: chance for name, chance in chances.items() if DEGRADATIONS[name].order >= MARKS}
-    if "monochrome" in before:
-        before["monochrome"] = after["monochrome"] = before["monochrome"] / 2
+    before = {name: chance if name == "mount" else chance / 2 for name, chance in chances.items()}
+    after = {name: chance for name, chance in before.items() if name != "mount"}
     return before, after
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import SettingsError
-from engine.train.damage.shapes import CLASS_OF, CLASSES, COVERAGE, DAMAGED, MASKS, Mask, Random, draw_mask
+from engine.train.damage.shapes import CLASS_OF, COVERAGE, DAMAGED, MASKS, Mask, Random, draw_mask
 
 Textures = Mapping[str, list[Mask]]
 """Damage class -> textures (h, w) uint8, 255 = damaged."""
@@ -73,39 +73,108 @@ def mask_pool(
     return pool
 
 
-def class_pool(
-    kinds: dict[str, float], count: int, size: int, seed: int, textures: Textures | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw masks for a training that detects damage: one kind a mask, mostly sparse, often finer than in a hole.
+def mark_pool(
+    kinds: dict[str, float],
+    count: int,
+    size: int,
+    seed: int,
+    textures: Textures | None = None,
+    frames: list[Mask] | None = None,
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Draw soft masks of single marks, for a training that detects damage.
 
-    The arguments are those of ``mask_pool``.
+    With textures, half of the masks are whole textures of 50 to 400 px somewhere in the mask; with frames, an eighth is
+    parts of frames. The others are drawn shapes, mostly sparse and often finer than the masks of holes.
+
+    Args:
+        kinds: row of ``MASKS`` -> how often it is drawn, relative to the others.
+        count: number of masks.
+        size: side of the masks, pixels.
+        seed: the same seed draws the same masks.
+        textures: scanned damage.
+        frames: label maps of damaged film frames, above 0 = damaged.
 
     Returns:
-        Masks (count, size, size) uint8, 255 = damaged, none empty; and for each the index of its class in ``CLASSES``,
-        (count,) int64.
+        Masks (count, size, size) uint8, the opacity of the damage, 255 = opaque, none empty; and the look of each, a
+        name of ``degrade.LOOKS``.
 
     Raises:
-        SettingsError: as ``mask_pool``.
+        SettingsError: a kind is not a row of ``MASKS``.
     """
-    draw = _MaskDrawer(kinds, size, seed, textures)
-    pool = np.zeros((count, size, size), np.uint8)
-    classes = np.zeros(count, np.int64)
-    for number, mask in enumerate(pool):
-        kind = draw.kind()
-        classes[number] = CLASSES.index(CLASS_OF[kind])
-        for _ in range(8):
-            mask[...] = draw.mask(kind, COVERAGE[kind][1] * draw.random.random() ** 3, draw.random.uniform(1, 2.5))
-            if mask.any():
-                break
-        else:
-            mask[size // 2, size // 2] = 255
-    return pool, classes
+    draw = _MaskDrawer(kinds, size, seed)
+    random = draw.random
+    pool, looks = np.zeros((count, size, size), np.uint8), list[str]()
+    for mask in pool:
+        choice, look = random.random(), "film"
+        while not (mask >= DAMAGED).any():
+            if frames and choice < 1 / 8:
+                mask[...] = frame_part(frames[random.integers(len(frames))], size, random)
+            elif textures and choice < 5 / 8:
+                of_class = textures[_choose_class(textures, random)]
+                mask[...] = place_texture(of_class[random.integers(len(of_class))], size, random)
+            else:
+                kind = draw.kind()
+                mask[...] = draw.soft_mask(kind, 0.8 * COVERAGE[kind][1] * random.random() ** 4, random.uniform(1, 2.5))
+                look = CLASS_OF[kind]
+        looks.append(look)
+    return pool, looks
+
+
+THIN_CLASSES = ("hair", "scratch")
+"""Classes of thin damage, which is the hardest to find and is drawn more often."""
+
+
+def _choose_class(textures: Textures, random: Random) -> str:
+    """A class of textures, thin ones half as often again as others."""
+    names = sorted(textures)
+    weights = np.array([1.5 if name in THIN_CLASSES else 1.0 for name in names])
+    return str(random.choice(names, p=weights / weights.sum()))
+
+
+def place_texture(texture: Mask, size: int, random: Random, sides: tuple[float, float] = (50, 400)) -> Mask:
+    """A whole texture, resized, turned and mirrored at random, somewhere in a mask; its soft edges stay soft.
+
+    Args:
+        texture: (h, w) uint8, 255 = damaged.
+        size: side of the mask.
+        random: seeded generator.
+        sides: least and largest side of the resized texture, pixels.
+
+    Returns:
+        (size, size) uint8. May be empty, as textures are sparse and may reach beyond the mask.
+    """
+    side = np.exp(random.uniform(*np.log(sides)))
+    small = cv2.resize(texture, (round(side), round(side)), interpolation=cv2.INTER_AREA)
+    centre = random.uniform(0, size, 2)
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), random.uniform(0, 360), 1.0)
+    turn[:, 2] += centre - side / 2
+    placed = cv2.warpAffine(small, turn, (size, size), flags=cv2.INTER_LINEAR)
+    return np.asarray(placed[:, :: random.choice([-1, 1])])
+
+
+def frame_part(frame: Mask, size: int, random: Random) -> Mask:
+    """A part of a film frame, reduced by a random factor of 1 to 7, turned and mirrored, with soft edges.
+
+    Args:
+        frame: label map, above 0 = damaged.
+        size: side of the part after the reduction.
+        random: seeded generator.
+
+    Returns:
+        (size, size) uint8, 255 = damaged; may be empty, as frames have sound parts.
+    """
+    side = min(round(size * np.exp(random.uniform(0, np.log(7)))), *frame.shape)
+    top, left = (int(random.integers(length - side + 1)) for length in frame.shape)
+    part = np.where(frame[top : top + side, left : left + side] > 0, np.uint8(255), np.uint8(0))
+    small = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
+    turned = np.rot90(small, int(random.integers(4)))
+    return np.asarray(turned[:, :: random.choice([-1, 1])])
 
 
 class _MaskDrawer:
     """Draws masks of random kinds, some of them from textures."""
 
-    def __init__(self, kinds: dict[str, float], size: int, seed: int, textures: Textures | None) -> None:
+    def __init__(self, kinds: dict[str, float], size: int, seed: int, textures: Textures | None = None) -> None:
         unknown = sorted(set(kinds) - set(MASKS))
         if unknown or not kinds:
             raise SettingsError(f"There is no mask kind {', '.join(unknown) or '(none is named)'}.", "train.masks")
@@ -119,13 +188,14 @@ class _MaskDrawer:
     def kind(self) -> str:
         return self._names[self.random.choice(len(self._names), p=self._chances)]
 
-    def mask(self, kind: str, coverage: float, finer: float = 1.0) -> Mask:
+    def mask(self, kind: str, coverage: float) -> Mask:
         textures = self._textures.get(kind)
         if textures and self.random.random() < 0.5:
             return texture_mask(textures[self.random.integers(len(textures))], self._size, self.random)
+        return draw_mask(kind, (self._size, self._size), coverage, self.random)
+
+    def soft_mask(self, kind: str, coverage: float, finer: float) -> Mask:
+        """A mask that is drawn at ``finer`` times its size and reduced, so that its edges are soft."""
         side = round(self._size * finer)
         drawn = draw_mask(kind, (side, side), coverage, self.random)
-        if side == self._size:
-            return drawn
-        reduced = cv2.resize(drawn, (self._size, self._size), interpolation=cv2.INTER_AREA)
-        return np.asarray(np.where(reduced >= DAMAGED, 255, 0), np.uint8)
+        return np.asarray(cv2.resize(drawn, (self._size, self._size), interpolation=cv2.INTER_AREA))

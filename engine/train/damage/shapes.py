@@ -200,6 +200,28 @@ def random_corner(mask: Mask, random: Random) -> None:
     draw_corner(mask, int(random.integers(4)), (float(reach[0]), float(reach[1])), ragged + bow)
 
 
+def random_line(mask: Mask, random: Random) -> None:
+    """Draw one to three straight parallel lines of 1 to 3 px across the whole mask, upright or level."""
+    size, width = max(mask.shape), random.uniform(1, 3)
+    upright, tilt = random.random() < 0.7, random.normal(0, 0.01)
+    place = random.uniform(0, size)
+    for _ in range(int(random.integers(1, 4))):
+        along = np.linspace(0, size, 9)
+        across = place + tilt * along + random.normal(0, 0.3, 9)
+        points = np.stack([across, along] if upright else [along, across], axis=1)
+        draw_path(mask, points, np.full(9, width))
+        place += random.uniform(3, 40)
+
+
+def random_foxing(mask: Mask, random: Random) -> None:
+    """Draw a group of round spots with a radius of 1 to 12 px, as of foxed paper."""
+    spread = random.uniform(0.1, 0.4) * max(mask.shape)
+    middle = _random_point(mask, random)
+    for _ in range(int(random.integers(2, 15))):
+        centre = middle + random.normal(0, spread, 2)
+        draw_blob(mask, (centre[0], centre[1]), min(12.0, 1 + random.exponential(2.5)) * _smooth_ring(16, 0.15, random))
+
+
 MASKS: dict[str, Callable[[Mask, Random], None]] = {
     "dust": random_dust,
     "hair": random_hair,
@@ -211,6 +233,8 @@ MASKS: dict[str, Callable[[Mask, Random], None]] = {
     "tear": random_tear,
     "stain": random_stain,
     "corner": random_corner,
+    "line": random_line,
+    "foxing": random_foxing,
 }
 """Mask kind -> function that adds one more piece of that damage to a mask."""
 
@@ -225,6 +249,8 @@ COVERAGE = {
     "tear": (0.01, 0.1),
     "stain": (0.05, 0.3),
     "corner": (0.01, 0.15),
+    "line": (0.01, 0.05),
+    "foxing": (0.01, 0.08),
 }
 """Kind of mask -> the least and the largest share of a training crop that it covers, roughly."""
 
@@ -232,7 +258,7 @@ COVERAGE = {
 CLASSES = ("dust", "hair", "scratch", "crease", "tear", "stain", "loss")
 """Classes of damage, in the order of the detector's class planes."""
 
-CLASS_OF = {kind: kind if kind in CLASSES else "loss" for kind in MASKS}
+CLASS_OF = {kind: kind if kind in CLASSES else "loss" for kind in MASKS} | {"line": "scratch", "foxing": "stain"}
 """Kind of mask -> class of damage; strokes, boxes, borders and corners are losses."""
 
 

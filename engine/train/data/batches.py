@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,18 +10,27 @@ import torch
 from torch import Tensor
 
 from engine.errors import SettingsError
-from engine.train.damage import ageing, degrade, pools, shapes
+from engine.train.damage import ageing, degrade, pools
 from engine.train.data.archives import detected_losses, mask_reader
 from engine.train.data.crops import Photographs, flip_and_turn
 from engine.train.data.photographs import LossReader, is_in_old_half, photograph_paths
-from engine.train.data.textures import read_textures
+from engine.train.data.textures import read_frames, read_textures
 from engine.train.recipe import TrainingRecipe
 
 NOISE_TOLD_SHARE = 0.75
 """Share of the pictures with white noise whose noise level the network is given, so that it works with and without."""
 
-VISIBLE_CHANGE = 0.03
+OPAQUE = 0.2
+"""A mark counts as damage only where its mask is above this, of 0..1."""
+
+VISIBLE_CHANGE = 0.05
 """A mark counts as damage only where it changes some channel by more than this, of 0..1."""
+
+MOST_MARKS = 6
+"""A damaged crop gets 1 to so many marks, mostly few."""
+
+SOUND_SHARE = 0.2
+"""Share of the crops that get no mark."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,8 @@ class Batch:
         damaged: (B, 3, S, S) the photographs with damage, or, for unpaired systems, other pictures that are old.
         level: (B,) severity of the ageing, 0..1.
         noise: (B,) standard deviation of the white noise in ``damaged``, 0..1; 0 = none, or kept from the network.
-        truth: (B, classes, S, S) of 0 and 1, the pixels damaged by each class; without planes unless needed.
+        truth: (B, 1, S, S) of 0 and 1, 1 = damaged by a mark that can be seen; without planes unless needed.
+        labelled: (B,) of truth values, whether the photograph has no damage but that of ``truth``.
         lost: (B, 1, S, S), 1 where the photograph itself has lost its content.
     """
 
@@ -61,6 +72,7 @@ class Batch:
     level: Tensor
     noise: Tensor
     truth: Tensor
+    labelled: Tensor
     lost: Tensor
 
     def part(self, rows: slice) -> Batch:
@@ -108,6 +120,13 @@ class Batches:
                 )
         read_lost = _loss_reader(sources) if "lost" in needs else None
         self.photographs = Photographs.load(paths, recipe.data, device, read_lost)
+        names, prefixes = self.photographs.names, recipe.data.unlabelled
+        self._labelled = torch.tensor([not name.startswith(prefixes) for name in names])
+        if recipe.negatives.share and not self._labelled.any():
+            raise SettingsError(
+                "All photographs may have damage of their own (data.unlabelled); hard negatives need others.",
+                "train.data",
+            )
         self._old = Photographs.load(old, recipe.data, device) if old else None
         # Real old prints need no more ageing.
         self._ages = bool(recipe.damage.ageing) and not (old and sources.old)
@@ -115,9 +134,10 @@ class Batches:
         count = min(recipe.damage.pool, recipe.schedule.validation_crops) if validation else recipe.damage.pool
         kinds, size = recipe.damage.kinds, recipe.data.crop
         textures = read_textures(sources.textures, validation=validation) if sources.textures else None
-        if "classes" in needs:
-            masks, classes = pools.class_pool(kinds, count, size, seed, textures)
-            self._classes = torch.from_numpy(classes).to(device)
+        if "damage" in needs:
+            frames = read_frames(sources.textures, validation=validation) if sources.textures else []
+            masks, looks = pools.mark_pool(kinds, count, size, seed, textures, frames)
+            self._looks = torch.tensor([degrade.LOOK_NUMBER[look] for look in looks], device=device)
         else:
             masks = pools.mask_pool(kinds, count, size, seed, textures)
         self._masks = torch.from_numpy(masks).to(device)[:, None]
@@ -127,14 +147,16 @@ class Batches:
     def draw(self, count: int) -> Batch:
         """Draw a batch of ``count`` pictures, channels last in memory."""
         random, damage = self._random, self._recipe.damage
-        drawn = self.photographs.draw_crops(count, self._recipe.data, self._choices)
+        drawn, chosen = self.photographs.draw_crops(count, self._recipe.data, self._choices)
         photo, lost = drawn[:, :3], drawn[:, 3:]
         level = damage.strongest * torch.rand(count, generator=random, device=photo.device)
         truth = photo[:, :0]
         mask = self._draw_masks(count)
-        damaged = photo if self._old is None else self._old.draw_crops(count, self._recipe.data, self._choices)[:, :3]
+        damaged = photo
+        if self._old is not None:
+            damaged = self._old.draw_crops(count, self._recipe.data, self._choices)[0][:, :3]
         ageing_after = damage.ageing
-        if "classes" in self._needs:
+        if "damage" in self._needs:
             ageing_before, ageing_after = degrade.before_and_after_marks(damage.ageing)
             damaged, _ = degrade.degrade(damaged, ageing_before, level, random)
             damaged, truth = self._add_damage(damaged)
@@ -154,6 +176,7 @@ class Batches:
             level=level,
             noise=noise,
             truth=truth,
+            labelled=self._labelled[chosen].to(photo.device),
             lost=lost,
         )
 
@@ -166,21 +189,32 @@ class Batches:
         chosen = torch.randint(len(self._masks), (count,), generator=self._choices).to(self._masks.device)
         return flip_and_turn(self._masks[chosen], self._choices).float().div_(255)
 
-    def _add_damage(self, picture: Tensor, most: int = 3) -> tuple[Tensor, Tensor]:
-        """Pictures with 0 to ``most`` kinds of damage, and the pixels of each class (B, classes, S, S)."""
+    def draw_sound(self, count: int) -> Tensor:
+        """Draw crops without damage, aged like damaged ones, from labelled photographs only: (count, 3, S, S)."""
+        settings, random = self._recipe.damage, self._random
+        photographs = dataclasses.replace(self.photographs, weights=self.photographs.weights * self._labelled)
+        photo = photographs.draw_crops(count, self._recipe.data, self._choices)[0][:, :3]
+        level = settings.strongest * torch.rand(count, generator=random, device=photo.device)
+        for ageing_ in degrade.before_and_after_marks(settings.ageing):
+            photo, _ = degrade.degrade(photo, ageing_, level, random, settings.alone)
+        return photo.contiguous(memory_format=torch.channels_last)
+
+    def _add_damage(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures with 0 to ``MOST_MARKS`` marks, and where these can be seen, (B, 1, S, S) of 0 and 1."""
         count, device = len(picture), picture.device
-        chosen = torch.randint(len(self._masks), (count, most), generator=self._choices).to(device)
-        masks = self._masks[chosen.flatten()].float().div_(255)
-        masks = flip_and_turn(masks, self._choices).reshape(count, most, *picture.shape[2:])
-        kinds = torch.randint(0, most + 1, (count, 1), generator=self._choices).to(device)
-        masks = masks * (torch.arange(most, device=device) < kinds)[:, :, None, None]
-        classes = self._classes[chosen]
-        truth = torch.zeros(count, len(shapes.CLASSES), *picture.shape[2:], device=device)
-        truth.scatter_reduce_(1, classes[:, :, None, None].expand_as(masks), masks, "amax")
-        damaged = degrade.add_marks(picture, masks, classes, self._random)
-        # What cannot be seen, such as white on white, is no damage that a network could learn to find.
-        visible = (damaged - picture).abs().amax(dim=1, keepdim=True) > VISIBLE_CHANGE
-        return damaged, ((truth > 0.5) & visible).float()
+        marks = 1 + (MOST_MARKS * torch.rand(count, generator=self._choices) ** 2).long()
+        marks = marks * (torch.rand(count, generator=self._choices) >= SOUND_SHARE)
+        truth, damaged = torch.zeros_like(picture[:, :1]), picture.clone()
+        for number in range(int(marks.max())):
+            rows = torch.nonzero(marks > number)[:, 0].to(device)
+            chosen = torch.randint(len(self._masks), (len(rows),), generator=self._choices).to(device)
+            mask = flip_and_turn(self._masks[chosen].float().div_(255), self._choices)
+            before = damaged[rows]
+            after = degrade.composite_marks(before, mask, self._looks[chosen][:, None], self._random)
+            visible = (after - before).abs().amax(dim=1, keepdim=True) > VISIBLE_CHANGE
+            truth[rows] = torch.maximum(truth[rows], ((mask > OPAQUE) & visible).float())
+            damaged[rows] = after
+        return damaged, truth
 
 
 def _loss_reader(sources: Sources) -> LossReader:

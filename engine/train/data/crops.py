@@ -135,7 +135,7 @@ class Photographs:
         weights = torch.from_numpy(draw_weights(names, settings.share_cap))
         return cls(Store.of(pictures, lost, device), halved, names, weights, len(paths) - len(kept))
 
-    def draw_crops(self, count: int, settings: Data, random: torch.Generator) -> Tensor:
+    def draw_crops(self, count: int, settings: Data, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw crops from random photographs, reduced, flipped and turned at random.
 
         Args:
@@ -144,11 +144,12 @@ class Photographs:
             random: generator on the CPU.
 
         Returns:
-            (count, 4, crop, crop) float32 in 0..1: RGB, and 1 where the photograph itself is lost.
+            (count, 4, crop, crop) float32 in 0..1: RGB, and 1 where the photograph itself is lost; and the index of the
+            photograph of each crop, (count,) int64 on the CPU.
         """
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=random)
         # All windows of a batch have one size, so that one gather cuts them; the size differs from batch to batch.
-        wanted = settings.crop * float(1 + (settings.zoom_out - 1) * torch.rand((), generator=random) ** 2)
+        wanted = settings.crop * _window_scale(settings, random)
         smallest = torch.minimum(self.whole.heights[chosen], self.whole.widths[chosen])
         window, store = min(int(wanted), int(smallest.min())), self.whole
         if self.halved is not None and window >= 2 * settings.crop:
@@ -156,15 +157,25 @@ class Photographs:
         drawn = store.cut_squares(chosen, window, random)
         if window != settings.crop:
             size = (settings.crop, settings.crop)
-            picture = functional.interpolate(drawn[:, :3], size=size, mode="bilinear", antialias=True)
-            lost = drawn[:, 3:, : size[0], : size[1]]
+            if window < settings.crop:
+                picture = functional.interpolate(drawn[:, :3], size=size, mode="bicubic").clamp_(0, 1)
+            else:
+                picture = functional.interpolate(drawn[:, :3], size=size, mode="bilinear", antialias=True)
+            lost = torch.zeros_like(picture[:, :1])
             if store.lost is not None:
                 # A reduced pixel is lost if any lost pixel went into it; the filter reaches that far on each side.
                 reach = math.ceil(window / settings.crop)
                 spread = functional.max_pool2d(drawn[:, 3:], 2 * reach + 1, stride=1, padding=reach)
                 lost = functional.adaptive_max_pool2d(spread, size)
             drawn = torch.cat([picture, lost], dim=1)
-        return flip_and_turn(drawn, random)
+        return flip_and_turn(drawn, random), chosen
+
+
+def _window_scale(settings: Data, random: torch.Generator) -> float:
+    """Side of a window over that of a crop: mostly a little above 1, at most ``zoom_out``, at least 1 / ``zoom_in``."""
+    if settings.zoom_in > 1 and torch.rand((), generator=random) < 0.5:
+        return float(settings.zoom_in ** -torch.rand((), generator=random))
+    return float(1 + (settings.zoom_out - 1) * torch.rand((), generator=random) ** 2)
 
 
 def _halve_picture(picture: np.ndarray) -> np.ndarray:

@@ -17,6 +17,9 @@ from engine.imageio import atomic_write_bytes
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 
+OLD_PACKS = ("hist_", "imm_", "tt5_")
+"""Beginnings of the file names of old photographs in the data that the models are trained on; many carry damage."""
+
 LossReader = Callable[[Path, np.ndarray], np.ndarray]
 """From a scan's path and its RGB pixels to a mask (H, W) uint8 of what the scan has lost, above 0 = lost."""
 

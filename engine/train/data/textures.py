@@ -26,6 +26,27 @@ TEXTURES = {
 """Name of a folder of damage textures -> damage class."""
 
 
+HELD_OUT_FRAMES = 2
+"""The last frames by name are never trained on."""
+
+
+def read_frames(folder: Path, *, validation: bool) -> list[Mask]:
+    """Read whole damaged film frames: label maps in a subfolder ``damage_frames``, above 0 = damaged.
+
+    Args:
+        folder: the folder that holds the subfolder.
+        validation: read the last ``HELD_OUT_FRAMES`` (True) or all others (False).
+
+    Returns:
+        Frames (h, w) uint8 with the labels as they are; empty when there are none.
+
+    Raises:
+        ReadError: a frame cannot be decoded.
+    """
+    paths = sorted(folder.rglob("damage_frames/*.png"))
+    return [_read_grey(path) for path in (paths[-HELD_OUT_FRAMES:] if validation else paths[:-HELD_OUT_FRAMES])]
+
+
 def read_textures(folder: Path, *, validation: bool) -> dict[str, list[Mask]]:
     """Read a folder of damage textures: 8-bit grey PNG, 255 = damaged, in subfolders named as in ``TEXTURES``.
 
@@ -46,10 +67,14 @@ def read_textures(folder: Path, *, validation: bool) -> dict[str, list[Mask]]:
         chosen = [path for path in paths if is_validation(path.name) == validation]
         # The folder is so small that the hash puts all of it on one side: both sides use all of it.
         for path in chosen or paths:
-            texture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
-            if texture is None:
-                raise ReadError(f"The texture {path} is damaged.", "train.textures")
-            found.setdefault(damage, []).append(np.asarray(texture, np.uint8))
+            found.setdefault(damage, []).append(_read_grey(path))
     if not found:
         raise SettingsError(f"{folder} holds no damage textures.", "train.textures")
     return found
+
+
+def _read_grey(path: Path) -> Mask:
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise ReadError(f"The texture {path} is damaged.", "train.textures")
+    return np.asarray(picture, np.uint8)

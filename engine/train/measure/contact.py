@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.train.damage import shapes
-from engine.train.damage.degrade import DEGRADATIONS, add_marks
+from engine.train.damage.degrade import DEGRADATIONS, LOOK_NUMBER, add_marks
 from engine.train.data.photographs import to_picture, to_tensor, write_picture
 
 Picture = NDArray[np.uint8]
@@ -56,7 +56,7 @@ def _degrade_at_levels(name: str, square: Tensor, random: torch.Generator) -> Pi
 
 def _add_damage(square: Tensor, mask: Picture, of_class: str, random: torch.Generator) -> Picture:
     masks = torch.from_numpy(mask)[None, None].float() / 255
-    return to_picture(add_marks(square, masks, torch.tensor([[shapes.CLASSES.index(of_class)]]), random)[0])
+    return to_picture(add_marks(square, masks, torch.tensor([[LOOK_NUMBER[of_class]]]), random)[0])
 
 
 def _crop_square(photo: Picture, size: int) -> Tensor:

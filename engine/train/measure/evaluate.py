@@ -19,8 +19,10 @@ from engine.runtime.cards import ModelCard, write_card
 from engine.runtime.session import Device
 from engine.tasks import TASKS, Job, make_settings, run_job
 from engine.train.data.archives import mask_reader
-from engine.train.data.photographs import LossReader, photograph_paths, read_photograph
+from engine.train.data.photographs import OLD_PACKS, LossReader, photograph_paths, read_photograph
+from engine.train.data.textures import read_frames, read_textures
 from engine.train.measure import metrics
+from engine.train.measure.film import Detector, FilmCase, film_case, film_scores, model_detector
 from engine.train.measure.peers import PEERS, Peer
 from engine.train.measure.protocols import PROTOCOLS, Case, add_known_losses, crop_middle
 
@@ -52,7 +54,7 @@ HEADLINES = {
     "tone": Headline("delta_e", "delta_e", "auto_levels", ("fading", "yellowing")),
     "upscale2": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
     "upscale4": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
-    "detect": Headline("f1", "f1", "top_hat", ("mixed",)),
+    "detect": Headline("f1", "f1", "top_hat", ("mixed", "film")),
 }
 
 
@@ -91,6 +93,7 @@ def evaluate_all(
     folder: Path,
     *,
     masks: Path | None = None,
+    textures: Path | None = None,
     device: Device = Device.AUTO,
     most: int | None = None,
 ) -> list[Table]:
@@ -101,6 +104,8 @@ def evaluate_all(
         folder: photographs; the middles of the validation tenth are used, unreadable files are skipped.
         masks: for an archive of damaged scans, masks of what they have lost (``archives.mask_reader``). The losses are
             filled along with the holes of a protocol, and are not scored.
+        textures: folder of scanned damage, whose held-out part detection is also scored on
+            (``engine.train.measure.film``); None = only on drawn damage.
         device: where the models run.
         most: largest number of photographs; None = all.
 
@@ -129,7 +134,36 @@ def evaluate_all(
             for place in models if rows else ():
                 row = {"model": rows[place]} | {name: dict(rows[name]) for name in peers}
                 tables[int(place)][protocol.name] = row
+        if kind == "detect" and textures is not None:
+            cases = film_cases(folder, textures, most)
+            scored = {name: film_scores(cases, _as_detector(peer))[0.5] for name, peer in peers.items()}
+            for place, card in fitting:
+                tables[int(place)] |= _film_rows(film_scores(cases, model_detector(card, device)), scored, len(cases))
     return tables
+
+
+def film_cases(folder: Path, textures: Path, most: int | None) -> list[FilmCase]:
+    """The cases of the film protocol: held-out damage on the validation photographs that are not old.
+
+    Raises:
+        SettingsError: no photograph or no texture can be read.
+    """
+    paths = [path for path in photograph_paths(folder, validation=True) if not path.name.startswith(OLD_PACKS)]
+    pictures = [picture for picture, _ in read_middles(paths[:most])]
+    held_out, frames = read_textures(textures, validation=True), read_frames(textures, validation=True)
+    return [film_case(held_out, frames, picture, number) for number, picture in enumerate(pictures)]
+
+
+def _as_detector(peer: Peer) -> Detector:
+    return lambda picture: {0.5: peer(picture, None)}
+
+
+def _film_rows(by_threshold: dict[float, Metrics], peers: dict[str, Metrics], count: int) -> Table:
+    """Rows ``film`` at the threshold 0.5, beside the peers, and ``film_T`` at every threshold T."""
+    pictures = {"pictures": float(count)}
+    curve: Table = {f"film_{threshold:g}": {"model": row | pictures} for threshold, row in by_threshold.items()}
+    main = {"model": by_threshold[0.5] | pictures} | {name: row | pictures for name, row in peers.items()}
+    return {"film": main} | curve
 
 
 def kind_of(card: ModelCard) -> str:

@@ -133,6 +133,14 @@ def detection_scores(found: Mask, true: Mask, tolerance: int = 2) -> tuple[float
     return precision, recall, 2 * precision * recall / max(precision + recall, 1e-9)
 
 
+def near(mask: NDArray[np.bool_], distance: float) -> NDArray[np.bool_]:
+    """The pixels from which a pixel of a mask lies within a distance, pixels."""
+    if not mask.any():
+        return np.zeros_like(mask)
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(away <= distance + 1e-3)
+
+
 def luma(picture: Picture) -> Floats:
     """Luma of ITU-R BT.601, (H, W) float32 in 0..255."""
     return np.asarray(picture.astype(np.float32) @ np.array(LUMA_WEIGHTS, np.float32))
@@ -168,9 +176,6 @@ def _halve(values: Floats) -> Floats:
     return np.asarray(squares.mean(axis=(1, 3)), np.float32)
 
 
-def _share(of: NDArray[np.bool_], near: NDArray[np.bool_], tolerance: int) -> float:
+def _share(of: NDArray[np.bool_], others: NDArray[np.bool_], tolerance: int) -> float:
     """Share of the pixels of a mask that have a pixel of another mask within the tolerance."""
-    if not of.any() or not near.any():
-        return 0.0
-    distance = cv2.distanceTransform((~near).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return float(np.mean(distance[of] <= tolerance + 1e-3))
+    return float(near(others, tolerance)[of].mean()) if of.any() else 0.0

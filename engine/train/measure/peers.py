@@ -106,6 +106,23 @@ def top_hat(picture: Picture, _: Mask | None = None) -> Mask:
     return np.where(found & large[parts], np.uint8(255), np.uint8(0))
 
 
+def median_residue(picture: Picture, _: Mask | None = None) -> Mask:
+    """What stands out of a median of 15 px by more than the local deviation, with hysteresis.
+
+    The residue to the median is compared with its mean over 41 px, which is large in texture and raises the bar there:
+    seeds stand out by six times that mean, at least 30 grey levels; they grow to where it is half of that. Parts below
+    4 px are dropped.
+    """
+    grey = np.clip(np.rint(luma(picture)), 0, 255).astype(np.uint8)
+    residue = cv2.absdiff(grey, cv2.medianBlur(grey, 15)).astype(np.float32)
+    bar = np.maximum(30.0, 6 * cv2.blur(residue, (41, 41)))
+    seeds, body = residue > bar, residue > bar / 2
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(body.astype(np.uint8), connectivity=8)
+    seeded = np.bincount(parts[seeds], minlength=count) > 0
+    kept = seeded & (stats[:, cv2.CC_STAT_AREA] >= 4)
+    return np.where(body & kept[parts], np.uint8(255), np.uint8(0))
+
+
 PEERS: dict[str, dict[str, Peer]] = {
     "heal": {"telea": telea, "navier_stokes": navier_stokes, "biharmonic": biharmonic},
     "clean": {
@@ -117,7 +134,7 @@ PEERS: dict[str, dict[str, Peer]] = {
     "tone": {"auto_levels": auto_levels, "grey_world": grey_world, "untouched": untouched},
     "upscale2": {"bicubic": lambda picture, _: bicubic_enlarge(picture, 2)},
     "upscale4": {"bicubic": lambda picture, _: bicubic_enlarge(picture, 4)},
-    "detect": {"top_hat": top_hat},
+    "detect": {"top_hat": top_hat, "median_residue": median_residue},
 }
 """Kind of model -> name -> peer."""
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from engine.raster import Mask
 from engine.train.damage import ageing, degrade
-from engine.train.damage.shapes import CLASS_OF, CLASSES, DAMAGED, draw_box, draw_mask
+from engine.train.damage.shapes import CLASS_OF, DAMAGED, draw_box, draw_mask
 from engine.train.data.photographs import to_picture, to_tensor
 from engine.train.measure.metrics import Picture
 from engine.train.measure.peers import bicubic_resize
@@ -123,8 +123,8 @@ def drawn_damage_case(kinds: tuple[str, ...], picture: Picture, number: int) -> 
 def _composite_marks(picture: Picture, number: int, masks: list[Mask], kinds: list[str]) -> Case:
     """A photograph with masks composited as each one's class looks."""
     stack = torch.from_numpy(np.stack(masks)).float()[None] / 255
-    classes = torch.tensor([[CLASSES.index(kind) for kind in kinds]])
-    case = degraded_case(picture, number, lambda photo, draws: degrade.add_marks(photo, stack, classes, draws))
+    looks = torch.tensor([[degrade.LOOK_NUMBER[kind] for kind in kinds]])
+    case = degraded_case(picture, number, lambda photo, draws: degrade.add_marks(photo, stack, looks, draws))
     return Case(case.given, picture, np.maximum.reduce(masks))
 
 

@@ -10,9 +10,10 @@ from torch import nn
 from engine.errors import SettingsError
 from engine.train.nets.blocks import Export, Generator
 from engine.train.nets.critics import PatchDiscriminator, PictureDiscriminator, ToneDiscriminator
+from engine.train.nets.detect import DamageUNet
 from engine.train.nets.inpaint import ContextEncoder, EdgeConnect, HealUNet, PartialUNet
 from engine.train.nets.prior import DCGAN
-from engine.train.nets.restore import Autoencoder, CleanUNet, DetectUNet, EnhanceUNet, ToneCurves, ToneCycle, Upscaler
+from engine.train.nets.restore import Autoencoder, CleanUNet, EnhanceUNet, ToneCurves, ToneCycle, Upscaler
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -28,7 +29,7 @@ NETWORKS: dict[str, Callable[..., Generator]] = {
     "enhance_unet": EnhanceUNet,
     "clean_unet": CleanUNet,
     "upscaler": Upscaler,
-    "detect_unet": DetectUNet,
+    "damage_unet": DamageUNet,
 }
 """Name -> class of the networks that a recipe may name; called with the recipe's ``network.options``."""
 

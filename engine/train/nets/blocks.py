@@ -35,9 +35,11 @@ class Generator(nn.Module):
 
     Attributes:
         TILE: how pictures are cut into windows for the exported model.
+        LABELS: names of the planes of a probability output.
     """
 
     TILE: TileRules
+    LABELS: tuple[str, ...] = ()
 
     def exports(self) -> list[Export]:
         """The ONNX files it is exported to, in the order in which they run."""

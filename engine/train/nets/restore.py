@@ -1,4 +1,4 @@
-"""Networks that restore whole pictures: clean, tone, enlarging; and the older detection network."""
+"""Networks that restore whole pictures: clean, tone, enlarging."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.runtime.cards import Port, TileRules
-from engine.train.damage.shapes import CLASSES
 from engine.train.nets.blocks import PICTURE, Export, Generator, Residual, UNet, tile_rules
 
 RESTORED = Port("restored", "picture")
@@ -131,28 +130,6 @@ class Upscaler(Generator):
     def exports(self) -> list[Export]:
         """One file."""
         return [Export("model.onnx", self, (PICTURE,), (Port("enlarged", "picture"),), self.MULTIPLE)]
-
-
-class DetectUNet(UNet):
-    """Segments damage at full resolution: a probability for each class."""
-
-    # The dilated blocks see far. With less context the result of a window differs from that of the whole picture.
-    TILE = tile_rules(16, default=2048, context=256)
-
-    def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None) -> None:
-        super().__init__(3, len(CLASSES), widths or [32, 48, 64, 64], blocks or [2, 2, 3, 4], functional.relu)
-        # Damage is rare: start at a probability of 1 in 50.
-        self.tail.bias = nn.Parameter(torch.full((4 * len(CLASSES),), -4.0))
-
-    def forward(self, picture: Tensor) -> Tensor:
-        """(B, 3, H, W) to logits (B, classes, H, W)."""
-        return self.features(picture - 0.5)
-
-    def exports(self) -> list[Export]:
-        """One file whose output is probabilities."""
-        probability = Port("probability", "probability", channels=len(CLASSES))
-        module = nn.Sequential(self, nn.Sigmoid())
-        return [Export("model.onnx", module, (PICTURE,), (probability,), self.MULTIPLE)]
 
 
 class ToneNet(Generator):

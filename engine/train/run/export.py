@@ -11,6 +11,8 @@ import logging
 import math
 import os
 import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,6 @@ from engine.errors import EngineError, ModelError
 from engine.jobs import JobContext
 from engine.runtime.cards import ModelCard, Stage, Training, read_card, write_card
 from engine.runtime.session import SESSIONS, Device
-from engine.train.damage.shapes import CLASSES
 from engine.train.data.photographs import write_picture
 from engine.train.nets import NETWORKS, Export, Generator, build
 from engine.train.nets.cost import example_tensor
@@ -136,6 +137,25 @@ def read_weights(recipe: TrainingRecipe, folder: Path) -> dict[str, Tensor]:
     return weights
 
 
+def read_arrays(path: Path) -> dict[str, Tensor]:
+    """Weights from a NumPy archive (.npz) with one array for each parameter, by the parameter's name, as float32.
+
+    Raises:
+        ModelError: the file cannot be read, or holds anything but numeric arrays.
+    """
+    try:
+        # NumPy leaves a file open that it opened and cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ModelError(f"The weights {path} cannot be read: {error}.", "train.start") from error
+    unfit = [name for name, values in arrays.items() if values.dtype.kind not in "fiu"]
+    if unfit or not arrays:
+        what = f"{unfit[0]}, which is not of numbers" if unfit else "no array"
+        raise ModelError(f"The file of weights {path} holds {what}.", "train.start")
+    return {name: torch.from_numpy(values.astype(np.float32)) for name, values in arrays.items()}
+
+
 def _round_to_half(value: Tensor) -> Tensor:
     value = value.detach().cpu()
     return value.half().float() if value.is_floating_point() else value
@@ -223,7 +243,7 @@ def _make_card(
         stages=stages,
         default=recipe.default,
         settings=recipe.settings,
-        labels=CLASSES if recipe.system == "detect" else (),
+        labels=network.LABELS,
         training=training,
     )
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from engine.errors import DeviceError, EngineError, SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.train.data.batches import Batch, Batches, Sources
+from engine.train.run.negatives import Negatives
 from engine.train.run.parallel import process_count, rank, shared_clock
 from engine.train.run.trainer import Trainer
 
@@ -92,6 +93,7 @@ class _Loop:
         self._budget, self._log, self._say = budget, log, say
         self._count = trainer.recipe.data.batch
         self._seen, self._steps, self._data_seconds, self._step_seconds = 0, 0, 0.0, 0.0
+        self._negatives = Negatives(trainer.recipe, batches) if trainer.recipe.negatives.share else None
         self._started = shared_clock(time.monotonic(), trainer.device)
 
     def run(self) -> None:
@@ -120,7 +122,7 @@ class _Loop:
         while scalars is None:
             try:
                 start = self._clock(waits=timed)
-                batch = self._batches.draw(self._count)
+                batch = self._draw()
                 drawn = self._clock(waits=timed)
                 scalars = self._trainer.train_step(batch, progress)
                 done = self._clock(waits=timed)
@@ -139,6 +141,14 @@ class _Loop:
             self._say(f"data and damage take {100 * self._data_seconds / self._step_seconds:.0f} % of a step")
         self._seen += self._count * process_count()
         return scalars
+
+    def _draw(self) -> Batch:
+        batch = self._batches.draw(self._count)
+        if self._negatives is None:
+            return batch
+        if self._trainer.step % self._trainer.recipe.negatives.every == 0:
+            self._negatives.search(self._trainer.system.generator)
+        return self._negatives.add_to(batch)
 
     def _halve_batch(self) -> None:
         self._trainer.system.zero_grad(set_to_none=True)

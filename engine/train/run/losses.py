@@ -106,59 +106,68 @@ def _masked_mean(error: Tensor, mask: Tensor) -> Tensor:
     return (error * mask).sum(dim=(1, 2, 3)) / (error.shape[1] * mask.sum(dim=(1, 2, 3))).clamp_min(1)
 
 
-# -- segmentation: (logits, truth, unused) -> scalar ------------------------------------------------------------------
+# -- detection: (logits, truth, weight) -> scalar ------------------------------------------------------------------
 
 
-def entropy(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """20 times the mean cross entropy; the factor makes up for the many sound pixels in the mean.
-
-    Args:
-        logits: (B, C, H, W).
-        truth: (B, C, H, W) of 0 and 1.
-        mask: not used.
-    """
-    del mask
-    return functional.binary_cross_entropy_with_logits(logits, truth) * 20
+DAMAGE_WEIGHT, THIN_WEIGHT = 2.0, 4.0
+"""Weights of damaged pixels in ``damage_entropy``: in general, and in damage thinner than 5 px. Sound pixels have 1."""
 
 
-def dice_any(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """``dice`` of damage of any class, by the largest logit of all classes."""
-    return dice(logits.amax(dim=1, keepdim=True), truth.amax(dim=1, keepdim=True), mask)
-
-
-def focal(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """-20 E a_t (1 - p_t)^2 log p_t, a = 0.75 for damage (Lin et al., Focal loss for dense object detection, 2017).
-
-    The factor 20 makes up for the many sound pixels in the mean.
+def damage_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """20 times the weighted mean cross entropy; the factor makes up for the many sound pixels in the mean.
 
     Args:
         logits: (B, C, H, W).
         truth: (B, C, H, W) of 0 and 1.
-        mask: not used.
+        weight: (B, 1, H, W) of each pixel, 0 = ignored; ``detection_weight`` gives it.
     """
-    del mask
-    entropy = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    right = torch.exp(-entropy)
-    return ((0.25 + 0.5 * truth) * (1 - right).square() * entropy).mean() * 20
+    each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    thin = truth - _opened(truth, 5)
+    return (each * weight * (1 + (DAMAGE_WEIGHT - 1) * truth + (THIN_WEIGHT - DAMAGE_WEIGHT) * thin)).mean() * 20
 
 
-def dice(logits: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Mean of 1 - (2 sum p t + 1) / (sum p + sum t + 1) over the classes that occur in the batch.
+def detection_weight(logits: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
+    """Weight of each pixel of a detection, (B, 1, H, W) of 0 to 1.
 
-    The Dice coefficient (Dice 1945) as a loss (Milletari et al., V-Net, 2016, but without squares in the denominator),
-    p the probability, t the truth.
+    Pixels within 2 px of an edge of the truth have half of the weight, because where damage ends is a matter of
+    opinion. In photographs that may have damage of their own, pixels that are not in the truth but look damaged to the
+    network have none.
+
+    Args:
+        logits: (B, 1, H, W).
+        truth: (B, 1, H, W) of 0 and 1.
+        labelled: (B,) of truth values, whether a photograph has no damage but that of ``truth``.
+    """
+    grown = functional.max_pool2d(truth, 5, 1, 2)
+    shrunk = -functional.max_pool2d(-truth, 5, 1, 2)
+    uncertain = (logits.detach() > UNCERTAIN_LOGIT) & (grown < 0.5) & ~labelled[:, None, None, None]
+    return (1 - 0.5 * (grown - shrunk)) * (~uncertain)
+
+
+UNCERTAIN_LOGIT = -1.4
+"""From this logit, a probability of 0.2, a pixel of an unlabelled photograph may be damage of its own."""
+
+
+def _opened(mask: Tensor, side: int) -> Tensor:
+    """Morphological opening with a square: what is narrower than its side vanishes."""
+    eroded = -functional.max_pool2d(-mask, side, 1, side // 2)
+    return functional.max_pool2d(eroded, side, 1, side // 2)
+
+
+def damage_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean over the pictures with damage of 1 - (2 sum p t + 1) / (sum p + sum t + 1), p the probability, t the truth.
+
+    The Dice coefficient (Dice 1945) as a loss (Milletari et al., V-Net, 2016, but without squares in the denominator).
 
     Args:
         logits: (B, C, H, W).
         truth: (B, C, H, W) of 0 and 1.
-        mask: not used.
+        weight: (B, 1, H, W); pixels with the weight 0 are ignored.
     """
-    del mask
-    p = torch.sigmoid(logits)
-    shared, total = (p * truth).sum(dim=(0, 2, 3)), (p + truth).sum(dim=(0, 2, 3))
-    present = (truth.sum(dim=(0, 2, 3)) > 0).float()
-    each = 1 - (2 * shared + 1) / (total + 1)
-    return (each * present).sum() / present.sum().clamp_min(1)
+    p, t = torch.sigmoid(logits) * (weight > 0), truth * (weight > 0)
+    shared, total = (p * t).sum(dim=(1, 2, 3)), (p + t).sum(dim=(1, 2, 3))
+    damaged = (t.sum(dim=(1, 2, 3)) > 0).float()
+    return ((1 - (2 * shared + 1) / (total + 1)) * damaged).sum() / damaged.sum().clamp_min(1)
 
 
 Term = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -173,10 +182,8 @@ LOSSES: dict[str, Term] = {
     "l2_hole": l2_hole,
     "log_l1_hole": log_l1_hole,
     "total_variation": total_variation,
-    "focal": focal,
-    "dice": dice,
-    "dice_any": dice_any,
-    "entropy": entropy,
+    "damage_entropy": damage_entropy,
+    "damage_dice": damage_dice,
 }
 """Name -> term that a recipe may name in ``losses``; called with output, truth and mask."""
 

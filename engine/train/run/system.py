@@ -50,7 +50,7 @@ class System(nn.Module):
     TERMS: ClassVar[dict[str, losses.Term]] = losses.LOSSES
     """The losses that a recipe of this system may name."""
     NEEDS: frozenset[str] = frozenset()
-    """What batches must contain beyond photographs and masks: ``classes``, ``old``, ``lost``."""
+    """What batches must contain beyond photographs and masks: ``damage``, ``old``, ``lost``."""
 
     def __init__(self, recipe: TrainingRecipe) -> None:
         super().__init__()

@@ -250,34 +250,35 @@ class Cycle(System):
 
 
 class Detect(System):
-    """Segments damage into classes."""
+    """Finds damage: a probability for each pixel."""
 
     CRITIC_CHANNELS = ()
-    NEEDS = frozenset({"classes"})
+    NEEDS = frozenset({"damage"})
 
     def run_generator(self, generator: Any, batch: Batch) -> Outputs:
         """Logits of the damaged pictures."""
         return Outputs(generator(batch.damaged).float())
 
     def loss(self, batch: Batch, outputs: Outputs) -> Tensor:
-        """The recipe's terms against the true pixels of each class."""
-        return losses.weighted_sum(self.recipe.losses, outputs.main, batch.truth, batch.mask)
+        """The recipe's terms, weighted by ``losses.detection_weight``."""
+        weight = losses.detection_weight(outputs.main, batch.truth, batch.labelled)
+        return losses.weighted_sum(self.recipe.losses, outputs.main, batch.truth, weight)
 
     def error(self, batch: Batch, outputs: Outputs) -> Tensor:
-        """1 - F1 of damage of any class at the probability 1/2, by pixels."""
-        found, true = outputs.main.amax(dim=1) > 0, batch.truth.amax(dim=1) > 0
+        """1 - F1 at the probability 1/2, by pixels."""
+        found, true = outputs.main > 0, batch.truth > 0
         both = (found & true).sum().float()
         return 1 - 2 * both / (found.sum() + true.sum()).clamp_min(1)
 
     def indicators(self, batch: Batch, outputs: Outputs) -> dict[str, float]:
-        """Precision and recall of damage of any class at the probability 1/2, by pixels."""
-        found, true = outputs.main.amax(dim=1) > 0, batch.truth.amax(dim=1) > 0
+        """Precision and recall at the probability 1/2, by pixels."""
+        found, true = outputs.main > 0, batch.truth > 0
         both = (found & true).sum().float()
         return {"precision": float(both / found.sum().clamp_min(1)), "recall": float(both / true.sum().clamp_min(1))}
 
     def columns(self, batch: Batch, outputs: Outputs) -> list[Tensor]:
         """The damaged picture, true damage, probability of damage."""
-        shown = [batch.truth.amax(dim=1, keepdim=True), torch.sigmoid(outputs.main).amax(dim=1, keepdim=True)]
+        shown = [batch.truth, torch.sigmoid(outputs.main)]
         return [batch.damaged, *[planes.expand(-1, 3, -1, -1) for planes in shown]]
 
 

@@ -1,0 +1,250 @@
+"""Training a detector, and the protocol by which detectors are scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engine.errors import ModelError, SettingsError
+from engine.train.data.batches import Batches, Sources
+from engine.train.data.crops import Photographs
+from engine.train.data.textures import read_frames
+from engine.train.measure import film, peers
+from engine.train.nets.detect import DamageUNet
+from engine.train.recipe import Data, TrainingRecipe
+from engine.train.run import losses
+from engine.train.run.export import read_arrays
+from engine.train.run.negatives import Negatives
+from engine.train.run.trainer import Trainer
+from tests.train.small import CPU, small
+
+
+@pytest.fixture(scope="module")
+def textures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A texture of hair and of stain, and three frames of which the last two are held out."""
+    folder = tmp_path_factory.mktemp("textures")
+    texture = np.zeros((200, 200), np.uint8)
+    cv2.line(texture, (20, 20), (180, 170), 255, 5)
+    blob = cv2.circle(np.zeros((200, 200), np.uint8), (100, 100), 60, 255, -1)
+    for name, picture in (("film_hair", texture), ("film_stain", blob)):
+        (folder / name).mkdir()
+        cv2.imwrite(str(folder / name / "1.png"), picture)
+    (folder / "damage_frames").mkdir()
+    for number in range(1, 4):
+        frame = np.zeros((900, 1300), np.uint8)
+        frame[number * 100 : number * 100 + 30, 200:1000] = 5
+        cv2.imwrite(str(folder / "damage_frames" / f"frame-{number}.png"), frame)
+    return folder
+
+
+def batches(recipe: TrainingRecipe, folder: Path, textures: Path | None = None) -> Batches:
+    given = Sources(folder / "scans", textures=textures)
+    return Batches(recipe, given, CPU, validation=False, needs=frozenset({"damage"}))
+
+
+# -- weights to begin from ----------------------------------------------------------------------------------------
+
+
+def test_a_training_begins_from_a_file_of_arrays_and_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    recipe = small("detect")
+    arrays = {
+        name: value.numpy() for name, value in Trainer(recipe, tmp_path, CPU).system.generator.state_dict().items()
+    }
+    arrays["out.bias"] = np.full(4, 3.0)
+    np.savez(tmp_path / "w.npz", **{name: value.astype(np.float16) for name, value in arrays.items()})
+    trainer = Trainer(recipe, tmp_path, CPU)
+    trainer.start_from(read_arrays(tmp_path / "w.npz"))
+    assert float(trainer.system.generator.state_dict()["out.bias"][0]) == 3
+    del arrays["down.0.bias"]
+    np.savez(tmp_path / "part.npz", **arrays)
+    with pytest.raises(SettingsError, match=r"do not fit .*down\.0\.bias"):
+        trainer.start_from(read_arrays(tmp_path / "part.npz"))
+    np.savez(tmp_path / "object.npz", a=np.array([{}], dtype=object))
+    np.savez(tmp_path / "words.npz", a=np.array(["x"]))
+    np.savez(tmp_path / "none.npz")
+    (tmp_path / "torn.npz").write_bytes((tmp_path / "w.npz").read_bytes()[:900])
+    for name in ("object", "words", "none", "torn", "missing"):
+        with pytest.raises(ModelError, match=name):
+            read_arrays(tmp_path / f"{name}.npz")
+
+
+def test_the_network_has_the_parameters_of_the_trial_that_it_may_begin_from() -> None:
+    network = DamageUNet()
+    parameters = dict(network.named_parameters())
+    assert sum(value.numel() for value in parameters.values()) == 1_975_420
+    assert parameters["enc.3.2.a.weight"].shape == (128, 128, 3, 3)
+    assert parameters["up.1.weight"].shape == (224, 96, 1, 1)
+    assert network.enc[3][2].a.dilation == (4, 4)
+    assert network(torch.rand(1, 3, 32, 48)).shape == (1, 1, 32, 48)
+
+
+# -- batches ------------------------------------------------------------------------------------------------------
+
+
+def test_the_truth_is_where_marks_can_be_seen_and_a_fifth_of_the_crops_has_none(folder: Path, textures: Path) -> None:
+    recipe = small("detect", "damage.ageing={}", "data.zoom_in=1.0")
+    batch = batches(recipe, folder, textures).draw(60)
+    assert batch.truth.shape == (60, 1, 64, 64)
+    changed = (batch.damaged - batch.photo).abs().amax(dim=1, keepdim=True)
+    assert (changed[batch.truth > 0] > 0.04).float().mean() > 0.95
+    assert (changed[batch.truth == 0] > 0.2).float().mean() < 0.01
+    sound = (batch.truth.sum(dim=(1, 2, 3)) == 0).sum()
+    assert 4 <= int(sound) <= 24
+    assert torch.equal(batch.damaged[0], batch.photo[0]) == (not batch.truth[0].any())
+
+
+def test_crops_are_enlarged_as_well_as_reduced(folder: Path) -> None:
+    paths = sorted((folder / "scans").iterdir())[:4]
+    settings = Data(crop=32, zoom_out=2.0, zoom_in=2.0)
+    loaded = Photographs.load(paths, settings, CPU)
+    steps = []
+    for seed in range(40):
+        crops, _ = loaded.draw_crops(2, settings, torch.Generator().manual_seed(seed))
+        assert crops.shape == (2, 4, 32, 32)
+        steps.append(float((crops[:, :3, 1:] - crops[:, :3, :-1]).abs().mean()))
+    assert max(steps) > 1.8 * min(steps)
+
+
+def test_photographs_with_damage_of_their_own_are_neither_negatives_nor_sound(folder: Path) -> None:
+    drawn = batches(small("detect", 'data.unlabelled=["photo_0", "photo_1"]'), folder)
+    names, labelled = drawn.photographs.names, drawn.draw(40).labelled
+    assert 0 < int(labelled.sum()) < 40
+    weights = drawn.photographs.weights * torch.tensor([not name.startswith(("photo_0", "photo_1")) for name in names])
+    assert 0 < int((weights > 0).sum()) < len(names)
+    seen: list[torch.Tensor] = []
+    crops = Photographs.draw_crops
+
+    def spy(photographs: Photographs, *given: object) -> object:
+        seen.append(photographs.weights)
+        return crops(photographs, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Photographs, "draw_crops", spy)
+        assert drawn.draw_sound(3).shape == (3, 3, 64, 64)
+    assert torch.equal(seen[0], weights)
+    with pytest.raises(SettingsError, match="hard negatives need others"):
+        batches(small("detect", 'data.unlabelled=["photo_"]'), folder)
+
+
+def test_hard_negatives_are_the_sound_crops_with_the_most_false_damage(folder: Path) -> None:
+    recipe = small("detect", "negatives={share=0.5,candidates=12,kept=3,pool=5,every=1}", "damage.ageing={}")
+    drawn = batches(recipe, folder)
+    negatives = Negatives(recipe, drawn)
+    batch = drawn.draw(4)
+    assert negatives.add_to(batch) is batch
+    brightness: list[float] = []
+
+    def detector(pictures: torch.Tensor) -> torch.Tensor:
+        brightness.extend(pictures.mean(dim=(1, 2, 3)).tolist())
+        return 20 * pictures.mean(dim=1, keepdim=True) - 10
+
+    negatives.search(detector)
+    mixed = negatives.add_to(batch)
+    assert not mixed.truth[:2].any()
+    assert mixed.labelled[:2].all()
+    assert torch.equal(mixed.damaged[2:], batch.damaged[2:])
+    brightest = sorted(brightness)[-3:]
+    for picture in mixed.damaged[:2]:
+        assert min(abs(float(picture.mean()) - value) for value in brightest) < 0.01
+    negatives.search(detector)
+    negatives.search(detector)
+    assert negatives._pool is not None
+    assert len(negatives._pool) == 5
+
+
+# -- losses -------------------------------------------------------------------------------------------------------
+
+
+def test_edges_count_half_and_unlabelled_photographs_are_not_learnt_as_sound() -> None:
+    truth = torch.zeros(2, 1, 20, 20)
+    truth[:, :, 5:15, 5:15] = 1
+    logits = torch.full((2, 1, 20, 20), -5.0)
+    logits[:, :, 0, 0] = 3.0
+    weight = losses.detection_weight(logits, truth, torch.tensor([True, False]))
+    assert weight[0, 0, 10, 10] == 1
+    assert weight[0, 0, 5, 10] == weight[0, 0, 4, 10] == 0.5
+    assert weight[0, 0, 0, 0] == 1
+    assert weight[1, 0, 0, 0] == 0
+    assert weight[1, 0, 1, 1] == 1
+
+
+def test_terms_of_detection_have_the_values_of_their_formulas() -> None:
+    truth, weight = torch.zeros(2, 1, 16, 16), torch.ones(2, 1, 16, 16)
+    truth[0, :, :8] = 1
+    truth[0, :, 12, 3] = 1
+    nothing = torch.zeros(2, 1, 16, 16)
+    sums = 2 * 128 + 4 * 1 + (256 - 129) + 256
+    assert float(losses.damage_entropy(nothing, truth, weight)) == pytest.approx(20 * np.log(2) * sums / 512, rel=1e-4)
+    sure = 30 * (2 * truth - 1)
+    assert float(losses.damage_entropy(sure, truth, weight)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.damage_dice(sure, truth, weight)) == pytest.approx(0, abs=1e-4)
+    # Only the picture with damage counts.
+    assert float(losses.damage_dice(-sure, truth, weight)) == pytest.approx(1 - 1 / (127 + 129 + 1), rel=1e-3)
+    weight[0, :, 12, 3] = 0
+    ignored = sure.clone()
+    ignored[0, :, 12, 3] *= -1
+    assert float(losses.damage_dice(ignored, truth, weight)) == pytest.approx(0, abs=1e-4)
+
+
+# -- the protocol -------------------------------------------------------------------------------------------------
+
+
+def cases(textures: Path) -> list[film.FilmCase]:
+    from engine.train.data.textures import read_textures
+
+    held_out, frames = read_textures(textures, validation=True), read_frames(textures, validation=True)
+    picture = np.full((150, 200, 3), (90, 120, 150), np.uint8)
+    return [film.film_case(held_out, frames, picture, number) for number in range(6)]
+
+
+def test_frames_are_held_out_by_name(textures: Path) -> None:
+    assert len(read_frames(textures, validation=True)) == 2
+    (frame,) = read_frames(textures, validation=False)
+    assert frame[110, 500] == 5
+    assert read_frames(textures / "film_hair", validation=True) == []
+
+
+def test_held_out_damage_covers_a_twentieth_and_the_truth_is_what_can_be_seen(textures: Path) -> None:
+    made = cases(textures)
+    for number, case in enumerate(made):
+        changed = np.abs(case.given.astype(int) - case.original).max(axis=2)
+        true = case.classes > 0
+        assert np.percentile(changed[true], 2) > 8
+        assert changed[~true].mean() < 12
+        assert 0.02 < true.mean() < 0.35
+        assert (case.original[..., 0] == case.original[..., 2]).all() == (number % 2 == 1)
+    assert {int(value) for case in made for value in np.unique(case.classes)} >= {0, 1, 2, 4}
+    again = cases(textures)
+    assert all(np.array_equal(a.given, b.given) for a, b in zip(made, again, strict=True))
+
+
+def test_scores_of_detectors_whose_answers_are_known(textures: Path) -> None:
+    made = cases(textures)
+    truth = {case.given.tobytes(): (case.classes > 0).astype(np.uint8) for case in made}
+
+    def perfect(picture: np.ndarray) -> dict[float, np.ndarray]:
+        nothing = np.zeros(picture.shape[:2], np.uint8)
+        return {0.5: truth.get(picture.tobytes(), nothing), 0.9: nothing}
+
+    scores = film.film_scores(made, perfect)
+    assert scores[0.5]["precision"] == scores[0.5]["recall"] == scores[0.5]["f1"] == scores[0.5]["thin"] == 1
+    assert scores[0.5]["flagged"] == scores[0.9]["f1"] == scores[0.9]["thin"] == 0
+    everything = film.film_scores(made, lambda picture: {0.5: np.ones(picture.shape[:2], np.uint8)})[0.5]
+    assert everything["recall"] == everything["flagged"] == everything["recall_hair"] == 1
+    assert everything["precision"] < 0.6
+
+
+def test_the_median_residue_finds_spots_on_a_plain_ground_and_raises_its_bar_in_texture() -> None:
+    picture = np.full((120, 120, 3), 128, np.uint8)
+    picture[20:23, 20:40] = 250
+    picture[80, 80] = 250
+    found = peers.median_residue(picture)
+    assert (found[20:23, 21:39] == 255).all()
+    assert found[80, 80] == 0
+    assert np.count_nonzero(found) < 100
+    texture = np.random.default_rng(0).normal(128, 40, (120, 120, 1)).clip(0, 255).astype(np.uint8).repeat(3, axis=2)
+    assert np.mean(peers.median_residue(texture) > 0) < 0.02

@@ -14,6 +14,7 @@ from engine.runtime.cards import SHIPPED, ModelCard, Registry, Training, read_ca
 from engine.runtime.session import Device
 from engine.train.data.batches import Sources
 from engine.train.recipe import TrainingRecipe, read_training_recipe, recipe_from_dict, training_recipe_names
+from engine.train.run.calibrate import calibrated_weights
 from engine.train.run.export import export_model, read_arrays, read_weights, sample_sheet
 from engine.train.run.loop import Budget, fit
 from engine.train.run.parallel import process_group, rank
@@ -57,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, metavar="MODEL", help="folder to write; its name is the id"
     )
     command.add_argument("--data-note", default="", help="what it was trained on, for the card")
+    command.add_argument(
+        "--data", type=Path, metavar="DIR", help="photographs to calibrate a detector on (held-out ones)"
+    )
+    command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage, for the same")
     command.add_argument("--credits", type=Path, metavar="TSV", help="table whose CC BY credit lines go into the card")
     command.set_defaults(command=_export)
 
@@ -160,7 +165,8 @@ def _fit(options: argparse.Namespace) -> None:
         fit(trainer, sources, budget, say=lambda line: print(line, flush=True))
         finished = trainer.elapsed >= 60 * options.minutes and rank() == 0
     if finished:
-        card = _export_run(run, run / recipe.name, options.data.name, None)
+        calibrate_on = sources if recipe.system == "detect" else None
+        card = _export_run(run, run / recipe.name, options.data.name, None, calibrate_on)
         print(f"exported {run / recipe.name} ({card.training.parameters / 1e6:.2f} million parameters)")
 
 
@@ -170,17 +176,24 @@ def _start_weights(recipe: TrainingRecipe, start: Path) -> dict[str, torch.Tenso
 
 
 def _export(options: argparse.Namespace) -> None:
-    card = _export_run(options.run, options.output, options.data_note, options.credits)
+    sources = Sources(options.data, textures=options.textures) if options.data else None
+    card = _export_run(options.run, options.output, options.data_note, options.credits, sources)
     size = sum(card.path(stage).stat().st_size for stage in card.stages)
     print(f"exported {options.output}: {size / 1e6:.2f} MB")
 
 
-def _export_run(run: Path, output: Path, data: str, credits_file: Path | None) -> ModelCard:
-    """Export the averaged weights of the newest checkpoint of a run."""
+def _export_run(
+    run: Path, output: Path, data: str, credits_file: Path | None, calibrate_on: Sources | None = None
+) -> ModelCard:
+    """Export the averaged weights of the newest checkpoint of a run; those of a detector can be calibrated first."""
     state = newest_checkpoint(run, torch.device("cpu"))
     recipe = recipe_from_dict(json.loads(state["recipe"]))
     prefix = "module."
     weights = {n.removeprefix(prefix): v for n, v in state["average"].items() if n.startswith(prefix)}
+    if calibrate_on is not None:
+        if recipe.system != "detect":
+            raise SettingsError(f"Only detectors are calibrated, and {recipe.name} is none.", "train.calibrate")
+        weights = calibrated_weights(recipe, weights, calibrate_on)
     training = Training(
         recipe=recipe.name,
         data=data,

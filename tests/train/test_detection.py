@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from engine.errors import ModelError, SettingsError
+from engine.train.__main__ import main
 from engine.train.data.batches import Batches, Sources
 from engine.train.data.crops import Photographs
 from engine.train.data.textures import read_frames
 from engine.train.measure import film, peers
 from engine.train.nets.detect import DamageUNet
 from engine.train.recipe import Data, TrainingRecipe
-from engine.train.run import losses
-from engine.train.run.export import read_arrays
+from engine.train.run import calibrate, losses
+from engine.train.run.export import read_arrays, read_weights
 from engine.train.run.negatives import Negatives
 from engine.train.run.trainer import Trainer
 from tests.train.small import CPU, small
@@ -188,6 +189,40 @@ def test_terms_of_detection_have_the_values_of_their_formulas() -> None:
     ignored = sure.clone()
     ignored[0, :, 12, 3] *= -1
     assert float(losses.damage_dice(ignored, truth, weight)) == pytest.approx(0, abs=1e-4)
+
+
+def test_calibrated_probabilities_are_frequencies_and_keep_their_order() -> None:
+    random = torch.Generator().manual_seed(1)
+    true = torch.linspace(-6, 2, 40_000)
+    truth = (torch.rand(40_000, generator=random) < torch.sigmoid(true)).float()
+    scale, shift = calibrate.fit_scale_and_shift(2.5 * true + 3, truth)
+    assert scale == pytest.approx(1 / 2.5, rel=0.1)
+    assert shift == pytest.approx(-3 / 2.5, abs=0.15)
+    network = DamageUNet([16, 16, 16, 16], [1, 1, 1, 1])
+    picture = torch.rand(1, 3, 32, 32, generator=random)
+    before = network(picture)
+    network.scale_logits(0.4, -1.2)
+    assert torch.allclose(network(picture), 0.4 * before - 1.2, atol=1e-5)
+
+
+def test_export_calibrates_a_detector_on_held_out_crops_and_nothing_else(
+    folder: Path, textures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    trainer = Trainer(small("detect"), tmp_path / "run", CPU)
+    trainer.start_from(trainer.system.generator.state_dict() | {"out.bias": torch.full((4,), 9.0)})
+    trainer.save_step()
+    words = ["export", str(tmp_path / "run"), "-o", str(tmp_path / "detect")]
+    assert main([*words, "--data", str(folder / "scans"), "--textures", str(textures)]) == 0
+    weights = read_weights(trainer.recipe, tmp_path / "detect")
+    assert float(weights["out.bias"].mean()) < 0
+    other = Trainer(small("autoencoder"), tmp_path / "other", CPU)
+    other.run.mkdir()
+    other.save_step()
+    capsys.readouterr()
+    words = ["export", str(other.run), "-o", str(tmp_path / "out"), "--data", str(folder / "scans")]
+    assert main(words) == 1
+    assert "Only detectors" in capsys.readouterr().err
 
 
 # -- the protocol -------------------------------------------------------------------------------------------------

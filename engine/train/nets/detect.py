@@ -80,6 +80,13 @@ class DamageUNet(Generator):
             x = blocks(functional.pixel_shuffle(up(x), 2) + skip)
         return functional.pixel_shuffle(self.out(x), 2)
 
+    @torch.no_grad()
+    def scale_logits(self, scale: float, shift: float) -> None:
+        """Change the weights so that all logits are scaled and then shifted."""
+        self.out.weight *= scale
+        assert self.out.bias is not None
+        self.out.bias.mul_(scale).add_(shift)
+
     def exports(self) -> list[Export]:
         """One file whose output is the probability."""
         probability = Port("probability", "probability", channels=1)

@@ -138,7 +138,9 @@ def convert(pixels: Pixels, profile: bytes | None, target: bytes) -> Pixels:
     try:
         return _transform(pixels, source, target, pixels.dtype.str[1:])
     except (ValueError, RuntimeError) as error:
-        raise SettingsError(f"The chosen profile cannot be converted to: {error}.", "colour.profile") from error
+        raise SettingsError(
+            "The chosen profile cannot be converted to: {reason}.", "colour.profile", reason=error
+        ) from error
 
 
 class ModelSpace:

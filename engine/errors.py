@@ -1,6 +1,6 @@
 """Failures that a restorer can do something about.
 
-    EngineError            anything below; the sentence is fit to be shown as it is
+    EngineError            anything below; its sentence is fit to be shown as it is
     |-- ReadError          a file cannot be read as a picture, a mask or a project
     |-- WriteError         a file cannot be written; nothing half-written is left
     |-- SettingsError      a setting, mask, profile or recipe that cannot be used
@@ -12,19 +12,62 @@ Everything else that escapes is a defect of the program and goes to the crash re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 
-class EngineError(Exception):
-    """An expected failure.
+
+class Words:
+    """A sentence or a part of one, made where it is shown: there the language is known.
 
     Args:
-        sentence: what happened, for a restorer, as a whole sentence.
-        code: stable identifier for scripts and tests, ``area.reason``.
+        template: English; the values stand in it by their names, ``{file}`` for instance. A translation has another
+            template with the same names.
+        values: what the template names: text, numbers, other ``Words``, or an ``EngineError`` that is the reason.
     """
 
-    def __init__(self, sentence: str, code: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, template: str, **values: object) -> None:
+        self.template = template
+        # Anything else would keep whole pictures alive as long as the words are kept.
+        self.values = {
+            name: value if isinstance(value, str | int | float | Words | EngineError) else str(value)
+            for name, value in values.items()
+        }
+
+    def text(self, translate: Callable[[str], str] = str) -> str:
+        """The words.
+
+        Args:
+            translate: from a template to that of another language.
+        """
+        said = {
+            name: value.text(translate) if isinstance(value, Words | EngineError) else value
+            for name, value in self.values.items()
+        }
+        return translate(self.template).format_map(said)
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+class EngineError(Exception):
+    """An expected failure. It carries what happened; the sentence about it is made where it is shown.
+
+    Args:
+        template: what happened, for a restorer, as a whole sentence; see ``Words``.
+        code: stable identifier for scripts and tests, ``area.reason``.
+        values: what the template names.
+    """
+
+    def __init__(self, template: str, code: str, **values: object) -> None:
+        super().__init__(template, code)
+        self.words = Words(template, **values)
         self.code = code
+
+    def text(self, translate: Callable[[str], str] = str) -> str:
+        """The sentence; see ``Words.text``."""
+        return self.words.text(translate)
+
+    def __str__(self) -> str:
+        return self.text()
 
 
 class ReadError(EngineError):

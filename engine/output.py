@@ -193,9 +193,11 @@ def _profile(profile: str) -> bytes | None:
     try:
         target = imageio.read_plain(Path(profile), _LARGEST_PROFILE)
     except OSError as error:
-        raise ReadError(f"The profile {profile} cannot be read: {error.strerror}.", "read.profile") from error
+        raise ReadError(
+            "The profile {profile} cannot be read: {reason}.", "read.profile", profile=profile, reason=error.strerror
+        ) from error
     if not colour.fits(target, 3):
-        raise SettingsError(f"{profile} is not an ICC profile for RGB pictures.", "colour.profile")
+        raise SettingsError("{profile} is not an ICC profile for RGB pictures.", "colour.profile", profile=profile)
     return target
 
 

@@ -120,15 +120,21 @@ def read_recipe(name: str) -> Recipe:
         data = imageio.read_plain(path, _LARGEST)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         known = ", ".join(recipe_names())
-        raise SettingsError(f"There is no recipe {name!r}. Recipes: {known}.", "recipe.none") from error
+        raise SettingsError(
+            "There is no recipe {name!r}. Recipes: {known}.", "recipe.none", name=name, known=known
+        ) from error
     except OSError as error:
-        raise SettingsError(f"The recipe {path.name} cannot be read: {error.strerror}.", "recipe.read") from error
+        raise SettingsError(
+            "The recipe {file} cannot be read: {reason}.", "recipe.read", file=path.name, reason=error.strerror
+        ) from error
     try:
         recipe = tables.from_table(Recipe, {"name": path.stem, **tables.parse_toml(data)})
         _check(recipe)
     except (ValueError, SettingsError) as error:
         said = str(error).rstrip(".")
-        raise SettingsError(f"The recipe {path.name} cannot be used: {said}.", "recipe.damaged") from error
+        raise SettingsError(
+            "The recipe {file} cannot be used: {said}.", "recipe.damaged", file=path.name, said=said
+        ) from error
     return replace(recipe, file=path)
 
 
@@ -203,8 +209,8 @@ class _Work:
         if self._found is not None:
             return self._found.mask
         unfit = unfit_to_heal(self._marks)
-        if unfit or self._marks is None:
-            self._notices.append(unfit)
+        if unfit is not None or self._marks is None:
+            self._notices.append(str(unfit))
             return None
         return ArrayMask(self._marks.mask())
 
@@ -245,15 +251,17 @@ class _Patched:
         return pixels
 
 
-def unfit_to_heal(marks: Marks | None) -> str:
-    """Why what a search found is not healed without being asked, in a sentence; empty when it is."""
+def unfit_to_heal(marks: Marks | None) -> SettingsError | None:
+    """Why what a search found is not healed without being asked; None when it is."""
     if marks is None or not marks.pieces:
-        return "No damage was found: nothing was healed."
+        return SettingsError("No damage was found: nothing was healed.", "heal.found")
     if marks.share <= TOO_MUCH:
-        return ""
-    return (
-        f"{round(100 * marks.share)} % of the picture count as damaged, which is hardly so: nothing was healed. "
-        "Heal it with a mask of your own."
+        return None
+    return SettingsError(
+        "{share} % of the picture count as damaged, which is hardly so: nothing was healed. "
+        "Heal it with a mask of your own.",
+        "heal.found",
+        share=round(100 * marks.share),
     )
 
 

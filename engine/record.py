@@ -167,7 +167,9 @@ def file_digest(path: Path) -> str:
         with open_plain(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ReadError(f"{path.name} cannot be read: {error.strerror}.", "read.failed") from error
+        raise ReadError(
+            "{file} cannot be read: {reason}.", "read.failed", file=path.name, reason=error.strerror
+        ) from error
 
 
 def _version(package: str) -> str:

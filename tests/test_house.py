@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from string import Formatter
 
 import pytest
+
+from engine import errors
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for room in ("desktop", "engine") for path in (ROOT / room).rglob("*.py"))
@@ -60,6 +64,28 @@ def test_the_programs_own_files_are_found_in_one_place() -> None:
     """``Path(__file__)`` is right in a checkout only; the training's recipes are package data beside its modules."""
     using = [path.relative_to(ROOT).as_posix() for path in SOURCES if "__file__" in path.read_text(encoding="utf-8")]
     assert [name for name in using if not name.startswith("engine/train/")] == ["engine/resources.py"]
+
+
+def templates(path: Path) -> Iterator[tuple[ast.Call, ast.expr, set[str]]]:
+    """The calls that carry words: the call, its template, and the names of the values that are given with it."""
+    kinds = {name for name, value in vars(errors).items() if isinstance(value, type)} | {"Refusal", "OutOfMemory"}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds and node.args:
+            yield node, node.args[0], {word.arg or "**" for word in node.keywords}
+
+
+def test_words_are_made_where_they_are_shown() -> None:
+    """A template that had its values laid in already, or that names others than are given, could not be translated."""
+    found = 0
+    for path in SOURCES:
+        for call, template, given in templates(path):
+            place = f"{path.relative_to(ROOT)}:{call.lineno}"
+            assert not isinstance(template, ast.JoinedStr | ast.BinOp | ast.Call), place
+            if isinstance(template, ast.Constant) and "**" not in given:
+                named = {name for _, name, _, _ in Formatter().parse(template.value) if name is not None}
+                assert named == given, place
+                found += 1
+    assert found > 100
 
 
 def test_torch_loads_only_plain_weights() -> None:

@@ -24,6 +24,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.document.project import SUFFIX
+from desktop.language import sentence_of
 from desktop.work.threads import Ticket
 from engine import imageio
 from engine.errors import WriteError
@@ -249,7 +250,7 @@ class ExportDialog(QDialog):
         try:
             imageio.check_target(path, self._protected)
         except WriteError as error:
-            problem = error.sentence
+            problem = sentence_of(error)
         self._export.setEnabled(not problem)
         self._stop_measuring()
         if not problem and self._measure is not None:

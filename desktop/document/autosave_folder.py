@@ -185,7 +185,9 @@ class AutosaveFolder:
             if keys:
                 imageio.sync_folder(self.folder / _TILES)
         except OSError as error:
-            raise WriteError(f"The autosave folder cannot be written: {error.strerror}.", "autosave.write") from error
+            raise WriteError(
+                "The autosave folder cannot be written: {reason}.", "autosave.write", reason=error.strerror
+            ) from error
 
     def forget_work(self) -> None:
         """Forget the autosaved work, but not the undo steps."""
@@ -234,7 +236,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WriteError(f"The autosave folder cannot be written: {error.strerror}.", "autosave.write") from error
+        raise WriteError(
+            "The autosave folder cannot be written: {reason}.", "autosave.write", reason=error.strerror
+        ) from error
 
 
 def _layer_json(layer: Layer) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
     """
     context = context or JobContext()
     if not path.is_file():
-        raise ReadError(f"The file {path.name} does not exist.", "read.missing")
+        raise ReadError("The file {file} does not exist.", "read.missing", file=path.name)
     try:
         with zipfile.ZipFile(path) as file:
             archive = _Archive(file)
@@ -93,10 +93,12 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
         RuntimeError,
         struct.error,
     ) as error:
-        raise ReadError(f"{path.name} is not a complete OpenRaster file.", "project.damaged") from error
+        raise ReadError("{file} is not a complete OpenRaster file.", "project.damaged", file=path.name) from error
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
         # Whatever a damaged description leads to.
-        raise ReadError(f"{path.name} is a damaged OpenRaster file: {error}.", "project.damaged") from error
+        raise ReadError(
+            "{file} is a damaged OpenRaster file: {reason}.", "project.damaged", file=path.name, reason=error
+        ) from error
 
 
 class _Archive:
@@ -117,13 +119,13 @@ class _Archive:
             parts = name.replace("\\", "/").split("/")
             if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
                 raise ReadError(
-                    f"{path.name} holds a path that leaves the archive and is not opened.", "project.hostile"
+                    "{file} holds a path that leaves the archive and is not opened.", "project.hostile", file=path.name
                 )
 
     def text(self, name: str) -> bytes:
         """A part that is small."""
         if self._file.getinfo(name).file_size > _LARGEST_TEXT:
-            raise ReadError(f"{name} in the project file is impossibly large.", "project.hostile")
+            raise ReadError("{name} in the project file is impossibly large.", "project.hostile", name=name)
         return self._file.read(name)
 
     def own(self, name: str) -> bytes | None:
@@ -138,7 +140,7 @@ class _Archive:
         self._unpacked += width * height
         too_large = entry.file_size > 8 * width * height + (1 << 20) or self._unpacked > _MOST_UNPACKED
         if not 0 < width * height <= largest or too_large:
-            raise ReadError(f"{name} in the project file is impossibly large.", "project.hostile")
+            raise ReadError("{name} in the project file is impossibly large.", "project.hostile", name=name)
         return imageio.decode_png(self._file.read(entry), largest)
 
     def profile(self, name: str) -> bytes | None:
@@ -251,7 +253,7 @@ def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[in
     """A layer with the given cells filled from a straight-alpha picture at (x, y)."""
     channels, dtype = layer.pixels.shape[2], layer.pixels.dtype
     if png.shape[2] != channels + 1 or png.dtype != dtype:
-        raise ReadError(f"The layer {layer.name!r} is of another kind than the scan.", "project.layer")
+        raise ReadError("The layer {layer!r} is of another kind than the scan.", "project.layer", layer=layer.name)
     extent = Rect(x, y, x + png.shape[1], y + png.shape[0])
     pixels, mask = layer.pixels.edit(), layer.mask.edit()
     for cell in cells:
@@ -296,10 +298,16 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
     try:
         image = fromstring(stack, forbid_dtd=True)
     except (ParseError, DefusedXmlException) as error:
-        raise ReadError(f"The layer list of {path.name} is damaged or hostile.", "project.xml") from error
+        raise ReadError("The layer list of {file} is damaged or hostile.", "project.xml", file=path.name) from error
     width, height = int(image.get("w", "0")), int(image.get("h", "0"))
     if width < 1 or height < 1 or width * height > LARGEST:
-        raise ReadError(f"{path.name} claims to be {width} x {height} px, which cannot be.", "project.size")
+        raise ReadError(
+            "{file} claims to be {width} x {height} px, which cannot be.",
+            "project.size",
+            file=path.name,
+            width=width,
+            height=height,
+        )
     rows = list(image.iter("layer"))
     notices: list[str] = []
     flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _covers(rows[-1])

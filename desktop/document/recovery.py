@@ -66,8 +66,9 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
         manifest = tables.parse_json((folder / MANIFEST).read_bytes())
         if manifest["version"] > VERSION:
             raise ReadError(
-                f"The work on {source.name} was autosaved by a newer version of Lacuna, which can open it. It is kept.",
+                "The work on {file} was autosaved by a newer version of Lacuna, which can open it. It is kept.",
                 "autosave.newer",
+                file=source.name,
             )
         _check_source(source, manifest)
         document = open_document(source, context)
@@ -91,13 +92,16 @@ def _check_source(source: Path, manifest: dict[str, Any]) -> None:
     """Refuse to lay work over another picture than the one that it was made for."""
     if not source.is_file():
         raise ReadError(
-            f"The work on {source.name} was saved, but the picture is not at {source} any more.", "autosave.gone"
+            "The work on {file} was saved, but the picture is not at {source} any more.",
+            "autosave.gone",
+            file=source.name,
+            source=source,
         )
     stamp = file_stamp(source)
     same = stamp is not None and list(stamp) == manifest["stamp"]
     # A file that was only copied or touched is still the same picture.
     if not same and (not manifest["sha256"] or file_digest(source) != manifest["sha256"]):
-        raise ReadError(f"{source} was changed since the work on it was saved.", "autosave.changed")
+        raise ReadError("{source} was changed since the work on it was saved.", "autosave.changed", source=source)
 
 
 def _motion(manifest: dict[str, Any], state: State) -> Motion:

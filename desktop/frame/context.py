@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from desktop.language import sentence_of
+
 if TYPE_CHECKING:
     from desktop.canvas.view import CanvasView
     from desktop.frame.main_window import MainWindow
@@ -79,7 +81,7 @@ class Context:
         try:
             ticket = ask()
         except EngineError as error:
-            self.strip.say(error.sentence)
+            self.strip.say(sentence_of(error))
             return None
         ticket.done.connect(lambda outcome: self.status.show_device(outcome.device.upper()))
         ticket.failed.connect(self._warn)

@@ -15,6 +15,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, QTimer, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMessageBox, QPushButton, QToolButton, QWidget
 
+from desktop.language import sentence_of
 from engine.errors import EngineError
 
 LOG = logging.getLogger("lacuna")
@@ -116,7 +117,7 @@ class MessageStrip(QWidget):
 
     def warn(self, error: EngineError | str) -> None:
         """Say what went wrong; stays until it is closed or the user works on. Several problems are all said."""
-        sentence = error.sentence if isinstance(error, EngineError) else error
+        sentence = sentence_of(error) if isinstance(error, EngineError) else error
         LOG.info(sentence)
         self._problems.pop(sentence, None)
         self._problems[sentence] = time.monotonic()

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from desktop.language import sentence_of
 from desktop.panels.sheet import SheetButton
 from desktop.panels.widgets import ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
@@ -209,7 +210,7 @@ class TaskPanel(QWidget):
         for id_ in self._cards:
             self._task.addItem(TASKS[id_].verb, id_)
         problems = self._registry.problems()
-        self._note.setText(problems[0].sentence if problems else "")
+        self._note.setText(sentence_of(problems[0]) if problems else "")
         self._note.setVisible(bool(problems))
         self._absent.setVisible(not self._cards)
         self.show_workspace(self._workspace)
@@ -242,7 +243,7 @@ class TaskPanel(QWidget):
         """The model that is chosen for a task, or its default."""
         cards = {card.id: card for card in self._cards.get(task, [])}
         if not cards:
-            raise ModelError(f"No model for {task} is installed.", "model.none")
+            raise ModelError("No model for {task} is installed.", "model.none", task=task)
         return cards.get(self._settings.of(task).model) or cards[self._defaults[task]]
 
     def _show_task(self) -> None:

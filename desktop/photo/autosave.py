@@ -12,6 +12,7 @@ from desktop.document.autosave_folder import AutosaveFolder
 from desktop.document.model import Document, State
 from desktop.document.project import OpenedFile, Snapshot
 from desktop.document.tiles import Cell
+from desktop.language import sentence_of
 from desktop.photo.undo_memory import UndoMemory
 from desktop.work.threads import Lane, Ticket, Work
 from engine.errors import EngineError
@@ -190,9 +191,9 @@ class Autosave(QObject):
 
     def _on_failed(self, error: EngineError) -> None:
         if not self._closed:
-            self.message.emit(f"The work could not be autosaved. {error.sentence}")
+            self.message.emit(f"The work could not be autosaved. {sentence_of(error)}")
 
     def _on_not_put_away(self, error: EngineError | None = None) -> None:
         self._putting_away = False
         if error is not None and not self._closed:
-            self.message.emit(f"Old undo steps stay in memory. {error.sentence}")
+            self.message.emit(f"Old undo steps stay in memory. {sentence_of(error)}")

@@ -12,6 +12,7 @@ from desktop.document.edits import Compound, Paint, PutReview, SetReview
 from desktop.document.review import Filters, Point, Review, Verdict
 from desktop.document.targets import REPAIR_MASK
 from desktop.document.tiles import TileMap
+from desktop.language import sentence_of
 from desktop.photo.editor import Editor
 from desktop.work.base import Urgency
 from desktop.work.outlines import (
@@ -127,7 +128,7 @@ class DefectList(QObject):
     def _on_failed(self, error: EngineError | None) -> None:
         self._ticket = None
         if error is not None and not self._editor.closed:
-            self._editor.message.emit(f"The defects could not be outlined. {error.sentence}")
+            self._editor.message.emit(f"The defects could not be outlined. {sentence_of(error)}")
 
     def _list(self) -> None:
         """List the defects anew."""

@@ -14,6 +14,7 @@ from desktop.document.geometry import Turn
 from desktop.document.model import Change, Document, Layer, State
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK, LayerMask, LayerPixels, Target
 from desktop.document.tiles import TileDelta, TileEdit, TileMap
+from desktop.language import sentence_of
 from desktop.photo.undo_memory import UndoMemory
 from desktop.work.base import Urgency
 from desktop.work.edges import clear_edges
@@ -256,7 +257,7 @@ class Editor(QObject):
 
         ticket = self.submit(label, Lane.COMPUTE, prepare, urgency=Urgency.HAND, ready=lambda: self.settled)
         ticket.done.connect(self.while_open(made))
-        ticket.failed.connect(lambda error: self.message.emit(error.sentence))
+        ticket.failed.connect(lambda error: self.message.emit(sentence_of(error)))
 
     def _push_made(self, edit: Edit | None, then: Callable[[], object]) -> None:
         if edit is not None:
@@ -362,7 +363,7 @@ class Editor(QObject):
             self._stuck = step, done_before
             everything = Change(self.document.bounds, self.document.bounds, layers=True, size=True, review=True)
             self.document.update(before, everything)
-            self.message.emit(f"This step cannot be taken. {error.sentence}")
+            self.message.emit(f"This step cannot be taken. {sentence_of(error)}")
             QTimer.singleShot(0, self, self._unstick)
 
     def _unstick(self) -> None:

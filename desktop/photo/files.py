@@ -283,9 +283,11 @@ class Files(QObject):
             mask = imageio.read_mask(path)
             height, width = state.mask.shape
             if mask.shape != (height, width):
-                sentence = self.tr("The mask is {0} x {1} px, but the picture is {2} x {3} px.")
-                text = sentence.format(mask.shape[1], mask.shape[0], width, height)
-                raise SettingsError(text, "mask.size")
+                said = "The mask is {own_width} x {own_height} px, but the picture is {width} x {height} px."
+                own_height, own_width = mask.shape
+                raise SettingsError(
+                    said, "mask.size", own_width=own_width, own_height=own_height, width=width, height=height
+                )
             return replaced(state, target, self.tr("Load mask"), mask, context)
 
         workspace.change_mask(self.tr("Load mask"), make)

@@ -247,17 +247,18 @@ class TaskQueue(QObject):
             if claimed is not None:
                 mask = without(mask, claimed).applied(mask)
         if mask.is_empty():
-            raise SettingsError(self._why_empty(), "repair.empty")
+            raise self._why_empty()
         return mask
 
-    def _why_empty(self) -> str:
+    def _why_empty(self) -> SettingsError:
         if any(asked.job.claims for asked in self._asked.values()):
-            return "All that is masked is being healed already."
+            return SettingsError("All that is masked is being healed already.", "repair.empty")
         editor = self._editor
         if editor.target != REPAIR_MASK:
             painted = editor.target.name(editor.document.state)
-            return f"The repair mask is empty: you are painting {painted}. Press Esc to paint the repair mask."
-        return "Paint over the damage first."
+            said = "The repair mask is empty: you are painting {painted}. Press Esc to paint the repair mask."
+            return SettingsError(said, "repair.empty", painted=painted)
+        return SettingsError("Paint over the damage first.", "repair.empty")
 
 
 def _is_spot(job: Job) -> bool:

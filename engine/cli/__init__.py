@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
                 options.run(options, context)
         sys.stdout.flush()
     except EngineError as error:
-        print(error.sentence, file=sys.stderr)
+        print(error.text(), file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Cancelled):
         # After SIGHUP there may be nobody left to tell.

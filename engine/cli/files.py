@@ -41,7 +41,7 @@ def _info(options: argparse.Namespace, context: JobContext) -> None:
         try:
             imageio.read(options.file, context)
         except ReadError as error:
-            notices.append(error.sentence)
+            notices.append(error.text())
             opens = False
     facts: dict[str, Any] = {
         "file": str(options.file),

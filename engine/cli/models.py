@@ -42,7 +42,7 @@ def _models_list(_: argparse.Namespace, _context: JobContext) -> None:
         scores = ", ".join(f"{name} {value:g}" for name, value in list(card.scores.items())[:_SHOWN])
         more = f" and {len(card.scores) - _SHOWN} more" if len(card.scores) > _SHOWN else ""
         print(f"{card.id:{width}}  {card.task:8} {card.version:12} {scores}{more}")
-    say([problem.sentence for problem in registry.problems()])
+    say([problem.text() for problem in registry.problems()])
 
 
 def _models_show(options: argparse.Namespace, _context: JobContext) -> None:
@@ -67,7 +67,7 @@ def _models_verify(_: argparse.Namespace, _context: JobContext) -> None:
         else:
             print(f"{card.id:20} ok")
     if problems:
-        raise EngineError("\n".join(problem.sentence for problem in problems), "model.verify")
+        raise EngineError("{problems}", "model.verify", problems="\n".join(problem.text() for problem in problems))
 
 
 def _models_add(options: argparse.Namespace, context: JobContext) -> None:

@@ -36,7 +36,13 @@ def _upscale(options: argparse.Namespace, context: JobContext) -> None:
     id_, scale = options.model, options.scale
     card, settings = chosen("upscale", id_ or model_of_scale(models_at_hand(), scale or 2).id)
     if scale not in (None, card.tile.scale):
-        raise SettingsError(f"The model {card.id} enlarges {card.tile.scale} times, not {scale}.", "upscale.scale")
+        raise SettingsError(
+            "The model {model} enlarges {able} times, not {scale}.",
+            "upscale.scale",
+            model=card.id,
+            able=card.tile.scale,
+            scale=scale,
+        )
 
     def repair(scan: Raster, context: JobContext) -> Repaired:
         imageio.check_size(options.output, card.tile.scale * scan.width, card.tile.scale * scan.height)

@@ -61,7 +61,7 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
     )
     detector = chosen("detect", None) if options.auto else None
     if (options.edges or options.save_edges) and not wants_edges(card):
-        raise SettingsError(f"The model {card.id} does not work along edges.", "heal.edges")
+        raise SettingsError("The model {model} does not work along edges.", "heal.edges", model=card.id)
     read = [path for path in (options.mask, options.edges) if path is not None]
     drawn: list[Marks] = []
     if options.save_edges:
@@ -73,7 +73,7 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
             search = task_job("detect", scan, *detector, options.device)
             found: Marks = run_job(search, context.part(0.0, 0.25)).marks(search.settings, context.part(0.25, 0.3))
             if unfit := unfit_to_heal(found):
-                raise SettingsError(unfit, "heal.found")
+                raise unfit
             mask, repairs = found.mask(), [found.repair(search)]
         else:
             mask = imageio.read_mask(options.mask)
@@ -98,7 +98,9 @@ def _check_beside(target: Path, read: Sequence[Path], output: Path, suffix: str)
     """
     imageio.check_target(target, read, (suffix,))
     if imageio.same_file(target, output):
-        raise SettingsError(f"{target.name} cannot be written twice: give each file its own name.", "cli.same_file")
+        raise SettingsError(
+            "{file} cannot be written twice: give each file its own name.", "cli.same_file", file=target.name
+        )
 
 
 # -- clean, tone --------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from engine import colour
-from engine.errors import ReadError, WriteError
+from engine.errors import ReadError, Words, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
 from engine.imageio.atomic import Written, atomic_write, atomic_write_bytes, sync_folder
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
@@ -129,7 +129,13 @@ def check_size(path: Path, width: int, height: int) -> None:
     if most is not None and max(width, height) > most:
         kind = path.suffix.lower()
         raise WriteError(
-            f"{path.name} would have {width} x {height} pixels, and a {kind} file ends at {most} a side.", "write.size"
+            "{file} would have {width} x {height} pixels, and a {kind} file ends at {most} a side.",
+            "write.size",
+            file=path.name,
+            width=width,
+            height=height,
+            kind=kind,
+            most=most,
         )
 
 
@@ -207,7 +213,9 @@ def probe(path: Path) -> Probe:
         compression=header.compression,
         pages=header.pages,
         notices=tuple(header.notices),
-        refusal=f"{path.name} {header.refusal.reason}." if header.refusal else None,
+        refusal=Words("{file} {reason}.", file=path.name, reason=header.refusal.reason).text()
+        if header.refusal
+        else None,
     )
 
 
@@ -239,7 +247,12 @@ def write(
     encoder = _ENCODERS.get(path.suffix.lower())
     if encoder is None:
         known = ", ".join(WRITABLE)
-        raise WriteError(f"{path.name} does not end in one of {known}, so its format is not known.", "write.suffix")
+        raise WriteError(
+            "{file} does not end in one of {known}, so its format is not known.",
+            "write.suffix",
+            file=path.name,
+            known=known,
+        )
     context.progress(0, "Writing")
     depth = options.depth or min(raster.depth, 16)
     ready = replace(
@@ -255,9 +268,9 @@ def write(
             notices = (*encoder.encode(file, ready, options, context), *_homeless(raster, path))
             context.progress(1, "Writing")
     except Refusal as refusal:
-        raise WriteError(f"{path.name} {refusal.reason}.", refusal.code) from refusal
+        raise WriteError("{file} {reason}.", refusal.code, file=path.name, reason=refusal.reason) from refusal
     except MemoryError as error:
-        raise WriteError(f"There is not enough free memory to write {path.name}.", "write.memory") from error
+        raise WriteError("There is not enough free memory to write {file}.", "write.memory", file=path.name) from error
     return notices
 
 
@@ -304,19 +317,25 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """
     try:
         if path.is_dir():
-            raise ReadError(f"{path.name or path} is a folder, not a picture.", "read.folder")
+            raise ReadError("{file} is a folder, not a picture.", "read.folder", file=path.name or path)
         if kind := special(path):
-            raise ReadError(f"{path.name or path} is {kind}, not a picture file.", "read.special")
+            raise ReadError(
+                "{file} is {kind}, not a picture file.", "read.special", file=path.name or path, kind=Words(kind)
+            )
         with open_plain(path) as file:
             yield file, file.seek(0, 2)
     except Refusal as refusal:
-        raise ReadError(f"{path.name} {refusal.reason}.", refusal.code) from refusal
+        raise ReadError("{file} {reason}.", refusal.code, file=path.name, reason=refusal.reason) from refusal
     except FileNotFoundError as error:
-        raise ReadError(f"{path.name} does not exist in {path.absolute().parent}.", "read.missing") from error
+        raise ReadError(
+            "{file} does not exist in {folder}.", "read.missing", file=path.name, folder=path.absolute().parent
+        ) from error
     except PermissionError as error:
-        raise ReadError(f"{path.name} may not be read: permission is missing.", "read.denied") from error
+        raise ReadError("{file} may not be read: permission is missing.", "read.denied", file=path.name) from error
     except OSError as error:
-        raise ReadError(f"{path.name} cannot be read: {error.strerror or error}.", "read.failed") from error
+        raise ReadError(
+            "{file} cannot be read: {reason}.", "read.failed", file=path.name, reason=error.strerror or error
+        ) from error
 
 
 def _inspected(file: BinaryIO, size: int) -> tuple[Format, Header]:
@@ -336,7 +355,7 @@ def _inspected(file: BinaryIO, size: int) -> tuple[Format, Header]:
     if name is None:
         if head.startswith(b"PK") and b"image/openraster" in head:
             raise Refusal("is a project; lacuna flatten makes a picture of it", "read.project")
-        raise Refusal(f"is not a picture that Lacuna can open ({', '.join(_FORMATS)})", "read.format")
+        raise Refusal("is not a picture that Lacuna can open ({formats})", "read.format", formats=", ".join(_FORMATS))
     module = _FORMATS[name][0]
     header = module.inspect(file, size)
     if header.orientation == 1 and header.metadata.exif and name != "TIFF":

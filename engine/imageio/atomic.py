@@ -159,7 +159,10 @@ def _replace_both(file: BufferedRandom, hidden: Path, target: Path, companion: C
                 with suppress(OSError):
                     other.unlink(missing_ok=True)
                 raise WriteError(
-                    f"{target.name} was written, but {path.name} beside it was not.", "write.companion"
+                    "{file} was written, but {companion} beside it was not.",
+                    "write.companion",
+                    file=target.name,
+                    companion=path.name,
                 ) from error
 
 
@@ -252,9 +255,18 @@ def sync_folder(folder: Path) -> None:
 
 def _explained(error: OSError, path: Path) -> WriteError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return WriteError(f"There is not enough room on the disk for {path.name}. Nothing was changed.", "write.full")
+        return WriteError(
+            "There is not enough room on the disk for {file}. Nothing was changed.", "write.full", file=path.name
+        )
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return WriteError(f"{path.name} cannot be written: the folder {path.parent} does not exist.", "write.folder")
+        return WriteError(
+            "{file} cannot be written: the folder {folder} does not exist.",
+            "write.folder",
+            file=path.name,
+            folder=path.parent,
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return WriteError(f"{path.name} cannot be written: the place is read-only.", "write.readonly")
-    return WriteError(f"{path.name} cannot be written: {error.strerror or error}.", "write.failed")
+        return WriteError("{file} cannot be written: the place is read-only.", "write.readonly", file=path.name)
+    return WriteError(
+        "{file} cannot be written: {reason}.", "write.failed", file=path.name, reason=error.strerror or error
+    )

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from engine.errors import SettingsError
+from engine.errors import SettingsError, Words
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Raster, Resolution, contiguous
 
@@ -49,13 +49,17 @@ class Refusal(Exception):  # noqa: N818 - the public face turns it into a ReadEr
     """A file cannot be taken as a picture.
 
     Args:
-        reason: the rest of a sentence that begins with the file's name, without the full stop.
+        template: the rest of a sentence that begins with the file's name, without the full stop; see ``Words``.
         code: as in ``EngineError``.
+        values: what the template names.
+
+    Attributes:
+        reason: the rest of the sentence.
     """
 
-    def __init__(self, reason: str, code: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, template: str, code: str, **values: object) -> None:
+        super().__init__(template, code)
+        self.reason = Words(template, **values)
         self.code = code
 
 
@@ -82,12 +86,16 @@ class WriteOptions:
 
     def __post_init__(self) -> None:
         if self.depth not in (None, 8, 16):
-            raise SettingsError(f"A picture has 8 or 16 bits a sample, not {self.depth}.", "write.depth")
+            raise SettingsError("A picture has 8 or 16 bits a sample, not {depth}.", "write.depth", depth=self.depth)
         if not 1 <= self.quality <= 100:
-            raise SettingsError(f"The quality lies between 1 and 100, not at {self.quality}.", "write.quality")
+            raise SettingsError(
+                "The quality lies between 1 and 100, not at {quality}.", "write.quality", quality=self.quality
+            )
         if self.compression not in ("deflate", "lzw", "none"):
             raise SettingsError(
-                f"TIFF compression is deflate, lzw or none, not {self.compression}.", "write.compression"
+                "TIFF compression is deflate, lzw or none, not {compression}.",
+                "write.compression",
+                compression=self.compression,
             )
 
 
@@ -194,7 +202,7 @@ def decoding() -> Iterator[None]:
         raise Refusal("needs more memory than this computer has free", "read.size") from error
     except OSError as error:
         if error.errno is not None:
-            raise Refusal(f"cannot be read: {error.strerror}", "read.failed") from error
+            raise Refusal("cannot be read: {reason}", "read.failed", reason=error.strerror) from error
         raise damaged() from error
     except _CODEC_ERRORS as error:
         raise damaged() from error
@@ -217,12 +225,19 @@ def check_size(width: int, height: int, bits: int, size: int, gain: int = _LARGE
         raise Refusal("holds a picture without pixels", "read.damaged")
     if width * height > LIMIT:
         raise Refusal(
-            f"claims to be {width} × {height} pixels; the limit is {LIMIT // 10**9} thousand million", "read.size"
+            "claims to be {width} × {height} pixels; the limit is {limit} thousand million",
+            "read.size",
+            width=width,
+            height=height,
+            limit=LIMIT // 10**9,
         )
     if width * height * bits // 8 > gain * size + _ALLOWANCE:
         raise Refusal(
-            f"claims to be {width} × {height} pixels, which do not fit into its {size} bytes: it is damaged",
+            "claims to be {width} × {height} pixels, which do not fit into its {size} bytes: it is damaged",
             "read.size",
+            width=width,
+            height=height,
+            size=size,
         )
 
 

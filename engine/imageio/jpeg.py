@@ -62,7 +62,12 @@ def inspect(file: BinaryIO, size: int) -> Header:
     if components == 4:
         header.refusal = Refusal("is in CMYK, the colours of printing inks: convert it to RGB first", "read.mode")
     elif components not in (1, 3) or bits != 8:
-        header.refusal = Refusal(f"has {components} channels of {bits} bits, which no photograph has", "read.mode")
+        header.refusal = Refusal(
+            "has {components} channels of {bits} bits, which no photograph has",
+            "read.mode",
+            components=components,
+            bits=bits,
+        )
     check_size(width, height, 8 * components, size)
     _describe(header, segments)
     return header
@@ -89,7 +94,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     """
     imagecodecs = codecs()
     if max(raster.width, raster.height) > LARGEST_SIDE:
-        raise Refusal(f"cannot be written: JPEG ends at {LARGEST_SIDE} pixels a side", "write.size")
+        raise Refusal("cannot be written: JPEG ends at {side} pixels a side", "write.size", side=LARGEST_SIDE)
     notices = loss_notices(raster, "JPEG", lossy=True)
     pixels = to_depth(raster.pixels, 8)
     context.progress(0.1, "Writing")

@@ -71,7 +71,13 @@ def inspect(file: BinaryIO, size: int) -> Header:
     )
     check_size(width, height, bits * (1 if colour == _PALETTE else header.channels + header.alpha), size)
     if max(width, height) > LARGEST_SIDE:
-        raise Refusal(f"is {width} × {height} pixels; of PNG at most {LARGEST_SIDE} a side can be read", "read.size")
+        raise Refusal(
+            "is {width} × {height} pixels; of PNG at most {side} a side can be read",
+            "read.size",
+            width=width,
+            height=height,
+            side=LARGEST_SIDE,
+        )
     if colour == 3:
         notices.append("The file's colour palette was expanded to RGB.")
     elif bits < 8:
@@ -101,7 +107,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
         Refusal: the picture is larger than libpng takes.
     """
     if max(raster.width, raster.height) > LARGEST_SIDE:
-        raise Refusal(f"cannot be written: PNG ends at {LARGEST_SIDE} pixels a side", "write.size")
+        raise Refusal("cannot be written: PNG ends at {side} pixels a side", "write.size", side=LARGEST_SIDE)
     metadata = raster.metadata
     chunks = [_profile_chunk(raster.profile)] if raster.profile else []
     if raster.resolution:
@@ -157,7 +163,7 @@ def decode_png(data: bytes, limit: int) -> Pixels:
     try:
         return _decoded(data, limit)
     except Refusal as refusal:
-        raise ReadError(f"A picture inside the file {refusal.reason}.", refusal.code) from refusal
+        raise ReadError("A picture inside the file {reason}.", refusal.code, reason=refusal.reason) from refusal
 
 
 def png_profile(data: bytes) -> bytes | None:
@@ -172,7 +178,7 @@ def png_profile(data: bytes) -> bytes | None:
     try:
         return inspect(BytesIO(data), len(data)).profile
     except Refusal as refusal:
-        raise ReadError(f"A picture inside the file {refusal.reason}.", refusal.code) from refusal
+        raise ReadError("A picture inside the file {reason}.", refusal.code, reason=refusal.reason) from refusal
 
 
 def _decoded(data: bytes, limit: int) -> Pixels:
@@ -180,7 +186,9 @@ def _decoded(data: bytes, limit: int) -> Pixels:
         raise damaged()
     header = inspect(BytesIO(data), len(data))
     if header.width * header.height > limit:
-        raise Refusal(f"has {header.width} × {header.height} pixels, more than expected", "read.size")
+        raise Refusal(
+            "has {width} × {height} pixels, more than expected", "read.size", width=header.width, height=header.height
+        )
     return decode(BytesIO(data), len(data), header, JobContext(), alpha=True)
 
 

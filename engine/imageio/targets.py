@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.errors import WriteError
+from engine.errors import Words, WriteError
 from engine.imageio.plain import special
 
 WRITABLE: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp")
@@ -33,21 +33,31 @@ def check_target(
     """
     if target.suffix.lower() not in suffixes:
         known = ", ".join(suffixes)
-        raise WriteError(f"{target.name} does not end in one of {known}, so its format is not known.", "write.suffix")
+        raise WriteError(
+            "{file} does not end in one of {known}, so its format is not known.",
+            "write.suffix",
+            file=target.name,
+            known=known,
+        )
     folder = _folder(target)
     for name in (target.name, target.name + beside):
         check_plain(target.with_name(name))
     for source in sources:
         if same_file(target, source):
             raise WriteError(
-                f"{target.name} is the file that was opened. Choose another name: it is kept.", "write.source"
+                "{file} is the file that was opened. Choose another name: it is kept.", "write.source", file=target.name
             )
     for place in (folder, target.parent) if beside else (folder,):
         if not os.access(place, os.W_OK | os.X_OK):
-            raise WriteError(f"{target.name} cannot be written: the folder {place} is read-only.", "write.readonly")
+            raise WriteError(
+                "{file} cannot be written: the folder {place} is read-only.",
+                "write.readonly",
+                file=target.name,
+                place=place,
+            )
     _check_names(target, folder, beside)
     if os.path.exists(target) and not os.access(target, os.W_OK):  # noqa: PTH110 - Path.exists may raise
-        raise WriteError(f"{target.name} exists and is write-protected.", "write.readonly")
+        raise WriteError("{file} exists and is write-protected.", "write.readonly", file=target.name)
 
 
 def check_plain(target: Path) -> None:
@@ -58,9 +68,14 @@ def check_plain(target: Path) -> None:
     """
     kind = special(target)
     if kind == "a folder":
-        raise WriteError(f"{target.name} cannot be written: there is a folder of that name.", "write.folder")
+        raise WriteError("{file} cannot be written: there is a folder of that name.", "write.folder", file=target.name)
     if kind:
-        raise WriteError(f"{target.name} cannot be written: it is {kind}, and not a plain file.", "write.special")
+        raise WriteError(
+            "{file} cannot be written: it is {kind}, and not a plain file.",
+            "write.special",
+            file=target.name,
+            kind=Words(kind),
+        )
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -85,17 +100,25 @@ def _folder(target: Path) -> Path:
         folder = Path(os.path.realpath(target)).parent
         folder.stat()
     except ValueError as error:
-        raise WriteError(f"{target.name[:80]!r} is no name for a file.", "write.name") from error
+        raise WriteError("{file!r} is no name for a file.", "write.name", file=target.name[:80]) from error
     except PermissionError as error:
         raise WriteError(
-            f"{target.name} cannot be written: the folder {folder} may not be looked into.", "write.readonly"
+            "{file} cannot be written: the folder {folder} may not be looked into.",
+            "write.readonly",
+            file=target.name,
+            folder=folder,
         ) from error
     except OSError as error:
         raise WriteError(
-            f"{target.name} cannot be written: the folder {folder} does not exist.", "write.folder"
+            "{file} cannot be written: the folder {folder} does not exist.",
+            "write.folder",
+            file=target.name,
+            folder=folder,
         ) from error
     if not folder.is_dir():
-        raise WriteError(f"{target.name} cannot be written: {folder} is no folder.", "write.folder")
+        raise WriteError(
+            "{file} cannot be written: {folder} is no folder.", "write.folder", file=target.name, folder=folder
+        )
     return folder
 
 
@@ -112,8 +135,7 @@ def _check_names(target: Path, folder: Path, beside: str) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            whose = " for the record beside it" if path == record and beside else ""
-            raise WriteError(
-                f"{target.name[:80]} cannot be written: the name is too long{whose}. Choose a shorter one.",
-                "write.name",
-            ) from error
+            said = "{file} cannot be written: the name is too long. Choose a shorter one."
+            if path == record and beside:
+                said = "{file} cannot be written: the name is too long for the record beside it. Choose a shorter one."
+            raise WriteError(said, "write.name", file=target.name[:80]) from error

@@ -98,10 +98,10 @@ _MODES = {
     **dict.fromkeys((32844, 32845), "holds floating-point light values: convert it to 16-bit RGB first"),
 }
 _NUMBERS: dict[float, str] = {
-    2: "negative numbers",
-    3: "floating-point numbers",
-    5: "complex numbers",
-    6: "complex numbers",
+    2: "holds negative numbers: convert it to 16 bits a sample first",
+    3: "holds floating-point numbers: convert it to 16 bits a sample first",
+    5: "holds complex numbers: convert it to 16 bits a sample first",
+    6: "holds complex numbers: convert it to 16 bits a sample first",
 }
 _MOST_ENTRIES = 200_000
 """Directory entries of all pages that are looked at: overlapping directories in a small file could be very many."""
@@ -262,23 +262,24 @@ def _refusal(layout: Tags, entries: dict[int, Entry], photometric: int, compress
     """Why this kind of picture is not taken."""
     bits = set(numbers(layout, 258)) or {1}
     kinds = set(numbers(layout, 339)) - {1, 4}
-    reason = None
+    reason, values = "", dict[str, object]()
     if 50706 in entries:
         reason = _MODES[32803]
     elif photometric in _MODES:
         reason = _MODES[photometric]
     elif photometric not in (0, 1, 2, 3, 6) or (photometric == 6 and compression not in _JPEG):
-        reason = f"has colours of a kind that Lacuna cannot read (number {photometric}): convert it to RGB first"
+        reason = "has colours of a kind that Lacuna cannot read (number {number}): convert it to RGB first"
+        values["number"] = photometric
     elif kinds:
-        word = _NUMBERS.get(kinds.pop(), "numbers of an unknown kind")
-        reason = f"holds {word}: convert it to 16 bits a sample first"
+        reason = _NUMBERS.get(kinds.pop(), "holds numbers of an unknown kind: convert it to 16 bits a sample first")
     elif not bits <= ({1, 2, 4, 8} if photometric == 3 else {8, 16} if photometric in (2, 6) else {1, 2, 4, 8, 16}):
-        reason = f"has {max(bits):.0f} bits a sample: convert it to 8 or 16 bits first"
+        reason = "has {bits:.0f} bits a sample: convert it to 8 or 16 bits first"
+        values["bits"] = max(bits)
     elif len(bits) > 1:
         reason = "has channels with different numbers of bits: convert it to 8 or 16 bits first"
     elif number(layout, 32997, 1) > 1 or (photometric == 3 and number(layout, 277, 1) != 1):
         reason = "is not a flat picture of one colour a pixel"
-    return Refusal(reason, "read.mode") if reason else None
+    return Refusal(reason, "read.mode", **values) if reason else None
 
 
 def _extra_samples(header: TiffHeader, layout: Tags) -> None:
@@ -343,7 +344,11 @@ def _describe(header: TiffHeader, structure: Structure, entries: dict[int, Entry
 def _check_page(page: Any, header: TiffHeader, size: int, tifffile: Any) -> None:
     """Refuse a page that tifffile understands otherwise, or whose segments are not all in the file."""
     if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
-        raise Refusal(f"is compressed in a way that Lacuna cannot read ({header.compression})", "read.compression")
+        raise Refusal(
+            "is compressed in a way that Lacuna cannot read ({compression})",
+            "read.compression",
+            compression=header.compression,
+        )
     same = (page.imagewidth, page.imagelength, page.samplesperpixel) == (header.width, header.height, header.samples)
     if not same or page.imagedepth != 1 or page.bitspersample != header.bits:
         raise damaged()

@@ -46,7 +46,9 @@ def inspect(file: BinaryIO, size: int) -> Header:
         frames += kind == b"ANMF"
     width, height, alpha = _shape(chunks)
     if max(width, height) > LARGEST_SIDE:
-        raise Refusal(f"claims to be {width} × {height} pixels, more than a WebP can hold", "read.size")
+        raise Refusal(
+            "claims to be {width} × {height} pixels, more than a WebP can hold", "read.size", width=width, height=height
+        )
     # Flat colour is packed without limit, but the sides are short enough for any computer.
     check_size(width, height, 32, size, gain=1 << 40)
     lossless = b"VP8L" in chunks
@@ -86,7 +88,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     """
     imagecodecs = codecs()
     if max(raster.width, raster.height) > LARGEST_SIDE:
-        raise Refusal(f"cannot be written: WebP ends at {LARGEST_SIDE} pixels a side", "write.size")
+        raise Refusal("cannot be written: WebP ends at {side} pixels a side", "write.size", side=LARGEST_SIDE)
     notices = loss_notices(raster, "WebP", lossy=not options.lossless)
     pixels = to_depth(raster.pixels, 8)
     colour = np.repeat(pixels, 3, axis=2) if raster.channels == 1 else pixels

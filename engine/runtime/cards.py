@@ -190,11 +190,15 @@ class ModelCard:
                 status = path.stat()
                 actual = _digest(path, status.st_mtime_ns, status.st_size)
             except OSError as error:
-                raise ModelError(f"The model {self.id} lacks its file {stage.file}.", "model.missing") from error
+                raise ModelError(
+                    "The model {model} lacks its file {part}.", "model.missing", model=self.id, part=stage.file
+                ) from error
             if actual != stage.sha256:
                 raise ModelError(
-                    f"The file {stage.file} of the model {self.id} is damaged or not its card's (wrong checksum).",
+                    "The file {part} of the model {model} is damaged or not its card's (wrong checksum).",
                     "model.checksum",
+                    part=stage.file,
+                    model=self.id,
                 )
 
 
@@ -219,9 +223,13 @@ def read_card(path: Path) -> ModelCard:
         status = path.stat()
         return _parsed(path, status.st_mtime_ns, status.st_size)
     except OSError as error:
-        raise ModelError(f"The model card {path} cannot be read: {error.strerror}.", "model.card") from error
+        raise ModelError(
+            "The model card {path} cannot be read: {reason}.", "model.card", path=path, reason=error.strerror
+        ) from error
     except ValueError as error:
-        raise ModelError(f"The model card {path} cannot be used: {error}.", "model.card") from error
+        raise ModelError(
+            "The model card {path} cannot be used: {reason}.", "model.card", path=path, reason=error
+        ) from error
 
 
 @cache
@@ -298,7 +306,7 @@ class Registry:
         """
         cards = self.cards(task)
         if not cards:
-            raise ModelError(f"No model for {task} is installed.", "model.none")
+            raise ModelError("No model for {task} is installed.", "model.none", task=task)
         # Of equals the first is taken.
         return min(cards, key=lambda card: (card.id != task, not card.default))
 
@@ -313,7 +321,7 @@ class Registry:
             self._check(card)
         card.verify()
         if any(shelf.id == card.id for shelf in self._read()):
-            raise ModelError(f"There is already a model {card.id!r}; remove it first.", "model.taken")
+            raise ModelError("There is already a model {model!r}; remove it first.", "model.taken", model=card.id)
         target = self._user_folder / card.id
         partial = self._user_folder / f".{card.id}.partial"
         try:
@@ -326,7 +334,9 @@ class Registry:
             partial.rename(target)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise ModelError(f"The model {card.id} could not be copied: {error}.", "model.copy") from error
+            raise ModelError(
+                "The model {model} could not be copied: {reason}.", "model.copy", model=card.id, reason=error
+            ) from error
         return read_card(target / "card.toml")
 
     def remove(self, id_: str) -> None:
@@ -338,7 +348,9 @@ class Registry:
         found = [shelf.folder for shelf in self._read() if shelf.id == id_]
         added = next((folder for folder in found if folder.parent == self._user_folder), None)
         if added is None and found:
-            raise ModelError(f"The model {id_} belongs to the program and cannot be removed.", "model.shipped")
+            raise ModelError(
+                "The model {model} belongs to the program and cannot be removed.", "model.shipped", model=id_
+            )
         if added is None:
             raise self._unknown(id_)
         try:
@@ -347,11 +359,13 @@ class Registry:
             else:
                 shutil.rmtree(added)
         except OSError as error:
-            raise ModelError(f"The model {id_} could not be removed: {error}.", "model.remove") from error
+            raise ModelError(
+                "The model {model} could not be removed: {reason}.", "model.remove", model=id_, reason=error
+            ) from error
 
     def _unknown(self, id_: str) -> ModelError:
         known = ", ".join(card.id for card in self.cards()) or "none"
-        return ModelError(f"There is no model {id_!r}. Models: {known}.", "model.unknown")
+        return ModelError("There is no model {model!r}. Models: {known}.", "model.unknown", model=id_, known=known)
 
     def _read(self) -> list[_Shelf]:
         return [shelf for place in (self._shipped, self._user_folder) for shelf in self._shelves(place)]
@@ -362,8 +376,9 @@ class Registry:
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            problem = f"The folder of models {place} cannot be read: {error.strerror}."
-            yield _Shelf(place, "", None, ModelError(problem, "model.folder"))
+            said = "The folder of models {folder} cannot be read: {reason}."
+            problem = ModelError(said, "model.folder", folder=place, reason=error.strerror)
+            yield _Shelf(place, "", None, problem)
             return
         for name in names:
             path = place / name / "card.toml"

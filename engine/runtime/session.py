@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.errors import DeviceError, ModelError
+from engine.errors import DeviceError, ModelError, Words
 from engine.jobs import Cancelled, JobContext
 from engine.runtime.cards import ModelCard, Port, Stage
 
@@ -84,27 +84,32 @@ class Session:
             # onnxruntime's exceptions share no base class and tell out-of-memory apart by text alone.
             if context.cancelled:
                 raise Cancelled from error
-            raise _translated(error, f"The model file {self._stage.file} failed") from error
+            raise _explained(error, Words("The model file {part} failed", part=self._stage.file)) from error
         pairs = zip(self._stage.outputs, outputs, strict=True)
         return [_from_port(port, self._checked(port, output)) for port, output in pairs]
 
     def _checked(self, port: Port, output: Any) -> np.ndarray:
         """An output, if it is what the card says of it."""
-        what = f"The model file {self._stage.file} gave for {port.name!r}"
+        what = Words("The model file {part} gave for {tensor!r}", part=self._stage.file, tensor=port.name)
         if not isinstance(output, np.ndarray) or output.dtype.kind != "f":
-            raise ModelError(f"{what} something else than decimal numbers.", "model.output")
+            raise ModelError("{what} something else than decimal numbers.", "model.output", what=what)
         axes = len(port.layout)
         if output.ndim != axes or (axes > 1 and output.shape[port.layout.index("C")] != port.channels):
             raise ModelError(
-                f"{what} numbers in the shape {list(output.shape)}, not {port.layout} of {port.channels} planes as its "
-                "card says.",
+                "{what} numbers in the shape {shape}, not {layout} of {planes} planes as its card says.",
                 "model.output",
+                what=what,
+                shape=list(output.shape),
+                layout=port.layout,
+                planes=port.channels,
             )
         with np.errstate(over="ignore"):
             values: np.ndarray = np.asarray(output, np.float32)
         # Where any value is no number, the largest and the smallest are none either, and no comparison holds.
         if values.size and not (values.max() <= _LARGEST and values.min() >= -_LARGEST):
-            raise ModelError(f"{what} values that are no numbers or far too large to be used.", "model.numbers")
+            raise ModelError(
+                "{what} values that are no numbers or far too large to be used.", "model.numbers", what=what
+            )
         return values
 
 
@@ -191,7 +196,7 @@ def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
         inner = onnxruntime.InferenceSession(str(card.path(stage)), options, providers=providers)
     except Exception as error:
         # See Session.run: there is no common base class to catch.
-        raise _translated(error, f"The model {card.id} could not be loaded") from error
+        raise _explained(error, Words("The model {model} could not be loaded", model=card.id)) from error
     got = Device.CUDA if inner.get_providers()[0] == _PROVIDERS[Device.CUDA] else Device.CPU
     if device is Device.CUDA and got is not Device.CUDA:
         raise DeviceError("CUDA was asked for, but it does not work on this computer.", "device.cuda")
@@ -211,33 +216,51 @@ def _check_ports(card: ModelCard, stage: Stage, inner: onnxruntime.InferenceSess
         for port in ports:
             if port.name not in present:
                 raise ModelError(
-                    f"The model {card.id} has no tensor {port.name!r}, which its card names.", "model.ports"
+                    "The model {model} has no tensor {tensor!r}, which its card names.",
+                    "model.ports",
+                    model=card.id,
+                    tensor=port.name,
                 )
             if reason := _misfit(card, port, present[port.name], takes=present is given):
-                raise ModelError(f"The file {stage.file} of the model {card.id} {reason}.", "model.ports")
+                raise ModelError(
+                    "The file {part} of the model {model} {reason}.",
+                    "model.ports",
+                    part=stage.file,
+                    model=card.id,
+                    reason=reason,
+                )
     missing = sorted(given.keys() - {port.name for port in stage.inputs})
     if missing:
-        raise ModelError(f"The model {card.id} wants {missing[0]!r}, which its card does not name.", "model.ports")
+        raise ModelError(
+            "The model {model} wants {tensor!r}, which its card does not name.",
+            "model.ports",
+            model=card.id,
+            tensor=missing[0],
+        )
 
 
-def _misfit(card: ModelCard, port: Port, node: Any, *, takes: bool) -> str:
-    """What does not fit, as the rest of a sentence; empty when all does, or nothing is known."""
+def _misfit(card: ModelCard, port: Port, node: Any, *, takes: bool) -> Words | None:
+    """What does not fit, as the rest of a sentence; None when all does, or nothing is known."""
     kinds = ("tensor(float)",) if takes else ("tensor(float)", "tensor(float16)", "tensor(double)")
     if node.type not in kinds:
-        return f"has {node.type} for {port.name!r}, and decimal numbers of 32 bits are wanted"
+        said = "has {type} for {tensor!r}, and decimal numbers of 32 bits are wanted"
+        return Words(said, type=node.type, tensor=port.name)
     # Sides that are free have a name or none. A file may also say nothing at all.
     sides = list(node.shape)
     if sides and len(sides) != len(port.layout):
-        return f"has {len(sides)} axes for {port.name!r}, and the card says {port.layout}"
+        said = "has {axes} axes for {tensor!r}, and the card says {layout}"
+        return Words(said, axes=len(sides), tensor=port.name, layout=port.layout)
     size = port.size or (card.tile.default if takes else 0)
     for axis, side in zip(port.layout, sides, strict=False):
         if not isinstance(side, int):
             continue
         if axis == "C" and side != port.channels:
-            return f"has {side} channels for {port.name!r}, and the card says {port.channels}"
+            said = "has {own} channels for {tensor!r}, and the card says {planes}"
+            return Words(said, own=side, tensor=port.name, planes=port.channels)
         if axis in "HW" and takes and (side != size or not (port.size or card.tile.multiple == card.tile.default)):
-            return f"takes {side} pixels a side for {port.name!r}, and the card's windows are of other sizes"
-    return ""
+            said = "takes {side} pixels a side for {tensor!r}, and the card's windows are of other sizes"
+            return Words(said, side=side, tensor=port.name)
+    return None
 
 
 def _preload_cuda() -> None:
@@ -249,9 +272,10 @@ def _preload_cuda() -> None:
         _library().preload_dlls(directory="")
 
 
-def _translated(error: Exception, what: str) -> DeviceError | ModelError:
+def _explained(error: Exception, what: Words) -> DeviceError | ModelError:
+    """What an exception of onnxruntime means."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     lowered = str(error).lower()
     if any(sign in lowered for sign in ("out of memory", "failed to allocate", "bad_alloc", "alloc failed")):
-        return OutOfMemory(f"{what}: the memory is not enough.", "device.memory")
-    return ModelError(f"{what}: {text[:_LONGEST].rstrip('.')}.", "model.run")
+        return OutOfMemory("{what}: the memory is not enough.", "device.memory", what=what)
+    return ModelError("{what}: {reason}.", "model.run", what=what, reason=text[:_LONGEST].rstrip("."))

@@ -161,7 +161,9 @@ def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]
     for field in dataclasses.fields(TASKS[task].settings):
         if field.name in given and field.metadata["by_card"] and field.name not in defaults:
             title = str(field.metadata["title"]).lower()
-            raise SettingsError(f"The model {card.id} has no {title} to choose.", "task.setting")
+            raise SettingsError(
+                "The model {model} has no {title} to choose.", "task.setting", model=card.id, title=title
+            )
         if field.name in given or field.name in defaults:
             used[field.name] = given.get(field.name, defaults.get(field.name))
     return TASKS[task].settings(**used)
@@ -175,13 +177,19 @@ def check_card(card: ModelCard) -> None:
     """
     if card.task not in TASKS:
         known = ", ".join(TASKS)
-        raise ModelError(f"The model {card.id} does {card.task[:40]!r}, which is none of {known}.", "model.task")
+        raise ModelError(
+            "The model {model} does {task!r}, which is none of {known}.",
+            "model.task",
+            model=card.id,
+            task=card.task[:40],
+            known=known,
+        )
     TASKS[card.task].check(card)
     try:
         make_settings(card.task, card, {})
     except SettingsError as error:
-        said = f"The settings of the model {card.id} do not fit. {error.sentence}"
-        raise ModelError(said, "model.settings") from error
+        said = "The settings of the model {model} do not fit. {reason}"
+        raise ModelError(said, "model.settings", model=card.id, reason=error) from error
 
 
 def try_model(card: ModelCard, context: JobContext | None = None) -> None:
@@ -202,13 +210,15 @@ def try_model(card: ModelCard, context: JobContext | None = None) -> None:
     try:
         run_job(job, context)
     except EngineError as error:
-        said = f"The model {card.id} was tried and does not work. {error.sentence}"
-        raise ModelError(said, "model.trial") from error
+        said = "The model {model} was tried and does not work. {reason}"
+        raise ModelError(said, "model.trial", model=card.id, reason=error) from error
 
 
 def _check_task(task: str, card: ModelCard) -> None:
     if card.task != task:
-        raise SettingsError(f"The model {card.id} does not do {task}, but {card.task}.", "task.model")
+        raise SettingsError(
+            "The model {model} does not do {task}, but {able}.", "task.model", model=card.id, task=task, able=card.task
+        )
 
 
 __all__ = [

@@ -57,10 +57,15 @@ class Ranged:
             hints, value = field.metadata, getattr(self, field.name)
             if not hints["low"] <= value <= hints["high"]:
                 raise SettingsError(
-                    f"{hints['title']} goes from {hints['low']:g} to {hints['high']:g}{hints['unit']}.", "task.range"
+                    "{setting} goes from {low:g} to {high:g}{unit}.",
+                    "task.range",
+                    setting=hints["title"],
+                    low=hints["low"],
+                    high=hints["high"],
+                    unit=hints["unit"],
                 )
             if hints["whole"] and value != round(value):
-                raise SettingsError(f"{hints['title']} is a whole number.", "task.range")
+                raise SettingsError("{setting} is a whole number.", "task.range", setting=hints["title"])
 
 
 @dataclass(frozen=True)
@@ -264,9 +269,13 @@ class Model:
         planes = self._card.stages[stage].outputs[0].channels
         if output.ndim != 4 or output.shape[2:] != size or output.shape[1] != planes:
             raise ModelError(
-                f"The model {self._card.id} was given {size[1]} x {size[0]} px and gave something of another size, or "
-                f"not of {planes} planes as its card says.",
+                "The model {model} was given {width} x {height} px and gave something of another size, "
+                "or not of {planes} planes as its card says.",
                 "model.output",
+                model=self._card.id,
+                width=size[1],
+                height=size[0],
+                planes=planes,
             )
         return from_planes(output)
 
@@ -292,8 +301,12 @@ def check_settings(job: Job) -> None:
         value = getattr(job.settings, setting.name, setting.default)
         if not setting.low <= value <= setting.high:
             raise SettingsError(
-                f"{setting.title} of the model {job.card.id} goes from {setting.low:g} to {setting.high:g}.",
+                "{setting} of the model {model} goes from {low:g} to {high:g}.",
                 "task.setting",
+                setting=setting.title,
+                model=job.card.id,
+                low=setting.low,
+                high=setting.high,
             )
 
 

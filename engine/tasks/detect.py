@@ -24,8 +24,10 @@ def check_detector(card: ModelCard) -> None:
     planes = card.stages[0].outputs[0].channels
     if len(card.labels) != planes or not all(card.labels) or len(set(card.labels)) < planes:
         raise ModelError(
-            f"The model {card.id} has {planes} maps of damage, and its card not a name for each (labels).",
+            "The model {model} has {planes} maps of damage, and its card not a name for each (labels).",
             "model.kind",
+            model=card.id,
+            planes=planes,
         )
 
 

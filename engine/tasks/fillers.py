@@ -39,7 +39,9 @@ def check_filler(card: ModelCard) -> None:
     tile = card.tile
     if prior and not tile.multiple == tile.minimum == tile.default:
         raise ModelError(
-            f"The model {card.id} makes whole pictures of one size: its windows must be as large (tile).", "model.kind"
+            "The model {model} makes whole pictures of one size: its windows must be as large (tile).",
+            "model.kind",
+            model=card.id,
         )
 
 

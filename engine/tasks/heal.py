@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from engine import masks
-from engine.errors import SettingsError
+from engine.errors import SettingsError, Words
 from engine.jobs import JobContext
 from engine.raster import Floats, Mask, Rect, from_float
 from engine.tasks import fillers, texture
@@ -63,10 +63,18 @@ def _checked(job: Job) -> tuple[Weights, list[Rect]]:
     fillers.check_filler(job.card)
     check_settings(job)
     (h, w), guide = job.source.shape[:2], job.guide
-    for name, given in (("mask", job.mask), ("edge map", guide), ("edge map's mask", job.guided)):
+    maps = (Words("mask"), job.mask), (Words("edge map"), guide), (Words("edge map's mask"), job.guided)
+    for name, given in maps:
         if given is not None and given.shape[:2] != (h, w):
-            mh, mw = given.shape[:2]
-            raise SettingsError(f"The {name} is {mw} x {mh} px, but the picture is {w} x {h} px.", "heal.mask_size")
+            raise SettingsError(
+                "The {name} is {own_width} x {own_height} px, but the picture is {width} x {height} px.",
+                "heal.mask_size",
+                name=name,
+                own_width=given.shape[1],
+                own_height=given.shape[0],
+                width=w,
+                height=h,
+            )
     if guide is not None:
         _check_draws_edges(job)
     weights = Weights(job.mask, job.settings, masks.is_soft(job.mask))
@@ -78,7 +86,7 @@ def _checked(job: Job) -> tuple[Weights, list[Rect]]:
 
 def _check_draws_edges(job: Job) -> None:
     if not fillers.wants_edges(job.card):
-        raise SettingsError(f"The model {job.card.id} does not work along edges.", "heal.edges")
+        raise SettingsError("The model {model} does not work along edges.", "heal.edges", model=job.card.id)
 
 
 def _windows(

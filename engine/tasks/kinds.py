@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.errors import ModelError
+from engine.errors import ModelError, Words
 from engine.runtime.cards import ModelCard, Port
 
 Signature = tuple[tuple[str, str], ...]
@@ -46,17 +46,24 @@ def check_kind(
     for port in ports:
         reason = reason or _unfit_port(port, adjustable=port.role in adjustable)
     if reason:
-        raise ModelError(f"The model {card.id} is not of a kind that {card.task} can run: {reason}.", "model.kind")
+        raise ModelError(
+            "The model {model} is not of a kind that {able} can run: {reason}.",
+            "model.kind",
+            model=card.id,
+            able=card.task,
+            reason=reason,
+        )
 
 
-def _unfit_kind(card: ModelCard, kinds: tuple[Signature, ...], enlarges: bool) -> str:  # noqa: FBT001
+def _unfit_kind(card: ModelCard, kinds: tuple[Signature, ...], enlarges: bool) -> Words | None:  # noqa: FBT001
     if signature(card) not in kinds:
-        return f"it {_in_words(signature(card))}, but one is wanted that {' or that '.join(map(_in_words, kinds))}"
+        wanted = " or that ".join(map(_in_words, kinds))
+        return Words("it {does}, but one is wanted that {wanted}", does=_in_words(signature(card)), wanted=wanted)
     if enlarges and card.tile.scale == 1:
-        return "its pictures come out as large as they went in (scale = 1)"
+        return Words("its pictures come out as large as they went in (scale = 1)")
     if not enlarges and card.tile.scale > 1:
-        return f"its pictures come out {card.tile.scale} times as large as they went in"
-    return ""
+        return Words("its pictures come out {scale} times as large as they went in", scale=card.tile.scale)
+    return None
 
 
 def _in_words(kind: Signature) -> str:
@@ -67,35 +74,41 @@ def _in_words(kind: Signature) -> str:
     )
 
 
-def _unfit_settings(card: ModelCard, free: tuple[str, ...]) -> str:
+def _unfit_settings(card: ModelCard, free: tuple[str, ...]) -> Words | None:
     roles = {port.role for stage in card.stages for port in stage.inputs}
     for setting in card.settings:
         if setting.name not in roles and setting.name not in free:
-            return f"nothing takes its setting {setting.name!r}"
+            return Words("nothing takes its setting {setting!r}", setting=setting.name)
         if not setting.low <= setting.default <= setting.high:
-            return f"its setting {setting.name!r} starts outside of its own range"
-    return ""
+            return Words("its setting {setting!r} starts outside of its own range", setting=setting.name)
+    return None
 
 
-def _unfit_windows(card: ModelCard) -> str:
-    if card.tile.minimum > _LARGEST_WINDOW:
-        return f"its smallest window has {card.tile.minimum} pixels a side, and {_LARGEST_WINDOW} are the most"
-    return ""
+def _unfit_windows(card: ModelCard) -> Words | None:
+    smallest, most = card.tile.minimum, _LARGEST_WINDOW
+    if smallest > most:
+        said = "its smallest window has {smallest} pixels a side, and {most} are the most"
+        return Words(said, smallest=smallest, most=most)
+    return None
 
 
-def _unfit_port(port: Port, *, adjustable: bool) -> str:
-    spatial = port.role in _SPATIAL
+def _unfit_port(port: Port, *, adjustable: bool) -> Words | None:
+    spatial, name = port.role in _SPATIAL, port.name
     layouts = ("NCHW", "NHWC") if spatial else ("N",) if adjustable else ("NC",)
+    wanted = _CHANNELS.get(port.role, port.channels)
+    said, values = "", dict[str, object]()
     if port.layout not in layouts:
-        return f"{port.name!r} has the layout {port.layout}, not {' or '.join(layouts)}"
-    if spatial and port.colour_space != "sRGB":
-        return f"{port.name!r} is in the colour space {port.colour_space}, and only sRGB is understood"
-    if port.channels != _CHANNELS.get(port.role, port.channels):
-        return f"{port.name!r} has {port.channels} channels, not {_CHANNELS[port.role]}"
-    if port.role == "thumbnail" and port.size == 0:
-        return f"the size of {port.name!r} is missing"
-    if port.role != "thumbnail" and port.size > 0:
-        return f"{port.name!r} has a size of its own; a model of one size says it by its windows"
-    if port.size > _LARGEST_WINDOW:
-        return f"{port.name!r} has {port.size} pixels a side, and {_LARGEST_WINDOW} are the most"
-    return ""
+        said = "{name!r} has the layout {layout}, not {wanted}"
+        values = {"layout": port.layout, "wanted": " or ".join(layouts)}
+    elif spatial and port.colour_space != "sRGB":
+        said, values = "{name!r} is in the colour space {space}, not in sRGB", {"space": port.colour_space}
+    elif port.channels != wanted:
+        said, values = "{name!r} has {own} channels, not {wanted}", {"own": port.channels, "wanted": wanted}
+    elif port.role == "thumbnail" and port.size == 0:
+        said = "the size of {name!r} is missing"
+    elif port.role != "thumbnail" and port.size > 0:
+        said = "{name!r} has a size of its own; a model of one size says it by its windows"
+    elif port.size > _LARGEST_WINDOW:
+        said = "{name!r} has {own} pixels a side, and {most} are the most"
+        values = {"own": port.size, "most": _LARGEST_WINDOW}
+    return Words(said, name=name, **values) if said else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.colour import ModelSpace
-from engine.errors import DeviceError, ModelError, SettingsError
+from engine.errors import DeviceError, ModelError, SettingsError, Words
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster, Rect, Resolution, from_float
 from engine.record import Repair
@@ -71,7 +71,10 @@ def model_of_scale(registry: Registry, scale: int) -> ModelCard:
     if not fitting:
         known = ", ".join(f"{card.id} ({card.tile.scale} times)" for card in cards) or "none"
         raise ModelError(
-            f"No model that enlarges {scale} times is installed. Models that enlarge: {known}.", "model.none"
+            "No model that enlarges {scale} times is installed. Models that enlarge: {known}.",
+            "model.none",
+            scale=scale,
+            known=known,
         )
     return min(fitting, key=lambda card: not card.default)
 
@@ -107,14 +110,22 @@ def _room(job: Job) -> Pixels:
     height, width, channels = job.source.shape
     scale = job.card.tile.scale
     shape, dtype = (scale * height, scale * width, channels), job.source.dtype
-    what = f"Enlarged {scale} times the picture would have {shape[1]} x {shape[0]} pixels"
+    said = "Enlarged {scale} times the picture would have {width} x {height} pixels"
+    what = Words(said, scale=scale, width=shape[1], height=shape[0])
     if max(shape) > LONGEST or shape[0] * shape[1] > _MOST:
         raise SettingsError(
-            f"{what}; the most are {LONGEST} a side and {_MOST // 10**9} thousand million altogether.", "upscale.size"
+            "{what}; the most are {side} a side and {most} thousand million altogether.",
+            "upscale.size",
+            what=what,
+            side=LONGEST,
+            most=_MOST // 10**9,
         )
     wanted, free = shape[0] * shape[1] * channels * dtype.itemsize, _free_memory()
     refusal = DeviceError(
-        f"{what}, which take {wanted / 1e9:.1f} GB: this computer does not have so much free memory.", "upscale.memory"
+        "{what}, which take {wanted:.1f} GB: this computer does not have so much free memory.",
+        "upscale.memory",
+        what=what,
+        wanted=wanted / 1000000000.0,
     )
     if free is not None and wanted > free:
         raise refusal
@@ -152,7 +163,10 @@ def _enlarge(job: Job, pixels: Pixels, model: Model, window: int, context: JobCo
         planes = model.run(0, context, picture=to_planes(shown))[0]
         if planes.shape != (1, 3, tile.scale * whole.height, tile.scale * whole.width):
             raise ModelError(
-                f"The model {job.card.id} does not enlarge {tile.scale} times, as its card says.", "model.output"
+                "The model {model} does not enlarge {scale} times, as its card says.",
+                "model.output",
+                model=job.card.id,
+                scale=tile.scale,
             )
         kept = _scaled(part, tile.scale).slices(_scaled(whole, tile.scale))
         rect, values = stitcher.join(number, from_planes(planes)[kept])

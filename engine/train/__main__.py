@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.command(options)
     except EngineError as error:
-        print(error.sentence, file=sys.stderr)
+        print(error.text(), file=sys.stderr)
         return 1
     except OSError as error:
         print(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", file=sys.stderr)
@@ -158,7 +158,7 @@ def _fit(options: argparse.Namespace) -> None:
             print(f"{run} holds no checkpoint: a new training begins.")
         if not resumed and any(run.glob("step-*.pt")):
             raise SettingsError(
-                f"{run} already holds a training; go on with --resume or name another --run-dir.", "train.run"
+                "{run} already holds a training; go on with --resume or name another --run-dir.", "train.run", run=run
             )
         if options.start and not resumed:
             trainer.start_from(_start_weights(recipe, options.start))
@@ -192,7 +192,9 @@ def _export_run(
     weights = {n.removeprefix(prefix): v for n, v in state["average"].items() if n.startswith(prefix)}
     if calibrate_on is not None:
         if recipe.system != "detect":
-            raise SettingsError(f"Only detectors are calibrated, and {recipe.name} is none.", "train.calibrate")
+            raise SettingsError(
+                "Only detectors are calibrated, and {recipe} is none.", "train.calibrate", recipe=recipe.name
+            )
         weights = calibrated_weights(recipe, weights, calibrate_on)
     training = Training(
         recipe=recipe.name,
@@ -241,7 +243,7 @@ def _bench(options: argparse.Namespace) -> None:
         print(claim.line(), flush=True)
         missed += not claim.holds
     if missed:
-        raise SettingsError(f"{missed} of the numbers do not hold.", "train.bench")
+        raise SettingsError("{missed} of the numbers do not hold.", "train.bench", missed=missed)
 
 
 def _age(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 def _require(holds: object, what: str) -> None:
     if not holds:
-        raise SettingsError(f"Impossible training setting: {what}.", "train.setting")
+        raise SettingsError("Impossible training setting: {what}.", "train.setting", what=what)
 
 
 @dataclass(frozen=True)
@@ -221,11 +221,13 @@ def read_training_recipe(name: str, overrides: list[str] | None = None) -> Train
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     if not path.is_file():
         known = ", ".join(training_recipe_names())
-        raise SettingsError(f"There is no recipe {name!r}. Recipes: {known}.", "train.recipe")
+        raise SettingsError("There is no recipe {name!r}. Recipes: {known}.", "train.recipe", name=name, known=known)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The recipe {path.name} is not valid TOML: {error}.", "train.recipe") from error
+        raise SettingsError(
+            "The recipe {file} is not valid TOML: {reason}.", "train.recipe", file=path.name, reason=error
+        ) from error
     for override in overrides or []:
         _override(table, override)
     return recipe_from_dict({"name": path.stem, **table})
@@ -240,7 +242,7 @@ def recipe_from_dict(table: dict[str, Any]) -> TrainingRecipe:
     try:
         return tables.from_table(TrainingRecipe, table)
     except ValueError as error:
-        raise SettingsError(f"The training recipe cannot be used: {error}.", "train.setting") from error
+        raise SettingsError("The training recipe cannot be used: {reason}.", "train.setting", reason=error) from error
 
 
 def _override(table: dict[str, Any], text: str) -> None:

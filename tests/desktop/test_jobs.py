@@ -127,7 +127,7 @@ def test_expected_failures_and_crashes_go_different_ways(qtbot: QtBot, centre: J
     ticket = centre.submit("fails", Lane.COMPUTE, lambda: failing)
     with qtbot.waitSignal(ticket.failed) as failed:
         pass
-    assert failed.args[0].sentence == "no"
+    assert failed.args[0].text() == "no"
     assert crashes == []
     ticket = centre.submit("crashes", Lane.COMPUTE, lambda: crashing)
     with qtbot.waitSignal(centre.crashed):

@@ -161,7 +161,7 @@ def test_an_entry_of_another_kind_is_refused_or_does_no_harm(saved: Path, entry:
     try:
         document = recover(saved).document
     except ReadError as error:
-        assert error.sentence.endswith(".")  # noqa: PT017 - both ends are right
+        assert error.text().endswith(".")  # noqa: PT017 - both ends are right
     else:
         shown(document)
 

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import tables
+from engine.errors import EngineError, ModelError, ReadError, Words
 from engine.jobs import Cancelled, JobContext, JobState
 from engine.raster import ArrayMask, ArraySource, Raster, Rect, from_float, to_float, to_grey
 from engine.resample import magnify
@@ -147,6 +148,19 @@ def test_tables_go_to_toml_and_back() -> None:
 def test_a_wrong_entry_is_named(table: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named.replace("[", r"\[").replace(".", r"\.")):
         tables.from_table(Outer, table)
+
+
+def test_the_sentence_of_an_error_is_made_where_it_is_shown() -> None:
+    why = ReadError("{file} is {kind}.", "read.kind", file=Path("a{b}.tif"), kind=Words("a pipe"))
+    error = ModelError("{model} failed after {seconds:.1f} s. {reason}", "model.run", model="m", seconds=2, reason=why)
+    assert str(error) == "m failed after 2.0 s. a{b}.tif is a pipe."
+    german = {
+        "{file} is {kind}.": "{file} ist {kind}.",
+        "a pipe": "eine Pipe",
+        "{model} failed after {seconds:.1f} s. {reason}": "Nach {seconds:.1f} s: {reason} ({model})",
+    }
+    assert error.text(german.__getitem__) == "Nach 2.0 s: a{b}.tif ist eine Pipe. (m)"
+    assert str(EngineError("100 % of {{it}}", "x")) == "100 % of {it}"
 
 
 def test_magnifying_by_whole_numbers_repeats_pixels() -> None:

@@ -224,7 +224,7 @@ def test_recipes_are_refused_in_words(folder: Path, data: bytes, said: str, caps
     (folder / "mine.toml").write_bytes(data)
     with pytest.raises(SettingsError, match=said) as caught:
         read_recipe("mine.toml")
-    assert len(caught.value.sentence) < 300
+    assert len(caught.value.text()) < 300
     assert cli.main(["restore", "in.tif", "-o", "out.tif", "--recipe", "mine.toml"]) == 1
     assert said in capsys.readouterr().err
 
@@ -233,7 +233,7 @@ def test_recipes_are_refused_in_words(folder: Path, data: bytes, said: str, caps
 def test_a_recipe_that_is_not_there_is_said(folder: Path, name: str) -> None:
     with pytest.raises(SettingsError, match="There is no recipe") as caught:
         read_recipe(name)
-    assert "standard" in caught.value.sentence
+    assert "standard" in caught.value.text()
 
 
 @pytest.mark.parametrize("box", [[float("inf"), 0, 0, 0], [float("nan"), 0, 0, 0], [1], 3, None])

@@ -27,8 +27,8 @@ def failed(code, act):
     with pytest.raises(WriteError) as caught:
         act()
     assert caught.value.code == code
-    assert caught.value.sentence.endswith(".")
-    return caught.value.sentence
+    assert caught.value.text().endswith(".")
+    return caught.value.text()
 
 
 def test_a_file_takes_its_place_at_the_end(tmp_path):
@@ -101,7 +101,7 @@ def test_a_disk_that_really_ends(tmp_path, suffix):
         "try:\n"
         "    imageio.write(Raster(pixels), Path(sys.argv[1]))\n"
         "except WriteError as error:\n"
-        "    print(error.code, error.sentence)\n"
+        "    print(error.code, error.text())\n"
     )
     root = Path(__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, cwd=root)

@@ -29,9 +29,9 @@ def refused(path, code):
     with pytest.raises(ReadError) as caught:
         imageio.read(path)
     assert caught.value.code == code
-    assert caught.value.sentence.endswith(".")
-    assert path.name in caught.value.sentence
-    return caught.value.sentence
+    assert caught.value.text().endswith(".")
+    assert path.name in caught.value.text()
+    return caught.value.text()
 
 
 def test_places_that_hold_no_file(tmp_path):

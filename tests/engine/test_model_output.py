@@ -99,7 +99,7 @@ def test_output_of_another_kind_than_the_card_says_is_refused(
     monkeypatch.setattr("onnx.checker.check_model", lambda _: None)
     with pytest.raises(ModelError) as caught:
         run(model(tmp_path, nodes, task, output))
-    assert caught.value.sentence.count("wrong") or "model.onnx" in caught.value.sentence
+    assert caught.value.text().count("wrong") or "model.onnx" in caught.value.text()
     assert caught.value.code in ("model.output", "model.run", "model.ports")
 
 

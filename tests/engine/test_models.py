@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import DeviceError, ModelError
+from engine.errors import DeviceError, ModelError, Words
 from engine.jobs import Cancelled, JobContext
 from engine.runtime.cards import SHIPPED, ModelCard, Registry, TileRules, read_card, write_card
-from engine.runtime.session import SESSIONS, Device, OutOfMemory, SessionPool, _translated, available_devices
+from engine.runtime.session import SESSIONS, Device, OutOfMemory, SessionPool, _explained, available_devices
 
 SHIPPED_IDS = sorted(path.parent.name for path in SHIPPED.glob("*/card.toml"))
 HEALERS = ["context_encoder", "dcgan", "edgeconnect", "heal", "partial_convolution", "unsupervised"]
@@ -138,7 +138,7 @@ def test_a_damaged_card_is_left_out_and_named(registry: Registry, copy: Path, tm
     registry.add(copy / "card.toml")
     (tmp_path / "models" / "theirs" / "card.toml").write_text("rubbish")
     assert [card.id for card in registry.cards()] == SHIPPED_IDS
-    assert "theirs" in registry.problems()[0].sentence
+    assert "theirs" in registry.problems()[0].text()
     with pytest.raises(ModelError, match="theirs"):
         registry.card("theirs")
 
@@ -186,8 +186,8 @@ def test_a_file_that_is_no_model_is_said(copy: Path) -> None:
     card = dataclasses.replace(card, stages=(stage,))
     with pytest.raises(ModelError, match="could not be loaded") as caught:
         SessionPool().open(card, stage, Device.CPU)
-    assert caught.value.sentence.endswith(".")
-    assert len(_translated(RuntimeError("x" * 5000), "It failed").sentence) < 500
+    assert caught.value.text().endswith(".")
+    assert len(_explained(RuntimeError("x" * 5000), Words("It failed")).text()) < 500
 
 
 def test_a_card_that_names_a_missing_tensor_is_said(card: ModelCard) -> None:
@@ -199,6 +199,8 @@ def test_a_card_that_names_a_missing_tensor_is_said(card: ModelCard) -> None:
 
 
 def test_out_of_memory_is_told_apart() -> None:
-    assert isinstance(_translated(RuntimeError("Failed to allocate memory for requested buffer"), "x"), OutOfMemory)
-    assert isinstance(_translated(RuntimeError("CUDA error: out of memory"), "x"), OutOfMemory)
-    assert isinstance(_translated(RuntimeError("bad shape"), "x"), ModelError)
+    assert isinstance(
+        _explained(RuntimeError("Failed to allocate memory for requested buffer"), Words("x")), OutOfMemory
+    )
+    assert isinstance(_explained(RuntimeError("CUDA error: out of memory"), Words("x")), OutOfMemory)
+    assert isinstance(_explained(RuntimeError("bad shape"), Words("x")), ModelError)

@@ -109,8 +109,8 @@ def test_the_recipes_that_ship_can_be_read() -> None:
 def test_what_is_wrong_with_a_recipe_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as raised:
         read_recipe(recipe_file(tmp_path, text))
-    assert raised.value.sentence.startswith("The recipe mine.toml cannot be used: ")
-    assert raised.value.sentence.endswith(".")
+    assert raised.value.text().startswith("The recipe mine.toml cannot be used: ")
+    assert raised.value.text().endswith(".")
 
 
 def test_a_recipe_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:

@@ -140,6 +140,6 @@ def test_a_record_that_cannot_be_written(folder: Path, monkeypatch: pytest.Monke
         assert record_belongs(out) is True
     else:
         assert caught.value.code == "write.companion"
-        assert "out.png was written, but out.png.record.json" in caught.value.sentence
+        assert "out.png was written, but out.png.record.json" in caught.value.text()
         assert imageio.read(out).pixels.max() == 2
         assert not record_path(out).exists()

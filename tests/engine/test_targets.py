@@ -69,7 +69,7 @@ def special(request: pytest.FixtureRequest, folder: Path) -> Iterator[Path]:
 def code(act) -> str:
     with pytest.raises(EngineError) as caught:
         act()
-    assert caught.value.sentence.endswith(".")
+    assert caught.value.text().endswith(".")
     return caught.value.code
 
 

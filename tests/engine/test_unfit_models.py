@@ -76,7 +76,7 @@ def test_a_card_that_cannot_be_run_is_refused_with_the_reason(
     card = change(identity(folder / "theirs", "bad"))
     with pytest.raises(ModelError, match=said) as caught:
         check_card(card)
-    assert caught.value.sentence.startswith(("The model bad", "The settings of the model bad"))
+    assert caught.value.text().startswith(("The model bad", "The settings of the model bad"))
     tiny_models.write_card(card, folder / "theirs" / "bad")
     assert cli.main(["models", "add", "theirs/bad/card.toml"]) == 1
     assert said in capsys.readouterr().err
@@ -177,7 +177,7 @@ def test_a_file_that_is_not_what_its_card_says_is_refused(
     check_card(card)
     with pytest.raises(ModelError, match="was tried and does not work") as caught:
         try_model(card)
-    assert said in caught.value.sentence
+    assert said in caught.value.text()
     assert cli.main(["models", "add", "theirs/bad/card.toml"]) == 1
     assert said in capsys.readouterr().err
     assert not (folder / "models").exists()

@@ -46,8 +46,8 @@ def tried(reader: Reader, file: Path) -> str:
         refused = error
     else:
         return "read"
-    assert refused.sentence.endswith("."), f"no sentence: {refused.sentence!r}"
-    assert len(refused.sentence) < 1000, f"an endless sentence: {refused.sentence!r}"
+    assert refused.text().endswith("."), f"no sentence: {refused.text()!r}"
+    assert len(refused.text()) < 1000, f"an endless sentence: {refused.text()!r}"
     return "refused"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from desktop.frame.actions import Action
 from desktop.frame.commands import defects
+from desktop.language import sentence_of
 
 if TYPE_CHECKING:
     from desktop.document.tiles import TileMap
@@ -83,7 +84,7 @@ def _enlarge_by(scale: int) -> Callable[[Context], object]:
         try:
             card = model_of_scale(context.registry, scale)
         except EngineError as error:
-            context.strip.say(error.sentence)
+            context.strip.say(sentence_of(error))
             return
         if context.photo is not None:
             enlarge(context, context.photo, TaskRequest("upscale", card.id, context.task.device, {}))

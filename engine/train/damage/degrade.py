@@ -343,9 +343,13 @@ def check_degradations(chances: Mapping[str, float]) -> None:
     for name, chance in chances.items():
         if name not in DEGRADATIONS:
             known = ", ".join(DEGRADATIONS)
-            raise SettingsError(f"There is no degradation {name}; there are {known}.", "train.degradation")
+            raise SettingsError(
+                "There is no degradation {name}; there are {known}.", "train.degradation", name=name, known=known
+            )
         if not 0 <= chance <= 1:
-            raise SettingsError(f"The chance of {name} must be 0 to 1, not {chance}.", "train.degradation")
+            raise SettingsError(
+                "The chance of {name} must be 0 to 1, not {chance}.", "train.degradation", name=name, chance=chance
+            )
 
 
 def before_and_after_marks(chances: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:

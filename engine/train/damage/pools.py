@@ -177,7 +177,9 @@ class _MaskDrawer:
     def __init__(self, kinds: dict[str, float], size: int, seed: int, textures: Textures | None = None) -> None:
         unknown = sorted(set(kinds) - set(MASKS))
         if unknown or not kinds:
-            raise SettingsError(f"There is no mask kind {', '.join(unknown) or '(none is named)'}.", "train.masks")
+            raise SettingsError(
+                "There is no mask kind {unknown}.", "train.masks", unknown=", ".join(unknown) or "(none is named)"
+            )
         self._names: Sequence[str] = list(kinds)
         chances = np.array([kinds[name] for name in self._names])
         self._chances = chances / chances.sum()

@@ -43,7 +43,9 @@ def mask_reader(folder: Path, scans: Path) -> LossReader:
     masks = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.png")} if folder.is_dir() else set()
     named = {path.relative_to(scans).with_suffix("") for path in scans.rglob("*")} if scans.is_dir() else set()
     if not masks & named:
-        raise SettingsError(f"{folder} holds no mask (NAME.png) for any scan in {scans}.", "train.masks")
+        raise SettingsError(
+            "{folder} holds no mask (NAME.png) for any scan in {scans}.", "train.masks", folder=folder, scans=scans
+        )
 
     def read_lost(path: Path, picture: np.ndarray) -> np.ndarray:
         name = path.relative_to(scans).with_suffix("")
@@ -52,7 +54,7 @@ def mask_reader(folder: Path, scans: Path) -> LossReader:
         file = folder / name.with_name(f"{name.name}.png")
         mask = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
         if mask is None or mask.shape != picture.shape[:2]:
-            raise SettingsError(f"The mask {file} cannot be read or has another size.", "train.masks")
+            raise SettingsError("The mask {file} cannot be read or has another size.", "train.masks", file=file)
         return np.asarray(mask)
 
     return read_lost

@@ -115,8 +115,9 @@ class Batches:
                 paths = [path for path in paths if not is_in_old_half(path.name)]
             if not (old and paths):
                 raise SettingsError(
-                    f"{sources.photographs} holds too few photographs to split them into old and fresh ones.",
+                    "{photographs} holds too few photographs to split them into old and fresh ones.",
                     "train.data",
+                    photographs=sources.photographs,
                 )
         read_lost = _loss_reader(sources) if "lost" in needs else None
         self.photographs = Photographs.load(paths, recipe.data, device, read_lost)

@@ -122,8 +122,10 @@ class Photographs:
         kept = [(path, picture) for path, picture in zip(paths, decoded, strict=True) if picture is not None]
         if not kept:
             raise SettingsError(
-                f"None of the {len(paths)} photographs is at least {settings.crop} px on its short side and readable.",
+                "None of the {count} photographs is at least {crop} px on its short side and readable.",
                 "train.data",
+                count=len(paths),
+                crop=settings.crop,
             )
         pictures = [picture for _, picture in kept]
         lost = None if read_lost is None else [read_lost(*one) for one in kept]

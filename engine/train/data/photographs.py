@@ -41,11 +41,14 @@ def photograph_paths(folder: Path, *, validation: bool) -> list[Path]:
         SettingsError: the folder is missing or holds too few photographs.
     """
     if not folder.is_dir():
-        raise SettingsError(f"The folder of photographs {folder} does not exist.", "train.data")
+        raise SettingsError("The folder of photographs {folder} does not exist.", "train.data", folder=folder)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if len(paths) < 2:
         raise SettingsError(
-            f"{folder} holds {len(paths)} pictures; one to train on and one to validate are the least.", "train.data"
+            "{folder} holds {count} pictures; one to train on and one to validate are the least.",
+            "train.data",
+            folder=folder,
+            count=len(paths),
         )
     held_out = {p for p in paths if is_validation(p.name)}
     if not held_out or len(held_out) == len(paths):
@@ -73,8 +76,12 @@ def read_photograph(path: Path) -> np.ndarray:
             if picture.mode != "F":
                 return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ReadError(f"The picture {path} cannot be read: {error}.", "train.picture") from error
-    raise ReadError(f"The picture {path} is of floating-point numbers; save it in 8 or 16 bit.", "train.picture")
+        raise ReadError(
+            "The picture {path} cannot be read: {reason}.", "train.picture", path=path, reason=error
+        ) from error
+    raise ReadError(
+        "The picture {path} is of floating-point numbers; save it in 8 or 16 bit.", "train.picture", path=path
+    )
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

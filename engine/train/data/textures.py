@@ -69,12 +69,12 @@ def read_textures(folder: Path, *, validation: bool) -> dict[str, list[Mask]]:
         for path in chosen or paths:
             found.setdefault(damage, []).append(_read_grey(path))
     if not found:
-        raise SettingsError(f"{folder} holds no damage textures.", "train.textures")
+        raise SettingsError("{folder} holds no damage textures.", "train.textures", folder=folder)
     return found
 
 
 def _read_grey(path: Path) -> Mask:
     picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
     if picture is None:
-        raise ReadError(f"The texture {path} is damaged.", "train.textures")
+        raise ReadError("The texture {path} is damaged.", "train.textures", path=path)
     return np.asarray(picture, np.uint8)

@@ -105,7 +105,7 @@ class Bench:
         command, *options = words.format(mask=mask_file).split()
         quiet = [] if command == "detect" else ["--no-record"]
         if cli.main([command, str(given), "-o", str(result), "--device", "cpu", *quiet, *options]):
-            raise SettingsError(f"The command lacuna {words} failed.", "train.bench")
+            raise SettingsError("The command lacuna {words} failed.", "train.bench", words=words)
         return read_photograph(result) if command != "detect" else read_photograph(result)[..., 0]
 
 
@@ -123,7 +123,12 @@ def measure(folder: Path, textures: Path | None, most: int | None, parts: Iterab
     """
     chosen = list(parts) or list(PARTS)
     if unknown := sorted(set(chosen) - set(PARTS)):
-        raise SettingsError(f"There is no part {', '.join(unknown)}; there are {', '.join(PARTS)}.", "train.bench")
+        raise SettingsError(
+            "There is no part {unknown}; there are {parts}.",
+            "train.bench",
+            unknown=", ".join(unknown),
+            parts=", ".join(PARTS),
+        )
     paths = photograph_paths(folder, validation=True)
     pictures = [picture for picture, _ in read_middles(paths[:most])]
     sound = [p for p, _ in read_middles([path for path in paths if not path.name.startswith(OLD_PACKS)][:most])]

@@ -186,7 +186,9 @@ def read_middles(paths: list[Path], read_lost: LossReader | None = None) -> list
         lost = None if read_lost is None else crop_middle(read_lost(path, picture))
         pictures.append((crop_middle(picture), lost))
     if not pictures:
-        raise SettingsError(f"None of the {len(paths)} photographs for validation can be read.", "train.data")
+        raise SettingsError(
+            "None of the {count} photographs for validation can be read.", "train.data", count=len(paths)
+        )
     return pictures
 
 

@@ -104,7 +104,7 @@ def write_report(models: Path, output: Path) -> Path:
     for problem in registry.problems():
         raise problem
     if not cards:
-        raise SettingsError(f"{models} holds no model to report on.", "train.report")
+        raise SettingsError("{models} holds no model to report on.", "train.report", models=models)
     width = max(len(columns) for columns in COLUMNS.values())
     lines = [_table_row(["system", *[""] * width, *_DETAILS]), _table_row(["---", *["---:"] * (width + len(_DETAILS))])]
     for task in COLUMNS:
@@ -154,7 +154,9 @@ def _read_scores(card: ModelCard) -> Table:
         table: Table = json.loads(path.read_text(encoding="utf-8"))
         return {protocol: rows for protocol, rows in table.items() if "model" in rows}
     except (OSError, ValueError, TypeError) as error:
-        raise ReadError(f"The scores {path} cannot be read: {error}.", "train.scores") from error
+        raise ReadError(
+            "The scores {path} cannot be read: {reason}.", "train.scores", path=path, reason=error
+        ) from error
 
 
 def _details(card: ModelCard) -> list[str]:

@@ -48,11 +48,15 @@ def build(table: dict[str, Callable[..., N]], name: str, options: dict[str, Any]
         SettingsError: the table has no such network, or the network does not take these options.
     """
     if name not in table:
-        raise SettingsError(f"Unknown network {name!r}. Known: {', '.join(table)}.", "train.setting")
+        raise SettingsError(
+            "Unknown network {name!r}. Known: {table}.", "train.setting", name=name, table=", ".join(table)
+        )
     try:
         return table[name](**(options or {}))
     except (TypeError, IndexError, ValueError, RuntimeError, ZeroDivisionError) as error:
-        raise SettingsError(f"The network {name} does not take these options: {error}.", "train.setting") from error
+        raise SettingsError(
+            "The network {name} does not take these options: {reason}.", "train.setting", name=name, reason=error
+        ) from error
 
 
 __all__ = ["DISCRIMINATORS", "NETWORKS", "Export", "Generator", "build"]

@@ -73,12 +73,14 @@ def export_model(
             difference = parity(export, stage, card, partial)
             if difference >= PARITY:
                 raise ModelError(
-                    f"ONNX and torch differ by {difference:.2e} of full scale; nothing was exported.", "train.parity"
+                    "ONNX and torch differ by {difference:.2e} of full scale; nothing was exported.",
+                    "train.parity",
+                    difference=difference,
                 )
         for export, partial in zip(exports, partials, strict=True):
             os.replace(partial, folder / export.file)
     except OSError as error:
-        raise EngineError(f"The model could not be written: {error}.", "train.export") from error
+        raise EngineError("The model could not be written: {reason}.", "train.export", reason=error) from error
     finally:
         for partial in partials:
             partial.unlink(missing_ok=True)
@@ -127,7 +129,9 @@ def read_weights(recipe: TrainingRecipe, folder: Path) -> dict[str, Tensor]:
             model = onnx.load(str(file))
         except Exception as error:
             # onnx raises errors of protobuf, which have no common base class with OSError.
-            raise ModelError(f"The model {file} cannot be read: {error}.", "model.missing") from error
+            raise ModelError(
+                "The model {file} cannot be read: {reason}.", "model.missing", file=file, reason=error
+            ) from error
         inside = (*export.module.named_parameters(), *export.module.named_buffers())
         whole = {name: names[id(value)] for name, value in inside}
         for tensor in model.graph.initializer:
@@ -148,11 +152,13 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelError(f"The weights {path} cannot be read: {error}.", "train.start") from error
+        raise ModelError(
+            "The weights {path} cannot be read: {reason}.", "train.start", path=path, reason=error
+        ) from error
     unfit = [name for name, values in arrays.items() if values.dtype.kind not in "fiu"]
     if unfit or not arrays:
         what = f"{unfit[0]}, which is not of numbers" if unfit else "no array"
-        raise ModelError(f"The file of weights {path} holds {what}.", "train.start")
+        raise ModelError("The file of weights {path} holds {what}.", "train.start", path=path, what=what)
     return {name: torch.from_numpy(values.astype(np.float32)) for name, values in arrays.items()}
 
 

@@ -45,7 +45,7 @@ class Budget:
     def __post_init__(self) -> None:
         for minutes in (self.minutes, self.slice_minutes):
             if minutes is not None and not 0 < minutes < math.inf:
-                raise SettingsError(f"Impossible training time: {minutes} minutes.", "train.setting")
+                raise SettingsError("Impossible training time: {minutes} minutes.", "train.setting", minutes=minutes)
 
 
 def fit(trainer: Trainer, sources: Sources, budget: Budget, *, say: Any = print) -> None:
@@ -167,7 +167,7 @@ class _Loop:
         row = {name: float(value) for name, value in scalars.items()}
         if not all(math.isfinite(value) for value in row.values()):
             raise EngineError(
-                f"The training diverged at step {trainer.step}; the last good checkpoint stands.", "train.nan"
+                "The training diverged at step {step}; the last good checkpoint stands.", "train.nan", step=trainer.step
             )
         if rank() > 0:
             return

@@ -205,7 +205,9 @@ def check_losses(weights: dict[str, float], table: dict[str, Term]) -> None:
     """
     for name in weights:
         if name not in table:
-            raise SettingsError(f"Unknown loss {name!r}. This system knows: {', '.join(table)}.", "train.setting")
+            raise SettingsError(
+                "Unknown loss {name!r}. This system knows: {table}.", "train.setting", name=name, table=", ".join(table)
+            )
 
 
 # -- adversarial ----------------------------------------------------------------------------------------------------
@@ -287,7 +289,12 @@ def check_game(name: str) -> None:
         SettingsError: it is not in ``ADVERSARIAL``; names it.
     """
     if name not in ADVERSARIAL:
-        raise SettingsError(f"Unknown game {name!r}. Known: {', '.join(ADVERSARIAL)}.", "train.setting")
+        raise SettingsError(
+            "Unknown game {name!r}. Known: {adversarial}.",
+            "train.setting",
+            name=name,
+            adversarial=", ".join(ADVERSARIAL),
+        )
 
 
 def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:

@@ -48,7 +48,12 @@ class Trainer:
         self.recipe, self.run, self.device = recipe, run, device
         self.step, self.seen, self.elapsed, self.best = 0, 0, 0.0, math.inf
         if recipe.system not in SYSTEMS:
-            raise SettingsError(f"Unknown system {recipe.system!r}. Known: {', '.join(SYSTEMS)}.", "train.setting")
+            raise SettingsError(
+                "Unknown system {system!r}. Known: {systems}.",
+                "train.setting",
+                system=recipe.system,
+                systems=", ".join(SYSTEMS),
+            )
         self.system: System = SYSTEMS[recipe.system](recipe).to(device)
         _check_crop(recipe, self.system.generator)
         self.system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -169,7 +174,9 @@ class Trainer:
         except (OSError, RuntimeError) as error:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
-            raise EngineError(f"The checkpoint {name} could not be saved: {error}.", "train.save") from error
+            raise EngineError(
+                "The checkpoint {name} could not be saved: {reason}.", "train.save", name=name, reason=error
+            ) from error
 
     def save_step(self) -> None:
         """Write the checkpoint of this step and delete all but the last two."""
@@ -190,14 +197,16 @@ class Trainer:
             self._restore(state)
         except (RuntimeError, KeyError, ValueError) as error:
             # torch raises RuntimeError for weights of another shape.
-            raise ReadError(f"The checkpoints in {self.run} are of another recipe.", "train.checkpoint") from error
+            raise ReadError(
+                "The checkpoints in {run} are of another recipe.", "train.checkpoint", run=self.run
+            ) from error
         return True
 
     def _restore(self, state: dict[str, Any]) -> None:
         other = recipe_from_dict(json.loads(state["recipe"]))
         ours = self.recipe
         if (other.name, other.network, other.losses) != (ours.name, ours.network, ours.losses):
-            raise ReadError(f"{self.run} holds a training of another recipe.", "train.recipe")
+            raise ReadError("{run} holds a training of another recipe.", "train.recipe", run=self.run)
         self.system.generator.load_state_dict(state["generator"])
         self.average.load_state_dict(state["average"])
         self._g_optimiser.load_state_dict(state["g_optimiser"])
@@ -219,12 +228,14 @@ class Trainer:
             self.average.module.load_state_dict(weights, strict=False)
         except RuntimeError as error:
             raise SettingsError(
-                f"The model's weights do not fit the recipe's network: {error}.", "train.start"
+                "The model's weights do not fit the recipe's network: {reason}.", "train.start", reason=error
             ) from error
         if unexpected or missing:
             # An exporter may have merged weights into others; a part of the weights is no use as a beginning.
             named = ", ".join([*unexpected, *missing][:3])
-            raise SettingsError(f"The model's weights do not fit the recipe's network: {named}.", "train.start")
+            raise SettingsError(
+                "The model's weights do not fit the recipe's network: {named}.", "train.start", named=named
+            )
 
 
 def newest_checkpoint(run: Path, device: torch.device) -> dict[str, Any]:
@@ -236,7 +247,7 @@ def newest_checkpoint(run: Path, device: torch.device) -> dict[str, Any]:
     for path in sorted(run.glob("step-*.pt"), reverse=True):
         with contextlib.suppress(ReadError):
             return read_checkpoint(path, device)
-    raise ReadError(f"{run} holds no checkpoint, or damaged ones only.", "train.checkpoint")
+    raise ReadError("{run} holds no checkpoint, or damaged ones only.", "train.checkpoint", run=run)
 
 
 def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
@@ -249,9 +260,9 @@ def read_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         # torch raises exceptions of many kinds for a damaged file.
-        raise ReadError(f"The checkpoint {path.name} is damaged.", "train.checkpoint") from error
+        raise ReadError("The checkpoint {file} is damaged.", "train.checkpoint", file=path.name) from error
     if not isinstance(state, dict) or "recipe" not in state:
-        raise ReadError(f"The checkpoint {path.name} is none of this program.", "train.checkpoint")
+        raise ReadError("The checkpoint {file} is none of this program.", "train.checkpoint", file=path.name)
     return state
 
 
@@ -290,9 +301,16 @@ def _check_crop(recipe: TrainingRecipe, generator: Generator) -> None:
     """
     crop, multiple, fixed = recipe.data.crop, generator.exports()[0].multiple, generator.TILE.default
     if multiple and crop % multiple:
-        raise SettingsError(f"data.crop = {crop}: the network takes multiples of {multiple}.", "train.setting")
+        raise SettingsError(
+            "data.crop = {crop}: the network takes multiples of {multiple}.",
+            "train.setting",
+            crop=crop,
+            multiple=multiple,
+        )
     if not multiple and crop != fixed:
-        raise SettingsError(f"data.crop = {crop}: the network takes pictures of {fixed} px.", "train.setting")
+        raise SettingsError(
+            "data.crop = {crop}: the network takes pictures of {fixed} px.", "train.setting", crop=crop, fixed=fixed
+        )
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

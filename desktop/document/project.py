@@ -37,6 +37,8 @@ SUFFIX = ".ora"
 LARGEST = 2_000_000_000
 """Pixels of the largest picture that is read."""
 _LARGEST_TEXT = 64 << 20
+_LONGEST = 100
+"""Letters of a file's own words that are repeated in a sentence."""
 _MIMETYPE = b"image/openraster"
 _OWN = "lacuna/document.json"
 _DAMAGE = "lacuna/damage.png"
@@ -187,7 +189,8 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
         raise ReadError(f"{path.name} is not a complete OpenRaster file.", "project.damaged") from error
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
         # Whatever a damaged description leads to.
-        raise ReadError(f"{path.name} is a damaged OpenRaster file: {error}.", "project.damaged") from error
+        said = f"{path.name} is a damaged OpenRaster file: {str(error)[:_LONGEST]}."
+        raise ReadError(said, "project.damaged") from error
 
 
 # -- writing ------------------------------------------------------------------------------------------------------
@@ -306,7 +309,7 @@ def _check_names(archive: zipfile.ZipFile, path: Path) -> None:
 
 def _text(archive: zipfile.ZipFile, name: str) -> bytes:
     if archive.getinfo(name).file_size > _LARGEST_TEXT:
-        raise ReadError(f"{name} in the project file is impossibly large.", "project.hostile")
+        raise ReadError(f"{name[:_LONGEST]} in the project file is impossibly large.", "project.hostile")
     return archive.read(name)
 
 
@@ -316,7 +319,7 @@ def _png(archive: zipfile.ZipFile, name: str, largest: int = LARGEST) -> Pixels:
     with archive.open(entry) as file:
         width, height = struct.unpack(">16xII", file.read(24))
     if not 0 < width * height <= largest or entry.file_size > 8 * width * height + (1 << 20):
-        raise ReadError(f"{name} in the project file is impossibly large.", "project.hostile")
+        raise ReadError(f"{name[:_LONGEST]} in the project file is impossibly large.", "project.hostile")
     return imageio.decode_png(archive.read(entry), largest)
 
 
@@ -397,7 +400,7 @@ def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[in
     """A layer with the given cells filled from a straight-alpha picture at (x, y)."""
     channels, dtype = layer.pixels.shape[2], layer.pixels.dtype
     if png.shape[2] != channels + 1 or png.dtype != dtype:
-        raise ReadError(f"The layer {layer.name!r} is of another kind than the scan.", "project.layer")
+        raise ReadError(f"The layer {layer.name[:_LONGEST]!r} is of another kind than the scan.", "project.layer")
     extent = Rect(x, y, x + png.shape[1], y + png.shape[0])
     pixels, mask = layer.pixels.edit(), layer.mask.edit()
     for cell in cells:

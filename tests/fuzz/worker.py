@@ -84,7 +84,8 @@ def main(words: list[str]) -> None:
                 say({tried(reader, file): True})
                 kept.unlink()
             except Exception:  # noqa: BLE001 - that is what is looked for
-                say({"failure": traceback.format_exc(limit=-5, chain=False)[-3000:]})
+                said = traceback.format_exc(limit=-5, chain=False)
+                say({"failure": said if len(said) < 3000 else f"{said[:1500]} ... {said[-1500:]}"})
             shutil.rmtree(folder)
         say({"case": last})
 

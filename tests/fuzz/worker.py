@@ -14,16 +14,18 @@ from random import Random
 from typing import Any
 
 from engine.errors import EngineError
-from tests.fuzz.readers import READERS, Reader
+from tests.fuzz.reader import Reader
 
 
 def named(name: str) -> Reader:
     """A reader of the program, or ``faulty.NAME``: one that fails, for tests."""
-    if not name.startswith("faulty."):
-        return READERS[name]
-    from tests.fuzz import faulty
+    if name.startswith("faulty."):
+        from tests.fuzz import faulty
 
-    return faulty.READERS[name.removeprefix("faulty.")]
+        return faulty.READERS[name.removeprefix("faulty.")]
+    from tests.fuzz.readers import READERS
+
+    return READERS[name]
 
 
 def made(reader: Reader, name: str, seed: int, case: int) -> bytes:

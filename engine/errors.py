@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+_LONGEST = 400
+"""Letters of a value that stand in a sentence."""
+
 
 class Words:
     """A sentence or a part of one, made where it is shown: there the language is known.
@@ -39,13 +42,20 @@ class Words:
             translate: from a template to that of another language.
         """
         said = {
-            name: value.text(translate) if isinstance(value, Words | EngineError) else value
+            name: value.text(translate) if isinstance(value, Words | EngineError) else _shortened(value)
             for name, value in self.values.items()
         }
         return translate(self.template).format_map(said)
 
     def __str__(self) -> str:
         return self.text()
+
+
+def _shortened(value: object) -> object:
+    """Names and messages out of files may be endless: of long ones the middle is left out."""
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[: _LONGEST // 2]}…{value[-_LONGEST // 2 :]}"
+    return value
 
 
 class EngineError(Exception):

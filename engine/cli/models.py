@@ -67,7 +67,8 @@ def _models_verify(_: argparse.Namespace, _context: JobContext) -> None:
         else:
             print(f"{card.id:20} ok")
     if problems:
-        raise EngineError("{problems}", "model.verify", problems="\n".join(problem.text() for problem in problems))
+        say([problem.text() for problem in problems])
+        raise EngineError("{count} of the models cannot be used.", "model.verify", count=len(problems))
 
 
 def _models_add(options: argparse.Namespace, context: JobContext) -> None:

@@ -100,7 +100,7 @@ def _folder(target: Path) -> Path:
         folder = Path(os.path.realpath(target)).parent
         folder.stat()
     except ValueError as error:
-        raise WriteError("{file!r} is no name for a file.", "write.name", file=target.name[:80]) from error
+        raise WriteError("{file!r} is no name for a file.", "write.name", file=target.name) from error
     except PermissionError as error:
         raise WriteError(
             "{file} cannot be written: the folder {folder} may not be looked into.",
@@ -138,4 +138,4 @@ def _check_names(target: Path, folder: Path, beside: str) -> None:
             said = "{file} cannot be written: the name is too long. Choose a shorter one."
             if path == record and beside:
                 said = "{file} cannot be written: the name is too long for the record beside it. Choose a shorter one."
-            raise WriteError(said, "write.name", file=target.name[:80]) from error
+            raise WriteError(said, "write.name", file=target.name) from error

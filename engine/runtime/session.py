@@ -33,8 +33,6 @@ class OutOfMemory(DeviceError):  # noqa: N818 - what happened, not whose fault
 _PROVIDERS = {Device.CPU: "CPUExecutionProvider", Device.CUDA: "CUDAExecutionProvider"}
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _KEPT_SESSIONS = 4
-_LONGEST = 400
-"""Letters of onnxruntime's own words that are passed on."""
 _LARGEST = 1e6
 """No output that stands for anything is larger: pictures lie in 0..1, codes within some units."""
 
@@ -278,4 +276,4 @@ def _explained(error: Exception, what: Words) -> DeviceError | ModelError:
     lowered = str(error).lower()
     if any(sign in lowered for sign in ("out of memory", "failed to allocate", "bad_alloc", "alloc failed")):
         return OutOfMemory("{what}: the memory is not enough.", "device.memory", what=what)
-    return ModelError("{what}: {reason}.", "model.run", what=what, reason=text[:_LONGEST].rstrip("."))
+    return ModelError("{what}: {reason}.", "model.run", what=what, reason=text.rstrip("."))

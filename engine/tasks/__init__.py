@@ -181,7 +181,7 @@ def check_card(card: ModelCard) -> None:
             "The model {model} does {task!r}, which is none of {known}.",
             "model.task",
             model=card.id,
-            task=card.task[:40],
+            task=card.task,
             known=known,
         )
     TASKS[card.task].check(card)

@@ -82,6 +82,16 @@ def test_a_resolution_that_makes_no_sense_is_ignored(tmp_path: Path, resolution:
     write_project(Snapshot.of(document), tmp_path / "again.ora")
 
 
+@pytest.mark.parametrize("entry", ["x", "name"])
+def test_a_sentence_about_a_project_stays_one(tmp_path: Path, entry: str) -> None:
+    """However long the words of the file are."""
+    row = {"id": 1, "name": "n" * 5000, "src": "data/scan.png" if entry == "name" else "s" * 5000, "x": 0, "y": 0}
+    row |= {"opacity": 1, "blend": "NORMAL", "visible": True, "cells": [], "made_by": []}
+    with pytest.raises(ReadError) as caught:
+        open_project(project(tmp_path, manifest(layers=[row])))
+    assert len(str(caught.value)) < 600
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """An autosave folder with one layer, and its scan."""

@@ -68,7 +68,7 @@ def test_unreadable_file(tmp_path, monkeypatch, failure, code):
         raise OSError(failure, os.strerror(failure))
 
     # Not by permissions, since an administrator may read everything.
-    monkeypatch.setattr(imageio, "open", deny, raising=False)
+    monkeypatch.setattr(imageio, "open_plain", deny)
     refused(tmp_path / "a.tif", code)
 
 

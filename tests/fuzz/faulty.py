@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import ReadError
-from tests.fuzz.readers import Reader
+from tests.fuzz.reader import Reader
 
 
 def _refuses(path: Path) -> None:

@@ -12,8 +12,6 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -34,26 +32,10 @@ from engine.record import record_belongs
 from engine.runtime.cards import Registry, read_card, write_card
 from engine.tasks import check_card, try_model
 from tests.fuzz import mutations, seeds
+from tests.fuzz.reader import Reader
 
 _WRITTEN_AGAIN = 2_000_000
 """Pixels up to which a picture that was read is also written."""
-
-
-@dataclass(frozen=True)
-class Reader:
-    """One reader.
-
-    Attributes:
-        suffix: of its files.
-        seeds: sound files.
-        mutate: changes one.
-        read: reads a file, which lies alone in a folder, and uses what it gave.
-    """
-
-    suffix: str
-    seeds: Callable[[], list[bytes]]
-    mutate: mutations.Mutation
-    read: Callable[[Path], None]
 
 
 # -- pictures, masks, profiles --------------------------------------------------------------------------------------

@@ -14,16 +14,18 @@ from random import Random
 from typing import Any
 
 from engine.errors import EngineError
-from tests.fuzz.readers import READERS, Reader
+from tests.fuzz.reader import Reader
 
 
 def named(name: str) -> Reader:
     """A reader of the program, or ``faulty.NAME``: one that fails, for tests."""
-    if not name.startswith("faulty."):
-        return READERS[name]
-    from tests.fuzz import faulty
+    if name.startswith("faulty."):
+        from tests.fuzz import faulty
 
-    return faulty.READERS[name.removeprefix("faulty.")]
+        return faulty.READERS[name.removeprefix("faulty.")]
+    from tests.fuzz.readers import READERS
+
+    return READERS[name]
 
 
 def made(reader: Reader, name: str, seed: int, case: int) -> bytes:
@@ -84,7 +86,8 @@ def main(words: list[str]) -> None:
                 say({tried(reader, file): True})
                 kept.unlink()
             except Exception:  # noqa: BLE001 - that is what is looked for
-                say({"failure": traceback.format_exc(limit=-5, chain=False)[-3000:]})
+                said = traceback.format_exc(limit=-5, chain=False)
+                say({"failure": said if len(said) < 3000 else f"{said[:1500]} ... {said[-1500:]}"})
             shutil.rmtree(folder)
         say({"case": last})
 

@@ -304,14 +304,16 @@ def test_a_slice_stops_early_and_resuming_goes_on_exactly(tmp_path: Path, photog
     assert second.step > first.step
 
 
-def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path, photographs: Path) -> None:
-    trained(tmp_path, photographs, minutes=0.03)
+def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    saved = Trainer(tiny(), tmp_path, CPU)
+    for step in (3, 7):
+        saved.step = step
+        saved.save_step()
     checkpoints = sorted(tmp_path.glob("step-*.pt"))
-    assert len(checkpoints) == 2
     checkpoints[-1].write_bytes(checkpoints[-1].read_bytes()[:1000])
     trainer = Trainer(tiny(), tmp_path, CPU)
     assert trainer.resume()
-    assert trainer.step == int(checkpoints[0].stem.split("-")[1])
+    assert trainer.step == 3
     checkpoints[0].write_bytes(b"rubbish")
     with pytest.raises(ReadError, match="damaged"):
         Trainer(tiny(), tmp_path, CPU).resume()

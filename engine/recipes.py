@@ -20,7 +20,7 @@ from engine.record import Repair
 from engine.resources import resource
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
-from engine.tasks import TASKS, Job, Marks, Patch, make_settings, run_job
+from engine.tasks import TASKS, Marks, Patch, TaskInput, make_settings, run_task
 
 RECIPES = resource("recipes")
 _LARGEST = 1 << 20
@@ -163,7 +163,7 @@ def run_recipe(
 
     Raises:
         ModelError, SettingsError: a model is missing, or a step does not fit it; found before anything is run.
-        Cancelled, DeviceError, ModelError: as ``run_job``.
+        Cancelled, DeviceError, ModelError: as ``run_task``.
     """
     used, work = context or JobContext(), _Work(source, profile, device, found)
     steps = [step for step in recipe.steps if found is None or TASKS[step.task].gives != "findings"]
@@ -189,19 +189,19 @@ class _Work:
 
     def do(self, task: str, card: ModelCard, settings: Any, context: JobContext) -> None:
         """Do one step."""
-        job = Job(task, self._shown(), self._profile, None, settings, card, self._device)
+        given = TaskInput(task, self._shown(), self._profile, None, settings, card, self._device)
         if TASKS[task].gives == "findings":
-            findings = run_job(job, context.part(0.0, 0.85))
+            findings = run_task(given, context.part(0.0, 0.85))
             self._marks = findings.marks(settings, context.part(0.85, 1.0))
-            self._repairs.append(self._marks.repair(job))
+            self._repairs.append(self._marks.repair(given))
             return
         if TASKS[task].wants_mask:
             mask = self._mask()
             if mask is None:
                 return
-            job = replace(job, mask=mask)
-        patch = run_job(job, context)
-        self._repairs.append(patch.repair(job))
+            given = replace(given, mask=mask)
+        patch = run_task(given, context)
+        self._repairs.append(patch.repair(given))
         self._patches.append((self._repairs[-1], patch))
 
     def _mask(self) -> MaskSource | None:

@@ -54,7 +54,7 @@ def read_scan(path: Path, context: JobContext | None = None) -> tuple[Raster, Sc
 
 @dataclass(frozen=True)
 class Repair:
-    """One job that went into a picture.
+    """One repair that went into a picture.
 
     Attributes:
         task: what was done.

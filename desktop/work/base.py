@@ -23,8 +23,7 @@ from engine.record import Repair
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
-    from engine.tasks import Job as EngineJob
-    from engine.tasks import Task
+    from engine.tasks import Task, TaskInput
 
 
 @dataclass(frozen=True)
@@ -167,16 +166,16 @@ class TaskRunner(Runner[J]):
 
         return TASKS[self._request.task]
 
-    def _engine_job(self, source: Composite, guide: TileMap | None = None, guided: TileMap | None = None) -> EngineJob:
+    def _task_input(self, source: Composite, guide: TileMap | None = None, guided: TileMap | None = None) -> TaskInput:
         """The task's input, frozen now."""
         from engine.runtime.session import Device
-        from engine.tasks import Job, make_settings
+        from engine.tasks import TaskInput, make_settings
 
         request, card = self._request, self._registry.card(self._request.model)
         self._frozen = self._document.state.geometry
         # The task's own model goes without saying.
         self._with = f", {card.title}" if card.id != self._registry.default(request.task).id else ""
-        return Job(
+        return TaskInput(
             request.task,
             source,
             self._document.profile,

@@ -46,7 +46,7 @@ class EdgesRunner(TaskRunner[DrawEdges]):
         from engine.tasks import draw_edges
 
         document = self._document
-        job = self._engine_job(Composite.of(document.state, below=index_above(document, active)))
+        job = self._task_input(Composite.of(document.state, below=index_above(document, active)))
 
         def work(context: JobContext) -> Outcome:
             marks = draw_edges(job, context)

@@ -51,16 +51,16 @@ class EnlargeRunner(TaskRunner[Enlarge]):
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
         """All layers are read, whichever is chosen."""
-        from engine.tasks import run_job
+        from engine.tasks import run_task
 
         del active
         snapshot, output = Snapshot.of(self._document), self._job.output
-        job = self._engine_job(Composite.of(snapshot.state))
+        job = self._task_input(Composite.of(snapshot.state))
         height, width = (job.card.tile.scale * side for side in job.source.shape[:2])
         imageio.check_size(output.path, width, height)
 
         def work(context: JobContext) -> Outcome:
-            enlarged = run_job(job, context.part(0.0, 0.85))
+            enlarged = run_task(job, context.part(0.0, 0.85))
             before = snapshot.state.scan.read(snapshot.state.scan.bounds)
             scan = Raster(before, snapshot.profile, snapshot.resolution, snapshot.metadata)
             repair = enlarged.repair(job)

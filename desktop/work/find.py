@@ -64,15 +64,15 @@ class FindRunner(TaskRunner[FindDamage]):
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
         """The whole visible picture is looked at, whatever layer is chosen."""
-        from engine.tasks import run_job, scales_in_words
+        from engine.tasks import run_task, scales_in_words
 
         del active
-        job, id_ = self._engine_job(Composite.of(self._document.state)), self._document.new_id()
+        job, id_ = self._task_input(Composite.of(self._document.state)), self._document.new_id()
         settings, recipe = job.settings, self._job.recipe
         filters = Filters(**{field.name: getattr(settings, field.name) for field in fields(settings)})  # type: ignore[arg-type]
 
         def work(context: JobContext) -> Outcome:
-            findings: Findings = run_job(job, context.part(0.0, 0.9))
+            findings: Findings = run_task(job, context.part(0.0, 0.9))
             search = findings.repair(job)
             review = Review(id_, _damage_map(findings), findings.labels, filters, search=search, recipe=recipe)
             # A threshold cannot be lower than what may be set.

@@ -25,8 +25,7 @@ Tile = NDArray[Any]
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
-    from engine.tasks import Job as EngineJob
-    from engine.tasks import Patch, Piece
+    from engine.tasks import Patch, Piece, TaskInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +89,17 @@ class ApplyTaskRunner(PatchRunner[ApplyTask]):
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
         """The picture that is read is all that is visible up to the layer which the result will join."""
-        from engine.tasks import run_job
+        from engine.tasks import run_task
 
         job = self._prepared(active)
 
         def work(context: JobContext) -> Outcome:
-            patch = run_job(job, context)
+            patch = run_task(job, context)
             return Outcome(patch, patch.device.value, (patch.repair(job),))
 
         return work
 
-    def _prepared(self, active: Layer | None) -> EngineJob:
+    def _prepared(self, active: Layer | None) -> TaskInput:
         from engine.tasks import wants_edges
 
         request, state = self._request, self._document.state
@@ -109,7 +108,7 @@ class ApplyTaskRunner(PatchRunner[ApplyTask]):
         self._target = active.id if active is not None and joins else None
         source = self._read_below(index_above(self._document, active))
         follows = self._job.claims and wants_edges(self._registry.card(request.model))
-        return self._engine_job(source, *((state.edges, state.guided) if follows else ()))
+        return self._task_input(source, *((state.edges, state.guided) if follows else ()))
 
     def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
         """The result joins the layer it was made for if that is still fit for it.

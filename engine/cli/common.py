@@ -16,7 +16,7 @@ from engine.raster import ArraySource, MaskSource, Raster
 
 if TYPE_CHECKING:
     from engine.runtime.cards import ModelCard, Registry
-    from engine.tasks import Job
+    from engine.tasks import TaskInput
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCar
     return card, make_settings(task, card, values)
 
 
-def task_job(
+def task_input(
     task: str,
     scan: Raster,
     card: ModelCard,
@@ -102,12 +102,12 @@ def task_job(
     device: str,
     mask: MaskSource | None = None,
     guide: MaskSource | None = None,
-) -> Job:
+) -> TaskInput:
     """A task on a scan."""
     from engine.runtime.session import Device
-    from engine.tasks import Job
+    from engine.tasks import TaskInput
 
-    return Job(task, ArraySource(scan.pixels), scan.profile, mask, settings, card, Device(device), guide)
+    return TaskInput(task, ArraySource(scan.pixels), scan.profile, mask, settings, card, Device(device), guide)
 
 
 def write_repaired(

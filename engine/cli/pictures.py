@@ -15,7 +15,7 @@ from engine.cli.common import (
     models_at_hand,
     output_of,
     say,
-    task_job,
+    task_input,
     write_repaired,
 )
 from engine.errors import SettingsError
@@ -31,7 +31,7 @@ def _upscale_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _upscale(options: argparse.Namespace, context: JobContext) -> None:
-    from engine.tasks import model_of_scale, run_job
+    from engine.tasks import model_of_scale, run_task
 
     id_, scale = options.model, options.scale
     card, settings = chosen("upscale", id_ or model_of_scale(models_at_hand(), scale or 2).id)
@@ -46,9 +46,9 @@ def _upscale(options: argparse.Namespace, context: JobContext) -> None:
 
     def repair(scan: Raster, context: JobContext) -> Repaired:
         imageio.check_size(options.output, card.tile.scale * scan.width, card.tile.scale * scan.height)
-        job = task_job("upscale", scan, card, settings, options.device)
-        enlarged = run_job(job, context)
-        return Repaired(enlarged.raster(scan), [enlarged.repair(job)])
+        given = task_input("upscale", scan, card, settings, options.device)
+        enlarged = run_task(given, context)
+        return Repaired(enlarged.raster(scan), [enlarged.repair(given)])
 
     write_repaired(options, context, "upscale", repair)
 

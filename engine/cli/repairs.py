@@ -18,7 +18,7 @@ from engine.cli.common import (
     chosen,
     output_of,
     say,
-    task_job,
+    task_input,
     write_repaired,
 )
 from engine.errors import SettingsError
@@ -28,7 +28,7 @@ from engine.raster import ArrayMask, Raster
 from engine.record import Repair
 
 if TYPE_CHECKING:
-    from engine.tasks import Job, Marks
+    from engine.tasks import Marks, TaskInput
 
 # -- heal ---------------------------------------------------------------------------------------------------------
 
@@ -49,7 +49,7 @@ def _heal_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _heal(options: argparse.Namespace, context: JobContext) -> None:
     from engine.recipes import unfit_to_heal
-    from engine.tasks import draw_edges, run_job, wants_edges
+    from engine.tasks import draw_edges, run_task, wants_edges
 
     card, settings = chosen(
         "heal",
@@ -70,19 +70,19 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
     def repair(scan: Raster, context: JobContext) -> Repaired:
         repairs: list[Repair] = []
         if detector is not None:
-            search = task_job("detect", scan, *detector, options.device)
-            found: Marks = run_job(search, context.part(0.0, 0.25)).marks(search.settings, context.part(0.25, 0.3))
+            search = task_input("detect", scan, *detector, options.device)
+            found: Marks = run_task(search, context.part(0.0, 0.25)).marks(search.settings, context.part(0.25, 0.3))
             if unfit := unfit_to_heal(found):
                 raise unfit
             mask, repairs = found.mask(), [found.repair(search)]
         else:
             mask = imageio.read_mask(options.mask)
         guide = ArrayMask(imageio.read_mask(options.edges)) if options.edges else None
-        job = task_job("heal", scan, card, settings, options.device, ArrayMask(mask), guide)
+        given = task_input("heal", scan, card, settings, options.device, ArrayMask(mask), guide)
         if options.save_edges:
-            drawn.append(draw_edges(job, context.part(0.3, 0.4)))
-        patch = run_job(job, context.part(0.4, 1.0))
-        return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [*repairs, patch.repair(job)])
+            drawn.append(draw_edges(given, context.part(0.3, 0.4)))
+        patch = run_task(given, context.part(0.4, 1.0))
+        return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [*repairs, patch.repair(given)])
 
     write_repaired(options, context, "heal", repair, read)
     for marks in drawn:
@@ -126,14 +126,14 @@ def _whole(task: str, *names: str) -> Callable[[argparse.Namespace, JobContext],
     """The command of a task that makes a whole new picture; the names are those of its settings."""
 
     def run(options: argparse.Namespace, context: JobContext) -> None:
-        from engine.tasks import run_job
+        from engine.tasks import run_task
 
         card, settings = chosen(task, options.model, **{name: getattr(options, name) for name in names})
 
         def repair(scan: Raster, context: JobContext) -> Repaired:
-            job = task_job(task, scan, card, settings, options.device)
-            patch = run_job(job, context)
-            return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [patch.repair(job)])
+            given = task_input(task, scan, card, settings, options.device)
+            patch = run_task(given, context)
+            return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [patch.repair(given)])
 
         write_repaired(options, context, task, repair)
 
@@ -163,7 +163,7 @@ def _detect_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _detect(options: argparse.Namespace, context: JobContext) -> None:
-    from engine.tasks import run_job, scales_in_words
+    from engine.tasks import run_task, scales_in_words
 
     imageio.check_target(options.output, [options.input], (".png",))
     if options.json:
@@ -179,22 +179,22 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
         widest=options.widest,
     )
     scan = imageio.read(options.input, context.part(0.0, 0.2))
-    job = task_job("detect", scan, card, settings, options.device)
-    marks: Marks = run_job(job, context.part(0.2, 0.9)).marks(settings, context.part(0.9, 0.95))
+    given = task_input("detect", scan, card, settings, options.device)
+    marks: Marks = run_task(given, context.part(0.2, 0.9)).marks(settings, context.part(0.9, 0.95))
     kinds = Counter(defect.kind for defect in marks.defects)
     imageio.write_mask(marks.mask(), options.output)
     if options.json:
-        imageio.atomic_write_bytes(options.json, _listed(options.input, job, marks).encode())
+        imageio.atomic_write_bytes(options.json, _listed(options.input, given, marks).encode())
     found = ", ".join(f"{kind} {number}" for kind, number in kinds.most_common()) or "no damage found"
     scales = scales_in_words(marks.scales)
     print(f"{found} (looked {scales})" if scales else found)
     say(scan.notices)
 
 
-def _listed(path: Path, job: Job, marks: Marks) -> str:
+def _listed(path: Path, given: TaskInput, marks: Marks) -> str:
     """The defects as JSON; boxes are left, top, right, bottom."""
     height, width = marks.shape
-    repair = dataclasses.asdict(marks.repair(job))
+    repair = dataclasses.asdict(marks.repair(given))
     del repair["boxes"]
     defects = [
         {

@@ -14,7 +14,7 @@ from engine.jobs import JobContext
 from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
-from engine.tasks.base import Defect, Job, Marks, Patch, Piece
+from engine.tasks.base import Defect, Marks, Patch, Piece, TaskInput
 from engine.tasks.clean import CleanSettings, clean
 from engine.tasks.detect import check_detector, detect
 from engine.tasks.fillers import check_filler, wants_edges
@@ -54,7 +54,7 @@ class Task:
     wants_mask: bool
     gives: Literal["patch", "findings", "picture"]
     effort: float
-    run: Callable[[Job, JobContext], Any]
+    run: Callable[[TaskInput, JobContext], Any]
     check: Callable[[ModelCard], None]
 
 
@@ -129,18 +129,18 @@ _UPSCALE = Task(
 TASKS: dict[str, Task] = {task.id: task for task in (_HEAL, _CLEAN, _TONE, _DETECT, _UPSCALE)}
 
 
-def run_job(job: Job, context: JobContext | None = None) -> Any:
-    """Run one job on the calling thread.
+def run_task(given: TaskInput, context: JobContext | None = None) -> Any:
+    """Run one task on the calling thread.
 
     Returns:
         A ``Patch``, ``Findings`` or ``Enlarged``, as the task's row in ``TASKS`` says.
 
     Raises:
         Cancelled: the context was cancelled.
-        EngineError: the job cannot be done; the sentence says why.
+        EngineError: the task cannot be done; the sentence says why.
     """
-    _check_task(job.task, job.card)
-    return TASKS[job.task].run(job, context or JobContext())
+    _check_task(given.task, given.card)
+    return TASKS[given.task].run(given, context or JobContext())
 
 
 def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]) -> Any:
@@ -148,7 +148,7 @@ def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]
 
     Args:
         task: a row of ``TASKS``.
-        card: the model; its settings of the same names replace the task's defaults. Their ranges the job checks.
+        card: the model; its settings of the same names replace the task's defaults. Their ranges the task checks.
         values: by name; None = not given.
 
     Raises:
@@ -156,16 +156,16 @@ def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]
     """
     _check_task(task, card)
     defaults = {setting.name: setting.default for setting in card.settings}
-    given = {name: value for name, value in values.items() if value is not None}
+    wanted = {name: value for name, value in values.items() if value is not None}
     used = {}
     for field in dataclasses.fields(TASKS[task].settings):
-        if field.name in given and field.metadata["by_card"] and field.name not in defaults:
+        if field.name in wanted and field.metadata["by_card"] and field.name not in defaults:
             title = str(field.metadata["title"]).lower()
             raise SettingsError(
                 "The model {model} has no {title} to choose.", "task.setting", model=card.id, title=title
             )
-        if field.name in given or field.name in defaults:
-            used[field.name] = given.get(field.name, defaults.get(field.name))
+        if field.name in wanted or field.name in defaults:
+            used[field.name] = wanted.get(field.name, defaults.get(field.name))
     return TASKS[task].settings(**used)
 
 
@@ -206,9 +206,9 @@ def try_model(card: ModelCard, context: JobContext | None = None) -> None:
     mask = np.zeros((side, side), np.uint8)
     mask[side // 3 : side // 2, side // 3 : side // 2] = 255
     settings = make_settings(card.task, card, {})
-    job = Job(card.task, ArraySource(picture), None, ArrayMask(mask), settings, card, Device.CPU)
+    given = TaskInput(card.task, ArraySource(picture), None, ArrayMask(mask), settings, card, Device.CPU)
     try:
-        run_job(job, context)
+        run_task(given, context)
     except EngineError as error:
         said = "The model {model} was tried and does not work. {reason}"
         raise ModelError(said, "model.trial", model=card.id, reason=error) from error
@@ -230,11 +230,11 @@ __all__ = [
     "Enlarged",
     "Findings",
     "HealSettings",
-    "Job",
     "Marks",
     "Patch",
     "Piece",
     "Task",
+    "TaskInput",
     "ToneSettings",
     "UpscaleSettings",
     "check_card",
@@ -244,7 +244,7 @@ __all__ = [
     "model_of_scale",
     "outlined",
     "pixels_of",
-    "run_job",
+    "run_task",
     "scales_in_words",
     "sift",
     "try_model",

@@ -21,7 +21,7 @@ _LEAST = 8
 
 
 class Afar:
-    """Large damages of one job. Up close a model knows little in their middle, and every window something else.
+    """Large damages of one picture. Up close a model knows little in their middle, and every window something else.
 
     Args:
         scene: the picture.

@@ -1,4 +1,4 @@
-"""What every task shares: the frozen job, the patch or the marks it gives back, and running a model's stages."""
+"""What every task shares: its frozen input, the patch or the marks it gives back, and running a model's stages."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ class Ranged:
 
 
 @dataclass(frozen=True)
-class Job:
+class TaskInput:
     """One task on one picture: frozen input.
 
     Attributes:
         task: a row of ``engine.tasks.TASKS``.
-        source: the picture; must not change while the job runs.
+        source: the picture; must not change while the task runs.
         profile: its ICC profile; None = sRGB.
         mask: the repair mask, for tasks that want one, of the picture's size.
         settings: the task's settings dataclass.
@@ -143,9 +143,9 @@ class Patch:
         result.flags.writeable = False
         return result
 
-    def repair(self, job: Job) -> Repair:
+    def repair(self, given: TaskInput) -> Repair:
         """What the record says of it."""
-        return job.repair(self.device, self.boxes)
+        return given.repair(self.device, self.boxes)
 
     @property
     def changed(self) -> int:
@@ -213,18 +213,18 @@ class Marks:
         """How much of the picture the defects cover, 0..1; the mask may reach farther."""
         return sum(defect.area for defect in self.defects) / (self.shape[0] * self.shape[1])
 
-    def repair(self, job: Job) -> Repair:
+    def repair(self, given: TaskInput) -> Repair:
         """What the record says of it; the boxes are those of the defects."""
-        repair = job.repair(self.device, tuple(defect.box for defect in self.defects))
+        repair = given.repair(self.device, tuple(defect.box for defect in self.defects))
         return dataclasses.replace(repair, settings=repair.settings | {"scales": list(self.scales)})
 
 
 class Model:
-    """A job's model, loaded: all its stages on one device."""
+    """The model that a task is given, loaded: all its stages on one device."""
 
-    def __init__(self, job: Job, device: Device) -> None:
-        self._job, self._card = job, job.card
-        self._sessions: list[Session] = [SESSIONS.open(job.card, stage, device) for stage in job.card.stages]
+    def __init__(self, given: TaskInput, device: Device) -> None:
+        self._job, self._card = given, given.card
+        self._sessions: list[Session] = [SESSIONS.open(given.card, stage, device) for stage in given.card.stages]
 
     @property
     def device(self) -> Device:
@@ -237,7 +237,7 @@ class Model:
         return all(session.device is Device.CPU for session in self._sessions)
 
     def run(self, stage: int, context: JobContext, **tensors: Floats) -> list[np.ndarray]:
-        """Run one stage; the card's settings are added as the job has them.
+        """Run one stage; the card's settings are added as the task was given them.
 
         Args:
             stage: its place in the card.
@@ -291,40 +291,40 @@ def from_planes(tensor: np.ndarray) -> Floats:
     return np.asarray(tensor[0].transpose(1, 2, 0), np.float32)
 
 
-def check_settings(job: Job) -> None:
+def check_settings(given: TaskInput) -> None:
     """Refuse a value outside the range that the model's card gives it.
 
     Raises:
         SettingsError: names the setting and its range.
     """
-    for setting in job.card.settings:
-        value = getattr(job.settings, setting.name, setting.default)
+    for setting in given.card.settings:
+        value = getattr(given.settings, setting.name, setting.default)
         if not setting.low <= value <= setting.high:
             raise SettingsError(
                 "{setting} of the model {model} goes from {low:g} to {high:g}.",
                 "task.setting",
                 setting=setting.title,
-                model=job.card.id,
+                model=given.card.id,
                 low=setting.low,
                 high=setting.high,
             )
 
 
-def run_shrinking(job: Job, work: Callable[[Model, int], R], context: JobContext) -> R:
+def run_shrinking(given: TaskInput, work: Callable[[Model, int], R], context: JobContext) -> R:
     """Run a task's work with the largest window that the memory holds: half of it again and again, then the CPU.
 
     Args:
-        job: names the model and the device.
+        given: names the model and the device.
         work: called with the loaded model and the side of the largest window, pixels; starts afresh each time.
         context: only its cancellation is used here.
 
     Raises:
         DeviceError: the memory is not enough for the smallest window even on the CPU.
     """
-    tile, device = job.card.tile, job.device
+    tile, device = given.card.tile, given.device
     while True:
         context.check()
-        model = Model(job, device)
+        model = Model(given, device)
         window = tile.default
         while window >= tile.minimum:
             try:

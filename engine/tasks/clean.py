@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engine.jobs import JobContext
-from engine.tasks.base import Job, Patch, knob
+from engine.tasks.base import Patch, TaskInput, knob
 from engine.tasks.whole import WholeSettings, restore
 
 
@@ -26,7 +26,7 @@ class CleanSettings(WholeSettings):
     """Standard deviation of the noise, 0..75 of 255; 0 = unknown."""
 
 
-def clean(job: Job, context: JobContext) -> Patch:
+def clean(given: TaskInput, context: JobContext) -> Patch:
     """Clean a whole picture; errors as of ``restore``."""
-    assert isinstance(job.settings, CleanSettings)
-    return restore(job, job.settings.strength, "cleaning", context)
+    assert isinstance(given.settings, CleanSettings)
+    return restore(given, given.settings.strength, "cleaning", context)

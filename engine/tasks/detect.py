@@ -9,7 +9,7 @@ from engine.errors import ModelError
 from engine.jobs import JobContext
 from engine.raster import Rect
 from engine.runtime.cards import ModelCard
-from engine.tasks.base import Job, Model, check_settings, run_shrinking, to_planes
+from engine.tasks.base import Model, TaskInput, check_settings, run_shrinking, to_planes
 from engine.tasks.findings import DAMAGE, SHAPES, DetectSettings, Findings, Seen, seen_in
 from engine.tasks.kinds import Signature, check_kind
 from engine.tasks.pyramid import Reduced, add_seen, scales_of
@@ -31,7 +31,7 @@ def check_detector(card: ModelCard) -> None:
         )
 
 
-def detect(job: Job, context: JobContext) -> Findings:
+def detect(given: TaskInput, context: JobContext) -> Findings:
     """Look for damage in a whole picture, in a large one also in reductions of it; nothing found is no error.
 
     Raises:
@@ -39,41 +39,41 @@ def detect(job: Job, context: JobContext) -> Findings:
         SettingsError: a setting is outside the model's range.
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
-    assert isinstance(job.settings, DetectSettings)
-    check_detector(job.card)
-    check_settings(job)
-    return run_shrinking(job, lambda model, window: _looked(job, model, window, context), context)
+    assert isinstance(given.settings, DetectSettings)
+    check_detector(given.card)
+    check_settings(given)
+    return run_shrinking(given, lambda model, window: _looked(given, model, window, context), context)
 
 
-def _looked(job: Job, model: Model, window: int, context: JobContext) -> Findings:
+def _looked(given: TaskInput, model: Model, window: int, context: JobContext) -> Findings:
     """Look at all scales, the coarsest first, and merge what was seen where the full scale is looked at."""
-    *steps, _ = reversed(scales_of(job.source.shape))
+    *steps, _ = reversed(scales_of(given.source.shape))
     shares = [1 / step**2 for step in steps]
     whole, done = 1 + sum(shares), 0.0
     coarse = []
     for step, share in zip(steps, shares, strict=True):
         part = context.part(done / whole, (done + share) / whole)
-        reduced = replace(job, source=Reduced(job.source, step))
+        reduced = replace(given, source=Reduced(given.source, step))
         pieces = [(rect, seen) for rect, seen in _seen_at(reduced, model, window, part) if seen.any()]
         coarse.append((step, _findings(reduced, pieces, model, ())))
         done += share
     found = []
-    for rect, seen in _seen_at(job, model, window, context.part(done / whole, 1.0)):
+    for rect, seen in _seen_at(given, model, window, context.part(done / whole, 1.0)):
         surest = seen
         for step, findings in coarse:
             surest = add_seen(surest, rect, findings, step)
         if surest.any():
             found.append((rect, surest))
     context.progress(1.0)
-    return _findings(job, found, model, tuple(sorted({1, *steps})))
+    return _findings(given, found, model, tuple(sorted({1, *steps})))
 
 
-def _seen_at(job: Job, model: Model, window: int, context: JobContext) -> Iterator[tuple[Rect, Seen]]:
+def _seen_at(given: TaskInput, model: Model, window: int, context: JobContext) -> Iterator[tuple[Rect, Seen]]:
     """What a model sees in each cell of a picture at its own scale."""
     for rect, probability in sweep(
-        job,
+        given,
         window,
-        len(job.card.labels),
+        len(given.card.labels),
         lambda part: model.picture(0, context, picture=to_planes(part)),
         "looking for damage",
         context,
@@ -81,6 +81,6 @@ def _seen_at(job: Job, model: Model, window: int, context: JobContext) -> Iterat
         yield rect, seen_in(probability)
 
 
-def _findings(job: Job, pieces: list[tuple[Rect, Seen]], model: Model, scales: tuple[int, ...]) -> Findings:
-    labels = SHAPES if job.card.labels == DAMAGE else job.card.labels
-    return Findings((job.source.shape[0], job.source.shape[1]), labels, tuple(pieces), model.device, scales)
+def _findings(given: TaskInput, pieces: list[tuple[Rect, Seen]], model: Model, scales: tuple[int, ...]) -> Findings:
+    labels = SHAPES if given.card.labels == DAMAGE else given.card.labels
+    return Findings((given.source.shape[0], given.source.shape[1]), labels, tuple(pieces), model.device, scales)

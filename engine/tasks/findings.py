@@ -17,7 +17,7 @@ from engine.jobs import JobContext
 from engine.raster import TILE, Mask, Rect, gathered
 from engine.record import Repair
 from engine.runtime.session import Device
-from engine.tasks.base import Defect, Job, Marks, Ranged, knob
+from engine.tasks.base import Defect, Marks, Ranged, TaskInput, knob
 
 Seen = NDArray[np.uint8]
 """(h, w, 2): the probability of the likeliest class, 255 = certain, and which class that is; 0, 0 = nothing seen."""
@@ -143,9 +143,9 @@ class Findings:
     def _by_cell(self) -> dict[tuple[int, int], Seen]:
         return {next(rect.cells()): seen for rect, seen in self.pieces}
 
-    def repair(self, job: Job) -> Repair:
+    def repair(self, given: TaskInput) -> Repair:
         """What the record says of the search alone."""
-        return Marks(self.size, (), self.device, (), self.scales).repair(job)
+        return Marks(self.size, (), self.device, (), self.scales).repair(given)
 
     def marks(self, settings: DetectSettings, context: JobContext | None = None) -> Marks:
         """The damage that counts by some settings, and its mask."""

@@ -12,19 +12,19 @@ from engine.jobs import JobContext
 from engine.raster import Floats, Mask, Rect, from_float
 from engine.tasks import fillers, texture
 from engine.tasks.afar import Afar
-from engine.tasks.base import Job, Marks, Model, Patch, Piece, check_settings, run_shrinking
+from engine.tasks.base import Marks, Model, Patch, Piece, TaskInput, check_settings, run_shrinking
 from engine.tasks.view import HealSettings, Scene, Weights
 from engine.tiling import Blender, plan_windows
 
 __all__ = ["HealSettings", "draw_edges", "heal"]
 
 
-def heal(job: Job, context: JobContext) -> Patch:
+def heal(given: TaskInput, context: JobContext) -> Patch:
     """Fill the masked parts of a picture.
 
     Every value of the mask above 0, once it is grown and feathered, is lost to the model; the value itself is the
     weight with which the fill replaces the picture. Outside of it the pieces carry the picture's own pixels. A model
-    that works in two stages follows the job's guide, where there is one, instead of the edges it would draw itself.
+    that works in two stages follows the given guide, where there is one, instead of the edges it would draw itself.
 
     Raises:
         SettingsError: the mask is empty, absent or of another size than the picture, or so is the guide; a guide for a
@@ -32,65 +32,65 @@ def heal(job: Job, context: JobContext) -> Patch:
         ModelError: heal cannot run this kind of model.
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
-    weights, boxes = _checked(job)
-    return run_shrinking(job, lambda model, window: _fill(job, weights, boxes, model, window, context), context)
+    weights, boxes = _checked(given)
+    return run_shrinking(given, lambda model, window: _fill(given, weights, boxes, model, window, context), context)
 
 
-def draw_edges(job: Job, context: JobContext | None = None) -> Marks:
+def draw_edges(given: TaskInput, context: JobContext | None = None) -> Marks:
     """The edges along which a two-stage heal model would fill, and those around, for a restorer to change.
 
     Args:
-        job: as for heal; its guide does not matter.
+        given: as for heal; its guide does not matter.
         context: progress and cancellation.
 
     Returns:
-        255 = edge, within the windows around the repair mask; the result of a restorer's changes is a job's guide.
+        255 = edge, within the windows around the repair mask; the result of a restorer's changes is a guide for heal.
 
     Raises:
         SettingsError, ModelError, Cancelled, DeviceError: as ``heal``; and for a model that draws no edges.
     """
-    weights, boxes = _checked(job)
-    _check_draws_edges(job)
+    weights, boxes = _checked(given)
+    _check_draws_edges(given)
     used = context or JobContext()
-    return run_shrinking(job, lambda model, window: _edges(job, weights, boxes, model, window, used), used)
+    return run_shrinking(given, lambda model, window: _edges(given, weights, boxes, model, window, used), used)
 
 
-def _checked(job: Job) -> tuple[Weights, list[Rect]]:
-    """The weights of a job's repair mask and the boxes of its damages, when all of it can be used."""
-    assert isinstance(job.settings, HealSettings)
-    if job.mask is None:
+def _checked(given: TaskInput) -> tuple[Weights, list[Rect]]:
+    """The weights of the repair mask and the boxes of its damages, when all that is given can be used."""
+    assert isinstance(given.settings, HealSettings)
+    if given.mask is None:
         raise SettingsError("Healing wants a repair mask.", "heal.mask")
-    fillers.check_filler(job.card)
-    check_settings(job)
-    (h, w), guide = job.source.shape[:2], job.guide
-    maps = (Words("mask"), job.mask), (Words("edge map"), guide), (Words("edge map's mask"), job.guided)
-    for name, given in maps:
-        if given is not None and given.shape[:2] != (h, w):
+    fillers.check_filler(given.card)
+    check_settings(given)
+    (h, w), guide = given.source.shape[:2], given.guide
+    maps = (Words("mask"), given.mask), (Words("edge map"), guide), (Words("edge map's mask"), given.guided)
+    for name, map_ in maps:
+        if map_ is not None and map_.shape[:2] != (h, w):
             raise SettingsError(
                 "The {name} is {own_width} x {own_height} px, but the picture is {width} x {height} px.",
                 "heal.mask_size",
                 name=name,
-                own_width=given.shape[1],
-                own_height=given.shape[0],
+                own_width=map_.shape[1],
+                own_height=map_.shape[0],
                 width=w,
                 height=h,
             )
     if guide is not None:
-        _check_draws_edges(job)
-    weights = Weights(job.mask, job.settings, masks.is_soft(job.mask))
-    boxes = masks.damage_boxes(job.mask, job.settings.reach)
+        _check_draws_edges(given)
+    weights = Weights(given.mask, given.settings, masks.is_soft(given.mask))
+    boxes = masks.damage_boxes(given.mask, given.settings.reach)
     if not boxes:
         raise SettingsError("The repair mask is empty: there is nothing to heal.", "heal.empty")
     return weights, boxes
 
 
-def _check_draws_edges(job: Job) -> None:
-    if not fillers.wants_edges(job.card):
-        raise SettingsError("The model {model} does not work along edges.", "heal.edges", model=job.card.id)
+def _check_draws_edges(given: TaskInput) -> None:
+    if not fillers.wants_edges(given.card):
+        raise SettingsError("The model {model} does not work along edges.", "heal.edges", model=given.card.id)
 
 
 def _windows(
-    job: Job, scene: Scene, boxes: list[Rect], window: int
+    given: TaskInput, scene: Scene, boxes: list[Rect], window: int
 ) -> Iterator[tuple[float, float, Rect, Rect, Rect, Mask]]:
     """The windows that have something to fill.
 
@@ -98,7 +98,7 @@ def _windows(
         Share of the work done before and after it, window, its inside of the picture, the part that is kept, and the
         weights of the inside.
     """
-    tile = job.card.tile
+    tile = given.card.tile
     # Half of a small window at most may go to the surroundings.
     plan = plan_windows(
         boxes,
@@ -115,22 +115,24 @@ def _windows(
             yield 0.95 * done / len(plan), 0.95 * (done + 1) / len(plan), whole, inside, part, lost
 
 
-def _fill(job: Job, weights: Weights, boxes: list[Rect], model: Model, window: int, context: JobContext) -> Patch:
-    assert isinstance(job.settings, HealSettings)
-    scene, seed, blender = Scene(job, weights), round(job.settings.variation), Blender(3)
+def _fill(
+    given: TaskInput, weights: Weights, boxes: list[Rect], model: Model, window: int, context: JobContext
+) -> Patch:
+    assert isinstance(given.settings, HealSettings)
+    scene, seed, blender = Scene(given, weights), round(given.settings.variation), Blender(3)
     # What is seen from afar is made in between and moves no bar.
     still = context.part(0.0, 0.0)
     afar = Afar(
-        scene, boxes, window, job.card.tile.multiple, lambda view: fillers.fill(job.card, model, view, seed, still)
+        scene, boxes, window, given.card.tile.multiple, lambda view: fillers.fill(given.card, model, view, seed, still)
     )
-    for before, after, whole, inside, part, lost in _windows(job, scene, boxes, window):
+    for before, after, whole, inside, part, lost in _windows(given, scene, boxes, window):
         context.progress(before, "healing")
         still = context.part(after, after)
         step = context.part(before, after)
-        picture = fillers.fill(job.card, model, scene.view(whole, lost), seed, step)
+        picture = fillers.fill(given.card, model, scene.view(whole, lost), seed, step)
         near = picture[inside.slices(whole)]
         near[...] = afar.laid_over(near, inside, lost)
-        blender.add(part, picture[part.slices(whole)], job.card.tile.overlap)
+        blender.add(part, picture[part.slices(whole)], given.card.tile.overlap)
     pieces = []
     cells = blender.cells()
     for done, cell in enumerate(cells):
@@ -140,10 +142,10 @@ def _fill(job: Job, weights: Weights, boxes: list[Rect], model: Model, window: i
             blender.forget_above(rect.top - texture.REACH)
         weight = scene.lost(rect)
         if weight.any():
-            own = job.source.read(rect)
+            own = given.source.read(rect)
             filled = blender.read(rect)
-            if job.settings.texture > 0:
-                filled += np.float32(job.settings.texture) * _detail(scene, blender, rect)
+            if given.settings.texture > 0:
+                filled += np.float32(given.settings.texture) * _detail(scene, blender, rect)
             fill = from_float(scene.space.from_model(filled), own.dtype)
             pieces.append(Piece(rect, np.where(weight[..., None] > 0, fill, own), weight.copy()))
     context.progress(1.0)
@@ -157,13 +159,15 @@ def _detail(scene: Scene, blender: Blender, rect: Rect) -> Floats:
     return texture.detail(np.where(lost[..., None], blender.read(area), scene.picture(area)), lost, area, rect)
 
 
-def _edges(job: Job, weights: Weights, boxes: list[Rect], model: Model, window: int, context: JobContext) -> Marks:
-    scene, blender = Scene(job, weights), Blender(1)
-    for before, _, whole, inside, _, lost in _windows(job, scene, boxes, window):
+def _edges(
+    given: TaskInput, weights: Weights, boxes: list[Rect], model: Model, window: int, context: JobContext
+) -> Marks:
+    scene, blender = Scene(given, weights), Blender(1)
+    for before, _, whole, inside, _, lost in _windows(given, scene, boxes, window):
         context.progress(before, "drawing edges")
         drawn = fillers.edges(model, scene.view(whole, lost), context)
         # What a window knows least is at its edge, and its neighbour knows it better.
-        blender.add(inside, drawn[inside.slices(whole)][..., None], job.card.tile.context)
+        blender.add(inside, drawn[inside.slices(whole)][..., None], given.card.tile.context)
     pieces = []
     for cell in blender.cells():
         rect = Rect.of_cell(cell) & scene.bounds

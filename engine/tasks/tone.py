@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.jobs import JobContext
-from engine.tasks.base import Job, Patch
+from engine.tasks.base import Patch, TaskInput
 from engine.tasks.whole import WholeSettings, restore
 
 
@@ -14,7 +14,7 @@ class ToneSettings(WholeSettings):
     """How far the tone is corrected."""
 
 
-def tone(job: Job, context: JobContext) -> Patch:
+def tone(given: TaskInput, context: JobContext) -> Patch:
     """Correct the tone of a whole picture; errors as of ``restore``."""
-    assert isinstance(job.settings, ToneSettings)
-    return restore(job, job.settings.strength, "correcting the tone", context)
+    assert isinstance(given.settings, ToneSettings)
+    return restore(given, given.settings.strength, "correcting the tone", context)

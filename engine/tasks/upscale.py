@@ -15,7 +15,7 @@ from engine.raster import Pixels, Raster, Rect, Resolution, from_float
 from engine.record import Repair
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
-from engine.tasks.base import Job, Model, Ranged, check_settings, from_planes, run_shrinking, to_planes
+from engine.tasks.base import Model, Ranged, TaskInput, check_settings, from_planes, run_shrinking, to_planes
 from engine.tasks.kinds import check_kind
 from engine.tasks.whole import AT_ONCE
 from engine.tiling import Stitcher, plan_sweep, read_padded
@@ -54,9 +54,9 @@ class Enlarged:
         more = Resolution(dots.x * self.scale, dots.y * self.scale) if dots is not None else None
         return dataclasses.replace(scan, pixels=self.pixels, resolution=more)
 
-    def repair(self, job: Job) -> Repair:
+    def repair(self, given: TaskInput) -> Repair:
         """What the record says of it; the box is the scan's."""
-        made = job.repair(self.device, (Rect.of_shape(job.source.shape),))
+        made = given.repair(self.device, (Rect.of_shape(given.source.shape),))
         return dataclasses.replace(made, settings={**made.settings, "scale": self.scale})
 
 
@@ -84,7 +84,7 @@ def check_enlarger(card: ModelCard) -> None:
     check_kind(card, (AT_ONCE,), enlarges=True)
 
 
-def upscale(job: Job, context: JobContext) -> Enlarged:
+def upscale(given: TaskInput, context: JobContext) -> Enlarged:
     """Enlarge a whole picture. Beside the result itself memory follows the width of the picture, not its area.
 
     Raises:
@@ -93,23 +93,23 @@ def upscale(job: Job, context: JobContext) -> Enlarged:
         DeviceError: the computer's memory does not hold the result.
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
-    assert isinstance(job.settings, UpscaleSettings)
-    check_enlarger(job.card)
-    check_settings(job)
-    pixels = _room(job)
-    device = run_shrinking(job, lambda model, window: _enlarge(job, pixels, model, window, context), context)
-    return Enlarged(pixels, job.card.tile.scale, device)
+    assert isinstance(given.settings, UpscaleSettings)
+    check_enlarger(given.card)
+    check_settings(given)
+    pixels = _room(given)
+    device = run_shrinking(given, lambda model, window: _enlarge(given, pixels, model, window, context), context)
+    return Enlarged(pixels, given.card.tile.scale, device)
 
 
-def _room(job: Job) -> Pixels:
+def _room(given: TaskInput) -> Pixels:
     """An array for the result.
 
     Raises:
         SettingsError, DeviceError: there is none.
     """
-    height, width, channels = job.source.shape
-    scale = job.card.tile.scale
-    shape, dtype = (scale * height, scale * width, channels), job.source.dtype
+    height, width, channels = given.source.shape
+    scale = given.card.tile.scale
+    shape, dtype = (scale * height, scale * width, channels), given.source.dtype
     said = "Enlarged {scale} times the picture would have {width} x {height} pixels"
     what = Words(said, scale=scale, width=shape[1], height=shape[0])
     if max(shape) > LONGEST or shape[0] * shape[1] > _MOST:
@@ -144,9 +144,13 @@ def _free_memory() -> int | None:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def _enlarge(job: Job, pixels: Pixels, model: Model, window: int, context: JobContext) -> Device:
+def _enlarge(given: TaskInput, pixels: Pixels, model: Model, window: int, context: JobContext) -> Device:
     """Fill the array of the result, window by window; gives where the model ran."""
-    space, bounds, tile = ModelSpace(job.profile, job.source.shape[2]), Rect.of_shape(job.source.shape), job.card.tile
+    space, bounds, tile = (
+        ModelSpace(given.profile, given.source.shape[2]),
+        Rect.of_shape(given.source.shape),
+        given.card.tile,
+    )
     plan = plan_sweep(
         bounds,
         window=window,
@@ -159,13 +163,13 @@ def _enlarge(job: Job, pixels: Pixels, model: Model, window: int, context: JobCo
     for number, (whole, part) in enumerate(plan):
         context.progress(number / len(plan), "enlarging")
         inside = whole & bounds
-        shown = read_padded(space.to_model(job.source.read(inside)), inside, whole)
+        shown = read_padded(space.to_model(given.source.read(inside)), inside, whole)
         planes = model.run(0, context, picture=to_planes(shown))[0]
         if planes.shape != (1, 3, tile.scale * whole.height, tile.scale * whole.width):
             raise ModelError(
                 "The model {model} does not enlarge {scale} times, as its card says.",
                 "model.output",
-                model=job.card.id,
+                model=given.card.id,
                 scale=tile.scale,
             )
         kept = _scaled(part, tile.scale).slices(_scaled(whole, tile.scale))

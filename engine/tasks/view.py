@@ -12,7 +12,7 @@ from engine import masks
 from engine.colour import ModelSpace
 from engine.errors import SettingsError
 from engine.raster import Floats, Mask, MaskSource, PixelSource, Rect, to_float
-from engine.tasks.base import Job, Ranged, knob
+from engine.tasks.base import Ranged, TaskInput, knob
 from engine.tiling import read_padded
 
 _STRIP = 64
@@ -99,15 +99,15 @@ class View:
 
 
 class Scene:
-    """A job's picture, repair mask and guide, read window by window."""
+    """A picture, its repair mask and guide, read window by window."""
 
-    def __init__(self, job: Job, weights: Weights) -> None:
-        self._source: PixelSource = job.source
-        self._guide, self._weights = job.guide, weights
-        guided = job.guided if job.guide is not None else None
+    def __init__(self, given: TaskInput, weights: Weights) -> None:
+        self._source: PixelSource = given.source
+        self._guide, self._weights = given.guide, weights
+        guided = given.guided if given.guide is not None else None
         self._guided = replace(weights, mask=guided) if guided is not None else None
-        self.space = ModelSpace(job.profile, job.source.shape[2])
-        self.bounds = Rect.of_shape(job.source.shape)
+        self.space = ModelSpace(given.profile, given.source.shape[2])
+        self.bounds = Rect.of_shape(given.source.shape)
 
     def lost(self, inside: Rect) -> Mask:
         """The weights (h, w) of a rectangle inside the picture; every value above 0 is lost to the model."""

@@ -12,11 +12,11 @@ from engine.jobs import JobContext
 from engine.raster import TILE, Floats, PixelSource, Rect, from_float, to_float
 from engine.runtime.cards import ModelCard
 from engine.tasks.base import (
-    Job,
     Model,
     Patch,
     Piece,
     Ranged,
+    TaskInput,
     check_settings,
     knob,
     run_shrinking,
@@ -56,11 +56,11 @@ def check_restorer(card: ModelCard) -> None:
     check_kind(card, (AT_ONCE, BY_THUMBNAIL))
 
 
-def restore(job: Job, strength: float, word: str, context: JobContext) -> Patch:
+def restore(given: TaskInput, strength: float, word: str, context: JobContext) -> Patch:
     """A new picture of the whole scan.
 
     Args:
-        job: its model takes the picture, perhaps with a thumbnail, and gives a picture.
+        given: its model takes the picture, perhaps with a thumbnail, and gives a picture.
         strength: 0..1; goes into a model that has such a setting, else the result is mixed with the scan by it. 0
             leaves the scan as it is.
         word: what is done, for the progress.
@@ -71,24 +71,24 @@ def restore(job: Job, strength: float, word: str, context: JobContext) -> Patch:
         SettingsError: a setting is outside the model's range.
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
-    check_restorer(job.card)
-    check_settings(job)
+    check_restorer(given.card)
+    check_settings(given)
     share = strength
-    if any(setting.name == "strength" for setting in job.card.settings):
+    if any(setting.name == "strength" for setting in given.card.settings):
         # The model knows what a strength means, but none leaves a picture quite as it is.
         share = min(1.0, strength / _FADING)
-    return run_shrinking(job, lambda model, window: _restored(job, share, word, model, window, context), context)
+    return run_shrinking(given, lambda model, window: _restored(given, share, word, model, window, context), context)
 
 
 def sweep(
-    job: Job, window: int, channels: int, run: Callable[[Floats], Floats], word: str, context: JobContext
+    given: TaskInput, window: int, channels: int, run: Callable[[Floats], Floats], word: str, context: JobContext
 ) -> Iterator[tuple[Rect, Floats]]:
     """Run something over a whole picture in overlapping windows, and blend what they share.
 
     Memory follows the width of the picture, not its area: a cell leaves as soon as no window touches it any more.
 
     Args:
-        job: the picture, and the card's rules for windows.
+        given: the picture, and the card's rules for windows.
         window: side of the largest window, pixels.
         channels: planes of the result.
         run: a window (h, w, 3) in model space -> (h, w, channels).
@@ -98,7 +98,11 @@ def sweep(
     Yields:
         The inside of each cell of the ``TILE`` grid, row by row, and its blended values (h, w, channels).
     """
-    space, bounds, tile = ModelSpace(job.profile, job.source.shape[2]), Rect.of_shape(job.source.shape), job.card.tile
+    space, bounds, tile = (
+        ModelSpace(given.profile, given.source.shape[2]),
+        Rect.of_shape(given.source.shape),
+        given.card.tile,
+    )
     plan = plan_sweep(
         bounds,
         window=window,
@@ -110,7 +114,7 @@ def sweep(
     for done, (whole, part) in enumerate(plan):
         context.progress(done / len(plan), word)
         inside = whole & bounds
-        picture = read_padded(space.to_model(job.source.read(inside)), inside, whole)
+        picture = read_padded(space.to_model(given.source.read(inside)), inside, whole)
         blender.add(part, run(picture)[part.slices(whole)], tile.overlap)
         following = plan[done + 1][1].top if done + 1 < len(plan) else None
         if following == part.top:
@@ -155,13 +159,13 @@ def _shares(length: int, size: int, first: int, last: int) -> Floats:
     return np.asarray(np.maximum(shared, 0) * size / length, np.float32)
 
 
-def _restored(job: Job, share: float, word: str, model: Model, window: int, context: JobContext) -> Patch:
-    space, source = ModelSpace(job.profile, job.source.shape[2]), job.source
-    port = next((port for port in job.card.stages[0].inputs if port.role == "thumbnail"), None)
+def _restored(given: TaskInput, share: float, word: str, model: Model, window: int, context: JobContext) -> Patch:
+    space, source = ModelSpace(given.profile, given.source.shape[2]), given.source
+    port = next((port for port in given.card.stages[0].inputs if port.role == "thumbnail"), None)
     more = {"thumbnail": to_planes(thumbnail(source, space, port.size, context))} if port else {}
     pieces = []
     for rect, values in sweep(
-        job, window, 3, lambda part: model.picture(0, context, picture=to_planes(part), **more), word, context
+        given, window, 3, lambda part: model.picture(0, context, picture=to_planes(part), **more), word, context
     ):
         own, result = source.read(rect), space.from_model(values)
         if share < 1:

@@ -22,7 +22,7 @@ from desktop.document.compose import Composite, flatten
 from desktop.photo.workspace import Workspace
 from desktop.work.threads import Lane, Ticket
 from engine.jobs import JobContext
-from engine.tasks import Job
+from engine.tasks import TaskInput
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -89,12 +89,12 @@ def heal(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     qtbot.waitUntil(lambda: not workspace.queue.busy)
 
 
-def kept_running(monkeypatch: pytest.MonkeyPatch, name: str = "run_job") -> threading.Event:
+def kept_running(monkeypatch: pytest.MonkeyPatch, name: str = "run_task") -> threading.Event:
     """Tasks are done but do not end until the event is set."""
     gate = threading.Event()
-    real: Callable[[Job, JobContext], object] = getattr(engine.tasks, name)
+    real: Callable[[TaskInput, JobContext], object] = getattr(engine.tasks, name)
 
-    def waiting(job: Job, context: JobContext) -> object:
+    def waiting(job: TaskInput, context: JobContext) -> object:
         result = real(job, context)
         assert gate.wait(60)
         return result

@@ -23,7 +23,7 @@ from engine.raster import ArraySource, Rect
 from engine.recipes import read_recipe, recipe_names, run_recipe
 from engine.runtime.cards import SHIPPED, Registry
 from engine.runtime.session import Device
-from engine.tasks import Job, UpscaleSettings, run_job
+from engine.tasks import TaskInput, UpscaleSettings, run_task
 from tests import tiny_models
 from tests.conftest import noise_raster
 from tests.desktop.acting import LEFT, open_scan, picture, trigger
@@ -197,7 +197,7 @@ def test_an_enlargement_is_a_file_of_its_own_that_is_opened(
     assert picture(large).shape == (600, 800, 3)
     # All that is visible was enlarged.
     card = registry.card("enlarger2")
-    alone = run_job(Job("upscale", ArraySource(before), None, None, UpscaleSettings(), card, Device.CPU))
+    alone = run_task(TaskInput("upscale", ArraySource(before), None, None, UpscaleSettings(), card, Device.CPU))
     assert np.array_equal(picture(large), alone.pixels)
     assert large.document.resolution is not None
     assert large.document.resolution.x == 1200

@@ -221,7 +221,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     imageio.write(noise_raster(8, 16_500), folder / "wide.tif")
-    monkeypatch.setattr("engine.tasks.run_job", lambda *_: pytest.fail("worked for nothing"))
+    monkeypatch.setattr("engine.tasks.run_task", lambda *_: pytest.fail("worked for nothing"))
     assert run(folder, "clean", "wide.tif", "-o", "out.webp", monkeypatch=monkeypatch) == 1
     assert "16383" in capsys.readouterr().err
     assert run(folder, "clean", "in.tif", "-o", "out.tif", "--profile", "none.icc", monkeypatch=monkeypatch) == 1

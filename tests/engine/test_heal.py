@@ -15,7 +15,7 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import ArrayMask, ArraySource, mix
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device, OutOfMemory, Session
-from engine.tasks import HealSettings, Job, Patch, run_job
+from engine.tasks import HealSettings, Patch, TaskInput, run_task
 from tests.conftest import noise_raster
 
 ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
@@ -23,8 +23,8 @@ ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
 
 def job(
     pixels: np.ndarray, mask: np.ndarray, registry: Registry, profile: bytes | None = None, **settings: float
-) -> Job:
-    return Job(
+) -> TaskInput:
+    return TaskInput(
         "heal",
         ArraySource(pixels),
         profile,
@@ -56,7 +56,7 @@ def test_nothing_changes_outside_the_mask_and_the_fill_is_near(
     pixels = noise_raster(channels=channels, dtype=dtype).pixels
     mask = scratch(pixels.shape)
     damaged = np.where(mask[..., None] > 0, np.iinfo(dtype).max, pixels).astype(dtype)
-    patch = run_job(job(damaged, mask, registry, profile))
+    patch = run_task(job(damaged, mask, registry, profile))
     healed = patch.apply_to(damaged)
     assert healed.dtype == dtype
     assert np.array_equal(healed[mask == 0], damaged[mask == 0])
@@ -70,7 +70,7 @@ def test_nothing_changes_outside_the_mask_and_the_fill_is_near(
 def test_the_promise_holds_outside_mask_grow_and_feather(registry: Registry, grow: float, feather: float) -> None:
     pixels = noise_raster().pixels
     mask = scratch(pixels.shape)
-    result = run_job(job(pixels, mask, registry, grow=grow, feather=feather)).apply_to(pixels)
+    result = run_task(job(pixels, mask, registry, grow=grow, feather=feather)).apply_to(pixels)
     reach = masks.feather(masks.grow(mask, grow), feather)
     assert np.array_equal(result[reach == 0], pixels[reach == 0])
     assert (result[reach > 0] != pixels[reach > 0]).any()
@@ -79,10 +79,10 @@ def test_the_promise_holds_outside_mask_grow_and_feather(registry: Registry, gro
 def test_a_soft_mask_blends_and_hides_all_that_it_touches(registry: Registry) -> None:
     pixels = noise_raster().pixels
     mask = scratch(pixels.shape, soft=True)
-    first = run_job(job(pixels, mask, registry))
+    first = run_task(job(pixels, mask, registry))
     other = pixels.copy()
     other[mask > 0] = 65535
-    second = run_job(job(other, mask, registry))
+    second = run_task(job(other, mask, registry))
     for a, b in zip(first.pieces, second.pieces, strict=True):
         assert np.array_equal(a.weight, b.weight)
         assert np.array_equal(a.pixels[a.weight > 0], b.pixels[b.weight > 0])
@@ -90,7 +90,7 @@ def test_a_soft_mask_blends_and_hides_all_that_it_touches(registry: Registry) ->
 
 def test_pieces_carry_the_pictures_own_pixels_where_nothing_is_healed(registry: Registry) -> None:
     pixels = noise_raster().pixels
-    for piece in run_job(job(pixels, scratch(pixels.shape), registry)).pieces:
+    for piece in run_task(job(pixels, scratch(pixels.shape), registry)).pieces:
         own = pixels[piece.rect.slices()]
         assert np.array_equal(piece.pixels[piece.weight == 0], own[piece.weight == 0])
 
@@ -100,7 +100,7 @@ def test_pictures_of_any_size_are_healed(registry: Registry, shape: tuple[int, i
     pixels = np.random.default_rng(1).integers(0, 65535, shape, np.uint16)
     mask = np.zeros(shape[:2], np.uint8)
     mask[: max(1, shape[0] // 2), : max(1, shape[1] // 2)] = 255
-    healed = run_job(job(pixels, mask, registry)).apply_to(pixels)
+    healed = run_task(job(pixels, mask, registry)).apply_to(pixels)
     assert healed.shape == shape
     assert np.array_equal(healed[mask == 0], pixels[mask == 0])
 
@@ -110,7 +110,7 @@ def test_a_mask_of_hard_and_soft_parts_fades_as_a_whole(registry: Registry) -> N
     mask = np.zeros((400, 900), np.uint8)
     mask[200:280, 200:280] = 255
     mask[30:60, 800:840] = 120
-    patch = run_job(job(pixels, mask, registry, feather=30.0))
+    patch = run_task(job(pixels, mask, registry, feather=30.0))
     weights = np.zeros_like(mask)
     for piece in patch.pieces:
         weights[piece.rect.slices()] = piece.weight
@@ -121,7 +121,7 @@ def test_a_mask_of_hard_and_soft_parts_fades_as_a_whole(registry: Registry) -> N
 def test_a_picture_that_is_masked_altogether_is_refused(registry: Registry, shape: tuple[int, int, int]) -> None:
     pixels = np.zeros(shape, np.uint16)
     with pytest.raises(SettingsError, match="Everything is masked"):
-        run_job(job(pixels, np.full(shape[:2], 255, np.uint8), registry))
+        run_task(job(pixels, np.full(shape[:2], 255, np.uint8), registry))
 
 
 def test_the_middle_of_a_loss_wider_than_a_window_takes_the_colour_of_what_is_around(registry: Registry) -> None:
@@ -130,7 +130,7 @@ def test_the_middle_of_a_loss_wider_than_a_window_takes_the_colour_of_what_is_ar
     pixels = np.broadcast_to((0.3 + 0.3 * y) * np.array([1.0, 0.8, 0.6]) * 65535, (height, width, 3)).astype(np.uint16)
     mask = np.zeros((height, width), np.uint8)
     mask[20:-20, 20:-20] = 255
-    healed = run_job(with_windows(job(pixels, mask, registry), 192)).apply_to(pixels)
+    healed = run_task(with_windows(job(pixels, mask, registry), 192)).apply_to(pixels)
     difference = healed.astype(float) - pixels
     assert np.abs(difference).max() < 0.12 * 65535
     assert np.abs(difference).mean() < 0.03 * 65535
@@ -144,7 +144,7 @@ def test_a_long_stroke_over_many_windows_has_no_seams(registry: Registry) -> Non
     )
     mask = np.zeros((height, width), np.uint8)
     mask[90:110, 20:1480] = 255
-    patch = run_job(job(pixels, mask, registry))
+    patch = run_task(job(pixels, mask, registry))
     healed = patch.apply_to(pixels).astype(float)
     jumps = np.abs(np.diff(healed[100, 25:1475], axis=0)).max()
     assert jumps < 65535 * 0.01
@@ -154,10 +154,10 @@ def test_the_result_does_not_depend_on_what_lies_far_away(registry: Registry) ->
     pixels = noise_raster(800, 800).pixels
     mask = np.zeros((800, 800), np.uint8)
     mask[100:120, 100:130] = 255
-    first = run_job(job(pixels, mask, registry)).apply_to(pixels)
+    first = run_task(job(pixels, mask, registry)).apply_to(pixels)
     other = pixels.copy()
     other[600:, 600:] = 0
-    second = run_job(job(other, mask, registry)).apply_to(other)
+    second = run_task(job(other, mask, registry)).apply_to(other)
     assert np.array_equal(first[:400, :400], second[:400, :400])
 
 
@@ -170,7 +170,7 @@ def test_the_result_does_not_depend_on_what_lies_far_away(registry: Registry) ->
 )
 def test_a_mask_that_makes_no_sense_is_refused(registry: Registry, mask: np.ndarray, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        run_job(job(noise_raster().pixels, mask, registry))
+        run_task(job(noise_raster().pixels, mask, registry))
 
 
 def test_settings_out_of_range_are_refused() -> None:
@@ -182,16 +182,16 @@ def test_settings_out_of_range_are_refused() -> None:
 def test_progress_rises_to_one_and_cancel_stops(registry: Registry) -> None:
     pixels = noise_raster().pixels
     shares: list[float] = []
-    run_job(job(pixels, scratch(pixels.shape), registry), JobContext(lambda share, _: shares.append(share)))
+    run_task(job(pixels, scratch(pixels.shape), registry), JobContext(lambda share, _: shares.append(share)))
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     context = JobContext()
     context.cancel()
     with pytest.raises(Cancelled):
-        run_job(job(pixels, scratch(pixels.shape), registry), context)
+        run_task(job(pixels, scratch(pixels.shape), registry), context)
 
 
-def with_windows(given: Job, side: int) -> Job:
+def with_windows(given: TaskInput, side: int) -> TaskInput:
     """A job for a model whose windows are at most of a size."""
     tile = dataclasses.replace(given.card.tile, default=side)
     return dataclasses.replace(given, card=dataclasses.replace(given.card, tile=tile))
@@ -216,10 +216,10 @@ def test_when_memory_runs_out_the_windows_shrink(registry: Registry, monkeypatch
     mask = np.zeros((300, 400), np.uint8)
     mask[100:104, 60:330] = 255
     given = job(pixels, mask, registry)
-    wanted = run_job(with_windows(given, 128)).apply_to(pixels)
+    wanted = run_task(with_windows(given, 128)).apply_to(pixels)
     tried: list[int] = []
     monkeypatch.setattr(Session, "run", out_of_memory_above(200, Session.run, tried))
-    healed = run_job(given).apply_to(pixels)
+    healed = run_task(given).apply_to(pixels)
     # 1024, 512 and 256 are each given up at the first window that is too large; nothing of them is in the result.
     assert sum(side > 200 for side in tried) == 3
     assert np.array_equal(healed, wanted)
@@ -230,7 +230,7 @@ def test_when_no_window_fits_it_is_said(registry: Registry, monkeypatch: pytest.
     pixels = noise_raster().pixels
     monkeypatch.setattr(Session, "run", out_of_memory_above(0, Session.run))
     with pytest.raises(DeviceError, match="memory"):
-        run_job(job(pixels, scratch(pixels.shape), registry))
+        run_task(job(pixels, scratch(pixels.shape), registry))
 
 
 def test_mixing_is_exact_at_the_ends() -> None:
@@ -250,7 +250,7 @@ def test_the_record_of_a_repair_names_everything(registry: Registry) -> None:
     mask = np.zeros((300, 400), np.uint8)
     mask[100:104, 50:90] = 255
     task = job(pixels, mask, registry, feather=2)
-    patch: Patch = run_job(task)
+    patch: Patch = run_task(task)
     repair = patch.repair(task)
     assert repair.model == "heal"
     assert repair.checksum == task.card.checksum

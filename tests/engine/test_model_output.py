@@ -16,7 +16,7 @@ from engine.errors import ModelError
 from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard, Port
 from engine.runtime.session import Device
-from engine.tasks import TASKS, Job, run_job
+from engine.tasks import TASKS, TaskInput, run_task
 from tests.conftest import noise_raster
 from tests.tiny_models import MASK, PICTURE, RESULT, node, save, stage
 
@@ -50,7 +50,7 @@ def model(folder: Path, nodes: list, task: str = "clean", output: Port = RESULT)
 def run(card: ModelCard) -> object:
     mask = np.zeros((40, 60), np.uint8)
     mask[10:20, 10:20] = 255
-    job = Job(
+    job = TaskInput(
         card.task,
         ArraySource(noise_raster(40, 60).pixels),
         None,
@@ -59,7 +59,7 @@ def run(card: ModelCard) -> object:
         card,
         Device.CPU,
     )
-    return run_job(job)
+    return run_task(job)
 
 
 @pytest.mark.parametrize("kind", NOT_FINITE)

@@ -20,7 +20,7 @@ from engine.imageio.common import oriented
 from engine.raster import ArrayMask, ArraySource, Raster
 from engine.runtime.cards import TileRules
 from engine.runtime.session import Device
-from engine.tasks import TASKS, Job, run_job
+from engine.tasks import TASKS, TaskInput, run_task
 from tests import tiny_models
 
 SHAPES = [(1, 1), (1, 2), (7, 1), (1, 300)]
@@ -81,5 +81,5 @@ def test_every_kind_of_model_works_on_it(tmp_path: Path, shape: tuple[int, int])
             if card.task == "heal" and mask.all():
                 continue
             settings = TASKS[card.task].settings()
-            job = Job(card.task, ArraySource(pixels), None, ArrayMask(mask), settings, used, Device.CPU)
-            assert run_job(job)
+            job = TaskInput(card.task, ArraySource(pixels), None, ArrayMask(mask), settings, used, Device.CPU)
+            assert run_task(job)

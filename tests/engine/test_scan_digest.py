@@ -117,14 +117,14 @@ def test_the_record_of_a_command_names_the_scan_it_worked_on(
     import engine.recipes
     import engine.tasks
 
-    path, expected, run_job = folder / "in.tif", sha256(folder / "in.tif"), engine.tasks.run_job
+    path, expected, run_task = folder / "in.tif", sha256(folder / "in.tif"), engine.tasks.run_task
 
     def meanwhile(*arguments: Any) -> Any:
         put_another_there(path)
-        return run_job(*arguments)
+        return run_task(*arguments)
 
     for module in (engine.tasks, engine.recipes):
-        monkeypatch.setattr(module, "run_job", meanwhile)
+        monkeypatch.setattr(module, "run_task", meanwhile)
     assert cli.main([*words, "--device", "cpu"]) == 0
     assert sha256(path) != expected
     assert told(folder / "out.tif") == expected

@@ -122,7 +122,7 @@ def test_what_became_something_else_meanwhile_is_not_replaced(folder: Path) -> N
 def test_a_command_refuses_what_is_no_plain_file(
     special: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.tasks.run_job", lambda *_: pytest.fail("worked for nothing"))
+    monkeypatch.setattr("engine.tasks.run_task", lambda *_: pytest.fail("worked for nothing"))
     assert cli.main(words, [FLATTEN]) == 1
     assert "special.png" in capsys.readouterr().err
     assert not Path("o.tif").exists()

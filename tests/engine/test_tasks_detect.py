@@ -15,7 +15,7 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import ArraySource, Pixels, Rect
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
-from engine.tasks import Defect, DetectSettings, Findings, Job, Marks, pyramid, run_job, sift
+from engine.tasks import Defect, DetectSettings, Findings, Marks, TaskInput, pyramid, run_task, sift
 from engine.tasks.findings import SHAPES, kind_by_shape, seen_in
 from tests import tiny_models
 
@@ -26,8 +26,8 @@ def card(tmp_path: Path) -> ModelCard:
 
 
 def detected(card: ModelCard, pixels: np.ndarray, **settings: float) -> Marks:
-    job = Job("detect", ArraySource(pixels), None, None, DetectSettings(**settings), card, Device.CPU)
-    marks: Marks = run_job(job).marks(job.settings)
+    job = TaskInput("detect", ArraySource(pixels), None, None, DetectSettings(**settings), card, Device.CPU)
+    marks: Marks = run_task(job).marks(job.settings)
     for rect, mask in marks.pieces:
         assert len(list(rect.cells())) == 1
         assert mask.any()
@@ -108,14 +108,14 @@ def test_all_of_a_tiny_picture_may_be_damaged(card: ModelCard) -> None:
 def test_progress_rises_and_cancel_stops(card: ModelCard) -> None:
     pixels = grey()
     pixels[100:110, 100:130] = 65535
-    job = Job("detect", ArraySource(pixels), None, None, DetectSettings(), card, Device.CPU)
+    job = TaskInput("detect", ArraySource(pixels), None, None, DetectSettings(), card, Device.CPU)
     shares: list[float] = []
-    run_job(job, JobContext(lambda share, _: shares.append(share)))
+    run_task(job, JobContext(lambda share, _: shares.append(share)))
     assert shares == sorted(shares)
     assert shares[-1] == 1
     context = JobContext(lambda share, _: context.cancel() if share > 0.5 else None)
     with pytest.raises(Cancelled):
-        run_job(job, context)
+        run_task(job, context)
 
 
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -233,8 +233,8 @@ def test_a_line_a_curl_a_speck_and_a_blot_are_told_apart(tmp_path: Path) -> None
     curl = [(int(x), int(300 + 60 * np.sin(x / 20))) for x in range(200, 400)]
     for (x, y), (_, following) in itertools.pairwise(curl):
         pixels[min(y, following) : max(y, following) + 2, x : x + 2] = 255
-    job = Job("detect", ArraySource(pixels), None, None, DetectSettings(), plain, Device.CPU)
-    seen = dataclasses.replace(run_job(job), labels=SHAPES)
+    job = TaskInput("detect", ArraySource(pixels), None, None, DetectSettings(), plain, Device.CPU)
+    seen = dataclasses.replace(run_task(job), labels=SHAPES)
     defects = seen.marks(DetectSettings()).defects
     assert [defect.kind for defect in defects] == ["scratch", "dust", "stain", "hair"]
     assert [round(defect.width) for defect in defects[:3]] == [3, 3, 39]

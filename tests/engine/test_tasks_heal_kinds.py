@@ -13,23 +13,25 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
-from engine.tasks import HealSettings, Job, Patch, draw_edges, make_settings, run_job, wants_edges
+from engine.tasks import HealSettings, Patch, TaskInput, draw_edges, make_settings, run_task, wants_edges
 from tests import tiny_models
 from tests.conftest import noise_raster
 
 WHITE = 65535
 
 
-def job(card: ModelCard, pixels: np.ndarray, mask: np.ndarray, guide: np.ndarray | None = None, **more: float) -> Job:
+def job(
+    card: ModelCard, pixels: np.ndarray, mask: np.ndarray, guide: np.ndarray | None = None, **more: float
+) -> TaskInput:
     drawn = ArrayMask(guide) if guide is not None else None
     settings = HealSettings(**{"texture": 0, **more})
-    return Job("heal", ArraySource(pixels), None, ArrayMask(mask), settings, card, Device.CPU, drawn)
+    return TaskInput("heal", ArraySource(pixels), None, ArrayMask(mask), settings, card, Device.CPU, drawn)
 
 
 def healed(
     card: ModelCard, pixels: np.ndarray, mask: np.ndarray, guide: np.ndarray | None = None, **more: float
 ) -> np.ndarray:
-    patch: Patch = run_job(job(card, pixels, mask, guide, **more))
+    patch: Patch = run_task(job(card, pixels, mask, guide, **more))
     result = patch.apply_to(pixels)
     assert np.array_equal(result[mask == 0], pixels[mask == 0])
     return result
@@ -72,14 +74,14 @@ def test_a_guide_is_followed_only_where_it_was_drawn_for(tmp_path: Path, side: i
     card, pixels = tiny_models.edger(tmp_path), noise_raster(300, 600).pixels
     first, second = spot(pixels.shape, 50, 50, side), spot(pixels.shape, 50, 350, side)
     whole = job(card, pixels, first | second, np.full((300, 600), 255, np.uint8))
-    result = run_job(dataclasses.replace(whole, guided=ArrayMask(first))).apply_to(pixels)
+    result = run_task(dataclasses.replace(whole, guided=ArrayMask(first))).apply_to(pixels)
     middle = 50 + side // 2
     assert (result[middle, middle] == WHITE).all()
     assert (result[middle, middle + 300] == 0).all()
     assert (result[second > 0] == 0).all()
     # Grown as the mask is.
     grown = dataclasses.replace(whole, guided=ArrayMask(first), settings=HealSettings(grow=5, texture=0))
-    assert (run_job(grown).apply_to(pixels)[47, middle] == WHITE).all()
+    assert (run_task(grown).apply_to(pixels)[47, middle] == WHITE).all()
 
 
 def test_edges_are_drawn_around_the_damage_too(tmp_path: Path) -> None:
@@ -111,9 +113,9 @@ def test_only_models_of_two_stages_draw_edges(tmp_path: Path, registry: Registry
     with pytest.raises(SettingsError, match="does not work along edges"):
         draw_edges(job(card, pixels, mask))
     with pytest.raises(SettingsError, match="does not work along edges"):
-        run_job(job(card, pixels, mask, mask))
+        run_task(job(card, pixels, mask, mask))
     with pytest.raises(SettingsError, match="edge map is 9 x 8 px"):
-        run_job(job(tiny_models.edger(tmp_path), pixels, mask, np.zeros((8, 9), np.uint8)))
+        run_task(job(tiny_models.edger(tmp_path), pixels, mask, np.zeros((8, 9), np.uint8)))
 
 
 # -- the prior ----------------------------------------------------------------------------------------------------
@@ -159,18 +161,18 @@ def test_a_search_tells_how_far_it_is_and_is_cancelled(tmp_path: Path) -> None:
     card, pixels = tiny_models.prior(tmp_path), noise_raster(150, 160).pixels
     task = job(card, pixels, spot(pixels.shape, 40, 40, 50))
     shares: list[float] = []
-    run_job(task, JobContext(lambda share, _: shares.append(share)))
+    run_task(task, JobContext(lambda share, _: shares.append(share)))
     assert shares == sorted(shares)
     assert len(set(shares)) > 40
     context = JobContext(lambda share, word: context.cancel() if word == "searching" and share > 0.05 else None)
     with pytest.raises(Cancelled):
-        run_job(task, context)
+        run_task(task, context)
 
 
 def test_a_generator_of_another_size_is_refused(tmp_path: Path) -> None:
     pixels = noise_raster(150, 160).pixels
     with pytest.raises(ModelError, match="another size"):
-        run_job(job(tiny_models.prior(tmp_path, side=32), pixels, spot(pixels.shape, 40, 40, 5)))
+        run_task(job(tiny_models.prior(tmp_path, side=32), pixels, spot(pixels.shape, 40, 40, 5)))
 
 
 @pytest.mark.parametrize("mask_means", [0, 1])
@@ -187,7 +189,7 @@ def test_the_mask_means_what_the_card_says(tmp_path: Path, mask_means: int) -> N
 def test_a_variation_is_for_models_that_have_it_and_within_their_range(tmp_path: Path, registry: Registry) -> None:
     card, pixels = tiny_models.prior(tmp_path), noise_raster(150, 160).pixels
     with pytest.raises(SettingsError, match="from 0 to 99"):
-        run_job(job(card, pixels, spot(pixels.shape, 40, 40, 5), variation=100))
+        run_task(job(card, pixels, spot(pixels.shape, 40, 40, 5), variation=100))
     with pytest.raises(SettingsError, match="has no variation"):
         make_settings("heal", registry.default("heal"), {"variation": 2})
     assert make_settings("heal", card, {"grow": 3, "feather": None}) == HealSettings(3, 0)
@@ -207,7 +209,7 @@ def test_models_that_heal_cannot_run_are_refused_in_a_sentence(tmp_path: Path) -
     ]
     for card in wrong:
         with pytest.raises(ModelError, match="kind that heal can run"):
-            run_job(job(card, pixels, mask))
+            run_task(job(card, pixels, mask))
 
 
 def test_a_grey_picture_in_three_channels_stays_grey(registry: Registry) -> None:

@@ -16,15 +16,15 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import ArraySource, Raster, Rect, Resolution, to_float
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import SESSIONS, Device, OutOfMemory, Session
-from engine.tasks import Enlarged, Job, UpscaleSettings, model_of_scale, run_job
+from engine.tasks import Enlarged, TaskInput, UpscaleSettings, model_of_scale, run_task
 from tests import tiny_models
 from tests.conftest import noise_raster
 
 ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
 
 
-def job(card: ModelCard, pixels: Any, profile: bytes | None = None) -> Job:
-    return Job("upscale", ArraySource(pixels), profile, None, UpscaleSettings(), card, Device.CPU)
+def job(card: ModelCard, pixels: Any, profile: bytes | None = None) -> TaskInput:
+    return TaskInput("upscale", ArraySource(pixels), profile, None, UpscaleSettings(), card, Device.CPU)
 
 
 def whole(card: ModelCard, pixels: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def test_windows_give_what_one_run_gives(tmp_path: Path, scale: int, dtype: type
     top = np.iinfo(dtype).max
     pixels = np.random.default_rng(2).integers(0, top, shape, dtype, endpoint=True)
     card = tiny_models.enlarger(tmp_path, scale)
-    result: Enlarged = run_job(job(card, pixels))
+    result: Enlarged = run_task(job(card, pixels))
     assert result.pixels.dtype == dtype
     assert result.pixels.shape == (scale * shape[0], scale * shape[1], shape[2])
     assert not result.pixels.flags.writeable
@@ -56,7 +56,7 @@ def test_windows_give_what_one_run_gives(tmp_path: Path, scale: int, dtype: type
 
 def test_another_profile_is_enlarged_in_its_own_primaries(tmp_path: Path) -> None:
     flat = np.full((50, 120, 3), (60000, 500, 30000), np.uint16)
-    pixels = run_job(job(tiny_models.enlarger(tmp_path), flat, ADOBE)).pixels
+    pixels = run_task(job(tiny_models.enlarger(tmp_path), flat, ADOBE)).pixels
     assert np.abs(pixels[10:-10, 10:-10].astype(int) - flat[0, 0]).max() <= 2
 
 
@@ -64,7 +64,7 @@ def test_a_model_with_a_multiple_is_shown_windows_of_it(tmp_path: Path) -> None:
     pixels = noise_raster(101, 203).pixels
     card = tiny_models.enlarger(tmp_path)
     odd = dataclasses.replace(card, tile=dataclasses.replace(card.tile, default=96, minimum=32, multiple=32))
-    inside = np.abs(run_job(job(odd, pixels)).pixels / 65535 - whole(card, pixels))[:-8, :-8]
+    inside = np.abs(run_task(job(odd, pixels)).pixels / 65535 - whole(card, pixels))[:-8, :-8]
     assert inside.max() < 1e-4
 
 
@@ -79,7 +79,7 @@ def test_memory_follows_the_width(tmp_path: Path) -> None:
 
     card = tiny_models.enlarger(tmp_path)
     pixels = noise_raster(500, 150, dtype=np.uint8).pixels
-    run_job(dataclasses.replace(job(card, pixels), source=Watched(pixels)))
+    run_task(dataclasses.replace(job(card, pixels), source=Watched(pixels)))
     assert max(rect.height for rect in rows) <= card.tile.default
     assert [rect.top for rect in rows] == sorted(rect.top for rect in rows)
     # Few windows, and little of the picture is seen twice.
@@ -89,12 +89,12 @@ def test_memory_follows_the_width(tmp_path: Path) -> None:
 def test_progress_rises_cancel_stops_and_windows_shrink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, card = noise_raster(200, 200).pixels, tiny_models.enlarger(tmp_path)
     shares: list[float] = []
-    before = run_job(job(card, pixels), JobContext(lambda share, _: shares.append(share))).pixels
+    before = run_task(job(card, pixels), JobContext(lambda share, _: shares.append(share))).pixels
     assert shares == sorted(shares)
     assert shares[-1] == 1
     context = JobContext(lambda share, _: context.cancel() if share > 0.4 else None)
     with pytest.raises(Cancelled):
-        run_job(job(card, pixels), context)
+        run_task(job(card, pixels), context)
     run = Session.run
 
     def limited(self: Session, inputs: dict[str, np.ndarray], context: JobContext) -> list[np.ndarray]:
@@ -103,14 +103,14 @@ def test_progress_rises_cancel_stops_and_windows_shrink(tmp_path: Path, monkeypa
         return run(self, inputs, context)
 
     monkeypatch.setattr(Session, "run", limited)
-    after = run_job(job(card, pixels)).pixels
+    after = run_task(job(card, pixels)).pixels
     assert np.abs(after.astype(int) - before).max() <= 1
 
 
 def test_the_result_prints_as_large_and_says_what_was_done(tmp_path: Path) -> None:
     scan = noise_raster(20, 30)
     asked = job(tiny_models.enlarger(tmp_path, 4), scan.pixels)
-    result: Enlarged = run_job(asked)
+    result: Enlarged = run_task(asked)
     assert result.raster(scan).resolution == Resolution(2400, 2400)
     assert result.raster(scan).pixels is result.pixels
     assert result.raster(Raster(scan.pixels)).resolution is None
@@ -131,21 +131,21 @@ def test_what_cannot_be_held_is_refused_at_once(tmp_path: Path, monkeypatch: pyt
     card = tiny_models.enlarger(tmp_path, 4)
     for shape in ((17_000, 100, 3), (100, 20_000, 1), (12_000, 12_000, 3)):
         with pytest.raises(SettingsError, match=f"{4 * shape[1]} x {4 * shape[0]} pixels; the most are 65000"):
-            run_job(dataclasses.replace(job(card, None), source=Vast(shape)))
+            run_task(dataclasses.replace(job(card, None), source=Vast(shape)))
     monkeypatch.setattr(importlib.import_module("engine.tasks.upscale"), "_free_memory", lambda: 10**9)
     with pytest.raises(DeviceError, match=r"take 9\.6 GB"):
-        run_job(dataclasses.replace(job(card, None), source=Vast((10_000, 10_000, 3))))
+        run_task(dataclasses.replace(job(card, None), source=Vast((10_000, 10_000, 3))))
 
 
 def test_a_model_that_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
     pixels = noise_raster(20, 20).pixels
     for card in (tiny_models.identity(tmp_path, "same", "upscale"), tiny_models.finder(tmp_path, "odd", "upscale")):
         with pytest.raises(ModelError, match="kind that upscale can run"):
-            run_job(job(card, pixels))
+            run_task(job(card, pixels))
     with pytest.raises(ModelError, match="does not enlarge 4 times"):
-        run_job(job(tiny_models.enlarger(tmp_path, 2, says=4), pixels))
+        run_task(job(tiny_models.enlarger(tmp_path, 2, says=4), pixels))
     with pytest.raises(SettingsError, match="does not do upscale"):
-        run_job(job(tiny_models.darker(tmp_path), pixels))
+        run_task(job(tiny_models.darker(tmp_path), pixels))
 
 
 def test_the_scale_chooses_the_model(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import TILE, ArraySource
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
-from engine.tasks import CleanSettings, Job, Patch, ToneSettings, make_settings, run_job
+from engine.tasks import CleanSettings, Patch, TaskInput, ToneSettings, make_settings, run_task
 from engine.tasks.whole import sweep, thumbnail
 from tests import tiny_models
 from tests.conftest import noise_raster
@@ -26,7 +26,7 @@ ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
 
 def restored(card: ModelCard, pixels: np.ndarray, strength: float = 1.0, profile: bytes | None = None) -> np.ndarray:
     settings = {"clean": CleanSettings, "tone": ToneSettings}[card.task](strength)
-    patch: Patch = run_job(Job(card.task, ArraySource(pixels), profile, None, settings, card, Device.CPU))
+    patch: Patch = run_task(TaskInput(card.task, ArraySource(pixels), profile, None, settings, card, Device.CPU))
     assert patch.changed == pixels.shape[0] * pixels.shape[1]
     for piece in patch.pieces:
         assert len(list(piece.rect.cells())) == 1
@@ -93,7 +93,9 @@ def test_wide_profiles_come_back(tmp_path: Path) -> None:
 
 def test_finished_cells_leave_at_once(tmp_path: Path) -> None:
     pixels = np.zeros((5 * TILE, 100, 3), np.uint8)
-    job = Job("clean", ArraySource(pixels), None, None, CleanSettings(), tiny_models.identity(tmp_path), Device.CPU)
+    job = TaskInput(
+        "clean", ArraySource(pixels), None, None, CleanSettings(), tiny_models.identity(tmp_path), Device.CPU
+    )
     seen: list[int] = []
 
     def look(picture: np.ndarray) -> np.ndarray:
@@ -110,15 +112,17 @@ def test_finished_cells_leave_at_once(tmp_path: Path) -> None:
 
 def test_progress_rises_cancel_stops_and_windows_shrink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = noise_raster(200, 200).pixels
-    job = Job("clean", ArraySource(pixels), None, None, CleanSettings(), tiny_models.identity(tmp_path), Device.CPU)
+    job = TaskInput(
+        "clean", ArraySource(pixels), None, None, CleanSettings(), tiny_models.identity(tmp_path), Device.CPU
+    )
     shares: list[float] = []
-    run_job(job, JobContext(lambda share, _: shares.append(share)))
+    run_task(job, JobContext(lambda share, _: shares.append(share)))
     assert shares == sorted(shares)
     assert shares[-1] == 1
     context = JobContext()
     context.cancel()
     with pytest.raises(Cancelled):
-        run_job(job, context)
+        run_task(job, context)
 
     from engine.runtime.session import Session
 
@@ -126,7 +130,7 @@ def test_progress_rises_cancel_stops_and_windows_shrink(tmp_path: Path, monkeypa
     monkeypatch.setattr(
         Session, "run", lambda self, inputs, context: limited(self, {**inputs, "mask": inputs["picture"]}, context)
     )
-    assert np.array_equal(run_job(job).apply_to(pixels), pixels)
+    assert np.array_equal(run_task(job).apply_to(pixels), pixels)
 
 
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -136,9 +140,9 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
         (tiny_models.finder(tmp_path, "worse", "tone"), ToneSettings()),
     ):
         with pytest.raises(ModelError, match=f"kind that {card.task} can run"):
-            run_job(Job(card.task, ArraySource(pixels), None, None, settings, card, Device.CPU))
+            run_task(TaskInput(card.task, ArraySource(pixels), None, None, settings, card, Device.CPU))
     with pytest.raises(SettingsError, match="does not do tone"):
-        run_job(Job("tone", ArraySource(pixels), None, None, ToneSettings(), tiny_models.identity(tmp_path)))
+        run_task(TaskInput("tone", ArraySource(pixels), None, None, ToneSettings(), tiny_models.identity(tmp_path)))
     for kind in (CleanSettings, ToneSettings):
         with pytest.raises(SettingsError, match="Strength"):
             kind(1.5)

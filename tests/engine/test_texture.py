@@ -8,7 +8,7 @@ import pytest
 from engine.raster import ArrayMask, ArraySource, Rect
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device
-from engine.tasks import HealSettings, Job, Patch, run_job
+from engine.tasks import HealSettings, Patch, TaskInput, run_task
 from engine.tasks.texture import REACH, detail
 
 WHOLE = Rect(0, 0, 320, 256)
@@ -67,8 +67,10 @@ def test_heal_puts_grain_in_and_leaves_everything_else() -> None:
     result = {}
     for texture in (0.0, 0.5, 1.0):
         settings = HealSettings(texture=texture)
-        job = Job("heal", ArraySource(pixels), None, ArrayMask(mask), settings, Registry().default("heal"), Device.CPU)
-        patch: Patch = run_job(job)
+        job = TaskInput(
+            "heal", ArraySource(pixels), None, ArrayMask(mask), settings, Registry().default("heal"), Device.CPU
+        )
+        patch: Patch = run_task(job)
         result[texture] = patch.apply_to(pixels)
         assert np.array_equal(result[texture][mask == 0], pixels[mask == 0])
     spread = {texture: np.diff(picture[90:140, 110:170, 1].astype(float)).std() for texture, picture in result.items()}

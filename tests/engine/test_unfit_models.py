@@ -19,7 +19,7 @@ from engine.errors import ModelError
 from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import SHIPPED, ModelCard, Port, Registry, Setting, Stage, TileRules, read_card
 from engine.runtime.session import Device
-from engine.tasks import TASKS, Job, check_card, run_job, try_model
+from engine.tasks import TASKS, TaskInput, check_card, run_task, try_model
 from tests import tiny_models
 from tests.conftest import noise_raster
 from tests.tiny_models import MASK, PICTURE, RESULT, SMALL, darker, finder, identity, node, prior, save, stage
@@ -200,8 +200,8 @@ def result(card: ModelCard, mask: bool = False) -> np.ndarray:
     hole[10:20, 10:30] = 255
     more = {"texture": 0.0} if mask else {}
     settings = TASKS[card.task].settings(**more)
-    job = Job(card.task, ArraySource(pixels), None, ArrayMask(hole), settings, card, Device.CPU)
-    return run_job(job).apply_to(pixels)
+    job = TaskInput(card.task, ArraySource(pixels), None, ArrayMask(hole), settings, card, Device.CPU)
+    return run_task(job).apply_to(pixels)
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

@@ -15,7 +15,7 @@ from skimage.color import rgb2lab
 from engine.raster import ArrayMask, ArraySource
 from engine.runtime.cards import ModelCard, read_card
 from engine.runtime.session import Device
-from engine.tasks import TASKS, DetectSettings, Job, run_job
+from engine.tasks import TASKS, DetectSettings, TaskInput, run_task
 from engine.train.__main__ import main
 from engine.train.data.batches import Batch, Batches
 from engine.train.measure import metrics
@@ -38,7 +38,7 @@ def result_of(card: ModelCard, picture: np.ndarray) -> np.ndarray:
     mask[20:26, 10:50] = 255
     task = TASKS[card.task]
     wanted = ArrayMask(mask) if task.wants_mask else None
-    done = run_job(Job(card.task, ArraySource(picture), None, wanted, task.settings(), card, Device.CPU))
+    done = run_task(TaskInput(card.task, ArraySource(picture), None, wanted, task.settings(), card, Device.CPU))
     if task.gives == "picture":
         assert done.pixels.shape == (done.scale * picture.shape[0], done.scale * picture.shape[1], picture.shape[2])
         return np.asarray(done.pixels[:: done.scale, :: done.scale])

@@ -70,14 +70,14 @@ def detected_losses() -> LossReader:
     """
     from engine.raster import ArraySource
     from engine.runtime.cards import Registry
-    from engine.tasks import DetectSettings, Findings, Job, run_job
+    from engine.tasks import DetectSettings, Findings, TaskInput, run_task
 
     card = Registry().default("detect")
     settings = DetectSettings(threshold=0.35, grow=2.0)
 
     def find_lost(path: Path, picture: np.ndarray) -> np.ndarray:
         del path
-        findings = run_job(Job("detect", ArraySource(picture), None, None, settings, card))
+        findings = run_task(TaskInput("detect", ArraySource(picture), None, None, settings, card))
         assert isinstance(findings, Findings)
         return findings.marks(settings).mask()
 

@@ -23,7 +23,7 @@ from engine.errors import SettingsError
 from engine.raster import ArrayMask, ArraySource, Mask, Rect, to_float
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
-from engine.tasks import Job, make_settings, model_of_scale, run_job
+from engine.tasks import TaskInput, make_settings, model_of_scale, run_task
 from engine.train.data.photographs import OLD_PACKS, photograph_paths, read_photograph, write_picture
 from engine.train.data.textures import read_frames, read_textures
 from engine.train.measure import metrics, peers
@@ -314,14 +314,14 @@ def _run_task(card: ModelCard, picture: Picture, mask: Mask | None = None, **val
     """Run a task on a picture, without files."""
     settings = make_settings(card.task, card, values)
     wanted = ArrayMask(mask) if mask is not None else None
-    result = run_job(Job(card.task, ArraySource(picture), None, wanted, settings, card, Device.CPU))
+    result = run_task(TaskInput(card.task, ArraySource(picture), None, wanted, settings, card, Device.CPU))
     return np.asarray(result.pixels if card.tile.scale > 1 else result.apply_to(picture), np.uint8)
 
 
 def _probability_map(card: ModelCard, picture: Picture) -> NDArray[np.uint8]:
     """Probability of damage that a detector gives, (h, w), 255 = 1."""
     settings = make_settings("detect", card, {})
-    found = run_job(Job("detect", ArraySource(picture), None, None, settings, card, Device.CPU))
+    found = run_task(TaskInput("detect", ArraySource(picture), None, None, settings, card, Device.CPU))
     return np.asarray(found.read(Rect.of_shape(picture.shape))[..., 0])
 
 

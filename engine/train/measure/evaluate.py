@@ -17,7 +17,7 @@ from engine.imageio import atomic_write_bytes
 from engine.raster import ArrayMask, ArraySource, Mask
 from engine.runtime.cards import ModelCard, write_card
 from engine.runtime.session import Device
-from engine.tasks import TASKS, Job, make_settings, run_job
+from engine.tasks import TASKS, TaskInput, make_settings, run_task
 from engine.train.data.archives import mask_reader
 from engine.train.data.photographs import OLD_PACKS, LossReader, photograph_paths, read_photograph
 from engine.train.data.textures import read_frames, read_textures
@@ -75,7 +75,7 @@ def model_as_peer(card: ModelCard, device: Device, values: Mapping[str, float] |
 
     def run(picture: metrics.Picture, mask: Mask | None) -> NDArray[np.uint8]:
         wanted = ArrayMask(mask) if task.wants_mask and mask is not None else None
-        result = run_job(Job(card.task, ArraySource(picture), None, wanted, settings, card, device))
+        result = run_task(TaskInput(card.task, ArraySource(picture), None, wanted, settings, card, device))
         if task.gives == "findings":
             return np.asarray(result.marks(settings).mask())
         return np.asarray(result.pixels if task.gives == "picture" else result.apply_to(picture), np.uint8)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.raster import ArraySource, Floats, Mask, Rect
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
-from engine.tasks import DetectSettings, Findings, Job, run_job
+from engine.tasks import DetectSettings, Findings, TaskInput, run_task
 from engine.train.damage.pools import THIN_CLASSES
 from engine.train.measure.metrics import Picture, luma, near
 
@@ -207,7 +207,7 @@ def model_detector(card: ModelCard, device: Device, thresholds: Sequence[float] 
 
 def model_findings(card: ModelCard, device: Device, picture: Picture) -> Findings:
     """What a model sees in a picture."""
-    findings = run_job(Job("detect", ArraySource(picture), None, None, DetectSettings(), card, device))
+    findings = run_task(TaskInput("detect", ArraySource(picture), None, None, DetectSettings(), card, device))
     assert isinstance(findings, Findings)
     return findings
 

@@ -201,7 +201,7 @@ def test_filters_answer_without_the_model(
 ) -> None:
     workspace, _ = found(qtbot, program, blots)
     runs: list[object] = []
-    monkeypatch.setattr("engine.tasks.run_job", lambda *job: runs.append(job))
+    monkeypatch.setattr("engine.tasks.run_task", lambda *job: runs.append(job))
     panel, desk = program.contents.defects, workspace.defects
     boxes = {box.text(): box for box in panel._kinds.values()}
     assert list(boxes) == ["dust 2", "scratch 2", "hair 1"]

@@ -306,8 +306,8 @@ def test_a_second_search_that_finds_nothing_leaves_all_as_it_is(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = found(qtbot, program, blots)
-    before, search = verdicts(workspace), engine.tasks.run_job
-    monkeypatch.setattr(engine.tasks, "run_job", lambda job, context: replace(search(job, context), pieces=()))
+    before, search = verdicts(workspace), engine.tasks.run_task
+    monkeypatch.setattr(engine.tasks, "run_task", lambda job, context: replace(search(job, context), pieces=()))
     find(qtbot, program, workspace)
     assert "No damage was found" in program.contents.strip.text
     key(program, Qt.Key.Key_N)

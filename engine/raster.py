@@ -21,6 +21,9 @@ Floats = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 """(H, W) uint8, 255 = repair."""
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G and B in the luma of ITU-R BT.601."""
+
 TILE = 256
 """Side of the square cells in which pictures are stored, compared and undone, pixels."""
 

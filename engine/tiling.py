@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from engine.raster import TILE, Floats, Rect, gathered
+
+
+def strips(area: Rect, rows: int) -> Iterator[Rect]:
+    """A rectangle in strips of so many rows, from the top; who reads one at a time needs memory by its width alone."""
+    for top in range(area.top, area.bottom, rows):
+        yield Rect(area.left, top, area.right, min(top + rows, area.bottom))
 
 
 def plan_windows(

@@ -8,9 +8,9 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.raster import Floats, Pixels, maximum, mix
+from engine.raster import LUMA, Floats, Pixels, maximum, mix
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array(LUMA, np.float32)
 """Weights of the luminosity of the non-separable modes (ITU-R BT.601, which W3C's section 10 rounds)."""
 
 

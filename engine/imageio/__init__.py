@@ -26,6 +26,7 @@ from engine.imageio.depth import to_depth
 from engine.imageio.digest import FileDigest
 from engine.imageio.plain import open_plain, read_plain, special
 from engine.imageio.png import decode_png, encode_png, png_profile
+from engine.imageio.tags import Tag
 from engine.imageio.targets import WRITABLE, check_target, same_file
 from engine.jobs import JobContext
 from engine.raster import Mask, Metadata, Raster, Resolution, contiguous
@@ -402,7 +403,7 @@ def _written(raster: Raster) -> Metadata:
 
 def _homeless(raster: Raster, path: Path) -> list[str]:
     """Tells of TIFF tags that only a TIFF can hold."""
-    others = [tag for tag in raster.metadata.tags if tag != blocks.PHOTOSHOP]
+    others = [tag for tag in raster.metadata.tags if tag != Tag.PHOTOSHOP]
     if not others or path.suffix.lower() in (".tif", ".tiff"):
         return []
     names = ", ".join(map(str, others[:5]))

@@ -7,12 +7,9 @@ import struct
 
 from engine.raster import Resolution
 
-PHOTOSHOP = 34377
-"""Number under which ``Metadata.tags`` keeps Photoshop resources (a TIFF tag); JPEG and PNG have places for them."""
-
-_IPTC, _RESOLUTION = 1028, 1005
-_STALE = {_IPTC, 1033, 1036, 1039, 1058, 1060}
-"""Resources that are written anew (IPTC), doubled elsewhere (ICC, EXIF, XMP) or show the unrepaired picture."""
+_RESOLUTION, _IPTC, _OLD_THUMBNAIL, _THUMBNAIL, _PROFILE, _EXIF, _XMP = 1005, 1028, 1033, 1036, 1039, 1058, 1060
+_STALE = {_IPTC, _OLD_THUMBNAIL, _THUMBNAIL, _PROFILE, _EXIF, _XMP}
+"""Photoshop resources that are written anew, are doubled elsewhere, or show the picture before its repair."""
 
 Resource = tuple[bytes, int, bytes, bytes]
 """Signature, number, padded name, data."""

@@ -16,17 +16,14 @@ from typing import BinaryIO
 import numpy as np
 
 from engine.imageio.common import resolution as sensible
+from engine.imageio.tags import Tag
 from engine.raster import Resolution
 
 Tags = dict[int, tuple[int, bytes]]
 Branch = tuple[Tags, dict[int, "Branch"]]
 """A directory and the directories below it, by the tag that points to each."""
 
-EXIF, GPS, INTEROP = 34665, 34853, 40965
-ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
-_PIXEL_WIDTH, _PIXEL_HEIGHT = 40962, 40963
-_THUMBNAIL, _THUMBNAIL_SIZE = 513, 514
-_RESOLUTION = {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
+_RESOLUTION = {Tag.X_RESOLUTION, Tag.Y_RESOLUTION, Tag.RESOLUTION_UNIT}
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 1, 2, 3, 4, 5, 7, 16
 _DTYPES = {1: "u1", 2: "u1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 10: "i4", 11: "f4"}
@@ -193,8 +190,8 @@ def number(tags: Tags, tag: int, default: int) -> int:
 
 def resolution_of(tags: Tags) -> Resolution | None:
     """Dots per inch, from a TIFF or EXIF main directory; None where it names no unit of length."""
-    x, y = numbers(tags, X_RESOLUTION), numbers(tags, Y_RESOLUTION)
-    inch = {2: 1.0, 3: 2.54}.get(number(tags, RESOLUTION_UNIT, 2))
+    x, y = numbers(tags, Tag.X_RESOLUTION), numbers(tags, Tag.Y_RESOLUTION)
+    inch = {2: 1.0, 3: 2.54}.get(number(tags, Tag.RESOLUTION_UNIT, 2))
     if not x or not y or inch is None:
         return None
     return sensible(round(x[0] * inch, 6), round(y[0] * inch, 6))
@@ -208,7 +205,8 @@ def resolution_tags(resolution: Resolution) -> Tags:
         return RATIONAL, struct.pack("<II", ratio.numerator, ratio.denominator)
 
     inch = SHORT, struct.pack("<H", 2)
-    return {X_RESOLUTION: rational(resolution.x), Y_RESOLUTION: rational(resolution.y), RESOLUTION_UNIT: inch}
+    x, y = rational(resolution.x), rational(resolution.y)
+    return {Tag.X_RESOLUTION: x, Tag.Y_RESOLUTION: y, Tag.RESOLUTION_UNIT: inch}
 
 
 def pack(branch: Branch, position: int, *, big: bool = False) -> bytes:
@@ -256,8 +254,8 @@ class Exif:
 
     def below(self) -> dict[int, Branch]:
         """The directories that the main one points to."""
-        exif: Branch = (self.exif, {INTEROP: (self.interop, {})} if self.interop else {})
-        branches: dict[int, Branch] = {EXIF: exif, GPS: (self.gps, {})}
+        exif: Branch = (self.exif, {Tag.INTEROP: (self.interop, {})} if self.interop else {})
+        branches: dict[int, Branch] = {Tag.EXIF: exif, Tag.GPS: (self.gps, {})}
         return {tag: branch for tag, branch in branches.items() if branch[0] or branch[1]}
 
     def block(self) -> bytes:
@@ -267,12 +265,12 @@ class Exif:
 
 def read_exif(structure: Structure, entries: dict[int, Entry], leave_out: Iterable[int] = ()) -> Exif:
     """The EXIF directories that a main directory leads to; broken ones are empty."""
-    exif = structure.below(entries, EXIF)
+    exif = structure.below(entries, Tag.EXIF)
     return Exif(
-        structure.tags(entries, {EXIF, GPS, *leave_out}),
-        structure.tags(exif, {INTEROP}),
-        structure.tags(structure.below(entries, GPS)),
-        structure.tags(structure.below(exif, INTEROP)),
+        structure.tags(entries, {Tag.EXIF, Tag.GPS, *leave_out}),
+        structure.tags(exif, {Tag.INTEROP}),
+        structure.tags(structure.below(entries, Tag.GPS)),
+        structure.tags(structure.below(exif, Tag.INTEROP)),
     )
 
 
@@ -288,7 +286,7 @@ def parse(block: bytes) -> Exif | None:
 def orientation(block: bytes) -> int:
     """The number that an EXIF block says, 1 where it says none."""
     exif = parse(block)
-    return number(exif.main, ORIENTATION, 1) if exif else 1
+    return number(exif.main, Tag.ORIENTATION, 1) if exif else 1
 
 
 def normal(block: bytes, width: int, height: int, resolution: Resolution | None) -> bytes:
@@ -307,17 +305,17 @@ def normal(block: bytes, width: int, height: int, resolution: Resolution | None)
             data = structure.pack("H" if entry.kind == SHORT else "I", value)
             patched[entry.position : entry.position + len(data)] = data
 
-    put(main.get(ORIENTATION), 1)
+    put(main.get(Tag.ORIENTATION), 1)
     tags = structure.tags(main)
-    exif = structure.below(main, EXIF)
-    put(exif.get(_PIXEL_WIDTH), width)
-    put(exif.get(_PIXEL_HEIGHT), height)
+    exif = structure.below(main, Tag.EXIF)
+    put(exif.get(Tag.PIXEL_WIDTH), width)
+    put(exif.get(Tag.PIXEL_HEIGHT), height)
     if resolution and (old := resolution_of(tags)) and not close(old, resolution):
         for tag, (_, data) in resolution_tags(resolution).items():
-            values = struct.unpack(f"<{len(data) // 4}I", data) if tag != RESOLUTION_UNIT else ()
+            values = struct.unpack(f"<{len(data) // 4}I", data) if tag != Tag.RESOLUTION_UNIT else ()
             if values and main[tag].kind == RATIONAL:
                 patched[main[tag].position : main[tag].position + 8] = structure.pack("II", *values)
-        put(main.get(RESOLUTION_UNIT), 2)
+        put(main.get(Tag.RESOLUTION_UNIT), 2)
     return _without_thumbnail(structure, patched, pointer)
 
 
@@ -343,7 +341,7 @@ def _without_thumbnail(structure: Structure, patched: bytearray, pointer: int) -
         tags = structure.tags(structure.directory(following)[0])
     except BrokenDirectory:
         return bytes(patched)
-    start, size = number(tags, _THUMBNAIL, 0), number(tags, _THUMBNAIL_SIZE, 0)
+    start, size = number(tags, Tag.THUMBNAIL, 0), number(tags, Tag.THUMBNAIL_SIZE, 0)
     # The thumbnail is cut off where it is the last thing in the block; elsewhere nothing leads to it any more.
     if following < start and 0 < len(patched) - (start + size) + 4 <= 8 and _extent(structure) <= following:
         del patched[following:]
@@ -363,5 +361,5 @@ def _extent(structure: Structure) -> int:
         except BrokenDirectory:
             continue
         ends += [pointer + (8 if structure.big else 4), *(entry.position + entry.size for entry in entries.values())]
-        todo += [structure.pointer(entries, tag) for tag in (EXIF, GPS, INTEROP)]
+        todo += [structure.pointer(entries, tag) for tag in (Tag.EXIF, Tag.GPS, Tag.INTEROP)]
     return max(ends)

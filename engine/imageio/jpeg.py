@@ -24,6 +24,7 @@ from engine.imageio.common import (
     truncated,
 )
 from engine.imageio.depth import to_depth
+from engine.imageio.tags import Tag
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Raster, Resolution
 
@@ -177,7 +178,7 @@ def _describe(header: Header, segments: Segments) -> None:
         exif=exif,
         xmp=_xmp(next(after(_APP1, _XMP), None), list(after(_APP1, _MORE_XMP)), header.notices),
         iptc=iptc,
-        tags={blocks.PHOTOSHOP: (directories.BYTE, kept)} if kept else {},
+        tags={Tag.PHOTOSHOP: (directories.BYTE, kept)} if kept else {},
     )
     told = directories.resolution_of(parsed.main) if parsed else None
     header.resolution = _resolution(next(after(_APP0, _JFIF), b""), told)
@@ -239,7 +240,7 @@ def _describing(raster: Raster, notices: list[str]) -> Segments:
         notices.append("The EXIF data is too long for a JPEG and is left out.")
     if metadata.xmp:
         segments += _xmp_segments(metadata.xmp)
-    _, kept = metadata.tags.get(blocks.PHOTOSHOP, (0, b""))
+    _, kept = metadata.tags.get(Tag.PHOTOSHOP, (0, b""))
     if kept or metadata.iptc:
         resources = blocks.join_resources(kept, metadata.iptc, dpi)
         segments += [(_APP13, _PHOTOSHOP + part) for part in _parts(resources, _ROOM - len(_PHOTOSHOP))]

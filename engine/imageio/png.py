@@ -25,6 +25,7 @@ from engine.imageio.common import (
     resolution,
     truncated,
 )
+from engine.imageio.tags import Tag
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Raster, Resolution, contiguous
 
@@ -33,7 +34,13 @@ LARGEST_SIDE = 1_000_000
 """Most pixels a side that libpng takes."""
 
 _XMP = b"XML:com.adobe.xmp"
-_TEXTS = {b"Author": 315, b"Copyright": 33432, b"Description": 270, b"Software": 305, b"Title": 269}
+_TEXTS = {
+    b"Author": Tag.ARTIST,
+    b"Copyright": Tag.COPYRIGHT,
+    b"Description": Tag.DESCRIPTION,
+    b"Software": Tag.SOFTWARE,
+    b"Title": Tag.DOCUMENT_NAME,
+}
 """PNG's keywords and the EXIF tags that say the same."""
 _METRE = 0.0254
 _LARGEST_TEXT = 1 << 24
@@ -117,7 +124,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
         chunks.append(_chunk(b"eXIf", metadata.exif))
     if metadata.xmp:
         chunks.append(_chunk(b"iTXt", _XMP + bytes(5) + metadata.xmp))
-    _, kept = metadata.tags.get(blocks.PHOTOSHOP, (0, b""))
+    _, kept = metadata.tags.get(Tag.PHOTOSHOP, (0, b""))
     if kept or metadata.iptc:
         # Photoshop resources under the name "iptc", as ImageMagick began it: what other programs look for.
         text = blocks.to_text_profile("iptc", blocks.join_resources(kept, metadata.iptc, raster.resolution))
@@ -278,7 +285,7 @@ def _describe(header: Header, chunks: dict[bytes, list[bytes]]) -> None:
         exif=_with_texts(exif or None, texts, header.notices),
         xmp=xmp,
         iptc=iptc,
-        tags={blocks.PHOTOSHOP: (directories.BYTE, kept)} if kept else {},
+        tags={Tag.PHOTOSHOP: (directories.BYTE, kept)} if kept else {},
     )
     header.resolution = _exact(header.resolution, header.metadata.exif)
 

@@ -27,12 +27,6 @@ from engine.imageio.common import (
 )
 from engine.imageio.directories import (
     BYTE,
-    EXIF,
-    GPS,
-    ORIENTATION,
-    RESOLUTION_UNIT,
-    X_RESOLUTION,
-    Y_RESOLUTION,
     BrokenDirectory,
     Entry,
     Structure,
@@ -43,65 +37,91 @@ from engine.imageio.directories import (
     resolution_of,
 )
 from engine.imageio.plain import open_plain
+from engine.imageio.tags import (
+    OLD_REDUCED,
+    OPACITY,
+    REDUCED,
+    TRANSPARENCY_MASK,
+    Compression,
+    Photometric,
+    SampleFormat,
+    Tag,
+)
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels
 
-XMP, IPTC, PROFILE, LAYERS, TRANSFER = 700, 33723, 34675, 37724, 301
 DESCRIPTIVE = {
-    *(269, 270, 271, 272, X_RESOLUTION, Y_RESOLUTION, 285, RESOLUTION_UNIT, 305, 306, 315, 316, 318, 319),
-    *(18246, 18249, 33432, 40091, 40092, 40093, 40094, 40095, 50341),
+    *(Tag.DOCUMENT_NAME, Tag.DESCRIPTION, Tag.MAKE, Tag.MODEL, Tag.X_RESOLUTION, Tag.Y_RESOLUTION, Tag.PAGE_NAME),
+    *(Tag.RESOLUTION_UNIT, Tag.SOFTWARE, Tag.DATE, Tag.ARTIST, Tag.HOST, Tag.WHITE_POINT, Tag.PRIMARIES),
+    *(Tag.RATING, Tag.RATING_PERCENT, Tag.COPYRIGHT, Tag.WINDOWS_TITLE, Tag.WINDOWS_COMMENT, Tag.WINDOWS_AUTHOR),
+    *(Tag.WINDOWS_KEYWORDS, Tag.WINDOWS_SUBJECT, Tag.PRINT_MATCHING),
 }
 """Tags of a main directory that EXIF blocks hold too: they survive in every format."""
 STRUCTURAL = {
-    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, ORIENTATION, 277, 278, 279, 280, 281, 284, 288, 289),
-    *(
-        290,
-        291,
-        292,
-        293,
-        297,
-        317,
-        320,
-        321,
-        *range(322, 329),
-        330,
-        *range(332, 348),
-        *range(512, 522),
-        *range(529, 533),
-    ),
-    *(XMP, *range(32995, 32999), 33421, 33422, IPTC, 34232, blocks.PHOTOSHOP, EXIF, PROFILE, GPS, LAYERS, 50784),
+    *range(Tag.SUBFILE_TYPE, Tag.COMPRESSION + 1),
+    *range(Tag.PHOTOMETRIC, Tag.FILL_ORDER + 1),
+    *(Tag.STRIP_OFFSETS, Tag.ORIENTATION),
+    *range(Tag.SAMPLES, Tag.LARGEST_SAMPLE + 1),
+    *(Tag.PLANAR, Tag.PAGE_NUMBER, Tag.PREDICTOR),
+    *range(Tag.FREE_OFFSETS, Tag.FAX4_OPTIONS + 1),
+    *(Tag.PALETTE, Tag.HALFTONE_HINTS),
+    *range(Tag.TILE_WIDTH, Tag.CLEAN_FAX + 1),
+    Tag.SUB_DIRECTORIES,
+    *range(Tag.INK_SET, Tag.JPEG_TABLES + 1),
+    *range(Tag.JPEG_PROCESS, Tag.JPEG_AC_TABLES + 1),
+    *range(Tag.YCBCR_COEFFICIENTS, Tag.BLACK_AND_WHITE + 1),
+    *range(Tag.MATTEING, Tag.TILE_DEPTH + 1),
+    *(Tag.CFA_PATTERN_SIZE, Tag.CFA_PATTERN, Tag.IMAGE_LAYER, Tag.RAW_SCALE),
+    *(Tag.XMP, Tag.IPTC, Tag.PHOTOSHOP, Tag.EXIF, Tag.PROFILE, Tag.GPS, Tag.LAYERS),
 }
 """Tags that describe how the pixels lie in the file, or that are handled apart from the rest."""
 
-_COMPRESSIONS = {
-    1: "none",
-    2: "CCITT",
-    3: "CCITT fax 3",
-    4: "CCITT fax 4",
-    5: "LZW",
-    6: "old JPEG",
-    7: "JPEG",
-    8: "Deflate",
-    32773: "PackBits",
-    32946: "Deflate",
-    34712: "JPEG 2000",
-    34925: "LZMA",
-    50000: "Zstandard",
-    50001: "WebP",
+_COMPRESSIONS: dict[int, str] = {
+    Compression.NONE: "none",
+    Compression.CCITT: "CCITT",
+    Compression.FAX3: "CCITT fax 3",
+    Compression.FAX4: "CCITT fax 4",
+    Compression.LZW: "LZW",
+    Compression.OLD_JPEG: "old JPEG",
+    Compression.JPEG: "JPEG",
+    Compression.DEFLATE: "Deflate",
+    Compression.PACKBITS: "PackBits",
+    Compression.OLD_DEFLATE: "Deflate",
+    Compression.JPEG_2000: "JPEG 2000",
+    Compression.LZMA: "LZMA",
+    Compression.ZSTANDARD: "Zstandard",
+    Compression.WEBP: "WebP",
 }
-_JPEG = (6, 7, 34892, 33007)
-_MODES = {
-    4: "is a transparency mask, not a picture",
-    5: "is in CMYK, the colours of printing inks: convert it to RGB first",
-    **dict.fromkeys((8, 9, 10), "is in Lab colour: convert it to RGB first"),
-    **dict.fromkeys((32803, 34892), "is a camera raw file: develop it to a 16-bit TIFF first"),
-    **dict.fromkeys((32844, 32845), "holds floating-point light values: convert it to 16-bit RGB first"),
+_JPEG = (Compression.OLD_JPEG, Compression.JPEG, Compression.LOSSY_RAW_JPEG, Compression.OLD_JPEG_2)
+_PACKS_LITTLE = (
+    *(Compression.NONE, Compression.LZW, Compression.DEFLATE, Compression.OLD_DEFLATE, Compression.PACKBITS),
+    *_JPEG,
+)
+"""Compressions that pack no byte of a file into more pixels than ``check_size`` allows by itself."""
+_LAB = "is in Lab colour: convert it to RGB first"
+_RAW = "is a camera raw file: develop it to a 16-bit TIFF first"
+_LIGHT = "holds floating-point light values: convert it to 16-bit RGB first"
+_REFUSED: dict[int, str] = {
+    Photometric.MASK: "is a transparency mask, not a picture",
+    Photometric.CMYK: "is in CMYK, the colours of printing inks: convert it to RGB first",
+    **dict.fromkeys((Photometric.CIELAB, Photometric.ICCLAB, Photometric.ITULAB), _LAB),
+    **dict.fromkeys((Photometric.RAW, Photometric.LINEAR_RAW), _RAW),
+    **dict.fromkeys((Photometric.LOG_LUMINANCE, Photometric.LOG_LUV), _LIGHT),
 }
+_DEPTHS: dict[int, set[int]] = {
+    Photometric.WHITE_IS_ZERO: {1, 2, 4, 8, 16},
+    Photometric.BLACK_IS_ZERO: {1, 2, 4, 8, 16},
+    Photometric.RGB: {8, 16},
+    Photometric.YCBCR: {8, 16},
+    Photometric.PALETTE: {1, 2, 4, 8},
+}
+"""Bits a sample that are read."""
+_COMPLEX = "holds complex numbers: convert it to 16 bits a sample first"
 _NUMBERS: dict[float, str] = {
-    2: "holds negative numbers: convert it to 16 bits a sample first",
-    3: "holds floating-point numbers: convert it to 16 bits a sample first",
-    5: "holds complex numbers: convert it to 16 bits a sample first",
-    6: "holds complex numbers: convert it to 16 bits a sample first",
+    SampleFormat.SIGNED: "holds negative numbers: convert it to 16 bits a sample first",
+    SampleFormat.FLOAT: "holds floating-point numbers: convert it to 16 bits a sample first",
+    SampleFormat.COMPLEX_SIGNED: _COMPLEX,
+    SampleFormat.COMPLEX_FLOAT: _COMPLEX,
 }
 _MOST_ENTRIES = 200_000
 """Directory entries of all pages that are looked at: overlapping directories in a small file could be very many."""
@@ -137,26 +157,27 @@ def inspect(file: BinaryIO, size: int) -> TiffHeader:
         page, pages, entries = _first_page(structure)
     except BrokenDirectory:
         raise damaged() from None
-    layout = structure.tags({tag: entry for tag, entry in entries.items() if tag in STRUCTURAL - {LAYERS, EXIF, GPS}})
-    photometric, bits, samples = number(layout, 262, 1), number(layout, 258, 1), number(layout, 277, 1)
-    compression = number(layout, 259, 1)
-    channels = 3 if photometric in (2, 3, 6) else 1
+    wanted = STRUCTURAL - {Tag.LAYERS, Tag.EXIF, Tag.GPS}
+    layout = structure.tags({tag: entry for tag, entry in entries.items() if tag in wanted})
+    photometric, compression = number(layout, Tag.PHOTOMETRIC, 1), number(layout, Tag.COMPRESSION, 1)
+    bits, samples = number(layout, Tag.BITS, 1), number(layout, Tag.SAMPLES, 1)
+    channels = 3 if photometric in (Photometric.RGB, Photometric.PALETTE, Photometric.YCBCR) else 1
     header = TiffHeader(
         format="TIFF",
-        width=number(layout, 256, 0),
-        height=number(layout, 257, 0),
+        width=number(layout, Tag.WIDTH, 0),
+        height=number(layout, Tag.HEIGHT, 0),
         channels=channels,
         depth=16 if bits > 8 else 8,
         compression=_COMPRESSIONS.get(compression, f"number {compression}"),
-        orientation=number(layout, ORIENTATION, 1),
+        orientation=number(layout, Tag.ORIENTATION, 1),
         pages=pages,
         page=page,
         bits=bits,
         samples=samples,
-        inverted=photometric == 0,
+        inverted=photometric == Photometric.WHITE_IS_ZERO,
         refusal=_refusal(layout, entries, photometric, compression),
     )
-    gain = {} if compression in (1, 5, 8, 32946, 32773, *_JPEG) else {"gain": 100_000}
+    gain = {} if compression in _PACKS_LITTLE else {"gain": 100_000}
     check_size(header.width, header.height, samples * bits, size, **gain)
     if header.refusal is None:
         _extra_samples(header, layout)
@@ -243,8 +264,10 @@ def _first_page(structure: Structure) -> tuple[int, int, dict[int, Entry]]:
             if not seen:
                 raise
             break
-        kind = structure.tags({tag: entries[tag] for tag in (254, 255) if tag in entries})
-        if not number(kind, 254, 0) & 0b101 and number(kind, 255, 1) != 2:
+        kinds = (Tag.SUBFILE_TYPE, Tag.OLD_SUBFILE_TYPE)
+        kind = structure.tags({tag: entries[tag] for tag in kinds if tag in entries})
+        partial = number(kind, Tag.SUBFILE_TYPE, 0) & (REDUCED | TRANSPARENCY_MASK)
+        if not partial and number(kind, Tag.OLD_SUBFILE_TYPE, 1) != OLD_REDUCED:
             chosen = chosen or entries
             full.append(len(seen))
         seen.add(offset)
@@ -260,34 +283,35 @@ def _first_page(structure: Structure) -> tuple[int, int, dict[int, Entry]]:
 
 def _refusal(layout: Tags, entries: dict[int, Entry], photometric: int, compression: int) -> Refusal | None:
     """Why this kind of picture is not taken."""
-    bits = set(numbers(layout, 258)) or {1}
-    kinds = set(numbers(layout, 339)) - {1, 4}
+    bits = set(numbers(layout, Tag.BITS)) or {1}
+    kinds = set(numbers(layout, Tag.SAMPLE_FORMAT)) - {SampleFormat.UNSIGNED, SampleFormat.UNKNOWN}
+    paletted = photometric == Photometric.PALETTE
     reason, values = "", dict[str, object]()
-    if 50706 in entries:
-        reason = _MODES[32803]
-    elif photometric in _MODES:
-        reason = _MODES[photometric]
-    elif photometric not in (0, 1, 2, 3, 6) or (photometric == 6 and compression not in _JPEG):
+    if Tag.RAW_VERSION in entries:
+        reason = _RAW
+    elif photometric in _REFUSED:
+        reason = _REFUSED[photometric]
+    elif photometric not in _DEPTHS or (photometric == Photometric.YCBCR and compression not in _JPEG):
         reason = "has colours of a kind that Lacuna cannot read (number {number}): convert it to RGB first"
         values["number"] = photometric
     elif kinds:
         reason = _NUMBERS.get(kinds.pop(), "holds numbers of an unknown kind: convert it to 16 bits a sample first")
-    elif not bits <= ({1, 2, 4, 8} if photometric == 3 else {8, 16} if photometric in (2, 6) else {1, 2, 4, 8, 16}):
+    elif not bits <= _DEPTHS[photometric]:
         reason = "has {bits:.0f} bits a sample: convert it to 8 or 16 bits first"
         values["bits"] = max(bits)
     elif len(bits) > 1:
         reason = "has channels with different numbers of bits: convert it to 8 or 16 bits first"
-    elif number(layout, 32997, 1) > 1 or (photometric == 3 and number(layout, 277, 1) != 1):
+    elif number(layout, Tag.IMAGE_DEPTH, 1) > 1 or (paletted and number(layout, Tag.SAMPLES, 1) != 1):
         reason = "is not a flat picture of one colour a pixel"
     return Refusal(reason, "read.mode", **values) if reason else None
 
 
 def _extra_samples(header: TiffHeader, layout: Tags) -> None:
-    base = 1 if number(layout, 262, 1) == 3 else header.channels
+    base = 1 if number(layout, Tag.PHOTOMETRIC, 1) == Photometric.PALETTE else header.channels
     if header.samples < base:
         raise damaged()
-    kinds = numbers(layout, 338)[: max(header.samples - base, 0)]
-    opacity = [i for i, kind in enumerate(kinds) if kind in (1, 2)]
+    kinds = numbers(layout, Tag.EXTRA_SAMPLES)[: max(header.samples - base, 0)]
+    opacity = [i for i, kind in enumerate(kinds) if kind in OPACITY]
     header.alpha = bool(opacity)
     header.alpha_plane = base + opacity[0] if opacity else -1
     others = header.samples - base - len(opacity[:1])
@@ -300,8 +324,8 @@ def _extra_samples(header: TiffHeader, layout: Tags) -> None:
 
 def _expansion(header: TiffHeader, layout: Tags) -> None:
     """What must be done to samples that are no plain 8 or 16 bits with black as zero."""
-    if number(layout, 262, 1) == 3:
-        entries = numbers(layout, 320)
+    if number(layout, Tag.PHOTOMETRIC, 1) == Photometric.PALETTE:
+        entries = numbers(layout, Tag.PALETTE)
         if len(entries) != 3 << header.bits or not all(0 <= entry <= 65535 for entry in entries):
             raise damaged()
         # Some programs write 8-bit entries although the standard says 16.
@@ -320,30 +344,31 @@ def _describe(header: TiffHeader, structure: Structure, entries: dict[int, Entry
     def raw(tag: int) -> bytes | None:
         return structure.raw(entries[tag]) or None if tag in entries else None
 
-    kept, iptc = blocks.split_resources(raw(blocks.PHOTOSHOP) or b"")
-    direct = raw(IPTC)
+    kept, iptc = blocks.split_resources(raw(Tag.PHOTOSHOP) or b"")
+    direct = raw(Tag.IPTC)
     if direct and not direct.startswith(b"\x1c"):
         # Written as numbers in the other byte order.
-        direct = structure.data(entries[IPTC])
-    exif = read_exif(structure, {tag: entry for tag, entry in entries.items() if tag in DESCRIPTIVE | {EXIF, GPS}})
+        direct = structure.data(entries[Tag.IPTC])
+    wanted = DESCRIPTIVE | {Tag.EXIF, Tag.GPS}
+    exif = read_exif(structure, {tag: entry for tag, entry in entries.items() if tag in wanted})
     tags = structure.tags(entries, STRUCTURAL | DESCRIPTIVE)
     if kept:
-        tags[blocks.PHOTOSHOP] = (BYTE, kept)
-    header.profile = raw(PROFILE)
+        tags[Tag.PHOTOSHOP] = (BYTE, kept)
+    header.profile = raw(Tag.PROFILE)
     header.resolution = resolution_of(exif.main)
     block = exif.block() if exif.tells else None
     header.metadata = Metadata(
-        exif=block, xmp=raw(XMP), iptc=iptc or (blocks.records(direct) if direct else None), tags=tags
+        exif=block, xmp=raw(Tag.XMP), iptc=iptc or (blocks.records(direct) if direct else None), tags=tags
     )
     if structure.spoilt:
         header.notices.append("Some of the file's metadata is damaged or missing and is ignored.")
-    if LAYERS in entries:
+    if Tag.LAYERS in entries:
         header.notices.append("The file holds Photoshop layers; only the flattened picture is opened and exported.")
 
 
 def _check_page(page: Any, header: TiffHeader, size: int, tifffile: Any) -> None:
     """Refuse a page that tifffile understands otherwise, or whose segments are not all in the file."""
-    if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
+    if page.compression != Compression.NONE and page.compression not in tifffile.TIFF.DECOMPRESSORS:
         raise Refusal(
             "is compressed in a way that Lacuna cannot read ({compression})",
             "read.compression",

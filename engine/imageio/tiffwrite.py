@@ -22,7 +22,6 @@ from engine.imageio.directories import (
     BYTE,
     LONG,
     LONG8,
-    ORIENTATION,
     SHORT,
     UNDEFINED,
     Exif,
@@ -31,6 +30,7 @@ from engine.imageio.directories import (
     parse,
     resolution_tags,
 )
+from engine.imageio.tags import CHUNKY, HORIZONTAL, UPRIGHT, Compression, Photometric, Tag
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster, contiguous
 
@@ -39,6 +39,7 @@ Packed = bytes | memoryview
 CLASSIC_LIMIT = (1 << 32) - (1 << 24)
 """Bytes of pixels and metadata beyond which BigTIFF is written; packing may make noise a little larger."""
 
+_COMPRESSIONS = {"deflate": Compression.DEFLATE, "lzw": Compression.LZW, "none": Compression.NONE}
 _STRIP = 1 << 19
 """Bytes of pixels a strip: small enough for viewers that show a part, large enough for the codec."""
 
@@ -59,7 +60,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
             counts.append(file.write(strip))
             context.progress(len(offsets) * rows / raster.height, "Writing")
     main.update(_layout(raster, rows, options.compression))
-    main.update({273: _longs(offsets, big=big), 279: _longs(counts, big=big)})
+    main.update({Tag.STRIP_OFFSETS: _longs(offsets, big=big), Tag.STRIP_SIZES: _longs(counts, big=big)})
     file.write(b"\0" * (file.tell() % 2))
     position = file.tell()
     file.write(pack((main, exif.below()), position, big=big))
@@ -107,19 +108,20 @@ def _packed(pixels: Pixels, rows: int, packer: Callable[[Pixels], Packed]) -> Ge
 def _layout(raster: Raster, rows: int, compression: str) -> Tags:
     """The tags that say how the pixels lie in the file."""
     bits, channels = raster.depth, raster.channels
+    colours = Photometric.RGB if channels == 3 else Photometric.BLACK_IS_ZERO
     tags: Tags = {
-        256: (LONG, struct.pack("<I", raster.width)),
-        257: (LONG, struct.pack("<I", raster.height)),
-        258: (SHORT, struct.pack("<H", bits) * channels),
-        259: (SHORT, struct.pack("<H", {"deflate": 8, "lzw": 5, "none": 1}[compression])),
-        262: (SHORT, struct.pack("<H", 2 if channels == 3 else 1)),
-        ORIENTATION: (SHORT, struct.pack("<H", 1)),
-        277: (SHORT, struct.pack("<H", channels)),
-        278: (LONG, struct.pack("<I", min(rows, raster.height))),
-        284: (SHORT, struct.pack("<H", 1)),
+        Tag.WIDTH: (LONG, struct.pack("<I", raster.width)),
+        Tag.HEIGHT: (LONG, struct.pack("<I", raster.height)),
+        Tag.BITS: (SHORT, struct.pack("<H", bits) * channels),
+        Tag.COMPRESSION: (SHORT, struct.pack("<H", _COMPRESSIONS[compression])),
+        Tag.PHOTOMETRIC: (SHORT, struct.pack("<H", colours)),
+        Tag.ORIENTATION: (SHORT, struct.pack("<H", UPRIGHT)),
+        Tag.SAMPLES: (SHORT, struct.pack("<H", channels)),
+        Tag.ROWS_PER_STRIP: (LONG, struct.pack("<I", min(rows, raster.height))),
+        Tag.PLANAR: (SHORT, struct.pack("<H", CHUNKY)),
     }
     if compression != "none":
-        tags[317] = (SHORT, struct.pack("<H", 2))
+        tags[Tag.PREDICTOR] = (SHORT, struct.pack("<H", HORIZONTAL))
     return tags
 
 
@@ -132,20 +134,20 @@ def _described(raster: Raster, exif: Exif) -> Tags:
     metadata = raster.metadata
     every = {**directories.sound(metadata.tags), **exif.main}
     tags = {tag: value for tag, value in every.items() if tag not in tiff.STRUCTURAL}
-    curve = tags.get(tiff.TRANSFER)
+    curve = tags.get(Tag.TRANSFER)
     if curve and len(curve[1]) // 2 not in (1 << raster.depth, 3 << raster.depth):
         # A transfer curve has an entry for every sample value: it does not fit another depth.
-        del tags[tiff.TRANSFER]
+        del tags[Tag.TRANSFER]
     if raster.resolution:
         tags.update(resolution_tags(raster.resolution))
-    _, kept = metadata.tags.get(blocks.PHOTOSHOP, (BYTE, b""))
+    _, kept = metadata.tags.get(Tag.PHOTOSHOP, (BYTE, b""))
     if kept:
-        tags[blocks.PHOTOSHOP] = (BYTE, blocks.join_resources(kept, metadata.iptc, raster.resolution))
+        tags[Tag.PHOTOSHOP] = (BYTE, blocks.join_resources(kept, metadata.iptc, raster.resolution))
     standards = {
-        tiff.XMP: (BYTE, metadata.xmp),
+        Tag.XMP: (BYTE, metadata.xmp),
         # As numbers of 4 bytes, since libtiff reads it so.
-        tiff.IPTC: (LONG, metadata.iptc and metadata.iptc + bytes(-len(metadata.iptc) % 4)),
-        tiff.PROFILE: (UNDEFINED, raster.profile),
+        Tag.IPTC: (LONG, metadata.iptc and metadata.iptc + bytes(-len(metadata.iptc) % 4)),
+        Tag.PROFILE: (UNDEFINED, raster.profile),
     }
     tags.update({tag: (kind, data) for tag, (kind, data) in standards.items() if data})
     return tags

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.imageio import blocks, directories
+from engine.imageio import directories
 from engine.imageio.common import (
     Header,
     Refusal,
@@ -22,6 +22,7 @@ from engine.imageio.common import (
     truncated,
 )
 from engine.imageio.depth import to_depth
+from engine.imageio.tags import Tag
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Raster
 
@@ -115,7 +116,7 @@ def _describing(raster: Raster, notices: list[str]) -> tuple[bytes | None, bytes
     if profile and raster.channels == 1:
         notices.append("WebP has no grey pictures: the grey colour profile is left out.")
         profile = None
-    if metadata.iptc or blocks.PHOTOSHOP in metadata.tags:
+    if metadata.iptc or Tag.PHOTOSHOP in metadata.tags:
         notices.append("WebP has no place for IPTC and Photoshop data: they are left out.")
     exif = directories.with_resolution(metadata.exif, raster.resolution) if raster.resolution else metadata.exif
     return profile, exif, metadata.xmp

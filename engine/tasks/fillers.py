@@ -8,14 +8,14 @@ import numpy as np
 
 from engine.errors import ModelError
 from engine.jobs import JobContext
-from engine.raster import Floats
+from engine.raster import LUMA, Floats
 from engine.runtime.cards import ModelCard
 from engine.tasks.base import Model, to_planes
 from engine.tasks.kinds import Signature, check_kind, signature
 from engine.tasks.prior import searched
 from engine.tasks.view import View
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array(LUMA, np.float32)
 _NEUTRAL = 0.012
 """What lies so close to grey (root mean square, of full scale) has no colours but noise."""
 

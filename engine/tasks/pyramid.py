@@ -10,6 +10,7 @@ import numpy as np
 from engine.raster import Pixels, PixelSource, Rect
 from engine.resample import magnify
 from engine.tasks.findings import Findings, Seen
+from engine.tiling import strips
 
 SHORTEST = 700
 """A picture is reduced only as long as its short side stays at least so long, pixels. Detectors are trained on
@@ -65,9 +66,8 @@ class Reduced:
     def read(self, rect: Rect) -> Pixels:
         result = np.empty((rect.height, rect.width, self.shape[2]), self.dtype)
         rows = max(1, _STRIP // self._step)
-        for top in range(0, rect.height, rows):
-            part = Rect(rect.left, rect.top + top, rect.right, min(rect.bottom, rect.top + top + rows))
-            result[top : top + part.height] = self._squares(part)
+        for part in strips(rect, rows):
+            result[part.slices(rect)] = self._squares(part)
         return result
 
     def _squares(self, part: Rect) -> Pixels:

@@ -13,7 +13,7 @@ from engine.colour import ModelSpace
 from engine.errors import SettingsError
 from engine.raster import Floats, Mask, MaskSource, PixelSource, Rect, to_float
 from engine.tasks.base import Ranged, TaskInput, knob
-from engine.tiling import read_padded
+from engine.tiling import read_padded, strips
 
 _STRIP = 64
 """Rows of a reduced picture that are made at a time."""
@@ -145,9 +145,7 @@ class Scene:
             SettingsError: nothing of it is known.
         """
         sums, counts, guides, places = [], [], [], []
-        strip = max(step, _STRIP // step * step)
-        for top in range(area.top, area.bottom, strip):
-            rect = Rect(area.left, top, area.right, min(top + strip, area.bottom))
+        for rect in strips(area, max(step, _STRIP // step * step)):
             known = (self._weights.read(rect) == 0).astype(np.float32)[..., None]
             values = self.space.to_model(self._source.read(rect)) * known
             sums.append(_squares(values, step).sum(axis=(1, 3)))

@@ -23,7 +23,7 @@ from engine.tasks.base import (
     to_planes,
 )
 from engine.tasks.kinds import Signature, check_kind
-from engine.tiling import Blender, plan_sweep, read_padded
+from engine.tiling import Blender, plan_sweep, read_padded, strips
 
 AT_ONCE: Signature = (("picture", "picture"),)
 BY_THUMBNAIL: Signature = (("picture thumbnail", "picture"),)
@@ -140,11 +140,10 @@ def thumbnail(source: PixelSource, space: ModelSpace, size: int, context: JobCon
     height, width = source.shape[:2]
     across = _shares(width, size, 0, width)
     result = np.zeros((size, size, 3), np.float32)
-    for top in range(0, height, _STRIP):
+    for strip in strips(Rect(0, 0, width, height), _STRIP):
         context.check()
-        bottom = min(top + _STRIP, height)
-        rows = space.to_model(source.read(Rect(0, top, width, bottom)))
-        result += np.tensordot(_shares(height, size, top, bottom), across @ rows, axes=(1, 0))
+        rows = space.to_model(source.read(strip))
+        result += np.tensordot(_shares(height, size, strip.top, strip.bottom), across @ rows, axes=(1, 0))
     return result
 
 

@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from engine import colour, imageio
 from engine.imageio import blocks, directories, jpeg
+from engine.imageio.tags import Tag
 from engine.raster import Metadata, Raster, Resolution
 
 SUFFIXES = (".tif", ".png", ".jpg", ".webp")
@@ -225,12 +226,12 @@ def test_photoshop_resources(tmp_path, source, target):
     everything = resource(1005, dots) + path_resource + resource(1036, b"thumbnail") + resource(1028, IPTC)
     kept, iptc = blocks.split_resources(everything)
     assert iptc == IPTC
-    metadata = Metadata(iptc=iptc, tags={blocks.PHOTOSHOP: (directories.BYTE, kept)})
+    metadata = Metadata(iptc=iptc, tags={Tag.PHOTOSHOP: (directories.BYTE, kept)})
     imageio.write(Raster(pixels(), resolution=Resolution(300, 600), metadata=metadata), tmp_path / f"a{source}")
     imageio.write(imageio.read(tmp_path / f"a{source}"), tmp_path / f"b{target}")
     back = imageio.read(tmp_path / f"b{target}")
     assert back.metadata.iptc == IPTC
-    _, found = back.metadata.tags[blocks.PHOTOSHOP]
+    _, found = back.metadata.tags[Tag.PHOTOSHOP]
     assert path_resource in found
     assert b"thumbnail" not in found
     assert resource(1005, struct.pack(">IHHIHH", 300 << 16, 1, 1, 600 << 16, 1, 1)) in found

@@ -16,7 +16,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from engine.train.luma import LUMA_WEIGHTS, luma
+from engine.raster import LUMA
+from engine.train.luma import luma
 
 _FLOOR = 1 / 255
 """Least value whose logarithm is taken, so that black has a finite density."""
@@ -436,14 +437,14 @@ def jpeg(photo: Tensor, quality: Tensor) -> Tensor:
     height, width = photo.shape[2:]
     padded = functional.pad(photo.clamp(0, 1), (0, -width % 16, 0, -height % 16), mode="replicate") * 255
     light = luma(padded)
-    blue = (padded[:, 2:] - light) / (2 - 2 * LUMA_WEIGHTS[2])
-    red = (padded[:, :1] - light) / (2 - 2 * LUMA_WEIGHTS[0])
+    blue = (padded[:, 2:] - light) / (2 - 2 * LUMA[2])
+    red = (padded[:, :1] - light) / (2 - 2 * LUMA[0])
     chroma = functional.avg_pool2d(torch.cat([blue, red], dim=1), 2)
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)
     light = _quantise(light - 128, _LUMA_TABLE, scale) + 128
     chroma = functional.interpolate(_quantise(chroma, _CHROMA_TABLE, scale), scale_factor=2, mode="bilinear")
-    blue, red = chroma[:, :1] * (2 - 2 * LUMA_WEIGHTS[2]), chroma[:, 1:] * (2 - 2 * LUMA_WEIGHTS[0])
-    green = -(LUMA_WEIGHTS[2] * blue + LUMA_WEIGHTS[0] * red) / LUMA_WEIGHTS[1]
+    blue, red = chroma[:, :1] * (2 - 2 * LUMA[2]), chroma[:, 1:] * (2 - 2 * LUMA[0])
+    green = -(LUMA[2] * blue + LUMA[0] * red) / LUMA[1]
     coded = (light + torch.cat([red, green, blue], dim=1)).round().clamp(0, 255) / 255
     return coded[:, :, :height, :width]
 

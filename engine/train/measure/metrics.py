@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.raster import Floats, Mask
-from engine.train.luma import LUMA_WEIGHTS
+from engine.raster import LUMA, Floats, Mask
 
 Picture = NDArray[np.uint8]
 
@@ -143,7 +142,7 @@ def near(mask: NDArray[np.bool_], distance: float) -> NDArray[np.bool_]:
 
 def luma(picture: Picture) -> Floats:
     """Luma of ITU-R BT.601, (H, W) float32 in 0..255."""
-    return np.asarray(picture.astype(np.float32) @ np.array(LUMA_WEIGHTS, np.float32))
+    return np.asarray(picture.astype(np.float32) @ np.array(LUMA, np.float32))
 
 
 def _similarity(x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.raster import LUMA
 from engine.runtime.cards import Port, TileRules
-from engine.train.luma import LUMA_WEIGHTS
 from engine.train.nets.blocks import FILLED, MASK, PICTURE, Export, Generator, UNet, membrane, tile_rules
 
 
@@ -202,7 +202,7 @@ class EdgeMap(nn.Module):
             return self._thin(picture.float())
 
     def _thin(self, picture: Tensor) -> Tensor:
-        grey = (picture * picture.new_tensor(LUMA_WEIGHTS)[None, :, None, None]).sum(dim=1, keepdim=True)
+        grey = (picture * picture.new_tensor(LUMA)[None, :, None, None]).sum(dim=1, keepdim=True)
         grey = functional.conv2d(functional.pad(grey, (2, 2, 2, 2), mode="replicate"), self.smooth)
         gradient = functional.conv2d(functional.pad(grey, (1, 1, 1, 1), mode="replicate"), self.kernels)
         across, down = gradient[:, :1], gradient[:, 1:]

@@ -98,9 +98,8 @@ def icon(name: str) -> QIcon:
         for size in (16, ICON, 2 * ICON, 3 * ICON):
             pixmap = QPixmap(size, size)
             pixmap.fill(Qt.GlobalColor.transparent)
-            painter = QPainter(pixmap)
-            renderer.render(painter, QRectF(0, 0, size, size))
-            painter.end()
+            with QPainter(pixmap) as painter:
+                renderer.render(painter, QRectF(0, 0, size, size))
             made.addPixmap(pixmap, mode)
     return made
 

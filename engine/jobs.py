@@ -35,8 +35,8 @@ class JobContext:
 
     Args:
         report: called with the share done, 0..1, and a word about the current step.
-        between: called at each ``progress``, on the thread that works: what is more urgent is done there in between.
-            It must raise nothing.
+        between: called at each ``progress`` and after each ``on_cancel``, on the thread that works: what is more urgent
+            is done there in between. It must raise nothing.
     """
 
     def __init__(
@@ -98,6 +98,8 @@ class JobContext:
             self.check()
         finally:
             self._cancel.watch(None)
+        if self._between is not None:
+            self._between()
 
 
 class _Cancellation:

@@ -88,6 +88,20 @@ def test_words_are_made_where_they_are_shown() -> None:
     assert found > 100
 
 
+def test_no_painter_stays_open() -> None:
+    """What goes wrong while it paints would otherwise end the program: Qt meets a painter on what is shown."""
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        opened = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        closed = {
+            ast.unparse(item.context_expr)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.With)
+            for item in node.items
+        }
+        assert {call for call in opened if call.startswith("QPainter(")} <= closed, path
+
+
 def test_torch_loads_only_plain_weights() -> None:
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
-from desktop.canvas.render import Frame, ImageCache, picture_pixels, screen_tiles, veil_pixels
+from desktop.canvas.render import Frame, ImageCache, needed, picture_pixels, screen_tiles, veil_pixels
 from desktop.document.compose import ComposeCache, Composite
 from desktop.document.tiles import TileMap, uniform
 from desktop.photo.workspace import Workspace
 from engine.raster import Rect
 
 CACHE_BYTES, COMPOSED_BYTES = 256 << 20, 256 << 20
-PAINT_SECONDS = 0.03
-"""New tiles are made for at most so long in one repaint; the rest follows in the next, so that nothing blocks."""
 _GREY = 0.5
 """What stands for a hidden scan, in the picture's own encoding."""
 _LIGHT, _DARK = QColor(255, 255, 255, 220), QColor(0, 0, 0, 200)
@@ -51,7 +49,7 @@ class PicturePainter:
         self.shown = Shown()
 
     def paint(
-        self, painter: QPainter, workspace: Workspace, frame: Frame, rect: Rect, seconds: float = PAINT_SECONDS
+        self, painter: QPainter, workspace: Workspace, frame: Frame, rect: Rect, in_time: Callable[[], bool]
     ) -> bool:
         """Paint a screen rectangle.
 
@@ -60,12 +58,11 @@ class PicturePainter:
             workspace: the photograph.
             frame: how large it is shown.
             rect: what to paint, inside the frame.
-            seconds: for how long new tiles may be made.
+            in_time: whether there is time to go on making new tiles; asked often.
 
         Returns:
             False when time was up before all were made; what was there before stands in for them.
         """
-        deadline = time.monotonic() + seconds
         state, shown = workspace.document.shown, self.shown
         after, before = Composite.of(state), Composite(state.scan, ())
         if workspace.scan_hidden:
@@ -73,22 +70,18 @@ class PicturePainter:
         complete = True
         if shown.before or shown.split is not None:
             left = rect if shown.split is None or shown.before else _left_of(rect, shown.split)
-            complete = self._paint_tiles(painter, workspace, frame, "before", before, left, deadline)
+            complete = self._paint_tiles(painter, workspace, frame, "before", before, left, in_time)
             rect = Rect(0, 0, 0, 0) if shown.split is None or shown.before else _right_of(rect, shown.split)
-        complete = self._paint_tiles(painter, workspace, frame, "after", after, rect, deadline) and complete
+        complete = self._paint_tiles(painter, workspace, frame, "after", after, rect, in_time) and complete
         if shown.veil and not shown.before:
             self._paint_veil(painter, workspace, frame, rect)
         return complete
 
     def paint_on(self, image: QImage, workspace: Workspace, frame: Frame, origin: QPointF, rect: Rect) -> None:
         """Paint on an image what is at hand already."""
-        painter = QPainter(image)
-        try:
+        with QPainter(image) as painter:
             painter.translate(-origin)
-            self.paint(painter, workspace, frame, rect, 0.0)
-        finally:
-            # A painter that outlives its image ends the program.
-            painter.end()
+            self.paint(painter, workspace, frame, rect, lambda: False)
 
     def stand_in(self, ghost: tuple[QImage, QPointF, float] | None) -> None:
         """The zoom is another: until its tiles are made, a picture of the screen before stands in for them.
@@ -134,24 +127,29 @@ class PicturePainter:
         kind: str,
         composite: Composite,
         rect: Rect,
-        deadline: float,
+        in_time: Callable[[], bool],
     ) -> bool:
         document, monitor = workspace.document, self.shown.monitor
         # A stroke in the making still changes its tiles: nothing of it is kept.
         composed = self._composed if document.shown is document.state else None
-        complete = True
+        complete, live = True, composed is None
+
+        def late(part: Rect) -> bool:
+            """Whether there is no time for a part any more; what was begun of it goes on in the next repaint."""
+            # The reductions of a stroke in the making are not kept until then.
+            return not in_time() or not (live or composite.prepare(*needed(composite, frame, part), in_time))
+
         for column, row, square in screen_tiles(rect, frame):
             key = (kind, frame.zoom, column, row)
             tile = self._images.get(key)
-            late = time.monotonic() > deadline
             if tile is None:
-                if late:
+                if late(square):
                     complete = False
                     self._paint_ghost(painter, frame.zoom, square & rect)
                     continue
                 pixels = picture_pixels(composite, frame, square, document.profile, monitor, composed)
                 tile = self._images.put(key, pixels, square)
-            elif tile.dirty and late:
+            elif tile.dirty and late(tile.dirty):
                 # What it was stands until the next repaint.
                 complete = False
             elif tile.dirty:

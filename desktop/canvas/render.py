@@ -74,14 +74,21 @@ class Frame:
         """
         scale = self.zoom * (1 << level)
         whole = Rect(0, 0, -(-self.width >> level), -(-self.height >> level))
-        needed = Rect(
+        part = Rect(
             math.floor(rect.left / scale) - 2,
             math.floor(rect.top / scale) - 2,
             math.ceil(rect.right / scale) + 2,
             math.ceil(rect.bottom / scale) + 2,
         )
-        needed &= whole
-        return needed, scale, (needed.left * scale - rect.left, needed.top * scale - rect.top)
+        part &= whole
+        return part, scale, (part.left * scale - rect.left, part.top * scale - rect.top)
+
+
+def needed(composite: Composite, frame: Frame, rect: Rect) -> tuple[Rect, int]:
+    """What is read of a composed picture for a screen rectangle: a rectangle of a level, and the level."""
+    # A quick look while the reductions are being made.
+    level = frame.level if composite.scan.levels or not frame.level else min(LEVELS, frame.level + 1)
+    return frame.source(rect, level)[0], level
 
 
 def picture_pixels(
@@ -93,10 +100,9 @@ def picture_pixels(
     cache: ComposeCache | None = None,
 ) -> NDArray[np.uint8]:
     """A screen rectangle of a composed picture, (h, w, 4) in Qt's RGB32 byte order."""
-    # A quick look while the reductions are being made.
-    level = frame.level if composite.scan.levels or not frame.level else min(LEVELS, frame.level + 1)
-    needed, scale, offset = frame.source(rect, level)
-    pixels = composite.read(needed, level, cache)
+    part, level = needed(composite, frame, rect)
+    _, scale, offset = frame.source(rect, level)
+    pixels = composite.read(part, level, cache)
     size = (rect.width, rect.height)
     smooth = frame.zoom < CRISP
     if scale >= 1:
@@ -132,12 +138,12 @@ def veil_pixels(
 
 def _veil_values(masks: list[TileMap], frame: Frame, rect: Rect, strength: int = 1) -> NDArray[np.uint8] | None:
     """The most that some masks have, times a strength, over a screen rectangle (h, w); None where there is nothing."""
-    needed, scale, offset = frame.source(rect, frame.level)
+    part, scale, offset = frame.source(rect, frame.level)
     shown: NDArray[np.uint8] | None = None
     for mask in masks:
-        if mask.touches(needed, frame.level):
-            part = mask.read(needed, frame.level)
-            shown = part if shown is None else np.maximum(shown, part)
+        if mask.touches(part, frame.level):
+            values = mask.read(part, frame.level)
+            shown = values if shown is None else np.maximum(shown, values)
     if shown is None or not shown.any():
         return None
     if strength > 1:

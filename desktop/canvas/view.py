@@ -25,11 +25,14 @@ from desktop.canvas.defect_overlay import DefectOverlay
 from desktop.canvas.input import CanvasInput, pointer_shape
 from desktop.canvas.paint import PicturePainter, Shown, paint_divider, paint_outline, paint_ring
 from desktop.canvas.viewport import Viewport
+from desktop.document.tiles import for_seconds
 from desktop.photo.workspace import Workspace
 from desktop.tools.base import Tool, ToolSettings
 from engine.raster import Rect
 
 _DIVIDER_REACH = 6
+_PAINT_SECONDS = 0.03
+"""New tiles are made for at most so long in one repaint; the rest follows in the next, so that nothing blocks."""
 
 
 class CanvasView(QWidget):
@@ -149,14 +152,11 @@ class CanvasView(QWidget):
     # -- painting ---------------------------------------------------------------------------------------------
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        try:
+        # Whatever goes wrong, Qt must not be left with an open painter: that ends the program.
+        with QPainter(self) as painter:
             painter.fillRect(event.rect(), self.surround)
             if self._workspace is not None:
                 self._paint(painter, self._workspace, event.rect())
-        finally:
-            # Whatever goes wrong, Qt must not be left with an open painter.
-            painter.end()
 
     def _paint(self, painter: QPainter, workspace: Workspace, clip: QRect) -> None:
         viewport = self.viewport
@@ -166,7 +166,7 @@ class CanvasView(QWidget):
         if self._divider is not None:
             self.shown.split = round(viewport.origin.x() + self._divider * viewport.size.width())
         seen = viewport.screen(QRectF(clip))
-        self.complete = self._picture.paint(painter, workspace, viewport.frame, seen)
+        self.complete = self._picture.paint(painter, workspace, viewport.frame, seen, for_seconds(_PAINT_SECONDS))
         self.frames += 1
         if not self.complete:
             self._later.start(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,10 @@ class Composite:
     def dtype(self) -> np.dtype[Any]:
         """The sample type."""
         return self.scan.dtype
+
+    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
+        """Make what reading a rectangle needs, in small steps; as ``TileMap.prepare``."""
+        return all(operation.prepare(rect, level, go_on) for operation in self.operations)
 
     def read(self, rect: Rect, level: int = 0, cache: ComposeCache | None = None) -> Pixels:
         """The composed pixels of a rectangle that lies inside, in the pixels of a level; may be a read-only view.
@@ -104,9 +109,7 @@ class ComposeCache:
                 key += [type(operation), *map(id, arrays), *values]
         known = self._tiles.pop(tuple(key), None)
         if known is None:
-            height, width, _ = composite.shape
-            whole = Rect(0, 0, -(-width >> level), -(-height >> level))
-            known = composite.read(Rect.of_cell(cell) & whole, level), made_of
+            known = composite.read(Rect.of_cell(cell) & composite.scan.bounds_at(level), level), made_of
             self._held += known[0].nbytes
         self._tiles[tuple(key)] = known
         while self._held > self._limit and len(self._tiles) > 1:

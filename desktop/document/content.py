@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,6 +24,10 @@ class Operation(ABC):
     @abstractmethod
     def touches(self, cell: Cell, level: int) -> bool:
         """Whether it may change a tile of a level."""
+
+    @abstractmethod
+    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
+        """Make what drawing a rectangle needs, in small steps; as ``TileMap.prepare``."""
 
     @abstractmethod
     def drawn(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
@@ -57,6 +61,9 @@ class DrawPixels(Operation):
 
     def touches(self, cell: Cell, level: int) -> bool:
         return self.pixels.holds(cell, level) and self.mask.holds(cell, level)
+
+    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
+        return self.mask.prepare(rect, level, go_on) and self.pixels.prepare(rect, level, go_on)
 
     def drawn(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
         mask: Mask = self.mask.read(rect, level)

@@ -203,7 +203,7 @@ def _with_alpha(layer: Layer) -> Pixels:
 def _thumbnail(composite: Composite, profile: bytes | None) -> NDArray[np.uint8]:
     height, width, _ = composite.shape
     level = next((k for k in range(7) if max(width, height) >> k <= 512), 6)
-    small = composite.read(Rect(0, 0, -(-width >> level), -(-height >> level)), level)
+    small = composite.read(composite.scan.bounds_at(level), level)
     step = -(-max(small.shape[:2]) // 256)
     return colour.to_screen(np.ascontiguousarray(small[::step, ::step]), profile)
 

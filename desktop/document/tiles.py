@@ -7,6 +7,7 @@ nothing at all, and a tile of one value is stored as that value.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -76,6 +77,10 @@ class TileMap:
         """The whole picture."""
         return Rect.of_shape(self.shape)
 
+    def bounds_at(self, level: int) -> Rect:
+        """The whole picture in the pixels of a level."""
+        return Rect(0, 0, -(-self.shape[1] >> level), -(-self.shape[0] >> level))
+
     @property
     def base(self) -> NDArray[Any] | None:
         """The array below the tiles, if there is one."""
@@ -120,6 +125,19 @@ class TileMap:
             part = square & rect
             result[part.slices(rect)] = self._at(cell, level)[part.slices(square)]
         return result
+
+    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
+        """Make the reductions that reading a rectangle needs, in small steps. They are kept with the map.
+
+        Args:
+            rect: in the pixels of the level, inside.
+            level: reduction by 2**level.
+            go_on: asked before each step; it may raise.
+
+        Returns:
+            Whether all are made; False when it was told to stop.
+        """
+        return all(self._prepare(cell, level, go_on) for cell in rect.cells())
 
     def read_mask(self, rect: Rect) -> Mask:
         """``read`` under the name that ``engine.raster.MaskSource`` asks for."""
@@ -256,24 +274,29 @@ class TileMap:
         """A tile of a level; those with stored tiles below are made from the four under it, and kept."""
         if level == 0:
             return self.tile(cell)
-        width, height = self._size(level)
-        rect = Rect.of_cell(cell) & Rect(0, 0, width, height)
+        rect = Rect.of_cell(cell) & self.bounds_at(level)
         if not self._rooted([cell], level):
             return self._background(rect, level)
         known = self._reduced.get((level, cell))
         if known is None:
-            below_width, below_height = self._size(level - 1)
-            below = Rect(
-                rect.left * 2, rect.top * 2, min(rect.right * 2, below_width), min(rect.bottom * 2, below_height)
-            )
-            known = halve(self.read(below, level - 1))
+            known = halve(self.read(self._below(rect, level), level - 1))
             known.flags.writeable = False
             self._reduced[level, cell] = known
         return known
 
-    def _size(self, level: int) -> tuple[int, int]:
-        """Width and height of a level."""
-        return -(-self.shape[1] >> level), -(-self.shape[0] >> level)
+    def _prepare(self, cell: Cell, level: int, go_on: Callable[[], bool]) -> bool:
+        """As ``prepare``, for one tile: those below it first."""
+        if level == 0 or (level, cell) in self._reduced or not self._rooted([cell], level):
+            return True
+        below = self._below(Rect.of_cell(cell) & self.bounds_at(level), level)
+        if not self.prepare(below, level - 1, go_on) or not go_on():
+            return False
+        self._at(cell, level)
+        return True
+
+    def _below(self, rect: Rect, level: int) -> Rect:
+        """A rectangle of a level in the pixels of the one before."""
+        return Rect(rect.left * 2, rect.top * 2, rect.right * 2, rect.bottom * 2) & self.bounds_at(level - 1)
 
 
 class TileEdit:
@@ -413,6 +436,12 @@ def compact(tile: NDArray[Any]) -> NDArray[Any]:
     copy = tile.copy()
     copy.flags.writeable = False
     return copy
+
+
+def for_seconds(seconds: float) -> Callable[[], bool]:
+    """A ``go_on`` for ``TileMap.prepare`` that says stop when so much time is over from now on."""
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() < until
 
 
 def uniform(shape: tuple[int, ...], dtype: np.dtype[Any], value: float) -> TileMap:

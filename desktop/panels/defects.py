@@ -479,8 +479,7 @@ def _thumbnail(workspace: Workspace, box: Rect, side: int) -> QImage:
     document, around = workspace.document, _around(box)
     level = next((k for k in range(LEVELS) if around.width >> (k + 1) < side), LEVELS)
     needed = Rect(around.left >> level, around.top >> level, -(-around.right >> level), -(-around.bottom >> level))
-    whole = Rect(0, 0, -(-document.bounds.width >> level), -(-document.bounds.height >> level))
-    part = needed & whole
+    part = needed & document.state.scan.bounds_at(level)
     pixels = Composite.of(document.state).read(part, level)
     shown = colour.to_screen(np.ascontiguousarray(pixels), document.profile)
     square = np.full((needed.height, needed.width, 3), 40, np.uint8)

@@ -16,6 +16,8 @@ class HistoryPanel(QWidget):
         super().__init__()
         self.view = QUndoView()
         self.view.setItemDelegate(_Steps(self.view))
+        # Else a step costs as much as all of them: each one is measured.
+        self.view.setUniformItemSizes(True)
         self.view.setAccessibleName(self.tr("History"))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)

@@ -35,18 +35,19 @@ from desktop.document.blend import BlendMode
 from desktop.document.edits import SetLayer
 from desktop.document.model import Layer
 from desktop.document.targets import REPAIR_MASK, LayerMask
-from desktop.document.tiles import LEVELS, TileMap
+from desktop.document.tiles import LEVELS, TileMap, for_seconds
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
 from desktop.theme import icon
 from engine import colour
-from engine.raster import Rect
 
 _THUMB = 36
 _EMPTY = 40.0
 """Grey of a thumbnail where nothing is."""
 _MIME = "application/x-lacuna-layer"
 _REFRESH_MS = 250
+_SECONDS = 0.01
+"""For how long one repaint prepares one thumbnail."""
 Index = QModelIndex | QPersistentModelIndex
 _NONE = QModelIndex()
 
@@ -333,12 +334,16 @@ class LayersPanel(QWidget):
         self, layer: Layer | None, kind: str, tiles: TileMap, profile: bytes | None, mask: TileMap | None = None
     ) -> QImage | None:
         key = (layer.id if layer is not None else 0, kind)
-        known = self._thumbnails.get(key)
         made_of = (tiles, mask)
-        if known is None or (known[0] != made_of and not self._timer.isActive()):
-            known = (made_of, _thumbnail(tiles, profile, mask))
-            self._thumbnails[key] = known
-        return known[1]
+        known, image = self._thumbnails.get(key, (None, None))
+        if known is None or (known != made_of and not self._timer.isActive()):
+            if not all(_in_time(one) for one in (tiles, mask) if one is not None):
+                # What there was stands until the reductions are made.
+                self._later()
+                return image
+            image = _thumbnail(tiles, profile, mask)
+            self._thumbnails[key] = made_of, image
+        return image
 
     def _later(self) -> None:
         """Draw the thumbnails anew soon, once for many changes."""
@@ -378,11 +383,21 @@ class LayersPanel(QWidget):
             )
 
 
+def _thumbnail_level(tiles: TileMap) -> int:
+    """The reduction that a thumbnail is made of."""
+    return next((k for k in range(LEVELS + 1) if max(tiles.shape[:2]) >> k <= 4 * _THUMB), LEVELS)
+
+
+def _in_time(tiles: TileMap) -> bool:
+    """Whether the reductions for a thumbnail are there, or could be made quickly."""
+    level = _thumbnail_level(tiles)
+    return tiles.prepare(tiles.bounds_at(level), level, for_seconds(_SECONDS))
+
+
 def _thumbnail(tiles: TileMap, profile: bytes | None, mask: TileMap | None) -> QImage | None:
     """A picture or mask of at most ``2 * _THUMB`` px for the screen; what the mask hides is grey."""
-    height, width = tiles.shape[:2]
-    level = next((k for k in range(LEVELS + 1) if max(width, height) >> k <= 4 * _THUMB), LEVELS)
-    whole = Rect(0, 0, -(-width >> level), -(-height >> level))
+    level = _thumbnail_level(tiles)
+    whole = tiles.bounds_at(level)
     step = max(1, max(whole.width, whole.height) // (2 * _THUMB))
     small = np.ascontiguousarray(tiles.read(whole, level)[::step, ::step])
     shown = colour.to_screen(small if small.ndim == 3 else small[..., None], profile)

@@ -7,11 +7,14 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
-from desktop.canvas.render import Frame, picture_pixels
+from desktop.canvas.render import Frame, needed, picture_pixels
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite
+from desktop.document.tiles import for_seconds
 
 _REFRESH_MS = 300
+_SECONDS = 0.01
+"""For how long one refresh prepares what it shows."""
 
 
 class Navigator(QWidget):
@@ -53,7 +56,11 @@ class Navigator(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         del event
-        painter = QPainter(self)
+        # Whatever goes wrong, Qt must not be left with an open painter: that ends the program.
+        with QPainter(self) as painter:
+            self._paint(painter)
+
+    def _paint(self, painter: QPainter) -> None:
         painter.fillRect(self.rect(), self.palette().base())
         if self._image is None or self._view is None or self._view.workspace is None:
             return
@@ -88,15 +95,16 @@ class Navigator(QWidget):
         )
 
     def _render(self) -> None:
-        self._image = None
         if self._view is not None and self._view.workspace is not None:
             document = self._view.workspace.document
-            bounds = document.bounds
+            bounds, composite = document.bounds, Composite.of(document.state)
             zoom = min(1.0, 280 / bounds.width, 200 / bounds.height)
             frame = Frame(zoom, bounds.width, bounds.height)
-            self._pixels = picture_pixels(
-                Composite.of(document.state), frame, frame.bounds, document.profile, self._view.shown.monitor
-            )
+            if not composite.prepare(*needed(composite, frame, frame.bounds), for_seconds(_SECONDS)):
+                # What there was stands until the reductions are made.
+                self._later()
+                return
+            self._pixels = picture_pixels(composite, frame, frame.bounds, document.profile, self._view.shown.monitor)
             height, width = self._pixels.shape[:2]
             self._image = QImage(self._pixels.data, width, height, width * 4, QImage.Format.Format_RGB32)
         self.update()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer, Signal
 
 from desktop.document.autosave_folder import AutosaveFolder
+from desktop.document.compose import Composite
 from desktop.document.model import Document
 from desktop.document.project import Snapshot
 from desktop.document.targets import Target
@@ -24,9 +25,15 @@ from engine.resample import reductions
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from desktop.document.edits import Edit
     from desktop.document.model import State
     from engine.runtime.cards import Registry
+
+
+_LARGE = 16_000_000
+"""Pixels that change at once from which a job prepares views from afar; fewer are done as they are painted."""
 
 
 class Workspace(Editor):
@@ -65,9 +72,11 @@ class Workspace(Editor):
         self.queue.changed.connect(self._on_queue)
         self.undo.indexChanged.connect(self.autosave.changed)
         self.undo.indexChanged.connect(self.autosave.bound_undo)
-        self.size_changed.connect(self._make_levels)
+        self._preparing = self._prepare_again = False
+        self.size_changed.connect(self._prepare_view)
+        self.picture_changed.connect(self._on_picture)
         # The first picture first.
-        QTimer.singleShot(0, self, self._make_levels)
+        QTimer.singleShot(0, self, self._prepare_view)
         QTimer.singleShot(0, self, self.defects.follow)
 
     # -- the file and its name --------------------------------------------------------------------------------
@@ -151,19 +160,37 @@ class Workspace(Editor):
         self._spot = edit
         self.mask_changed.emit(dirty)
 
-    def _make_levels(self) -> None:
-        """Have the reductions of the scan made, for quick and smooth views from afar."""
-        base = self.document.state.scan
-        array = base.base
-        if array is None or base.levels or self.closed:
+    def _on_picture(self, changed: Rect) -> None:
+        if changed.area > _LARGE:
+            self._prepare_view()
+
+    def _prepare_view(self) -> None:
+        """Have a job make the reductions that are missing of the scan and the layers, for quick views from afar."""
+        self._prepare_again = self._preparing
+        if self._preparing or self.closed or _is_prepared(self.document.state):
             return
+        scan: list[TileMap] = []
 
-        def work(context: JobContext) -> object:
-            return reductions(array, LEVELS, context)
+        def prepare() -> Callable[[JobContext], object]:
+            state = self.document.state
+            scan.append(state.scan)
+            return lambda context: _prepared(state, context)
 
-        # Whoever cancels it keeps the quick view.
-        ticket = self.submit("Preparing the view", Lane.IO, lambda: work, soon=True)
-        ticket.done.connect(self.while_open(lambda levels: self.document.attach_levels(base, levels)))
+        # Whoever cancels it keeps the quick view; layers then follow as they are painted.
+        ticket = self.submit("Preparing the view", Lane.IO, prepare, soon=True)
+
+        def done(levels: tuple[NDArray[Any], ...]) -> None:
+            if not scan[0].levels:
+                self.document.attach_levels(scan[0], levels)
+
+        ticket.done.connect(self.while_open(done))
+        ticket.ended.connect(self._on_prepared)
+        self._preparing = True
+
+    def _on_prepared(self) -> None:
+        self._preparing = False
+        if self._prepare_again:
+            self._prepare_view()
 
     # -- masks ------------------------------------------------------------------------------------------------
 
@@ -195,3 +222,24 @@ class Workspace(Editor):
     def _on_queue(self) -> None:
         self.modified.emit()
         self.save_for_recovery()
+
+
+def _is_prepared(state: State) -> bool:
+    """Whether no reduction is missing."""
+    scan, top = state.scan, state.scan.bounds_at(LEVELS)
+    return (scan.base is None or bool(scan.levels)) and Composite.of(state).prepare(top, LEVELS, lambda: False)
+
+
+def _prepared(state: State, context: JobContext) -> tuple[NDArray[Any], ...]:
+    """Make the missing reductions of the layers, which keep theirs, and give those of the scan. Any thread."""
+    scan, composite = state.scan, Composite.of(state)
+    levels = scan.levels
+    if scan.base is not None and not levels:
+        levels = reductions(scan.base, LEVELS, context)
+
+    def go_on() -> bool:
+        context.check()
+        return True
+
+    composite.prepare(scan.bounds_at(LEVELS), LEVELS, go_on)
+    return levels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,8 @@ def opening() -> dict[str, float]:
         codec = best_of(4, lambda path=path: tifffile.imread(path))
         with program() as (running, wait):
             start = time.perf_counter()
-            running.window.open_paths([path])
-            wait(lambda: running.window.view is not None and running.window.view.frames > 0)
+            running.contents.photos.open([path])
+            wait(lambda: shown(running) is not None and shown(running).frames > 0)
             numbers[f"ratio_{compression}"] = (time.perf_counter() - start) / codec
             numbers[f"codec_{compression}_s"] = codec
     return numbers
@@ -42,10 +42,10 @@ def memory() -> dict[str, float]:
 
     path = large_tiff("uncompressed")
     with program() as (running, wait):
-        running.window.open_paths([path])
-        wait(lambda: running.window.workspace is not None)
-        wait(lambda: bool(running.window.workspace.document.state.scan.levels))
-        wait(lambda: running.window.view.frames > 0)
+        running.contents.photos.open([path])
+        wait(lambda: running.contents.photos.photo is not None)
+        wait(lambda: bool(running.contents.photos.photo.document.state.scan.levels))
+        wait(lambda: shown(running).frames > 0)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"ratio": peak / (SIDE * SIDE * 6), "peak_mb": peak / 1e6}
 
@@ -55,18 +55,20 @@ def painting() -> dict[str, float]:
     from PySide6.QtCore import Qt
     from PySide6.QtTest import QTest
 
+    from desktop.document.targets import REPAIR_MASK, LayerMask
+
     with program() as (running, wait):
         workspace, view = layered(running, wait)
         view.viewport.zoom_to(1.0)
         view.viewport.centre_on(SIDE / 2, SIDE / 2)
-        running.window.options.set_size(200)
+        running.contents.tools.set_size(200)
         wait(lambda: view.complete)
         numbers: dict[str, float] = {}
         layer = workspace.document.state.layers[2]
-        for name, target in (("repair_mask_ms", None), ("layer_mask_ms", layer.id)):
+        for name, target in (("repair_mask_ms", REPAIR_MASK), ("layer_mask_ms", LayerMask(layer.id))):
             workspace.set_target(target)
-            if target is not None:
-                running.window.select_tool("eraser")
+            if target is not REPAIR_MASK:
+                running.contents.tools.take("eraser")
             settle(wait, view)
             middle = view.rect().center()
             QTest.mousePress(view, Qt.MouseButton.LeftButton, pos=middle)
@@ -140,6 +142,93 @@ def healing() -> dict[str, float]:
     return {"ratio": times[SIDE] / times[1000], "cancel_ms": cancelled, "seconds_1mp": times[1000]}
 
 
+def blocking() -> dict[str, float]:
+    """The longest time for which the window's thread is not free during long edits of 100 MP with five layers."""
+    from desktop.document.geometry import Turn
+    from desktop.document.targets import REPAIR_MASK
+    from engine import imageio
+
+    numbers = {}
+    with program() as (running, wait):
+        workspace, view = layered(running, wait, whole=True)
+        # The window stays up to date while it is measured.
+        settle(wait, view)
+        workspace.set_active(workspace.document.state.layers[-1].id)
+        edits = {"merge_ms": workspace.merge_down, "turn_ms": lambda: workspace.turn(Turn.RIGHT)}
+        for name, edit in edits.items():
+            numbers[name] = longest_pause(lambda edit=edit: (edited(workspace, edit, wait), settle(wait, view)))
+        _CACHE.mkdir(exist_ok=True)
+        path = _CACHE / "mask.png"
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[::7, : SIDE // 2] = 255
+        imageio.write_mask(mask, path)
+        workspace.set_target(REPAIR_MASK)
+        numbers["mask_ms"] = longest_pause(
+            lambda: edited(workspace, lambda: running.files.load_mask(workspace, path), wait)
+        )
+    return numbers
+
+
+def remembering() -> dict[str, float]:
+    """A stroke and its undo step after 4,000 undo steps, over the same after 100."""
+    from desktop.document.targets import REPAIR_MASK
+    from engine.raster import Rect
+
+    times: dict[int, float] = {}
+    with program() as (running, wait):
+        workspace, _ = layered(running, wait)
+
+        def stroke(number: int) -> float:
+            edit = workspace.document.state.mask.edit()
+            x, y = 40 * (number % 200), 40 * (number // 200)
+            edit.change(Rect(x, y, x + 30, y + 30), lambda view, _: view.fill(255))
+            delta = edit.commit()
+            return timed(lambda: workspace.paint("Brush", {REPAIR_MASK: delta}))
+
+        for number in range(4001):
+            stroke(number)
+            if number in (100, 4000):
+                times[number] = float(np.median([stroke(10_000 + number + more) for more in range(60)]))
+    return {"ratio": times[4000] / times[100], "stroke_ms": times[4000]}
+
+
+def waiting() -> dict[str, float]:
+    """How long a heal waits for its turn while damage is looked for in 100 MP, over one window of the search."""
+    from desktop.work.base import TaskRequest
+    from engine.runtime.session import Session
+
+    runs: list[tuple[str, float, float]] = []
+    plain = Session.run
+
+    def watched(session: Session, *inputs: object) -> object:
+        start = time.perf_counter()
+        result = plain(session, *inputs)
+        runs.append((session._stage.outputs[0].role, start, time.perf_counter()))
+        return result
+
+    Session.run = watched
+    delays = []
+    with program() as (running, wait):
+        workspace, _ = layered(running, wait)
+        heal_at(workspace, 300, wait)
+        pauses = np.random.default_rng(0).uniform(0.2, 2.0, 7)
+        finding = workspace.queue.find(TaskRequest("detect", running.registry.default("detect").id, "cpu", {}))
+        wait(lambda: finding.progress > 0.02)
+        for number, pause in enumerate(pauses, 1):
+            until = time.perf_counter() + pause
+            wait(lambda until=until: time.perf_counter() > until)
+            before = len(runs)
+            asked = time.perf_counter()
+            heal_at(workspace, 300 + 300 * number, wait)
+            delays.append(next(start for role, start, _ in runs[before:] if role == "picture") - asked)
+        assert finding.progress < 1
+        finding.cancel()
+        wait(lambda: not workspace.queue.busy)
+    starts = [start if role == "probability" else None for role, start, _ in runs]
+    whole = [later - one for one, later in itertools.pairwise(starts) if one is not None and later is not None]
+    return {"windows": max(delays) / float(np.median(whole)), "window_s": float(np.median(whole))}
+
+
 def starting() -> dict[str, float]:
     """From the start of the process to a visible window, over a bare PySide6 main window."""
     bare = (
@@ -173,7 +262,7 @@ def fidelity() -> dict[str, float]:
     """Samples outside the mask that differ from the scan after heal and export, in all kinds of scans together."""
     import imagecodecs
 
-    from desktop.document.autosave_folder import open_document
+    from desktop.document.opening import open_document
     from desktop.document.project import Snapshot
     from desktop.work.flatten import export
     from engine import imageio
@@ -254,19 +343,19 @@ def program() -> Iterator[tuple[object, Callable]]:
         folder = Path(name)
         running = Program(folder, SettingsStore(folder / "settings.ini"))
         running.start([])
-        running.shell.resize(2000, 1200)
-        wait(lambda: running.furnished and bool(running.window.task.models))
+        running.window.resize(2000, 1200)
+        wait(lambda: running.furnished and bool(running.contents.task.models))
         try:
             yield running, wait
         finally:
-            for view in running.window.views():
-                running.window._remove(view)
-            running.shell.close()
+            for view in running.contents.photos.views():
+                running.contents.photos._remove(view)
+            running.window.close()
             running.stop()
 
 
-def layered(running: object, wait: Callable) -> tuple[object, object]:
-    """A 100 MP document with five layers over its middle, in a canvas of 1600 x 1000."""
+def layered(running: object, wait: Callable, *, whole: bool = False) -> tuple[object, object]:
+    """A 100 MP document with five layers over its middle, or over all of it, in a canvas of 1600 x 1000."""
     from desktop.document.autosave_folder import AutosaveFolder
     from desktop.document.edits import AddLayer
     from desktop.document.model import Document
@@ -277,16 +366,16 @@ def layered(running: object, wait: Callable) -> tuple[object, object]:
     workspace = Workspace(
         document, Path("bench.tif"), AutosaveFolder(Path(tempfile.mkdtemp())), running.jobs, running.registry
     )
-    running.window._on_opened(workspace)
-    view = running.window.view
+    running.contents.photos._on_opened(workspace)
+    view = shown(running)
     view.setFixedSize(1600, 1000)
-    rect = Rect(4000, 4200, 6000, 5800)
+    rect = Rect(0, 0, SIDE, SIDE) if whole else Rect(4000, 4200, 6000, 5800)
     for number in range(5):
         layer = document.new_layer(f"layer {number}")
         pixels, mask = layer.pixels.edit(), layer.mask.edit()
         pixels.write(rect, np.full((rect.height, rect.width, 3), 9000 * number, np.uint16))
         mask.write(rect, np.random.default_rng(number).integers(0, 90, (rect.height, rect.width)).astype(np.uint8))
-        made = replace(layer, pixels=pixels.commit().applied(layer.pixels), mask=mask.commit().applied(layer.mask))
+        made = layer.with_pixels(pixels.commit().applied(layer.pixels), mask.commit().applied(layer.mask))
         workspace.push(AddLayer("add", made, number))
     wait(lambda: document.state.scan.levels)
     return workspace, view
@@ -294,9 +383,11 @@ def layered(running: object, wait: Callable) -> tuple[object, object]:
 
 def heal(document: object, context: object, width: int = 40) -> object:
     """Heal one scratch in the middle of the document's first megapixel and add the layer; gives the mask."""
-    from desktop.document.edits import PaintMask
+    from desktop.document.edits import Paint
+    from desktop.document.targets import REPAIR_MASK
     from desktop.document.tiles import TileMap
-    from desktop.work.base import RepairJob, TaskRequest
+    from desktop.work.base import TaskRequest
+    from desktop.work.repair import ApplyTask, ApplyTaskRunner
     from engine.raster import Rect
     from engine.runtime.cards import Registry
 
@@ -307,13 +398,49 @@ def heal(document: object, context: object, width: int = 40) -> object:
         )
     patch = edit.commit()
     mask = patch.applied(edit.source)
-    PaintMask("Brush", None, patch).apply(document)
+    Paint("Brush", REPAIR_MASK, patch).apply(document)
     request = TaskRequest("heal", "heal", "cpu", {"grow": 0.0, "feather": 0.0}, new_layer=True)
-    job = RepairJob(document, request, mask, spot=False, registry=Registry())
-    result = job.freeze(None)(context)
-    done, _ = job.edit(result)
+    runner = ApplyTaskRunner(ApplyTask(request=request, mask=mask, spot=False), document, Registry())
+    result = runner.freeze(None)(context)
+    done, _ = runner.edit(result)
     done.apply(document)
     return mask
+
+
+def heal_at(workspace: object, place: int, wait: Callable) -> None:
+    """Paint a small square of the repair mask, and heal it."""
+    from desktop.document.targets import REPAIR_MASK
+    from desktop.work.base import TaskRequest
+    from engine.raster import Rect
+
+    edit = workspace.document.state.mask.edit()
+    edit.change(Rect(place, place, place + 20, place + 20), lambda view, _: view.fill(255))
+    workspace.paint("Brush", {REPAIR_MASK: edit.commit()})
+    ended: list[bool] = []
+    ticket = workspace.queue.apply(TaskRequest("heal", "heal", "cpu", {}))
+    ticket.ended.connect(lambda: ended.append(True))
+    wait(lambda: bool(ended))
+
+
+def edited(workspace: object, ask: Callable[[], object], wait: Callable) -> None:
+    """Ask for an edit and run the window until its undo step is there."""
+    steps = workspace.undo.index()
+    ask()
+    wait(lambda: workspace.undo.index() > steps)
+
+
+def longest_pause(action: Callable[[], object]) -> float:
+    """Milliseconds of the longest time, while something runs the event loop, between two of its turns."""
+    from PySide6.QtCore import QTimer
+
+    beats = [time.perf_counter()]
+    timer = QTimer()
+    timer.timeout.connect(lambda: beats.append(time.perf_counter()))
+    timer.start(0)
+    action()
+    timer.stop()
+    beats.append(time.perf_counter())
+    return 1000 * max(later - before for before, later in itertools.pairwise(beats))
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -338,6 +465,11 @@ def settle_at(view: object, zoom: float, wait: Callable) -> None:
     """Go to a zoom and wait until it is painted."""
     view.viewport.zoom_to(zoom)
     settle(wait, view)
+
+
+def shown(running: object) -> object:
+    """The canvas in front, None without a photograph."""
+    return running.contents.photos.view
 
 
 def best_of(runs: int, action: Callable[[], object]) -> float:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QImage, QPainter
 
+from desktop.canvas.paint import PicturePainter
 from desktop.canvas.render import CRISP, Frame, ImageCache, picture_pixels, screen_tiles, veil_pixels
 from desktop.document.blend import BlendMode
 from desktop.document.compose import ComposeCache, Composite
@@ -65,6 +68,24 @@ def test_a_change_reaches_no_screen_pixel_outside_what_is_marked(zoom: float, x:
     marked = np.zeros(before.shape[:2], bool)
     marked[(frame.to_screen(rect) & window).slices()] = True
     assert np.array_equal(before[~marked], after[~marked])
+
+
+def test_a_repaint_ends_in_time_and_the_next_goes_on() -> None:
+    document = make_document(dtype=np.uint8)
+    document.attach_levels(document.state.scan, reductions(document.state.scan.base, LEVELS))
+    AddLayer("add", filled_layer(document, document.bounds, 4, 140), 0).apply(document)
+    frame = Frame(0.1, WIDTH, HEIGHT)
+    photo: Any = SimpleNamespace(document=document, scan_hidden=False, veils=list, edges=None)
+    image = QImage(frame.bounds.width, frame.bounds.height, QImage.Format.Format_RGB32)
+    painting = PicturePainter()
+    repaints = 1
+    with QPainter(image) as painter:
+        # There is time for the question and for one reduction.
+        while not painting.paint(painter, photo, frame, frame.bounds, iter([True, True, False, False]).__next__):
+            repaints += 1
+    assert repaints > 3
+    shown = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.width(), 4)
+    assert np.array_equal(shown, picture_pixels(Composite.of(document.state), frame, frame.bounds, None, None))
 
 
 def test_pixels_at_100_percent_are_the_pictures_own() -> None:

@@ -97,6 +97,20 @@ def test_levels_are_the_reductions_of_the_edited_picture(rect: Rect, level: int)
     assert np.array_equal(edit.source.read(whole, level), reductions(first, level)[-1])
 
 
+def test_reductions_are_made_in_steps_and_kept() -> None:
+    edit = TileMap.empty((1300, 1600), np.uint8).edit()
+    edit.write(Rect(0, 0, 1600, 1300), noise((1300, 1600), np.uint8))
+    tiles = edit.commit().applied(edit.source)
+    whole, calls = tiles.bounds_at(2), 0
+    while not tiles.prepare(whole, 2, iter([True, True, False]).__next__):
+        calls += 1
+    # 4 x 3 tiles of the first reduction and 2 x 2 of the second, two at a time.
+    assert calls == 16 // 2 - 1
+    assert tiles.prepare(whole, 2, lambda: False)
+    again = TileMap.empty((1300, 1600), np.uint8).with_tiles(dict(tiles.stored))
+    assert np.array_equal(tiles.read(whole, 2), again.read(whole, 2))
+
+
 def test_without_reductions_a_level_shows_sampled_pixels() -> None:
     ramp = np.arange(512, dtype=np.uint16)[None, :].repeat(64, axis=0)
     shown = TileMap.of_array(ramp).read(Rect(0, 0, 64, 8), 3)

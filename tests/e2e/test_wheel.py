@@ -24,18 +24,18 @@ import sys, time
 from pathlib import Path
 from PySide6.QtWidgets import QApplication
 from desktop.app import Program
-from desktop.commands import SAMPLE
-from desktop.dialogs.questions import Questions
+from desktop.frame.photos import SAMPLE
 from desktop.settings import SettingsStore
 app = QApplication([])
 program = Program(Path("state"), SettingsStore(Path("settings.ini")))
 program.start([SAMPLE])
 until = time.monotonic() + 60
-while not (program.furnished and program.window.task.models and program.window.view) and time.monotonic() < until:
+while not (program.furnished and program.contents.task.models and program.contents.photos.photo):
+    assert time.monotonic() < until
     app.processEvents()
-icons = [not action.icon().isNull() for action in program.window.actions_.by_id.values()]
-print(len(program.window.task.models) > 3, SAMPLE.is_file(), bool(app.styleSheet()), any(icons))
-program.shell.close()
+icons = [not action.icon().isNull() for action in program.menus.by_id.values()]
+print(len(program.contents.task.models) > 3, SAMPLE.is_file(), bool(app.styleSheet()), any(icons))
+program.window.close()
 program.stop()
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -52,12 +53,12 @@ def test_most_sound_files_are_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("raises", "ValueError: a defect"),
-        ("mumbles", "no sentence"),
-        ("warns", "UserWarning: a warning"),
-        ("eats", "MemoryError"),
-        ("crashes", "SIGSEGV"),
-        ("hangs", "took longer than"),
+        ("raises", "^Traceback.*ValueError: a defect"),
+        ("mumbles", "^Traceback.*no sentence"),
+        ("warns", "^Traceback.*UserWarning: a warning"),
+        ("eats", "^Traceback.*MemoryError"),
+        ("crashes", "^the process ended .SIGSEGV"),
+        ("hangs", "^took longer than 1 s"),
     ],
 )
 def test_failures_are_found_and_kept(name: str, said: str, tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_failures_are_found_and_kept(name: str, said: str, tmp_path: Path) -> No
     outcome = fuzz(f"faulty.{name}", cases[0], cases[-1] + 1, 1, tmp_path, limit)
     assert sorted(outcome.failures) == cases
     assert outcome.cases == len(cases)
-    assert all(said in what for what in outcome.failures.values())
+    assert all(re.search(said, what, re.DOTALL) for what in outcome.failures.values())
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"faulty.{name}-1-{case}.txt" for case in cases]
     assert (tmp_path / f"faulty.{name}-1-5.txt").read_bytes().startswith(b"sound")
 

@@ -56,11 +56,11 @@ def tried(reader: Reader, file: Path) -> str:
 def main(words: list[str]) -> None:
     """Try files from one number up to another; see ``tests.fuzz.__main__``."""
     # Libraries may print what they like: that goes where errors go.
-    said = os.fdopen(os.dup(1), "w", buffering=1)
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
     def say(line: dict[str, Any]) -> None:
-        said.write(json.dumps(line) + "\n")
+        channel.write(json.dumps(line) + "\n")
 
     name, first, last, seed, keep, memory = words[0], *map(int, words[1:4]), Path(words[4]), int(words[5])
     reader = named(name)

@@ -32,7 +32,7 @@ from engine.imageio import WriteOptions
 from engine.output import Output
 
 _MEASURE_MS = 400
-_FORMATS = {"TIFF": (".tif", ".tiff"), "PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "WebP": (".webp",)}
+_FORMATS = tuple(row for row in imageio.FORMATS if row.writer is not None)
 
 
 class FileDialogs:
@@ -153,8 +153,8 @@ class ExportDialog(QDialog):
         self._path = QLineEdit(str(suggestion))
         self._path.setMinimumWidth(420)
         self._format = QComboBox()
-        for title, suffixes in _FORMATS.items():
-            self._format.addItem(title, suffixes)
+        for row in _FORMATS:
+            self._format.addItem(row.name, row.suffixes)
         self._depth = QComboBox()
         self._depth.addItem(self.tr("As the scan ({0} bit)").format(depth), None)
         self._depth.addItem(self.tr("8 bit"), 8)
@@ -211,9 +211,7 @@ class ExportDialog(QDialog):
         return path if path.suffix or not path.name else path.with_suffix(self._format.currentData()[0])
 
     def _browse(self) -> None:
-        patterns = ";;".join(
-            f"{title} ({' '.join('*' + suffix for suffix in suffixes)})" for title, suffixes in _FORMATS.items()
-        )
+        patterns = ";;".join(f"{row.name} ({' '.join('*' + suffix for suffix in row.suffixes)})" for row in _FORMATS)
         name, _ = QFileDialog.getSaveFileName(self, self.tr("Export"), self._path.text(), patterns)
         if name:
             self._path.setText(name)
@@ -236,12 +234,12 @@ class ExportDialog(QDialog):
     def _check(self) -> None:
         path = self._target()
         suffix = path.suffix.lower()
-        row = next((i for i, suffixes in enumerate(_FORMATS.values()) if suffix in suffixes), None)
-        if row is not None:
-            self._format.setCurrentIndex(row)
-        lossy = suffix in (".jpg", ".jpeg") or (suffix == ".webp" and not self._lossless.isChecked())
+        row = imageio.format_of(suffix)
+        if row in _FORMATS:
+            self._format.setCurrentIndex(_FORMATS.index(row))
+        lossy = row is not None and not imageio.is_lossless(suffix, WriteOptions(lossless=self._lossless.isChecked()))
         self._quality.setEnabled(lossy)
-        self._lossless.setVisible(suffix == ".webp")
+        self._lossless.setVisible(row is not None and row.lossless == "choice")
         deep = imageio.depth_held(suffix, 16) == 16
         self._depth.setEnabled(deep)
         as_scan = self.tr("As the scan ({0} bit)").format(self._scan_depth)

@@ -8,9 +8,8 @@ import time
 from PySide6.QtCore import QObject, Signal
 
 from desktop.tools.base import EDGES, BrushSettings, Tool, ToolSettings
-from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE, BrushTool, EraserTool, SpotHealTool
-from desktop.tools.navigate import HandTool, ZoomTool
-from desktop.tools.select import LassoTool, RectangleTool
+from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE
+from desktop.tools.table import make_tools
 
 _DIGIT_SECONDS = 0.6
 """Two digits within this time are one number."""
@@ -34,8 +33,7 @@ class Toolbox(QObject):
     def __init__(self, settings: ToolSettings) -> None:
         super().__init__()
         self.settings = settings
-        made = (BrushTool(), EraserTool(), RectangleTool(), LassoTool(), SpotHealTool(), HandTool(), ZoomTool())
-        self.tools: dict[str, Tool] = {tool.id: tool for tool in made}
+        self.tools = make_tools()
         self._tool = self.tools["brush"]
         self._edges = False
         self._digit, self._digit_since = 0, -math.inf

@@ -18,20 +18,22 @@ import numpy as np
 
 from engine import colour
 from engine.errors import ReadError, Words, WriteError
-from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
+from engine.imageio import blocks, directories, tiff
 from engine.imageio.atomic import Written, atomic_write, atomic_write_bytes, sync_folder
-from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
+from engine.imageio.common import Header, Reader, Refusal, WriteOptions, pages_notice
 from engine.imageio.common import resolution as sensible_resolution
 from engine.imageio.depth import to_depth
 from engine.imageio.digest import FileDigest
+from engine.imageio.formats import FORMATS, READABLE, WRITABLE, format_of
 from engine.imageio.plain import open_plain, read_plain, special
 from engine.imageio.png import decode_png, encode_png, png_profile
 from engine.imageio.tags import Tag
-from engine.imageio.targets import WRITABLE, check_target, same_file
+from engine.imageio.targets import check_target, same_file
 from engine.jobs import JobContext
 from engine.raster import Mask, Metadata, Raster, Resolution, contiguous
 
 __all__ = [
+    "FORMATS",
     "READABLE",
     "WRITABLE",
     "FileDigest",
@@ -45,6 +47,7 @@ __all__ = [
     "decode_png",
     "depth_held",
     "encode_png",
+    "format_of",
     "is_lossless",
     "open_plain",
     "png_profile",
@@ -61,21 +64,7 @@ __all__ = [
     "write_mask",
 ]
 
-READABLE: tuple[str, ...] = (*WRITABLE, ".bmp")
-"""Suffixes of the picture formats that can be read, lower case. Reading itself goes by contents."""
-
 _AS_IT_IS = WriteOptions()
-_DEEP = (".tif", ".tiff", ".png")
-"""Formats that hold 16 bits a sample."""
-_FORMATS: dict[str, tuple[Format, tuple[str, ...]]] = {
-    "TIFF": (tiff, (".tif", ".tiff")),
-    "PNG": (png, (".png",)),
-    "JPEG": (jpeg, (".jpg", ".jpeg")),
-    "WebP": (webp, (".webp",)),
-    "BMP": (bmp, (".bmp",)),
-}
-_TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ENCODERS = {".tif": tiffwrite, ".tiff": tiffwrite, ".png": png, ".jpg": jpeg, ".jpeg": jpeg, ".webp": webp}
 
 
 @dataclass(frozen=True)
@@ -112,12 +101,14 @@ class Probe:
 
 def is_lossless(target: Path | str, options: WriteOptions = _AS_IT_IS) -> bool:
     """Whether every sample survives being written to a path or suffix (bits beyond 8 do not survive WebP)."""
-    return _suffix(target) in _DEEP or (_suffix(target) == ".webp" and options.lossless)
+    row = format_of(target)
+    return row is not None and (options.lossless if row.lossless == "choice" else row.lossless)
 
 
 def depth_held(target: Path | str, depth: int) -> int:
     """Bits of so many a sample that the format of a path or suffix holds."""
-    return depth if _suffix(target) in _DEEP else min(depth, 8)
+    row = format_of(target)
+    return min(depth, row.depth if row is not None else 8)
 
 
 def check_size(path: Path, width: int, height: int) -> None:
@@ -126,7 +117,8 @@ def check_size(path: Path, width: int, height: int) -> None:
     Raises:
         WriteError: ``write.size``.
     """
-    most = getattr(_ENCODERS.get(path.suffix.lower()), "LARGEST_SIDE", None)
+    row = format_of(path)
+    most = row.largest if row is not None else None
     if most is not None and max(width, height) > most:
         kind = path.suffix.lower()
         raise WriteError(
@@ -138,10 +130,6 @@ def check_size(path: Path, width: int, height: int) -> None:
             kind=kind,
             most=most,
         )
-
-
-def _suffix(target: Path | str) -> str:
-    return Path(target).suffix.lower() or str(target).lower()
 
 
 def read(path: Path, context: JobContext | None = None) -> Raster:
@@ -245,8 +233,8 @@ def write(
         Cancelled: the job was called off; likewise.
     """
     context, path = context or JobContext(), Path(path)
-    encoder = _ENCODERS.get(path.suffix.lower())
-    if encoder is None:
+    row = format_of(path)
+    if row is None or row.writer is None:
         known = ", ".join(WRITABLE)
         raise WriteError(
             "{file} does not end in one of {known}, so its format is not known.",
@@ -266,7 +254,7 @@ def write(
     second = None if companion is None else (lambda written: companion(written, notices))
     try:
         with atomic_write(path, companion=second) as file:
-            notices = (*encoder.encode(file, ready, options, context), *_homeless(raster, path))
+            notices = (*row.writer.encode(file, ready, options, context), *_homeless(raster, path))
             context.progress(1, "Writing")
     except Refusal as refusal:
         raise WriteError("{file} {reason}.", refusal.code, file=path.name, reason=refusal.reason) from refusal
@@ -339,31 +327,24 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         ) from error
 
 
-def _inspected(file: BinaryIO, size: int) -> tuple[Format, Header]:
+def _inspected(file: BinaryIO, size: int) -> tuple[Reader, Header]:
     """The module for a file's contents, and the header."""
     file.seek(0)
     head = file.read(64)
     if not head:
         raise Refusal("is empty", "read.empty")
-    kinds = {
-        "TIFF": head.startswith(_TIFF_BEGINNINGS),
-        "PNG": head.startswith(png.SIGNATURE),
-        "JPEG": head.startswith(b"\xff\xd8\xff"),
-        "WebP": head[:4] == b"RIFF" and head[8:12] == b"WEBP",
-        "BMP": head.startswith(b"BM"),
-    }
-    name = next((name for name, fits in kinds.items() if fits), None)
-    if name is None:
+    row = next((row for row in FORMATS if row.fits(head)), None)
+    if row is None:
         if head.startswith(b"PK") and b"image/openraster" in head:
             raise Refusal("is a project; lacuna flatten makes a picture of it", "read.project")
-        raise Refusal("is not a picture that Lacuna can open ({formats})", "read.format", formats=", ".join(_FORMATS))
-    module = _FORMATS[name][0]
-    header = module.inspect(file, size)
-    if header.orientation == 1 and header.metadata.exif and name != "TIFF":
+        known = ", ".join(row.name for row in FORMATS)
+        raise Refusal("is not a picture that Lacuna can open ({formats})", "read.format", formats=known)
+    header = row.reader.inspect(file, size)
+    if header.orientation == 1 and header.metadata.exif and row.reader is not tiff:
         header.orientation = directories.orientation(header.metadata.exif)
     if not 1 <= header.orientation <= 8:
         header.orientation = 1
-    return module, header
+    return row.reader, header
 
 
 def _accept(header: Header) -> None:
@@ -382,7 +363,8 @@ def _tell_more(header: Header, path: Path) -> None:
         header.notices.append("The EXIF data of the file is damaged and is ignored.")
     if header.pages > 1:
         header.notices.append(pages_notice(header.pages))
-    if path.suffix.lower() not in _FORMATS[header.format][1]:
+    row = format_of(path)
+    if row is None or row.name != header.format:
         header.notices.append(f"The file is a {header.format}, although it is called {path.name}.")
 
 

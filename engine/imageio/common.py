@@ -137,7 +137,7 @@ class Header:
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
-class Format(Protocol):
+class Reader(Protocol):
     """A module that reads one file format. Both raise Refusal; files are open for binary reading, anywhere."""
 
     def inspect(self, file: BinaryIO, size: int) -> Header:
@@ -145,6 +145,18 @@ class Format(Protocol):
 
     def decode(self, file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
         """The upright picture (H, W, channels), own memory; with ``alpha``, where there is one, one channel more."""
+
+
+class Writer(Protocol):
+    """A module that writes one file format."""
+
+    def encode(self, file: BinaryIO, raster: Raster, options: WriteOptions, context: JobContext) -> list[str]:
+        """Write a picture to a file that is open for binary writing; gives sentences about what was lost.
+
+        Raises:
+            Refusal: the format cannot hold it.
+            Cancelled: the job was called off.
+        """
 
 
 def transparent() -> Refusal:

@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import Words, WriteError
+from engine.imageio.formats import WRITABLE
 from engine.imageio.plain import special
-
-WRITABLE: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp")
-"""Suffixes of the picture formats that can be written, lower case."""
 
 HIDDEN = ".lacuna-{}.tmp"
 """Names of the hidden files that become a file when they are complete; see ``atomic_write``."""

@@ -19,8 +19,10 @@ from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolCo
 from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool, Stroke, coverage
 from desktop.tools.navigate import HandTool, ZoomTool
 from desktop.tools.select import LassoTool, RectangleTool, filtered, replaced
+from desktop.tools.table import TOOLS, make_tools
 from engine import masks
 from engine.raster import Raster, Rect
+from engine.resources import resource
 from tests.document.test_edits import filled_layer
 
 
@@ -275,3 +277,9 @@ def test_a_command_tile_by_tile_is_the_same_as_on_the_whole(how: Callable[..., n
     soft = {"soft": masks.is_soft(room.document.state.mask)} if how is masks.feather else {}
     filtered(room.document.state, REPAIR_MASK, "x", lambda mask: how(mask, 7, **soft), 7).apply(room.document)
     assert np.array_equal(room.mask(), how(whole, 7))
+
+
+def test_every_tool_that_is_offered_is_made_and_has_its_icon() -> None:
+    assert [row.id for row in TOOLS] == list(dict.fromkeys(row.id for row in TOOLS))
+    assert {row.id for row in TOOLS} == set(make_tools())
+    assert all(resource("icons", f"{row.id}.svg").is_file() for row in TOOLS)

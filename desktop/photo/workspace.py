@@ -232,14 +232,16 @@ def _is_prepared(state: State) -> bool:
 
 def _prepared(state: State, context: JobContext) -> tuple[NDArray[Any], ...]:
     """Make the missing reductions of the layers, which keep theirs, and give those of the scan. Any thread."""
-    scan, composite = state.scan, Composite.of(state)
+    scan, operations = state.scan, Composite.of(state).operations
     levels = scan.levels
     if scan.base is not None and not levels:
-        levels = reductions(scan.base, LEVELS, context)
+        levels = reductions(scan.base, LEVELS, context.part(0.0, 0.5))
 
     def go_on() -> bool:
         context.check()
         return True
 
-    composite.prepare(scan.bounds_at(LEVELS), LEVELS, go_on)
+    for number, operation in enumerate(operations):
+        context.progress(0.5 + 0.5 * number / len(operations), "preparing the view")
+        operation.prepare(scan.bounds_at(LEVELS), LEVELS, go_on)
     return levels

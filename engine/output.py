@@ -48,7 +48,7 @@ def write_result(
     repairs: list[Repair],
     command: str,
     context: JobContext | None = None,
-    told: Sequence[str] = (),
+    repair_notices: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Write a result and its record, which says the digest of the file it tells of. Any thread.
 
@@ -60,7 +60,7 @@ def write_result(
         repairs: what was done, for the record.
         command: what wrote it, for the record.
         context: progress and cancellation.
-        told: what was said of the repairs, for the record.
+        repair_notices: what was said of the repairs, for the record.
 
     Returns:
         Sentences about what the format could not hold.
@@ -72,7 +72,7 @@ def write_result(
     """
     context = context or JobContext()
     check_place(output, [source.path] if source is not None else [])
-    converted = _in_profile(result, output.profile)
+    converted = _convert_to_profile(result, output.profile)
     if not output.record:
         notices = imageio.write(converted, output.path, output.options, context)
         # One that is there is about the picture that was.
@@ -81,7 +81,7 @@ def write_result(
     # What can fail is done before anything is written.
     known = source.with_digest() if source is not None else None
     record = make_record(command, known, repairs, scan, result.pixels)
-    depth = imageio.depth_held(output.path, output.options.depth or result.depth)
+    depth = imageio.stored_depth(output.path, output.options.depth or result.depth)
     kept = converted is result and depth == result.depth and imageio.is_lossless(output.path, output.options)
 
     def record_of(written: Written, notices: tuple[str, ...]) -> tuple[Path, bytes]:
@@ -94,13 +94,15 @@ def write_result(
             "profile": colour.description(converted.profile),
             "samples_kept": kept,
         }
-        return record_path(output.path), record_bytes(record | {"written": facts, "notices": [*told, *notices]})
+        return record_path(output.path), record_bytes(
+            record | {"written": facts, "notices": [*repair_notices, *notices]}
+        )
 
     return imageio.write(converted, output.path, output.options, context, record_of)
 
 
 @dataclass(frozen=True)
-class Repaired:
+class RepairResult:
     """What was made of a scan.
 
     Attributes:
@@ -118,7 +120,7 @@ def repair_file(
     path: Path,
     output: Output,
     command: str,
-    repair: Callable[[Raster, JobContext], Repaired],
+    repair: Callable[[Raster, JobContext], RepairResult],
     context: JobContext | None = None,
     others: Sequence[Path] = (),
 ) -> tuple[str, ...]:
@@ -154,7 +156,7 @@ def repair_file(
         repairs=list(made.repairs),
         command=command,
         context=context.part(0.8, 1.0),
-        told=made.notices,
+        repair_notices=made.notices,
     )
     return tuple(dict.fromkeys([*scan.notices, *made.notices, *notices]))
 
@@ -201,7 +203,7 @@ def _profile(profile: str) -> bytes | None:
     return target
 
 
-def _in_profile(raster: Raster, profile: str) -> Raster:
+def _convert_to_profile(raster: Raster, profile: str) -> Raster:
     target = _profile(profile)
     if target is None or raster.profile == target:
         return raster

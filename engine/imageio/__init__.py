@@ -20,11 +20,10 @@ from engine import colour
 from engine.errors import ReadError, Words, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
 from engine.imageio.atomic import Written, atomic_write, atomic_write_bytes, sync_folder
-from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
-from engine.imageio.common import resolution as sensible_resolution
+from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice, sensible_resolution
 from engine.imageio.depth import to_depth
 from engine.imageio.digest import FileDigest
-from engine.imageio.plain import open_plain, read_plain, special
+from engine.imageio.plain import open_plain, read_plain, special_kind
 from engine.imageio.png import decode_png, encode_png, png_profile
 from engine.imageio.tags import Tag
 from engine.imageio.targets import WRITABLE, check_target, same_file
@@ -43,7 +42,6 @@ __all__ = [
     "check_size",
     "check_target",
     "decode_png",
-    "depth_held",
     "encode_png",
     "is_lossless",
     "open_plain",
@@ -55,6 +53,7 @@ __all__ = [
     "read_plain",
     "same_file",
     "sensible_resolution",
+    "stored_depth",
     "sync_folder",
     "to_depth",
     "write",
@@ -115,7 +114,7 @@ def is_lossless(target: Path | str, options: WriteOptions = _AS_IT_IS) -> bool:
     return _suffix(target) in _DEEP or (_suffix(target) == ".webp" and options.lossless)
 
 
-def depth_held(target: Path | str, depth: int) -> int:
+def stored_depth(target: Path | str, depth: int) -> int:
     """Bits of so many a sample that the format of a path or suffix holds."""
     return depth if _suffix(target) in _DEEP else min(depth, 8)
 
@@ -158,32 +157,32 @@ def read(path: Path, context: JobContext | None = None) -> Raster:
             ``read.compression`` or ``read.failed``.
         Cancelled: the job was called off.
     """
-    with _opened(Path(path)) as (file, size):
-        return _raster(file, size, Path(path), context or JobContext())
+    with _open_picture(Path(path)) as (file, size):
+        return _read_raster(file, size, Path(path), context or JobContext())
 
 
 def read_hashed(path: Path, context: JobContext | None = None) -> tuple[Raster, FileDigest]:
     """Open a picture, as ``read`` does, and the digest of the bytes that it was made of, which is complete later."""
-    with _opened(Path(path)) as (file, size):
+    with _open_picture(Path(path)) as (file, size):
         digest = FileDigest(file)
-        raster = _raster(file, size, Path(path), context or JobContext())
+        raster = _read_raster(file, size, Path(path), context or JobContext())
         digest.start(file)
     return raster, digest
 
 
-def _raster(file: BinaryIO, size: int, path: Path, context: JobContext) -> Raster:
+def _read_raster(file: BinaryIO, size: int, path: Path, context: JobContext) -> Raster:
     context.progress(0, "Reading")
-    module, header = _inspected(file, size)
-    _accept(header)
+    module, header = _inspect(file, size)
+    _raise_refusal(header)
     pixels = module.decode(file, size, header, context, alpha=False)
     if header.alpha:
         header.notices.append("The file has an opacity channel, which hides nothing; it is left out.")
-    _tell_more(header, path)
+    _check_header(header, path)
     raster = Raster(
         pixels=pixels,
         profile=header.profile,
         resolution=header.resolution,
-        metadata=_upright(header),
+        metadata=_upright_metadata(header),
         notices=tuple(header.notices),
     )
     context.progress(1, "Reading")
@@ -198,9 +197,9 @@ def probe(path: Path) -> Probe:
             described, with the ``refusal``.
     """
     path = Path(path)
-    with _opened(path) as (file, size):
-        _, header = _inspected(file, size)
-    _tell_more(header, path)
+    with _open_picture(path) as (file, size):
+        _, header = _inspect(file, size)
+    _check_header(header, path)
     width, height = header.upright_size
     return Probe(
         format=header.format,
@@ -260,13 +259,13 @@ def write(
         raster,
         pixels=contiguous(to_depth(raster.pixels, depth)),
         resolution=sensible_resolution(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
-        metadata=_written(raster),
+        metadata=_metadata_to_write(raster),
     )
     notices: tuple[str, ...] = ()
     second = None if companion is None else (lambda written: companion(written, notices))
     try:
         with atomic_write(path, companion=second) as file:
-            notices = (*encoder.encode(file, ready, options, context), *_homeless(raster, path))
+            notices = (*encoder.encode(file, ready, options, context), *_lost_tags_notice(raster, path))
             context.progress(1, "Writing")
     except Refusal as refusal:
         raise WriteError("{file} {reason}.", refusal.code, file=path.name, reason=refusal.reason) from refusal
@@ -284,9 +283,9 @@ def read_mask(path: Path) -> Mask:
     Raises:
         ReadError: as ``read``.
     """
-    with _opened(Path(path)) as (file, size):
-        module, header = _inspected(file, size)
-        _accept(header)
+    with _open_picture(Path(path)) as (file, size):
+        module, header = _inspect(file, size)
+        _raise_refusal(header)
         pixels = module.decode(file, size, header, JobContext(), alpha=True)
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
@@ -310,7 +309,7 @@ def write_mask(mask: Mask, path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def _open_picture(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """The file and its size in bytes; refusals inside become sentences with its name.
 
     Raises:
@@ -319,7 +318,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     try:
         if path.is_dir():
             raise ReadError("{file} is a folder, not a picture.", "read.folder", file=path.name or path)
-        if kind := special(path):
+        if kind := special_kind(path):
             raise ReadError(
                 "{file} is {kind}, not a picture file.", "read.special", file=path.name or path, kind=Words(kind)
             )
@@ -339,7 +338,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         ) from error
 
 
-def _inspected(file: BinaryIO, size: int) -> tuple[Format, Header]:
+def _inspect(file: BinaryIO, size: int) -> tuple[Format, Header]:
     """The module for a file's contents, and the header."""
     file.seek(0)
     head = file.read(64)
@@ -366,12 +365,12 @@ def _inspected(file: BinaryIO, size: int) -> tuple[Format, Header]:
     return module, header
 
 
-def _accept(header: Header) -> None:
+def _raise_refusal(header: Header) -> None:
     if header.refusal is not None:
         raise header.refusal
 
 
-def _tell_more(header: Header, path: Path) -> None:
+def _check_header(header: Header, path: Path) -> None:
     """Check what travels along, and complete the notices."""
     if header.profile is not None and not colour.fits(header.profile, header.channels):
         header.profile = None
@@ -386,22 +385,24 @@ def _tell_more(header: Header, path: Path) -> None:
         header.notices.append(f"The file is a {header.format}, although it is called {path.name}.")
 
 
-def _upright(header: Header) -> Metadata:
+def _upright_metadata(header: Header) -> Metadata:
     """Metadata that says that the picture is upright, as it now is."""
     metadata, (width, height) = header.metadata, header.upright_size
-    exif = directories.normal(metadata.exif, width, height, None) if metadata.exif else None
+    exif = directories.normalise_exif(metadata.exif, width, height, None) if metadata.exif else None
     return replace(metadata, exif=exif, xmp=blocks.upright_xmp(metadata.xmp) if metadata.xmp else None)
 
 
-def _written(raster: Raster) -> Metadata:
+def _metadata_to_write(raster: Raster) -> Metadata:
     """Metadata that says the raster's own size and resolution."""
     exif = raster.metadata.exif
     if exif is None or directories.parse(exif) is None:
         return replace(raster.metadata, exif=None)
-    return replace(raster.metadata, exif=directories.normal(exif, raster.width, raster.height, raster.resolution))
+    return replace(
+        raster.metadata, exif=directories.normalise_exif(exif, raster.width, raster.height, raster.resolution)
+    )
 
 
-def _homeless(raster: Raster, path: Path) -> list[str]:
+def _lost_tags_notice(raster: Raster, path: Path) -> list[str]:
     """Tells of TIFF tags that only a TIFF can hold."""
     others = [tag for tag in raster.metadata.tags if tag != Tag.PHOTOSHOP]
     if not others or path.suffix.lower() in (".tif", ".tiff"):

@@ -26,9 +26,9 @@ if sys.platform != "win32":
     import fcntl
 
 _NAME = re.compile(HIDDEN.format(r"(?:([0-9a-f]{8})-)?[0-9a-f]{16}").replace(".", r"\."))
-_OLD = 24 * 3600.0
+_STALE_AFTER = 24 * 3600.0
 """Seconds after its last change at which a hidden file is nobody's, where no lock can tell."""
-_PATIENCE = 2.0
+_LOCK_TIMEOUT = 2.0
 """Seconds that two files which belong together wait for another process's two."""
 _TRIES = 3
 
@@ -87,7 +87,7 @@ def atomic_write(path: Path, *, durable: bool = True, companion: Companion | Non
         if durable:
             sync_folder(target.parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise _as_write_error(error, path) from error
 
 
 def atomic_write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -102,7 +102,7 @@ def _hidden(target: Path) -> Iterator[tuple[BufferedRandom, Path]]:
 
     It is locked as long as it is open: that is how others know that somebody is writing it.
     """
-    descriptor, path = _created(target.parent)
+    descriptor, path = _create_hidden(target.parent)
     try:
         with os.fdopen(descriptor, "w+b") as file:
             yield file, path
@@ -111,7 +111,7 @@ def _hidden(target: Path) -> Iterator[tuple[BufferedRandom, Path]]:
             path.unlink()
 
 
-def _created(folder: Path) -> tuple[int, Path]:
+def _create_hidden(folder: Path) -> tuple[int, Path]:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     for _ in range(_TRIES):
         path = folder / HIDDEN.format(f"{_machine()}-{secrets.token_hex(8)}")
@@ -150,7 +150,7 @@ def _replace_both(file: BufferedRandom, hidden: Path, target: Path, companion: C
     with _hidden(other) as (second, second_hidden):
         second.write(contents)
         _complete(second, second_hidden, other, durable=durable)
-        with _alone_in(target.parent):
+        with _folder_lock(target.parent):
             _replace(file, hidden, target)
             try:
                 _replace(second, second_hidden, other)
@@ -167,13 +167,13 @@ def _replace_both(file: BufferedRandom, hidden: Path, target: Path, companion: C
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _folder_lock(folder: Path) -> Iterator[None]:
     """While inside, no other process of this program is: as far as the system locks folders, and for a while only."""
     descriptor = -1
     try:
         with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY)
-            end = time.monotonic() + _PATIENCE
+            end = time.monotonic() + _LOCK_TIMEOUT
             while _lock(descriptor, wait=False) is False and time.monotonic() < end:
                 time.sleep(0.005)
         yield
@@ -223,13 +223,13 @@ def _delete_if_dead(hidden: Path, *, here: bool) -> None:
         here: whether it was made on this computer.
     """
     if sys.platform == "win32":
-        if time.time() - hidden.stat().st_mtime > _OLD:
+        if time.time() - hidden.stat().st_mtime > _STALE_AFTER:
             hidden.unlink()
         return
     descriptor = os.open(hidden, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         locked = _lock(descriptor, wait=False)
-        old = time.time() - os.fstat(descriptor).st_mtime > _OLD
+        old = time.time() - os.fstat(descriptor).st_mtime > _STALE_AFTER
         # Deleted while it is locked: whoever made it a moment ago waits for the lock and then sees that it is gone.
         if locked is not False and (old or (locked and here)):
             hidden.unlink()
@@ -253,7 +253,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _explained(error: OSError, path: Path) -> WriteError:
+def _as_write_error(error: OSError, path: Path) -> WriteError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return WriteError(
             "There is not enough room on the disk for {file}. Nothing was changed.", "write.full", file=path.name

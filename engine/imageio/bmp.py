@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.imageio.common import Header, Refusal, check_size, damaged, decoding, finish, resolution
+from engine.imageio.common import Header, Refusal, check_size, damaged, decoding, finish, sensible_resolution
 from engine.jobs import JobContext
 from engine.raster import Pixels
 
@@ -37,7 +37,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
     header = Header("BMP", width, abs(height), channels, 8, "run lengths" if packed else "none", alpha=alpha)
     if len(head) >= 46 and kind >= 40:
         x, y = struct.unpack_from("<ii", head, 38)
-        header.resolution = resolution(round(x * _METRE, 2), round(y * _METRE, 2))
+        header.resolution = sensible_resolution(round(x * _METRE, 2), round(y * _METRE, 2))
     if mode in ("1", "P"):
         header.notices.append("The file's colour palette was expanded.")
     return header

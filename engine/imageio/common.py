@@ -176,15 +176,15 @@ def loss_notices(raster: Raster, name: str, *, lossy: bool) -> list[str]:
     return [*notices, _LOSSY] if lossy else notices
 
 
-def codecs() -> Any:
+def load_imagecodecs() -> Any:
     """imagecodecs, imported at the first use."""
     import imagecodecs
 
-    quiet("imagecodecs")
+    silence_log("imagecodecs")
     return imagecodecs
 
 
-def quiet(package: str) -> None:
+def silence_log(package: str) -> None:
     """Keep a codec package from logging every oddity: what matters in a file is said by refusals and notices."""
     logging.getLogger(package).setLevel(logging.CRITICAL + 1)
 
@@ -241,7 +241,7 @@ def check_size(width: int, height: int, bits: int, size: int, gain: int = _LARGE
         )
 
 
-def oriented(stored: Pixels, orientation: int) -> Pixels:
+def upright_view(stored: Pixels, orientation: int) -> Pixels:
     """The upright view of a stored picture (H, W, ...), by EXIF's number; 1 and unknown numbers change nothing."""
     if orientation >= 5:
         stored = stored.swapaxes(0, 1)
@@ -250,8 +250,8 @@ def oriented(stored: Pixels, orientation: int) -> Pixels:
 
 
 def stored_view(upright: Pixels, orientation: int) -> Pixels:
-    """The inverse of ``oriented``, as a writable view: what is put there in stored order lies upright in the array."""
-    return oriented(upright, {6: 8, 8: 6}.get(orientation, orientation))
+    """The inverse of ``upright_view``: a writable view of an upright picture in the file's stored order."""
+    return upright_view(upright, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def finish(pixels: Pixels, header: Header, *, alpha: bool) -> Pixels:
@@ -269,10 +269,10 @@ def finish(pixels: Pixels, header: Header, *, alpha: bool) -> Pixels:
         if pixels[..., -1].min() != np.iinfo(pixels.dtype).max:
             raise transparent()
         pixels = pixels[..., :-1]
-    return contiguous(oriented(pixels, header.orientation))
+    return contiguous(upright_view(pixels, header.orientation))
 
 
-def resolution(x: float, y: float) -> Resolution | None:
+def sensible_resolution(x: float, y: float) -> Resolution | None:
     """Dots per inch where the numbers make sense."""
     if all(math.isfinite(value) and 0.1 <= value <= 100_000 for value in (x, y)):
         return Resolution(float(x), float(y))

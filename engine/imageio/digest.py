@@ -7,7 +7,7 @@ import os
 import threading
 from typing import BinaryIO
 
-_AT_ONCE = 8 << 20
+_BLOCK = 8 << 20
 """Bytes that are read at a time: each time the thread competes with others for Python's lock."""
 
 
@@ -40,7 +40,7 @@ class FileDigest:
 
     def _work(self, descriptor: int) -> None:
         digest = hashlib.sha256()
-        buffer = memoryview(bytearray(_AT_ONCE))
+        buffer = memoryview(bytearray(_BLOCK))
         try:
             with os.fdopen(descriptor, "rb", buffering=0) as file:
                 file.seek(0)

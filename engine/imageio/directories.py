@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.imageio.common import resolution as sensible
+from engine.imageio.common import sensible_resolution
 from engine.imageio.tags import Tag
 from engine.raster import Resolution
 
@@ -57,7 +57,7 @@ def size_of(kind: int) -> int:
     return np.dtype(_DTYPES[kind]).itemsize * (2 if kind in _RATIONALS else 1)
 
 
-def sound(tags: Tags) -> Tags:
+def valid_tags(tags: Tags) -> Tags:
     """The tags that can be written: known types, whole values. Project files may come from anywhere."""
     known = {tag: (kind, data) for tag, (kind, data) in tags.items() if kind in _DTYPES and kind not in _POINTERS}
     return {
@@ -75,7 +75,7 @@ class Structure:
         size: its bytes.
 
     Attributes:
-        spoilt: whether a value was met that does not lie inside the file.
+        has_damage: whether a value was met that does not lie inside the file.
 
     Raises:
         BrokenDirectory: it does not begin like a TIFF.
@@ -83,7 +83,7 @@ class Structure:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self.size = file, size
-        self.spoilt = False
+        self.has_damage = False
         head = self._at(0, 16)
         self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
         magic = struct.unpack(self.order + "H", head[2:4])[0] if self.order and len(head) >= 8 else 0
@@ -122,7 +122,7 @@ class Structure:
             if position + entry.size <= self.size:
                 entries.setdefault(tag, entry)
             else:
-                self.spoilt = True
+                self.has_damage = True
         return entries, offset + head + count * step
 
     def following(self, pointer: int) -> int:
@@ -194,7 +194,7 @@ def resolution_of(tags: Tags) -> Resolution | None:
     inch = {2: 1.0, 3: 2.54}.get(number(tags, Tag.RESOLUTION_UNIT, 2))
     if not x or not y or inch is None:
         return None
-    return sensible(round(x[0] * inch, 6), round(y[0] * inch, 6))
+    return sensible_resolution(round(x[0] * inch, 6), round(y[0] * inch, 6))
 
 
 def resolution_tags(resolution: Resolution) -> Tags:
@@ -248,7 +248,7 @@ class Exif:
     interop: Tags = field(default_factory=dict)
 
     @property
-    def tells(self) -> bool:
+    def is_informative(self) -> bool:
         """Whether it says more than the resolution."""
         return bool(self.exif or self.gps or self.main.keys() - _RESOLUTION)
 
@@ -289,7 +289,7 @@ def orientation(block: bytes) -> int:
     return number(exif.main, Tag.ORIENTATION, 1) if exif else 1
 
 
-def normal(block: bytes, width: int, height: int, resolution: Resolution | None) -> bytes:
+def normalise_exif(block: bytes, width: int, height: int, resolution: Resolution | None) -> bytes:
     """An EXIF block for an upright picture of a given size.
 
     Orientation becomes 1, pixel sizes and resolution, where the block names them, become the picture's, and the
@@ -310,7 +310,7 @@ def normal(block: bytes, width: int, height: int, resolution: Resolution | None)
     exif = structure.below(main, Tag.EXIF)
     put(exif.get(Tag.PIXEL_WIDTH), width)
     put(exif.get(Tag.PIXEL_HEIGHT), height)
-    if resolution and (old := resolution_of(tags)) and not close(old, resolution):
+    if resolution and (old := resolution_of(tags)) and not nearly_equal(old, resolution):
         for tag, (_, data) in resolution_tags(resolution).items():
             values = struct.unpack(f"<{len(data) // 4}I", data) if tag != Tag.RESOLUTION_UNIT else ()
             if values and main[tag].kind == RATIONAL:
@@ -319,7 +319,7 @@ def normal(block: bytes, width: int, height: int, resolution: Resolution | None)
     return _without_thumbnail(structure, patched, pointer)
 
 
-def close(one: Resolution, other: Resolution) -> bool:
+def nearly_equal(one: Resolution, other: Resolution) -> bool:
     """Whether two resolutions are the same up to rounding."""
     return abs(one.x - other.x) < 1e-4 * one.x and abs(one.y - other.y) < 1e-4 * one.y
 

@@ -15,12 +15,12 @@ from engine.imageio.common import (
     Refusal,
     WriteOptions,
     check_size,
-    codecs,
     damaged,
     decoding,
     finish,
+    load_imagecodecs,
     loss_notices,
-    resolution,
+    sensible_resolution,
     truncated,
 )
 from engine.imageio.depth import to_depth
@@ -76,7 +76,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``. libjpeg fills what is missing with grey, so the end of the picture is looked for first."""
-    imagecodecs = codecs()
+    imagecodecs = load_imagecodecs()
     context.progress(0, "Reading")
     file.seek(0)
     data = file.read(size)
@@ -93,7 +93,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     Raises:
         Refusal: the picture is larger than the format allows.
     """
-    imagecodecs = codecs()
+    imagecodecs = load_imagecodecs()
     if max(raster.width, raster.height) > LARGEST_SIDE:
         raise Refusal("cannot be written: JPEG ends at {side} pixels a side", "write.size", side=LARGEST_SIDE)
     notices = loss_notices(raster, "JPEG", lossy=True)
@@ -106,7 +106,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     )
     context.progress(0.9, "Writing")
     file.write(b"\xff\xd8")
-    described = _describing(raster, notices)
+    described = _metadata_segments(raster, notices)
     file.writelines(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in described)
     file.write(memoryview(encoded)[_after_jfif(encoded) :])
     return notices
@@ -190,7 +190,7 @@ def _resolution(jfif: bytes, told: Resolution | None) -> Resolution | None:
     """JFIF's density, or EXIF's where JFIF has none or differs by rounding only."""
     inch = {1: 1.0, 2: 2.54}.get(jfif[2]) if len(jfif) >= 7 else None
     x, y = struct.unpack_from(">HH", jfif, 3) if inch else (0, 0)
-    stored = resolution(round(x * inch, 4), round(y * inch, 4)) if inch else None
+    stored = sensible_resolution(round(x * inch, 4), round(y * inch, 4)) if inch else None
     if stored and told and abs(stored.x - told.x) < 1 and abs(stored.y - told.y) < 1:
         return told
     return stored or told
@@ -222,7 +222,7 @@ def _xmp(packet: bytes | None, parts: list[bytes], notices: list[str]) -> bytes 
     return merged
 
 
-def _describing(raster: Raster, notices: list[str]) -> Segments:
+def _metadata_segments(raster: Raster, notices: list[str]) -> Segments:
     """The segments with profile, resolution and metadata; tells of what does not fit."""
     metadata, dpi = raster.metadata, raster.resolution
     exif = metadata.exif
@@ -230,7 +230,7 @@ def _describing(raster: Raster, notices: list[str]) -> Segments:
     if dpi:
         whole = max(1, min(65_535, round(dpi.x))), max(1, min(65_535, round(dpi.y)))
         segments.append((_APP0, _JFIF + struct.pack(">HBHHBB", 0x0102, 1, *whole, 0, 0)))
-        if not directories.close(dpi, replace(dpi, x=whole[0], y=whole[1])):
+        if not directories.nearly_equal(dpi, replace(dpi, x=whole[0], y=whole[1])):
             exif = directories.with_resolution(exif, dpi)
     else:
         segments.append((_APP0, _JFIF + struct.pack(">HBHHBB", 0x0102, 0, 1, 1, 0, 0)))

@@ -17,7 +17,7 @@ _KINDS = (
 )
 
 
-def special(path: Path) -> str:
+def special_kind(path: Path) -> str:
     """What a path leads to, through links, where that is no plain file: ``a device``, for instance.
 
     Returns:
@@ -38,7 +38,7 @@ def open_plain(path: Path) -> BufferedReader:
         OSError: it cannot be opened, or is no plain file.
     """
     # Looked at before, since opening a device may do something, and after, since it may have been replaced meanwhile.
-    _refuse(special(path), path)
+    _refuse(special_kind(path), path)
     # tifffile wants the name to be text.
     file = open(str(path), "rb", opener=_open_at_once)  # noqa: SIM115
     try:

@@ -18,11 +18,11 @@ from engine.imageio.common import (
     Refusal,
     WriteOptions,
     check_size,
-    codecs,
     damaged,
     decoding,
     finish,
-    resolution,
+    load_imagecodecs,
+    sensible_resolution,
     truncated,
 )
 from engine.imageio.tags import Tag
@@ -97,9 +97,9 @@ def inspect(file: BinaryIO, size: int) -> Header:
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``."""
-    imagecodecs = codecs()
+    imagecodecs = load_imagecodecs()
     context.progress(0, "Reading")
-    data = _picture(file, size)
+    data = _pixel_chunks(file, size)
     context.check()
     with decoding():
         pixels = imagecodecs.png_decode(data)
@@ -130,7 +130,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
         text = blocks.to_text_profile("iptc", blocks.join_resources(kept, metadata.iptc, raster.resolution))
         chunks.append(_chunk(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(text)))
     context.progress(0, "Writing")
-    encoded = memoryview(_encoded(raster.pixels))
+    encoded = memoryview(_encode_pixels(raster.pixels))
     context.progress(0.8, "Writing")
     file.write(encoded[:_AFTER_HEADER])
     file.writelines(chunks)
@@ -148,7 +148,7 @@ def encode_png(pixels: Pixels, profile: bytes | None = None) -> bytes:
         pixels: (H, W, C) uint8 or uint16; 1 = grey, 2 = grey and opacity, 3 = RGB, 4 = RGB and opacity.
         profile: ICC profile to embed.
     """
-    encoded = _encoded(pixels)
+    encoded = _encode_pixels(pixels)
     if profile is None:
         return encoded
     return encoded[:_AFTER_HEADER] + _profile_chunk(profile) + encoded[_AFTER_HEADER:]
@@ -168,7 +168,7 @@ def decode_png(data: bytes, limit: int) -> Pixels:
         ReadError: it is broken (``read.damaged``, ``read.truncated``), or larger than the limit (``read.size``).
     """
     try:
-        return _decoded(data, limit)
+        return _decode_checked(data, limit)
     except Refusal as refusal:
         raise ReadError("A picture inside the file {reason}.", refusal.code, reason=refusal.reason) from refusal
 
@@ -188,7 +188,7 @@ def png_profile(data: bytes) -> bytes | None:
         raise ReadError("A picture inside the file {reason}.", refusal.code, reason=refusal.reason) from refusal
 
 
-def _decoded(data: bytes, limit: int) -> Pixels:
+def _decode_checked(data: bytes, limit: int) -> Pixels:
     if not data.startswith(SIGNATURE):
         raise damaged()
     header = inspect(BytesIO(data), len(data))
@@ -199,8 +199,8 @@ def _decoded(data: bytes, limit: int) -> Pixels:
     return decode(BytesIO(data), len(data), header, JobContext(), alpha=True)
 
 
-def _encoded(pixels: Pixels) -> bytes:
-    imagecodecs = codecs()
+def _encode_pixels(pixels: Pixels) -> bytes:
+    imagecodecs = load_imagecodecs()
     # Measured on photographs: 16-bit noise is packed best by run lengths after the Paeth filter, 8 bits by searching.
     strategy, chosen = (imagecodecs.PNG.STRATEGY.RLE, 64) if pixels.dtype == np.uint16 else (0, 32)
     flat = contiguous(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
@@ -227,7 +227,7 @@ def _chunks(file: BinaryIO, size: int, notices: list[str]) -> Iterator[tuple[byt
         Refusal: the file ends before IEND, or a chunk that the pixels depend on is damaged.
     """
     at, kind = len(SIGNATURE), b""
-    spoilt = False
+    has_damage = False
     while kind != b"IEND":
         file.seek(at)
         head = file.read(8)
@@ -243,12 +243,12 @@ def _chunks(file: BinaryIO, size: int, notices: list[str]) -> Iterator[tuple[byt
             yield kind, start, at, data
         elif kind in _VITAL:
             raise damaged()
-        elif not spoilt:
-            spoilt = True
+        elif not has_damage:
+            has_damage = True
             notices.append("Some of the file's metadata is damaged and is ignored.")
 
 
-def _picture(file: BinaryIO, size: int) -> bytearray:
+def _pixel_chunks(file: BinaryIO, size: int) -> bytearray:
     """The file without anything that the pixels do not need; libpng would not look at the last checksum.
 
     Raises:
@@ -270,14 +270,14 @@ def _describe(header: Header, chunks: dict[bytes, list[bytes]]) -> None:
     texts = _texts(chunks)
     profiles = {key[len(_PROFILE_TEXT) :].lower(): _raw_profile(key, text) for key, text in texts.items()}
     if b"iCCP" in chunks:
-        header.profile = _inflated(chunks[b"iCCP"][0].partition(b"\0")[2][1:])
+        header.profile = _inflate(chunks[b"iCCP"][0].partition(b"\0")[2][1:])
     elif profile := profiles.get(b"icc") or profiles.get(b"icm"):
         header.profile = profile
     elif b"sRGB" not in chunks and chunks.keys() & _COLOUR_CHUNKS and chunks.get(b"gAMA") != [_SRGB_GAMMA]:
         header.notices.append("The file describes its colours by gamma and primaries, which are not used.")
     if len(chunks.get(b"pHYs", [b""])[0]) == 9:
         x, y, unit = struct.unpack(">IIB", chunks[b"pHYs"][0])
-        header.resolution = resolution(_per_inch(x), _per_inch(y)) if unit == 1 else None
+        header.resolution = sensible_resolution(_per_inch(x), _per_inch(y)) if unit == 1 else None
     kept, iptc = _resources(profiles)
     exif = (chunks.get(b"eXIf") or [profiles.get(b"exif") or profiles.get(b"app1") or b""])[0].removeprefix(b"Exif\0\0")
     xmp = texts.get(_XMP) or profiles.get(b"xmp")
@@ -287,7 +287,7 @@ def _describe(header: Header, chunks: dict[bytes, list[bytes]]) -> None:
         iptc=iptc,
         tags={Tag.PHOTOSHOP: (directories.BYTE, kept)} if kept else {},
     )
-    header.resolution = _exact(header.resolution, header.metadata.exif)
+    header.resolution = _exact_resolution(header.resolution, header.metadata.exif)
 
 
 def _resources(profiles: dict[bytes, bytes | None]) -> tuple[bytes | None, bytes | None]:
@@ -302,7 +302,7 @@ def _per_inch(per_metre: int) -> float:
     return float(round(exact)) if round(round(exact) / _METRE) == per_metre else round(exact, 4)
 
 
-def _exact(stored: Resolution | None, exif: bytes | None) -> Resolution | None:
+def _exact_resolution(stored: Resolution | None, exif: bytes | None) -> Resolution | None:
     """The resolution as EXIF says it, where PNG's only differs by rounding to whole dots per metre."""
     parsed = directories.parse(exif) if exif else None
     told = directories.resolution_of(parsed.main) if parsed else None
@@ -327,17 +327,17 @@ def _text(kind: bytes, rest: bytes) -> bytes:
     if kind == b"tEXt":
         return rest
     if kind == b"zTXt":
-        return _inflated(rest[1:])
+        return _inflate(rest[1:])
     match = re.match(rb"([\0\1])\0[^\0]*\0[^\0]*\0", rest)
     body = rest[match.end() :] if match else b""
-    return _inflated(body) if match and match.group(1) == b"\1" else body
+    return _inflate(body) if match and match.group(1) == b"\1" else body
 
 
 def _raw_profile(keyword: bytes, text: bytes) -> bytes | None:
     return blocks.from_text_profile(text) if keyword.startswith(_PROFILE_TEXT) else None
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflate(data: bytes) -> bytes:
     """Unpacked, up to a sensible length; empty when damaged or longer."""
     unpacker = zlib.decompressobj()
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import Words, WriteError
-from engine.imageio.plain import special
+from engine.imageio.plain import special_kind
 
 WRITABLE: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp")
 """Suffixes of the picture formats that can be written, lower case."""
@@ -66,7 +66,7 @@ def check_plain(target: Path) -> None:
     Raises:
         WriteError: ``write.folder`` or ``write.special``.
     """
-    kind = special(target)
+    kind = special_kind(target)
     if kind == "a folder":
         raise WriteError("{file} cannot be written: there is a folder of that name.", "write.folder", file=target.name)
     if kind:

@@ -20,7 +20,7 @@ from engine.imageio.common import (
     check_size,
     damaged,
     decoding,
-    quiet,
+    silence_log,
     stored_view,
     transparent,
     truncated,
@@ -191,20 +191,20 @@ def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, al
     import tifffile
 
     assert isinstance(header, TiffHeader)
-    quiet("tifffile")
+    silence_log("tifffile")
     file.seek(0)
     with decoding(), tifffile.TiffFile(file, is_ndpi=False, is_lsm=False, is_scanimage=False) as opened:
         page = opened.pages[header.page]
         _check_page(page, header, size, tifffile)
-        canvas = _Canvas(header, alpha=alpha)
-        work = _rows(page, file, canvas) if _is_plain(page, size) else _segments(page, canvas)
+        builder = _PictureBuilder(header, alpha=alpha)
+        work = _read_rows(page, file, builder) if _is_plain(page, size) else _read_segments(page, builder)
         with closing(work):
             for share in work:
                 context.progress(share, "Reading")
-    return canvas.pixels
+    return builder.pixels
 
 
-class _Canvas:
+class _PictureBuilder:
     """Takes blocks of samples as stored and lays them, expanded and upright, into the picture. Any thread."""
 
     def __init__(self, header: TiffHeader, *, alpha: bool) -> None:
@@ -356,11 +356,11 @@ def _describe(header: TiffHeader, structure: Structure, entries: dict[int, Entry
         tags[Tag.PHOTOSHOP] = (BYTE, kept)
     header.profile = raw(Tag.PROFILE)
     header.resolution = resolution_of(exif.main)
-    block = exif.block() if exif.tells else None
+    block = exif.block() if exif.is_informative else None
     header.metadata = Metadata(
         exif=block, xmp=raw(Tag.XMP), iptc=iptc or (blocks.records(direct) if direct else None), tags=tags
     )
-    if structure.spoilt:
+    if structure.has_damage:
         header.notices.append("Some of the file's metadata is damaged or missing and is ignored.")
     if Tag.LAYERS in entries:
         header.notices.append("The file holds Photoshop layers; only the flattened picture is opened and exported.")
@@ -397,14 +397,14 @@ def _is_plain(page: Any, size: int) -> bool:
     return bool(plain)
 
 
-def _rows(page: Any, file: BinaryIO, canvas: _Canvas) -> Generator[float, None, None]:
+def _read_rows(page: Any, file: BinaryIO, builder: _PictureBuilder) -> Generator[float, None, None]:
     """Read plain samples in blocks of rows; yields the share done."""
     planes, _, height, width, samples = page.shaped
-    dtype = np.dtype(page.parent.byteorder + ("u2" if canvas.header.bits == 16 else "u1"))
+    dtype = np.dtype(page.parent.byteorder + ("u2" if builder.header.bits == 16 else "u1"))
     step = max(1, _ROWS // (width * samples * dtype.itemsize))
-    header = canvas.header
-    if planes == 1 and samples == header.channels and canvas.stored.flags.c_contiguous and header.palette is None:
-        yield from _straight(page, file, canvas, dtype, step)
+    header = builder.header
+    if planes == 1 and samples == header.channels and builder.stored.flags.c_contiguous and header.palette is None:
+        yield from _read_in_place(page, file, builder, dtype, step)
         return
     file.seek(page.dataoffsets[0])
     buffer = np.empty((min(step, height), width, samples), dtype)
@@ -412,18 +412,18 @@ def _rows(page: Any, file: BinaryIO, canvas: _Canvas) -> Generator[float, None, 
         for top in range(0, height, step):
             rows = min(step, height - top)
             _fill(file, buffer[:rows])
-            canvas.put(buffer[:rows], top, 0, plane)
+            builder.put(buffer[:rows], top, 0, plane)
             yield (plane + (top + rows) / height) / planes
 
 
-def _straight(
-    page: Any, file: BinaryIO, canvas: _Canvas, dtype: np.dtype[Any], step: int
+def _read_in_place(
+    page: Any, file: BinaryIO, builder: _PictureBuilder, dtype: np.dtype[Any], step: int
 ) -> Generator[float, None, None]:
     """Read blocks of rows to where they belong, two at a time: fresh memory costs as much as the reading."""
-    start, row = page.dataoffsets[0], canvas.stored[0].nbytes
+    start, row = page.dataoffsets[0], builder.stored[0].nbytes
 
     def read(top: int) -> None:
-        block = canvas.stored[top : top + step]
+        block = builder.stored[top : top + step]
         with open_plain(Path(file.name)) as own:
             if not os.path.sameopenfile(own.fileno(), file.fileno()):
                 raise Refusal("was replaced while it was being read", "read.replaced")
@@ -431,10 +431,10 @@ def _straight(
             _fill(own, block)
         if not dtype.isnative:
             block.byteswap(inplace=True)
-        if canvas.header.inverted:
+        if builder.header.inverted:
             np.invert(block, out=block)
 
-    tops = range(0, len(canvas.stored), step)
+    tops = range(0, len(builder.stored), step)
     with ThreadPoolExecutor(2, "read") as pool:
         try:
             for done, _ in enumerate(pool.map(read, tops), 1):
@@ -448,14 +448,14 @@ def _fill(file: BinaryIO, block: NDArray[Any]) -> None:
         raise truncated()
 
 
-def _segments(page: Any, canvas: _Canvas) -> Generator[float, None, None]:
+def _read_segments(page: Any, builder: _PictureBuilder) -> Generator[float, None, None]:
     """Unpack strips or tiles on all cores; yields the share done."""
 
     def put(decoded: tuple[Any, tuple[int, ...], tuple[int, ...]]) -> None:
         segment, (plane, _, top, left, _), _ = decoded
         if segment is None:
             raise truncated()
-        canvas.put(segment[0], top, left, plane)
+        builder.put(segment[0], top, left, plane)
 
     count = int(np.prod(page.chunked))
     workers = min(os.cpu_count() or 1, count, 16)

@@ -14,10 +14,10 @@ from engine.imageio.common import (
     Refusal,
     WriteOptions,
     check_size,
-    codecs,
     damaged,
     decoding,
     finish,
+    load_imagecodecs,
     loss_notices,
     truncated,
 )
@@ -45,7 +45,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
     for kind, data in _chunks(file, size):
         chunks.setdefault(kind, data)
         frames += kind == b"ANMF"
-    width, height, alpha = _shape(chunks)
+    width, height, alpha = _size_and_alpha(chunks)
     if max(width, height) > LARGEST_SIDE:
         raise Refusal(
             "claims to be {width} × {height} pixels, more than a WebP can hold", "read.size", width=width, height=height
@@ -72,7 +72,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``."""
-    imagecodecs = codecs()
+    imagecodecs = load_imagecodecs()
     context.progress(0, "Reading")
     file.seek(0)
     with decoding():
@@ -87,7 +87,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     Raises:
         Refusal: the picture is larger than the format allows.
     """
-    imagecodecs = codecs()
+    imagecodecs = load_imagecodecs()
     if max(raster.width, raster.height) > LARGEST_SIDE:
         raise Refusal("cannot be written: WebP ends at {side} pixels a side", "write.size", side=LARGEST_SIDE)
     notices = loss_notices(raster, "WebP", lossy=not options.lossless)
@@ -97,8 +97,8 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     level = _EFFORT if options.lossless else float(options.quality)
     encoded = imagecodecs.webp_encode(colour, level, lossless=options.lossless, method=_METHOD)
     context.progress(0.9, "Writing")
-    _, picture = next(_pieces(bytes(encoded)))
-    profile, exif, xmp = _describing(raster, notices)
+    _, picture = next(_picture_chunks(bytes(encoded)))
+    profile, exif, xmp = _embedded_metadata(raster, notices)
     flags = (_PROFILE if profile else 0) | (_EXIF if exif else 0) | (_XMP if xmp else 0)
     sides = (raster.width - 1).to_bytes(3, "little") + (raster.height - 1).to_bytes(3, "little")
     parts = [_chunk(b"VP8X", struct.pack("<I", flags) + sides)] if flags else []
@@ -110,7 +110,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     return notices
 
 
-def _describing(raster: Raster, notices: list[str]) -> tuple[bytes | None, bytes | None, bytes | None]:
+def _embedded_metadata(raster: Raster, notices: list[str]) -> tuple[bytes | None, bytes | None, bytes | None]:
     """Profile, EXIF and XMP to embed; tells of what cannot be."""
     profile, metadata = raster.profile, raster.metadata
     if profile and raster.channels == 1:
@@ -126,7 +126,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
 
 
-def _pieces(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _picture_chunks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The picture's chunks, whole, in what the codec gave."""
     at = 12
     while at + 8 <= len(encoded):
@@ -159,7 +159,7 @@ def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:
         at += 8 + length + length % 2
 
 
-def _shape(chunks: dict[bytes, bytes]) -> tuple[int, int, bool]:
+def _size_and_alpha(chunks: dict[bytes, bytes]) -> tuple[int, int, bool]:
     """Width, height and whether there is an opacity."""
     extended, lossy, lossless = (chunks.get(kind, b"") for kind in (b"VP8X", b"VP8 ", b"VP8L"))
     if len(extended) >= 10:

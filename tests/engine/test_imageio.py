@@ -17,7 +17,7 @@ from PIL import Image
 from engine import colour, imageio
 from engine.errors import SettingsError, WriteError
 from engine.imageio import WriteOptions, tiffwrite
-from engine.imageio.common import oriented
+from engine.imageio.common import upright_view
 from engine.jobs import Cancelled, JobContext
 from engine.raster import Raster, Resolution
 
@@ -308,10 +308,10 @@ def test_orientation_of_planar_and_packed_tiffs(tmp_path, number):
     stored = picture(np.uint8, 3, 24, 40)
     path = tmp_path / "a.tif"
     with_orientation(path, ".tif", stored, number, planar=True)
-    assert np.array_equal(imageio.read(path).pixels, oriented(stored, number))
+    assert np.array_equal(imageio.read(path).pixels, upright_view(stored, number))
     tags = [(274, 3, 1, number, True)]
     tifffile.imwrite(path, stored, photometric="rgb", compression="zlib", tile=(16, 16), extratags=tags)
-    assert np.array_equal(imageio.read(path).pixels, oriented(stored, number))
+    assert np.array_equal(imageio.read(path).pixels, upright_view(stored, number))
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".webp"])

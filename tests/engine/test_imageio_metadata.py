@@ -367,7 +367,7 @@ def test_directories_in_circles_end():
     parsed = directories.parse(ring)
     assert parsed is not None
     assert directories.parse(parsed.block()) is not None
-    assert directories.normal(ring, 1, 1, None)
+    assert directories.normalise_exif(ring, 1, 1, None)
 
 
 def test_iptc_padding_is_removed():

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine.raster import Mask, MaskSource, Rect
 
-TOO_MUCH = 0.25
+MAX_DAMAGE_SHARE = 0.25
 """Share of a picture that is hardly all damage."""
 _FINE_AREA = 16_000_000
 _COARSE = 16
@@ -19,7 +19,7 @@ def grow(mask: Mask, radius: float) -> Mask:
     """Dilate by a disc: every pixel takes the highest value within a radius in pixels."""
     if radius <= 0 or not mask.any():
         return mask.copy()
-    if _hard(mask):
+    if _is_binary(mask):
         return np.where(_distance(mask) <= radius, np.uint8(255), np.uint8(0))
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -46,7 +46,7 @@ def feather(mask: Mask, width: float, *, soft: bool | None = None) -> Mask:
     if width <= 0 or not mask.any():
         return mask.copy()
     fall = 255 / (width + 1)
-    if not soft and (soft is not None or _hard(mask)):
+    if not soft and (soft is not None or _is_binary(mask)):
         return np.asarray(np.rint(np.clip(255 - fall * _distance(mask), 0, 255)), np.uint8)
     straight = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     diagonal = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], np.uint8)
@@ -67,7 +67,7 @@ def depth(mask: Mask) -> NDArray[np.float32]:
 
 def is_soft(mask: MaskSource) -> bool:
     """Whether a whole mask holds anything between 0 and 255."""
-    return any(not _hard(mask.read_mask(rect)) for rect in mask.occupied())
+    return any(not _is_binary(mask.read_mask(rect)) for rect in mask.occupied())
 
 
 def polygon(points: list[tuple[float, float]], rect: Rect) -> Mask:
@@ -93,7 +93,7 @@ def polygon(points: list[tuple[float, float]], rect: Rect) -> Mask:
     return mask
 
 
-def _hard(mask: Mask) -> bool:
+def _is_binary(mask: Mask) -> bool:
     """Whether it holds nothing between 0 and 255."""
     return bool(((mask == 0) | (mask == 255)).all())
 
@@ -118,11 +118,11 @@ def damage_boxes(mask: MaskSource, margin: int) -> list[Rect]:
     boxes = []
     for left, top, width, height, _ in stats[1:count].tolist():
         cells = Rect(left * _COARSE, top * _COARSE, (left + width) * _COARSE, (top + height) * _COARSE) & bounds
-        boxes.append(_tight(mask.read_mask(cells), cells).grown(margin) & bounds)
+        boxes.append(_bounding_box(mask.read_mask(cells), cells).grown(margin) & bounds)
     return boxes
 
 
-def _tight(mask: Mask, rect: Rect) -> Rect:
+def _bounding_box(mask: Mask, rect: Rect) -> Rect:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return Rect(rect.left, rect.top, rect.left, rect.top)

@@ -263,7 +263,7 @@ class ArrayMask:
         return [cell for cell in cells if self.mask[cell.slices()].any()]
 
 
-def gathered(cells: Mapping[tuple[int, int], NDArray[Any]], rect: Rect, empty: NDArray[Any]) -> NDArray[Any]:
+def assemble(cells: Mapping[tuple[int, int], NDArray[Any]], rect: Rect, empty: NDArray[Any]) -> NDArray[Any]:
     """A rectangle put together from the cells of the ``TILE`` grid.
 
     Args:

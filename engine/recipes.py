@@ -14,7 +14,7 @@ import numpy as np
 from engine import imageio, tables
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.masks import TOO_MUCH
+from engine.masks import MAX_DAMAGE_SHARE
 from engine.raster import ArrayMask, MaskSource, Pixels, PixelSource, Rect, mix
 from engine.record import Repair
 from engine.resources import resource
@@ -149,8 +149,8 @@ def run_recipe(
 ) -> RestoreResult:
     """Do what a recipe says, on the calling thread.
 
-    When no damage is found, or more of the picture than ``TOO_MUCH`` is said to be damage, nothing is healed; a notice
-    tells of it.
+    Nothing is healed, and a notice says so, when no damage is found or when it covers more of the picture than
+    ``MAX_DAMAGE_SHARE``.
 
     Args:
         recipe: what to do.
@@ -165,9 +165,9 @@ def run_recipe(
         ModelError, SettingsError: a model is missing, or a step does not fit it; found before anything is run.
         Cancelled, DeviceError, ModelError: as ``run_task``.
     """
-    used, work = context or JobContext(), _Work(source, profile, device, found)
+    used, work = context or JobContext(), _RecipeRun(source, profile, device, found)
     steps = [step for step in recipe.steps if found is None or TASKS[step.task].gives != "findings"]
-    prepared = [_prepared(step, registry) for step in steps]
+    prepared = [_prepare_step(step, registry) for step in steps]
     whole, done = sum(TASKS[step.task].effort for step in steps), 0.0
     for step, (card, settings) in zip(steps, prepared, strict=True):
         following = done + TASKS[step.task].effort / whole
@@ -177,7 +177,7 @@ def run_recipe(
     return work.result(recipe.name)
 
 
-class _Work:
+class _RecipeRun:
     """Does one step after the other, and keeps what they leave."""
 
     def __init__(self, source: PixelSource, profile: bytes | None, device: Device, found: FoundDamage | None) -> None:
@@ -189,7 +189,7 @@ class _Work:
 
     def do(self, task: str, card: ModelCard, settings: Any, context: JobContext) -> None:
         """Do one step."""
-        given = TaskInput(task, self._shown(), self._profile, None, settings, card, self._device)
+        given = TaskInput(task, self._current_picture(), self._profile, None, settings, card, self._device)
         if TASKS[task].gives == "findings":
             findings = run_task(given, context.part(0.0, 0.85))
             self._marks = findings.marks(settings, context.part(0.85, 1.0))
@@ -208,25 +208,25 @@ class _Work:
         """Where to heal; None where nothing is to be healed, which is noted."""
         if self._found is not None:
             return self._found.mask
-        unfit = unfit_to_heal(self._marks)
+        unfit = refusal_to_heal(self._marks)
         if unfit is not None or self._marks is None:
             self._notices.append(str(unfit))
             return None
         return ArrayMask(self._marks.mask())
 
-    def _shown(self) -> PixelSource:
+    def _current_picture(self) -> PixelSource:
         """The picture as it is by now."""
-        return _Patched(self._scan, [patch for _, patch in self._patches]) if self._patches else self._scan
+        return _PatchedSource(self._scan, [patch for _, patch in self._patches]) if self._patches else self._scan
 
     def result(self, recipe: str) -> RestoreResult:
         """All that came of it; a record says of each repair that it was a step of the recipe."""
         ran = self._patches[-1][1].device if self._patches else self._marks.device if self._marks else self._device
         patches = tuple((replace(repair, recipe=recipe), patch) for repair, patch in self._patches)
         repairs = tuple(replace(repair, recipe=recipe) for repair in self._repairs)
-        return RestoreResult(self._shown(), patches, self._marks, repairs, tuple(self._notices), ran)
+        return RestoreResult(self._current_picture(), patches, self._marks, repairs, tuple(self._notices), ran)
 
 
-class _Patched:
+class _PatchedSource:
     """A picture with patches on it, put together where it is read."""
 
     def __init__(self, below: PixelSource, patches: Sequence[Patch]) -> None:
@@ -251,11 +251,11 @@ class _Patched:
         return pixels
 
 
-def unfit_to_heal(marks: Marks | None) -> SettingsError | None:
+def refusal_to_heal(marks: Marks | None) -> SettingsError | None:
     """Why what a search found is not healed without being asked; None when it is."""
     if marks is None or not marks.pieces:
         return SettingsError("No damage was found: nothing was healed.", "heal.found")
-    if marks.share <= TOO_MUCH:
+    if marks.share <= MAX_DAMAGE_SHARE:
         return None
     return SettingsError(
         "{share} % of the picture count as damaged, which is hardly so: nothing was healed. "
@@ -265,7 +265,7 @@ def unfit_to_heal(marks: Marks | None) -> SettingsError | None:
     )
 
 
-def _prepared(step: Step, registry: Registry) -> tuple[ModelCard, Any]:
+def _prepare_step(step: Step, registry: Registry) -> tuple[ModelCard, Any]:
     """The model of a step, and its settings for it."""
     card = registry.card(step.model) if step.model else registry.default(step.task)
     card.verify()

@@ -137,7 +137,7 @@ def record_bytes(record: dict[str, Any]) -> bytes:
     return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
-def record_belongs(target: Path) -> bool | None:
+def record_matches(target: Path) -> bool | None:
     """Whether the record beside a picture tells of this picture; None when it says no digest, or cannot be read.
 
     Raises:

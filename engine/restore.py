@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.jobs import JobContext
-from engine.output import Output, Repaired, repair_file
+from engine.output import Output, RepairResult, repair_file
 from engine.raster import ArraySource, Raster
 from engine.recipes import Recipe, RestoreResult, run_recipe
 from engine.record import Repair, record_path
@@ -67,11 +67,11 @@ def restore_file(
     models = registry if registry is not None else Registry(check=check_card)
     results: list[RestoreResult] = []
 
-    def repair(scan: Raster, context: JobContext) -> Repaired:
+    def repair(scan: Raster, context: JobContext) -> RepairResult:
         result = run_recipe(recipe, ArraySource(scan.pixels), scan.profile, models, device, context)
         results.append(result)
         raster = scan.with_pixels(result.pixels()) if result.patches else scan
-        return Repaired(raster, result.repairs, result.notices)
+        return RepairResult(raster, result.repairs, result.notices)
 
     notices = repair_file(path, output, "restore", repair, context, [recipe.file])
     result = results[0]

@@ -26,7 +26,7 @@ def parse_toml(data: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
-        raise _in_words(error) from error
+        raise _readable_error(error) from error
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -36,7 +36,7 @@ def parse_json(data: bytes | str) -> Any:
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
-        raise _in_words(error) from error
+        raise _readable_error(error) from error
 
 
 _TOO_DEEP = "it is nested too deeply"
@@ -46,7 +46,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _in_words(error: ValueError) -> ValueError:
+def _readable_error(error: ValueError) -> ValueError:
     if isinstance(error, UnicodeDecodeError):
         return ValueError("it is not text in UTF-8")
     if isinstance(error, tomllib.TOMLDecodeError | json.JSONDecodeError):
@@ -72,7 +72,7 @@ def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
-            raise ValueError(f"unknown entry {prefix}{_short(key)}")
+            raise ValueError(f"unknown entry {prefix}{_shortened(key)}")
         values[key] = _value(hints[key], value, f"{prefix}{key}")
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
@@ -102,7 +102,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         inner = get_args(hint)[1] if get_args(hint) else Any
         if inner is Any:
             return value
-        return {key: _value(inner, item, f"{name}.{_short(key)}") for key, item in value.items()}
+        return {key: _value(inner, item, f"{name}.{_shortened(key)}") for key, item in value.items()}
     if isinstance(value, int | float) and (value > _LARGEST or value < -_LARGEST):
         raise ValueError(f"{name} is no number that makes sense")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
@@ -112,7 +112,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     return value
 
 
-def _short(key: str) -> str:
+def _shortened(key: str) -> str:
     return reprlib.repr(key)[1:-1]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from engine.raster import TILE, Floats, Rect, gathered
+from engine.raster import TILE, Floats, Rect, assemble
 
 
 def strips(area: Rect, rows: int) -> Iterator[Rect]:
@@ -36,7 +36,7 @@ def plan_windows(
     room = window - 2 * context
     assert room > overlap, "the context leaves no room for the damage"
     parts: list[Rect] = []
-    for box in _merged([box & bounds for box in boxes if box & bounds], room):
+    for box in _merge_boxes([box & bounds for box in boxes if box & bounds], room):
         parts += _split(box, room, overlap)
     # A model of windows of one size has no room to begin on a grid.
     grid = 1 if window == multiple else multiple
@@ -58,8 +58,8 @@ def plan_sweep(bounds: Rect, *, window: int, context: int, overlap: int, multipl
         the parts of a row have all the same top and bottom.
     """
     assert window > 2 * context + overlap, "the context leaves no room for the picture"
-    rows = _laps(bounds.top, bounds.bottom, window, context, overlap, multiple)
-    columns = _laps(bounds.left, bounds.right, window, context, overlap, multiple)
+    rows = _axis_windows(bounds.top, bounds.bottom, window, context, overlap, multiple)
+    columns = _axis_windows(bounds.left, bounds.right, window, context, overlap, multiple)
     return [
         (Rect(left, top, right, bottom), Rect(first, upper, last, lower))
         for (top, bottom), (upper, lower) in rows
@@ -72,12 +72,12 @@ def around(part: Rect, bounds: Rect, context: int, multiple: int, grid: int) -> 
 
     It begins at a multiple of ``grid`` and may hang over the picture's right and lower edge.
     """
-    left, right = _stretch(part.left - context, part.right + context, bounds.left, bounds.right, multiple, grid)
-    top, bottom = _stretch(part.top - context, part.bottom + context, bounds.top, bounds.bottom, multiple, grid)
+    left, right = _fit_to_grid(part.left - context, part.right + context, bounds.left, bounds.right, multiple, grid)
+    top, bottom = _fit_to_grid(part.top - context, part.bottom + context, bounds.top, bounds.bottom, multiple, grid)
     return Rect(left, top, right, bottom)
 
 
-def read_padded(read: np.ndarray, inside: Rect, window: Rect) -> np.ndarray:
+def pad_to_window(read: np.ndarray, inside: Rect, window: Rect) -> np.ndarray:
     """Grow what was read of the inside of a picture to a window that hangs over the edge, by reflection.
 
     Args:
@@ -89,8 +89,8 @@ def read_padded(read: np.ndarray, inside: Rect, window: Rect) -> np.ndarray:
     after = (window.bottom - inside.bottom, window.right - inside.right)
     if not any(before) and not any(after):
         return read
-    rows = _reflected(read.shape[0], before[0], after[0])
-    columns = _reflected(read.shape[1], before[1], after[1])
+    rows = _reflect_indices(read.shape[0], before[0], after[0])
+    columns = _reflect_indices(read.shape[1], before[1], after[1])
     return np.ascontiguousarray(read[rows][:, columns])
 
 
@@ -124,16 +124,16 @@ class Blender:
 
     def read(self, rect: Rect) -> Floats:
         """The blended values (h, w, channels) of a rectangle, 0 where nothing was added."""
-        return _divided(gathered(self._sums, rect, np.zeros(self._channels + 1, np.float32)))
+        return _normalise(assemble(self._sums, rect, np.zeros(self._channels + 1, np.float32)))
 
-    def forget_above(self, y: int) -> None:
+    def free_above(self, y: int) -> None:
         """Free the cells that end above a line; they are read no more."""
         for cell in [cell for cell in self._sums if Rect.of_cell(cell).bottom <= y]:
             del self._sums[cell]
 
     def take(self, cell: tuple[int, int]) -> Floats:
         """The blended values (TILE, TILE, channels) of a cell, 0 where nothing was added; frees the cell."""
-        return _divided(self._sums.pop(cell))
+        return _normalise(self._sums.pop(cell))
 
 
 class Stitcher:
@@ -190,7 +190,7 @@ def _cross_fade(before: Floats, values: Floats) -> None:
     lead += (1 - share) * (before - lead)
 
 
-def _divided(sums: Floats) -> Floats:
+def _normalise(sums: Floats) -> Floats:
     """Sums (h, w, channels + 1) by their weights, which come last; 0 where there is none."""
     weight = sums[..., -1:]
     values: Floats = np.divide(sums[..., :-1], weight, out=np.zeros_like(sums[..., :-1]), where=weight > 0)
@@ -204,7 +204,7 @@ def _ramp(length: int, fade: int) -> Floats:
     return (0.5 - 0.5 * np.cos(np.pi * share)).astype(np.float32)
 
 
-def _merged(boxes: list[Rect], room: int) -> list[Rect]:
+def _merge_boxes(boxes: list[Rect], room: int) -> list[Rect]:
     """Join boxes that fit a window together, nearest first in reading order: fewer runs for scattered specks."""
     remaining = sorted(boxes, key=lambda box: (box.top // room, box.left, box.top))
     merged: list[Rect] = []
@@ -236,10 +236,10 @@ def _cuts(low: int, high: int, room: int, overlap: int) -> list[tuple[int, int]]
     return [(start, start + size) for start in starts]
 
 
-def _laps(
+def _axis_windows(
     low: int, high: int, window: int, context: int, overlap: int, multiple: int
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """One axis of a sweep: windows that begin at multiples (see ``_stretch``), and the parts that are kept of them."""
+    """The windows of a sweep along one axis, and the part that is kept of each, as pairs of ranges."""
     shared = overlap + 2 * context
     # Windows that are hardly larger than a multiple find no room to keep to it, and begin anywhere.
     grid = multiple if shared <= window - multiple else 1
@@ -254,7 +254,7 @@ def _laps(
     return laps
 
 
-def _stretch(low: int, high: int, first: int, last: int, multiple: int, grid: int) -> tuple[int, int]:
+def _fit_to_grid(low: int, high: int, first: int, last: int, multiple: int, grid: int) -> tuple[int, int]:
     """A range rounded up to a multiple and pushed inside the picture where the picture is large enough.
 
     It begins on a grid from the picture's edge: a network that halves its picture several times gives the same for the
@@ -271,7 +271,7 @@ def _stretch(low: int, high: int, first: int, last: int, multiple: int, grid: in
     return low, low + size
 
 
-def _reflected(length: int, before: int, after: int) -> np.ndarray:
+def _reflect_indices(length: int, before: int, after: int) -> np.ndarray:
     """Indices that continue a range by reflection, as often as it takes."""
     period = max(1, 2 * (length - 1))
     index = np.abs(np.arange(-before, length + after)) % period

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
-from engine.output import Output, Repaired, repair_file
+from engine.output import Output, RepairResult, repair_file
 from engine.raster import ArraySource, MaskSource, Raster
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_device_argument(parser)
 
 
-def models_at_hand() -> Registry:
+def usable_models() -> Registry:
     """The models that can be run, and what is wrong with the others."""
     from engine.runtime.cards import Registry
     from engine.tasks import check_card
@@ -80,7 +80,7 @@ def models_at_hand() -> Registry:
     return Registry(check=check_card)
 
 
-def chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCard, Any]:
+def choose_model(task: str, id_: str | None, **values: float | None) -> tuple[ModelCard, Any]:
     """The model that was named, or the task's own, and the task's settings for it.
 
     Raises:
@@ -89,7 +89,7 @@ def chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCar
     """
     from engine.tasks import make_settings
 
-    registry = models_at_hand()
+    registry = usable_models()
     card = registry.card(id_) if id_ else registry.default(task)
     return card, make_settings(task, card, values)
 
@@ -114,7 +114,7 @@ def write_repaired(
     options: argparse.Namespace,
     context: JobContext,
     command: str,
-    repair: Callable[[Raster, JobContext], Repaired],
+    repair: Callable[[Raster, JobContext], RepairResult],
     others: Sequence[Path] = (),
 ) -> None:
     """Repair the file that a command was given, and tell what is good to know; arguments as of ``repair_file``."""

@@ -11,8 +11,8 @@ from engine import imageio
 from engine.cli.common import Command, add_writer_arguments, write_repaired
 from engine.errors import ReadError
 from engine.jobs import JobContext
-from engine.output import Repaired
-from engine.record import record_belongs, record_path
+from engine.output import RepairResult
+from engine.record import record_matches, record_path
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _convert(options: argparse.Namespace, context: JobContext) -> None:
-    write_repaired(options, context, "convert", lambda scan, _: Repaired(scan))
+    write_repaired(options, context, "convert", lambda scan, _: RepairResult(scan))
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def _record(file: Path, notices: list[str]) -> str:
     """What the record beside a picture is worth, in words."""
     if not record_path(file).exists():
         return "none"
-    belongs = record_belongs(file)
+    belongs = record_matches(file)
     if belongs is False:
         notices.append("The record beside it tells of another picture.")
     elif belongs is None:

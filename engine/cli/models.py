@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from engine.cli.common import Command, models_at_hand, say
+from engine.cli.common import Command, say, usable_models
 from engine.errors import EngineError
 from engine.jobs import JobContext
 
@@ -35,7 +35,7 @@ def _models(options: argparse.Namespace, context: JobContext) -> None:
 
 
 def _models_list(_: argparse.Namespace, _context: JobContext) -> None:
-    registry = models_at_hand()
+    registry = usable_models()
     cards = registry.cards()
     width = max((len(card.id) for card in cards), default=0)
     for card in cards:
@@ -46,7 +46,7 @@ def _models_list(_: argparse.Namespace, _context: JobContext) -> None:
 
 
 def _models_show(options: argparse.Namespace, _context: JobContext) -> None:
-    card = models_at_hand().card(options.id)
+    card = usable_models().card(options.id)
     file = card.folder / "card.toml"
     text = file.read_text(encoding="utf-8")
     if card.training.credits:
@@ -57,7 +57,7 @@ def _models_show(options: argparse.Namespace, _context: JobContext) -> None:
 
 
 def _models_verify(_: argparse.Namespace, _context: JobContext) -> None:
-    registry = models_at_hand()
+    registry = usable_models()
     problems = list(registry.problems())
     for card in registry.cards():
         try:
@@ -76,11 +76,11 @@ def _models_add(options: argparse.Namespace, context: JobContext) -> None:
     from engine.tasks import try_model
 
     try_model(read_card(options.card), context)
-    print(f"added {models_at_hand().add(options.card).id}")
+    print(f"added {usable_models().add(options.card).id}")
 
 
 def _models_remove(options: argparse.Namespace, _context: JobContext) -> None:
-    models_at_hand().remove(options.id)
+    usable_models().remove(options.id)
     print(f"removed {options.id}")
 
 

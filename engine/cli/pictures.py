@@ -11,16 +11,16 @@ from engine.cli.common import (
     add_device_argument,
     add_model_arguments,
     add_writer_arguments,
-    chosen,
-    models_at_hand,
+    choose_model,
     output_of,
     say,
     task_input,
+    usable_models,
     write_repaired,
 )
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.output import Repaired
+from engine.output import RepairResult
 from engine.raster import Raster
 
 
@@ -34,7 +34,7 @@ def _upscale(options: argparse.Namespace, context: JobContext) -> None:
     from engine.tasks import model_of_scale, run_task
 
     id_, scale = options.model, options.scale
-    card, settings = chosen("upscale", id_ or model_of_scale(models_at_hand(), scale or 2).id)
+    card, settings = choose_model("upscale", id_ or model_of_scale(usable_models(), scale or 2).id)
     if scale not in (None, card.tile.scale):
         raise SettingsError(
             "The model {model} enlarges {able} times, not {scale}.",
@@ -44,11 +44,11 @@ def _upscale(options: argparse.Namespace, context: JobContext) -> None:
             scale=scale,
         )
 
-    def repair(scan: Raster, context: JobContext) -> Repaired:
+    def repair(scan: Raster, context: JobContext) -> RepairResult:
         imageio.check_size(options.output, card.tile.scale * scan.width, card.tile.scale * scan.height)
         given = task_input("upscale", scan, card, settings, options.device)
         enlarged = run_task(given, context)
-        return Repaired(enlarged.raster(scan), [enlarged.repair(given)])
+        return RepairResult(enlarged.raster(scan), [enlarged.repair(given)])
 
     write_repaired(options, context, "upscale", repair)
 

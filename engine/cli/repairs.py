@@ -15,7 +15,7 @@ from engine.cli.common import (
     Command,
     add_model_arguments,
     add_writer_arguments,
-    chosen,
+    choose_model,
     output_of,
     say,
     task_input,
@@ -23,7 +23,7 @@ from engine.cli.common import (
 )
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.output import Repaired
+from engine.output import RepairResult
 from engine.raster import ArrayMask, Raster
 from engine.record import Repair
 
@@ -48,10 +48,10 @@ def _heal_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _heal(options: argparse.Namespace, context: JobContext) -> None:
-    from engine.recipes import unfit_to_heal
+    from engine.recipes import refusal_to_heal
     from engine.tasks import draw_edges, run_task, wants_edges
 
-    card, settings = chosen(
+    card, settings = choose_model(
         "heal",
         options.model,
         grow=options.grow,
@@ -59,20 +59,20 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
         texture=options.texture,
         variation=options.variation,
     )
-    detector = chosen("detect", None) if options.auto else None
+    detector = choose_model("detect", None) if options.auto else None
     if (options.edges or options.save_edges) and not wants_edges(card):
         raise SettingsError("The model {model} does not work along edges.", "heal.edges", model=card.id)
     read = [path for path in (options.mask, options.edges) if path is not None]
     drawn: list[Marks] = []
     if options.save_edges:
-        _check_beside(options.save_edges, [options.input, *read, *output_of(options).inputs], options.output, ".png")
+        _check_second(options.save_edges, [options.input, *read, *output_of(options).inputs], options.output, ".png")
 
-    def repair(scan: Raster, context: JobContext) -> Repaired:
+    def repair(scan: Raster, context: JobContext) -> RepairResult:
         repairs: list[Repair] = []
         if detector is not None:
             search = task_input("detect", scan, *detector, options.device)
             found: Marks = run_task(search, context.part(0.0, 0.25)).marks(search.settings, context.part(0.25, 0.3))
-            if unfit := unfit_to_heal(found):
+            if unfit := refusal_to_heal(found):
                 raise unfit
             mask, repairs = found.mask(), [found.repair(search)]
         else:
@@ -82,14 +82,14 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
         if options.save_edges:
             drawn.append(draw_edges(given, context.part(0.3, 0.4)))
         patch = run_task(given, context.part(0.4, 1.0))
-        return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [*repairs, patch.repair(given)])
+        return RepairResult(scan.with_pixels(patch.apply_to(scan.pixels)), [*repairs, patch.repair(given)])
 
     write_repaired(options, context, "heal", repair, read)
     for marks in drawn:
         imageio.write_mask(marks.mask(), options.save_edges)
 
 
-def _check_beside(target: Path, read: Sequence[Path], output: Path, suffix: str) -> None:
+def _check_second(target: Path, read: Sequence[Path], output: Path, suffix: str) -> None:
     """Refuse a second file to write that is one of those read, or the first, before any work is done.
 
     Raises:
@@ -122,25 +122,25 @@ def _clean_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _whole(task: str, *names: str) -> Callable[[argparse.Namespace, JobContext], None]:
+def _picture_command(task: str, *names: str) -> Callable[[argparse.Namespace, JobContext], None]:
     """The command of a task that makes a whole new picture; the names are those of its settings."""
 
     def run(options: argparse.Namespace, context: JobContext) -> None:
         from engine.tasks import run_task
 
-        card, settings = chosen(task, options.model, **{name: getattr(options, name) for name in names})
+        card, settings = choose_model(task, options.model, **{name: getattr(options, name) for name in names})
 
-        def repair(scan: Raster, context: JobContext) -> Repaired:
+        def repair(scan: Raster, context: JobContext) -> RepairResult:
             given = task_input(task, scan, card, settings, options.device)
             patch = run_task(given, context)
-            return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [patch.repair(given)])
+            return RepairResult(scan.with_pixels(patch.apply_to(scan.pixels)), [patch.repair(given)])
 
         write_repaired(options, context, task, repair)
 
     return run
 
 
-_clean, _tone = _whole("clean", "strength", "noise_level"), _whole("tone", "strength")
+_clean, _tone = _picture_command("clean", "strength", "noise_level"), _picture_command("tone", "strength")
 
 
 # -- detect -------------------------------------------------------------------------------------------------------
@@ -167,8 +167,8 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
 
     imageio.check_target(options.output, [options.input], (".png",))
     if options.json:
-        _check_beside(options.json, [options.input], options.output, ".json")
-    card, settings = chosen(
+        _check_second(options.json, [options.input], options.output, ".json")
+    card, settings = choose_model(
         "detect",
         options.model,
         threshold=options.threshold,
@@ -184,14 +184,14 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
     kinds = Counter(defect.kind for defect in marks.defects)
     imageio.write_mask(marks.mask(), options.output)
     if options.json:
-        imageio.atomic_write_bytes(options.json, _listed(options.input, given, marks).encode())
+        imageio.atomic_write_bytes(options.json, _defects_json(options.input, given, marks).encode())
     found = ", ".join(f"{kind} {number}" for kind, number in kinds.most_common()) or "no damage found"
     scales = scales_in_words(marks.scales)
     print(f"{found} (looked {scales})" if scales else found)
     say(scan.notices)
 
 
-def _listed(path: Path, given: TaskInput, marks: Marks) -> str:
+def _defects_json(path: Path, given: TaskInput, marks: Marks) -> str:
     """The defects as JSON; boxes are left, top, right, bottom."""
     height, width = marks.shape
     repair = dataclasses.asdict(marks.repair(given))
@@ -215,7 +215,10 @@ COMMANDS = (
     Command("detect", "find the damage of a scan and write it as a mask", _detect_arguments, _detect),
     Command("heal", "fill the masked parts of a scan", _heal_arguments, _heal),
     Command(
-        "clean", "take noise, grain and blur off a scan", _clean_arguments, _whole("clean", "strength", "noise_level")
+        "clean",
+        "take noise, grain and blur off a scan",
+        _clean_arguments,
+        _picture_command("clean", "strength", "noise_level"),
     ),
     Command("tone", "correct the tone and colours of a faded scan", _tone_arguments, _tone),
 )

@@ -1,4 +1,4 @@
-"""Model cards: everything a program must know to run a model, and the shelf they stand on."""
+"""Model cards: everything a program must know to run a model, and the entry they stand on."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def read_card(path: Path) -> ModelCard:
     """
     try:
         status = path.stat()
-        return _parsed(path, status.st_mtime_ns, status.st_size)
+        return _parse_cached(path, status.st_mtime_ns, status.st_size)
     except OSError as error:
         raise ModelError(
             "The model card {path} cannot be read: {reason}.", "model.card", path=path, reason=error.strerror
@@ -233,7 +233,7 @@ def read_card(path: Path) -> ModelCard:
 
 
 @cache
-def _parsed(path: Path, _modified: int, _size: int) -> ModelCard:
+def _parse_cached(path: Path, _modified: int, _size: int) -> ModelCard:
     """A card from its file.
 
     Raises:
@@ -276,11 +276,11 @@ class Registry:
 
     def cards(self, task: str | None = None) -> list[ModelCard]:
         """All usable cards (of a task), shipped ones first. ``problems`` names those that are left out."""
-        return [shelf.card for shelf in self._read() if shelf.card is not None and task in (None, shelf.card.task)]
+        return [entry.card for entry in self._read() if entry.card is not None and task in (None, entry.card.task)]
 
     def problems(self) -> list[ModelError]:
         """What is wrong with the cards that ``cards`` leaves out."""
-        return [shelf.problem for shelf in self._read() if shelf.problem is not None]
+        return [entry.problem for entry in self._read() if entry.problem is not None]
 
     def card(self, id_: str) -> ModelCard:
         """The card of a model.
@@ -288,12 +288,12 @@ class Registry:
         Raises:
             ModelError: there is no such model, or its card cannot be used.
         """
-        found = [shelf for shelf in self._read() if shelf.id == id_]
-        for shelf in sorted(found, key=lambda shelf: shelf.card is None):
-            if shelf.card is not None:
-                return shelf.card
-            if shelf.problem is not None:
-                raise shelf.problem
+        found = [entry for entry in self._read() if entry.id == id_]
+        for entry in sorted(found, key=lambda entry: entry.card is None):
+            if entry.card is not None:
+                return entry.card
+            if entry.problem is not None:
+                raise entry.problem
         raise self._unknown(id_)
 
     def default(self, task: str) -> ModelCard:
@@ -320,7 +320,7 @@ class Registry:
         if self._check is not None:
             self._check(card)
         card.verify()
-        if any(shelf.id == card.id for shelf in self._read()):
+        if any(entry.id == card.id for entry in self._read()):
             raise ModelError("There is already a model {model!r}; remove it first.", "model.taken", model=card.id)
         target = self._user_folder / card.id
         partial = self._user_folder / f".{card.id}.partial"
@@ -345,7 +345,7 @@ class Registry:
         Raises:
             ModelError: there is no such model, or it belongs to the program.
         """
-        found = [shelf.folder for shelf in self._read() if shelf.id == id_]
+        found = [entry.folder for entry in self._read() if entry.id == id_]
         added = next((folder for folder in found if folder.parent == self._user_folder), None)
         if added is None and found:
             raise ModelError(
@@ -367,10 +367,10 @@ class Registry:
         known = ", ".join(card.id for card in self.cards()) or "none"
         return ModelError("There is no model {model!r}. Models: {known}.", "model.unknown", model=id_, known=known)
 
-    def _read(self) -> list[_Shelf]:
-        return [shelf for place in (self._shipped, self._user_folder) for shelf in self._shelves(place)]
+    def _read(self) -> list[_Entry]:
+        return [entry for place in (self._shipped, self._user_folder) for entry in self._entries(place)]
 
-    def _shelves(self, place: Path) -> Iterator[_Shelf]:
+    def _entries(self, place: Path) -> Iterator[_Entry]:
         try:
             names = sorted(path.name for path in place.iterdir() if not path.name.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
@@ -378,7 +378,7 @@ class Registry:
         except OSError as error:
             said = "The folder of models {folder} cannot be read: {reason}."
             problem = ModelError(said, "model.folder", folder=place, reason=error.strerror)
-            yield _Shelf(place, "", None, problem)
+            yield _Entry(place, "", None, problem)
             return
         for name in names:
             path = place / name / "card.toml"
@@ -388,18 +388,18 @@ class Registry:
             try:
                 card = read_card(path)
             except ModelError as error:
-                yield _Shelf(path.parent, name, None, error)
+                yield _Entry(path.parent, name, None, error)
                 continue
             try:
                 if self._check is not None:
                     self._check(card)
-                yield _Shelf(path.parent, card.id, card, None)
+                yield _Entry(path.parent, card.id, card, None)
             except ModelError as error:
-                yield _Shelf(path.parent, card.id, None, error)
+                yield _Entry(path.parent, card.id, None, error)
 
 
 @dataclass(frozen=True)
-class _Shelf:
+class _Entry:
     """A folder with a model: its card, or what is wrong with it. Where no card can be read its name is the id."""
 
     folder: Path

@@ -82,11 +82,11 @@ class Session:
             # onnxruntime's exceptions share no base class and tell out-of-memory apart by text alone.
             if context.cancelled:
                 raise Cancelled from error
-            raise _explained(error, Words("The model file {part} failed", part=self._stage.file)) from error
+            raise _as_engine_error(error, Words("The model file {part} failed", part=self._stage.file)) from error
         pairs = zip(self._stage.outputs, outputs, strict=True)
-        return [_from_port(port, self._checked(port, output)) for port, output in pairs]
+        return [_from_port(port, self._check_output(port, output)) for port, output in pairs]
 
-    def _checked(self, port: Port, output: Any) -> np.ndarray:
+    def _check_output(self, port: Port, output: Any) -> np.ndarray:
         """An output, if it is what the card says of it."""
         what = Words("The model file {part} gave for {tensor!r}", part=self._stage.file, tensor=port.name)
         if not isinstance(output, np.ndarray) or output.dtype.kind != "f":
@@ -194,7 +194,7 @@ def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
         inner = onnxruntime.InferenceSession(str(card.path(stage)), options, providers=providers)
     except Exception as error:
         # See Session.run: there is no common base class to catch.
-        raise _explained(error, Words("The model {model} could not be loaded", model=card.id)) from error
+        raise _as_engine_error(error, Words("The model {model} could not be loaded", model=card.id)) from error
     got = Device.CUDA if inner.get_providers()[0] == _PROVIDERS[Device.CUDA] else Device.CPU
     if device is Device.CUDA and got is not Device.CUDA:
         raise DeviceError("CUDA was asked for, but it does not work on this computer.", "device.cuda")
@@ -219,7 +219,7 @@ def _check_ports(card: ModelCard, stage: Stage, inner: onnxruntime.InferenceSess
                     model=card.id,
                     tensor=port.name,
                 )
-            if reason := _misfit(card, port, present[port.name], takes=present is given):
+            if reason := _port_mismatch(card, port, present[port.name], takes=present is given):
                 raise ModelError(
                     "The file {part} of the model {model} {reason}.",
                     "model.ports",
@@ -237,7 +237,7 @@ def _check_ports(card: ModelCard, stage: Stage, inner: onnxruntime.InferenceSess
         )
 
 
-def _misfit(card: ModelCard, port: Port, node: Any, *, takes: bool) -> Words | None:
+def _port_mismatch(card: ModelCard, port: Port, node: Any, *, takes: bool) -> Words | None:
     """What does not fit, as the rest of a sentence; None when all does, or nothing is known."""
     kinds = ("tensor(float)",) if takes else ("tensor(float)", "tensor(float16)", "tensor(double)")
     if node.type not in kinds:
@@ -270,7 +270,7 @@ def _preload_cuda() -> None:
         _library().preload_dlls(directory="")
 
 
-def _explained(error: Exception, what: Words) -> DeviceError | ModelError:
+def _as_engine_error(error: Exception, what: Words) -> DeviceError | ModelError:
     """What an exception of onnxruntime means."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     lowered = str(error).lower()

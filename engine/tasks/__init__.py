@@ -18,11 +18,11 @@ from engine.tasks.base import Defect, Marks, Patch, Piece, TaskInput
 from engine.tasks.clean import CleanSettings, clean
 from engine.tasks.detect import check_detector, detect
 from engine.tasks.fillers import check_filler, wants_edges
-from engine.tasks.findings import DamageMap, DetectSettings, Findings, mask_of, outlined, pixels_of, sift
+from engine.tasks.findings import DamageMap, DetectSettings, Findings, mask_of, outline_defects, pixels_of, sift
 from engine.tasks.heal import HealSettings, draw_edges, heal
 from engine.tasks.pyramid import scales_in_words
 from engine.tasks.tone import ToneSettings, tone
-from engine.tasks.upscale import Enlarged, UpscaleSettings, check_enlarger, model_of_scale, upscale
+from engine.tasks.upscale import Enlargement, UpscaleSettings, check_enlarger, model_of_scale, upscale
 from engine.tasks.whole import check_restorer
 
 
@@ -39,7 +39,7 @@ class Task:
         settings: dataclass of its settings; its fields carry titles and ranges for the task panel.
         wants_mask: whether it works on a repair mask.
         gives: ``patch``: a ``Patch``, pixels; ``findings``: ``Findings``, what was seen where; ``picture``: another
-            picture, ``Enlarged``.
+            picture, ``Enlargement``.
         effort: how long it takes as a step of a recipe, compared with others; 0 = it cannot be one.
         run: the function.
         check: refuses a model that it cannot run, by a ModelError.
@@ -133,7 +133,7 @@ def run_task(given: TaskInput, context: JobContext | None = None) -> Any:
     """Run one task on the calling thread.
 
     Returns:
-        A ``Patch``, ``Findings`` or ``Enlarged``, as the task's row in ``TASKS`` says.
+        A ``Patch``, ``Findings`` or ``Enlargement``, as the task's row in ``TASKS`` says.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -227,7 +227,7 @@ __all__ = [
     "DamageMap",
     "Defect",
     "DetectSettings",
-    "Enlarged",
+    "Enlargement",
     "Findings",
     "HealSettings",
     "Marks",
@@ -242,7 +242,7 @@ __all__ = [
     "make_settings",
     "mask_of",
     "model_of_scale",
-    "outlined",
+    "outline_defects",
     "pixels_of",
     "run_task",
     "scales_in_words",

@@ -40,7 +40,7 @@ class Afar:
         self._far = self._near * _FAR / _NEAR
         self._seen: dict[Rect, tuple[Floats, Rect, int]] = {}
 
-    def laid_over(self, picture: Floats, inside: Rect, lost: Mask) -> Floats:
+    def blend_into(self, picture: Floats, inside: Rect, lost: Mask) -> Floats:
         """What was filled up close (h, w, 3), and what was filled from afar where all that is known is far away.
 
         Raises:

@@ -10,9 +10,9 @@ from engine.jobs import JobContext
 from engine.raster import Rect
 from engine.runtime.cards import ModelCard
 from engine.tasks.base import Model, TaskInput, check_settings, run_shrinking, to_planes
-from engine.tasks.findings import DAMAGE, SHAPES, DetectSettings, Findings, Seen, seen_in
+from engine.tasks.findings import DAMAGE, SHAPES, DamagePixels, DetectSettings, Findings, to_damage_pixels
 from engine.tasks.kinds import Signature, check_kind
-from engine.tasks.pyramid import Reduced, add_seen, scales_of
+from engine.tasks.pyramid import Reduced, merge_reduced, scales_of
 from engine.tasks.whole import sweep
 
 MAPS: Signature = (("picture", "probability"),)
@@ -42,10 +42,10 @@ def detect(given: TaskInput, context: JobContext) -> Findings:
     assert isinstance(given.settings, DetectSettings)
     check_detector(given.card)
     check_settings(given)
-    return run_shrinking(given, lambda model, window: _looked(given, model, window, context), context)
+    return run_shrinking(given, lambda model, window: _detect_scales(given, model, window, context), context)
 
 
-def _looked(given: TaskInput, model: Model, window: int, context: JobContext) -> Findings:
+def _detect_scales(given: TaskInput, model: Model, window: int, context: JobContext) -> Findings:
     """Look at all scales, the coarsest first, and merge what was seen where the full scale is looked at."""
     *steps, _ = reversed(scales_of(given.source.shape))
     shares = [1 / step**2 for step in steps]
@@ -54,21 +54,23 @@ def _looked(given: TaskInput, model: Model, window: int, context: JobContext) ->
     for step, share in zip(steps, shares, strict=True):
         part = context.part(done / whole, (done + share) / whole)
         reduced = replace(given, source=Reduced(given.source, step))
-        pieces = [(rect, seen) for rect, seen in _seen_at(reduced, model, window, part) if seen.any()]
+        pieces = [(rect, seen) for rect, seen in _detect_scale(reduced, model, window, part) if seen.any()]
         coarse.append((step, _findings(reduced, pieces, model, ())))
         done += share
     found = []
-    for rect, seen in _seen_at(given, model, window, context.part(done / whole, 1.0)):
+    for rect, seen in _detect_scale(given, model, window, context.part(done / whole, 1.0)):
         surest = seen
         for step, findings in coarse:
-            surest = add_seen(surest, rect, findings, step)
+            surest = merge_reduced(surest, rect, findings, step)
         if surest.any():
             found.append((rect, surest))
     context.progress(1.0)
     return _findings(given, found, model, tuple(sorted({1, *steps})))
 
 
-def _seen_at(given: TaskInput, model: Model, window: int, context: JobContext) -> Iterator[tuple[Rect, Seen]]:
+def _detect_scale(
+    given: TaskInput, model: Model, window: int, context: JobContext
+) -> Iterator[tuple[Rect, DamagePixels]]:
     """What a model sees in each cell of a picture at its own scale."""
     for rect, probability in sweep(
         given,
@@ -78,9 +80,11 @@ def _seen_at(given: TaskInput, model: Model, window: int, context: JobContext) -
         "looking for damage",
         context,
     ):
-        yield rect, seen_in(probability)
+        yield rect, to_damage_pixels(probability)
 
 
-def _findings(given: TaskInput, pieces: list[tuple[Rect, Seen]], model: Model, scales: tuple[int, ...]) -> Findings:
+def _findings(
+    given: TaskInput, pieces: list[tuple[Rect, DamagePixels]], model: Model, scales: tuple[int, ...]
+) -> Findings:
     labels = SHAPES if given.card.labels == DAMAGE else given.card.labels
     return Findings((given.source.shape[0], given.source.shape[1]), labels, tuple(pieces), model.device, scales)

@@ -12,7 +12,7 @@ from engine.raster import LUMA, Floats
 from engine.runtime.cards import ModelCard
 from engine.tasks.base import Model, to_planes
 from engine.tasks.kinds import Signature, check_kind, signature
-from engine.tasks.prior import searched
+from engine.tasks.prior import search_fill
 from engine.tasks.view import View
 
 _LUMA = np.array(LUMA, np.float32)
@@ -24,7 +24,7 @@ PLAIN: Signature = (("mask picture", "picture"),)
 EDGES: Signature = (("mask picture", "edges"), ("edges mask picture", "picture"))
 """Continues the edges first, then fills along them (EdgeConnect, Nazeri et al. 2019)."""
 PRIOR: Signature = (("mask picture", "latent"), ("latent", "picture"))
-"""Knows pictures as a whole, and is searched for one that fits (Yeh et al. 2017)."""
+"""A generator of whole pictures whose latent code is searched for the picture that fits (Yeh et al. 2017)."""
 
 
 def wants_edges(card: ModelCard) -> bool:
@@ -55,10 +55,10 @@ def fill(card: ModelCard, model: Model, view: View, seed: int, context: JobConte
         seed: chooses among the fills of a model that has several.
         context: progress and cancellation.
     """
-    return _of_one_tone(_FILLERS[signature(card)](model, view, seed, context), view)
+    return _match_single_tone(_FILLERS[signature(card)](model, view, seed, context), view)
 
 
-def _of_one_tone(filled: Floats, view: View) -> Floats:
+def _match_single_tone(filled: Floats, view: View) -> Floats:
     """A fill in one tone where all that is known around it has one: grey saved as RGB, or faintly toned paper."""
     known = view.picture[view.hole == 0]
     if not len(known):
@@ -73,37 +73,37 @@ def _of_one_tone(filled: Floats, view: View) -> Floats:
 
 def edges(model: Model, view: View, context: JobContext) -> Floats:
     """The edges of a window as the first stage completes them, (h, w) in 0..1."""
-    return model.picture(0, context, **_shown(view))[..., 0]
+    return model.picture(0, context, **_model_inputs(view))[..., 0]
 
 
-def _plain(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
-    return model.picture(0, context, **_shown(view))
+def _fill_plain(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
+    return model.picture(0, context, **_model_inputs(view))
 
 
-def _along_edges(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
+def _fill_along_edges(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
     drawn = edges(model, view, context)
     if view.guide is not None:
         followed = view.hole if view.guided is None else view.hole * view.guided
         drawn = np.where(followed > 0, view.guide, drawn)
-    return model.picture(1, context, **_shown(view), edges=to_planes(drawn))
+    return model.picture(1, context, **_model_inputs(view), edges=to_planes(drawn))
 
 
-def _searched(model: Model, view: View, seed: int, context: JobContext) -> Floats:
-    start = model.run(0, context, **_shown(view))[0]
+def _fill_by_search(model: Model, view: View, seed: int, context: JobContext) -> Floats:
+    start = model.run(0, context, **_model_inputs(view))[0]
 
     def generate(codes: Floats) -> Floats:
         pictures: Floats = model.run(1, context, latent=codes)[0]
         return pictures.transpose(0, 2, 3, 1)
 
-    return searched(generate, start[0], view, seed, context)
+    return search_fill(generate, start[0], view, seed, context)
 
 
-def _shown(view: View) -> dict[str, Floats]:
+def _model_inputs(view: View) -> dict[str, Floats]:
     return {"picture": to_planes(view.known), "mask": to_planes(view.hole)}
 
 
 _FILLERS: dict[Signature, Callable[[Model, View, int, JobContext], Floats]] = {
-    PLAIN: _plain,
-    EDGES: _along_edges,
-    PRIOR: _searched,
+    PLAIN: _fill_plain,
+    EDGES: _fill_along_edges,
+    PRIOR: _fill_by_search,
 }

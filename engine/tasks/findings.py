@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from engine import masks
 from engine.jobs import JobContext
-from engine.raster import TILE, Mask, Rect, gathered
+from engine.raster import TILE, Mask, Rect, assemble
 from engine.record import Repair
 from engine.runtime.session import Device
 from engine.tasks.base import Defect, Marks, Ranged, TaskInput, knob
 
-Seen = NDArray[np.uint8]
+DamagePixels = NDArray[np.uint8]
 """(h, w, 2): the probability of the likeliest class, 255 = certain, and which class that is; 0, 0 = nothing seen."""
 
 FLOOR = 0.02
@@ -49,7 +49,7 @@ class DamageMap(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Height, width, 2."""
 
-    def read(self, rect: Rect) -> Seen:
+    def read(self, rect: Rect) -> DamagePixels:
         """What was seen in a rectangle that lies inside."""
 
     def occupied(self) -> list[Rect]:
@@ -122,7 +122,7 @@ class Findings:
 
     size: tuple[int, int]
     labels: tuple[str, ...]
-    pieces: tuple[tuple[Rect, Seen], ...]
+    pieces: tuple[tuple[Rect, DamagePixels], ...]
     device: Device
     scales: tuple[int, ...] = (1,)
 
@@ -131,16 +131,16 @@ class Findings:
         """Height, width, 2."""
         return (*self.size, 2)
 
-    def read(self, rect: Rect) -> Seen:
+    def read(self, rect: Rect) -> DamagePixels:
         """What was seen in a rectangle that lies inside."""
-        return gathered(self._by_cell, rect, np.zeros(2, np.uint8))
+        return assemble(self._by_cell, rect, np.zeros(2, np.uint8))
 
     def occupied(self) -> list[Rect]:
         """The rectangles of the pieces."""
         return [rect for rect, _ in self.pieces]
 
     @cached_property
-    def _by_cell(self) -> dict[tuple[int, int], Seen]:
+    def _by_cell(self) -> dict[tuple[int, int], DamagePixels]:
         return {next(rect.cells()): seen for rect, seen in self.pieces}
 
     def repair(self, given: TaskInput) -> Repair:
@@ -150,12 +150,12 @@ class Findings:
     def marks(self, settings: DetectSettings, context: JobContext | None = None) -> Marks:
         """The damage that counts by some settings, and its mask."""
         used = context or JobContext()
-        defects = sift(outlined(self, self.labels, settings.threshold, used.part(0.0, 0.5)), settings)
+        defects = sift(outline_defects(self, self.labels, settings.threshold, used.part(0.0, 0.5)), settings)
         pieces = mask_of(self, defects, settings, used.part(0.5, 1.0))
         return Marks(self.size, tuple(pieces), self.device, defects, self.scales)
 
 
-def seen_in(probability: NDArray[np.float32]) -> Seen:
+def to_damage_pixels(probability: NDArray[np.float32]) -> DamagePixels:
     """From probabilities (h, w, classes) of 0..1 to what is kept of them."""
     likeliest = probability.max(axis=2)
     kept = likeliest >= FLOOR
@@ -163,7 +163,7 @@ def seen_in(probability: NDArray[np.float32]) -> Seen:
     return np.stack([values, np.where(kept, probability.argmax(axis=2), 0)], axis=2).astype(np.uint8)
 
 
-def outlined(
+def outline_defects(
     seen: DamageMap, labels: Sequence[str], threshold: float, context: JobContext | None = None
 ) -> tuple[Defect, ...]:
     """The defects of a picture in reading order, whatever their size.
@@ -180,11 +180,11 @@ def outlined(
     used = context or JobContext()
     found: list[Defect] = []
     # A cell of faint values parts what lies on its two sides.
-    least = _least(_EXTENT * threshold)
-    islands = _islands([rect for rect in seen.occupied() if seen.read(rect)[..., 0].max() >= least])
+    least = _to_8bit(_EXTENT * threshold)
+    islands = _connected_cells([rect for rect in seen.occupied() if seen.read(rect)[..., 0].max() >= least])
     for done, island in enumerate(islands):
         used.progress(done / len(islands), "outlining")
-        found += _of_island(seen, island, labels, threshold, used)
+        found += _defects_of(seen, island, labels, threshold, used)
     return tuple(sorted(found, key=lambda defect: (defect.box.top, defect.box.left)))
 
 
@@ -194,7 +194,7 @@ def sift(
     """The defects whose size, shape and class count.
 
     Args:
-        defects: as ``outlined`` gives them at the settings' threshold.
+        defects: as ``outline_defects`` gives them at the settings' threshold.
         settings: limits of area, elongation and width.
         kinds: the classes that count; None = all.
     """
@@ -235,8 +235,8 @@ def mask_of(
         if not rect:
             continue
         around = rect.grown(reach)
-        found = gathered(cells, around, np.zeros((), np.uint8))
-        covered = _spread(found, _seen_around(seen, around, bounds) >= _least(_EDGE), edge)
+        found = assemble(cells, around, np.zeros((), np.uint8))
+        covered = _grow_within(found, _probability_around(seen, around, bounds) >= _to_8bit(_EDGE), edge)
         grown = masks.grow(covered, settings.grow)[rect.slices(around)].copy()
         if grown.any():
             yield rect, grown
@@ -247,10 +247,10 @@ def pixels_of(seen: DamageMap, defect: Defect, threshold: float) -> Mask:
 
     Args:
         seen: what a detection saw.
-        defect: one that was outlined at this threshold.
+        defect: one that was outline_defects at this threshold.
         threshold: 0..1.
     """
-    inside = seen.read(defect.box)[..., 0] >= _least(_EXTENT * threshold)
+    inside = seen.read(defect.box)[..., 0] >= _to_8bit(_EXTENT * threshold)
     _, labels = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)
     x, y = defect.outline[0]
     number = labels[y - defect.box.top, x - defect.box.left]
@@ -262,7 +262,7 @@ def _edge_reach(shape: tuple[int, ...]) -> int:
     return max(8, round(min(shape[:2]) / 250))
 
 
-def _spread(mask: Mask, allowed: NDArray[np.bool_], steps: int) -> Mask:
+def _grow_within(mask: Mask, allowed: NDArray[np.bool_], steps: int) -> Mask:
     """Grow a mask by one pixel so many times, into allowed pixels only."""
     limit = np.maximum(mask, np.where(allowed, np.uint8(255), np.uint8(0)))
     for _ in range(steps):
@@ -273,7 +273,7 @@ def _spread(mask: Mask, allowed: NDArray[np.bool_], steps: int) -> Mask:
     return mask
 
 
-def _seen_around(seen: DamageMap, rect: Rect, bounds: Rect) -> NDArray[np.uint8]:
+def _probability_around(seen: DamageMap, rect: Rect, bounds: Rect) -> NDArray[np.uint8]:
     """The probability (h, w) in a rectangle that may reach beyond the picture, where it is 0."""
     inside = rect & bounds
     probability = np.zeros((rect.height, rect.width), np.uint8)
@@ -281,12 +281,12 @@ def _seen_around(seen: DamageMap, rect: Rect, bounds: Rect) -> NDArray[np.uint8]
     return probability
 
 
-def _least(probability: float) -> int:
+def _to_8bit(probability: float) -> int:
     """The same as 8 bit."""
     return max(1, round(255 * probability))
 
 
-def _islands(occupied: list[Rect]) -> list[list[Rect]]:
+def _connected_cells(occupied: list[Rect]) -> list[list[Rect]]:
     """Cells that touch, also at corners, together: no damage reaches from one island to another."""
     by_cell = {next(rect.cells()): rect for rect in occupied}
     islands = []
@@ -303,7 +303,7 @@ def _islands(occupied: list[Rect]) -> list[list[Rect]]:
     return islands
 
 
-def _of_island(
+def _defects_of(
     seen: DamageMap, island: list[Rect], labels: Sequence[str], threshold: float, context: JobContext
 ) -> Iterator[Defect]:
     whole = Rect(
@@ -316,17 +316,17 @@ def _of_island(
     for rect in island:
         context.check()
         values[rect.slices(whole)] = seen.read(rect)
-    inside = (values[..., 0] >= _least(_EXTENT * threshold)).astype(np.uint8)
+    inside = (values[..., 0] >= _to_8bit(_EXTENT * threshold)).astype(np.uint8)
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     where = inside > 0
-    by_class, surest = _summed(numbers[where], values[where], count, len(labels))
+    by_class, surest = _sum_by_label(numbers[where], values[where], count, len(labels))
     widths, short = _widths(inside, numbers, count), min(seen.shape[:2])
     contours, hierarchy = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     for contour, (_, _, _, parent) in zip(contours, hierarchy[0].tolist() if contours else (), strict=True):
         x, y = contour[0, 0].tolist()
         number = int(numbers[y, x])
         # Edges of holes have a parent.
-        if parent >= 0 or surest[number] < _least(threshold):
+        if parent >= 0 or surest[number] < _to_8bit(threshold):
             continue
         context.check()
         left, top, width, height, area = stats[number].tolist()
@@ -375,8 +375,8 @@ def _widths(inside: NDArray[np.uint8], numbers: NDArray[np.int32], count: int) -
     return np.asarray(2 * widths - 1, np.float32)
 
 
-def _summed(
-    numbers: NDArray[np.int32], values: Seen, count: int, classes: int
+def _sum_by_label(
+    numbers: NDArray[np.int32], values: DamagePixels, count: int, classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """For each of ``count`` labels: the summed probability of each class (count, classes), and the largest."""
     probability, kinds = values[:, 0], values[:, 1].astype(np.intp)

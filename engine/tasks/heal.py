@@ -32,7 +32,7 @@ def heal(given: TaskInput, context: JobContext) -> Patch:
         ModelError: heal cannot run this kind of model.
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
-    weights, boxes = _checked(given)
+    weights, boxes = _prepare(given)
     return run_shrinking(given, lambda model, window: _fill(given, weights, boxes, model, window, context), context)
 
 
@@ -49,13 +49,13 @@ def draw_edges(given: TaskInput, context: JobContext | None = None) -> Marks:
     Raises:
         SettingsError, ModelError, Cancelled, DeviceError: as ``heal``; and for a model that draws no edges.
     """
-    weights, boxes = _checked(given)
+    weights, boxes = _prepare(given)
     _check_draws_edges(given)
     used = context or JobContext()
     return run_shrinking(given, lambda model, window: _edges(given, weights, boxes, model, window, used), used)
 
 
-def _checked(given: TaskInput) -> tuple[Weights, list[Rect]]:
+def _prepare(given: TaskInput) -> tuple[Weights, list[Rect]]:
     """The weights of the repair mask and the boxes of its damages, when all that is given can be used."""
     assert isinstance(given.settings, HealSettings)
     if given.mask is None:
@@ -131,7 +131,7 @@ def _fill(
         step = context.part(before, after)
         picture = fillers.fill(given.card, model, scene.view(whole, lost), seed, step)
         near = picture[inside.slices(whole)]
-        near[...] = afar.laid_over(near, inside, lost)
+        near[...] = afar.blend_into(near, inside, lost)
         blender.add(part, picture[part.slices(whole)], given.card.tile.overlap)
     pieces = []
     cells = blender.cells()
@@ -139,7 +139,7 @@ def _fill(
         context.progress(0.95 + 0.05 * done / len(cells), "finishing")
         rect = Rect.of_cell(cell) & scene.bounds
         if cell[1] > cells[done - 1][1]:
-            blender.forget_above(rect.top - texture.REACH)
+            blender.free_above(rect.top - texture.REACH)
         weight = scene.lost(rect)
         if weight.any():
             own = given.source.read(rect)

@@ -57,8 +57,8 @@ def check_kind(
 
 def _unfit_kind(card: ModelCard, kinds: tuple[Signature, ...], enlarges: bool) -> Words | None:  # noqa: FBT001
     if signature(card) not in kinds:
-        wanted = " or that ".join(map(_in_words, kinds))
-        return Words("it {does}, but one is wanted that {wanted}", does=_in_words(signature(card)), wanted=wanted)
+        wanted = " or that ".join(map(_describe, kinds))
+        return Words("it {does}, but one is wanted that {wanted}", does=_describe(signature(card)), wanted=wanted)
     if enlarges and card.tile.scale == 1:
         return Words("its pictures come out as large as they went in (scale = 1)")
     if not enlarges and card.tile.scale > 1:
@@ -66,7 +66,7 @@ def _unfit_kind(card: ModelCard, kinds: tuple[Signature, ...], enlarges: bool) -
     return None
 
 
-def _in_words(kind: Signature) -> str:
+def _describe(kind: Signature) -> str:
     """For instance: takes mask and picture and gives picture."""
     return ", then ".join(
         f"takes {' and '.join(takes.split()) or 'nothing'} and gives {' and '.join(gives.split()) or 'nothing'}"

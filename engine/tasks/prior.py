@@ -1,7 +1,7 @@
 """Filling with a generator of whole pictures: searching its codes for the picture that fits what is known.
 
 Semantic inpainting after Yeh et al., "Semantic Image Inpainting with Deep Generative Models" (CVPR 2017), but without
-gradients: the codes are searched with the separable CMA evolution strategy of Ros and Hansen, "A Simple Modification
+gradients: the codes are search_fill with the separable CMA evolution strategy of Ros and Hansen, "A Simple Modification
 in CMA-ES Achieving Linear Time and Space Complexity" (PPSN 2008), from an encoder's guess.
 """
 
@@ -36,7 +36,9 @@ _PRIOR = 0.05
 """Price of a code farther out than the codes the generator learned from: by |z|^2 / n - 1."""
 
 
-def searched(generate: Callable[[Floats], Floats], start: Floats, view: View, seed: int, context: JobContext) -> Floats:
+def search_fill(
+    generate: Callable[[Floats], Floats], start: Floats, view: View, seed: int, context: JobContext
+) -> Floats:
     """The generator's picture that fits the known part of a window best, its tone fitted to the surroundings.
 
     The same seed gives the same picture.
@@ -61,7 +63,7 @@ def searched(generate: Callable[[Floats], Floats], start: Floats, view: View, se
     if seed:
         first += _ASTRAY * random.standard_normal(first.size)
 
-    def judge(codes: Floats) -> tuple[np.ndarray, Floats]:
+    def cost_of(codes: Floats) -> tuple[np.ndarray, Floats]:
         """Price of each code, and the pictures: mean |G(z) - x| over what is known + the price of strange codes."""
         pictures = generate(codes)
         if pictures.shape[1:] != view.picture.shape:
@@ -72,10 +74,10 @@ def searched(generate: Callable[[Floats], Floats], start: Floats, view: View, se
 
     if not weight.any():
         # Nothing to compare with: the damage fills the window, which is then seen from afar.
-        return np.asarray(judge(first[None].astype(np.float32))[1][0], np.float32)
+        return np.asarray(cost_of(first[None].astype(np.float32))[1][0], np.float32)
     deep = float(masks.depth((view.hole > 0).view(np.uint8)).max())
     rounds = round(min(max(_ROUNDS_PER_PIXEL * deep, _LEAST_ROUNDS), _MOST_ROUNDS))
-    best = _evolved(judge, first, rounds, random, context)
+    best = _evolve(cost_of, first, rounds, random, context)
     return best + _membrane(view.known - best, view.hole > 0)
 
 
@@ -87,8 +89,8 @@ def _rim_weight(hole: Floats) -> Floats:
     return np.asarray(weight / max(float(weight.sum()), 1e-9), np.float32)
 
 
-def _evolved(
-    judge: Callable[[Floats], tuple[np.ndarray, Floats]],
+def _evolve(
+    cost_of: Callable[[Floats], tuple[np.ndarray, Floats]],
     mean: np.ndarray,
     rounds: int,
     random: np.random.Generator,
@@ -117,7 +119,7 @@ def _evolved(
         if not done:
             moves[0] = 0
         moves *= np.sqrt(spread)
-        prices, pictures = judge((mean + step * moves).astype(np.float32))
+        prices, pictures = cost_of((mean + step * moves).astype(np.float32))
         order = np.argsort(prices, kind="stable")
         if prices[order[0]] < price:
             found, price = pictures[order[0]].astype(np.float32), float(prices[order[0]])

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.raster import Pixels, PixelSource, Rect
 from engine.resample import magnify
-from engine.tasks.findings import Findings, Seen
+from engine.tasks.findings import DamagePixels, Findings
 from engine.tiling import strips
 
 SHORTEST = 700
@@ -82,7 +82,7 @@ class Reduced:
         return np.asarray(small).reshape(part.height, part.width, -1)
 
 
-def add_seen(seen: Seen, rect: Rect, reduced: Findings, step: int) -> Seen:
+def merge_reduced(seen: DamagePixels, rect: Rect, reduced: Findings, step: int) -> DamagePixels:
     """The surer of what was seen at full size and in a reduction, pixel by pixel.
 
     Args:

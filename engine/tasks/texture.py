@@ -47,7 +47,7 @@ def detail(picture: Floats, lost: NDArray[np.bool_], area: Rect, wanted: Rect) -
         return result
     smooth = cv2.GaussianBlur(picture, (0, 0), _BLUR, borderType=cv2.BORDER_REFLECT)
     fine = np.where(lost[..., None], np.float32(0), picture - smooth)
-    offsets = _offsets(blocks, smooth, lost, area)
+    offsets = _best_offsets(blocks, smooth, lost, area)
     gains = _gains(blocks, blocks + offsets, fine, lost, area)
     inside = np.arange(_BLOCK)
     rows = (blocks[:, 1, None] + inside)[:, :, None].repeat(_BLOCK, axis=2)
@@ -72,19 +72,19 @@ def _blocks(lost: NDArray[np.bool_], area: Rect, wanted: Rect) -> NDArray[np.int
     return np.stack([columns + grid.left, rows + grid.top], axis=1) * _BLOCK
 
 
-def _offsets(blocks: NDArray[np.intp], smooth: Floats, lost: NDArray[np.bool_], area: Rect) -> NDArray[np.intp]:
+def _best_offsets(blocks: NDArray[np.intp], smooth: Floats, lost: NDArray[np.bool_], area: Rect) -> NDArray[np.intp]:
     """For each block where the detail comes from, (n, 2) as (x, y) from the block."""
-    tried = _places(blocks)
+    tried = _candidates(blocks)
     points = np.arange(-_CONTEXT, _BLOCK + _CONTEXT + 1, _STEP)
-    own = _sampled(smooth, blocks[:, None], points, area)
+    own = _sample(smooth, blocks[:, None], points, area)
     there = blocks[:, None] + tried
-    other = _sampled(smooth, there, points, area)
+    other = _sample(smooth, there, points, area)
     difference = np.sqrt(np.square(other - own).mean(axis=(2, 3)))
     # Places that hang over the picture's edge are as bad as those that are lost.
     outside = (there[..., 0] < area.left) | (there[..., 0] + _BLOCK > area.right)
     outside |= (there[..., 1] < area.top) | (there[..., 1] + _BLOCK > area.bottom)
     hidden = cv2.boxFilter(lost.astype(np.float32), -1, (_BLOCK, _BLOCK), anchor=(0, 0), borderType=cv2.BORDER_REFLECT)
-    x, y = _clipped(there, area)
+    x, y = _clip_to_area(there, area)
     cost = difference + _HIDDEN * np.maximum(hidden[y, x], outside)
     return np.asarray(tried[np.arange(len(blocks)), cost.argmin(axis=1)])
 
@@ -102,23 +102,23 @@ def _gains(
         wide = (2 * around + 1, 2 * around + 1)
         sums += share * cv2.boxFilter(energy, -1, wide, borderType=cv2.BORDER_REFLECT)
         counts += share * cv2.boxFilter(known, -1, wide, borderType=cv2.BORDER_REFLECT)
-    u, v = _clipped(blocks + _BLOCK // 2, area)
-    x, y = _clipped(sources, area)
+    u, v = _clip_to_area(blocks + _BLOCK // 2, area)
+    x, y = _clip_to_area(sources, area)
     ratio = _LIVELIER * (sums / counts)[v, u] / np.maximum(brought[y, x], 1e-8)
     return np.asarray(np.sqrt(np.clip(ratio, 0.0, 1.0)), np.float32)
 
 
-def _places(blocks: NDArray[np.intp]) -> NDArray[np.intp]:
+def _candidates(blocks: NDArray[np.intp]) -> NDArray[np.intp]:
     """Offsets to try for each block, (n, _TRIED, 2), drawn from its place in the picture: the nearer the likelier."""
     numbers = (blocks[:, :1].astype(np.uint64) << np.uint64(32)) + blocks[:, 1:].astype(np.uint64)
     numbers = np.asarray(numbers * np.uint64(_TRIED) + np.arange(_TRIED, dtype=np.uint64), np.uint64)
-    angle = 2 * np.pi * _hashed(numbers, 1)
-    far = _BLOCK + (REACH - 2 * _BLOCK - _CONTEXT) * _hashed(numbers, 2)
+    angle = 2 * np.pi * _hash(numbers, 1)
+    far = _BLOCK + (REACH - 2 * _BLOCK - _CONTEXT) * _hash(numbers, 2)
     offsets = np.stack([np.cos(angle) * far, np.sin(angle) * far], axis=2)
     return np.asarray(np.rint(offsets), np.intp)
 
 
-def _hashed(numbers: NDArray[np.uint64], salt: int) -> NDArray[np.float64]:
+def _hash(numbers: NDArray[np.uint64], salt: int) -> NDArray[np.float64]:
     """Whole numbers to evenly spread values of 0..1 (the finaliser of SplitMix64, Steele et al. 2014)."""
     z = numbers + np.uint64(salt * 0x9E3779B97F4A7C15 % 2**64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -126,13 +126,13 @@ def _hashed(numbers: NDArray[np.uint64], salt: int) -> NDArray[np.float64]:
     return (z ^ (z >> np.uint64(31))) / 2.0**64
 
 
-def _sampled(smooth: Floats, places: NDArray[np.intp], points: NDArray[np.intp], area: Rect) -> Floats:
+def _sample(smooth: Floats, places: NDArray[np.intp], points: NDArray[np.intp], area: Rect) -> Floats:
     """Values at a square of points from each of (n, k, 2) places: (n, k, points squared, 3)."""
-    x, y = _clipped(places[..., None, :] + np.stack(np.meshgrid(points, points), axis=2).reshape(-1, 2), area)
+    x, y = _clip_to_area(places[..., None, :] + np.stack(np.meshgrid(points, points), axis=2).reshape(-1, 2), area)
     return np.asarray(smooth[y, x])
 
 
-def _clipped(places: NDArray[np.intp], area: Rect) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _clip_to_area(places: NDArray[np.intp], area: Rect) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Columns and rows within an area."""
     return (
         np.clip(places[..., 0] - area.left, 0, area.width - 1),

@@ -18,7 +18,7 @@ from engine.runtime.session import Device
 from engine.tasks.base import Model, Ranged, TaskInput, check_settings, from_planes, run_shrinking, to_planes
 from engine.tasks.kinds import check_kind
 from engine.tasks.whole import AT_ONCE
-from engine.tiling import Stitcher, plan_sweep, read_padded
+from engine.tiling import Stitcher, pad_to_window, plan_sweep
 
 LONGEST = 65_000
 """Most pixels a side: JPEG ends a little above it, and so do many programs."""
@@ -32,7 +32,7 @@ class UpscaleSettings(Ranged):
 
 
 @dataclass(frozen=True)
-class Enlarged:
+class Enlargement:
     """What an enlargement gives: a picture of its own, which is no patch on the scan.
 
     Attributes:
@@ -84,7 +84,7 @@ def check_enlarger(card: ModelCard) -> None:
     check_kind(card, (AT_ONCE,), enlarges=True)
 
 
-def upscale(given: TaskInput, context: JobContext) -> Enlarged:
+def upscale(given: TaskInput, context: JobContext) -> Enlargement:
     """Enlarge a whole picture. Beside the result itself memory follows the width of the picture, not its area.
 
     Raises:
@@ -96,12 +96,12 @@ def upscale(given: TaskInput, context: JobContext) -> Enlarged:
     assert isinstance(given.settings, UpscaleSettings)
     check_enlarger(given.card)
     check_settings(given)
-    pixels = _room(given)
+    pixels = _allocate(given)
     device = run_shrinking(given, lambda model, window: _enlarge(given, pixels, model, window, context), context)
-    return Enlarged(pixels, given.card.tile.scale, device)
+    return Enlargement(pixels, given.card.tile.scale, device)
 
 
-def _room(given: TaskInput) -> Pixels:
+def _allocate(given: TaskInput) -> Pixels:
     """An array for the result.
 
     Raises:
@@ -159,11 +159,11 @@ def _enlarge(given: TaskInput, pixels: Pixels, model: Model, window: int, contex
         overlap=-(-min(tile.overlap, window // 4) // tile.scale),
         multiple=tile.multiple,
     )
-    stitcher = Stitcher([_scaled(part, tile.scale) for _, part in plan])
+    stitcher = Stitcher([_scale_rect(part, tile.scale) for _, part in plan])
     for number, (whole, part) in enumerate(plan):
         context.progress(number / len(plan), "enlarging")
         inside = whole & bounds
-        shown = read_padded(space.to_model(given.source.read(inside)), inside, whole)
+        shown = pad_to_window(space.to_model(given.source.read(inside)), inside, whole)
         planes = model.run(0, context, picture=to_planes(shown))[0]
         if planes.shape != (1, 3, tile.scale * whole.height, tile.scale * whole.width):
             raise ModelError(
@@ -172,12 +172,12 @@ def _enlarge(given: TaskInput, pixels: Pixels, model: Model, window: int, contex
                 model=given.card.id,
                 scale=tile.scale,
             )
-        kept = _scaled(part, tile.scale).slices(_scaled(whole, tile.scale))
+        kept = _scale_rect(part, tile.scale).slices(_scale_rect(whole, tile.scale))
         rect, values = stitcher.join(number, from_planes(planes)[kept])
         pixels[rect.slices()] = from_float(space.from_model(values), pixels.dtype)
     context.progress(1.0)
     return model.device
 
 
-def _scaled(rect: Rect, scale: int) -> Rect:
+def _scale_rect(rect: Rect, scale: int) -> Rect:
     return Rect(scale * rect.left, scale * rect.top, scale * rect.right, scale * rect.bottom)

@@ -13,7 +13,7 @@ from engine.colour import ModelSpace
 from engine.errors import SettingsError
 from engine.raster import Floats, Mask, MaskSource, PixelSource, Rect, to_float
 from engine.tasks.base import Ranged, TaskInput, knob
-from engine.tiling import read_padded, strips
+from engine.tiling import pad_to_window, strips
 
 _STRIP = 64
 """Rows of a reduced picture that are made at a time."""
@@ -125,14 +125,14 @@ class Scene:
             lost: the weights of its inside.
         """
         inside = whole & self.bounds
-        picture = read_padded(self.picture(inside), inside, whole)
+        picture = pad_to_window(self.picture(inside), inside, whole)
         guide = self._guide.read_mask(inside) if self._guide is not None else None
         guided = self._guided.read(inside) if self._guided is not None else None
         return View(
             picture,
-            read_padded((lost > 0).astype(np.float32), inside, whole),
-            None if guide is None else read_padded(to_float(guide), inside, whole),
-            None if guided is None else read_padded((guided > 0).astype(np.float32), inside, whole),
+            pad_to_window((lost > 0).astype(np.float32), inside, whole),
+            None if guide is None else pad_to_window(to_float(guide), inside, whole),
+            None if guided is None else pad_to_window((guided > 0).astype(np.float32), inside, whole),
             (whole.left, whole.top, 1),
         )
 
@@ -162,10 +162,10 @@ class Scene:
         inside = Rect.of_shape(lost.shape)
         whole = Rect(0, 0, -(-inside.width // multiple) * multiple, -(-inside.height // multiple) * multiple)
         return View(
-            read_padded(total / np.maximum(count, 1), inside, whole),
-            read_padded(lost.astype(np.float32), inside, whole),
-            read_padded(np.concatenate(guides), inside, whole) if guides else None,
-            read_padded(np.concatenate(places), inside, whole) if places else None,
+            pad_to_window(total / np.maximum(count, 1), inside, whole),
+            pad_to_window(lost.astype(np.float32), inside, whole),
+            pad_to_window(np.concatenate(guides), inside, whole) if guides else None,
+            pad_to_window(np.concatenate(places), inside, whole) if places else None,
             (area.left, area.top, step),
         )
 

@@ -23,7 +23,7 @@ from engine.tasks.base import (
     to_planes,
 )
 from engine.tasks.kinds import Signature, check_kind
-from engine.tiling import Blender, plan_sweep, read_padded, strips
+from engine.tiling import Blender, pad_to_window, plan_sweep, strips
 
 AT_ONCE: Signature = (("picture", "picture"),)
 BY_THUMBNAIL: Signature = (("picture thumbnail", "picture"),)
@@ -77,7 +77,7 @@ def restore(given: TaskInput, strength: float, word: str, context: JobContext) -
     if any(setting.name == "strength" for setting in given.card.settings):
         # The model knows what a strength means, but none leaves a picture quite as it is.
         share = min(1.0, strength / _FADING)
-    return run_shrinking(given, lambda model, window: _restored(given, share, word, model, window, context), context)
+    return run_shrinking(given, lambda model, window: _restore(given, share, word, model, window, context), context)
 
 
 def sweep(
@@ -114,7 +114,7 @@ def sweep(
     for done, (whole, part) in enumerate(plan):
         context.progress(done / len(plan), word)
         inside = whole & bounds
-        picture = read_padded(space.to_model(given.source.read(inside)), inside, whole)
+        picture = pad_to_window(space.to_model(given.source.read(inside)), inside, whole)
         blender.add(part, run(picture)[part.slices(whole)], tile.overlap)
         following = plan[done + 1][1].top if done + 1 < len(plan) else None
         if following == part.top:
@@ -138,16 +138,16 @@ def thumbnail(source: PixelSource, space: ModelSpace, size: int, context: JobCon
         (size, size, 3) float32 in model space.
     """
     height, width = source.shape[:2]
-    across = _shares(width, size, 0, width)
+    across = _area_weights(width, size, 0, width)
     result = np.zeros((size, size, 3), np.float32)
     for strip in strips(Rect(0, 0, width, height), _STRIP):
         context.check()
         rows = space.to_model(source.read(strip))
-        result += np.tensordot(_shares(height, size, strip.top, strip.bottom), across @ rows, axes=(1, 0))
+        result += np.tensordot(_area_weights(height, size, strip.top, strip.bottom), across @ rows, axes=(1, 0))
     return result
 
 
-def _shares(length: int, size: int, first: int, last: int) -> Floats:
+def _area_weights(length: int, size: int, first: int, last: int) -> Floats:
     """How much each of some pixels of an axis gives to each of ``size`` equal sections of it: (size, last - first).
 
     The shares of a section add up to 1 over the whole axis.
@@ -158,7 +158,7 @@ def _shares(length: int, size: int, first: int, last: int) -> Floats:
     return np.asarray(np.maximum(shared, 0) * size / length, np.float32)
 
 
-def _restored(given: TaskInput, share: float, word: str, model: Model, window: int, context: JobContext) -> Patch:
+def _restore(given: TaskInput, share: float, word: str, model: Model, window: int, context: JobContext) -> Patch:
     space, source = ModelSpace(given.profile, given.source.shape[2]), given.source
     port = next((port for port in given.card.stages[0].inputs if port.role == "thumbnail"), None)
     more = {"thumbnail": to_planes(thumbnail(source, space, port.size, context))} if port else {}

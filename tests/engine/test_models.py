@@ -13,7 +13,7 @@ import pytest
 from engine.errors import DeviceError, ModelError, Words
 from engine.jobs import Cancelled, JobContext
 from engine.runtime.cards import SHIPPED, ModelCard, Registry, TileRules, read_card, write_card
-from engine.runtime.session import SESSIONS, Device, OutOfMemory, SessionPool, _explained, available_devices
+from engine.runtime.session import SESSIONS, Device, OutOfMemory, SessionPool, _as_engine_error, available_devices
 
 SHIPPED_IDS = sorted(path.parent.name for path in SHIPPED.glob("*/card.toml"))
 HEALERS = ["context_encoder", "dcgan", "edgeconnect", "heal", "partial_convolution", "unsupervised"]
@@ -187,7 +187,7 @@ def test_a_file_that_is_no_model_is_said(copy: Path) -> None:
     with pytest.raises(ModelError, match="could not be loaded") as caught:
         SessionPool().open(card, stage, Device.CPU)
     assert caught.value.text().endswith(".")
-    assert len(_explained(RuntimeError("x" * 5000), Words("It failed")).text()) < 500
+    assert len(_as_engine_error(RuntimeError("x" * 5000), Words("It failed")).text()) < 500
 
 
 def test_a_card_that_names_a_missing_tensor_is_said(card: ModelCard) -> None:
@@ -200,7 +200,7 @@ def test_a_card_that_names_a_missing_tensor_is_said(card: ModelCard) -> None:
 
 def test_out_of_memory_is_told_apart() -> None:
     assert isinstance(
-        _explained(RuntimeError("Failed to allocate memory for requested buffer"), Words("x")), OutOfMemory
+        _as_engine_error(RuntimeError("Failed to allocate memory for requested buffer"), Words("x")), OutOfMemory
     )
-    assert isinstance(_explained(RuntimeError("CUDA error: out of memory"), Words("x")), OutOfMemory)
-    assert isinstance(_explained(RuntimeError("bad shape"), Words("x")), ModelError)
+    assert isinstance(_as_engine_error(RuntimeError("CUDA error: out of memory"), Words("x")), OutOfMemory)
+    assert isinstance(_as_engine_error(RuntimeError("bad shape"), Words("x")), ModelError)

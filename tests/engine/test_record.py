@@ -18,7 +18,7 @@ from engine.errors import WriteError
 from engine.imageio import atomic
 from engine.output import Output, write_result
 from engine.raster import Raster
-from engine.record import record_belongs, record_path
+from engine.record import record_matches, record_path
 from tests.conftest import noise_raster
 
 
@@ -44,7 +44,7 @@ def test_a_record_knows_its_file(folder: Path, name: str) -> None:
     data = (folder / name).read_bytes()
     expected = {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "size": [60, 40]}
     assert expected.items() <= told(folder / name).items()
-    assert record_belongs(folder / name) is True
+    assert record_matches(folder / name) is True
 
 
 def info(name: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
@@ -89,14 +89,14 @@ def test_the_pair_stays_together_when_two_write_at_once(folder: Path, monkeypatc
 
     monkeypatch.setattr(os, "replace", slowly)
     monkeypatch.setattr(atomic, "_lock", watched)
-    monkeypatch.setattr(atomic, "_PATIENCE", 60.0)
+    monkeypatch.setattr(atomic, "_LOCK_TIMEOUT", 60.0)
     first = threading.Thread(target=written, args=(out, 1))
     first.start()
     assert first_is_between.wait(10)
     written(out, 2)
     first.join()
     assert imageio.read(out).pixels.max() == 2
-    assert record_belongs(out) is True
+    assert record_matches(out) is True
 
 
 def test_two_that_cannot_wait_leave_a_pair_that_does_not_claim_to_match(
@@ -114,7 +114,7 @@ def test_two_that_cannot_wait_leave_a_pair_that_does_not_claim_to_match(
     monkeypatch.setattr(os, "replace", between)
     written(out, 1)
     assert imageio.read(out).pixels.max() == 2
-    assert record_belongs(out) is False
+    assert record_matches(out) is False
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
@@ -137,7 +137,7 @@ def test_a_record_that_cannot_be_written(folder: Path, monkeypatch: pytest.Monke
     if step == "fsync":
         assert caught.value.code == "write.failed"
         assert out.read_bytes() == before
-        assert record_belongs(out) is True
+        assert record_matches(out) is True
     else:
         assert caught.value.code == "write.companion"
         assert "out.png was written, but out.png.record.json" in caught.value.text()

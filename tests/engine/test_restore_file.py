@@ -13,7 +13,7 @@ from engine.errors import EngineError, WriteError
 from engine.jobs import Cancelled, JobContext
 from engine.output import Output
 from engine.recipes import Recipe, read_recipe
-from engine.record import record_belongs
+from engine.record import record_matches
 from engine.restore import restore_file
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device
@@ -73,7 +73,7 @@ def test_it_tells_what_was_found_and_done(folder: Path, recipe: Recipe, registry
     record = json.loads(done.record.read_text())
     assert (record["command"], record["recipe"]) == ("restore", "mine")
     assert [repair["task"] for repair in record["repairs"]] == ["detect", "heal", "clean"]
-    assert record_belongs(out.path)
+    assert record_matches(out.path)
     before, after = imageio.read(folder / "in.tif").pixels, imageio.read(out.path).pixels
     assert np.abs(after[0].astype(int) - before[0] / 2).max() <= 1
 

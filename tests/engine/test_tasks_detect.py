@@ -16,7 +16,7 @@ from engine.raster import ArraySource, Pixels, Rect
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
 from engine.tasks import Defect, DetectSettings, Findings, Marks, TaskInput, pyramid, run_task, sift
-from engine.tasks.findings import SHAPES, kind_by_shape, seen_in
+from engine.tasks.findings import SHAPES, kind_by_shape, to_damage_pixels
 from tests import tiny_models
 
 
@@ -254,7 +254,7 @@ def test_damage_is_sifted_by_its_width(card: ModelCard) -> None:
 
 def findings_of(probability: np.ndarray) -> Findings:
     """What a detection saw, from its probabilities (H, W) in 0..1."""
-    seen = seen_in(probability[..., None].astype(np.float32))
+    seen = to_damage_pixels(probability[..., None].astype(np.float32))
     bounds = Rect.of_shape(probability.shape)
     pieces = [(Rect.of_cell(cell) & bounds) for cell in bounds.cells()]
     kept = tuple((rect, seen[rect.slices()].copy()) for rect in pieces if seen[rect.slices()].any())

@@ -16,7 +16,7 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import ArraySource, Raster, Rect, Resolution, to_float
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import SESSIONS, Device, OutOfMemory, Session
-from engine.tasks import Enlarged, TaskInput, UpscaleSettings, model_of_scale, run_task
+from engine.tasks import Enlargement, TaskInput, UpscaleSettings, model_of_scale, run_task
 from tests import tiny_models
 from tests.conftest import noise_raster
 
@@ -46,7 +46,7 @@ def test_windows_give_what_one_run_gives(tmp_path: Path, scale: int, dtype: type
     top = np.iinfo(dtype).max
     pixels = np.random.default_rng(2).integers(0, top, shape, dtype, endpoint=True)
     card = tiny_models.enlarger(tmp_path, scale)
-    result: Enlarged = run_task(job(card, pixels))
+    result: Enlargement = run_task(job(card, pixels))
     assert result.pixels.dtype == dtype
     assert result.pixels.shape == (scale * shape[0], scale * shape[1], shape[2])
     assert not result.pixels.flags.writeable
@@ -110,7 +110,7 @@ def test_progress_rises_cancel_stops_and_windows_shrink(tmp_path: Path, monkeypa
 def test_the_result_prints_as_large_and_says_what_was_done(tmp_path: Path) -> None:
     scan = noise_raster(20, 30)
     asked = job(tiny_models.enlarger(tmp_path, 4), scan.pixels)
-    result: Enlarged = run_task(asked)
+    result: Enlargement = run_task(asked)
     assert result.raster(scan).resolution == Resolution(2400, 2400)
     assert result.raster(scan).pixels is result.pixels
     assert result.raster(Raster(scan.pixels)).resolution is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine import masks
 from engine.raster import ArrayMask, Rect
-from engine.tiling import Blender, Stitcher, plan_sweep, plan_windows, read_padded
+from engine.tiling import Blender, Stitcher, pad_to_window, plan_sweep, plan_windows
 
 RULES = {"window": 256, "context": 48, "overlap": 32, "multiple": 32}
 
@@ -60,7 +60,7 @@ def test_specks_near_each_other_share_a_window() -> None:
 def test_reflection_is_numpys(height: int, width: int, top: int, bottom: int, left: int, right: int) -> None:
     array = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
     inside = Rect(0, 0, width, height)
-    padded = read_padded(array, inside, Rect(-left, -top, width + right, height + bottom))
+    padded = pad_to_window(array, inside, Rect(-left, -top, width + right, height + bottom))
     mode = "reflect" if height > 1 and width > 1 else "symmetric"
     if mode == "reflect":
         assert np.array_equal(padded, np.pad(array, ((top, bottom), (left, right), (0, 0)), mode="reflect"))

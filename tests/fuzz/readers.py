@@ -28,7 +28,7 @@ from engine import colour, imageio
 from engine.errors import EngineError, ReadError
 from engine.output import Output, check_output
 from engine.recipes import RECIPES, read_recipe
-from engine.record import record_belongs
+from engine.record import record_matches
 from engine.runtime.cards import Registry, read_card, write_card
 from engine.tasks import check_card, try_model
 from tests.fuzz import mutations, seeds
@@ -211,7 +211,7 @@ def _read_record(path: Path) -> None:
     picture = path.with_name("a.tif")
     picture.write_bytes(b"abc")
     os.replace(path, path.with_name("a.tif.record.json"))
-    assert record_belongs(picture) in (None, False)
+    assert record_matches(picture) in (None, False)
 
 
 # -- models ---------------------------------------------------------------------------------------------------------

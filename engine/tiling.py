@@ -40,7 +40,7 @@ def plan_windows(
         parts += _split(box, room, overlap)
     # A window of a fixed size cannot be enlarged to be aligned.
     grid = 1 if window == multiple else multiple
-    return [(around(part, bounds, context, multiple, grid), part) for part in parts]
+    return [(window_around(part, bounds, context, multiple, grid), part) for part in parts]
 
 
 def plan_sweep(bounds: Rect, *, window: int, context: int, overlap: int, multiple: int) -> list[tuple[Rect, Rect]]:
@@ -67,8 +67,8 @@ def plan_sweep(bounds: Rect, *, window: int, context: int, overlap: int, multipl
     ]
 
 
-def around(part: Rect, bounds: Rect, context: int, multiple: int, grid: int) -> Rect:
-    """The window around a part, moved inside the picture where it fits; else it reaches beyond the right or lower edge.
+def window_around(part: Rect, bounds: Rect, context: int, multiple: int, grid: int) -> Rect:
+    """The window around a part, moved inside the picture where it fits; else it starts at the left or top edge.
 
     Args:
         part: what the window must show.

@@ -1,4 +1,4 @@
-"""models: list, show, verify, add and remove."""
+"""The subcommand models: list, show, verify, add and remove."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from engine.errors import EngineError
 from engine.jobs import JobContext
 
 _SHOWN = 3
-"""Scores that a list has room for."""
+"""Number of scores of each model in the list."""
 
 
 def _models_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="list | show ID | verify | add CARD | remove ID")
     parser.set_defaults(action=_models_list)
-    actions.add_parser("list", help="the models at hand").set_defaults(action=_models_list)
-    show = actions.add_parser("show", help="a model's card")
+    actions.add_parser("list", help="list the installed models").set_defaults(action=_models_list)
+    show = actions.add_parser("show", help="print a model's card")
     show.add_argument("id")
     show.set_defaults(action=_models_show)
     actions.add_parser("verify", help="compare all files with their checksums").set_defaults(action=_models_verify)
@@ -50,7 +50,7 @@ def _models_show(options: argparse.Namespace, _context: JobContext) -> None:
     file = card.folder / "card.toml"
     text = file.read_text(encoding="utf-8")
     if card.training.credits:
-        # Hundreds of lines that nobody wants on a screen.
+        # There may be hundreds of credit lines.
         listed = re.compile(r"^credits = \[$.*?^\]$", re.MULTILINE | re.DOTALL)
         text = listed.sub(lambda _: f"# credits: {len(card.training.credits)} lines in {file}", text)
     print(text, end="")

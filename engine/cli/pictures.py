@@ -1,4 +1,4 @@
-"""The subcommands that make a picture anew, with several models or of another size: restore, upscale."""
+"""The subcommands restore (several models by a recipe) and upscale."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from engine.raster import Raster
 def _upscale_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_writer_arguments(parser)
-    parser.add_argument("--scale", type=int, choices=[2, 4], help="how many times wider and higher (default 2)")
+    parser.add_argument("--scale", type=int, choices=[2, 4], help="factor by which width and height grow (default 2)")
 
 
 def _upscale(options: argparse.Namespace, context: JobContext) -> None:
@@ -61,7 +61,7 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         default="standard",
         metavar="NAME|FILE.toml",
-        help="gentle, standard, strong, or a file of your own (default standard)",
+        help="gentle, standard, strong, or a recipe file (default: standard)",
     )
 
 
@@ -75,6 +75,6 @@ def _restore(options: argparse.Namespace, context: JobContext) -> None:
 
 
 COMMANDS = (
-    Command("upscale", "make a scan 2 or 4 times as wide and as high", _upscale_arguments, _upscale),
+    Command("upscale", "enlarge a scan 2 or 4 times", _upscale_arguments, _upscale),
     Command("restore", "find and heal damage, clean and correct the tone, by a recipe", _restore_arguments, _restore),
 )

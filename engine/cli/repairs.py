@@ -1,4 +1,4 @@
-"""The subcommands that run a model: detect, heal, clean, tone."""
+"""The subcommands that run one model: detect, heal, clean, tone."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def _heal_arguments(parser: argparse.ArgumentParser) -> None:
     add_writer_arguments(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--mask", type=Path, metavar="M", help="picture of the same size; white = repair")
-    where.add_argument("--auto", action="store_true", help="heal all damage that is found")
+    where.add_argument("--auto", action="store_true", help="heal all damage that the detector finds")
     parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask first (default 0)")
     parser.add_argument("--feather", type=float, metavar="PX", help="then fade it outwards (default 0)")
-    parser.add_argument("--texture", type=float, metavar="0..1", help="grain put into the fill (default 1; 0 = smooth)")
-    parser.add_argument("--variation", type=float, metavar="N", help="another number, another fill (some models)")
-    parser.add_argument("--edges", type=Path, metavar="FILE", help="edges to fill along, white (some models)")
+    parser.add_argument("--texture", type=float, metavar="0..1", help="grain added to the fill (default 1; 0 = smooth)")
+    parser.add_argument("--variation", type=float, metavar="N", help="number of the fill, if a model has several")
+    parser.add_argument("--edges", type=Path, metavar="FILE", help="edges to fill along, white (some models only)")
     parser.add_argument("--save-edges", type=Path, metavar="FILE.png", help="also write the edges that the model draws")
 
 
@@ -90,7 +90,7 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
 
 
 def _check_second(target: Path, read: Sequence[Path], output: Path, suffix: str) -> None:
-    """Refuse a second file to write that is one of those read, or the first, before any work is done.
+    """Refuse a second output file that is an input or the first output, before any work is done.
 
     Raises:
         WriteError: see ``imageio.check_target``.
@@ -109,7 +109,7 @@ def _check_second(target: Path, read: Sequence[Path], output: Path, suffix: str)
 def _tone_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_writer_arguments(parser)
-    parser.add_argument("--strength", type=float, metavar="0..1", help="how much (default: the model's, else 1)")
+    parser.add_argument("--strength", type=float, metavar="0..1", help="strength (default: that of the model, else 1)")
 
 
 def _clean_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,12 +118,12 @@ def _clean_arguments(parser: argparse.ArgumentParser) -> None:
         "--noise-level",
         type=float,
         metavar="SIGMA",
-        help="how strong the noise is, 0 to 75 of 255; 0 = the model judges for itself (default; some models)",
+        help="standard deviation of the noise, 0 to 75 of 255; 0 = the model estimates it (default; some models only)",
     )
 
 
 def _picture_command(task: str, *names: str) -> Callable[[argparse.Namespace, JobContext], None]:
-    """The command of a task that makes a whole new picture; the names are those of its settings."""
+    """The run function of a task that changes the whole picture; ``names`` are its settings."""
 
     def run(options: argparse.Namespace, context: JobContext) -> None:
         from engine.tasks import run_task
@@ -152,13 +152,13 @@ def _detect_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="MASK.png", help="the repair mask; white = damaged"
     )
     parser.add_argument("--json", type=Path, metavar="FILE.json", help="also write the list of defects")
-    parser.add_argument("--threshold", type=float, metavar="T", help="least probability (default 0.5)")
+    parser.add_argument("--threshold", type=float, metavar="T", help="probability that damage must reach (default 0.5)")
     parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask (default 2)")
-    parser.add_argument("--smallest", type=float, metavar="PX", help="leave alone what is smaller (default 4)")
-    parser.add_argument("--largest", type=float, metavar="PX", help="leave alone what is larger (default: no limit)")
-    parser.add_argument("--longest", type=float, metavar="X", help="leave alone what is longer than X times its width")
+    parser.add_argument("--smallest", type=float, metavar="PX", help="ignore smaller damage (default 4)")
+    parser.add_argument("--largest", type=float, metavar="PX", help="ignore larger damage (default: no limit)")
+    parser.add_argument("--longest", type=float, metavar="X", help="ignore damage longer than X times its width")
     parser.add_argument(
-        "--widest", type=float, metavar="PERCENT", help="leave alone what is wider than so much of the short side"
+        "--widest", type=float, metavar="PERCENT", help="ignore damage wider than PERCENT of the short side"
     )
 
 
@@ -192,7 +192,7 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
 
 
 def _defects_json(path: Path, given: TaskInput, marks: Marks) -> str:
-    """The defects as JSON; boxes are left, top, right, bottom."""
+    """The defects as JSON text; boxes are left, top, right, bottom."""
     height, width = marks.shape
     repair = dataclasses.asdict(marks.repair(given))
     del repair["boxes"]
@@ -216,7 +216,7 @@ COMMANDS = (
     Command("heal", "fill the masked parts of a scan", _heal_arguments, _heal),
     Command(
         "clean",
-        "take noise, grain and blur off a scan",
+        "remove noise, grain and blur from a scan",
         _clean_arguments,
         _picture_command("clean", "strength", "noise_level"),
     ),

@@ -1,9 +1,9 @@
-"""Photographs from and to files: TIFF, PNG, JPEG, WebP and BMP, with everything that travels along.
+"""Reading and writing picture files: TIFF, PNG, JPEG, WebP and BMP, with profile and metadata.
 
-Reading gives a ``Raster`` in the file's own depth and colours, upright, with ICC profile, resolution, EXIF, XMP and
-IPTC as they are. Writing gives a file with exactly the raster's samples (in the lossless formats) and all of that
-again; what a format cannot hold is said. Everything is written from the raster alone: the scan may be gone by then.
-Nothing heavy is imported before the first picture.
+Reading gives a ``Raster`` in the file's own depth and colours, upright, with its ICC profile, resolution, EXIF, XMP and
+IPTC. Writing stores exactly the raster's samples (in lossless formats), profile and metadata; notices say what a format
+cannot hold. Writing needs only the raster: the scan's file may be gone by then. Codecs are imported at the first
+picture.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _ENCODERS = {".tif": tiffwrite, ".tiff": tiffwrite, ".png": png, ".jpg": jpeg, "
 
 @dataclass(frozen=True)
 class Probe:
-    """What a picture file holds, without its pixels having been unpacked.
+    """What the header of a picture file says, without decoding the pixels.
 
     Attributes:
         format: ``TIFF``, ``PNG``, ``JPEG``, ``WebP`` or ``BMP``.
@@ -91,8 +91,8 @@ class Probe:
         metadata: the standards present, such as ``exif``.
         compression: for a person, such as ``LZW``.
         pages: full-size pictures in the file.
-        notices: sentences about what would not be taken along.
-        refusal: why it cannot be opened, as a sentence; None when it can, as far as the header tells.
+        notices: sentences about contents that would be dropped.
+        refusal: why it cannot be opened, as a sentence; None if the header shows no reason.
     """
 
     format: str
@@ -110,17 +110,17 @@ class Probe:
 
 
 def is_lossless(target: Path | str, options: WriteOptions = _AS_IT_IS) -> bool:
-    """Whether every sample survives being written to a path or suffix (bits beyond 8 do not survive WebP)."""
+    """Whether the format of a path or suffix stores samples exactly (WebP only those of 8 bits)."""
     return _suffix(target) in _DEEP or (_suffix(target) == ".webp" and options.lossless)
 
 
 def stored_depth(target: Path | str, depth: int) -> int:
-    """Bits of so many a sample that the format of a path or suffix holds."""
+    """Bits per sample that a picture of this depth has when written in the format of a path or suffix."""
     return depth if _suffix(target) in _DEEP else min(depth, 8)
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Refuse a picture that is too large for the format of a path, before any work is done for it.
+    """Refuse a picture that is too large for the format of a path, before any work is done.
 
     Raises:
         WriteError: ``write.size``.
@@ -144,25 +144,25 @@ def _suffix(target: Path | str) -> str:
 
 
 def read(path: Path, context: JobContext | None = None) -> Raster:
-    """Open a picture: 8 or 16 bits, grey or RGB, upright, with own memory.
+    """Read a picture: 8 or 16 bits, grey or RGB, upright.
 
-    The contents decide what format it is. Opacity that hides nothing, further channels, further pages and broken
-    profiles are left out and told of in the raster's notices; thumbnails inside the file, which show the unrepaired
-    picture, go silently. A TIFF takes the pixels' memory about once, the other formats also that of the file, and that
-    of a second picture when they must be turned. Any thread.
+    The format is recognised by the file's contents. An opaque alpha channel, extra channels, further pages and broken
+    profiles are dropped with a notice; embedded thumbnails, which show the unrepaired picture, are dropped without.
+    Memory: a TIFF needs about that of the pixels, other formats also that of the file, and that of a second picture if
+    it must be rotated. Any thread.
 
     Raises:
         ReadError: ``read.missing``, ``read.folder``, ``read.special``, ``read.denied``, ``read.empty``,
             ``read.format``, ``read.truncated``, ``read.damaged``, ``read.size``, ``read.mode``, ``read.transparent``,
             ``read.compression`` or ``read.failed``.
-        Cancelled: the job was called off.
+        Cancelled: the job was cancelled.
     """
     with _open_picture(Path(path)) as (file, size):
         return _read_raster(file, size, Path(path), context or JobContext())
 
 
 def read_hashed(path: Path, context: JobContext | None = None) -> tuple[Raster, FileDigest]:
-    """Open a picture, as ``read`` does, and the digest of the bytes that it was made of, which is complete later."""
+    """Read a picture as ``read`` does, and start computing the digest of the bytes that it was decoded from."""
     with _open_picture(Path(path)) as (file, size):
         digest = FileDigest(file)
         raster = _read_raster(file, size, Path(path), context or JobContext())
@@ -190,11 +190,11 @@ def _read_raster(file: BinaryIO, size: int, path: Path, context: JobContext) -> 
 
 
 def probe(path: Path) -> Probe:
-    """Look into a picture file without unpacking its pixels. Any thread.
+    """Read the header of a picture file. Any thread.
 
     Raises:
-        ReadError: as ``read``, as far as the header tells; kinds of pictures that are known but not taken are
-            described, with the ``refusal``.
+        ReadError: as ``read``, for faults in the header. Pictures of a known but unsupported kind raise nothing; they
+            have a ``refusal``.
     """
     path = Path(path)
     with _open_picture(path) as (file, size):
@@ -226,22 +226,23 @@ def write(
     context: JobContext | None = None,
     companion: Callable[[Written, tuple[str, ...]], tuple[Path, bytes]] | None = None,
 ) -> tuple[str, ...]:
-    """Write a picture, whole or not at all, in the format that the suffix names. Any thread.
+    """Write a picture atomically, in the format of the path's suffix. Any thread.
 
     Args:
         raster: the picture.
-        path: where to.
+        path: the file.
         options: depth, quality, compression.
         context: progress and cancellation.
-        companion: told of the complete file and of what is returned, gives the path and the contents of a second file;
-            see ``atomic_write``.
+        companion: called with the complete file's digest and the returned sentences; returns path and contents of a
+            second file that is written together with the first, see ``atomic_write``.
 
     Returns:
-        Sentences about what the format could not hold.
+        Sentences about what the format cannot hold.
 
     Raises:
-        WriteError: ``write.suffix``, ``write.size``, or as ``atomic_write``; what was there before is still there.
-        Cancelled: the job was called off; likewise.
+        WriteError: ``write.suffix``, ``write.size``, ``write.memory``, or as ``atomic_write``; an existing file is
+            unchanged.
+        Cancelled: the job was cancelled; an existing file is unchanged.
     """
     context, path = context or JobContext(), Path(path)
     encoder = _ENCODERS.get(path.suffix.lower())
@@ -275,10 +276,11 @@ def write(
 
 
 def read_mask(path: Path) -> Mask:
-    """Open a mask: (H, W) uint8, 255 = repair. Any thread.
+    """Read a mask: (H, W) uint8, 255 = repair. Any thread.
 
-    Grey is taken as it is (65535 becomes 255, others are rounded), and of RGB the largest channel. Where a picture has
-    opacity and one colour wherever it can be seen, the opacity is the mask; else what is transparent is not masked.
+    The mask is the grey value, reduced to 8 bits with rounding, or the largest channel of RGB. If the picture has
+    transparent parts and its visible parts have only one colour, the alpha channel is the mask; otherwise the mask is
+    multiplied by alpha.
 
     Raises:
         ReadError: as ``read``.
@@ -300,7 +302,7 @@ def read_mask(path: Path) -> Mask:
 
 
 def write_mask(mask: Mask, path: Path) -> None:
-    """Write a mask as an 8-bit grey PNG, whole or not at all. Any thread.
+    """Write a mask as an 8-bit grey PNG, atomically. Any thread.
 
     Raises:
         WriteError: as ``atomic_write``.
@@ -310,7 +312,7 @@ def write_mask(mask: Mask, path: Path) -> None:
 
 @contextmanager
 def _open_picture(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """The file and its size in bytes; refusals inside become sentences with its name.
+    """Open a file and give its size in bytes; a ``Refusal`` or OSError inside the block becomes a ReadError.
 
     Raises:
         ReadError: it cannot be opened, or was refused.
@@ -339,7 +341,7 @@ def _open_picture(path: Path) -> Iterator[tuple[BinaryIO, int]]:
 
 
 def _inspect(file: BinaryIO, size: int) -> tuple[Format, Header]:
-    """The module for a file's contents, and the header."""
+    """Recognise the format by the file's first bytes; its module, and the header."""
     file.seek(0)
     head = file.read(64)
     if not head:
@@ -371,7 +373,7 @@ def _raise_refusal(header: Header) -> None:
 
 
 def _check_header(header: Header, path: Path) -> None:
-    """Check what travels along, and complete the notices."""
+    """Drop a broken profile or broken EXIF from the header, and complete the notices."""
     if header.profile is not None and not colour.fits(header.profile, header.channels):
         header.profile = None
         header.notices.append("The colour profile of the file is damaged or of another kind and is ignored.")
@@ -386,14 +388,14 @@ def _check_header(header: Header, path: Path) -> None:
 
 
 def _upright_metadata(header: Header) -> Metadata:
-    """Metadata that says that the picture is upright, as it now is."""
+    """The header's metadata with EXIF and XMP changed to upright orientation."""
     metadata, (width, height) = header.metadata, header.upright_size
     exif = directories.normalise_exif(metadata.exif, width, height, None) if metadata.exif else None
     return replace(metadata, exif=exif, xmp=blocks.upright_xmp(metadata.xmp) if metadata.xmp else None)
 
 
 def _metadata_to_write(raster: Raster) -> Metadata:
-    """Metadata that says the raster's own size and resolution."""
+    """The raster's metadata with its size and resolution written into EXIF."""
     exif = raster.metadata.exif
     if exif is None or directories.parse(exif) is None:
         return replace(raster.metadata, exif=None)
@@ -403,7 +405,7 @@ def _metadata_to_write(raster: Raster) -> Metadata:
 
 
 def _lost_tags_notice(raster: Raster, path: Path) -> list[str]:
-    """Tells of TIFF tags that only a TIFF can hold."""
+    """A notice about TIFF tags that a format other than TIFF cannot hold."""
     others = [tag for tag in raster.metadata.tags if tag != Tag.PHOTOSHOP]
     if not others or path.suffix.lower() in (".tif", ".tiff"):
         return []

@@ -1,4 +1,4 @@
-"""BMP: read by Pillow, which knows its many kinds."""
+"""Reading BMP with Pillow, which supports its many variants."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
     kind = struct.unpack_from("<I", head, 14)[0]
     width, height = struct.unpack_from("<HH", head, 18) if kind == 12 else struct.unpack_from("<ii", head, 18)
     check_size(width, abs(height), 24, size)
-    # Made directly, and not by Image.open: that warns of large pictures through the warnings module.
+    # Not through Image.open, which issues a Python warning for large pictures.
     with decoding():
         mode = BmpImageFile(BytesIO(head + file.read(4096))).mode
     if mode not in _MODES:

@@ -1,7 +1,7 @@
-"""Writing TIFF: strips packed on all cores, then one directory with everything the picture knows about itself.
+"""Writing TIFF: strips compressed on all cores, then one directory with profile and metadata.
 
-tifffile can write no EXIF and GPS directories, and grafting them afterwards copies the whole file. So the container,
-which is small, is written here; the load_imagecodecs are imagecodecs'.
+tifffile cannot write EXIF and GPS directories, and adding them afterwards would copy the whole file. Therefore the
+container, which is simple, is written here; imagecodecs compresses.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from engine.raster import Pixels, Raster, contiguous
 Packed = bytes | memoryview
 
 CLASSIC_LIMIT = (1 << 32) - (1 << 24)
-"""Bytes of pixels and metadata beyond which BigTIFF is written; packing may make noise a little larger."""
+"""Bytes of pixels and metadata beyond which BigTIFF is written, with a reserve, as compression may enlarge noise."""
 
 _COMPRESSIONS = {"deflate": Compression.DEFLATE, "lzw": Compression.LZW, "none": Compression.NONE}
 _STRIP = 1 << 19
-"""Bytes of pixels a strip: small enough for viewers that show a part, large enough for the codec."""
+"""Bytes of pixels per strip: small enough for viewers that show a part, large enough for the codec."""
 
 
 def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobContext) -> list[str]:
-    """Write a raster of 8 or 16 bits as a TIFF with one page, BigTIFF where it must be; returns notices (none)."""
+    """Write a raster of 8 or 16 bits as a TIFF with one page, as BigTIFF if it is too large; returns no notices."""
     raster_bytes = raster.pixels.nbytes
     exif = (parse(raster.metadata.exif) if raster.metadata.exif else None) or Exif()
     main = _descriptive_tags(raster, exif)
@@ -70,7 +70,7 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
 
 
 def _strip_packer(compression: str) -> Callable[[Pixels], Packed]:
-    """What turns a strip (rows, W, C) into bytes."""
+    """A function that compresses a strip (rows, W, C)."""
     imagecodecs = load_imagecodecs()
 
     def deflate(strip: Pixels) -> Packed:
@@ -83,7 +83,7 @@ def _strip_packer(compression: str) -> Callable[[Pixels], Packed]:
 
 
 def _differences(strip: Pixels) -> Any:
-    """The horizontal predictor."""
+    """Apply the horizontal predictor: differences of neighbouring samples."""
     return _bytes(np.asarray(load_imagecodecs().delta_encode(strip, axis=-2)))
 
 
@@ -92,7 +92,7 @@ def _bytes(strip: Pixels) -> Packed:
 
 
 def _pack_strips(pixels: Pixels, rows: int, packer: Callable[[Pixels], Packed]) -> Generator[Packed, None, None]:
-    """The packed strips in order; only a few are under way at a time."""
+    """Compress strips on all cores and yield them in order; only a few are in memory at a time."""
     little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
     workers = min(os.cpu_count() or 1, 16)
     waiting: deque[Future[Packed]] = deque()
@@ -106,7 +106,7 @@ def _pack_strips(pixels: Pixels, rows: int, packer: Callable[[Pixels], Packed]) 
 
 
 def _layout_tags(raster: Raster, rows: int, compression: str) -> Tags:
-    """The tags that say how the pixels lie in the file."""
+    """The tags that describe how the pixels are stored."""
     bits, channels = raster.depth, raster.channels
     colours = Photometric.RGB if channels == 3 else Photometric.BLACK_IS_ZERO
     tags: Tags = {
@@ -130,13 +130,13 @@ def _long_values(values: list[int], *, big: bool) -> tuple[int, bytes]:
 
 
 def _descriptive_tags(raster: Raster, exif: Exif) -> Tags:
-    """The tags that say what the picture is."""
+    """The tags with profile, resolution and metadata."""
     metadata = raster.metadata
     every = {**directories.valid_tags(metadata.tags), **exif.main}
     tags = {tag: value for tag, value in every.items() if tag not in tiff.STRUCTURAL}
     curve = tags.get(Tag.TRANSFER)
     if curve and len(curve[1]) // 2 not in (1 << raster.depth, 3 << raster.depth):
-        # A transfer curve has an entry for every sample value: it does not fit another depth.
+        # A transfer curve has an entry for each sample value, so one for another depth does not fit.
         del tags[Tag.TRANSFER]
     if raster.resolution:
         tags.update(resolution_tags(raster.resolution))
@@ -145,7 +145,7 @@ def _descriptive_tags(raster: Raster, exif: Exif) -> Tags:
         tags[Tag.PHOTOSHOP] = (BYTE, blocks.join_resources(kept, metadata.iptc, raster.resolution))
     standards = {
         Tag.XMP: (BYTE, metadata.xmp),
-        # As numbers of 4 bytes, since libtiff reads it so.
+        # As 32-bit numbers, because libtiff expects that.
         Tag.IPTC: (LONG, metadata.iptc and metadata.iptc + bytes(-len(metadata.iptc) % 4)),
         Tag.PROFILE: (UNDEFINED, raster.profile),
     }

@@ -1,4 +1,4 @@
-"""Clean: take noise, grain, blur and traces of compression off a whole picture."""
+"""Clean: remove noise, grain, blur and compression artefacts from a whole picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.tasks.whole import WholeSettings, restore
 
 @dataclass(frozen=True)
 class CleanSettings(WholeSettings):
-    """How much is cleaned, and how strong the noise is where that is known."""
+    """Strength of the cleaning, and the noise level where it is known."""
 
     noise_level: float = field(
         default=0.0,
@@ -27,6 +27,6 @@ class CleanSettings(WholeSettings):
 
 
 def clean(given: TaskInput, context: JobContext) -> Patch:
-    """Clean a whole picture; errors as of ``restore``."""
+    """Clean a whole picture; raises as ``restore``."""
     assert isinstance(given.settings, CleanSettings)
     return restore(given, given.settings.strength, "cleaning", context)

@@ -1,4 +1,4 @@
-"""Detect: look for damage in a whole picture and name it."""
+"""Detect: find and classify damage in a whole picture."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from engine.runtime.cards import ModelCard
 from engine.tasks.base import Model, TaskInput, check_settings, run_shrinking, to_planes
 from engine.tasks.findings import DAMAGE, SHAPES, DamagePixels, DetectSettings, Findings, to_damage_pixels
 from engine.tasks.kinds import Signature, check_kind
-from engine.tasks.pyramid import Reduced, merge_reduced, scales_of
+from engine.tasks.pyramid import ReducedSource, merge_reduced, scales_of
 from engine.tasks.whole import sweep
 
 MAPS: Signature = (("picture", "probability"),)
 
 
 def check_detector(card: ModelCard) -> None:
-    """Refuse a model that cannot be run here; see ``check_kind``."""
+    """Refuse a model that detect cannot run, or without a label for each plane; raises as ``check_kind``."""
     check_kind(card, (MAPS,))
     planes = card.stages[0].outputs[0].channels
     if len(card.labels) != planes or not all(card.labels) or len(set(card.labels)) < planes:
         raise ModelError(
-            "The model {model} has {planes} maps of damage, and its card not a name for each (labels).",
+            "The model {model} has {planes} maps of damage, but its card does not name each of them (labels).",
             "model.kind",
             model=card.id,
             planes=planes,
@@ -32,7 +32,7 @@ def check_detector(card: ModelCard) -> None:
 
 
 def detect(given: TaskInput, context: JobContext) -> Findings:
-    """Look for damage in a whole picture, in a large one also in reductions of it; nothing found is no error.
+    """Find damage in a whole picture, and in a large one also in reductions of it. Finding none is no error.
 
     Raises:
         ModelError: the model is of another kind.
@@ -46,14 +46,14 @@ def detect(given: TaskInput, context: JobContext) -> Findings:
 
 
 def _detect_scales(given: TaskInput, model: Model, window: int, context: JobContext) -> Findings:
-    """Look at all scales, the coarsest first, and merge what was seen where the full scale is looked at."""
+    """Run the model at all scales, the coarsest first, and merge their maps into that of full size."""
     *steps, _ = reversed(scales_of(given.source.shape))
     shares = [1 / step**2 for step in steps]
     whole, done = 1 + sum(shares), 0.0
     coarse = []
     for step, share in zip(steps, shares, strict=True):
         part = context.part(done / whole, (done + share) / whole)
-        reduced = replace(given, source=Reduced(given.source, step))
+        reduced = replace(given, source=ReducedSource(given.source, step))
         pieces = [(rect, seen) for rect, seen in _detect_scale(reduced, model, window, part) if seen.any()]
         coarse.append((step, _findings(reduced, pieces, model, ())))
         done += share
@@ -71,7 +71,7 @@ def _detect_scales(given: TaskInput, model: Model, window: int, context: JobCont
 def _detect_scale(
     given: TaskInput, model: Model, window: int, context: JobContext
 ) -> Iterator[tuple[Rect, DamagePixels]]:
-    """What a model sees in each cell of a picture at its own scale."""
+    """Run the model at one scale and yield the map of each cell of the ``TILE`` grid."""
     for rect, probability in sweep(
         given,
         window,

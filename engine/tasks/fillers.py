@@ -1,4 +1,4 @@
-"""The kinds of heal models, told apart by what their tensors carry, and how each fills one window."""
+"""The kinds of heal models, recognised by the roles of their tensors, and how each kind fills one window."""
 
 from __future__ import annotations
 
@@ -17,49 +17,52 @@ from engine.tasks.view import View
 
 _LUMA = np.array(LUMA, np.float32)
 _NEUTRAL = 0.012
-"""What lies so close to grey (root mean square, of full scale) has no colours but noise."""
+"""Root mean square deviation of the colours from one tone, of full scale, up to which it counts as noise."""
 
 PLAIN: Signature = (("mask picture", "picture"),)
-"""Fills at once."""
+"""One stage."""
 EDGES: Signature = (("mask picture", "edges"), ("edges mask picture", "picture"))
-"""Continues the edges first, then fills along them (EdgeConnect, Nazeri et al. 2019)."""
+"""The first stage completes the edges, the second fills along them (EdgeConnect, Nazeri et al. 2019)."""
 PRIOR: Signature = (("mask picture", "latent"), ("latent", "picture"))
 """A generator of whole pictures whose latent code is searched for the picture that fits (Yeh et al. 2017)."""
 
 
 def wants_edges(card: ModelCard) -> bool:
-    """Whether a heal model draws edges before it fills, so that a restorer can change them."""
+    """Whether a heal model draws edges before it fills, so that the user can edit them."""
     return signature(card) == EDGES
 
 
 def check_filler(card: ModelCard) -> None:
-    """Refuse a model that cannot be run here; see ``check_kind``."""
+    """Refuse a model that heal cannot run; raises as ``check_kind``."""
     prior = signature(card) == PRIOR
     check_kind(card, (PLAIN, EDGES, PRIOR), ("variation",) if prior else ())
     tile = card.tile
     if prior and not tile.multiple == tile.minimum == tile.default:
         raise ModelError(
-            "The model {model} makes whole pictures of one size: its windows must be as large (tile).",
+            "The model {model} makes pictures of one fixed size: its windows must have this size (tile).",
             "model.kind",
             model=card.id,
         )
 
 
 def fill(card: ModelCard, model: Model, view: View, seed: int, context: JobContext) -> Floats:
-    """The model's picture of a window, (h, w, 3) in model space; only where the view is lost is it of use.
+    """Fill a window.
 
     Args:
-        card: what kind of model it is.
-        model: loaded.
+        card: the model's card, which tells its kind.
+        model: the loaded model.
         view: the window.
         seed: chooses among the fills of a model that has several.
         context: progress and cancellation.
+
+    Returns:
+        (h, w, 3) in model space; meaningful only in the hole.
     """
     return _match_single_tone(_FILLERS[signature(card)](model, view, seed, context), view)
 
 
 def _match_single_tone(filled: Floats, view: View) -> Floats:
-    """A fill in one tone where all that is known around it has one: grey saved as RGB, or faintly toned paper."""
+    """Make a fill monochrome if the known pixels of the window are: a grey picture saved as RGB, or toned paper."""
     known = view.picture[view.hole == 0]
     if not len(known):
         return filled
@@ -72,7 +75,7 @@ def _match_single_tone(filled: Floats, view: View) -> Floats:
 
 
 def edges(model: Model, view: View, context: JobContext) -> Floats:
-    """The edges of a window as the first stage completes them, (h, w) in 0..1."""
+    """The edges of a window as completed by the first stage, (h, w) in 0..1."""
     return model.picture(0, context, **_model_inputs(view))[..., 0]
 
 

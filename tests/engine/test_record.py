@@ -63,7 +63,7 @@ def test_info_says_whose_the_record_is(folder: Path, capsys: pytest.CaptureFixtu
     assert "of this picture" in capsys.readouterr().out
     imageio.write(noise_raster(41, 60), folder / "out.tif")
     said = info("out.tif", capsys)
-    assert said == ("of another picture", "The record beside it tells of another picture.")
+    assert said == ("of another picture", "The record beside it is about another picture.")
     for text in ("{}", "[]", "{", '{"written": 3}', "[" * 100_000, '{"written": {"sha256": null, "sha": 1}}'):
         (folder / "out.tif.record.json").write_text(text)
         assert info("out.tif", capsys)[0] == ("of another picture" if "sha256" in text else "unknown")

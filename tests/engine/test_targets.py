@@ -143,7 +143,7 @@ def test_nothing_waits_for_a_pipe(folder: Path) -> None:
 
 def test_a_pipe_that_took_a_picture_s_place_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(folder / "in.png")
-    monkeypatch.setattr("engine.imageio.special", lambda _: "")
+    monkeypatch.setattr("engine.imageio.special_kind", lambda _: "")
     monkeypatch.setattr("engine.imageio.plain.special_kind", lambda _: "")
     with pytest.raises(ReadError, match="pipe"):
         imageio.read(folder / "in.png")

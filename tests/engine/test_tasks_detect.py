@@ -193,7 +193,7 @@ def test_a_reduction_is_read_in_strips_and_is_the_mean_of_squares() -> None:
             tallest.append(rect.height)
             return super().read(rect)
 
-    reduced = pyramid.Reduced(Watched(pixels), 4)
+    reduced = pyramid.ReducedSource(Watched(pixels), 4)
     assert reduced.shape == (513, 258, 3)
     made = reduced.read(Rect(3, 0, 258, 513))
     assert max(tallest) <= 512

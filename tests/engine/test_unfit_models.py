@@ -110,12 +110,12 @@ def test_an_unfit_model_never_becomes_a_task_s_default(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", [(), ("scratch",), ("scratch", ""), ("scratch", "scratch"), ("a", "b", "c")])
 def test_a_detector_names_each_of_its_maps(tmp_path: Path, labels: tuple[str, ...]) -> None:
-    with pytest.raises(ModelError, match="not a name for each"):
+    with pytest.raises(ModelError, match="does not name each"):
         check_card(replace(finder(tmp_path), labels=labels))
 
 
 def test_a_generator_of_whole_pictures_has_windows_of_one_size(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="of one size"):
+    with pytest.raises(ModelError, match="of one fixed size"):
         check_card(replace(prior(tmp_path), tile=TileRules(128, 64, 8, 16, 64)))
 
 
@@ -163,7 +163,7 @@ FILES: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
     "one size": (sides("n", 3, 256, 256), "takes 256 pixels a side"),
     "type": (kind, "decimal numbers of 32 bits are wanted"),
     "input": (another_input, "wants 'more', which its card does not name"),
-    "smaller": (half_as_large, "of another size"),
+    "smaller": (half_as_large, "has another size"),
     "broken": (nothing_at_all, "could not be loaded"),
 }
 

@@ -129,7 +129,7 @@ class Adversary:
         _require(0.0 <= self.beta1 < 1.0, f"adversary.beta1 = {self.beta1} (0 to 1)")
 
     @property
-    def plays(self) -> bool:
+    def enabled(self) -> bool:
         """Whether the training has discriminators."""
         return self.weight > 0 or self.matching > 0 or self.style > 0
 

@@ -1,4 +1,4 @@
-"""Pixels in and out of every format, orientation, profiles, resolution, masks, depth."""
+"""Reading and writing pixels in every format, orientation, profiles, resolution, masks, depth."""
 
 import functools
 import itertools
@@ -210,7 +210,7 @@ def test_bmp(tmp_path, mode):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])
-def test_lossy_formats_come_close_and_say_so(tmp_path, channels, suffix):
+def test_lossy_formats_are_close_and_give_a_notice(tmp_path, channels, suffix):
     pixels = smooth(channels)
     path = tmp_path / f"a{suffix}"
     notices = imageio.write(Raster(pixels.copy()), path, WriteOptions(quality=98, lossless=False))
@@ -268,7 +268,7 @@ def test_to_depth():
 
 
 def with_orientation(path, suffix, stored, number, planar=False):
-    """A file that a camera held askew would write."""
+    """Write a file with an EXIF orientation."""
     if suffix == ".tif":
         tags = [(274, 3, 1, number, True)]
         data = stored.transpose(2, 0, 1) if planar else stored
@@ -346,7 +346,7 @@ def test_profile_longer_than_a_jpeg_segment(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".webp"])
-def test_broken_and_foreign_profiles_are_told_of(tmp_path, suffix):
+def test_broken_and_foreign_profiles_are_dropped_with_a_notice(tmp_path, suffix):
     for profile in (b"not a profile", colour.srgb()[:200], grey_profile()):
         imageio.write(Raster(smooth(3), profile=profile), tmp_path / f"a{suffix}")
         raster = imageio.read(tmp_path / f"a{suffix}")
@@ -402,7 +402,7 @@ def test_progress_and_cancelling(tmp_path, monkeypatch):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.tif", "b.tif", "c.tif"]
 
 
-def test_probe_tells_without_reading_pixels(tmp_path):
+def test_probe_reads_only_the_header(tmp_path):
     options = {"compression": "lzw", "resolution": (300, 300), "photometric": "rgb"}
     tifffile.imwrite(tmp_path / "a.tif", picture(np.uint16, 3), **options)
     probe = imageio.probe(tmp_path / "a.tif")

@@ -1,4 +1,4 @@
-"""A picture and the record beside it: they belong together, or it is seen that they do not."""
+"""A picture and its record match, or a mismatch is detected."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def told(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.png", "out.jpg", "out.webp"])
-def test_a_record_knows_its_file(folder: Path, name: str) -> None:
+def test_a_record_holds_the_digest_of_its_file(folder: Path, name: str) -> None:
     assert cli.main(["convert", "in.tif", "-o", name]) == 0
     data = (folder / name).read_bytes()
     expected = {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "size": [60, 40]}
@@ -48,14 +48,14 @@ def test_a_record_knows_its_file(folder: Path, name: str) -> None:
 
 
 def info(name: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    """What info says of the record, and the last of its notices."""
+    """The record line of ``info``, and its last notice."""
     capsys.readouterr()
     assert cli.main(["info", name, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     return facts["record"], ([""] + facts["notices"])[-1]
 
 
-def test_info_says_whose_the_record_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_says_whether_the_record_matches_the_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert info("in.tif", capsys) == ("none", "")
     assert cli.main(["convert", "in.tif", "-o", "out.tif"]) == 0
     assert info("out.tif", capsys) == ("of this picture", "")
@@ -69,7 +69,7 @@ def test_info_says_whose_the_record_is(folder: Path, capsys: pytest.CaptureFixtu
         assert info("out.tif", capsys)[0] == ("of another picture" if "sha256" in text else "unknown")
 
 
-def test_the_pair_stays_together_when_two_write_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picture_and_record_match_when_two_write_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if sys.platform == "win32":
         pytest.skip("folders are not locked on Windows: the digest tells")
     out, replace, lock = folder / "out.png", os.replace, atomic._lock
@@ -99,7 +99,7 @@ def test_the_pair_stays_together_when_two_write_at_once(folder: Path, monkeypatc
     assert record_matches(out) is True
 
 
-def test_two_that_cannot_wait_leave_a_pair_that_does_not_claim_to_match(
+def test_without_a_lock_a_mismatch_of_picture_and_record_is_detected(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, replace = folder / "out.png", os.replace
@@ -119,7 +119,7 @@ def test_two_that_cannot_wait_leave_a_pair_that_does_not_claim_to_match(
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_record_that_cannot_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """Before anything was replaced nothing is; afterwards an old record does not stay beside a new picture."""
+    """On failure nothing is replaced, or, after the picture was replaced, its old record is deleted."""
     out = folder / "out.png"
     written(out, 1)
     before, work, calls = out.read_bytes(), getattr(os, step), []

@@ -54,7 +54,7 @@ def test_windows_give_what_one_run_gives(tmp_path: Path, scale: int, dtype: type
     assert np.abs(result.pixels / top - whole(card, pixels)).max() < 0.51 / top + 1e-5
 
 
-def test_another_profile_is_enlarged_in_its_own_primaries(tmp_path: Path) -> None:
+def test_a_picture_with_another_profile_is_enlarged_in_its_own_primaries(tmp_path: Path) -> None:
     flat = np.full((50, 120, 3), (60000, 500, 30000), np.uint16)
     pixels = run_task(job(tiny_models.enlarger(tmp_path), flat, ADOBE)).pixels
     assert np.abs(pixels[10:-10, 10:-10].astype(int) - flat[0, 0]).max() <= 2
@@ -68,7 +68,7 @@ def test_a_model_with_a_multiple_is_shown_windows_of_it(tmp_path: Path) -> None:
     assert inside.max() < 1e-4
 
 
-def test_memory_follows_the_width(tmp_path: Path) -> None:
+def test_memory_depends_on_the_width(tmp_path: Path) -> None:
     rows: list[Rect] = []
 
     @dataclasses.dataclass(frozen=True)
@@ -121,13 +121,13 @@ def test_the_result_prints_as_large_and_says_what_was_done(tmp_path: Path) -> No
 
 @dataclasses.dataclass(frozen=True)
 class Vast:
-    """A picture of which nothing but the size is there."""
+    """A ``PixelSource`` with a size but no pixels."""
 
     shape: tuple[int, int, int]
     dtype: np.dtype = dataclasses.field(default_factory=lambda: np.dtype(np.uint16))
 
 
-def test_what_cannot_be_held_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_that_are_too_large_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = tiny_models.enlarger(tmp_path, 4)
     for shape in ((17_000, 100, 3), (100, 20_000, 1), (12_000, 12_000, 3)):
         with pytest.raises(SettingsError, match=f"{4 * shape[1]} x {4 * shape[0]} pixels; the most are 65000"):
@@ -137,7 +137,7 @@ def test_what_cannot_be_held_is_refused_at_once(tmp_path: Path, monkeypatch: pyt
         run_task(dataclasses.replace(job(card, None), source=Vast((10_000, 10_000, 3))))
 
 
-def test_a_model_that_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_an_unfit_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
     pixels = noise_raster(20, 20).pixels
     for card in (tiny_models.identity(tmp_path, "same", "upscale"), tiny_models.finder(tmp_path, "odd", "upscale")):
         with pytest.raises(ModelError, match="kind that upscale can run"):

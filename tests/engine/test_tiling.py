@@ -44,7 +44,7 @@ def test_windows_cover_the_boxes_and_obey_the_rules(
             assert covered[box.slices()].all()
 
 
-def test_cost_follows_the_damage_and_not_the_picture() -> None:
+def test_cost_depends_on_the_damage_and_not_on_the_picture() -> None:
     boxes = [Rect(100, 100, 110, 400)]
     small = plan_windows(boxes, Rect(0, 0, 1000, 1000), **RULES)
     large = plan_windows(boxes, Rect(0, 0, 20000, 20000), **RULES)
@@ -191,7 +191,7 @@ def test_a_sweep_covers_the_picture_with_few_windows(rules: tuple[int, int, int,
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 7))
-def test_stitching_gives_every_pixel_once_and_leads_over(width: int, height: int, overlap: int) -> None:
+def test_stitching_returns_every_pixel_once_and_cross_fades(width: int, height: int, overlap: int) -> None:
     bounds = Rect(0, 0, width, height)
     plan = [part for _, part in plan_sweep(bounds, window=30, context=5, overlap=overlap, multiple=1)]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)

@@ -44,7 +44,7 @@ def _validates(name: str) -> bool:
 def tiny_card(
     folder: Path, task: str, inputs: tuple[Port, ...], nodes: list[onnx.NodeProto], output: Port
 ) -> ModelCard:
-    """A model made by hand, in a folder of its task's name."""
+    """A minimal ONNX model with its card, in a folder with the name of its task."""
 
     def info(port: Port) -> onnx.ValueInfoProto:
         shape = ["n", port.channels, *([port.size] * 2 if port.size else ["h", "w"])]
@@ -203,7 +203,7 @@ def test_detection_is_scored_on_held_out_scanned_damage_at_several_thresholds(
     assert scored.scores["film_f1"] == round(table["film"]["model"]["f1"], 2)
 
 
-def test_what_an_archive_has_lost_is_filled_but_not_judged(photographs: Path, models: Path, tmp_path: Path) -> None:
+def test_losses_of_an_archive_are_filled_but_not_scored(photographs: Path, models: Path, tmp_path: Path) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()
     readable = [path for path in sorted(photographs.glob("p*.png")) if path.stat().st_size > 100]
@@ -224,7 +224,7 @@ def test_what_an_archive_has_lost_is_filled_but_not_judged(photographs: Path, mo
         evaluate_all(cards_of(models), photographs, masks=masks)
 
 
-def test_beside_keeps_hole_and_loss_apart() -> None:
+def test_add_known_losses_separates_scored_holes_from_losses() -> None:
     picture = scene(60, 60)
     case = PROTOCOLS["heal"][2].make(picture, 0)
     lost = np.zeros((60, 60), np.uint8)
@@ -241,7 +241,7 @@ def test_beside_keeps_hole_and_loss_apart() -> None:
     assert score("heal", both, wrong)["whole_psnr"] == 100
 
 
-def test_no_readable_photograph_is_said(tmp_path: Path, models: Path) -> None:
+def test_no_readable_photograph_is_an_error(tmp_path: Path, models: Path) -> None:
     name = next(f"p{number}.png" for number in range(200) if _validates(f"p{number}.png"))
     for broken in (name, "x1.png"):
         (tmp_path / broken).write_bytes(b"rubbish")
@@ -297,7 +297,7 @@ def test_the_page_shows_every_system_on_every_picture(models: Path, tmp_path: Pa
         assert shown.height > 8 * 200
 
 
-def test_pages_that_cannot_be_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impossible_pages_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="at least one"):
         pages.picture_page([], [("a", scene())], tmp_path)
     monkeypatch.setattr(pages, "MOST_HTML", 1000)

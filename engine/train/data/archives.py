@@ -60,7 +60,7 @@ def mask_reader(folder: Path, scans: Path) -> LossReader:
     return read_lost
 
 
-def detected_losses() -> LossReader:
+def detection_loss_reader() -> LossReader:
     """A function that finds the lost content of a scan with the installed detection model.
 
     The threshold is low and the masks are enlarged, because training treats everything outside of them as sound.

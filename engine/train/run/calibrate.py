@@ -17,7 +17,7 @@ CROPS = 256
 """Held-out crops that a detector is calibrated on."""
 
 
-def calibrated_weights(recipe: TrainingRecipe, weights: dict[str, Tensor], sources: Sources) -> dict[str, Tensor]:
+def calibrate_weights(recipe: TrainingRecipe, weights: dict[str, Tensor], sources: Sources) -> dict[str, Tensor]:
     """Calibrate the probabilities of a detector on held-out crops; the order of the probabilities does not change.
 
     Training weights damaged pixels more and oversamples sound crops that look damaged, so that its probabilities differ

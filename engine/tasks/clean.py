@@ -17,7 +17,7 @@ class CleanSettings(WholeSettings):
         default=0.0,
         metadata=knob(
             "Noise level",
-            "How strong the noise is, on a scale of 255 whatever the scan's depth; at 0 the model judges for itself",
+            "How strong the noise is, on a scale of 255 for every depth; at 0 the model estimates it",
             0.0,
             75.0,
             by_card=True,

@@ -123,7 +123,7 @@ def _allocate(given: TaskInput) -> Pixels:
         )
     wanted, free = shape[0] * shape[1] * channels * dtype.itemsize, _free_memory()
     refusal = DeviceError(
-        "{what}, which take {wanted:.1f} GB: this computer does not have so much free memory.",
+        "{what}, which need {wanted:.1f} GB: this computer does not have that much free memory.",
         "upscale.memory",
         what=what,
         wanted=wanted / 1000000000.0,

@@ -69,7 +69,7 @@ class Weights:
     """Whether the whole mask is soft; see ``masks.feather``."""
 
     def read(self, rect: Rect) -> Mask:
-        """The weights (h, w) of a rectangle that lies inside."""
+        """The weights (h, w) of a rectangle inside the picture."""
         around = rect.grown(self.settings.reach) & Rect.of_shape(self.mask.shape)
         grown = masks.grow(self.mask.read_mask(around), self.settings.grow)
         return masks.feather(grown, self.settings.feather, soft=self.soft)[rect.slices(around)]

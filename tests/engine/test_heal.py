@@ -220,7 +220,7 @@ def test_when_memory_runs_out_the_windows_shrink(registry: Registry, monkeypatch
     tried: list[int] = []
     monkeypatch.setattr(Session, "run", out_of_memory_above(200, Session.run, tried))
     healed = run_task(given).apply_to(pixels)
-    # 1024, 512 and 256 are each given up at the first window that is too large; nothing of them is in the result.
+    # Attempts with 1024, 512 and 256 stop at the first window that is too large, and leave nothing in the result.
     assert sum(side > 200 for side in tried) == 3
     assert np.array_equal(healed, wanted)
     assert np.array_equal(healed[mask == 0], pixels[mask == 0])

@@ -291,7 +291,7 @@ def test_orientation_is_applied_once(tmp_path, number, suffix):
     turns = [turn.FLIP_LEFT_RIGHT, turn.ROTATE_180, turn.FLIP_TOP_BOTTOM, turn.TRANSPOSE]
     turns += [turn.ROTATE_270, turn.TRANSVERSE, turn.ROTATE_90]
     with Image.open(path) as opened:
-        # Pillow turns TIFFs by itself.
+        # Pillow applies the orientation of TIFFs itself.
         plain = Image.fromarray(stored) if suffix == ".tif" else opened.convert("RGB")
     upright = np.asarray(plain.transpose(turns[number - 2]) if number > 1 else plain)
     raster = imageio.read(path)

@@ -182,7 +182,7 @@ def test_targets_through_links(tmp_path):
 
 
 def test_read_only_places(tmp_path, monkeypatch):
-    # By what os.access says, since an administrator may write everywhere.
+    # Patches os.access, because root may write everywhere.
     (tmp_path / "a.tif").write_bytes(b"kept")
     for locked in (tmp_path, tmp_path / "a.tif"):
         monkeypatch.setattr(os, "access", lambda path, _, locked=locked: Path(path) != locked)

@@ -75,7 +75,7 @@ def judged(path):
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(run.stdout)[0]
     complaints = [value for name, value in told.items() if name.endswith((":Warning", ":Error"))]
-    # Our maker's note is an invention.
+    # exiftool does not know the invented maker note.
     assert set(complaints) <= {"[minor] Unrecognized MakerNotes"}
     return told
 

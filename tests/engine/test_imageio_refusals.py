@@ -67,7 +67,7 @@ def test_unreadable_file(tmp_path, monkeypatch, failure, code):
     def deny(*_):
         raise OSError(failure, os.strerror(failure))
 
-    # Not by permissions, since an administrator may read everything.
+    # Not with permissions, because root may read everything.
     monkeypatch.setattr(imageio, "open_plain", deny)
     refused(tmp_path / "a.tif", code)
 
@@ -110,7 +110,7 @@ def test_truncated_files_are_never_filled_up(tmp_path, suffix):
         except ReadError as error:
             assert error.code in ("read.truncated", "read.damaged")  # noqa: PT017
         else:
-            # Our TIFFs end with metadata: the pixels before it are whole.
+            # Our TIFFs end with metadata: the pixels before it are complete.
             assert suffix == ".tif"
             assert np.array_equal(raster.pixels, pixels())
             assert any("metadata" in notice for notice in raster.notices)

@@ -95,7 +95,7 @@ PROBABILITY = Port("result", "probability", channels=2)
 def test_output_of_another_kind_than_the_card_says_is_refused(
     tmp_path: Path, task: str, output: Port, nodes: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The file itself may say what it likes of its output.
+    # onnx's own checker would refuse to save such a file.
     monkeypatch.setattr("onnx.checker.check_model", lambda _: None)
     with pytest.raises(ModelError) as caught:
         run(model(tmp_path, nodes, task, output))

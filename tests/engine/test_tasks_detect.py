@@ -159,7 +159,7 @@ def test_damage_four_times_as_large_as_in_training_is_found(tmp_path: Path, monk
     assert marks.scales == (1, 2, 4)
     large, small = marks.defects
     assert (large.kind, small.kind) == ("stain", "dust")
-    # Outlines from a reduction by four are as exact as its pixels.
+    # Outlines from a reduction by four are accurate to four pixels.
     assert large.box.grown(4).contains(Rect(200, 100, 212, 112))
     assert Rect(196, 96, 216, 116).contains(large.box)
     assert small.box == Rect(40, 240, 43, 243)
@@ -261,7 +261,7 @@ def findings_of(probability: np.ndarray) -> Findings:
 
 def test_the_repair_mask_covers_the_faint_edge_of_a_defect_and_no_more() -> None:
     probability = np.zeros((300, 520))
-    # Across a border of cells: sure, then fading out over 6 px; beside it a faint spot, connected with nothing.
+    # A certain defect across a border of cells that fades out over 6 px, and a faint unconnected spot beside it.
     probability[100:120, 250:262] = 0.95
     for step, value in enumerate((0.4, 0.3, 0.2, 0.15, 0.1, 0.06)):
         probability[100:120, 249 - step] = probability[100:120, 262 + step] = value

@@ -79,7 +79,7 @@ def test_a_guide_is_used_only_inside_its_own_mask(tmp_path: Path, side: int) -> 
     assert (result[middle, middle] == WHITE).all()
     assert (result[middle, middle + 300] == 0).all()
     assert (result[second > 0] == 0).all()
-    # Grown as the mask is.
+    # The guide's mask is grown like the repair mask.
     grown = dataclasses.replace(whole, guided=ArrayMask(first), settings=HealSettings(grow=5, texture=0))
     assert (run_task(grown).apply_to(pixels)[47, middle] == WHITE).all()
 
@@ -99,7 +99,7 @@ def test_edges_are_drawn_around_the_damage_too(tmp_path: Path) -> None:
     for rect, piece in marks.pieces:
         assert len(list(rect.cells())) == 1
         assert piece.any()
-    # The mask as it is grown decides what is lost.
+    # Lost pixels are those of the grown mask.
     grown = draw_edges(job(card, pixels, mask, grow=5)).mask()
     assert not grown[300:310, 245:250].any()
     assert np.array_equal(healed(card, pixels, mask, drawn), healed(card, pixels, mask))

@@ -50,7 +50,7 @@ def test_windows_give_what_one_run_gives(tmp_path: Path, scale: int, dtype: type
     assert result.pixels.dtype == dtype
     assert result.pixels.shape == (scale * shape[0], scale * shape[1], shape[2])
     assert not result.pixels.flags.writeable
-    # Half a step is rounding; nothing else is lost at any seam.
+    # The only difference, also at seams, is rounding by half a step.
     assert np.abs(result.pixels / top - whole(card, pixels)).max() < 0.51 / top + 1e-5
 
 
@@ -82,7 +82,7 @@ def test_memory_depends_on_the_width(tmp_path: Path) -> None:
     run_task(dataclasses.replace(job(card, pixels), source=Watched(pixels)))
     assert max(rect.height for rect in rows) <= card.tile.default
     assert [rect.top for rect in rows] == sorted(rect.top for rect in rows)
-    # Few windows, and little of the picture is seen twice.
+    # Few windows with little overlap.
     assert sum(rect.area for rect in rows) < 2 * 500 * 150
 
 

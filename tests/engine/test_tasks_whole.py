@@ -80,7 +80,7 @@ def test_a_thumbnail_averages_areas(shape: tuple[int, int, int]) -> None:
     if shape[0] > 16:
         wanted = cv2.resize(pixels, (16, 16), interpolation=cv2.INTER_AREA)
         assert np.abs(small - wanted).max() < 1e-4
-    # Enlarged, the first pixel fills the first sections.
+    # When the thumbnail is larger than the picture, the first pixel fills the first sections.
     if shape[0] == 3:
         assert small[0, 0] == pytest.approx(pixels[0, 0], abs=1e-5)
 

@@ -34,7 +34,7 @@ def test_windows_cover_the_boxes_and_obey_the_rules(
         assert window.width % 32 == window.height % 32 == 0
         assert window.width <= RULES["window"] + 32
         assert window.height <= RULES["window"] + 32
-        # Networks that halve a picture see the same only from the same place on their coarsest grid.
+        # Windows are aligned to the network's coarsest grid.
         assert window.left % 32 == window.top % 32 == 0
         assert 0 <= window.left <= window.right < width + 32
         assert 0 <= window.top <= window.bottom < height + 32
@@ -178,7 +178,7 @@ def test_a_sweep_covers_the_picture_with_few_windows(rules: tuple[int, int, int,
         assert max(whole.width, whole.height) <= window
         assert bounds.contains(part)
         assert whole.contains(part)
-        # The surroundings are seen on every side but at the picture's own edge.
+        # There is context on every side except at the edge of the picture.
         for near, far, edge in (
             (whole.left, part.left, 0),
             (whole.top, part.top, 0),
@@ -197,7 +197,7 @@ def test_stitching_returns_every_pixel_once_and_cross_fades(width: int, height: 
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     truth = np.stack([x, y, x * y], axis=2)
     for shift in (0, 1):
-        # Parts that agree are joined without a trace; parts that differ by 1 each lie between the two.
+        # Equal parts are joined exactly; where parts differ by 1, the result is between them.
         stitcher, result, times = Stitcher(plan), np.zeros_like(truth), np.zeros((height, width), int)
         for number, part in enumerate(plan):
             rect, values = stitcher.join(number, truth[part.slices()] + np.float32(shift * (number % 2)))

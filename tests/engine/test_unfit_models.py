@@ -81,7 +81,7 @@ def test_a_card_that_cannot_be_run_is_refused_with_the_reason(
     assert cli.main(["models", "add", "theirs/bad/card.toml"]) == 1
     assert said in capsys.readouterr().err
     assert not (folder / "models").exists()
-    # Somebody put it there by hand.
+    # As if the user had copied it into the folder by hand.
     shutil.copytree(folder / "theirs" / "bad", folder / "models" / "bad")
     for words in (["models"], ["clean", "in.tif", "-o", "out.tif", "--device", "cpu"]):
         assert cli.main(words) == 0

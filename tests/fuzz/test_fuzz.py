@@ -63,7 +63,7 @@ def test_most_sound_files_are_read(name: str, tmp_path: Path) -> None:
 )
 def test_failures_are_found_and_kept(name: str, said: str, tmp_path: Path) -> None:
     limit = 1.0 if name == "hangs" else SECONDS
-    # After a crash another process goes on.
+    # After a crash a new process continues.
     cases = [5, 6] if name in ("raises", "crashes") else [5]
     outcome = fuzz(f"faulty.{name}", cases[0], cases[-1] + 1, 1, tmp_path, limit)
     assert sorted(outcome.failures) == cases

@@ -75,7 +75,7 @@ def test_every_row_is_seeded_stays_in_range_and_grows_with_its_level(name: str, 
     assert torch.equal(photos, before)
     one, same, other = (DEGRADATIONS[name].apply(photos, torch.full((8,), 0.7), generator(s)) for s in (2, 2, 3))
     assert torch.equal(one, same)
-    # These have nothing but their severity.
+    # These have no random parameters.
     assert torch.equal(one, other) == (name in {"monochrome", "defocus_blur", "gaussian_blur", "jpeg"})
 
 

@@ -166,7 +166,7 @@ def test_models_of_all_tasks_are_scored_and_the_scores_written(photographs: Path
     assert tables.keys() == {"tiny_clean", "tiny_tone", "tiny_detect"}
     for protocol in PROTOCOLS["clean"]:
         rows = tables["tiny_clean"][protocol.name]
-        # A model that changes nothing is as good as the picture that was given.
+        # An identity model has the score of the given picture.
         assert rows["model"]["psnr"] == pytest.approx(rows["untouched"]["psnr"])
         assert rows["model"]["pictures"] == 2
     assert tables["tiny_tone"]["fading"]["model"]["structure"] == pytest.approx(1, abs=1e-3)
@@ -195,7 +195,7 @@ def test_detection_is_scored_on_held_out_scanned_damage_at_several_thresholds(
     (table,) = evaluate_all(cards, photographs, textures=tmp_path / "textures", device=Device.CPU)
     assert {"film", "film_0.3", "film_0.5", "film_0.97"} <= table.keys()
     assert table["film"].keys() == {"model", "top_hat", "median_residue"}
-    # The model gives 1 for what is nearly white, whatever the threshold.
+    # The model outputs the probability 1 for nearly white pixels, so the threshold has no effect.
     assert table["film_0.3"]["model"] == table["film_0.97"]["model"] == table["film"]["model"]
     assert table["film"]["model"]["pictures"] == 2
     assert 0 < table["film"]["model"]["recall_stain"] < 1
@@ -217,7 +217,7 @@ def test_losses_of_an_archive_are_filled_but_not_scored(photographs: Path, model
     for protocol in ("scratches", "strokes"):
         row = table[protocol]["model"]
         assert row["pictures"] == 2
-        # Half of the picture is gone: what is left of the holes is harder to fill.
+        # Half of the picture is lost, so the scored holes are harder to fill.
         assert 5 < row["psnr"] < whole[protocol]["model"]["psnr"] + 3
         assert row["whole_psnr"] > row["psnr"] + 5
     with pytest.raises(SettingsError, match="heal only"):

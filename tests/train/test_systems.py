@@ -210,7 +210,7 @@ def test_the_encoder_of_the_prior_is_trained_without_changing_its_generator(tmp_
         trainer.train_step(batch, 0.0)
     for name, value in nets.named_parameters():
         assert torch.equal(value, before[name]) == name.startswith("generator."), name
-    # Statistics are those of samples alone.
+    # The batch statistics are those of the samples only.
     assert {int(norm.num_batches_tracked) for norm in nets.generator.norms} == {3}
 
 

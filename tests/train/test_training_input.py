@@ -180,7 +180,7 @@ def test_lost_pixels_do_not_leak_into_reduced_crops(tmp_path: Path) -> None:
     photographs = Photographs.load(paths, settings, CPU, mask_reader(masks, tmp_path))
     for seed in range(12):
         crops, _ = photographs.draw_crops(4, settings, torch.Generator().manual_seed(seed))
-        # All that is not black is lost: none of it may stay among what is known.
+        # Every pixel that is not black is lost; none of them may count as known in a crop.
         assert not (crops[:, :3] * (1 - crops[:, 3:])).any()
 
 

@@ -27,7 +27,7 @@ VISIBLE_CHANGE = 0.05
 """A mark counts as damage only where it changes some channel by more than this, of 0..1."""
 
 MOST_MARKS = 6
-"""A damaged crop gets 1 to so many marks, mostly few."""
+"""Largest number of marks in a damaged crop; most have few."""
 
 SOUND_SHARE = 0.2
 """Share of the crops that get no mark."""

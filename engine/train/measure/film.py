@@ -223,7 +223,7 @@ def reliability(cases: Sequence[FilmCase], card: ModelCard, device: Device, bins
     """Reliability diagram of a model: how often pixels of a given probability are really damaged.
 
     Args:
-        cases: the pictures; pixels within 2 px of an edge of the damage are left out, whatever they are.
+        cases: the pictures; pixels within 2 px of an edge of the damage are left out.
         card: the model.
         device: where it runs.
         bins: equal ranges of the probability.

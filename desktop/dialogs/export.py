@@ -240,7 +240,7 @@ class ExportDialog(QDialog):
         lossy = row is not None and not imageio.is_lossless(suffix, WriteOptions(lossless=self._lossless.isChecked()))
         self._quality.setEnabled(lossy)
         self._lossless.setVisible(row is not None and row.lossless == "choice")
-        deep = imageio.depth_held(suffix, 16) == 16
+        deep = imageio.stored_depth(suffix, 16) == 16
         self._depth.setEnabled(deep)
         as_scan = self.tr("As the scan ({0} bit)").format(self._scan_depth)
         self._depth.setItemText(0, as_scan if deep else self.tr("8 bit, which is all the format holds"))
@@ -261,7 +261,7 @@ class ExportDialog(QDialog):
             return text + (self.tr(" It holds 8 bit, less than the scan.") if self._scan_depth > 8 else "")
         if self._profile.currentData() != "keep":
             return self.tr("All samples are converted to the other profile.")
-        depth = imageio.depth_held(suffix, self._depth.currentData() or self._scan_depth)
+        depth = imageio.stored_depth(suffix, self._depth.currentData() or self._scan_depth)
         if depth < self._scan_depth:
             return self.tr("8 bit hold less than the scan; the reduction is dithered.")
         return self.tr("Outside the repair every sample will be the scan's, bit for bit.")

@@ -17,7 +17,7 @@ from desktop.document.tiles import TileMap
 from desktop.work.base import Chosen, Job, Outcome, TaskRequest, TaskRunner
 from desktop.work.outlines import Outlines, outlines_of, rows_that_count, share_of
 from engine.jobs import JobContext
-from engine.masks import TOO_MUCH
+from engine.masks import MAX_DAMAGE_SHARE
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
@@ -108,7 +108,7 @@ def found_sentence(outcome: Outcome) -> str:
     listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
     what = f"{len(items)} {'defects' if len(items) > 1 else 'defect'}{looked}: {listed}"
     share = share_of(items, filters.grow, found.review.damage.bounds)
-    if share > TOO_MUCH:
+    if share > MAX_DAMAGE_SHARE:
         return f"Found {what}. {round(share * 100)} % of the picture counts as damaged; a higher threshold finds less."
     return f"Found {what}. Look through them, or heal them all."
 

@@ -98,10 +98,10 @@ def outlines_of(review: Review, context: JobContext | None = None) -> Outlines:
     Raises:
         Cancelled: the context was cancelled.
     """
-    from engine.tasks import outlined
+    from engine.tasks import outline_defects
 
     context, threshold = context or JobContext(), settings_of(review.filters).threshold
-    found = outlined(review.damage, review.labels, threshold, context.part(0.0, 0.8))
+    found = outline_defects(review.damage, review.labels, threshold, context.part(0.0, 0.8))
     defects = sorted(found, key=_reading)
     items = tuple(Item(defect, Verdict.TO_DO, defect.kind) for defect in defects)
     rows = {item.point: row for row, item in enumerate(items)}

@@ -50,12 +50,12 @@ def show(context: Context) -> None:
 
 def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
     """Heal the accepted defects, and go on with the recipe that had them found; what is hardly all damage is asked."""
-    from engine.masks import TOO_MUCH
+    from engine.masks import MAX_DAMAGE_SHARE
 
     found, items = photo.defects, photo.defects.to_heal
     if found.outlined is None or photo.closed:
         return
-    if found.share > TOO_MUCH and not sure:
+    if found.share > MAX_DAMAGE_SHARE and not sure:
         sentence = context.window.tr("About {0} % of the picture would be healed, which is hardly all damage.")
         again = partial(heal, context, photo, sure=True)
         verb = context.window.tr("Heal it all the same")

@@ -156,13 +156,13 @@ class AutosaveFolder:
             maps = {name: saved(tiles) for name, tiles in layer.content.maps().items()}
             layers.append(_layer_json(layer) | {"maps": maps, "mask": saved(layer.mask)})
         review = state.review
-        motion = state.geometry.since(opened.geometry or _unmoved(state))
+        transform = state.geometry.transform_from(opened.geometry or _unmoved(state))
         manifest = {
             "version": VERSION,
             "source": str(opened.path),
             "stamp": opened.stamp,
             "sha256": self._digest_of(opened),
-            "motion": {"mirrored": motion.mirrored, "quarters": motion.quarters},
+            "motion": {"mirrored": transform.mirrored, "quarters": transform.quarters},
             "mask": saved(state.mask),
             "review": review_json(review) | {"damage": saved(review.damage)} if review is not None else None,
             "layers": layers,

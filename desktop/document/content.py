@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from desktop.document.blend import BlendMode, draw
-from desktop.document.geometry import Motion
+from desktop.document.geometry import Transform
 from desktop.document.tiles import Cell, TileMap
 from engine.jobs import JobContext
 from engine.raster import Mask, Pixels, Rect
@@ -94,7 +94,7 @@ class Content(ABC):
         """The map outside whose stored tiles a mask would have nothing to show; None: it shows everywhere."""
 
     @abstractmethod
-    def moved(self, motion: Motion, scan: TileMap, context: JobContext) -> Content:
+    def transformed(self, transform: Transform, scan: TileMap, context: JobContext) -> Content:
         """As it is once the picture was moved; the scan is the moved one.
 
         Raises:
@@ -135,8 +135,8 @@ class PixelContent(Content):
     def mask_within(self) -> TileMap | None:
         return self.pixels
 
-    def moved(self, motion: Motion, scan: TileMap, context: JobContext) -> Content:
-        return PixelContent(motion.tiles(self.pixels, scan, context))
+    def transformed(self, transform: Transform, scan: TileMap, context: JobContext) -> Content:
+        return PixelContent(transform.tiles(self.pixels, scan, context))
 
     def maps(self) -> Mapping[str, TileMap]:
         return {"pixels": self.pixels}

@@ -11,9 +11,9 @@ import numpy as np
 
 from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite
-from desktop.document.geometry import Motion, Turn
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Change, Document, Layer, State
-from desktop.document.review import Filters, Judgement, KeptReview, Point, Review, moved_judgements
+from desktop.document.review import Filters, Judgement, KeptReview, Point, Review, transform_judgements
 from desktop.document.targets import EDGE_MAP, EDGE_REACH, Target
 from desktop.document.tiles import TileDelta, TileMap
 from engine.jobs import JobContext
@@ -301,8 +301,11 @@ class TurnPicture(Edit):
     def __init__(self, turn: Turn, state: State, context: JobContext | None = None) -> None:
         self.label = turn.title
         # Kept, not turned back: tiles that turn to and fro would become more and more.
-        motion = Motion.of_turn(turn, state.scan.bounds)
-        self._before, self._after = _KeptState(state), _KeptState(moved(state, motion, context or JobContext()))
+        transform = Transform.of_turn(turn, state.scan.bounds)
+        self._before, self._after = (
+            _KeptState(state),
+            _KeptState(transform_state(state, transform, context or JobContext())),
+        )
 
     def apply(self, document: Document) -> None:
         document.update(self._after.state, Change(layers=True, size=True, review=True))
@@ -357,29 +360,29 @@ def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None 
     )
 
 
-def moved(state: State, motion: Motion, context: JobContext | None = None) -> State:
+def transform_state(state: State, transform: Transform, context: JobContext | None = None) -> State:
     """Everything of a state moved, without loss. Any thread.
 
     Raises:
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
-    scan = motion.tiles(state.scan.with_levels(()))
+    scan = transform.tiles(state.scan.with_levels(()))
     layers = []
     for number, layer in enumerate(state.layers):
         part = context.part(number / len(state.layers), (number + 1) / len(state.layers))
-        content = layer.content.moved(motion, scan, part.part(0.0, 0.8))
-        layers.append(replace(layer, content=content, mask=motion.tiles(layer.mask, None, part.part(0.8, 1.0))))
-    edges, guided = (motion.tiles(tiles) if tiles is not None else None for tiles in (state.edges, state.guided))
-    review = moved_review(state.review, motion) if state.review is not None else None
-    geometry = state.geometry.moved(motion)
-    return State(scan, tuple(layers), motion.tiles(state.mask), geometry, edges, guided, review)
+        content = layer.content.transformed(transform, scan, part.part(0.0, 0.8))
+        layers.append(replace(layer, content=content, mask=transform.tiles(layer.mask, None, part.part(0.8, 1.0))))
+    edges, guided = (transform.tiles(tiles) if tiles is not None else None for tiles in (state.edges, state.guided))
+    review = transform_review(state.review, transform) if state.review is not None else None
+    geometry = state.geometry.transformed(transform)
+    return State(scan, tuple(layers), transform.tiles(state.mask), geometry, edges, guided, review)
 
 
-def moved_review(review: Review, motion: Motion) -> Review:
+def transform_review(review: Review, transform: Transform) -> Review:
     """A review with its map and its judgements moved."""
-    judgements = moved_judgements(review.judgements, motion.rect)
-    return replace(review, damage=motion.tiles(review.damage), judgements=judgements)
+    judgements = transform_judgements(review.judgements, transform.rect)
+    return replace(review, damage=transform.tiles(review.damage), judgements=judgements)
 
 
 def _layer_change(layer: Layer) -> Change:

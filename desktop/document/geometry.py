@@ -48,7 +48,7 @@ _STEPS = {
 
 
 @dataclass(frozen=True)
-class Motion:
+class Transform:
     """Moves everything that belongs to a picture from how the picture lay at one time to how it lies at another.
 
     Attributes:
@@ -62,7 +62,7 @@ class Motion:
     quarters: int = 0
 
     @classmethod
-    def of_turn(cls, turn: Turn, bounds: Rect) -> Motion:
+    def of_turn(cls, turn: Turn, bounds: Rect) -> Transform:
         """One turn of a picture."""
         mirrored, quarters = _STEPS[turn]
         return cls(bounds, mirrored, quarters)
@@ -122,16 +122,18 @@ class Geometry:
 
     def turned(self, turn: Turn) -> Geometry:
         """After one turn more."""
-        return self.moved(Motion.of_turn(turn, self.bounds))
+        return self.transformed(Transform.of_turn(turn, self.bounds))
 
-    def since(self, then: Geometry) -> Motion:
+    def transform_from(self, then: Geometry) -> Transform:
         """What leads from how the picture lay then to how it lies now. Both are counted from the same scan."""
         mirrored = self.mirrored != then.mirrored
         quarters = self.quarters + then.quarters if mirrored else self.quarters - then.quarters
-        return Motion(then.bounds, mirrored, quarters % _QUARTERS)
+        return Transform(then.bounds, mirrored, quarters % _QUARTERS)
 
-    def moved(self, motion: Motion) -> Geometry:
-        """After a motion of the picture as it lies."""
+    def transformed(self, transform: Transform) -> Geometry:
+        """After a transform of the picture as it lies."""
         # Mirroring a picture that was turned to the left leaves it turned to the right.
-        before = -self.quarters if motion.mirrored else self.quarters
-        return replace(self, mirrored=self.mirrored != motion.mirrored, quarters=(before + motion.quarters) % _QUARTERS)
+        before = -self.quarters if transform.mirrored else self.quarters
+        return replace(
+            self, mirrored=self.mirrored != transform.mirrored, quarters=(before + transform.quarters) % _QUARTERS
+        )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from desktop.document.autosave_folder import MANIFEST, VERSION, AutosaveFolder
 from desktop.document.blend import BlendMode
 from desktop.document.content import PixelContent, content_from
-from desktop.document.edits import moved
-from desktop.document.geometry import Motion, Turn
+from desktop.document.edits import transform_state
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Document, Layer, State
 from desktop.document.opening import file_stamp, open_document
 from desktop.document.review import Review, review_from_json
@@ -73,7 +73,7 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
         _check_source(source, manifest)
         document = open_document(source, context)
         tiles = _Tiles(AutosaveFolder(folder))
-        state = moved(document.state, _motion(manifest, document.state), context)
+        state = transform_state(document.state, _transform(manifest, document.state), context)
         layers = tuple(_layer_from_json(row, state.scan, tiles) for row in manifest["layers"])
         mask = tiles.fill(TileMap.empty(state.scan.shape[:2], np.uint8), manifest["mask"])
         review = _review_from_json(manifest.get("review"), state.scan, tiles)
@@ -104,15 +104,15 @@ def _check_source(source: Path, manifest: dict[str, Any]) -> None:
         raise ReadError("{source} was changed since the work on it was saved.", "autosave.changed", source=source)
 
 
-def _motion(manifest: dict[str, Any], state: State) -> Motion:
+def _transform(manifest: dict[str, Any], state: State) -> Transform:
     """From how the picture lies in its file to how it lay when the work was saved."""
     geometry = state.geometry
     if manifest["version"] == 1:
         for name in manifest["turns"]:
             geometry = geometry.turned(Turn[name])
-        return geometry.since(state.geometry)
+        return geometry.transform_from(state.geometry)
     row = manifest["motion"]
-    return Motion(state.scan.bounds, bool(row["mirrored"]), int(row["quarters"]) % 4)
+    return Transform(state.scan.bounds, bool(row["mirrored"]), int(row["quarters"]) % 4)
 
 
 def _layer_from_json(row: dict[str, Any], scan: TileMap, tiles: _Tiles) -> Layer:

@@ -126,7 +126,9 @@ class Review:
         return MappingProxyType(dict(result))
 
 
-def moved_judgements(judgements: Mapping[Point, Judgement], move: Callable[[Rect], Rect]) -> Mapping[Point, Judgement]:
+def transform_judgements(
+    judgements: Mapping[Point, Judgement], move: Callable[[Rect], Rect]
+) -> Mapping[Point, Judgement]:
     """Judgements as they are about a turned picture.
 
     Args:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from desktop.document.compose import Composite
 from desktop.document.edits import Edit
-from desktop.document.geometry import Motion
+from desktop.document.geometry import Transform
 from desktop.document.model import Document, Layer
 from desktop.document.targets import EdgeMap
 from desktop.document.tiles import TileMap
@@ -117,7 +117,7 @@ class Runner(ABC, Generic[J]):
     def mask(self) -> TileMap | None:
         """The job's mask, as the picture lies now."""
         mask = self._job.mask
-        return self._document.state.geometry.since(self._asked).tiles(mask) if mask is not None else None
+        return self._document.state.geometry.transform_from(self._asked).tiles(mask) if mask is not None else None
 
     @abstractmethod
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
@@ -141,9 +141,9 @@ class Runner(ABC, Generic[J]):
         When the picture was turned while the job ran, the result is turned with it.
         """
 
-    def _motion(self) -> Motion:
+    def _transform(self) -> Transform:
         """From how the picture lay when the input was frozen to how it lies now."""
-        return self._document.state.geometry.since(self._frozen)
+        return self._document.state.geometry.transform_from(self._frozen)
 
 
 class TaskRunner(Runner[J]):

@@ -56,9 +56,9 @@ class EdgesRunner(TaskRunner[DrawEdges]):
 
     def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
         """Where the mask is the map is stored even without an edge: no edge is an answer, too."""
-        state, mask, motion = self._document.state, self.mask, self._motion()
-        frozen = motion.bounds
-        drawn = motion.tiles(_map_of(outcome.result, (frozen.height, frozen.width)))
+        state, mask, transform = self._document.state, self.mask, self._transform()
+        frozen = transform.bounds
+        drawn = transform.tiles(_map_of(outcome.result, (frozen.height, frozen.width)))
         cells = {cell for rect in (mask.occupied() if mask is not None else ()) for cell in rect.cells()}
         before = EDGE_MAP.read(state).stored
         changes = {

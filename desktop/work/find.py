@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from desktop.document.compose import Composite
-from desktop.document.edits import Edit, PutReview, moved_review
+from desktop.document.edits import Edit, PutReview, transform_review
 from desktop.document.model import Document, Layer
 from desktop.document.review import Filters, Review
 from desktop.document.tiles import TileMap
@@ -88,7 +88,7 @@ class FindRunner(TaskRunner[FindDamage]):
         found: Found = outcome.result
         if not found.any:
             return None, None
-        review = moved_review(found.review, self._motion())
+        review = transform_review(found.review, self._transform())
         return PutReview(self._task.verb + self._with, self._document.state, review), None
 
 

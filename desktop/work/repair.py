@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite
 from desktop.document.edits import AddLayer, Compound, Edit, JoinLayer, Paint
-from desktop.document.geometry import Motion
+from desktop.document.geometry import Transform
 from desktop.document.model import Document, Layer
 from desktop.document.targets import REPAIR_MASK
 from desktop.document.tiles import Cell, TileDelta, TileMap, compact
@@ -75,9 +75,9 @@ class PatchRunner(TaskRunner[J]):
 
     def _pieces_now(self, patch: Patch) -> Sequence[Piece]:
         """The pieces of a patch as the picture lies now."""
-        motion, source = self._motion(), self._source
+        transform, source = self._transform(), self._source
         assert source is not None
-        return moved_pieces(patch, source, motion) if motion else patch.pieces
+        return transform_pieces(patch, source, transform) if transform else patch.pieces
 
 
 class ApplyTaskRunner(PatchRunner[ApplyTask]):
@@ -172,13 +172,13 @@ def tiles_of_patch(document: Document, layer: Layer, pieces: Sequence[Piece]) ->
     return TileDelta(pixels), TileDelta(masks)
 
 
-def moved_pieces(patch: Patch, source: Composite, motion: Motion) -> list[Piece]:
+def transform_pieces(patch: Patch, source: Composite, transform: Transform) -> list[Piece]:
     """The pieces of a patch once the picture was moved.
 
     Args:
         patch: made of the picture as it lay before.
         source: the picture as it lay before.
-        motion: what happened to it.
+        transform: what happened to it.
     """
     from engine.tasks import Piece
 
@@ -190,8 +190,8 @@ def moved_pieces(patch: Patch, source: Composite, motion: Motion) -> list[Piece]
     bounds = weights.bounds
     near = {cell for piece in made.values() for cell in (piece.rect.grown(1) & bounds).cells()}
     tiles |= {cell: source.read(Rect.of_cell(cell) & bounds) for cell in near - made.keys()}
-    pixels = motion.tiles(TileMap.empty(source.shape, source.dtype, holes=True).with_tiles(tiles))
-    weights, bounds = motion.tiles(weights), pixels.bounds
+    pixels = transform.tiles(TileMap.empty(source.shape, source.dtype, holes=True).with_tiles(tiles))
+    weights, bounds = transform.tiles(weights), pixels.bounds
     return [Piece(Rect.of_cell(cell) & bounds, pixels.tile(cell), weights.tile(cell)) for cell in weights.stored]
 
 

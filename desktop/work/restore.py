@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from desktop.document.edits import AddLayer, Compound, Edit, SetReview
 from desktop.document.model import Document, Layer
-from desktop.document.review import Judgement, Point, Review, Verdict, moved_judgements
+from desktop.document.review import Judgement, Point, Review, Verdict, transform_judgements
 from desktop.work.base import Chosen, Job, Outcome, TaskRequest, Urgency
 from desktop.work.outlines import Item, judgements_of, mask_tiles
 from desktop.work.repair import PatchRunner
@@ -75,13 +75,13 @@ class RestoreRunner(PatchRunner[Restore]):
         del active
         job, state, registry, profile = self._job, self._document.state, self._registry, self._document.profile
         self._frozen = state.geometry
-        source, motion = self._read_below(len(state.layers)), state.geometry.since(self._asked)
+        source, transform = self._read_below(len(state.layers)), state.geometry.transform_from(self._asked)
 
         def work(context: JobContext) -> Outcome:
             found, review = None, job.review
             if review is not None and review.search is not None:
                 defects = [item.defect for item in job.items]
-                mask = motion.tiles(mask_tiles(review, defects, context.part(0.0, 0.1)))
+                mask = transform.tiles(mask_tiles(review, defects, context.part(0.0, 0.1)))
                 boxes = tuple((b.left, b.top, b.right, b.bottom) for b in (defect.box for defect in defects))
                 found = FoundDamage(mask if defects else None, replace(review.search, boxes=boxes))
             result = run_recipe(
@@ -117,8 +117,8 @@ class RestoreRunner(PatchRunner[Restore]):
         """Judgements of some defects, about the picture as it lies now."""
         review = self._job.review
         assert review is not None
-        motion = self._document.state.geometry.since(self._asked)
-        return dict(moved_judgements(judgements_of(items, review.filters.threshold), motion.rect))
+        transform = self._document.state.geometry.transform_from(self._asked)
+        return dict(transform_judgements(judgements_of(items, review.filters.threshold), transform.rect))
 
 
 def _with_their_search(result: RestoreResult) -> list[tuple[tuple[Repair, ...], Patch]]:

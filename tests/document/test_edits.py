@@ -27,7 +27,7 @@ from desktop.document.edits import (
     TurnPicture,
     merge_down,
 )
-from desktop.document.geometry import Motion, Turn
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Change, Document, Layer
 from desktop.document.opening import file_stamp, open_project
 from desktop.document.project import OpenedFile, Snapshot, write_project
@@ -253,10 +253,10 @@ def test_a_turned_rectangle_lies_where_its_pixels_do(turn: Turn) -> None:
     array = np.zeros((30, 50), bool)
     rect = Rect(7, 3, 20, 11)
     array[rect.slices()] = True
-    motion = Motion.of_turn(turn, Rect(0, 0, 50, 30))
-    turned = np.zeros_like(motion.array(array))
-    turned[motion.rect(rect).slices()] = True
-    assert np.array_equal(turned, motion.array(array))
+    transform = Transform.of_turn(turn, Rect(0, 0, 50, 30))
+    turned = np.zeros_like(transform.array(array))
+    turned[transform.rect(rect).slices()] = True
+    assert np.array_equal(turned, transform.array(array))
 
 
 def test_a_dragged_opacity_is_one_step_and_another_drag_is_another() -> None:
@@ -389,7 +389,7 @@ class Inverted(Content):
     def mask_within(self) -> TileMap | None:
         return None
 
-    def moved(self, motion: Motion, scan: TileMap, context: JobContext) -> Content:
+    def transformed(self, transform: Transform, scan: TileMap, context: JobContext) -> Content:
         return self
 
     def maps(self) -> Mapping[str, TileMap]:

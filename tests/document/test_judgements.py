@@ -12,7 +12,7 @@ import pytest
 
 from desktop.document.autosave_folder import AutosaveFolder
 from desktop.document.edits import PutReview, SetReview, TurnPicture
-from desktop.document.geometry import Motion, Turn
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Change, Document
 from desktop.document.opening import file_stamp, open_project
 from desktop.document.project import OpenedFile, Snapshot, write_project
@@ -175,11 +175,11 @@ def test_a_turned_picture_turns_the_map_and_the_judgements(turn: Turn) -> None:
     edit.apply(document)
     after = document.state.review
     assert after is not None
-    motion = Motion.of_turn(turn, bounds)
-    expected = motion.array(before.damage.read(before.damage.bounds))
+    transform = Transform.of_turn(turn, bounds)
+    expected = transform.array(before.damage.read(before.damage.bounds))
     assert np.array_equal(after.damage.read(after.damage.bounds), expected)
     items = items_of(outlines_of(after), after)
-    boxes = {motion.rect(Rect(20, 20, 60, 30)): Verdict.ACCEPTED, motion.rect(DUMBBELL[3][0]): Verdict.KEPT}
+    boxes = {transform.rect(Rect(20, 20, 60, 30)): Verdict.ACCEPTED, transform.rect(DUMBBELL[3][0]): Verdict.KEPT}
     assert {item.defect.box: item.verdict for item in items} == boxes
     edit.revert(document)
     assert same(document.state.review, before)

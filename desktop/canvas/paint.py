@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from desktop.canvas.render import Frame, ImageCache, needed, picture_pixels, screen_tiles, veil_pixels
 from desktop.document.compose import ComposeCache, Composite
-from desktop.document.tiles import TileMap, uniform
+from desktop.document.tiles import TileMap, uniform_map
 from desktop.photo.workspace import Workspace
 from engine.raster import Rect
 
@@ -116,7 +116,7 @@ class PicturePainter:
     def _blank_scan(self, scan: TileMap) -> TileMap:
         """A grey picture of the scan's size."""
         if self._blank is None or self._blank.shape != scan.shape or self._blank.dtype != scan.dtype:
-            self._blank = uniform(scan.shape, scan.dtype, _GREY)
+            self._blank = uniform_map(scan.shape, scan.dtype, _GREY)
         return self._blank
 
     def _paint_tiles(

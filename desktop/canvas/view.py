@@ -25,7 +25,7 @@ from desktop.canvas.defect_overlay import DefectOverlay
 from desktop.canvas.input import CanvasInput, pointer_shape
 from desktop.canvas.paint import PicturePainter, Shown, paint_divider, paint_outline, paint_ring
 from desktop.canvas.viewport import Viewport
-from desktop.document.tiles import for_seconds
+from desktop.document.tiles import time_limit
 from desktop.photo.workspace import Workspace
 from desktop.tools.base import Tool, ToolSettings
 from engine.raster import Rect
@@ -166,7 +166,7 @@ class CanvasView(QWidget):
         if self._divider is not None:
             self.shown.split = round(viewport.origin.x() + self._divider * viewport.size.width())
         seen = viewport.screen(QRectF(clip))
-        self.complete = self._picture.paint(painter, workspace, viewport.frame, seen, for_seconds(_PAINT_SECONDS))
+        self.complete = self._picture.paint(painter, workspace, viewport.frame, seen, time_limit(_PAINT_SECONDS))
         self.frames += 1
         if not self.complete:
             self._later.start(0)

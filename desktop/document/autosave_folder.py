@@ -156,7 +156,7 @@ class AutosaveFolder:
             maps = {name: saved(tiles) for name, tiles in layer.content.maps().items()}
             layers.append(_layer_json(layer) | {"maps": maps, "mask": saved(layer.mask)})
         review = state.review
-        transform = state.geometry.transform_from(opened.geometry or _unmoved(state))
+        transform = state.geometry.transform_from(opened.geometry or _opened_geometry(state))
         manifest = {
             "version": VERSION,
             "source": str(opened.path),
@@ -227,7 +227,7 @@ def _key_of(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _unmoved(state: State) -> Geometry:
+def _opened_geometry(state: State) -> Geometry:
     """How the picture lay when its document began."""
     return Geometry(state.geometry.width, state.geometry.height)
 

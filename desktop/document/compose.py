@@ -44,9 +44,9 @@ class Composite:
         """The sample type."""
         return self.scan.dtype
 
-    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
         """Make what reading a rectangle needs, in small steps; as ``TileMap.prepare``."""
-        return all(operation.prepare(rect, level, go_on) for operation in self.operations)
+        return all(operation.prepare(rect, level, keep_going) for operation in self.operations)
 
     def read(self, rect: Rect, level: int = 0, cache: ComposeCache | None = None) -> Pixels:
         """The composed pixels of a rectangle that lies inside, in the pixels of a level; may be a read-only view.
@@ -58,13 +58,13 @@ class Composite:
             level: reduction by 2**level.
             cache: keeps whole composed tiles; not for a state whose tiles still change.
         """
-        if cache is not None and any(_parts(operation, rect, level) for operation in self.operations):
+        if cache is not None and any(_touched_parts(operation, rect, level) for operation in self.operations):
             return cache.read(self, rect, level)
         below = self.scan.read(rect, level)
         written = False
         for operation in self.operations:
-            for part in _parts(operation, rect, level):
-                drawn = operation.drawn(below[part.slices(rect)], part, level)
+            for part in _touched_parts(operation, rect, level):
+                drawn = operation.render(below[part.slices(rect)], part, level)
                 if drawn is None:
                     continue
                 if not written:
@@ -72,7 +72,7 @@ class Composite:
                 below[part.slices(rect)] = drawn
         return below
 
-    def changed(self) -> list[Rect]:
+    def changed_rects(self) -> list[Rect]:
         """The tiles in which anything may differ from the scan."""
         cells = {cell for operation in self.operations for cell in operation.cells()}
         return [Rect.of_cell(cell) & self.scan.bounds for cell in sorted(cells)]
@@ -100,16 +100,16 @@ class ComposeCache:
 
     def _tile(self, composite: Composite, cell: Cell, level: int) -> Pixels:
         # Tiles never change, so the object tells which tile it is; the entry keeps it alive.
-        made_of: list[object] = [composite.scan.base, composite.scan.levels]
+        inputs: list[object] = [composite.scan.base, composite.scan.levels]
         key: list[object] = [cell, level, id(composite.scan.base), id(composite.scan.levels)]
         for operation in composite.operations:
             if operation.touches(cell, level):
-                arrays, values = operation.made_of(cell, level)
-                made_of += arrays
+                arrays, values = operation.inputs(cell, level)
+                inputs += arrays
                 key += [type(operation), *map(id, arrays), *values]
         known = self._tiles.pop(tuple(key), None)
         if known is None:
-            known = composite.read(Rect.of_cell(cell) & composite.scan.bounds_at(level), level), made_of
+            known = composite.read(Rect.of_cell(cell) & composite.scan.bounds_at(level), level), inputs
             self._held += known[0].nbytes
         self._tiles[tuple(key)] = known
         while self._held > self._limit and len(self._tiles) > 1:
@@ -126,7 +126,7 @@ def flatten(composite: Composite, context: JobContext | None = None) -> Pixels:
     context = context or JobContext()
     scan = composite.scan
     base = scan.read(scan.bounds)
-    changed = composite.changed()
+    changed = composite.changed_rects()
     if not changed:
         return base
     result = np.array(base, order="C")
@@ -137,6 +137,6 @@ def flatten(composite: Composite, context: JobContext | None = None) -> Pixels:
     return result
 
 
-def _parts(operation: Operation, rect: Rect, level: int) -> list[Rect]:
+def _touched_parts(operation: Operation, rect: Rect, level: int) -> list[Rect]:
     """The tiles of a rectangle in which an operation may change something."""
     return [Rect.of_cell(cell) & rect for cell in rect.cells() if operation.touches(cell, level)]

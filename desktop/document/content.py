@@ -26,11 +26,11 @@ class Operation(ABC):
         """Whether it may change a tile of a level."""
 
     @abstractmethod
-    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
         """Make what drawing a rectangle needs, in small steps; as ``TileMap.prepare``."""
 
     @abstractmethod
-    def drawn(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
+    def render(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
         """What it makes of a rectangle that lies within one tile of a level.
 
         Args:
@@ -43,7 +43,7 @@ class Operation(ABC):
         """
 
     @abstractmethod
-    def made_of(self, cell: Cell, level: int) -> tuple[tuple[object, ...], tuple[Hashable, ...]]:
+    def inputs(self, cell: Cell, level: int) -> tuple[tuple[object, ...], tuple[Hashable, ...]]:
         """What its drawing of a tile follows from: arrays, which never change, and values."""
 
 
@@ -62,16 +62,16 @@ class DrawPixels(Operation):
     def touches(self, cell: Cell, level: int) -> bool:
         return self.pixels.holds(cell, level) and self.mask.holds(cell, level)
 
-    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
-        return self.mask.prepare(rect, level, go_on) and self.pixels.prepare(rect, level, go_on)
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
+        return self.mask.prepare(rect, level, keep_going) and self.pixels.prepare(rect, level, keep_going)
 
-    def drawn(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
+    def render(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
         mask: Mask = self.mask.read(rect, level)
         if not mask.any():
             return None
         return draw(below, self.pixels.read(rect, level), mask, self.opacity, self.blend)
 
-    def made_of(self, cell: Cell, level: int) -> tuple[tuple[object, ...], tuple[Hashable, ...]]:
+    def inputs(self, cell: Cell, level: int) -> tuple[tuple[object, ...], tuple[Hashable, ...]]:
         return (self.pixels.at(cell, level), self.mask.at(cell, level)), (self.opacity, self.blend)
 
 

@@ -13,7 +13,7 @@ from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite
 from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Change, Document, Layer, State
-from desktop.document.review import Filters, Judgement, KeptReview, Point, Review, transform_judgements
+from desktop.document.review import Filters, Judgement, Point, Review, UndoReview, transform_judgements
 from desktop.document.targets import EDGE_MAP, EDGE_REACH, Target
 from desktop.document.tiles import TileDelta, TileMap
 from engine.jobs import JobContext
@@ -37,7 +37,7 @@ class Edit(ABC):
     def revert(self, document: Document) -> None:
         """Take it back; the document is then as it was, bit for bit."""
 
-    def merged(self, _later: Edit) -> Edit | None:
+    def merge_with(self, _later: Edit) -> Edit | None:
         """One edit instead of this and the next one, or None when they are two steps."""
         return None
 
@@ -60,10 +60,10 @@ class Paint(Edit):
         self.saved = target.saved
 
     def apply(self, document: Document) -> None:
-        self._exchange(document, self._delta.applied)
+        self._exchange(document, self._delta.apply_to)
 
     def revert(self, document: Document) -> None:
-        self._exchange(document, self._delta.reverted)
+        self._exchange(document, self._delta.remove_from)
 
     def _exchange(self, document: Document, how: Callable[[TileMap], TileMap]) -> None:
         before = document.state
@@ -80,10 +80,10 @@ class AddLayer(Edit):
     """A new layer at an index, 0 = just above the scan."""
 
     def __init__(self, label: str, layer: Layer, index: int) -> None:
-        self.label, self._kept, self._index = label, _Kept(layer), index
+        self.label, self._stored, self._index = label, _UndoLayer(layer), index
 
     def apply(self, document: Document) -> None:
-        layer = self._kept.layer
+        layer = self._stored.layer
         layers = list(document.state.layers)
         layers.insert(self._index, layer)
         document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
@@ -95,7 +95,7 @@ class AddLayer(Edit):
         document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
 
     def deltas(self) -> list[TileDelta]:
-        return self._kept.deltas
+        return self._stored.deltas
 
 
 class RemoveLayer(Edit):
@@ -158,7 +158,7 @@ class SetLayer(Edit):
     def revert(self, document: Document) -> None:
         self._set(document, self._before)
 
-    def merged(self, later: Edit) -> Edit | None:
+    def merge_with(self, later: Edit) -> Edit | None:
         if not isinstance(later, SetLayer) or not self._gesture or self._merge_key != later._merge_key:  # noqa: SLF001 - its own class
             return None
         later._before = self._before  # noqa: SLF001
@@ -174,7 +174,7 @@ class SetLayer(Edit):
         document.update(document.state.with_layer(layer), Change(picture=picture, layers=True))
 
 
-class JoinLayer(Edit):
+class AddToLayer(Edit):
     """More repaired pixels on a layer that is there."""
 
     def __init__(self, label: str, id_: int, pixels: TileDelta, mask: TileDelta, made_by: Repair) -> None:
@@ -183,13 +183,13 @@ class JoinLayer(Edit):
     def apply(self, document: Document) -> None:
         layer = document.state.layer(self._id)
         made_by = (*layer.made_by, self._made_by)
-        layer = layer.with_pixels(self._pixels.applied(layer.pixels), self._mask.applied(layer.mask))
+        layer = layer.with_pixels(self._pixels.apply_to(layer.pixels), self._mask.apply_to(layer.mask))
         self._put(document, replace(layer, made_by=made_by))
 
     def revert(self, document: Document) -> None:
         layer = document.state.layer(self._id)
         made_by = layer.made_by[:-1]
-        layer = layer.with_pixels(self._pixels.reverted(layer.pixels), self._mask.reverted(layer.mask))
+        layer = layer.with_pixels(self._pixels.remove_from(layer.pixels), self._mask.remove_from(layer.mask))
         self._put(document, replace(layer, made_by=made_by))
 
     def _put(self, document: Document, layer: Layer) -> None:
@@ -200,12 +200,12 @@ class JoinLayer(Edit):
         return [self._pixels, self._mask]
 
 
-class PutReview(Edit):
+class ReplaceReview(Edit):
     """Another search for damage instead of the one before, or none."""
 
     def __init__(self, label: str, state: State, review: Review | None) -> None:
         self.label = label
-        self._before, self._after = KeptReview(state.review), KeptReview(review)
+        self._before, self._after = UndoReview(state.review), UndoReview(review)
 
     def apply(self, document: Document) -> None:
         document.update(replace(document.state, review=self._after.review), Change(review=True))
@@ -217,7 +217,7 @@ class PutReview(Edit):
         return [*self._before.deltas, *self._after.deltas]
 
 
-class SetReview(Edit):
+class UpdateReview(Edit):
     """Other filters of a review, or more judgements.
 
     Args:
@@ -244,24 +244,27 @@ class SetReview(Edit):
         self._after = filters or review.filters, review.recipe if recipe is None else recipe
         # Thousands of defects may be decided one by one: a step holds what it changes and no more.
         self._decided = dict(judgements or {})
-        self._replaced = review.places(self._decided) if self._decided else {}
+        self._replaced = review.positions(self._decided) if self._decided else {}
 
     def apply(self, document: Document) -> None:
-        self._set(document, self._after, lambda review: review.judged(self._decided))
+        self._set(document, self._after, lambda review: review.with_judgements(self._decided))
 
     def revert(self, document: Document) -> None:
-        self._set(document, self._before, lambda review: review.unjudged(self._decided, self._replaced))
+        self._set(document, self._before, lambda review: review.without_judgements(self._decided, self._replaced))
 
-    def merged(self, later: Edit) -> Edit | None:
-        if not isinstance(later, SetReview) or not self._gesture or self._gesture != later._gesture:  # noqa: SLF001 - its own class
+    def merge_with(self, later: Edit) -> Edit | None:
+        if not isinstance(later, UpdateReview) or not self._gesture or self._gesture != later._gesture:  # noqa: SLF001 - its own class
             return None
         later._before = self._before  # noqa: SLF001
         return later
 
     def _set(
-        self, document: Document, told: tuple[Filters, str], judgements: Callable[[Review], Mapping[Point, Judgement]]
+        self,
+        document: Document,
+        settings: tuple[Filters, str],
+        judgements: Callable[[Review], Mapping[Point, Judgement]],
     ) -> None:
-        review, (filters, recipe) = document.state.review, told
+        review, (filters, recipe) = document.state.review, settings
         assert review is not None
         review = replace(review, filters=filters, recipe=recipe, judgements=judgements(review))
         document.update(replace(document.state, review=review), Change(review=True))
@@ -303,8 +306,8 @@ class TurnPicture(Edit):
         # Kept, not turned back: tiles that turn to and fro would become more and more.
         transform = Transform.of_turn(turn, state.scan.bounds)
         self._before, self._after = (
-            _KeptState(state),
-            _KeptState(transform_state(state, transform, context or JobContext())),
+            _UndoState(state),
+            _UndoState(transform_state(state, transform, context or JobContext())),
         )
 
     def apply(self, document: Document) -> None:
@@ -346,7 +349,7 @@ def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None 
                 shows |= layer.mask.tile(cell) > 0
         pixels.write(rect, composite.read(rect))
         mask.write(rect, np.where(shows, np.uint8(255), np.uint8(0)))
-    merged = empty.with_pixels(pixels.commit().applied(empty.pixels), mask.commit().applied(empty.mask))
+    merged = empty.with_pixels(pixels.commit().apply_to(empty.pixels), mask.commit().apply_to(empty.mask))
     merged = replace(merged, name=lower.name, made_by=(*lower.made_by, *upper.made_by))
     label = f"Merge {upper.name} down"
     without_upper = replace(state, layers=(*state.layers[:index], *state.layers[index + 1 :]))
@@ -389,31 +392,31 @@ def _layer_change(layer: Layer) -> Change:
     return Change(picture=layer.content.extent(), layers=True)
 
 
-def _emptied(tiles: TileMap) -> TileMap:
+def _empty_like(tiles: TileMap) -> TileMap:
     """A map like another, with nothing in it."""
     return TileMap.empty(tiles.shape, tiles.dtype, holes=tiles.holes)
 
 
-def _contents(tiles: TileMap) -> TileDelta:
-    """What fills ``_emptied`` again."""
+def _tiles_of(tiles: TileMap) -> TileDelta:
+    """What fills ``_empty_like`` again."""
     return TileDelta({cell: (None, tile) for cell, tile in tiles.stored.items()})
 
 
-class _Kept:
+class _UndoLayer:
     """A layer that an edit holds on to; its tiles can be put away."""
 
     def __init__(self, layer: Layer) -> None:
-        self._maps = {name: (_emptied(tiles), _contents(tiles)) for name, tiles in layer.content.maps().items()}
+        self._maps = {name: (_empty_like(tiles), _tiles_of(tiles)) for name, tiles in layer.content.maps().items()}
         content = layer.content.with_maps({name: empty for name, (empty, _) in self._maps.items()})
-        self._mask = _contents(layer.mask)
-        self._bare = replace(layer, content=content, mask=_emptied(layer.mask))
+        self._mask = _tiles_of(layer.mask)
+        self._bare = replace(layer, content=content, mask=_empty_like(layer.mask))
 
     @property
     def layer(self) -> Layer:
         """The layer with its tiles."""
-        maps = {name: tiles.applied(empty) for name, (empty, tiles) in self._maps.items()}
+        maps = {name: tiles.apply_to(empty) for name, (empty, tiles) in self._maps.items()}
         content = self._bare.content.with_maps(maps)
-        return replace(self._bare, content=content, mask=self._mask.applied(self._bare.mask))
+        return replace(self._bare, content=content, mask=self._mask.apply_to(self._bare.mask))
 
     @property
     def deltas(self) -> list[TileDelta]:
@@ -421,25 +424,25 @@ class _Kept:
         return [*(tiles for _, tiles in self._maps.values()), self._mask]
 
 
-class _KeptState:
+class _UndoState:
     """A whole state that an edit holds on to; all its tiles but the scan can be put away."""
 
     def __init__(self, state: State) -> None:
-        self._layers = [_Kept(layer) for layer in state.layers]
-        self._mask, self._review = _contents(state.mask), KeptReview(state.review)
+        self._layers = [_UndoLayer(layer) for layer in state.layers]
+        self._mask, self._review = _tiles_of(state.mask), UndoReview(state.review)
         targets = (EDGE_MAP, EDGE_REACH)
-        self._drawn = {target: _contents(target.read(state)) for target in targets if target.exists(state)}
+        self._drawn = {target: _tiles_of(target.read(state)) for target in targets if target.exists(state)}
         # The reductions of the scan are made again when they are needed.
-        self._bare = State(state.scan.with_levels(()), (), _emptied(state.mask), state.geometry)
+        self._bare = State(state.scan.with_levels(()), (), _empty_like(state.mask), state.geometry)
 
     @property
     def state(self) -> State:
         """The state with its tiles."""
         layers = tuple(kept.layer for kept in self._layers)
-        mask = self._mask.applied(self._bare.mask)
+        mask = self._mask.apply_to(self._bare.mask)
         state = replace(self._bare, layers=layers, mask=mask, review=self._review.review)
         for target, tiles in self._drawn.items():
-            state = target.put(state, tiles.applied(target.read(state)))
+            state = target.put(state, tiles.apply_to(target.read(state)))
         return state
 
     @property

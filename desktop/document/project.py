@@ -24,7 +24,7 @@ from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite, flatten
 from desktop.document.geometry import Geometry
 from desktop.document.model import Document, Layer, State
-from desktop.document.review import Review, review_json, sheet_of
+from desktop.document.review import Review, pack_damage, review_json
 from engine import colour, imageio
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Rect, Resolution
@@ -105,23 +105,23 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
         stack = _stack_xml(snapshot)
         archive.writestr("stack.xml", stack)
         context.progress(0.0, "saving the scan")
-        _put(archive, "data/scan.png", state.scan.read(state.scan.bounds), profile)
+        _write_png(archive, "data/scan.png", state.scan.read(state.scan.bounds), profile)
         for number, layer in enumerate(state.layers):
             context.progress(0.5 + 0.1 * number / len(state.layers), f"saving {layer.name}")
-            _put(archive, _source_of(layer), _with_alpha(layer), profile)
+            _write_png(archive, _png_name(layer), _with_alpha(layer), profile)
         context.progress(0.6, "saving the merged picture")
         composite = Composite.of(state)
-        _put(archive, "mergedimage.png", flatten(composite), profile)
-        _put(archive, "Thumbnails/thumbnail.png", _thumbnail(composite, snapshot.profile), None)
+        _write_png(archive, "mergedimage.png", flatten(composite), profile)
+        _write_png(archive, "Thumbnails/thumbnail.png", _thumbnail(composite, snapshot.profile), None)
         context.progress(0.95, "saving the masks")
         mask = np.ascontiguousarray(state.mask.read(state.mask.bounds))
         archive.writestr(MASK, imageio.encode_png(mask[..., None]), zipfile.ZIP_STORED)
         for layer in (layer for layer in state.layers if not layer.has_pixels):
             # A layer of pixels has its mask as alpha.
             alone = np.ascontiguousarray(layer.mask.read(layer.mask.bounds))
-            archive.writestr(mask_of_layer(layer.id), imageio.encode_png(alone[..., None]), zipfile.ZIP_STORED)
+            archive.writestr(layer_mask_name(layer.id), imageio.encode_png(alone[..., None]), zipfile.ZIP_STORED)
         if state.review is not None:
-            archive.writestr(DAMAGE, imageio.encode_png(sheet_of(state.review.damage)), zipfile.ZIP_STORED)
+            archive.writestr(DAMAGE, imageio.encode_png(pack_damage(state.review.damage)), zipfile.ZIP_STORED)
         parts = {
             "profile.icc": snapshot.profile,
             **{name: getattr(snapshot.metadata, name) for name in ("exif", "xmp", "iptc")},
@@ -135,19 +135,19 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
         context.progress(1.0)
 
 
-def mask_of_layer(id_: int) -> str:
+def layer_mask_name(id_: int) -> str:
     """Where in the archive the mask of a layer lies that shows no pixels."""
     return f"lacuna/mask{id_}.png"
 
 
-def _put(archive: zipfile.ZipFile, name: str, pixels: Pixels, profile: bytes | None) -> None:
+def _write_png(archive: zipfile.ZipFile, name: str, pixels: Pixels, profile: bytes | None) -> None:
     """A picture of 1 to 4 channels as an RGB or RGBA PNG."""
     channels = {1: [0, 0, 0], 2: [0, 0, 0, 1]}.get(pixels.shape[2])
     wide = np.take(pixels, channels, axis=2) if channels else np.ascontiguousarray(pixels)
     archive.writestr(name, imageio.encode_png(wide, profile), zipfile.ZIP_STORED)
 
 
-def _source_of(layer: Layer) -> str:
+def _png_name(layer: Layer) -> str:
     return f"data/layer{layer.id}.png"
 
 
@@ -165,7 +165,7 @@ def _stack_xml(snapshot: Snapshot) -> bytes:
             "layer",
             {
                 "name": layer.name,
-                "src": _source_of(layer),
+                "src": _png_name(layer),
                 "x": str(extent.left),
                 "y": str(extent.top),
                 "opacity": repr(layer.opacity),
@@ -214,7 +214,7 @@ def _own_json(snapshot: Snapshot, scan: ScanFile | None, stack: bytes) -> dict[s
         {
             "id": layer.id,
             "name": layer.name,
-            "src": _source_of(layer),
+            "src": _png_name(layer),
             "x": _extent(layer).left,
             "y": _extent(layer).top,
             "opacity": layer.opacity,

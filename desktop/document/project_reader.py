@@ -19,8 +19,8 @@ import numpy as np
 from desktop.document.blend import BlendMode
 from desktop.document.content import PixelContent, content_from
 from desktop.document.model import Layer
-from desktop.document.project import DAMAGE, MASK, OWN, VERSION, mask_of_layer
-from desktop.document.review import Review, damage_of, review_from_json
+from desktop.document.project import DAMAGE, MASK, OWN, VERSION, layer_mask_name
+from desktop.document.review import Review, review_from_json, unpack_damage
 from desktop.document.tiles import TileMap
 from engine import colour, imageio, tables
 from engine.errors import ReadError
@@ -179,7 +179,7 @@ def _read_own(archive: _Archive, own: dict[str, Any], path: Path, context: JobCo
         context.progress(0.3 + 0.6 * number / len(own["layers"]), "reading the layers")
         layers.append(_own_layer(archive, row, scan.pixels))
     mask = TileMap.empty(scan.pixels.shape[:2], np.uint8)
-    mask = _filled(mask, archive.picture(MASK, scan.width * scan.height)[..., 0])
+    mask = _fill(mask, archive.picture(MASK, scan.width * scan.height)[..., 0])
     origin = own.get("scan")
     scan_file = ScanFile(Path(str(origin["path"])), str(origin["sha256"])) if origin else None
     review = _read_review(archive, own["review"], mask) if own.get("review") else None
@@ -201,14 +201,14 @@ def _own_scan(archive: _Archive, own: dict[str, Any]) -> Raster:
     tags = {int(number): (int(kind), base64.b64decode(data)) for number, (kind, data) in own.get("tags", {}).items()}
     return Raster(
         pixels[..., :1].copy() if grey else pixels,
-        _usable(archive.own("profile.icc"), 1 if grey else 3, notices),
+        _usable_profile(archive.own("profile.icc"), 1 if grey else 3, notices),
         imageio.sensible_resolution(float(dots[0]), float(dots[1])) if dots else None,
         Metadata(exif=archive.own("exif"), xmp=archive.own("xmp"), iptc=archive.own("iptc"), tags=tags),
         tuple(notices),
     )
 
 
-def _usable(profile: bytes | None, channels: int, notices: list[str]) -> bytes | None:
+def _usable_profile(profile: bytes | None, channels: int, notices: list[str]) -> bytes | None:
     """A profile if it can be used; one of another picture's kind, or a broken one, would fail at every repaint."""
     if profile is None or colour.fits(profile, channels):
         return profile
@@ -233,8 +233,8 @@ def _own_layer(archive: _Archive, row: dict[str, Any], scan: Pixels) -> Layer:
         made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
     )
     if not layer.has_pixels:
-        alone = archive.picture(mask_of_layer(layer.id), area)[..., 0]
-        return dataclasses.replace(layer, mask=_filled(mask, alone))
+        alone = archive.picture(layer_mask_name(layer.id), area)[..., 0]
+        return dataclasses.replace(layer, mask=_fill(mask, alone))
     cells = [(int(x), int(y)) for x, y in row["cells"]]
     png = archive.picture(row["src"], area)
     grey = scan.shape[2] == 1
@@ -246,7 +246,7 @@ def _read_review(archive: _Archive, row: dict[str, Any], mask: TileMap) -> Revie
     # The sheet is nearly square: at most a row of tiles more than it holds.
     sheet = archive.picture(DAMAGE, 2 * TILE**2 * max(1, len(cells)))
     height, width = mask.shape
-    return review_from_json(row, damage_of(sheet, cells, (height, width)))
+    return review_from_json(row, unpack_damage(sheet, cells, (height, width)))
 
 
 def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[int, int]]) -> Layer:
@@ -262,10 +262,10 @@ def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[in
             part = png[rect.slices(extent)]
             pixels.write(rect, part[..., :channels])
             mask.write(rect, (part[..., channels] >> (8 if dtype == np.uint16 else 0)).astype(np.uint8))
-    return layer.with_pixels(pixels.commit().applied(layer.pixels), mask.commit().applied(layer.mask))
+    return layer.with_pixels(pixels.commit().apply_to(layer.pixels), mask.commit().apply_to(layer.mask))
 
 
-def _filled(tiles: TileMap, array: Mask) -> TileMap:
+def _fill(tiles: TileMap, array: Mask) -> TileMap:
     if array.shape != tiles.shape:
         raise ReadError("A mask in the project file is of another size than the scan.", "project.mask")
     edit = tiles.edit()
@@ -273,7 +273,7 @@ def _filled(tiles: TileMap, array: Mask) -> TileMap:
     if len(rows):
         rect = Rect(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
         edit.write(rect, array[rect.slices()])
-    return edit.commit().applied(tiles)
+    return edit.commit().apply_to(tiles)
 
 
 # -- other programs' ----------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
         )
     rows = list(image.iter("layer"))
     notices: list[str] = []
-    flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _covers(rows[-1])
+    flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _is_plain(rows[-1])
     bottom = archive.picture(rows[-1].get("src", ""), width * height) if flat else np.zeros((0, 0, 3), np.uint8)
     opaque = bottom.shape[2] in (1, 3) or bool((bottom[..., -1] == np.iinfo(bottom.dtype).max).all())
     name = rows[-1].get("src", "") if rows else ""
@@ -321,7 +321,7 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
         name, rows = "mergedimage.png", []
         bottom = archive.picture(name, width * height)
     colours = bottom.shape[2] - (bottom.shape[2] in (2, 4))
-    profile = _usable(archive.profile(name), colours, notices)
+    profile = _usable_profile(archive.profile(name), colours, notices)
     pixels = np.ascontiguousarray(bottom[..., :colours])
     layers = []
     for number, row in enumerate(reversed(rows[:-1])):
@@ -331,7 +331,7 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
     return Project(scan, tuple(layers), TileMap.empty(pixels.shape[:2], np.uint8))
 
 
-def _covers(row: Element) -> bool:
+def _is_plain(row: Element) -> bool:
     """Whether a layer is shown whole: in place, visible, opaque and normal."""
     return (
         row.get("x", "0") == row.get("y", "0") == "0"

@@ -100,7 +100,7 @@ class Review:
     search: Repair | None = None
     recipe: str = ""
 
-    def judged(self, judgements: Mapping[Point, Judgement]) -> Mapping[Point, Judgement]:
+    def with_judgements(self, judgements: Mapping[Point, Judgement]) -> Mapping[Point, Judgement]:
         """The judgements with some more, which are the latest."""
         if not judgements:
             return self.judgements
@@ -110,14 +110,19 @@ class Review:
             result[point] = judgement
         return MappingProxyType(result)
 
-    def places(self, points: Container[Point]) -> dict[int, tuple[Point, Judgement]]:
+    def positions(self, points: Container[Point]) -> dict[int, tuple[Point, Judgement]]:
         """Where in the order the judgements at some points are, first to last."""
         return {place: one for place, one in enumerate(self.judgements.items()) if one[0] in points}
 
-    def unjudged(
+    def without_judgements(
         self, judgements: Container[Point], places: Mapping[int, tuple[Point, Judgement]]
     ) -> Mapping[Point, Judgement]:
-        """The judgements as they were before ``judged`` of some, with those that these replaced at their places."""
+        """The reverse of ``with_judgements``.
+
+        Args:
+            judgements: the points of the judgements to take out.
+            places: what they had replaced, as ``positions`` gave it.
+        """
         if not judgements:
             return self.judgements
         result = [one for one in self.judgements.items() if one[0] not in judgements]
@@ -142,26 +147,26 @@ def transform_judgements(
     return MappingProxyType(result)
 
 
-class KeptReview:
+class UndoReview:
     """A review, or none, that an edit holds on to; the tiles of its map can be put away."""
 
     def __init__(self, review: Review | None) -> None:
-        self._shell, self.deltas = review, list[TileDelta]()
+        self._without_map, self.deltas = review, list[TileDelta]()
         if review is not None:
             empty = TileMap.empty(review.damage.shape, review.damage.dtype)
-            self._shell = dataclasses.replace(review, damage=empty)
+            self._without_map = dataclasses.replace(review, damage=empty)
             self.deltas = [TileDelta({cell: (None, tile) for cell, tile in review.damage.stored.items()})]
 
     @property
     def review(self) -> Review | None:
         """The review again; its map holds the same tiles, but is another object."""
-        if self._shell is None:
+        if self._without_map is None:
             return None
         (tiles,) = self.deltas
-        return dataclasses.replace(self._shell, damage=tiles.applied(self._shell.damage))
+        return dataclasses.replace(self._without_map, damage=tiles.apply_to(self._without_map.damage))
 
 
-def sheet_of(damage: TileMap) -> NDArray[np.uint8]:
+def pack_damage(damage: TileMap) -> NDArray[np.uint8]:
     """The stored tiles of a map side by side, sorted by cell, as one picture (h, w, 2): what is empty costs nothing."""
     cells = sorted(damage.stored)
     columns = max(1, math.ceil(math.sqrt(len(cells))))
@@ -173,8 +178,8 @@ def sheet_of(damage: TileMap) -> NDArray[np.uint8]:
     return sheet
 
 
-def damage_of(sheet: NDArray[np.uint8], cells: Sequence[Cell], size: tuple[int, int]) -> TileMap:
-    """The map of a picture of (height, width) that ``sheet_of`` laid out.
+def unpack_damage(sheet: NDArray[np.uint8], cells: Sequence[Cell], size: tuple[int, int]) -> TileMap:
+    """The map of a picture of (height, width) that ``pack_damage`` laid out.
 
     Raises:
         ValueError: it does not fit.

@@ -35,7 +35,7 @@ class TileMap:
         holes: a tile that is not stored is a hole and not just zeros; so a tile of zeros that was written is stored.
     """
 
-    __slots__ = ("_base", "_levels", "_reduced", "_roots", "_tiles", "_value", "dtype", "holes", "shape")
+    __slots__ = ("_base", "_levels", "_reduced", "_stored_cells", "_tiles", "_value", "dtype", "holes", "shape")
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class TileMap:
         self._levels = levels
         self._tiles: dict[Cell, NDArray[Any]] = dict(tiles or {})
         self._reduced = reduced if reduced is not None else {}
-        self._roots: dict[int, set[Cell]] = {}
+        self._stored_cells: dict[int, set[Cell]] = {}
         self._value = np.zeros((), dtype)
 
     @classmethod
@@ -99,7 +99,7 @@ class TileMap:
     @property
     def nbytes(self) -> int:
         """Memory of the stored tiles, the base left out."""
-        return sum(_owned(tile) for tile in self._tiles.values())
+        return sum(_tile_bytes(tile) for tile in self._tiles.values())
 
     def tile(self, cell: Cell) -> NDArray[Any]:
         """One tile, clipped to the picture, read-only."""
@@ -110,34 +110,44 @@ class TileMap:
 
     def at(self, cell: Cell, level: int = 0) -> NDArray[Any]:
         """One tile of a level, clipped to the picture; the same array each time as long as nothing below it changes."""
-        return self._at(cell, level)
+        if level == 0:
+            return self.tile(cell)
+        rect = Rect.of_cell(cell) & self.bounds_at(level)
+        if not self._any_stored([cell], level):
+            return self._background(rect, level)
+        known = self._reduced.get((level, cell))
+        if known is None:
+            known = halve(self.read(self._finer_rect(rect, level), level - 1))
+            known.flags.writeable = False
+            self._reduced[level, cell] = known
+        return known
 
     def read(self, rect: Rect, level: int = 0) -> NDArray[Any]:
         """A rectangle that lies inside, in the pixels of a level. May be a read-only view."""
         cells = list(rect.cells())
-        if not self._rooted(cells, level):
+        if not self._any_stored(cells, level):
             return self._background(rect, level)
         if len(cells) == 1:
-            return self._at(cells[0], level)[rect.slices(Rect.of_cell(cells[0]))]
+            return self.at(cells[0], level)[rect.slices(Rect.of_cell(cells[0]))]
         result = np.empty((rect.height, rect.width, *self.shape[2:]), self.dtype)
         for cell in cells:
             square = Rect.of_cell(cell)
             part = square & rect
-            result[part.slices(rect)] = self._at(cell, level)[part.slices(square)]
+            result[part.slices(rect)] = self.at(cell, level)[part.slices(square)]
         return result
 
-    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
         """Make the reductions that reading a rectangle needs, in small steps. They are kept with the map.
 
         Args:
             rect: in the pixels of the level, inside.
             level: reduction by 2**level.
-            go_on: asked before each step; it may raise.
+            keep_going: asked before each step; it may raise.
 
         Returns:
             Whether all are made; False when it was told to stop.
         """
-        return all(self._prepare(cell, level, go_on) for cell in rect.cells())
+        return all(self._prepare(cell, level, keep_going) for cell in rect.cells())
 
     def read_mask(self, rect: Rect) -> Mask:
         """``read`` under the name that ``engine.raster.MaskSource`` asks for."""
@@ -147,7 +157,9 @@ class TileMap:
         """The tiles that may hold anything but 0, clipped to the picture (all of it when there is a base)."""
         if self._base is not None:
             return [self.bounds]
-        return [Rect.of_cell(cell) & self.bounds for cell, tile in self._tiles.items() if _owned(tile) or tile.any()]
+        return [
+            Rect.of_cell(cell) & self.bounds for cell, tile in self._tiles.items() if _tile_bytes(tile) or tile.any()
+        ]
 
     def is_empty(self) -> bool:
         """Whether it holds nothing but 0."""
@@ -164,11 +176,11 @@ class TileMap:
 
     def holds(self, cell: Cell, level: int = 0) -> bool:
         """Whether anything is stored in or below a tile of a level."""
-        return bool(self._tiles) and cell in self._roots_of(level)
+        return bool(self._tiles) and cell in self._stored_cells_of(level)
 
     def touches(self, rect: Rect, level: int = 0) -> bool:
         """Whether anything is stored in a rectangle of a level (quick; False is certain)."""
-        return self._rooted(rect.cells(), level)
+        return self._any_stored(rect.cells(), level)
 
     # -- change -----------------------------------------------------------------------------------------------
 
@@ -192,11 +204,11 @@ class TileMap:
         stale = {(level, (cell[0] >> level, cell[1] >> level)) for cell in changes for level in range(1, LEVELS + 1)}
         # A copy first: another thread may be reading, and so filling it.
         reduced = {key: tile for key, tile in list(self._reduced.items()) if key not in stale}
-        return self._derived(tiles=tiles, levels=self._levels, reduced=reduced)
+        return self._copy_with(tiles=tiles, levels=self._levels, reduced=reduced)
 
     def with_levels(self, levels: tuple[NDArray[Any], ...]) -> TileMap:
         """The same map with the reductions of its base attached, as ``reductions`` made them."""
-        return self._derived(tiles=self._tiles, levels=levels, reduced={})
+        return self._copy_with(tiles=self._tiles, levels=levels, reduced={})
 
     def transformed(
         self,
@@ -228,11 +240,11 @@ class TileMap:
         for done, (rect, tile) in enumerate(moved):
             context.progress(done / len(moved), "turning")
             edit.write(rect, move(tile))
-        return edit.commit().applied(edit.source)
+        return edit.commit().apply_to(edit.source)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
-    def _derived(
+    def _copy_with(
         self,
         *,
         tiles: Mapping[Cell, NDArray[Any]],
@@ -258,43 +270,29 @@ class TileMap:
             rect.top * step + y : rect.bottom * step : step, rect.left * step + x : rect.right * step : step
         ]
 
-    def _rooted(self, cells: Iterable[Cell], level: int) -> bool:
+    def _any_stored(self, cells: Iterable[Cell], level: int) -> bool:
         """Whether any of the cells of a level has stored tiles below it."""
-        return bool(self._tiles) and not self._roots_of(level).isdisjoint(cells)
+        return bool(self._tiles) and not self._stored_cells_of(level).isdisjoint(cells)
 
-    def _roots_of(self, level: int) -> set[Cell]:
+    def _stored_cells_of(self, level: int) -> set[Cell]:
         """The cells of a level with stored tiles below them."""
-        roots = self._roots.get(level)
+        roots = self._stored_cells.get(level)
         if roots is None:
             roots = set(self._tiles) if level == 0 else {(x >> level, y >> level) for x, y in self._tiles}
-            self._roots[level] = roots
+            self._stored_cells[level] = roots
         return roots
 
-    def _at(self, cell: Cell, level: int) -> NDArray[Any]:
-        """A tile of a level; those with stored tiles below are made from the four under it, and kept."""
-        if level == 0:
-            return self.tile(cell)
-        rect = Rect.of_cell(cell) & self.bounds_at(level)
-        if not self._rooted([cell], level):
-            return self._background(rect, level)
-        known = self._reduced.get((level, cell))
-        if known is None:
-            known = halve(self.read(self._below(rect, level), level - 1))
-            known.flags.writeable = False
-            self._reduced[level, cell] = known
-        return known
-
-    def _prepare(self, cell: Cell, level: int, go_on: Callable[[], bool]) -> bool:
+    def _prepare(self, cell: Cell, level: int, keep_going: Callable[[], bool]) -> bool:
         """As ``prepare``, for one tile: those below it first."""
-        if level == 0 or (level, cell) in self._reduced or not self._rooted([cell], level):
+        if level == 0 or (level, cell) in self._reduced or not self._any_stored([cell], level):
             return True
-        below = self._below(Rect.of_cell(cell) & self.bounds_at(level), level)
-        if not self.prepare(below, level - 1, go_on) or not go_on():
+        below = self._finer_rect(Rect.of_cell(cell) & self.bounds_at(level), level)
+        if not self.prepare(below, level - 1, keep_going) or not keep_going():
             return False
-        self._at(cell, level)
+        self.at(cell, level)
         return True
 
-    def _below(self, rect: Rect, level: int) -> Rect:
+    def _finer_rect(self, rect: Rect, level: int) -> Rect:
         """A rectangle of a level in the pixels of the one before."""
         return Rect(rect.left * 2, rect.top * 2, rect.right * 2, rect.bottom * 2) & self.bounds_at(level - 1)
 
@@ -377,7 +375,7 @@ class TileDelta:
 
     def __init__(self, changes: Mapping[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]]) -> None:
         self._changes = dict(changes)
-        self._away: tuple[TileStore, dict[Cell, tuple[str | None, str | None]]] | None = None
+        self._released: tuple[TileStore, dict[Cell, tuple[str | None, str | None]]] | None = None
         self.extent = Rect(0, 0, 0, 0)
         for cell in changes:
             self.extent |= Rect.of_cell(cell)
@@ -389,33 +387,33 @@ class TileDelta:
     @property
     def nbytes(self) -> int:
         """Memory held, 0 once it is put away."""
-        return sum(_owned(tile) for pair in self._changes.values() for tile in pair if tile is not None)
+        return sum(_tile_bytes(tile) for pair in self._changes.values() for tile in pair if tile is not None)
 
-    def applied(self, tiles: TileMap) -> TileMap:
+    def apply_to(self, tiles: TileMap) -> TileMap:
         """A map with the new tiles."""
         return tiles.with_tiles({cell: new for cell, (_, new) in self._read().items()})
 
-    def reverted(self, tiles: TileMap) -> TileMap:
+    def remove_from(self, tiles: TileMap) -> TileMap:
         """A map with the old tiles again."""
         return tiles.with_tiles({cell: old for cell, (old, _) in self._read().items()})
 
-    def keys(self, store: TileStore) -> dict[Cell, tuple[str | None, str | None]]:
-        """Copy the tiles to a store; any thread. ``put_away`` with the result lets go of them."""
+    def copy_to(self, store: TileStore) -> dict[Cell, tuple[str | None, str | None]]:
+        """Copy the tiles to a store; any thread. ``release`` with the result lets go of them."""
 
         def put(tile: NDArray[Any] | None) -> str | None:
             return None if tile is None else store.put(tile)
 
         return {cell: (put(old), put(new)) for cell, (old, new) in self._changes.items()}
 
-    def put_away(self, store: TileStore, keys: dict[Cell, tuple[str | None, str | None]]) -> None:
+    def release(self, store: TileStore, keys: dict[Cell, tuple[str | None, str | None]]) -> None:
         """Let go of the tiles; they are read back from the store when they are needed."""
-        if self._away is None:
-            self._away, self._changes = (store, keys), {}
+        if self._released is None:
+            self._released, self._changes = (store, keys), {}
 
     def _read(self) -> Mapping[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]]:
-        if self._away is None:
+        if self._released is None:
             return self._changes
-        store, keys = self._away
+        store, keys = self._released
 
         def get(key: str | None) -> NDArray[Any] | None:
             return None if key is None else store.get(key)
@@ -423,7 +421,7 @@ class TileDelta:
         return {cell: (get(old), get(new)) for cell, (old, new) in keys.items()}
 
 
-def _owned(tile: NDArray[Any]) -> int:
+def _tile_bytes(tile: NDArray[Any]) -> int:
     """Bytes of a tile; one that repeats a single value costs nothing."""
     return tile.nbytes if any(tile.strides) else 0
 
@@ -438,13 +436,13 @@ def compact(tile: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
-def for_seconds(seconds: float) -> Callable[[], bool]:
-    """A ``go_on`` for ``TileMap.prepare`` that says stop when so much time is over from now on."""
+def time_limit(seconds: float) -> Callable[[], bool]:
+    """A ``keep_going`` for ``TileMap.prepare`` that says stop when so much time is over from now on."""
     until = time.monotonic() + seconds
     return lambda: time.monotonic() < until
 
 
-def uniform(shape: tuple[int, ...], dtype: np.dtype[Any], value: float) -> TileMap:
+def uniform_map(shape: tuple[int, ...], dtype: np.dtype[Any], value: float) -> TileMap:
     """A map of one value that takes no memory.
 
     Args:

@@ -35,7 +35,7 @@ from desktop.document.blend import BlendMode
 from desktop.document.edits import SetLayer
 from desktop.document.model import Layer
 from desktop.document.targets import REPAIR_MASK, LayerMask
-from desktop.document.tiles import LEVELS, TileMap, for_seconds
+from desktop.document.tiles import LEVELS, TileMap, time_limit
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
 from desktop.theme import icon
@@ -391,7 +391,7 @@ def _thumbnail_level(tiles: TileMap) -> int:
 def _in_time(tiles: TileMap) -> bool:
     """Whether the reductions for a thumbnail are there, or could be made quickly."""
     level = _thumbnail_level(tiles)
-    return tiles.prepare(tiles.bounds_at(level), level, for_seconds(_SECONDS))
+    return tiles.prepare(tiles.bounds_at(level), level, time_limit(_SECONDS))
 
 
 def _thumbnail(tiles: TileMap, profile: bytes | None, mask: TileMap | None) -> QImage | None:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 from desktop.canvas.render import Frame, needed, picture_pixels
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite
-from desktop.document.tiles import for_seconds
+from desktop.document.tiles import time_limit
 
 _REFRESH_MS = 300
 _SECONDS = 0.01
@@ -100,7 +100,7 @@ class Navigator(QWidget):
             bounds, composite = document.bounds, Composite.of(document.state)
             zoom = min(1.0, 280 / bounds.width, 200 / bounds.height)
             frame = Frame(zoom, bounds.width, bounds.height)
-            if not composite.prepare(*needed(composite, frame, frame.bounds), for_seconds(_SECONDS)):
+            if not composite.prepare(*needed(composite, frame, frame.bounds), time_limit(_SECONDS)):
                 # What there was stands until the reductions are made.
                 self._later()
                 return

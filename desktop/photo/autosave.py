@@ -159,7 +159,7 @@ class Autosave(QObject):
             keys = []
             for done, delta in enumerate(chosen):
                 context.progress(done / len(chosen), "old undo steps")
-                keys.append(delta.keys(self.folder))
+                keys.append(delta.copy_to(self.folder))
             return keys
 
         def put_away(keys: list[dict[Cell, tuple[str | None, str | None]]]) -> None:
@@ -167,7 +167,7 @@ class Autosave(QObject):
             if self._closed:
                 return
             for delta, names in zip(chosen, keys, strict=True):
-                delta.put_away(self.folder, names)
+                delta.release(self.folder, names)
             # What was pushed meanwhile.
             self.bound_undo()
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from PySide6.QtCore import QObject, Signal
 
-from desktop.document.edits import Compound, Paint, PutReview, SetReview
+from desktop.document.edits import Compound, Paint, ReplaceReview, UpdateReview
 from desktop.document.review import Filters, Point, Review, Verdict
 from desktop.document.targets import REPAIR_MASK
 from desktop.document.tiles import TileMap
@@ -254,7 +254,7 @@ class DefectList(QObject):
         review, outlines = self.review, self._outlines
         if items and review is not None and outlines is not None:
             decided = judgements_of([*self.others_judged_with(items), *items], outlines.threshold)
-            self._editor.push(SetReview(label, review, judgements=decided))
+            self._editor.push(UpdateReview(label, review, judgements=decided))
 
     def others_judged_with(self, items: Sequence[Item]) -> list[Item]:
         """Defects that would lose what was decided about them when a decision about some others is replaced."""
@@ -262,15 +262,15 @@ class DefectList(QObject):
         return others_judged_with(outlines, review, items) if review is not None and outlines is not None else []
 
     def filter(self, filters: Filters, gesture: int = 0) -> None:
-        """Let other damage count; see ``SetReview`` for the gesture."""
+        """Let other damage count; see ``UpdateReview`` for the gesture."""
         review = self.review
         if review is not None and filters != review.filters:
-            self._editor.push(SetReview("Filter defects", review, filters=filters, gesture=gesture))
+            self._editor.push(UpdateReview("Filter defects", review, filters=filters, gesture=gesture))
 
     def clear(self) -> None:
         """The search goes, with all that was decided; repairs stay."""
         if self.review is not None:
-            self._editor.push(PutReview("Clear defects", self._editor.document.state, None))
+            self._editor.push(ReplaceReview("Clear defects", self._editor.document.state, None))
 
     # -- healing ----------------------------------------------------------------------------------------------
 
@@ -306,7 +306,7 @@ class DefectList(QObject):
             kept = [replace(item, verdict=Verdict.KEPT) for item in items]
             decided = judgements_of([*others_judged_with(outlines, now, items), *kept], outlines.threshold)
             painted = Paint(label, REPAIR_MASK, union(state.mask, mask))
-            editor.push(Compound(label, [painted, SetReview(label, now, judgements=decided)]))
+            editor.push(Compound(label, [painted, UpdateReview(label, now, judgements=decided)]))
 
         ticket = editor.submit(label, Lane.COMPUTE, lambda: work, urgency=Urgency.HAND)
         ticket.done.connect(editor.while_open(apply))

@@ -433,7 +433,7 @@ class _Step(QUndoCommand):
         return 1
 
     def mergeWith(self, other: QUndoCommand) -> bool:
-        merged = self.edit.merged(other.edit) if isinstance(other, _Step) else None
+        merged = self.edit.merge_with(other.edit) if isinstance(other, _Step) else None
         if merged is None:
             return False
         self.edit = merged

@@ -245,7 +245,7 @@ class TaskQueue(QObject):
         for asked in self._asked.values() if spot is None else ():
             claimed = asked.runner.mask if asked.job.claims else None
             if claimed is not None:
-                mask = without(mask, claimed).applied(mask)
+                mask = without(mask, claimed).apply_to(mask)
         if mask.is_empty():
             raise self._why_empty()
         return mask

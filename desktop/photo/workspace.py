@@ -237,9 +237,9 @@ def _prepared(state: State, context: JobContext) -> tuple[NDArray[Any], ...]:
     if scan.base is not None and not levels:
         levels = reductions(scan.base, LEVELS, context)
 
-    def go_on() -> bool:
+    def keep_going() -> bool:
         context.check()
         return True
 
-    composite.prepare(scan.bounds_at(LEVELS), LEVELS, go_on)
+    composite.prepare(scan.bounds_at(LEVELS), LEVELS, keep_going)
     return levels

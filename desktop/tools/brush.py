@@ -206,4 +206,4 @@ class SpotHealTool(BrushTool):
         delta = edit.commit()
         context.show_spot(None)
         if delta:
-            context.heal_spot(delta.applied(edit.source))
+            context.heal_spot(delta.apply_to(edit.source))

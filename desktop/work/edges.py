@@ -92,4 +92,4 @@ def _map_of(marks: Marks, shape: tuple[int, int]) -> TileMap:
     edit = tiles.edit()
     for rect, part in marks.pieces:
         edit.write(rect, part)
-    return edit.commit().applied(tiles)
+    return edit.commit().apply_to(tiles)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from desktop.document.compose import Composite
-from desktop.document.edits import Edit, PutReview, transform_review
+from desktop.document.edits import Edit, ReplaceReview, transform_review
 from desktop.document.model import Document, Layer
 from desktop.document.review import Filters, Review
 from desktop.document.tiles import TileMap
@@ -89,7 +89,7 @@ class FindRunner(TaskRunner[FindDamage]):
         if not found.any:
             return None, None
         review = transform_review(found.review, self._transform())
-        return PutReview(self._task.verb + self._with, self._document.state, review), None
+        return ReplaceReview(self._task.verb + self._with, self._document.state, review), None
 
 
 def found_sentence(outcome: Outcome) -> str:
@@ -125,4 +125,4 @@ def _damage_map(findings: Findings) -> TileMap:
     edit = damage.edit()
     for rect, seen in findings.pieces:
         edit.write(rect, seen)
-    return edit.commit().applied(damage)
+    return edit.commit().apply_to(damage)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite
-from desktop.document.edits import AddLayer, Compound, Edit, JoinLayer, Paint
+from desktop.document.edits import AddLayer, AddToLayer, Compound, Edit, Paint
 from desktop.document.geometry import Transform
 from desktop.document.model import Document, Layer
 from desktop.document.targets import REPAIR_MASK
@@ -70,7 +70,7 @@ class PatchRunner(TaskRunner[J]):
         """A new layer with the pixels of a patch."""
         layer = self._document.new_layer("")
         pixels, mask = tiles_of_patch(self._document, layer, self._pieces_now(patch))
-        layer = layer.with_pixels(pixels.applied(layer.pixels), mask.applied(layer.mask))
+        layer = layer.with_pixels(pixels.apply_to(layer.pixels), mask.apply_to(layer.mask))
         return replace(layer, name=f"{kind} {layer.id}{self._with}")
 
     def _pieces_now(self, patch: Patch) -> Sequence[Piece]:
@@ -126,7 +126,7 @@ class ApplyTaskRunner(PatchRunner[ApplyTask]):
         else:
             layer = target
             pixels, weights = tiles_of_patch(document, layer, self._pieces_now(outcome.result))
-            steps.append(JoinLayer(label, layer.id, pixels, weights, made_by))
+            steps.append(AddToLayer(label, layer.id, pixels, weights, made_by))
         mask = self.mask
         if self._job.claims and mask is not None:
             steps.append(Paint(label, REPAIR_MASK, without(document.state.mask, mask)))

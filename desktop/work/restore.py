@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from desktop.document.edits import AddLayer, Compound, Edit, SetReview
+from desktop.document.edits import AddLayer, Compound, Edit, UpdateReview
 from desktop.document.model import Document, Layer
 from desktop.document.review import Judgement, Point, Review, Verdict, transform_judgements
 from desktop.work.base import Chosen, Job, Outcome, TaskRequest, Urgency
@@ -110,7 +110,7 @@ class RestoreRunner(PatchRunner[Restore]):
         if review is not None and state.review is not None and state.review.id == review.id:
             kept = {p: one for p, one in self._now(self._job.others).items() if p not in state.review.judgements}
             healed = self._now([replace(item, verdict=Verdict.HEALED) for item in self._job.items])
-            steps.append(SetReview(label, state.review, judgements=kept | healed, recipe=""))
+            steps.append(UpdateReview(label, state.review, judgements=kept | healed, recipe=""))
         return (Compound(label, steps) if steps else None), chosen
 
     def _now(self, items: Sequence[Item]) -> dict[Point, Judgement]:

@@ -375,7 +375,7 @@ def layered(running: object, wait: Callable, *, whole: bool = False) -> tuple[ob
         pixels, mask = layer.pixels.edit(), layer.mask.edit()
         pixels.write(rect, np.full((rect.height, rect.width, 3), 9000 * number, np.uint16))
         mask.write(rect, np.random.default_rng(number).integers(0, 90, (rect.height, rect.width)).astype(np.uint8))
-        made = layer.with_pixels(pixels.commit().applied(layer.pixels), mask.commit().applied(layer.mask))
+        made = layer.with_pixels(pixels.commit().apply_to(layer.pixels), mask.commit().apply_to(layer.mask))
         workspace.push(AddLayer("add", made, number))
     wait(lambda: document.state.scan.levels)
     return workspace, view
@@ -397,7 +397,7 @@ def heal(document: object, context: object, width: int = 40) -> object:
             Rect(150 + step, 150 + step // 2, 150 + step + width // 4, 156 + step // 2), lambda view, _: view.fill(255)
         )
     patch = edit.commit()
-    mask = patch.applied(edit.source)
+    mask = patch.apply_to(edit.source)
     Paint("Brush", REPAIR_MASK, patch).apply(document)
     request = TaskRequest("heal", "heal", "cpu", {"grow": 0.0, "feather": 0.0}, new_layer=True)
     runner = ApplyTaskRunner(ApplyTask(request=request, mask=mask, spot=False), document, Registry())

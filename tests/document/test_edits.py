@@ -15,16 +15,16 @@ from desktop.document.compose import ComposeCache, Composite, flatten
 from desktop.document.content import KINDS, Content, Operation
 from desktop.document.edits import (
     AddLayer,
+    AddToLayer,
     Compound,
     Edit,
-    JoinLayer,
     MoveLayer,
     Paint,
-    PutReview,
     RemoveLayer,
+    ReplaceReview,
     SetLayer,
-    SetReview,
     TurnPicture,
+    UpdateReview,
     merge_down,
 )
 from desktop.document.geometry import Transform, Turn
@@ -57,7 +57,7 @@ def filled_layer(document: Document, rect: Rect, seed: int = 1, weight: int = 25
     top = np.iinfo(layer.pixels.dtype).max
     pixels.write(rect, random.integers(0, top, (rect.height, rect.width, document.channels), layer.pixels.dtype))
     mask.write(rect, np.full((rect.height, rect.width), weight, np.uint8))
-    return layer.with_pixels(pixels.commit().applied(layer.pixels), mask.commit().applied(layer.mask))
+    return layer.with_pixels(pixels.commit().apply_to(layer.pixels), mask.commit().apply_to(layer.mask))
 
 
 def paint(document: Document, target: Target, rect: Rect, value: int) -> Paint:
@@ -70,12 +70,12 @@ def merged(document: Document, id_: int) -> Edit:
     return merge_down(document.state, id_, document.new_layer(""))
 
 
-def join(document: Document, id_: int, rect: Rect, seed: int) -> JoinLayer:
+def join(document: Document, id_: int, rect: Rect, seed: int) -> AddToLayer:
     layer, other = document.state.layer(id_), filled_layer(document, rect, seed)
     pixels, mask = layer.pixels.edit(), layer.mask.edit()
     pixels.write(rect, other.pixels.read(rect))
     mask.write(rect, other.mask.read(rect))
-    return JoinLayer("join", id_, pixels.commit(), mask.commit(), REPAIR)
+    return AddToLayer("join", id_, pixels.commit(), mask.commit(), REPAIR)
 
 
 def picture(document: Document) -> np.ndarray:
@@ -132,12 +132,12 @@ def random_review_edit(document: Document, kind: str, rect: Rect) -> Edit | None
     if kind == "find":
         edit = TileMap.empty((document.bounds.height, document.bounds.width, 2), np.uint8).edit()
         edit.change(rect, lambda view, _: view.fill(99))
-        damage, filters = edit.commit().applied(edit.source), Filters(0.5, 2, 4, 1e8, 1000)
-        return PutReview("find", document.state, Review(document.new_id(), damage, ("dust",) * 100, filters))
+        damage, filters = edit.commit().apply_to(edit.source), Filters(0.5, 2, 4, 1e8, 1000)
+        return ReplaceReview("find", document.state, Review(document.new_id(), damage, ("dust",) * 100, filters))
     if review is None or not rect:
         return None
     judgement = Judgement(Verdict.KEPT, rect, 0.5)
-    return SetReview("judge", review, judgements={(rect.left, rect.top): judgement})
+    return UpdateReview("judge", review, judgements={(rect.left, rect.top): judgement})
 
 
 def random_layer_edit(draw: Callable, document: Document, kind: str, rect: Rect) -> Edit | None:
@@ -267,16 +267,16 @@ def test_a_dragged_opacity_is_one_step_and_another_drag_is_another() -> None:
     first.apply(document)
     second = SetLayer("opacity", document.state.layers[0], {"opacity": 0.4}, gesture=7)
     second.apply(document)
-    merged = first.merged(second)
+    merged = first.merge_with(second)
     assert merged is not None
     merged.revert(document)
     assert document.state.layers[0].opacity == 1.0
     merged.apply(document)
     assert document.state.layers[0].opacity == 0.4
     other_drag = SetLayer("opacity", layer, {"opacity": 0.1}, gesture=8)
-    assert first.merged(other_drag) is None
-    assert SetLayer("name", layer, {"name": "a"}).merged(SetLayer("name", layer, {"name": "b"})) is None
-    assert first.merged(SetLayer("hide", layer, {"visible": False}, gesture=7)) is None
+    assert first.merge_with(other_drag) is None
+    assert SetLayer("name", layer, {"name": "a"}).merge_with(SetLayer("name", layer, {"name": "b"})) is None
+    assert first.merge_with(SetLayer("hide", layer, {"visible": False}, gesture=7)) is None
 
 
 def test_watchers_hear_what_changed_and_no_more() -> None:
@@ -417,11 +417,14 @@ class _Invert(Operation):
     def touches(self, cell: tuple[int, int], level: int) -> bool:
         return self.mask.holds(cell, level)
 
-    def drawn(self, below: np.ndarray, rect: Rect, level: int) -> np.ndarray | None:
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
+        return self.mask.prepare(rect, level, keep_going)
+
+    def render(self, below: np.ndarray, rect: Rect, level: int) -> np.ndarray | None:
         mask = self.mask.read(rect, level)
         return mix(below, np.iinfo(below.dtype).max - below, mask, self.amount) if mask.any() else None
 
-    def made_of(self, cell: tuple[int, int], level: int) -> tuple[tuple[object, ...], tuple[float, ...]]:
+    def inputs(self, cell: tuple[int, int], level: int) -> tuple[tuple[object, ...], tuple[float, ...]]:
         return (self.mask.at(cell, level),), (self.amount,)
 
 

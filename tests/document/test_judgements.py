@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from desktop.document.autosave_folder import AutosaveFolder
-from desktop.document.edits import PutReview, SetReview, TurnPicture
+from desktop.document.edits import ReplaceReview, TurnPicture, UpdateReview
 from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Change, Document
 from desktop.document.opening import file_stamp, open_project
 from desktop.document.project import OpenedFile, Snapshot, write_project
 from desktop.document.recovery import recover
-from desktop.document.review import Filters, Judgement, Review, Verdict, damage_of, sheet_of
+from desktop.document.review import Filters, Judgement, Review, Verdict, pack_damage, unpack_damage
 from desktop.document.tiles import TileMap
 from desktop.work.outlines import items_of, outlines_of
 from engine import imageio
@@ -35,7 +35,7 @@ def seen(*blots: tuple[Rect, int, int], size: tuple[int, int] = (HEIGHT, WIDTH))
     edit = TileMap.empty((*size, 2), np.uint8).edit()
     for rect, sure, kind in blots:
         edit.write(rect, np.broadcast_to(np.array([sure, kind], np.uint8), (rect.height, rect.width, 2)))
-    return edit.commit().applied(edit.source)
+    return edit.commit().apply_to(edit.source)
 
 
 # Two sure places, joined by a place that is less sure; and a scratch across a border between tiles.
@@ -52,28 +52,28 @@ def review_of(document: Document, *blots: tuple[Rect, int, int]) -> Review:
     return Review(document.new_id(), seen(*(blots or DUMBBELL), size=size), LABELS, FILTERS)
 
 
-def put(document: Document, review: Review | None) -> PutReview:
-    edit = PutReview("Find damage", document.state, review)
+def put(document: Document, review: Review | None) -> ReplaceReview:
+    edit = ReplaceReview("Find damage", document.state, review)
     edit.apply(document)
     return edit
 
 
-def judge(document: Document, point: tuple[int, int], verdict: Verdict, kind: str | None = None) -> SetReview:
+def judge(document: Document, point: tuple[int, int], verdict: Verdict, kind: str | None = None) -> UpdateReview:
     """Judge the defect that a pixel lies in, as it is outlined now."""
     review = document.state.review
     assert review is not None
     pixel = Rect(point[0], point[1], point[0] + 1, point[1] + 1)
     item = next(item for item in items_of(outlines_of(review), review) if item.defect.box.contains(pixel))
     made = {item.point: Judgement(verdict, item.defect.box, review.filters.threshold, kind)}
-    edit = SetReview("judge", review, judgements=made)
+    edit = UpdateReview("judge", review, judgements=made)
     edit.apply(document)
     return edit
 
 
-def at_threshold(document: Document, threshold: float, gesture: int = 0) -> SetReview:
+def at_threshold(document: Document, threshold: float, gesture: int = 0) -> UpdateReview:
     review = document.state.review
     assert review is not None
-    edit = SetReview("filter", review, filters=replace(review.filters, threshold=threshold), gesture=gesture)
+    edit = UpdateReview("filter", review, filters=replace(review.filters, threshold=threshold), gesture=gesture)
     edit.apply(document)
     return edit
 
@@ -98,7 +98,7 @@ def test_a_search_and_its_judgements_are_undone_step_by_step() -> None:
     document.watch(heard.append)
     states, edits = [document.state.review], []
 
-    def did(edit: PutReview | SetReview) -> None:
+    def did(edit: ReplaceReview | UpdateReview) -> None:
         edits.append(edit)
         states.append(document.state.review)
 
@@ -134,14 +134,14 @@ def test_a_dragged_threshold_is_one_step() -> None:
     put(document, review_of(document))
     before = document.state.review
     first, second, third = (at_threshold(document, value, gesture=3) for value in (0.6, 0.7, 0.8))
-    merged = first.merged(second)
+    merged = first.merge_with(second)
     assert merged is not None
-    merged = merged.merged(third)
+    merged = merged.merge_with(third)
     assert merged is not None
     merged.revert(document)
     assert same(document.state.review, before)
-    assert third.merged(at_threshold(document, 0.9, gesture=4)) is None
-    assert at_threshold(document, 0.9).merged(at_threshold(document, 0.5)) is None
+    assert third.merge_with(at_threshold(document, 0.9, gesture=4)) is None
+    assert at_threshold(document, 0.9).merge_with(at_threshold(document, 0.5)) is None
 
 
 def test_the_parts_of_a_judged_defect_inherit_its_judgement_and_the_latest_holds() -> None:
@@ -193,7 +193,7 @@ def reviewed() -> Document:
     review = document.state.review
     assert review is not None
     filters = replace(review.filters, smallest=7.0, without=frozenset({"dust"}))
-    SetReview("filter", review, filters=filters).apply(document)
+    UpdateReview("filter", review, filters=filters).apply(document)
     return document
 
 
@@ -261,13 +261,13 @@ def test_a_session_keeps_the_review(tmp_path: Path) -> None:
 
 def test_only_what_holds_damage_is_laid_out_and_saved(tmp_path: Path) -> None:
     far = seen((Rect(9000, 4000, 9004, 4004), 200, 1), (Rect(3, 3, 5, 5), 90, 0), size=(5000, 10_000))
-    sheet = sheet_of(far)
+    sheet = pack_damage(far)
     assert sheet.shape == (256, 512, 2)
-    back = damage_of(sheet, sorted(far.stored), (5000, 10_000))
+    back = unpack_damage(sheet, sorted(far.stored), (5000, 10_000))
     assert back.stored.keys() == far.stored.keys()
     assert all(np.array_equal(tile, far.stored[cell]) for cell, tile in back.stored.items())
     empty = TileMap.empty((50, 60, 2), np.uint8)
-    assert not damage_of(sheet_of(empty), [], (50, 60)).stored
+    assert not unpack_damage(pack_damage(empty), [], (50, 60)).stored
     document = make_document()
     put(document, Review(9, TileMap.empty((HEIGHT, WIDTH, 2), np.uint8), LABELS, FILTERS))
     write_project(Snapshot.of(document), tmp_path / "empty.ora")

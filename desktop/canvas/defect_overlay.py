@@ -16,7 +16,7 @@ from desktop.canvas.paint import Shown
 from desktop.canvas.viewport import Viewport
 from desktop.document.review import Point, Verdict
 from desktop.photo.workspace import Workspace
-from desktop.work.outlines import Item
+from desktop.work.outlines import JudgedDefect
 from engine.raster import Rect
 
 _SMALL = 12.0
@@ -43,7 +43,7 @@ class DefectOverlay(QObject):
         self._widget, self._viewport, self._picture = widget, viewport, picture
         self._workspace: Workspace | None = None
         self._shown = True
-        self._items: Sequence[Item] = ()
+        self._items: Sequence[JudgedDefect] = ()
         self._boxes: NDArray[np.int64] = np.zeros((0, 4), np.int64)
         self._shapes: dict[Point, QPolygonF] = {}
 
@@ -51,13 +51,13 @@ class DefectOverlay(QObject):
         """Follow a photograph, or none."""
         if self._workspace is not None:
             self._workspace.defects.changed.disconnect(self._widget.update)
-            self._workspace.defects.chosen.disconnect(self._widget.update)
-            self._workspace.defects.sought.disconnect(self._look_at)
+            self._workspace.defects.selection_changed.disconnect(self._widget.update)
+            self._workspace.defects.reveal_requested.disconnect(self._look_at)
         self._workspace = workspace
         if workspace is not None:
             workspace.defects.changed.connect(self._widget.update)
-            workspace.defects.chosen.connect(self._widget.update)
-            workspace.defects.sought.connect(self._look_at)
+            workspace.defects.selection_changed.connect(self._widget.update)
+            workspace.defects.reveal_requested.connect(self._look_at)
 
     def set_shown(self, *, shown: bool) -> None:
         """Show or hide them."""
@@ -91,7 +91,7 @@ class DefectOverlay(QObject):
             painter.drawRects(frames)
         painter.restore()
 
-    def at(self, x: float, y: float) -> Item | None:
+    def at(self, x: float, y: float) -> JudgedDefect | None:
         """The smallest defect that holds an image point, or the nearest within a hand's inaccuracy; None unseen."""
         viewport, split = self._viewport, self._picture.split
         covered = split is not None and x < split / viewport.zoom
@@ -108,10 +108,10 @@ class DefectOverlay(QObject):
                 hit.append((away, item.defect.area, item))
         return min(hit, key=itemgetter(0, 1))[2] if hit else None
 
-    def _look_at(self, item: Item) -> None:
+    def _look_at(self, item: JudgedDefect) -> None:
         self._viewport.look_at(item.defect.box)
 
-    def _draw_all(self, painter: QPainter, seen: list[Item], place: QTransform) -> None:
+    def _draw_all(self, painter: QPainter, seen: list[JudgedDefect], place: QTransform) -> None:
         accent, none = self._widget.palette().accent().color(), QColor(0, 0, 0, 0)
         fill = QColor(accent)
         fill.setAlpha(70)
@@ -122,7 +122,7 @@ class DefectOverlay(QObject):
         ):
             self._draw([item for item in seen if item.verdict is verdict], painter, place, line, inside)
 
-    def _within(self, seen: QRectF, items: Sequence[Item]) -> list[Item]:
+    def _within(self, seen: QRectF, items: Sequence[JudgedDefect]) -> list[JudgedDefect]:
         if items is not self._items:
             boxes = [item.defect.box for item in items]
             corners = [(box.left, box.top, box.right, box.bottom) for box in boxes]
@@ -133,7 +133,9 @@ class DefectOverlay(QObject):
         rows = np.flatnonzero(across & (edges[:, 1] < seen.bottom()) & (edges[:, 3] > seen.top()))
         return [items[row] for row in rows.tolist()]
 
-    def _draw(self, items: list[Item], painter: QPainter, place: QTransform, line: QColor, inside: QColor) -> None:
+    def _draw(
+        self, items: list[JudgedDefect], painter: QPainter, place: QTransform, line: QColor, inside: QColor
+    ) -> None:
         scale = place.m11()
         squares, shapes = [], []
         for item in items:
@@ -154,7 +156,7 @@ class DefectOverlay(QObject):
             for shape in shapes:
                 painter.drawPolygon(shape)
 
-    def _shape(self, item: Item) -> QPolygonF:
+    def _shape(self, item: JudgedDefect) -> QPolygonF:
         """The outline in image coordinates; its corners are centres of pixels."""
         shape = self._shapes.get(item.point)
         if shape is None:

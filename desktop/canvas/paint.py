@@ -159,7 +159,7 @@ class PicturePainter:
         return complete
 
     def _paint_veil(self, painter: QPainter, workspace: Workspace, frame: Frame, rect: Rect) -> None:
-        masks, colour = workspace.veils(), self.shown.veil_colour
+        masks, colour = workspace.veil_masks(), self.shown.veil_colour
         edges = workspace.edges
         for column, row, square in screen_tiles(rect, frame):
             key = ("veil", frame.zoom, column, row)

@@ -115,7 +115,12 @@ class Photos(QObject):
         view.show_workspace(photo)
         photo.setParent(view)
         photo.modified.connect(self._show_titles)
-        for signal in (photo.layers_changed, photo.defects.changed, photo.defects.chosen, photo.queue.changed):
+        for signal in (
+            photo.layers_changed,
+            photo.defects.changed,
+            photo.defects.selection_changed,
+            photo.queue.changed,
+        ):
             signal.connect(self.changed)
         for signal in (photo.undo.canUndoChanged, photo.undo.canRedoChanged):
             signal.connect(lambda _: self.changed.emit())

@@ -20,7 +20,7 @@ def offer_recovery(parent: QWidget, files: Files, *, forgotten: bool = False) ->
     Returns:
         Whether there was any.
     """
-    abandoned, trash = files.abandoned(), files.forgotten() if forgotten else {}
+    abandoned, trash = files.abandoned_work(), files.forgotten_work() if forgotten else {}
     if not abandoned and not trash:
         return False
     answers = RecoverDialog.ask(parent, abandoned, trash)
@@ -33,11 +33,11 @@ def offer_recovery(parent: QWidget, files: Files, *, forgotten: bool = False) ->
         if answer is Recovery.OPEN:
             files.recover(folder, source)
         elif answer is Recovery.FORGET:
-            files.forget(folder)
+            files.move_to_trash(folder)
         else:
-            files.leave(folder)
+            files.unlock(folder)
     for folder, source in trash.items():
-        back = files.take_back(folder) if answers.get(folder) is Recovery.OPEN else None
+        back = files.restore_from_trash(folder) if answers.get(folder) is Recovery.OPEN else None
         if back is not None:
             files.recover(back, source)
     return True

@@ -44,7 +44,7 @@ from desktop.document.review import Point, Verdict
 from desktop.document.tiles import LEVELS
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
-from desktop.work.outlines import Item, Order
+from desktop.work.outlines import JudgedDefect, Order
 from engine import colour
 from engine.raster import Rect
 
@@ -66,9 +66,9 @@ class DefectModel(QAbstractListModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.items: Sequence[Item] = ()
+        self.items: Sequence[JudgedDefect] = ()
 
-    def show_items(self, items: Sequence[Item]) -> None:
+    def show_items(self, items: Sequence[JudgedDefect]) -> None:
         """Show others, or the same ones with other decisions."""
         before = self.items
         if len(items) == len(before) and all(map(is_, map(_DEFECT, items), map(_DEFECT, before))):
@@ -304,13 +304,13 @@ class DefectsPanel(QWidget):
         """Follow a photograph, or none."""
         if self._workspace is not None:
             self._workspace.defects.changed.disconnect(self._show)
-            self._workspace.defects.chosen.disconnect(self._show_current)
+            self._workspace.defects.selection_changed.disconnect(self._show_current)
             self._workspace.picture_changed.disconnect(self._forget_thumbnails)
         self._workspace = workspace
         self._thumbnails.clear()
         if workspace is not None:
             workspace.defects.changed.connect(self._show)
-            workspace.defects.chosen.connect(self._show_current)
+            workspace.defects.selection_changed.connect(self._show_current)
             workspace.picture_changed.connect(self._forget_thumbnails)
         self._show()
 
@@ -410,7 +410,7 @@ class DefectsPanel(QWidget):
             selection.select(self.model.index(together[0]), self.model.index(together[-1]))
         self.view.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
-    def thumbnail(self, item: Item) -> QImage | None:
+    def thumbnail(self, item: JudgedDefect) -> QImage | None:
         """The picture around a defect, small; made when it is first drawn."""
         workspace = self._workspace
         if workspace is None:
@@ -452,7 +452,7 @@ class DefectsPanel(QWidget):
 
     def _on_order(self) -> None:
         if self._workspace is not None:
-            self._workspace.defects.arrange(self._order.currentData())
+            self._workspace.defects.set_order(self._order.currentData())
 
     def _on_class(self, kind: str, on: bool) -> None:  # noqa: FBT001 - Qt's signal
         review = self._workspace.defects.review if self._workspace is not None else None

@@ -38,11 +38,11 @@ class Autosave(QObject):
         steps: the undo steps.
 
     Signals:
-        wanted: something was changed a while ago.
+        due: something was changed a while ago.
         message: something to say, a sentence.
     """
 
-    wanted = Signal()
+    due = Signal()
     message = Signal(str)
 
     def __init__(
@@ -65,7 +65,7 @@ class Autosave(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(AUTOSAVE_SECONDS * 1000)
-        self._timer.timeout.connect(self.wanted)
+        self._timer.timeout.connect(self.due)
 
     @property
     def busy(self) -> bool:
@@ -81,7 +81,7 @@ class Autosave(QObject):
         """All that a worker needs to save or export the present state."""
         return Snapshot.of(self._document, self._opened, next(self._numbers))
 
-    def changed(self) -> None:
+    def schedule(self) -> None:
         """Something was done: want an autosave soon."""
         if not self._timer.isActive() and not self._closed:
             self._timer.start()
@@ -131,7 +131,7 @@ class Autosave(QObject):
         """
         self.folder.autosave(self.snapshot())
 
-    def saved_to_file(self, snapshot: Snapshot, path: Path, stamp: tuple[int, int] | None) -> None:
+    def mark_saved(self, snapshot: Snapshot, path: Path, stamp: tuple[int, int] | None) -> None:
         """The user saved: only what was done since is left to recover.
 
         Args:
@@ -148,7 +148,7 @@ class Autosave(QObject):
         else:
             self.save()
 
-    def bound_undo(self) -> None:
+    def limit_undo_memory(self) -> None:
         """Move the oldest tiles beyond the memory for undo to the autosave folder, in the background."""
         excess = self._steps.nbytes - UNDO_BYTES
         if self._putting_away or excess <= 0:
@@ -169,7 +169,7 @@ class Autosave(QObject):
             for delta, names in zip(chosen, keys, strict=True):
                 delta.release(self.folder, names)
             # What was pushed meanwhile.
-            self.bound_undo()
+            self.limit_undo_memory()
 
         self._putting_away = True
         ticket = self._submit("Putting old undo steps away", Lane.AUTOSAVE, lambda: work)

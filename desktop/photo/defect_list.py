@@ -16,19 +16,19 @@ from desktop.language import sentence_of
 from desktop.photo.editor import Editor
 from desktop.work.base import Urgency
 from desktop.work.outlines import (
-    Item,
+    JudgedDefect,
     Order,
     Outlines,
-    in_order,
-    items_of,
+    covered_share,
+    defect_mask,
+    defects_to_heal,
+    judged_defects,
     judgements_of,
-    mask_tiles,
-    others_judged_with,
-    outlines_of,
-    rows_that_count,
-    share_of,
-    to_heal,
-    union,
+    linked_defects,
+    matching_rows,
+    outline_defects,
+    sorted_defects,
+    union_delta,
 )
 from desktop.work.threads import Lane, Ticket, Work
 from engine.errors import EngineError
@@ -47,28 +47,28 @@ class DefectList(QObject):
 
     Signals:
         changed: any of this, or the review itself.
-        chosen: the restorer chose other defects than before.
-        sought: and the picture is to go to one; carries its Item.
+        selection_changed: the restorer chose other defects than before.
+        reveal_requested: and the picture is to go to one; carries its JudgedDefect.
     """
 
     changed = Signal()
-    chosen = Signal()
-    sought = Signal(object)
+    selection_changed = Signal()
+    reveal_requested = Signal(object)
 
     def __init__(self, editor: Editor) -> None:
         super().__init__(editor)
         self._editor = editor
-        editor.review_changed.connect(self.follow)
+        editor.review_changed.connect(self.refresh)
         self._outlines: Outlines | None = None
         self._ticket: Ticket | None = None
         self._current: Point | None = None
         self._chosen: frozenset[Point] = frozenset()
         self._place: tuple[Rect, int] | None = None
         self._rows: dict[Point, int] = {}
-        self._counting: tuple[Outlines, Filters, list[int]] | None = None
+        self._matching: tuple[Outlines, Filters, list[int]] | None = None
         self.order = Order.READING
-        self.items: list[Item] = []
-        self.to_heal: list[Item] = []
+        self.items: list[JudgedDefect] = []
+        self.to_heal: list[JudgedDefect] = []
         self.counts: Counter[Verdict] = Counter()
         self.kinds: Counter[str] = Counter()
 
@@ -84,20 +84,20 @@ class DefectList(QObject):
 
     # -- following the document -------------------------------------------------------------------------------
 
-    def adopt(self, outlines: Outlines) -> None:
+    def set_outlines(self, outlines: Outlines) -> None:
         """Use outlines that were made along with a search, once the document has it."""
         self._outlines, self._place = outlines, None
 
-    def follow(self) -> None:
+    def refresh(self) -> None:
         """The document's review may be another."""
         review = self.review
         if self._editor.closed:
             return
-        if review is None or (self._outlines is not None and not self._outlines.is_of(review)):
+        if review is None or (self._outlines is not None and not self._outlines.belongs_to(review)):
             self._outlines = self._place = None
         if review is not None and (self._outlines is None or not self._outlines.is_up_to_date(review)):
             self._outline()
-        self._list()
+        self._rebuild()
 
     def _outline(self) -> None:
         """Have the defects outlined as they are when the job's turn comes; what changes meanwhile follows after it."""
@@ -108,7 +108,7 @@ class DefectList(QObject):
             review = self.review
 
             def work(context: JobContext) -> Outlines | None:
-                return outlines_of(review, context) if review is not None else None
+                return outline_defects(review, context) if review is not None else None
 
             return work
 
@@ -123,23 +123,23 @@ class DefectList(QObject):
         self._ticket = None
         if outlines is not None:
             self._outlines = outlines
-        self.follow()
+        self.refresh()
 
     def _on_failed(self, error: EngineError | None) -> None:
         self._ticket = None
         if error is not None and not self._editor.closed:
             self._editor.message.emit(f"The defects could not be outlined. {sentence_of(error)}")
 
-    def _list(self) -> None:
+    def _rebuild(self) -> None:
         """List the defects anew."""
         review, outlines = self.review, self._outlines
-        of_all_kinds: list[Item] = []
+        of_all_kinds: list[JudgedDefect] = []
         without: frozenset[str] = frozenset()
         if review is not None and outlines is not None:
-            items, without = items_of(outlines, review), review.filters.without
-            of_all_kinds = [items[row] for row in self._rows_that_count(outlines, review.filters)]
-        self.items = in_order([item for item in of_all_kinds if item.kind not in without], self.order)
-        self.to_heal = to_heal(self.items)
+            items, without = judged_defects(outlines, review), review.filters.without
+            of_all_kinds = [items[row] for row in self._matching_rows(outlines, review.filters)]
+        self.items = sorted_defects([item for item in of_all_kinds if item.kind not in without], self.order)
+        self.to_heal = defects_to_heal(self.items)
         self.counts = Counter(item.verdict for item in self.items)
         self.kinds = Counter(item.kind for item in of_all_kinds)
         self._rows = {item.point: row for row, item in enumerate(self.items)}
@@ -165,22 +165,22 @@ class DefectList(QObject):
         item, row = self.current, self.row
         self._place = (item.defect.box, row) if item is not None and row is not None else None
 
-    def _rows_that_count(self, outlines: Outlines, filters: Filters) -> list[int]:
+    def _matching_rows(self, outlines: Outlines, filters: Filters) -> list[int]:
         """Places of the defects that count; found out once for as long as the filters stay."""
         key = outlines, replace(filters, without=frozenset(), threshold=outlines.threshold)
-        if self._counting is None or self._counting[0] is not key[0] or self._counting[1] != key[1]:
-            self._counting = *key, rows_that_count(*key)
-        return self._counting[2]
+        if self._matching is None or self._matching[0] is not key[0] or self._matching[1] != key[1]:
+            self._matching = *key, matching_rows(*key)
+        return self._matching[2]
 
-    def arrange(self, order: Order) -> None:
+    def set_order(self, order: Order) -> None:
         """List them in another order."""
         self.order = order
-        self._list()
+        self._rebuild()
 
     # -- going through them -----------------------------------------------------------------------------------
 
     @property
-    def current(self) -> Item | None:
+    def current(self) -> JudgedDefect | None:
         """The defect that is looked at."""
         row = self.row
         return self.items[row] if row is not None else None
@@ -195,32 +195,32 @@ class DefectList(QObject):
         """Places in the list of the defects that a decision is about: the one that is looked at, or several."""
         return sorted(self._rows[point] for point in self._chosen if point in self._rows)
 
-    def is_selected(self, item: Item) -> bool:
+    def is_selected(self, item: JudgedDefect) -> bool:
         """Whether a decision would be about it."""
         return item.point in self._chosen
 
     @property
-    def selected(self) -> list[Item]:
+    def selected(self) -> list[JudgedDefect]:
         """Those defects, in the order of the list."""
         return [self.items[row] for row in self.selected_rows]
 
-    def choose(self, item: Item, *, go: bool = True) -> None:
+    def choose(self, item: JudgedDefect, *, go: bool = True) -> None:
         """Look at a defect; ``go``: it may be out of sight."""
         self.select([item], item)
         if go:
-            self.sought.emit(item)
+            self.reveal_requested.emit(item)
 
-    def select(self, items: Iterable[Item], current: Item) -> None:
+    def select(self, items: Iterable[JudgedDefect], current: JudgedDefect) -> None:
         """Decide about several at once; one of them is looked at."""
         self._current, self._chosen = current.point, frozenset(item.point for item in items)
         self._remember_place()
-        self.chosen.emit()
+        self.selection_changed.emit()
 
     def step(self, by: int) -> bool:
         """Go to the next (1) or previous (-1) defect that is not healed, round and round; False when there is none."""
         return self._go(by, lambda item: item.verdict is not Verdict.HEALED)
 
-    def _go(self, by: int, wanted: Callable[[Item], bool], start: int | None = None) -> bool:
+    def _go(self, by: int, wanted: Callable[[JudgedDefect], bool], start: int | None = None) -> bool:
         count, start = len(self.items), self.row if start is None else start
         start = start if start is not None else (-1 if by > 0 else count)
         for distance in range(1, count + 1):
@@ -250,16 +250,16 @@ class DefectList(QObject):
         others = [replace(item, kind=kind) for item in self.selected if item.kind != kind]
         self._judge(others, f"Change class to {kind}")
 
-    def _judge(self, items: list[Item], label: str) -> None:
+    def _judge(self, items: list[JudgedDefect], label: str) -> None:
         review, outlines = self.review, self._outlines
         if items and review is not None and outlines is not None:
-            decided = judgements_of([*self.others_judged_with(items), *items], outlines.threshold)
+            decided = judgements_of([*self.linked_defects(items), *items], outlines.threshold)
             self._editor.push(UpdateReview(label, review, judgements=decided))
 
-    def others_judged_with(self, items: Sequence[Item]) -> list[Item]:
+    def linked_defects(self, items: Sequence[JudgedDefect]) -> list[JudgedDefect]:
         """Defects that would lose what was decided about them when a decision about some others is replaced."""
         review, outlines = self.review, self._outlines
-        return others_judged_with(outlines, review, items) if review is not None and outlines is not None else []
+        return linked_defects(outlines, review, items) if review is not None and outlines is not None else []
 
     def filter(self, filters: Filters, gesture: int = 0) -> None:
         """Let other damage count; see ``UpdateReview`` for the gesture."""
@@ -275,7 +275,7 @@ class DefectList(QObject):
     # -- healing ----------------------------------------------------------------------------------------------
 
     @property
-    def outlined(self) -> Review | None:
+    def outlined_review(self) -> Review | None:
         """The review at the threshold at which the listed defects were outlined."""
         review, outlines = self.review, self._outlines
         if review is None or outlines is None:
@@ -283,20 +283,20 @@ class DefectList(QObject):
         return replace(review, filters=replace(review.filters, threshold=outlines.threshold))
 
     @property
-    def share(self) -> float:
+    def heal_share(self) -> float:
         """About how much of the picture that is, 0..1."""
         review = self.review
-        return share_of(self.to_heal, review.filters.grow, self._editor.document.bounds) if review else 0.0
+        return covered_share(self.to_heal, review.filters.grow, self._editor.document.bounds) if review else 0.0
 
     def repaint(self) -> Ticket | None:
         """Put the selected defects into the repair mask, for the restorer to shape; they are kept otherwise."""
-        items, review, outlines = self.selected, self.outlined, self._outlines
+        items, review, outlines = self.selected, self.outlined_review, self._outlines
         if not items or review is None or outlines is None:
             return None
         editor, label = self._editor, "Repaint defect"
 
         def work(context: JobContext) -> TileMap:
-            return mask_tiles(review, [item.defect for item in items], context)
+            return defect_mask(review, [item.defect for item in items], context)
 
         def apply(mask: TileMap) -> None:
             state, now = editor.document.state, self.review
@@ -304,8 +304,8 @@ class DefectList(QObject):
                 editor.message.emit("The defects changed meanwhile; please try again.")
                 return
             kept = [replace(item, verdict=Verdict.KEPT) for item in items]
-            decided = judgements_of([*others_judged_with(outlines, now, items), *kept], outlines.threshold)
-            painted = Paint(label, REPAIR_MASK, union(state.mask, mask))
+            decided = judgements_of([*linked_defects(outlines, now, items), *kept], outlines.threshold)
+            painted = Paint(label, REPAIR_MASK, union_delta(state.mask, mask))
             editor.push(Compound(label, [painted, UpdateReview(label, now, judgements=decided)]))
 
         ticket = editor.submit(label, Lane.COMPUTE, lambda: work, urgency=Urgency.HAND)

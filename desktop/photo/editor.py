@@ -28,7 +28,7 @@ AT_ONCE = 16
 _TRIES = 3
 """How often a change is computed anew because the picture was changed meanwhile."""
 
-Make = Callable[[JobContext], Edit | None]
+EditMaker = Callable[[JobContext], Edit | None]
 """Makes an edit, on an engine thread; None: there is nothing to change."""
 
 
@@ -64,17 +64,17 @@ class Editor(QObject):
         self.undo = QUndoStack(self)
         self.undo.cleanChanged.connect(self._on_clean_changed)
         self.undo.indexChanged.connect(self._on_step)
-        self.steps = UndoMemory()
+        self.undo_memory = UndoMemory()
         self._jobs = jobs
-        self._order = [layer.id for layer in document.state.layers]
-        self._active: int | None = self._order[-1] if self._order else None
+        self._layer_ids = [layer.id for layer in document.state.layers]
+        self._active: int | None = self._layer_ids[-1] if self._layer_ids else None
         self._target: Target = REPAIR_MASK
         self._edges_shown = True
         self._tickets: set[Ticket] = set()
         self.closed = False
         self._gesturing = False
-        self._stuck: tuple[QUndoCommand, bool] | None = None
-        self._held: list[Callable[[], object]] = []
+        self._failed_step: tuple[QUndoCommand, bool] | None = None
+        self._held_results: list[Callable[[], object]] = []
         document.watch(self._on_change)
 
     # -- what is chosen ---------------------------------------------------------------------------------------
@@ -141,21 +141,21 @@ class Editor(QObject):
         """The drag is over, and what it made is pushed."""
         self._gesturing = False
         try:
-            while self._held:
-                self._held.pop(0)()
+            while self._held_results:
+                self._held_results.pop(0)()
         finally:
-            self._jobs.go_on()
+            self._jobs.recheck()
 
     @property
     def settled(self) -> bool:
         """Whether no job's result waits for the end of a drag: what is frozen now lacks nothing."""
-        return not self._held
+        return not self._held_results
 
     def _when_free(self, action: Callable[[], object]) -> None:
         if self.closed:
             return
         if self._gesturing:
-            self._held.append(action)
+            self._held_results.append(action)
         else:
             action()
 
@@ -171,17 +171,17 @@ class Editor(QObject):
 
     def push(self, edit: Edit) -> None:
         """Do an edit as one undo step."""
-        self._unstick()
+        self._realign_stack()
         index = self.undo.index()
-        self.steps.cut(index)
+        self.undo_memory.truncate(index)
         step = _Step(self, edit)
         # Whoever hears of the step counts it already.
-        self.steps.add(step)
+        self.undo_memory.add(step)
         self.undo.push(step)
         if self.undo.index() == index:
             # It was merged with the step before.
-            self.steps.cut(index)
-            self.steps.renew()
+            self.undo_memory.truncate(index)
+            self.undo_memory.refresh_last()
 
     def paint(self, label: str, deltas: Mapping[Target, TileDelta]) -> None:
         """A finished stroke, as one step; one that changes nothing is none."""
@@ -207,10 +207,10 @@ class Editor(QObject):
         if self.document.shown is not self.document.state:
             self.document.show(None, Change(picture=self.document.bounds, mask=self.document.bounds))
 
-    def change_when_made(
+    def push_when_made(
         self,
         label: str,
-        freeze: Callable[[State], Make],
+        freeze: Callable[[State], EditMaker],
         *,
         at_once: bool = False,
         fits: Callable[[State, State], bool] = State.same_work,
@@ -236,7 +236,7 @@ class Editor(QObject):
     def _submit_change(
         self,
         label: str,
-        freeze: Callable[[State], Make],
+        freeze: Callable[[State], EditMaker],
         fits: Callable[[State, State], bool],
         then: Callable[[], object],
         tries: int,
@@ -267,13 +267,13 @@ class Editor(QObject):
     def turn(self, turn: Turn) -> None:
         """Turn the picture; many layers take a job."""
 
-        def freeze(state: State) -> Make:
+        def freeze(state: State) -> EditMaker:
             return lambda context: TurnPicture(turn, state, context)
 
         state = self.document.state
         maps = [tiles for layer in state.layers for tiles in (*layer.content.maps().values(), layer.mask)]
         maps += [state.mask] if state.review is None else [state.mask, state.review.damage]
-        self.change_when_made(turn.title, freeze, at_once=sum(len(tiles.stored) for tiles in maps) <= AT_ONCE)
+        self.push_when_made(turn.title, freeze, at_once=sum(len(tiles.stored) for tiles in maps) <= AT_ONCE)
 
     def clear_edges(self) -> None:
         """The edge map goes."""
@@ -304,14 +304,14 @@ class Editor(QObject):
         empty = self.document.new_layer("")
         lower = state.layers[state.index(upper) - 1]
 
-        def freeze(state: State) -> Make:
+        def freeze(state: State) -> EditMaker:
             return lambda context: merge_down(state, upper, empty, context)
 
         def fits(before: State, now: State) -> bool:
             return before.layers is now.layers and before.geometry == now.geometry
 
         cells = {cell for one in (layer, lower) for cell in one.operation().cells()}
-        self.change_when_made(
+        self.push_when_made(
             f"Merge {layer.name} down",
             freeze,
             at_once=len(cells) <= AT_ONCE,
@@ -347,34 +347,34 @@ class Editor(QObject):
             ticket.cancel()
         self.document.forget_watchers()
         self.undo.clear()
-        self.steps.cut(0)
-        self._held.clear()
+        self.undo_memory.truncate(0)
+        self._held_results.clear()
 
     # -- undo steps that cannot be taken ----------------------------------------------------------------------
 
-    def take(self, step: QUndoCommand, change: Callable[[Document], None], *, done_before: bool) -> None:
+    def run_step(self, step: QUndoCommand, change: Callable[[Document], None], *, done_before: bool) -> None:
         """Do or take back a step of the undo stack; only the stack's commands call this."""
-        if self._stuck is not None:
+        if self._failed_step is not None:
             return
         before = self.document.state
         try:
             change(self.document)
         except EngineError as error:
-            self._stuck = step, done_before
+            self._failed_step = step, done_before
             everything = Change(self.document.bounds, self.document.bounds, layers=True, size=True, review=True)
             self.document.update(before, everything)
             self.message.emit(f"This step cannot be taken. {sentence_of(error)}")
-            QTimer.singleShot(0, self, self._unstick)
+            QTimer.singleShot(0, self, self._realign_stack)
 
-    def _unstick(self) -> None:
+    def _realign_stack(self) -> None:
         """Move the stack, whose steps do nothing meanwhile, to where the document is."""
-        if self._stuck is None:
+        if self._failed_step is None:
             return
-        step, done_before = self._stuck
+        step, done_before = self._failed_step
         steps = [self.undo.command(i) for i in range(self.undo.count())]
         if step in steps:
             self.undo.setIndex(steps.index(step) + done_before)
-        self._stuck = None
+        self._failed_step = None
 
     # -- slots ------------------------------------------------------------------------------------------------
 
@@ -382,7 +382,7 @@ class Editor(QObject):
         if change.size:
             self.size_changed.emit()
         if change.layers:
-            self._follow_layers()
+            self._update_active()
         if change.review:
             self.review_changed.emit()
         if change.picture:
@@ -390,9 +390,9 @@ class Editor(QObject):
         if change.mask:
             self.mask_changed.emit(change.mask)
 
-    def _follow_layers(self) -> None:
+    def _update_active(self) -> None:
         """The list of layers may be another: keep the active layer and the target sensible."""
-        before, layers = self._order, [layer.id for layer in self.document.state.layers]
+        before, layers = self._layer_ids, [layer.id for layer in self.document.state.layers]
         new = set(layers) - set(before)
         # A layer that comes, or comes back, is the one to go on with; after one that goes, what was next below it.
         if len(new) == 1 and self._target == REPAIR_MASK:
@@ -400,7 +400,7 @@ class Editor(QObject):
         elif self._active in before and self._active not in layers:
             below = before[: before.index(self._active)]
             self._active = next((id_ for id_ in reversed(below) if id_ in layers), None)
-        self._order = layers
+        self._layer_ids = layers
         self._target = self._target if self._can_paint(self._target) else REPAIR_MASK
         self.layers_changed.emit()
 
@@ -424,10 +424,10 @@ class _Step(QUndoCommand):
         self._editor, self.edit = editor, edit
 
     def redo(self) -> None:
-        self._editor.take(self, self.edit.apply, done_before=False)
+        self._editor.run_step(self, self.edit.apply, done_before=False)
 
     def undo(self) -> None:
-        self._editor.take(self, self.edit.revert, done_before=True)
+        self._editor.run_step(self, self.edit.revert, done_before=True)
 
     def id(self) -> int:
         return 1

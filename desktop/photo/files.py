@@ -21,7 +21,7 @@ from desktop.document.project import write_project
 from desktop.document.recovery import Recovered, autosaved_source, recover
 from desktop.document.targets import Target
 from desktop.photo.workspace import Workspace
-from desktop.tools.select import replaced
+from desktop.tools.select import replace_mask
 from desktop.work.flatten import export
 from desktop.work.threads import JobCentre, Lane, Ticket, Work
 from engine import imageio
@@ -79,7 +79,7 @@ class Files(QObject):
             return open_document(path, context)
 
         ticket = self._open(self.tr("Opening {0}").format(path.name), path, work)
-        ticket.done.connect(lambda document: self._opened(document, path))
+        ticket.done.connect(lambda document: self._on_opened(document, path))
         return ticket
 
     def _open(self, title: str, path: Path, work: Work) -> Ticket:
@@ -89,7 +89,7 @@ class Files(QObject):
         ticket.failed.connect(self.failed)
         return ticket
 
-    def _opened(self, document: Document, path: Path) -> None:
+    def _on_opened(self, document: Document, path: Path) -> None:
         workspace = Workspace(document, path, AutosaveFolder(self._new_folder()), self._jobs, self._registry)
         if document.own_project:
             # A project of another program is opened without what we do not know: it is not saved over unasked.
@@ -122,7 +122,7 @@ class Files(QObject):
 
     # -- recovery ---------------------------------------------------------------------------------------------
 
-    def abandoned(self) -> dict[Path, Path]:
+    def abandoned_work(self) -> dict[Path, Path]:
         """Autosave folders that a crash left behind -> the photograph; those without work are tidied away."""
         found: dict[Path, Path] = {}
         folders = {path.with_suffix("") for path in self._sessions.glob("*")}
@@ -136,7 +136,7 @@ class Files(QObject):
                 found[folder] = source
         return found
 
-    def forgotten(self) -> dict[Path, Path]:
+    def forgotten_work(self) -> dict[Path, Path]:
         """Autosaved work in the trash -> the photograph, the latest first; what lay there too long is deleted."""
         found: dict[Path, Path] = {}
         for folder in sorted(self._trash.glob("*"), key=_age):
@@ -147,17 +147,17 @@ class Files(QObject):
                 found[folder] = source
         return found
 
-    def take_back(self, folder: Path) -> Path | None:
+    def restore_from_trash(self, folder: Path) -> Path | None:
         """Bring autosaved work back from the trash; gives its folder, or None where that cannot be."""
         wanted = self._new_folder()
         try:
             folder.rename(wanted)
         except OSError:
-            self.leave(wanted)
+            self.unlock(wanted)
             return None
         return wanted
 
-    def forget(self, folder: Path) -> None:
+    def move_to_trash(self, folder: Path) -> None:
         """Put autosaved work into the trash, where it is kept for ``TRASH_DAYS``."""
         target = self._trash / folder.name
         with contextlib.suppress(OSError):
@@ -165,7 +165,7 @@ class Files(QObject):
             folder.rename(target)
             # Its days are counted from now.
             (target / _FORGOTTEN).touch()
-        self.leave(folder)
+        self.unlock(folder)
 
     def recover(self, folder: Path, source: Path) -> Ticket:
         """Open a photograph with its autosaved work; the session goes on in the same folder."""
@@ -174,10 +174,10 @@ class Files(QObject):
             return recover(folder, context)
 
         ticket = self._open(self.tr("Opening the saved work on {0}").format(source.name), source, work)
-        ticket.done.connect(lambda recovered: self._recovered(recovered, folder))
+        ticket.done.connect(lambda recovered: self._on_recovered(recovered, folder))
         return ticket
 
-    def _recovered(self, recovered: Recovered, folder: Path) -> None:
+    def _on_recovered(self, recovered: Recovered, folder: Path) -> None:
         workspace = Workspace(recovered.document, recovered.source, AutosaveFolder(folder), self._jobs, self._registry)
         # Saved over nothing unasked: it may have been saved under another name before the crash.
         workspace.mark_recovered()
@@ -185,7 +185,7 @@ class Files(QObject):
         for notice in recovered.document.notices:
             self.said.emit(notice)
 
-    def leave(self, folder: Path) -> None:
+    def unlock(self, folder: Path) -> None:
         """Keep abandoned work for another start, or for a later moment."""
         lock = self._locks.pop(folder, None)
         if lock is not None:
@@ -194,7 +194,7 @@ class Files(QObject):
     def _remove(self, folder: Path) -> None:
         """Delete an autosave folder: its work was saved or given up, or there is none."""
         AutosaveFolder(folder).remove()
-        self.leave(folder)
+        self.unlock(folder)
 
     # -- writing ----------------------------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class Files(QObject):
                 raise SettingsError(
                     said, "mask.size", own_width=own_width, own_height=own_height, width=width, height=height
                 )
-            return replaced(state, target, self.tr("Load mask"), mask, context)
+            return replace_mask(state, target, self.tr("Load mask"), mask, context)
 
         workspace.change_mask(self.tr("Load mask"), make)
 

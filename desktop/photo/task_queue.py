@@ -16,8 +16,8 @@ from desktop.work.base import Job, Outcome, Runner, TaskRequest
 from desktop.work.covered import covering_layer
 from desktop.work.edges import DrawEdges
 from desktop.work.enlarge import Enlarge
-from desktop.work.find import FindDamage, Found
-from desktop.work.repair import ApplyTask, without
+from desktop.work.find import FindDamage, FindResult
+from desktop.work.repair import ApplyTask, subtraction_delta
 from desktop.work.restore import Restore, heal_defects
 from desktop.work.runners import runner_of
 from desktop.work.threads import Lane, Ticket
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _QueuedJob:
     """A job that waits or runs.
 
     Attributes:
@@ -60,21 +60,21 @@ class TaskQueue(QObject):
     def __init__(self, editor: Editor, defects: DefectList, registry: Registry, name: Callable[[], str]) -> None:
         super().__init__(editor)
         self._editor, self._defects, self._registry, self._name = editor, defects, registry, name
-        self._asked: dict[Ticket, _Asked] = {}
+        self._queued: dict[Ticket, _QueuedJob] = {}
 
     @property
     def busy(self) -> bool:
         """Whether tasks are waiting or running."""
-        return bool(self._asked)
+        return bool(self._queued)
 
     @property
     def pending(self) -> bool:
         """Whether tasks are waiting or running that will change the picture."""
-        return any(asked.job.changes for asked in self._asked.values())
+        return any(queued.job.changes for queued in self._queued.values())
 
-    def spots(self) -> list[TileMap]:
+    def spot_masks(self) -> list[TileMap]:
         """Masks of spots that wait for their heal."""
-        masks = [asked.runner.mask for asked in self._asked.values() if _is_spot(asked.job)]
+        masks = [queued.runner.mask for queued in self._queued.values() if _is_spot(queued.job)]
         return [mask for mask in masks if mask is not None]
 
     # -- asking -----------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class TaskQueue(QObject):
         from engine.tasks import TASKS
 
         task = TASKS[request.task]
-        mask = self._masked(spot) if task.wants_mask else None
+        mask = self._free_mask(spot) if task.wants_mask else None
         if mask is None:
             self._refuse_second(
                 f"“{task.verb}” is under way already.",
@@ -117,7 +117,7 @@ class TaskQueue(QObject):
         Raises:
             SettingsError: nothing is masked that is not being repaired already.
         """
-        return self._submit(DrawEdges(request=request, mask=self._masked(None)), "Draw edges")
+        return self._submit(DrawEdges(request=request, mask=self._free_mask(None)), "Draw edges")
 
     def heal_defects(self, request: TaskRequest) -> Ticket:
         """Queue the healing of the defects that are to be healed now.
@@ -126,10 +126,10 @@ class TaskQueue(QObject):
             SettingsError: there are none, or some are being healed.
         """
         self._refuse_second("Defects are being healed already.", lambda job: isinstance(job, Restore))
-        review, items = self._defects.outlined, self._defects.to_heal
+        review, items = self._defects.outlined_review, self._defects.to_heal
         if review is None or not items:
             raise SettingsError("Accept the defects that are to be healed first.", "repair.empty")
-        job = heal_defects(request, review, items, self._defects.others_judged_with(items))
+        job = heal_defects(request, review, items, self._defects.linked_defects(items))
         return self._submit(job, "Heal defects")
 
     def restore(self, recipe: Recipe, device: str) -> Ticket:
@@ -139,8 +139,8 @@ class TaskQueue(QObject):
             SettingsError: one is under way.
         """
         self._refuse_second("The picture is being restored already.", lambda job: isinstance(job, Restore))
-        review, items = self._defects.outlined, self._defects.to_heal
-        others = self._defects.others_judged_with(items)
+        review, items = self._defects.outlined_review, self._defects.to_heal
+        others = self._defects.linked_defects(items)
         job = Restore(recipe=recipe, device=device, review=review, items=tuple(items), others=tuple(others))
         return self._submit(job, "Restore")
 
@@ -153,29 +153,29 @@ class TaskQueue(QObject):
         self._refuse_second("The picture is being enlarged already.", lambda job: isinstance(job, Enlarge))
         return self._submit(Enlarge(request=request, output=output), "Enlarge")
 
-    def call_off(self) -> bool:
+    def cancel_latest(self) -> bool:
         """Cancel the task that was asked for last, if nothing was done since; False when there is no such task."""
-        if not self._asked:
+        if not self._queued:
             return False
-        ticket, asked = list(self._asked.items())[-1]
-        if asked.step != self._editor.undo.index():
+        ticket, queued = list(self._queued.items())[-1]
+        if queued.step != self._editor.undo.index():
             return False
         ticket.cancel()
         return True
 
     @property
-    def can_call_off(self) -> bool:
+    def can_cancel_latest(self) -> bool:
         """Whether there is a task to call off."""
-        return bool(self._asked) and list(self._asked.values())[-1].step == self._editor.undo.index()
+        return bool(self._queued) and list(self._queued.values())[-1].step == self._editor.undo.index()
 
     def cancel_all(self) -> None:
         """Cancel every task; none of them counts any more, even while it is still ending."""
-        for ticket in list(self._asked):
+        for ticket in list(self._queued):
             self._release(ticket)
             ticket.cancel()
 
     def _refuse_second(self, sentence: str, alike: Callable[[Job], bool]) -> None:
-        if any(alike(asked.job) for asked in self._asked.values()):
+        if any(alike(queued.job) for queued in self._queued.values()):
             raise SettingsError(sentence, "task.running")
 
     def _submit(self, job: Job, title: str) -> Ticket:
@@ -189,8 +189,8 @@ class TaskQueue(QObject):
             # Not while a result that it is to see is held back.
             ready=lambda: editor.settled,
         )
-        self._asked[ticket] = _Asked(job, runner, editor.undo.index())
-        ticket.done.connect(editor.while_open(lambda outcome: self._finish(ticket, outcome)))
+        self._queued[ticket] = _QueuedJob(job, runner, editor.undo.index())
+        ticket.done.connect(editor.while_open(lambda outcome: self._on_done(ticket, outcome)))
         for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
             signal.connect(lambda *_: self._release(ticket))
         self.changed.emit()
@@ -198,15 +198,15 @@ class TaskQueue(QObject):
 
     # -- results ----------------------------------------------------------------------------------------------
 
-    def _finish(self, ticket: Ticket, outcome: Outcome) -> None:
+    def _on_done(self, ticket: Ticket, outcome: Outcome) -> None:
         editor = self._editor
-        if ticket not in self._asked:
+        if ticket not in self._queued:
             return
         try:
-            edit, chosen = self._asked[ticket].runner.edit(outcome)
+            edit, chosen = self._queued[ticket].runner.edit(outcome)
             if edit is not None:
-                if isinstance(outcome.result, Found):
-                    self._defects.adopt(outcome.result.outlines)
+                if isinstance(outcome.result, FindResult):
+                    self._defects.set_outlines(outcome.result.outlines)
                 editor.push(edit)
             if isinstance(chosen, EdgeMap):
                 editor.set_target(EDGE_MAP)
@@ -227,31 +227,31 @@ class TaskQueue(QObject):
             editor.offered.emit(sentence, "Move It to the Top", lambda: editor.move_layer(id_, len(state.layers) - 1))
 
     def _release(self, ticket: Ticket) -> None:
-        asked = self._asked.pop(ticket, None)
-        if asked is None or self._editor.closed:
+        queued = self._queued.pop(ticket, None)
+        if queued is None or self._editor.closed:
             return
-        mask = asked.runner.mask if _is_spot(asked.job) else None
+        mask = queued.runner.mask if _is_spot(queued.job) else None
         if mask is not None:
             self._editor.mask_changed.emit(mask.extent())
         self.changed.emit()
 
-    def _masked(self, spot: TileMap | None) -> TileMap:
+    def _free_mask(self, spot: TileMap | None) -> TileMap:
         """A spot, or the repair mask without what jobs are working on.
 
         Raises:
             SettingsError: it is empty; the sentence says why.
         """
         mask = spot or self._editor.document.state.mask
-        for asked in self._asked.values() if spot is None else ():
-            claimed = asked.runner.mask if asked.job.claims else None
+        for queued in self._queued.values() if spot is None else ():
+            claimed = queued.runner.mask if queued.job.claims else None
             if claimed is not None:
-                mask = without(mask, claimed).apply_to(mask)
+                mask = subtraction_delta(mask, claimed).apply_to(mask)
         if mask.is_empty():
-            raise self._why_empty()
+            raise self._empty_mask_error()
         return mask
 
-    def _why_empty(self) -> SettingsError:
-        if any(asked.job.claims for asked in self._asked.values()):
+    def _empty_mask_error(self) -> SettingsError:
+        if any(queued.job.claims for queued in self._queued.values()):
             return SettingsError("All that is masked is being healed already.", "repair.empty")
         editor = self._editor
         if editor.target != REPAIR_MASK:

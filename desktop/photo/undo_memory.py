@@ -39,19 +39,19 @@ class UndoMemory:
             self._held.append((place, delta, delta.nbytes))
             self.nbytes += self._held[-1][2]
 
-    def renew(self) -> None:
+    def refresh_last(self) -> None:
         """The last step holds something else."""
         step = self._steps[-1]
-        self.cut(len(self._steps) - 1)
+        self.truncate(len(self._steps) - 1)
         self.add(step)
 
-    def cut(self, index: int) -> None:
+    def truncate(self, index: int) -> None:
         """The steps from an index on are gone."""
         del self._steps[index:], self._saved[index + 1 :]
         while self._held and self._held[-1][0] >= index:
             self.nbytes -= self._held.pop()[2]
 
-    def change_saved(self, one: int, other: int) -> bool:
+    def changes_saved_work(self, one: int, other: int) -> bool:
         """Whether the steps between two indices of the stack change what files keep."""
         return self._saved[one] != self._saved[other]
 

@@ -15,7 +15,7 @@ from desktop.document.targets import Target
 from desktop.document.tiles import LEVELS, TileEdit, TileMap
 from desktop.photo.autosave import Autosave
 from desktop.photo.defect_list import DefectList
-from desktop.photo.editor import Editor, Make
+from desktop.photo.editor import EditMaker, Editor
 from desktop.photo.task_queue import TaskQueue
 from desktop.work.threads import JobCentre, Lane
 from engine.jobs import JobContext
@@ -64,20 +64,20 @@ class Workspace(Editor):
         self.recovered = self._recovered = False
         self._spot: TileEdit | None = None
         self._scan_hidden = False
-        self.autosave = Autosave(document, path, folder, self.submit, self.steps, self)
-        self.autosave.wanted.connect(self.save_for_recovery)
+        self.autosave = Autosave(document, path, folder, self.submit, self.undo_memory, self)
+        self.autosave.due.connect(self.save_for_recovery)
         self.autosave.message.connect(self.message)
         self.defects = DefectList(self)
         self.queue = TaskQueue(self, self.defects, registry, lambda: self.title)
         self.queue.changed.connect(self._on_queue)
-        self.undo.indexChanged.connect(self.autosave.changed)
-        self.undo.indexChanged.connect(self.autosave.bound_undo)
+        self.undo.indexChanged.connect(self.autosave.schedule)
+        self.undo.indexChanged.connect(self.autosave.limit_undo_memory)
         self._preparing = self._prepare_again = False
         self.size_changed.connect(self._prepare_view)
         self.picture_changed.connect(self._on_picture)
         # The first picture first.
         QTimer.singleShot(0, self, self._prepare_view)
-        QTimer.singleShot(0, self, self.defects.follow)
+        QTimer.singleShot(0, self, self.defects.refresh)
 
     # -- the file and its name --------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class Workspace(Editor):
     def unsaved(self) -> bool:
         """Whether closing would lose work; a repair that waits or runs counts."""
         clean, now = self.undo.cleanIndex(), self.undo.index()
-        return self._recovered or self.queue.pending or clean < 0 or self.steps.change_saved(clean, now)
+        return self._recovered or self.queue.pending or clean < 0 or self.undo_memory.changes_saved_work(clean, now)
 
     def mark_recovered(self) -> None:
         """The document holds autosaved work that is not in any file of the user."""
@@ -106,7 +106,7 @@ class Workspace(Editor):
         if self.closed:
             return
         self.project, self.project_stamp = project, stamp
-        self.autosave.saved_to_file(snapshot, project, stamp)
+        self.autosave.mark_saved(snapshot, project, stamp)
         if self.document.state.same_work(snapshot.state):
             self._recovered = False
             self.undo.setClean()
@@ -147,10 +147,10 @@ class Workspace(Editor):
             self.picture_changed.emit(self.document.bounds)
             self.scan_shown.emit()
 
-    def veils(self) -> list[TileMap]:
+    def veil_masks(self) -> list[TileMap]:
         """Masks to show over the picture: the repair mask and spots that wait for their heal."""
         live = [self._spot.preview()] if self._spot is not None else []
-        return [self.document.shown.mask, *self.queue.spots(), *live]
+        return [self.document.shown.mask, *self.queue.spot_masks(), *live]
 
     def show_spot(self, edit: TileEdit | None) -> None:
         """A spot-heal stroke in the making, or its end."""
@@ -174,7 +174,7 @@ class Workspace(Editor):
         def prepare() -> Callable[[JobContext], object]:
             state = self.document.state
             scan.append(state.scan)
-            return lambda context: _prepared(state, context)
+            return lambda context: _make_reductions(state, context)
 
         # Whoever cancels it keeps the quick view; layers then follow as they are painted.
         ticket = self.submit("Preparing the view", Lane.IO, prepare, soon=True)
@@ -210,14 +210,14 @@ class Workspace(Editor):
         """
         target = self.target
 
-        def freeze(state: State) -> Make:
+        def freeze(state: State) -> EditMaker:
             return lambda context: make(state, target, context)
 
         def fits(before: State, now: State) -> bool:
             same = target.exists(now) and target.read(before) is target.read(now)
             return same and before.geometry == now.geometry
 
-        self.change_when_made(label, freeze, at_once=at_once, fits=fits)
+        self.push_when_made(label, freeze, at_once=at_once, fits=fits)
 
     def _on_queue(self) -> None:
         self.modified.emit()
@@ -230,7 +230,7 @@ def _is_prepared(state: State) -> bool:
     return (scan.base is None or bool(scan.levels)) and Composite.of(state).prepare(top, LEVELS, lambda: False)
 
 
-def _prepared(state: State, context: JobContext) -> tuple[NDArray[Any], ...]:
+def _make_reductions(state: State, context: JobContext) -> tuple[NDArray[Any], ...]:
     """Make the missing reductions of the layers, which keep theirs, and give those of the scan. Any thread."""
     scan, composite = state.scan, Composite.of(state)
     levels = scan.levels

@@ -20,9 +20,9 @@ MINIMUM_SIZE, MAXIMUM_SIZE = 1.0, 2000.0
 
 
 class Stroke:
-    """One stroke: the coverage it has laid down so far, and the mask that comes of it.
+    """One stroke in the making: its coverage so far, and the mask that results from it.
 
-    Coverage is the most that any part of the stroke laid on a pixel: a stroke that crosses itself is no denser there.
+    The coverage of a pixel is the maximum over all parts of the stroke: where a stroke crosses itself it is not denser.
 
     Args:
         edit: of the mask, still without changes.
@@ -37,7 +37,7 @@ class Stroke:
         self._value = 255.0 if adding else 0.0
         self._last: tuple[float, float, float] | None = None
 
-    def to(self, event: PointerEvent) -> None:
+    def line_to(self, event: PointerEvent) -> None:
         """Go on to a point; the first one makes a dab."""
         brush = self._brush
         radius = brush.size / 2 * (max(0.05, event.pressure) if brush.pen_size else 1.0)
@@ -62,19 +62,19 @@ class Stroke:
         rect &= self.edit.source.bounds
         if not rect:
             return
-        laid = np.rint(coverage(rect, a, b, self._brush.hardness) * np.float32(255 * opacity)).astype(np.uint8)
+        covered = np.rint(coverage(rect, a, b, self._brush.hardness) * np.float32(255 * opacity)).astype(np.uint8)
         source = self.edit.source
         parts: dict[Rect, Mask] = {}
 
-        def lay(view: NDArray[np.uint8], part: Rect) -> None:
-            np.maximum(view, laid[part.slices(rect)], out=view)
+        def cover(view: NDArray[np.uint8], part: Rect) -> None:
+            np.maximum(view, covered[part.slices(rect)], out=view)
             parts[part] = view.copy()
 
         def paint(view: NDArray[np.uint8], part: Rect) -> None:
             old = source.read(part).astype(np.float32)
             view[...] = np.rint(old + (self._value - old) * (parts[part] * np.float32(1 / 255)))
 
-        self._coverage.change(rect, lay)
+        self._coverage.change(rect, cover)
         self.edit.change(rect, paint)
 
 
@@ -130,12 +130,12 @@ class BrushTool(Tool):
             document, geometry, end = self._end
             # Of this picture, and as it lies now.
             if document() is context.document and geometry == context.document.state.geometry:
-                self._stroke.to(end)
+                self._stroke.line_to(end)
         self.move(context, event)
 
     def move(self, context: ToolContext, event: PointerEvent) -> None:
         if self._stroke is not None:
-            self._stroke.to(event)
+            self._stroke.line_to(event)
             self._show(context, self._stroke.edit)
 
     def release(self, context: ToolContext, event: PointerEvent) -> None:

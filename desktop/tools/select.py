@@ -49,7 +49,7 @@ class ShapeTool(Tool):
             edit = context.target.edit(context.document.state)
             context.paint(
                 self.label,
-                {context.target: with_shape(edit, rect, inside, adding=context.adding != event.alt)},
+                {context.target: shape_delta(edit, rect, inside, adding=context.adding != event.alt)},
             )
 
     def cursor(self, brush: BrushSettings, *, adding: bool) -> Cursor:
@@ -104,7 +104,7 @@ class LassoTool(ShapeTool):
             self._points.append((event.x, event.y))
 
 
-def with_shape(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> TileDelta:
+def shape_delta(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> TileDelta:
     """A mask with the inside of a shape added or removed; a soft edge blends."""
 
     def put(view: NDArray[np.uint8], part: Rect) -> None:
@@ -116,12 +116,12 @@ def with_shape(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> Til
 
 
 def filter_cost(mask: TileMap, reach: float) -> int:
-    """Pixels that ``filtered`` would work on, about; those of a soft mask cost more the farther they reach."""
+    """Pixels that ``filter_mask`` would work on, about; those of a soft mask cost more the farther they reach."""
     pixels = len(_cells(mask, reach)) * int(TILE + 2 * (0 if np.isinf(reach) else reach)) ** 2
     return int(pixels * max(1.0, reach / 4)) if np.isfinite(reach) and masks.is_soft(mask) else pixels
 
 
-def filtered(
+def filter_mask(
     state: State,
     target: Target,
     label: str,
@@ -155,7 +155,9 @@ def filtered(
     return _paint(label, target, edit)
 
 
-def replaced(state: State, target: Target, label: str, mask: Mask, context: JobContext | None = None) -> Paint | None:
+def replace_mask(
+    state: State, target: Target, label: str, mask: Mask, context: JobContext | None = None
+) -> Paint | None:
     """The whole of a mask exchanged for another of the same size; None where they are equal. Any thread.
 
     Raises:

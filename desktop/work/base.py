@@ -95,7 +95,7 @@ class Outcome:
     repairs: tuple[Repair, ...] = ()
 
 
-Chosen = int | EdgeMap | None
+NextActive = int | EdgeMap | None
 """What to go on with after an edit: a layer by its id, the edge map, or what it was."""
 
 
@@ -110,14 +110,16 @@ class Runner(ABC, Generic[J]):
 
     def __init__(self, job: J, document: Document, registry: Registry) -> None:
         self._job, self._document, self._registry = job, document, registry
-        self._asked = document.state.geometry
-        self._frozen = self._asked
+        self._asked_geometry = document.state.geometry
+        self._frozen_geometry = self._asked_geometry
 
     @property
     def mask(self) -> TileMap | None:
         """The job's mask, as the picture lies now."""
         mask = self._job.mask
-        return self._document.state.geometry.transform_from(self._asked).tiles(mask) if mask is not None else None
+        return (
+            self._document.state.geometry.transform_from(self._asked_geometry).tiles(mask) if mask is not None else None
+        )
 
     @abstractmethod
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
@@ -135,7 +137,7 @@ class Runner(ABC, Generic[J]):
         """
 
     @abstractmethod
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
         """What came of it as one undo step (None: nothing did), and what to go on with.
 
         When the picture was turned while the job ran, the result is turned with it.
@@ -143,7 +145,7 @@ class Runner(ABC, Generic[J]):
 
     def _transform(self) -> Transform:
         """From how the picture lay when the input was frozen to how it lies now."""
-        return self._document.state.geometry.transform_from(self._frozen)
+        return self._document.state.geometry.transform_from(self._frozen_geometry)
 
 
 class TaskRunner(Runner[J]):
@@ -157,7 +159,7 @@ class TaskRunner(Runner[J]):
     def __init__(self, job: J, document: Document, registry: Registry, request: TaskRequest) -> None:
         super().__init__(job, document, registry)
         self._request = request
-        self._with = ""
+        self._model_suffix = ""
 
     @property
     def _task(self) -> Task:
@@ -172,9 +174,9 @@ class TaskRunner(Runner[J]):
         from engine.tasks import TaskInput, make_settings
 
         request, card = self._request, self._registry.card(self._request.model)
-        self._frozen = self._document.state.geometry
+        self._frozen_geometry = self._document.state.geometry
         # The task's own model goes without saying.
-        self._with = f", {card.title}" if card.id != self._registry.default(request.task).id else ""
+        self._model_suffix = f", {card.title}" if card.id != self._registry.default(request.task).id else ""
         return TaskInput(
             request.task,
             source,

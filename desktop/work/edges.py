@@ -13,7 +13,7 @@ from desktop.document.edits import Compound, Edit, Paint
 from desktop.document.model import Document, Layer, State
 from desktop.document.targets import EDGE_MAP, EDGE_REACH
 from desktop.document.tiles import TileDelta, TileMap, compact
-from desktop.work.base import Chosen, Job, Outcome, TaskRequest, TaskRunner, index_above
+from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner, index_above
 from engine.jobs import JobContext
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class EdgesRunner(TaskRunner[DrawEdges]):
 
         return work
 
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
         """Where the mask is the map is stored even without an edge: no edge is an answer, too."""
         state, mask, transform = self._document.state, self.mask, self._transform()
         frozen = transform.bounds
-        drawn = transform.tiles(_map_of(outcome.result, (frozen.height, frozen.width)))
+        drawn = transform.tiles(_marks_map(outcome.result, (frozen.height, frozen.width)))
         cells = {cell for rect in (mask.occupied() if mask is not None else ()) for cell in rect.cells()}
         before = EDGE_MAP.read(state).stored
         changes = {
@@ -75,10 +75,10 @@ class EdgesRunner(TaskRunner[DrawEdges]):
 
 def clear_edges(state: State) -> Edit | None:
     """The edge map goes; None when there is none."""
-    return Compound("Clear edges", without_edges("Clear edges", state)) if state.edges is not None else None
+    return Compound("Clear edges", clear_edges_edits("Clear edges", state)) if state.edges is not None else None
 
 
-def without_edges(label: str, state: State) -> list[Edit]:
+def clear_edges_edits(label: str, state: State) -> list[Edit]:
     """The edits by which the edge map goes, and the mask that it was drawn for."""
     return [
         Paint(label, target, TileDelta({cell: (tile, None) for cell, tile in target.read(state).stored.items()}))
@@ -86,7 +86,7 @@ def without_edges(label: str, state: State) -> list[Edit]:
     ]
 
 
-def _map_of(marks: Marks, shape: tuple[int, int]) -> TileMap:
+def _marks_map(marks: Marks, shape: tuple[int, int]) -> TileMap:
     """Marks as a map of the picture's (height, width)."""
     tiles = TileMap.empty(shape, np.uint8)
     edit = tiles.edit()

@@ -11,7 +11,7 @@ from desktop.document.compose import Composite
 from desktop.document.edits import Edit
 from desktop.document.model import Document, Layer
 from desktop.document.project import Snapshot
-from desktop.work.base import Chosen, Job, Outcome, TaskRequest, TaskRunner
+from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner
 from engine import imageio
 from engine.jobs import JobContext
 from engine.output import Output, write_result
@@ -36,7 +36,7 @@ class Enlarge(Job):
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenFile:
     """A file that was written, and what is to be said of it."""
 
     path: Path
@@ -73,11 +73,11 @@ class EnlargeRunner(TaskRunner[Enlarge]):
                 command="upscale",
                 context=context.part(0.85, 1.0),
             )
-            return Outcome(Written(output.path, notices), enlarged.device.value, (repair,))
+            return Outcome(WrittenFile(output.path, notices), enlarged.device.value, (repair,))
 
         return work
 
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
         """Nothing changes here."""
         del outcome
         return None, None

@@ -14,8 +14,8 @@ from desktop.document.edits import Edit, ReplaceReview, transform_review
 from desktop.document.model import Document, Layer
 from desktop.document.review import Filters, Review
 from desktop.document.tiles import TileMap
-from desktop.work.base import Chosen, Job, Outcome, TaskRequest, TaskRunner
-from desktop.work.outlines import Outlines, outlines_of, rows_that_count, share_of
+from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner
+from desktop.work.outlines import Outlines, covered_share, matching_rows, outline_defects
 from engine.jobs import JobContext
 from engine.masks import TOO_MUCH
 
@@ -40,19 +40,19 @@ class FindDamage(Job):
 
 
 @dataclass(frozen=True)
-class Found:
+class FindResult:
     """What a search gives.
 
     Attributes:
         review: of it, with nothing decided.
         outlines: of it.
-        any: whether some threshold shows something.
+        any_damage: whether some threshold shows something.
         scales: at which the picture was looked at, in words; empty for its own alone.
     """
 
     review: Review
     outlines: Outlines
-    any: bool
+    any_damage: bool
     scales: str
 
 
@@ -78,36 +78,36 @@ class FindRunner(TaskRunner[FindDamage]):
             # A threshold cannot be lower than what may be set.
             lowest = round(255 * fields(settings)[0].metadata["low"])  # type: ignore[arg-type]
             seen = any(tile[..., 0].max() >= lowest for tile in review.damage.stored.values())
-            outlines = outlines_of(review, context.part(0.9, 1.0))
-            return Outcome(Found(review, outlines, seen, scales_in_words(findings.scales)), findings.device.value)
+            outlines = outline_defects(review, context.part(0.9, 1.0))
+            return Outcome(FindResult(review, outlines, seen, scales_in_words(findings.scales)), findings.device.value)
 
         return work
 
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
         """No step where nothing can be shown; the search before stays then."""
-        found: Found = outcome.result
-        if not found.any:
+        found: FindResult = outcome.result
+        if not found.any_damage:
             return None, None
         review = transform_review(found.review, self._transform())
-        return ReplaceReview(self._task.verb + self._with, self._document.state, review), None
+        return ReplaceReview(self._task.verb + self._model_suffix, self._document.state, review), None
 
 
 def found_sentence(outcome: Outcome) -> str:
     """What a search found, for the restorer; empty for another task."""
     found = outcome.result
-    if not isinstance(found, Found):
+    if not isinstance(found, FindResult):
         return ""
     looked = f" (looked {found.scales})" if found.scales else ""
-    if not found.any:
+    if not found.any_damage:
         return f"No damage was found{looked}."
     filters = found.review.filters
-    items = [found.outlines.items[row] for row in rows_that_count(found.outlines, filters)]
+    items = [found.outlines.items[row] for row in matching_rows(found.outlines, filters)]
     if not items:
         return f"No damage was found{looked} at this threshold. A lower one finds more."
     kinds = Counter(item.kind for item in items).most_common()
     listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
     what = f"{len(items)} {'defects' if len(items) > 1 else 'defect'}{looked}: {listed}"
-    share = share_of(items, filters.grow, found.review.damage.bounds)
+    share = covered_share(items, filters.grow, found.review.damage.bounds)
     if share > TOO_MUCH:
         return f"Found {what}. {round(share * 100)} % of the picture counts as damaged; a higher threshold finds less."
     return f"Found {what}. Look through them, or heal them all."

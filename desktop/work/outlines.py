@@ -38,7 +38,7 @@ class Order(Enum):
 
 
 @dataclass(frozen=True)
-class Item:
+class JudgedDefect:
     """A defect with what was decided about it."""
 
     defect: Defect
@@ -65,12 +65,12 @@ class Outlines:
 
     damage: TileMap
     threshold: float
-    items: tuple[Item, ...]
+    items: tuple[JudgedDefect, ...]
     rows: Mapping[Point, int]
     about: Mapping[Point, tuple[int, ...]]
     known: Mapping[Point, Judgement]
 
-    def is_of(self, review: Review) -> bool:
+    def belongs_to(self, review: Review) -> bool:
         """Whether these are outlines of the review's search, and the picture lies as it did."""
         mine, its = self.damage.stored, review.damage.stored
         if self.damage is review.damage:
@@ -85,14 +85,14 @@ class Outlines:
             self.known.get(point) is one or (point in self.rows and one.threshold >= self.threshold)
             for point, one in review.judgements.items()
         )
-        return self.is_of(review) and self.threshold == review.filters.threshold and known
+        return self.belongs_to(review) and self.threshold == review.filters.threshold and known
 
     def others(self, point: Point, judgement: Judgement | None) -> tuple[int, ...]:
         """Places of the defects that a judgement is about beside the one whose pixel it is at."""
         return self.about.get(point, ()) if judgement is not None and self.known.get(point) is judgement else ()
 
 
-def outlines_of(review: Review, context: JobContext | None = None) -> Outlines:
+def outline_defects(review: Review, context: JobContext | None = None) -> Outlines:
     """Outline the damage and find out which judgements are about which defect. Any thread; may take long.
 
     Raises:
@@ -100,49 +100,49 @@ def outlines_of(review: Review, context: JobContext | None = None) -> Outlines:
     """
     from engine.tasks import outlined
 
-    context, threshold = context or JobContext(), settings_of(review.filters).threshold
+    context, threshold = context or JobContext(), detect_settings(review.filters).threshold
     found = outlined(review.damage, review.labels, threshold, context.part(0.0, 0.8))
-    defects = sorted(found, key=_reading)
-    items = tuple(Item(defect, Verdict.TO_DO, defect.kind) for defect in defects)
+    defects = sorted(found, key=_reading_order)
+    items = tuple(JudgedDefect(defect, Verdict.TO_DO, defect.kind) for defect in defects)
     rows = {item.point: row for row, item in enumerate(items)}
-    about = _about(review, defects, threshold, context.part(0.8, 1.0))
+    about = _judged_rows(review, defects, threshold, context.part(0.8, 1.0))
     return Outlines(review.damage, review.filters.threshold, items, rows, about, review.judgements)
 
 
-def items_of(outlines: Outlines, review: Review) -> list[Item]:
+def judged_defects(outlines: Outlines, review: Review) -> list[JudgedDefect]:
     """The defects with what was decided about them; of several judgements about one the latest holds."""
     items = list(outlines.items)
     for point, judgement in review.judgements.items():
         own = outlines.rows.get(point)
         for row in (*outlines.others(point, judgement), *(() if own is None else (own,))):
             defect = items[row].defect
-            items[row] = Item(defect, judgement.verdict, judgement.kind or defect.kind)
+            items[row] = JudgedDefect(defect, judgement.verdict, judgement.kind or defect.kind)
     return items
 
 
-def rows_that_count(outlines: Outlines, filters: Filters) -> list[int]:
+def matching_rows(outlines: Outlines, filters: Filters) -> list[int]:
     """The places of the defects whose size and shape are within the filters' limits."""
     from engine.tasks import sift
 
-    counting = sift((item.defect for item in outlines.items), settings_of(filters))
-    return [outlines.rows[defect.outline[0]] for defect in counting]
+    matching = sift((item.defect for item in outlines.items), detect_settings(filters))
+    return [outlines.rows[defect.outline[0]] for defect in matching]
 
 
-def in_order(items: list[Item], order: Order) -> list[Item]:
+def sorted_defects(items: list[JudgedDefect], order: Order) -> list[JudgedDefect]:
     """Defects, which come in reading order, in another order."""
     if order is Order.SIZE:
         return sorted(items, key=lambda item: -item.defect.area)
     return sorted(items, key=lambda item: -item.defect.score) if order is Order.SCORE else items
 
 
-def to_heal(items: Iterable[Item]) -> list[Item]:
+def defects_to_heal(items: Iterable[JudgedDefect]) -> list[JudgedDefect]:
     """The accepted ones; as long as nothing was decided, all."""
     items = list(items)
     untouched = all(item.verdict is Verdict.TO_DO for item in items)
     return items if untouched else [item for item in items if item.verdict is Verdict.ACCEPTED]
 
 
-def judgements_of(items: Iterable[Item], threshold: float) -> dict[Point, Judgement]:
+def judgements_of(items: Iterable[JudgedDefect], threshold: float) -> dict[Point, Judgement]:
     """The verdicts and classes of some defects, which were outlined at a threshold, as judgements about them."""
     return {
         item.point: Judgement(
@@ -152,18 +152,18 @@ def judgements_of(items: Iterable[Item], threshold: float) -> dict[Point, Judgem
     }
 
 
-def others_judged_with(outlines: Outlines, review: Review, items: Sequence[Item]) -> list[Item]:
+def linked_defects(outlines: Outlines, review: Review, items: Sequence[JudgedDefect]) -> list[JudgedDefect]:
     """Further defects that the judgements of some defects are about, with what is decided about them now.
 
     A judgement that was made at a lower threshold can be about several of today's defects. Whoever replaces it by one
     about a single defect must judge the others as they were, or they would lose their verdict.
     """
-    now, own = items_of(outlines, review), {outlines.rows[item.point] for item in items}
+    now, own = judged_defects(outlines, review), {outlines.rows[item.point] for item in items}
     rows = {row for item in items for row in outlines.others(item.point, review.judgements.get(item.point))}
     return [now[row] for row in sorted(rows - own)]
 
 
-def share_of(items: Iterable[Item], grow: float, bounds: Rect) -> float:
+def covered_share(items: Iterable[JudgedDefect], grow: float, bounds: Rect) -> float:
     """About how much of a picture some defects cover once they are enlarged, 0..1."""
     total = 0.0
     for item in items:
@@ -173,7 +173,7 @@ def share_of(items: Iterable[Item], grow: float, bounds: Rect) -> float:
     return min(1.0, total / bounds.area)
 
 
-def settings_of(filters: Filters) -> DetectSettings:
+def detect_settings(filters: Filters) -> DetectSettings:
     """The engine's settings for filters; what is out of range is brought into it."""
     from engine.tasks import DetectSettings
 
@@ -183,16 +183,16 @@ def settings_of(filters: Filters) -> DetectSettings:
     )
 
 
-def mask_tiles(review: Review, defects: Iterable[Defect], context: JobContext | None = None) -> TileMap:
+def defect_mask(review: Review, defects: Iterable[Defect], context: JobContext | None = None) -> TileMap:
     """The repair mask of some defects, which were outlined at the review's threshold, enlarged as it says."""
     from engine.tasks import mask_of
 
-    made = mask_of(review.damage, defects, settings_of(review.filters), context)
+    made = mask_of(review.damage, defects, detect_settings(review.filters), context)
     tiles: dict[Cell, NDArray[Any] | None] = {next(rect.cells()): compact(part) for rect, part in made}
     return TileMap.empty(review.damage.shape[:2], np.uint8).with_tiles(tiles)
 
 
-def union(mask: TileMap, other: TileMap) -> TileDelta:
+def union_delta(mask: TileMap, other: TileMap) -> TileDelta:
     """What changes the first of two masks into both together."""
     edit = mask.edit()
     for rect in other.occupied():
@@ -200,7 +200,7 @@ def union(mask: TileMap, other: TileMap) -> TileDelta:
     return edit.commit()
 
 
-def _about(
+def _judged_rows(
     review: Review, defects: Sequence[Defect], threshold: float, context: JobContext
 ) -> dict[Point, tuple[int, ...]]:
     """Judgements -> places of the defects that they are about, but for the defect whose own pixel it is.
@@ -226,20 +226,20 @@ def _about(
             ]
         elif (x, y) not in own:
             near = (boxes[:, :2] <= (x, y)).all(axis=1) & (boxes[:, 2:] > (x, y)).all(axis=1)
-            rows = [row for row in np.flatnonzero(near).tolist() if _holds(damage, defects[row], threshold, (x, y))]
+            rows = [row for row in np.flatnonzero(near).tolist() if _contains(damage, defects[row], threshold, (x, y))]
         else:
             continue
         about[x, y] = tuple(rows)
     return about
 
 
-def _holds(damage: TileMap, defect: Defect, threshold: float, point: Point) -> bool:
+def _contains(damage: TileMap, defect: Defect, threshold: float, point: Point) -> bool:
     from engine.tasks import pixels_of
 
     pixels = pixels_of(damage, defect, threshold)
     return bool(pixels[point[1] - defect.box.top, point[0] - defect.box.left])
 
 
-def _reading(defect: Defect) -> tuple[int, int, int]:
+def _reading_order(defect: Defect) -> tuple[int, int, int]:
     """Line by line as a page is read, not pixel row by pixel row."""
     return defect.box.top // TILE, defect.box.left, defect.box.top

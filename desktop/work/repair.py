@@ -16,8 +16,8 @@ from desktop.document.geometry import Transform
 from desktop.document.model import Document, Layer
 from desktop.document.targets import REPAIR_MASK
 from desktop.document.tiles import Cell, TileDelta, TileMap, compact
-from desktop.work.base import Chosen, J, Job, Outcome, TaskRequest, TaskRunner, Urgency, index_above
-from desktop.work.edges import without_edges
+from desktop.work.base import J, Job, NextActive, Outcome, TaskRequest, TaskRunner, Urgency, index_above
+from desktop.work.edges import clear_edges_edits
 from engine.jobs import JobContext
 from engine.raster import Rect, mix
 
@@ -61,7 +61,7 @@ class PatchRunner(TaskRunner[J]):
         self._source = Composite.of(state, below=index)
         return self._source
 
-    def _place(self) -> int:
+    def _insert_index(self) -> int:
         """The index just above the highest layer that was read and is still there: what came since stays in sight."""
         ids = [layer.id for layer in self._document.state.layers]
         return next((ids.index(id_) + 1 for id_ in reversed(self._below) if id_ in ids), 0)
@@ -69,9 +69,9 @@ class PatchRunner(TaskRunner[J]):
     def _layer(self, kind: str, patch: Patch) -> Layer:
         """A new layer with the pixels of a patch."""
         layer = self._document.new_layer("")
-        pixels, mask = tiles_of_patch(self._document, layer, self._pieces_now(patch))
+        pixels, mask = patch_deltas(self._document, layer, self._pieces_now(patch))
         layer = layer.with_pixels(pixels.apply_to(layer.pixels), mask.apply_to(layer.mask))
-        return replace(layer, name=f"{kind} {layer.id}{self._with}")
+        return replace(layer, name=f"{kind} {layer.id}{self._model_suffix}")
 
     def _pieces_now(self, patch: Patch) -> Sequence[Piece]:
         """The pieces of a patch as the picture lies now."""
@@ -91,7 +91,7 @@ class ApplyTaskRunner(PatchRunner[ApplyTask]):
         """The picture that is read is all that is visible up to the layer which the result will join."""
         from engine.tasks import run_task
 
-        job = self._prepared(active)
+        job = self._freeze_input(active)
 
         def work(context: JobContext) -> Outcome:
             patch = run_task(job, context)
@@ -99,43 +99,43 @@ class ApplyTaskRunner(PatchRunner[ApplyTask]):
 
         return work
 
-    def _prepared(self, active: Layer | None) -> TaskInput:
+    def _freeze_input(self, active: Layer | None) -> TaskInput:
         from engine.tasks import wants_edges
 
         request, state = self._request, self._document.state
         alone = self._job.mask is None or request.new_layer
-        joins = active is not None and not alone and _joinable(active, request.task)
+        joins = active is not None and not alone and _can_join(active, request.task)
         self._target = active.id if active is not None and joins else None
         source = self._read_below(index_above(self._document, active))
         follows = self._job.claims and wants_edges(self._registry.card(request.model))
         return self._task_input(source, *((state.edges, state.guided) if follows else ()))
 
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
         """The result joins the layer it was made for if that is still fit for it.
 
         Else it becomes one just above the layers that it was computed from. The repair mask loses what was repaired,
         but keeps what was painted meanwhile; an edge map that was drawn for it is gone.
         """
-        document, label = self._document, ("Spot heal" if self._job.spot else self._task.verb) + self._with
+        document, label = self._document, ("Spot heal" if self._job.spot else self._task.verb) + self._model_suffix
         target = document.state.find(self._target)
         (made_by,) = outcome.repairs
         steps: list[Edit] = []
-        if target is None or not _joinable(target, self._request.task):
+        if target is None or not _can_join(target, self._request.task):
             layer = self._layer(self._task.layer, outcome.result)
-            steps.append(AddLayer(label, replace(layer, made_by=(made_by,)), self._place()))
+            steps.append(AddLayer(label, replace(layer, made_by=(made_by,)), self._insert_index()))
         else:
             layer = target
-            pixels, weights = tiles_of_patch(document, layer, self._pieces_now(outcome.result))
+            pixels, weights = patch_deltas(document, layer, self._pieces_now(outcome.result))
             steps.append(AddToLayer(label, layer.id, pixels, weights, made_by))
         mask = self.mask
         if self._job.claims and mask is not None:
-            steps.append(Paint(label, REPAIR_MASK, without(document.state.mask, mask)))
-            if _overlap(document.state.guided, mask):
-                steps += without_edges(label, document.state)
+            steps.append(Paint(label, REPAIR_MASK, subtraction_delta(document.state.mask, mask)))
+            if _overlaps(document.state.guided, mask):
+                steps += clear_edges_edits(label, document.state)
         return Compound(label, steps), layer.id
 
 
-def without(mask: TileMap, done: TileMap) -> TileDelta:
+def subtraction_delta(mask: TileMap, done: TileMap) -> TileDelta:
     """What takes one mask out of another; where that was painted over meanwhile it stays."""
     edit = mask.edit()
 
@@ -148,7 +148,7 @@ def without(mask: TileMap, done: TileMap) -> TileDelta:
     return edit.commit()
 
 
-def tiles_of_patch(document: Document, layer: Layer, pieces: Sequence[Piece]) -> tuple[TileDelta, TileDelta]:
+def patch_deltas(document: Document, layer: Layer, pieces: Sequence[Piece]) -> tuple[TileDelta, TileDelta]:
     """What puts a patch on a layer: the change of its pixels and the change of its mask.
 
     Where the layer shows already, pixels take on the finished look and the mask is full there: two half-shown repairs
@@ -195,7 +195,7 @@ def transform_pieces(patch: Patch, source: Composite, transform: Transform) -> l
     return [Piece(Rect.of_cell(cell) & bounds, pixels.tile(cell), weights.tile(cell)) for cell in weights.stored]
 
 
-def _joinable(layer: Layer, task: str) -> bool:
+def _can_join(layer: Layer, task: str) -> bool:
     """Whether more repair on a layer would look as it was computed, and be of its kind: not on a cleaned picture."""
     from engine.tasks import TASKS
 
@@ -206,6 +206,6 @@ def _joinable(layer: Layer, task: str) -> bool:
     return alike and layer.visible and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL
 
 
-def _overlap(one: TileMap | None, other: TileMap) -> bool:
+def _overlaps(one: TileMap | None, other: TileMap) -> bool:
     """Whether two masks have a pixel in common."""
     return one is not None and any(np.any((one.read(part) > 0) & (other.read(part) > 0)) for part in other.occupied())

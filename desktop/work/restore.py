@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from desktop.document.edits import AddLayer, Compound, Edit, UpdateReview
 from desktop.document.model import Document, Layer
 from desktop.document.review import Judgement, Point, Review, Verdict, transform_judgements
-from desktop.work.base import Chosen, Job, Outcome, TaskRequest, Urgency
-from desktop.work.outlines import Item, judgements_of, mask_tiles
+from desktop.work.base import Job, NextActive, Outcome, TaskRequest, Urgency
+from desktop.work.outlines import JudgedDefect, defect_mask, judgements_of
 from desktop.work.repair import PatchRunner
 from engine.jobs import JobContext
 from engine.record import Repair
@@ -30,14 +30,14 @@ class Restore(Job):
         device: ``auto``, ``cpu`` or ``cuda``.
         review: the search as the defects were outlined; None: the recipe looks for damage itself.
         items: the defects to heal.
-        others: see ``outlines.others_judged_with``; what was decided about them is kept.
+        others: see ``outlines.linked_defects``; what was decided about them is kept.
     """
 
     recipe: Recipe
     device: str
     review: Review | None = None
-    items: tuple[Item, ...] = ()
-    others: tuple[Item, ...] = ()
+    items: tuple[JudgedDefect, ...] = ()
+    others: tuple[JudgedDefect, ...] = ()
 
     @property
     def urgency(self) -> Urgency:
@@ -46,7 +46,9 @@ class Restore(Job):
         return Urgency.REPAIR if alone else Urgency.WHOLE_PICTURE
 
 
-def heal_defects(request: TaskRequest, review: Review, items: Sequence[Item], others: Sequence[Item]) -> Restore:
+def heal_defects(
+    request: TaskRequest, review: Review, items: Sequence[JudgedDefect], others: Sequence[JudgedDefect]
+) -> Restore:
     """The job that heals some defects with one model.
 
     Args:
@@ -74,14 +76,14 @@ class RestoreRunner(PatchRunner[Restore]):
 
         del active
         job, state, registry, profile = self._job, self._document.state, self._registry, self._document.profile
-        self._frozen = state.geometry
-        source, transform = self._read_below(len(state.layers)), state.geometry.transform_from(self._asked)
+        self._frozen_geometry = state.geometry
+        source, transform = self._read_below(len(state.layers)), state.geometry.transform_from(self._asked_geometry)
 
         def work(context: JobContext) -> Outcome:
             found, review = None, job.review
             if review is not None and review.search is not None:
                 defects = [item.defect for item in job.items]
-                mask = transform.tiles(mask_tiles(review, defects, context.part(0.0, 0.1)))
+                mask = transform.tiles(defect_mask(review, defects, context.part(0.0, 0.1)))
                 boxes = tuple((b.left, b.top, b.right, b.bottom) for b in (defect.box for defect in defects))
                 found = FoundDamage(mask if defects else None, replace(review.search, boxes=boxes))
             result = run_recipe(
@@ -91,16 +93,16 @@ class RestoreRunner(PatchRunner[Restore]):
 
         return work
 
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
         """The layers lie above those that were read; the repair mask stays as it is. The defects count as healed."""
         from engine.tasks import TASKS
 
-        place, result = self._place(), outcome.result
+        place, result = self._insert_index(), outcome.result
         recipe, state = self._job.recipe, self._document.state
         label = f"Restore, {recipe.title}" if recipe.name else recipe.title
         steps: list[Edit] = []
         chosen = None
-        for number, (repairs, patch) in enumerate(_with_their_search(result)):
+        for number, (repairs, patch) in enumerate(_patches_with_repairs(result)):
             task = TASKS[repairs[-1].task]
             layer = self._layer(task.layer, patch)
             steps.append(AddLayer(label, replace(layer, made_by=repairs), place + number))
@@ -108,20 +110,22 @@ class RestoreRunner(PatchRunner[Restore]):
         # When another search was made meanwhile, the layers come all the same.
         review = self._job.review
         if review is not None and state.review is not None and state.review.id == review.id:
-            kept = {p: one for p, one in self._now(self._job.others).items() if p not in state.review.judgements}
-            healed = self._now([replace(item, verdict=Verdict.HEALED) for item in self._job.items])
+            kept = {
+                p: one for p, one in self._judgements_now(self._job.others).items() if p not in state.review.judgements
+            }
+            healed = self._judgements_now([replace(item, verdict=Verdict.HEALED) for item in self._job.items])
             steps.append(UpdateReview(label, state.review, judgements=kept | healed, recipe=""))
         return (Compound(label, steps) if steps else None), chosen
 
-    def _now(self, items: Sequence[Item]) -> dict[Point, Judgement]:
+    def _judgements_now(self, items: Sequence[JudgedDefect]) -> dict[Point, Judgement]:
         """Judgements of some defects, about the picture as it lies now."""
         review = self._job.review
         assert review is not None
-        transform = self._document.state.geometry.transform_from(self._asked)
+        transform = self._document.state.geometry.transform_from(self._asked_geometry)
         return dict(transform_judgements(judgements_of(items, review.filters.threshold), transform.rect))
 
 
-def _with_their_search(result: RestoreResult) -> list[tuple[tuple[Repair, ...], Patch]]:
+def _patches_with_repairs(result: RestoreResult) -> list[tuple[tuple[Repair, ...], Patch]]:
     """The patches of a recipe, each with the repairs that led to it: what heals follows from a search."""
     from engine.tasks import TASKS
 

@@ -100,7 +100,7 @@ class Ticket(QObject):
 
 
 @dataclass(frozen=True)
-class _Order:
+class _WorkItem:
     """One piece of work on its way to an engine thread."""
 
     number: int
@@ -109,7 +109,7 @@ class _Order:
     context: JobContext
 
 
-class _Runner(QObject):
+class _Worker(QObject):
     """Lives in an engine thread and does the work there."""
 
     progressed = Signal(int, float, str)
@@ -118,24 +118,24 @@ class _Runner(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._running: list[Urgency] = []
-        self.orders: deque[_Order] = deque()
+        self.pending: deque[_WorkItem] = deque()
         """The GUI thread puts them in, this one takes them out."""
 
     @Slot()
     def run(self) -> None:
-        """Do the orders that are more urgent than what runs already, and say of each how it ended."""
-        while self.orders and (not self._running or self.orders[0].urgency > self._running[-1]):
-            order = self.orders.popleft()
-            self._running.append(order.urgency)
+        """Do the pending that are more urgent than what runs already, and say of each how it ended."""
+        while self.pending and (not self._running or self.pending[0].urgency > self._running[-1]):
+            item = self.pending.popleft()
+            self._running.append(item.urgency)
             try:
-                order.context.check()
-                result = order.work(order.context)
+                item.context.check()
+                result = item.work(item.context)
             except Cancelled:
-                self.finished.emit(order.number, JobState.CANCELLED, None)
+                self.finished.emit(item.number, JobState.CANCELLED, None)
             except Exception as error:  # noqa: BLE001 - handed over to the GUI thread, which reports it
-                self.finished.emit(order.number, JobState.FAILED, error)
+                self.finished.emit(item.number, JobState.FAILED, error)
             else:
-                self.finished.emit(order.number, JobState.DONE, result)
+                self.finished.emit(item.number, JobState.DONE, result)
             finally:
                 self._running.pop()
 
@@ -150,7 +150,7 @@ class EngineThread(QThread):
     """
 
     crashed = Signal(object)
-    _ordered = Signal()
+    _work_added = Signal()
     _queued = Signal()
 
     def __init__(self, name: str, parent: QObject) -> None:
@@ -159,12 +159,12 @@ class EngineThread(QThread):
         self._numbers = itertools.count(1)
         self._queue: list[Ticket] = []
         self._running: dict[int, tuple[Ticket, JobContext]] = {}
-        self._runner = _Runner()
-        self._runner.moveToThread(self)
-        self._ordered.connect(self._runner.run)
+        self._worker = _Worker()
+        self._worker.moveToThread(self)
+        self._work_added.connect(self._worker.run)
         # Slots of this object, which lives in the GUI thread: Qt queues the calls.
-        self._runner.progressed.connect(self._on_progress)
-        self._runner.finished.connect(self._on_finished)
+        self._worker.progressed.connect(self._on_progress)
+        self._worker.finished.connect(self._on_finished)
         # Through the event loop, so that whoever submits can connect to the ticket first.
         self._queued.connect(self._next, Qt.ConnectionType.QueuedConnection)
         self.start()
@@ -175,7 +175,7 @@ class EngineThread(QThread):
         self._queue.insert(next(reached, len(self._queue)), ticket)
         self._queued.emit()
 
-    def go_on(self) -> None:
+    def recheck(self) -> None:
         """See whether a job that was not ready is so now."""
         self._queued.emit()
 
@@ -198,7 +198,7 @@ class EngineThread(QThread):
                 return
             self._queue.remove(ticket)
             number = next(self._numbers)
-            context = JobContext(_throttled(partial(self._runner.progressed.emit, number)), self._runner.run)
+            context = JobContext(_throttle(partial(self._worker.progressed.emit, number)), self._worker.run)
             try:
                 # Frozen now, not when it was asked for: it sees what the jobs before it did.
                 work = ticket.prepare()
@@ -207,8 +207,8 @@ class EngineThread(QThread):
                 continue
             self._running[number] = ticket, context
             # The work first: what the window shows of it need not be waited for.
-            self._runner.orders.append(_Order(number, ticket.urgency, work, context))
-            self._ordered.emit()
+            self._worker.pending.append(_WorkItem(number, ticket.urgency, work, context))
+            self._work_added.emit()
             ticket.begin(context.cancel)
 
     @Slot(int, float, str)
@@ -230,7 +230,7 @@ class EngineThread(QThread):
             self.crashed.emit(outcome)
 
 
-def _throttled(report: Callable[[float, str], None]) -> Callable[[float, str], None]:
+def _throttle(report: Callable[[float, str], None]) -> Callable[[float, str], None]:
     """Pass on no more reports than a person can see."""
     last = 0.0
 
@@ -280,7 +280,7 @@ class JobCentre(QObject):
                 called with a context on the lane's thread and must not touch Qt or the document.
             urgency: a more urgent job goes before less urgent ones, also those that run already.
             soon: before all that wait already and are as urgent.
-            ready: whether its turn may come; until then those behind it go first. ``go_on`` has it asked again.
+            ready: whether its turn may come; until then those behind it go first. ``recheck`` has it asked again.
 
         Returns:
             Its ticket. Connect to it before returning to the event loop and nothing is missed.
@@ -292,10 +292,10 @@ class JobCentre(QObject):
         self._lanes[lane].add(ticket, soon=soon)
         return ticket
 
-    def go_on(self) -> None:
+    def recheck(self) -> None:
         """A job that was not ready may be so now."""
         for thread in self._lanes.values():
-            thread.go_on()
+            thread.recheck()
 
     def stop(self) -> None:
         """Call everything off and wait until the threads are gone. The centre cannot be used afterwards."""

@@ -75,7 +75,7 @@ def test_a_repaint_ends_in_time_and_the_next_goes_on() -> None:
     document.attach_levels(document.state.scan, reductions(document.state.scan.base, LEVELS))
     AddLayer("add", filled_layer(document, document.bounds, 4, 140), 0).apply(document)
     frame = Frame(0.1, WIDTH, HEIGHT)
-    photo: Any = SimpleNamespace(document=document, scan_hidden=False, veils=list, edges=None)
+    photo: Any = SimpleNamespace(document=document, scan_hidden=False, veil_masks=list, edges=None)
     image = QImage(frame.bounds.width, frame.bounds.height, QImage.Format.Format_RGB32)
     painting = PicturePainter()
     repaints = 1

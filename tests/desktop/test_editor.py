@@ -173,23 +173,23 @@ class Step:
         self.edit.saved = saved
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "cut", "renew", "take"]), st.integers(0, 200), st.booleans())))
+@given(st.lists(st.tuples(st.sampled_from(["add", "truncate", "refresh", "take"]), st.integers(0, 200), st.booleans())))
 def test_what_is_counted_is_what_the_steps_hold(moves: list[tuple[str, int, bool]]) -> None:
     memory, steps, taken = UndoMemory(), [], []
     for move, number, saved in moves:
         if move == "add":
             steps.append(Step(number, saved=saved))
             memory.add(steps[-1])
-        elif move == "cut":
+        elif move == "truncate":
             del steps[number % (len(steps) + 1) :]
-            memory.cut(len(steps))
-        elif move == "renew" and steps:
+            memory.truncate(len(steps))
+        elif move == "refresh" and steps:
             steps[-1].edit = Step(number, saved=saved).edit
-            memory.renew()
+            memory.refresh_last()
         elif move == "take":
             taken += memory.take_oldest(number)
     held = [delta for step in steps for delta in step.edit.deltas() if not any(delta is other for other in taken)]
     assert memory.nbytes == sum(delta.nbytes for delta in held)
     for one in range(len(steps) + 1):
         for other in range(one, len(steps) + 1):
-            assert memory.change_saved(one, other) == any(step.edit.saved for step in steps[one:other])
+            assert memory.changes_saved_work(one, other) == any(step.edit.saved for step in steps[one:other])

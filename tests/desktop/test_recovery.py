@@ -108,7 +108,7 @@ def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
     other, asked = second(autosave(qtbot, workspace), Recovery.FORGET)
     assert asked
     assert named == [["scan.tif"]]
-    assert not other.files.abandoned()
+    assert not other.files.abandoned_work()
     assert other.contents.photos.photo is None
     monkeypatch.setattr(
         RecoverDialog, "ask", classmethod(lambda _cls, _parent, _here, trash: dict.fromkeys(trash, Recovery.OPEN))
@@ -116,7 +116,7 @@ def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
     trigger(other, "recover")
     qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
     assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
-    assert not other.files.forgotten()
+    assert not other.files.forgotten_work()
 
 
 def test_nothing_is_forgotten_when_the_question_is_answered_with_no(
@@ -126,8 +126,8 @@ def test_nothing_is_forgotten_when_the_question_is_answered_with_no(
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     other, _ = second(autosave(qtbot, workspace), Recovery.FORGET)
-    assert list(other.files.abandoned().values()) == [scan]
-    assert not other.files.forgotten()
+    assert list(other.files.abandoned_work().values()) == [scan]
+    assert not other.files.forgotten_work()
 
 
 def test_the_trash_is_emptied_after_its_days(program: Program, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_trash_is_emptied_after_its_days(program: Program, tmp_path: Path) -
         (folder / "forgotten").touch()
         then = time.time() - 24 * 60 * 60 * days
         os.utime(folder / "forgotten", (then, then))
-    assert list(program.files.forgotten().values()) == [Path("/scans/young.tif")]
+    assert list(program.files.forgotten_work().values()) == [Path("/scans/young.tif")]
     assert not (tmp_path / "state" / "trash" / "old").exists()
 
 
@@ -153,7 +153,7 @@ def test_work_left_for_later_is_offered_again(
     assert other.contents.photos.photo is None
     other.window.close()
     other.stop()
-    assert list(other.files.abandoned().values()) == [scan]
+    assert list(other.files.abandoned_work().values()) == [scan]
 
 
 def test_the_dialog_sorts_work_into_open_later_and_forgotten(program: Program, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_second_program_leaves_open_photographs_alone(
     drag(view, [(150, 150), (260, 170)])
     folder = autosave(qtbot, workspace)
     beside = Files(program.jobs, registry, tmp_path / "state")
-    assert beside.abandoned() == {}
+    assert beside.abandoned_work() == {}
     assert (folder / "manifest.json").is_file()
 
 

@@ -18,7 +18,7 @@ from desktop.document.tiles import TileDelta, TileEdit, TileMap
 from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool, Stroke, coverage
 from desktop.tools.navigate import HandTool, ZoomTool
-from desktop.tools.select import LassoTool, RectangleTool, filtered, replaced
+from desktop.tools.select import LassoTool, RectangleTool, filter_mask, replace_mask
 from engine import masks
 from engine.raster import Raster, Rect
 from tests.document.test_edits import filled_layer
@@ -104,7 +104,7 @@ def test_a_stroke_does_not_depend_on_how_often_the_pointer_reports(
         source = TileMap.empty((300, 400), np.uint8)
         stroke = Stroke(source.edit(), BrushSettings(size=16, hardness=0.5), adding=True)
         for x, y in points:
-            stroke.to(PointerEvent(x, y))
+            stroke.line_to(PointerEvent(x, y))
         return stroke.edit.preview().read(source.bounds).astype(int)
 
     fine = [corners[0]]
@@ -252,16 +252,16 @@ def test_whole_mask_commands() -> None:
     room = Room()
     drag(RectangleTool(), room, [(100, 100), (140, 140)])
     state = room.document.state
-    filtered(state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(room.document)
+    filter_mask(state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(room.document)
     whole = np.zeros((300, 400), np.uint8)
     whole[100:140, 100:140] = 255
     assert np.array_equal(room.mask(), masks.grow(whole, 5))
-    filtered(room.document.state, REPAIR_MASK, "Invert", masks.invert, float("inf")).apply(room.document)
+    filter_mask(room.document.state, REPAIR_MASK, "Invert", masks.invert, float("inf")).apply(room.document)
     assert np.array_equal(room.mask(), masks.invert(masks.grow(whole, 5)))
-    replaced(room.document.state, REPAIR_MASK, "Load", whole).apply(room.document)
+    replace_mask(room.document.state, REPAIR_MASK, "Load", whole).apply(room.document)
     assert np.array_equal(room.mask(), whole)
     nothing = Room()
-    assert filtered(nothing.document.state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5) is None
+    assert filter_mask(nothing.document.state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5) is None
 
 
 @pytest.mark.parametrize("how", [masks.grow, masks.shrink, masks.feather])
@@ -271,7 +271,7 @@ def test_a_command_tile_by_tile_is_the_same_as_on_the_whole(how: Callable[..., n
     for number, left in enumerate((20, 190, 251, 300)):
         whole[number * 60 + 20 : number * 60 + 60, left : left + 30] = values[number % len(values)]
     room = Room()
-    replaced(room.document.state, REPAIR_MASK, "Load", whole).apply(room.document)
+    replace_mask(room.document.state, REPAIR_MASK, "Load", whole).apply(room.document)
     soft = {"soft": masks.is_soft(room.document.state.mask)} if how is masks.feather else {}
-    filtered(room.document.state, REPAIR_MASK, "x", lambda mask: how(mask, 7, **soft), 7).apply(room.document)
+    filter_mask(room.document.state, REPAIR_MASK, "x", lambda mask: how(mask, 7, **soft), 7).apply(room.document)
     assert np.array_equal(room.mask(), how(whole, 7))

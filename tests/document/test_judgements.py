@@ -19,7 +19,7 @@ from desktop.document.project import OpenedFile, Snapshot, write_project
 from desktop.document.recovery import recover
 from desktop.document.review import Filters, Judgement, Review, Verdict, pack_damage, unpack_damage
 from desktop.document.tiles import TileMap
-from desktop.work.outlines import items_of, outlines_of
+from desktop.work.outlines import judged_defects, outline_defects
 from engine import imageio
 from engine.errors import ReadError
 from engine.raster import Raster, Rect
@@ -63,7 +63,7 @@ def judge(document: Document, point: tuple[int, int], verdict: Verdict, kind: st
     review = document.state.review
     assert review is not None
     pixel = Rect(point[0], point[1], point[0] + 1, point[1] + 1)
-    item = next(item for item in items_of(outlines_of(review), review) if item.defect.box.contains(pixel))
+    item = next(item for item in judged_defects(outline_defects(review), review) if item.defect.box.contains(pixel))
     made = {item.point: Judgement(verdict, item.defect.box, review.filters.threshold, kind)}
     edit = UpdateReview("judge", review, judgements=made)
     edit.apply(document)
@@ -82,7 +82,7 @@ def verdicts(document: Document) -> list[tuple[int, str, Verdict]]:
     """Left edge, class and verdict of each defect."""
     review = document.state.review
     assert review is not None
-    return [(item.defect.box.left, item.kind, item.verdict) for item in items_of(outlines_of(review), review)]
+    return [(item.defect.box.left, item.kind, item.verdict) for item in judged_defects(outline_defects(review), review)]
 
 
 def same(one: Review | None, other: Review | None) -> bool:
@@ -178,7 +178,7 @@ def test_a_turned_picture_turns_the_map_and_the_judgements(turn: Turn) -> None:
     transform = Transform.of_turn(turn, bounds)
     expected = transform.array(before.damage.read(before.damage.bounds))
     assert np.array_equal(after.damage.read(after.damage.bounds), expected)
-    items = items_of(outlines_of(after), after)
+    items = judged_defects(outline_defects(after), after)
     boxes = {transform.rect(Rect(20, 20, 60, 30)): Verdict.ACCEPTED, transform.rect(DUMBBELL[3][0]): Verdict.KEPT}
     assert {item.defect.box: item.verdict for item in items} == boxes
     edit.revert(document)

@@ -35,7 +35,7 @@ def _found(context: Context, photo: Workspace, outcome: Outcome) -> None:
     from desktop.work.find import found_sentence
 
     context.say_of(photo, found_sentence(outcome))
-    if outcome.result.any and photo is context.photo:
+    if outcome.result.any_damage and photo is context.photo:
         show(context)
         if context.task.task is not None and context.task.task.gives == "findings":
             # What comes next, unless something else was chosen meanwhile.
@@ -53,16 +53,16 @@ def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
     from engine.masks import TOO_MUCH
 
     found, items = photo.defects, photo.defects.to_heal
-    if found.outlined is None or photo.closed:
+    if found.outlined_review is None or photo.closed:
         return
-    if found.share > TOO_MUCH and not sure:
+    if found.heal_share > TOO_MUCH and not sure:
         sentence = context.window.tr("About {0} % of the picture would be healed, which is hardly all damage.")
         again = partial(heal, context, photo, sure=True)
         verb = context.window.tr("Heal it all the same")
-        context.strip.offer(sentence.format(round(100 * found.share)), verb, again)
+        context.strip.offer(sentence.format(round(100 * found.heal_share)), verb, again)
         return
-    if found.outlined.recipe:
-        go_on(context, photo, found.outlined.recipe)
+    if found.outlined_review.recipe:
+        go_on(context, photo, found.outlined_review.recipe)
         return
     ticket = context.asked(lambda: photo.queue.heal_defects(context.task.request(new_layer=True, task="heal")))
     if ticket is not None:

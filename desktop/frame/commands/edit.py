@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def _can_undo(context: Context) -> bool:
     photo = context.photo
-    return photo is not None and (photo.undo.canUndo() or photo.queue.can_call_off)
+    return photo is not None and (photo.undo.canUndo() or photo.queue.can_cancel_latest)
 
 
 def _undo(context: Context) -> None:
@@ -20,7 +20,7 @@ def _undo(context: Context) -> None:
     photo = context.photo
     if photo is None:
         return
-    if photo.queue.call_off():
+    if photo.queue.cancel_latest():
         context.strip.say(context.window.tr("The repair was called off."))
     else:
         photo.undo.undo()

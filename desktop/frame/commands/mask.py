@@ -24,11 +24,11 @@ AT_ONCE = 16_000_000
 
 
 def _filter(photo: Workspace, label: str, change: Callable[[Mask], Mask], reach: float) -> None:
-    """A command on the whole of the mask that is painted; see ``tools.select.filtered`` for the reach."""
-    from desktop.tools.select import filter_cost, filtered
+    """A command on the whole of the mask that is painted; see ``tools.select.filter_mask`` for the reach."""
+    from desktop.tools.select import filter_cost, filter_mask
 
     def make(state: State, target: Target, context: JobContext) -> Edit | None:
-        return filtered(state, target, label, change, reach, context)
+        return filter_mask(state, target, label, change, reach, context)
 
     photo.change_mask(label, make, at_once=filter_cost(photo.mask(), reach) <= AT_ONCE)
 

@@ -121,7 +121,7 @@ def _found_for(context: Context, photo: Workspace, name: str, outcome: Outcome) 
     """What a recipe would heal is shown; where there is nothing to heal, it goes on by itself."""
     from desktop.work.find import found_sentence
 
-    if photo.defects.to_heal and outcome.result.any:
+    if photo.defects.to_heal and outcome.result.any_damage:
         defects.show(context)
         verb = context.window.tr("Heal All and Go On")
         context.strip.offer(found_sentence(outcome), verb, partial(defects.heal, context, photo))

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.document.review import Verdict
-from desktop.work.outlines import Order, items_of, outlines_of
+from desktop.work.outlines import Order, judged_defects, outline_defects
 from tests.desktop.acting import (
     LEFT,
     combo,
@@ -293,7 +293,7 @@ def test_a_part_is_decided_for_itself(qtbot: QtBot, program: Program, blots: Pat
 
     def afresh() -> list[Verdict]:
         review = workspace.defects.review
-        return [item.verdict for item in items_of(outlines_of(review), review) if item.kind == "hair"]
+        return [item.verdict for item in judged_defects(outline_defects(review), review) if item.kind == "hair"]
 
     workspace.defects.choose(next(item for item in workspace.defects.items if item.kind == "hair"))
     view.setFocus()

@@ -267,13 +267,13 @@ def test_outlines_that_come_too_late_are_not_shown(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = found(qtbot, program, blots)
-    real, thresholds = desktop.photo.defect_list.outlines_of, []
+    real, thresholds = desktop.photo.defect_list.outline_defects, []
 
     def slow(review: Review, context: JobContext) -> Outlines:
         thresholds.append(review.filters.threshold)
         return real(review, context)
 
-    monkeypatch.setattr(desktop.photo.defect_list, "outlines_of", slow)
+    monkeypatch.setattr(desktop.photo.defect_list, "outline_defects", slow)
     for value in (55, 60, 70, 95):
         slider(program, "threshold")._number.setValue(value)
     outlined(qtbot, workspace)

@@ -39,7 +39,7 @@ class Program:
 
     Attributes:
         window, menus: there at once.
-        jobs, registry, files, contents, crashes: there once it is ``furnished``.
+        jobs, registry, files, contents, crashes: there once it is ``ready``.
     """
 
     jobs: JobCentre
@@ -59,7 +59,7 @@ class Program:
         apply_theme(app, self.store.settings.look.theme)
         self.window = MainWindow(self.store)
         self.menus = Menus(self.window, ACTIONS, self.store.settings.shortcuts)
-        self.furnished = False
+        self.ready = False
 
     def start(self, paths: list[Path], *, catch: bool = False) -> None:
         """Show the window, then furnish it, offer autosaved work and open files.
@@ -72,7 +72,7 @@ class Program:
         def later() -> None:
             from desktop.frame.recovery import offer_recovery
 
-            self._furnish(catch=catch)
+            self._build(catch=catch)
             self.contents.task.load()
             offer_recovery(self.window, self.files)
             self.contents.photos.open(paths)
@@ -84,7 +84,7 @@ class Program:
     def save_all(self) -> bool:
         """Autosave every photograph on this thread: something went wrong. False when one could not be saved."""
         safe = True
-        for view in self.contents.photos.views() if self.furnished else []:
+        for view in self.contents.photos.views() if self.ready else []:
             if view.workspace is not None and view.workspace.unsaved:
                 try:
                     view.workspace.autosave.save_at_once()
@@ -95,15 +95,15 @@ class Program:
 
     def stop(self) -> None:
         """End the threads and tidy up. Safe more than once. What is still open keeps its autosaved work."""
-        if self.furnished:
-            self.furnished = False
+        if self.ready:
+            self.ready = False
             for view in self.contents.photos.views():
                 if view.workspace is not None:
                     view.workspace.close()
             self.jobs.stop()
             self.files.shut_down()
 
-    def _furnish(self, *, catch: bool) -> None:
+    def _build(self, *, catch: bool) -> None:
         from desktop.frame.contents import Contents
         from desktop.frame.notifier import CrashReporter, start_log
         from desktop.photo.files import Files
@@ -125,7 +125,7 @@ class Program:
             self.window, self.menus, self.store, self.jobs, self.files, self.registry, self._monitor_profile
         )
         self.window.closed.connect(self.stop)
-        self.furnished = True
+        self.ready = True
 
     def _monitor_profile(self) -> bytes | None:
         """The ICC file of the settings, else the system's profile where it can be read, else None (sRGB)."""

@@ -127,13 +127,13 @@ class SettingsStore:
         settings = Settings()
         for fld in dataclasses.fields(Settings):
             if isinstance(table, dict) and fld.name in table:
-                _try_set(settings, fld.name, _as_now(fld.name, table[fld.name]))
+                _try_set(settings, fld.name, _upgrade(fld.name, table[fld.name]))
         # A start that only takes away from an empty mask would puzzle anybody.
         settings.tools.adding = True
         return settings
 
 
-def _as_now(name: str, part: Any) -> Any:
+def _upgrade(name: str, part: Any) -> Any:
     """A part as it is written now: there was but one task once."""
     if name == "repair" and isinstance(part, dict) and "values" in part:
         heal = {key: part[key] for key in ("model", "values") if key in part}

@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen, QPolygonF, QTransform
 from PySide6.QtWidgets import QWidget
 
-from desktop.canvas.paint import Shown
+from desktop.canvas.paint import DisplayOptions
 from desktop.canvas.viewport import Viewport
 from desktop.document.review import Point, Verdict
 from desktop.photo.workspace import Workspace
@@ -38,7 +38,7 @@ class DefectOverlay(QObject):
         picture: what of the photograph it shows.
     """
 
-    def __init__(self, widget: QWidget, viewport: Viewport, picture: Shown) -> None:
+    def __init__(self, widget: QWidget, viewport: Viewport, picture: DisplayOptions) -> None:
         super().__init__(widget)
         self._widget, self._viewport, self._picture = widget, viewport, picture
         self._workspace: Workspace | None = None
@@ -82,7 +82,7 @@ class DefectOverlay(QObject):
         painter.save()
         painter.setClipRect(clip)
         reach = place.inverted()[0].mapRect(clip.adjusted(-_SMALL, -_SMALL, _SMALL, _SMALL))
-        seen = self._within(reach, workspace.defects.items)
+        seen = self._defects_in(reach, workspace.defects.items)
         self._draw_all(painter, seen, place)
         frames = [_frame(item.defect.box, place, 2 * _GAP) for item in seen if workspace.defects.is_selected(item)]
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -91,7 +91,7 @@ class DefectOverlay(QObject):
             painter.drawRects(frames)
         painter.restore()
 
-    def at(self, x: float, y: float) -> JudgedDefect | None:
+    def defect_at(self, x: float, y: float) -> JudgedDefect | None:
         """The smallest defect that holds an image point, or the nearest within a hand's inaccuracy; None unseen."""
         viewport, split = self._viewport, self._picture.split
         covered = split is not None and x < split / viewport.zoom
@@ -100,7 +100,7 @@ class DefectOverlay(QObject):
         near = _CLICK * viewport.ratio / viewport.zoom
         around = QRectF(x - near, y - near, 2 * near, 2 * near)
         hit = []
-        for item in self._within(around, self._workspace.defects.items):
+        for item in self._defects_in(around, self._workspace.defects.items):
             outline = np.array(item.defect.outline, np.float32)
             # Corners are centres of pixels: half a pixel more is the defect, too.
             away = max(0.0, -cv2.pointPolygonTest(outline, (x - 0.5, y - 0.5), measureDist=True) - 0.75)
@@ -122,7 +122,7 @@ class DefectOverlay(QObject):
         ):
             self._draw([item for item in seen if item.verdict is verdict], painter, place, line, inside)
 
-    def _within(self, seen: QRectF, items: Sequence[JudgedDefect]) -> list[JudgedDefect]:
+    def _defects_in(self, seen: QRectF, items: Sequence[JudgedDefect]) -> list[JudgedDefect]:
         if items is not self._items:
             boxes = [item.defect.box for item in items]
             corners = [(box.left, box.top, box.right, box.bottom) for box in boxes]

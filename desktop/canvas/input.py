@@ -87,14 +87,14 @@ class CanvasInput(QObject):
         return self._dragging is not None
 
     @property
-    def used(self) -> Tool:
+    def active_tool(self) -> Tool:
         """The tool that is dragged, or that the next press would use."""
         return self._dragging or (self._hand if self.space_held else self.tool)
 
     @property
     def cursor(self) -> Cursor:
         """How the pointer looks."""
-        return self.used.cursor(self.brush, adding=self.adding)
+        return self.active_tool.cursor(self.brush, adding=self.adding)
 
     # -- events -----------------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class CanvasInput(QObject):
         # A second press that comes quickly is a press, too.
         pressed = event.type() in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonDblClick)
         if pressed and (middle or event.button() == Qt.MouseButton.LeftButton):
-            self._press(self._hand if middle else self.used, self._pointer(event.position(), event.modifiers()))
+            self._press(self._hand if middle else self.active_tool, self._pointer(event.position(), event.modifiers()))
         elif event.type() == QEvent.Type.MouseMove and self.dragging and not event.buttons():
             # The button was let go where nobody told us, in a dialog for instance.
             self.finish()
@@ -120,7 +120,7 @@ class CanvasInput(QObject):
         pointer = self._pointer(event.position(), event.modifiers(), event.pressure())
         if event.type() == QEvent.Type.TabletPress:
             self._pen_down = True
-            self._press(self.used, pointer)
+            self._press(self.active_tool, pointer)
         elif event.type() == QEvent.Type.TabletMove:
             self._move(pointer)
         elif event.type() == QEvent.Type.TabletRelease:
@@ -209,7 +209,7 @@ class CanvasInput(QObject):
     @property
     def document(self) -> Document:
         """The document."""
-        return self._open.document
+        return self._photo.document
 
     @property
     def brush(self) -> BrushSettings:
@@ -225,23 +225,23 @@ class CanvasInput(QObject):
     @property
     def target(self) -> Target:
         """What is painted."""
-        return self._open.target
+        return self._photo.target
 
     def show_live(self, edits: Mapping[Target, TileEdit]) -> None:
         """Show an unfinished stroke."""
-        self._open.show_live(edits)
+        self._photo.show_live(edits)
 
     def show_spot(self, edit: TileEdit | None) -> None:
         """Show the unfinished stroke of a spot heal."""
-        self._open.show_spot(edit)
+        self._photo.show_spot(edit)
 
     def cancel_live(self) -> None:
         """Show everything as it was before the stroke."""
-        self._open.cancel_live()
+        self._photo.cancel_live()
 
     def paint(self, label: str, deltas: Mapping[Target, TileDelta]) -> None:
         """Make a finished stroke one undo step."""
-        self._open.paint(label, deltas)
+        self._photo.paint(label, deltas)
 
     def heal_spot(self, mask: TileMap) -> None:
         """Heal under a mask of its own."""
@@ -257,12 +257,12 @@ class CanvasInput(QObject):
 
     def choose(self, x: float, y: float) -> None:
         """Choose the defect at an image point, if there is one."""
-        item = self._overlay.at(x, y)
+        item = self._overlay.defect_at(x, y)
         if item is not None:
-            self._open.defects.choose(item, go=False)
+            self._photo.defects.choose(item, go=False)
 
     @property
-    def _open(self) -> Workspace:
+    def _photo(self) -> Workspace:
         """The photograph; tools are called only while there is one."""
         assert self._workspace is not None
         return self._workspace

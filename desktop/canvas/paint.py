@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
-from desktop.canvas.render import Frame, ImageCache, needed, picture_pixels, screen_tiles, veil_pixels
+from desktop.canvas.render import Frame, ImageCache, picture_pixels, screen_tiles, source_region, veil_pixels
 from desktop.document.compose import ComposeCache, Composite
 from desktop.document.tiles import TileMap, uniform_map
 from desktop.photo.workspace import Workspace
@@ -21,7 +21,7 @@ _LIGHT, _DARK = QColor(255, 255, 255, 220), QColor(0, 0, 0, 200)
 
 
 @dataclass
-class Shown:
+class DisplayOptions:
     """What of a photograph is shown.
 
     Attributes:
@@ -44,9 +44,9 @@ class PicturePainter:
     def __init__(self) -> None:
         self._images = ImageCache(CACHE_BYTES)
         self._composed = ComposeCache(COMPOSED_BYTES)
-        self._ghost: tuple[QImage, QPointF, float] | None = None
+        self._placeholder: tuple[QImage, QPointF, float] | None = None
         self._blank: TileMap | None = None
-        self.shown = Shown()
+        self.display = DisplayOptions()
 
     def paint(
         self, painter: QPainter, workspace: Workspace, frame: Frame, rect: Rect, in_time: Callable[[], bool]
@@ -63,17 +63,17 @@ class PicturePainter:
         Returns:
             False when time was up before all were made; what was there before stands in for them.
         """
-        state, shown = workspace.document.shown, self.shown
+        state, display = workspace.document.shown, self.display
         after, before = Composite.of(state), Composite(state.scan, ())
         if workspace.scan_hidden:
             after = Composite(self._blank_scan(state.scan), after.operations)
         complete = True
-        if shown.before or shown.split is not None:
-            left = rect if shown.split is None or shown.before else _left_of(rect, shown.split)
+        if display.before or display.split is not None:
+            left = rect if display.split is None or display.before else _left_of(rect, display.split)
             complete = self._paint_tiles(painter, workspace, frame, "before", before, left, in_time)
-            rect = Rect(0, 0, 0, 0) if shown.split is None or shown.before else _right_of(rect, shown.split)
+            rect = Rect(0, 0, 0, 0) if display.split is None or display.before else _right_of(rect, display.split)
         complete = self._paint_tiles(painter, workspace, frame, "after", after, rect, in_time) and complete
-        if shown.veil and not shown.before:
+        if display.veil and not display.before:
             self._paint_veil(painter, workspace, frame, rect)
         return complete
 
@@ -83,35 +83,35 @@ class PicturePainter:
             painter.translate(-origin)
             self.paint(painter, workspace, frame, rect, lambda: False)
 
-    def stand_in(self, ghost: tuple[QImage, QPointF, float] | None) -> None:
+    def set_placeholder(self, placeholder: tuple[QImage, QPointF, float] | None) -> None:
         """The zoom is another: until its tiles are made, a picture of the screen before stands in for them.
 
         Args:
-            ghost: the picture, the screen position of its corner, and its zoom.
+            placeholder: the picture, the screen position of its corner, and its zoom.
         """
-        self._ghost = ghost
+        self._placeholder = placeholder
 
-    def drop_ghost(self) -> None:
+    def drop_placeholder(self) -> None:
         """All of the view is painted: nothing has to stand in any more."""
-        self._ghost = None
+        self._placeholder = None
 
     def picture_changed(self, frame: Frame, rect: Rect) -> None:
         """The composed picture differs in an image rectangle."""
-        self._images.mark("after", frame, rect)
+        self._images.invalidate("after", frame, rect)
         if rect == Rect(0, 0, frame.width, frame.height):
             # The reductions arrived, or all of it changed: the scan's own view too.
-            self._images.mark("before", frame, rect)
+            self._images.invalidate("before", frame, rect)
 
     def mask_changed(self, frame: Frame, rect: Rect) -> None:
         """The masks differ in an image rectangle."""
-        self._images.mark("veil", frame, rect)
+        self._images.invalidate("veil", frame, rect)
 
     def clear(self, kind: str | None = None) -> None:
         """Forget all tiles, or those of a kind (``before``, ``after``, ``veil``)."""
         self._images.clear(kind)
         if kind is None:
             self._composed = ComposeCache(COMPOSED_BYTES)
-            self._ghost = None
+            self._placeholder = None
 
     def _blank_scan(self, scan: TileMap) -> TileMap:
         """A grey picture of the scan's size."""
@@ -129,27 +129,27 @@ class PicturePainter:
         rect: Rect,
         in_time: Callable[[], bool],
     ) -> bool:
-        document, monitor = workspace.document, self.shown.monitor
+        document, monitor = workspace.document, self.display.monitor
         # A stroke in the making still changes its tiles: nothing of it is kept.
         composed = self._composed if document.shown is document.state else None
         complete, live = True, composed is None
 
-        def late(part: Rect) -> bool:
+        def out_of_time(part: Rect) -> bool:
             """Whether there is no time for a part any more; what was begun of it goes on in the next repaint."""
             # The reductions of a stroke in the making are not kept until then.
-            return not in_time() or not (live or composite.prepare(*needed(composite, frame, part), in_time))
+            return not in_time() or not (live or composite.prepare(*source_region(composite, frame, part), in_time))
 
         for column, row, square in screen_tiles(rect, frame):
             key = (kind, frame.zoom, column, row)
             tile = self._images.get(key)
             if tile is None:
-                if late(square):
+                if out_of_time(square):
                     complete = False
-                    self._paint_ghost(painter, frame.zoom, square & rect)
+                    self._paint_placeholder(painter, frame.zoom, square & rect)
                     continue
                 pixels = picture_pixels(composite, frame, square, document.profile, monitor, composed)
                 tile = self._images.put(key, pixels, square)
-            elif tile.dirty and late(tile.dirty):
+            elif tile.dirty and out_of_time(tile.dirty):
                 # What it was stands until the next repaint.
                 complete = False
             elif tile.dirty:
@@ -159,7 +159,7 @@ class PicturePainter:
         return complete
 
     def _paint_veil(self, painter: QPainter, workspace: Workspace, frame: Frame, rect: Rect) -> None:
-        masks, colour = workspace.veil_masks(), self.shown.veil_colour
+        masks, colour = workspace.veil_masks(), self.display.veil_colour
         edges = workspace.edges
         for column, row, square in screen_tiles(rect, frame):
             key = ("veil", frame.zoom, column, row)
@@ -172,11 +172,11 @@ class PicturePainter:
             if tile.image is not None:
                 _blit(painter, tile.image, square, square & rect)
 
-    def _paint_ghost(self, painter: QPainter, now: float, rect: Rect) -> None:
+    def _paint_placeholder(self, painter: QPainter, now: float, rect: Rect) -> None:
         """What was on the screen before the zoom, scaled."""
-        if self._ghost is None:
+        if self._placeholder is None:
             return
-        image, origin, zoom = self._ghost
+        image, origin, zoom = self._placeholder
         scale = now / zoom
         source = QRectF(
             rect.left / scale - origin.x(), rect.top / scale - origin.y(), rect.width / scale, rect.height / scale

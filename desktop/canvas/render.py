@@ -84,7 +84,7 @@ class Frame:
         return part, scale, (part.left * scale - rect.left, part.top * scale - rect.top)
 
 
-def needed(composite: Composite, frame: Frame, rect: Rect) -> tuple[Rect, int]:
+def source_region(composite: Composite, frame: Frame, rect: Rect) -> tuple[Rect, int]:
     """What is read of a composed picture for a screen rectangle: a rectangle of a level, and the level."""
     # A quick look while the reductions are being made.
     level = frame.level if composite.scan.levels or not frame.level else min(LEVELS, frame.level + 1)
@@ -100,7 +100,7 @@ def picture_pixels(
     cache: ComposeCache | None = None,
 ) -> NDArray[np.uint8]:
     """A screen rectangle of a composed picture, (h, w, 4) in Qt's RGB32 byte order."""
-    part, level = needed(composite, frame, rect)
+    part, level = source_region(composite, frame, rect)
     _, scale, offset = frame.source(rect, level)
     pixels = composite.read(part, level, cache)
     size = (rect.width, rect.height)
@@ -108,9 +108,9 @@ def picture_pixels(
     if scale >= 1:
         # Fewer pixels before than after: convert the colours first.
         shown = colour.to_screen(pixels, profile, monitor)
-        shown = _placed(shown, scale, offset, size, smooth=smooth)
+        shown = _resample(shown, scale, offset, size, smooth=smooth)
     else:
-        shown = colour.to_screen(_placed(pixels, scale, offset, size, smooth=smooth), profile, monitor)
+        shown = colour.to_screen(_resample(pixels, scale, offset, size, smooth=smooth), profile, monitor)
     result = np.full((*shown.shape[:2], 4), 255, np.uint8)
     # Not cvtColor, whose threads wait for those that make the reductions.
     cv2.mixChannels([np.ascontiguousarray(shown)], [result], [0, 2, 1, 1, 2, 0])
@@ -148,10 +148,10 @@ def _veil_values(masks: list[TileMap], frame: Frame, rect: Rect, strength: int =
         return None
     if strength > 1:
         shown = np.minimum(shown.astype(np.uint16) * strength, 255).astype(np.uint8)
-    return _placed(shown, scale, offset, (rect.width, rect.height), smooth=frame.zoom < CRISP)
+    return _resample(shown, scale, offset, (rect.width, rect.height), smooth=frame.zoom < CRISP)
 
 
-def _placed(
+def _resample(
     pixels: NDArray[np.generic], scale: float, offset: tuple[float, float], size: tuple[int, int], *, smooth: bool
 ) -> NDArray[np.uint8]:
     if scale == 1 and offset[0] == int(offset[0]) and offset[1] == int(offset[1]):
@@ -199,7 +199,7 @@ class ImageCache:
         if tile is not None:
             self._held -= tile.nbytes
 
-    def mark(self, kind: str, frame: Frame, rect: Rect) -> None:
+    def invalidate(self, kind: str, frame: Frame, rect: Rect) -> None:
         """The picture changed in an image rectangle: tiles of the frame's zoom are redrawn there, others forgotten."""
         touched = frame.to_screen(rect)
         for key, tile in list(self._tiles.items()):

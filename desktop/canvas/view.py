@@ -23,7 +23,7 @@ from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QGestureEvent, QLi
 
 from desktop.canvas.defect_overlay import DefectOverlay
 from desktop.canvas.input import CanvasInput, pointer_shape
-from desktop.canvas.paint import PicturePainter, Shown, paint_divider, paint_outline, paint_ring
+from desktop.canvas.paint import DisplayOptions, PicturePainter, paint_divider, paint_outline, paint_ring
 from desktop.canvas.viewport import Viewport
 from desktop.document.tiles import time_limit
 from desktop.photo.workspace import Workspace
@@ -67,14 +67,14 @@ class CanvasView(QWidget):
         self._divider_dragged = False
         self._picture = PicturePainter()
         self.viewport = Viewport(self)
-        self.overlay = DefectOverlay(self, self.viewport, self.shown)
+        self.overlay = DefectOverlay(self, self.viewport, self.display)
         self.input = CanvasInput(self.viewport, self.overlay, settings)
         self._hover: QPointF | None = None
-        self._outlined = QRect()
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.timeout.connect(self.update)
-        self.viewport.zooms.connect(self._on_zooms)
+        self._painted_outline = QRect()
+        self._repaint_timer = QTimer(self)
+        self._repaint_timer.setSingleShot(True)
+        self._repaint_timer.timeout.connect(self.update)
+        self.viewport.zoom_changing.connect(self._on_zoom_changing)
         self.viewport.moved.connect(self._on_moved)
         self.input.outline_changed.connect(self.update_outline)
         self.input.cancelled.connect(self.update)
@@ -112,22 +112,22 @@ class CanvasView(QWidget):
         self.update()
 
     @property
-    def shown(self) -> Shown:
+    def display(self) -> DisplayOptions:
         """Veil, before, divider and monitor profile as they are shown now."""
-        return self._picture.shown
+        return self._picture.display
 
     def set_veil(self, colour: QColor | None = None, *, shown: bool | None = None) -> None:
         """The veil's colour (with its opacity), and whether it is there."""
         if colour is not None:
-            self.shown.veil_colour = colour
+            self.display.veil_colour = colour
             self._picture.clear("veil")
         if shown is not None:
-            self.shown.veil = shown
+            self.display.veil = shown
         self.update()
 
     def set_monitor(self, profile: bytes | None) -> None:
         """The screen's ICC profile; None is sRGB."""
-        self.shown.monitor = profile
+        self.display.monitor = profile
         self._picture.clear()
         self.update()
 
@@ -144,7 +144,7 @@ class CanvasView(QWidget):
 
     def hold_before(self, *, held: bool) -> None:
         """Show the scan alone while a key is held."""
-        self.shown.before = held
+        self.display.before = held
         if held:
             self.setFocus()
         self.update()
@@ -162,37 +162,37 @@ class CanvasView(QWidget):
         viewport = self.viewport
         painter.scale(1 / viewport.ratio, 1 / viewport.ratio)
         painter.translate(-viewport.origin)
-        self.shown.split = None
+        self.display.split = None
         if self._divider is not None:
-            self.shown.split = round(viewport.origin.x() + self._divider * viewport.size.width())
-        seen = viewport.screen(QRectF(clip))
+            self.display.split = round(viewport.origin.x() + self._divider * viewport.size.width())
+        seen = viewport.to_screen(QRectF(clip))
         self.complete = self._picture.paint(painter, workspace, viewport.frame, seen, time_limit(_PAINT_SECONDS))
         self.frames += 1
         if not self.complete:
-            self._later.start(0)
-        elif seen == viewport.seen():
-            self._picture.drop_ghost()
+            self._repaint_timer.start(0)
+        elif seen == viewport.visible_screen():
+            self._picture.drop_placeholder()
         painter.resetTransform()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.overlay.paint(painter, QRectF(clip))
         self._paint_outline(painter)
 
-    def _on_zooms(self) -> None:
+    def _on_zoom_changing(self) -> None:
         """The zoom is about to be another: what is on the screen now stands in for the tiles that are to be made."""
         viewport = self.viewport
-        if self._workspace is None or not self.frames or not self.isVisible() or not viewport.seen():
-            self._picture.stand_in(None)
+        if self._workspace is None or not self.frames or not self.isVisible() or not viewport.visible_screen():
+            self._picture.set_placeholder(None)
             return
         image = QImage(viewport.size, QImage.Format.Format_RGB32)
         image.fill(self.surround)
-        self._picture.paint_on(image, self._workspace, viewport.frame, viewport.origin, viewport.seen())
-        self._picture.stand_in((image, QPointF(viewport.origin), viewport.zoom))
+        self._picture.paint_on(image, self._workspace, viewport.frame, viewport.origin, viewport.visible_screen())
+        self._picture.set_placeholder((image, QPointF(viewport.origin), viewport.zoom))
 
     # -- divider, unfinished shape, brush ring -----------------------------------------------------------------
 
     def update_outline(self) -> None:
         """Redraw the brush ring and the unfinished shape, and no more."""
-        self.update(self._outline_rect().united(self._outlined))
+        self.update(self._outline_rect().united(self._painted_outline))
 
     def _ring_radius(self) -> float | None:
         diameter = self.input.cursor.diameter
@@ -201,7 +201,7 @@ class CanvasView(QWidget):
         return max(1.0, diameter * self.viewport.zoom / self.viewport.ratio / 2)
 
     def _outline(self) -> QPolygonF:
-        return QPolygonF([self.viewport.to_widget(x, y) for x, y in self.input.used.outline()])
+        return QPolygonF([self.viewport.to_widget(x, y) for x, y in self.input.active_tool.outline()])
 
     def _outline_rect(self) -> QRect:
         rect, radius = QRectF(), self._ring_radius()
@@ -214,7 +214,7 @@ class CanvasView(QWidget):
         return rect.toAlignedRect()
 
     def _paint_outline(self, painter: QPainter) -> None:
-        if self._divider is not None and not self.shown.before:
+        if self._divider is not None and not self.display.before:
             paint_divider(painter, self._divider * self.width(), self.rect(), self.tr("Before"), self.tr("After"))
         outline, radius = self._outline(), self._ring_radius()
         if not outline.isEmpty():
@@ -222,7 +222,7 @@ class CanvasView(QWidget):
         if self._hover is not None and radius is not None:
             alt = bool(QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier)
             paint_ring(painter, self._hover, radius, adding=self.input.cursor.adding != alt)
-        self._outlined = self._outline_rect()
+        self._painted_outline = self._outline_rect()
 
     def refresh_cursor(self) -> None:
         """The tool's settings moved: the ring is another."""
@@ -311,7 +311,7 @@ class CanvasView(QWidget):
             return
         if event.key() == Qt.Key.Key_Space:
             self._hold_hand(held=False)
-        elif self.shown.before:
+        elif self.display.before:
             self.hold_before(held=False)
         else:
             super().keyReleaseEvent(event)
@@ -325,7 +325,7 @@ class CanvasView(QWidget):
     def focusOutEvent(self, event: QFocusEvent) -> None:
         self.input.space_held = False
         self.input.finish()
-        if self.shown.before:
+        if self.display.before:
             self.hold_before(held=False)
         super().focusOutEvent(event)
 
@@ -343,7 +343,7 @@ class CanvasView(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.viewport.resized()
+        self.viewport.on_resize()
 
     def sizeHint(self) -> QSize:
         return QSize(1000, 700)
@@ -378,5 +378,5 @@ class CanvasView(QWidget):
         self.input.cancel()
         bounds = self._workspace.document.bounds
         self._picture.clear()
-        self.viewport.show_picture(bounds.width, bounds.height)
+        self.viewport.set_picture_size(bounds.width, bounds.height)
         self.update()

@@ -33,11 +33,11 @@ class Viewport(QObject):
         origin: screen position of the widget's corner.
 
     Signals:
-        zooms: the zoom is about to be another; carries it.
+        zoom_changing: the zoom is about to be another; carries it.
         moved: pan or zoom is another.
     """
 
-    zooms = Signal(float)
+    zoom_changing = Signal(float)
     moved = Signal()
 
     def __init__(self, widget: QWidget) -> None:
@@ -64,7 +64,7 @@ class Viewport(QObject):
 
     # -- moving -----------------------------------------------------------------------------------------------
 
-    def show_picture(self, width: int, height: int) -> None:
+    def set_picture_size(self, width: int, height: int) -> None:
         """Another picture, or the same one turned; one of another shape is fitted."""
         before = self.frame
         self.frame = Frame(before.zoom, width, height)
@@ -80,14 +80,14 @@ class Viewport(QObject):
             (self.frame.width * self.zoom - size.width()) / 2, (self.frame.height * self.zoom - size.height()) / 2
         )
         self._fitted = True
-        self._moved()
+        self._apply_origin()
 
-    def resized(self) -> None:
+    def on_resize(self) -> None:
         """The widget has another size."""
         if self._fitted:
             self.fit(self._fit_limit)
         else:
-            self._moved()
+            self._apply_origin()
 
     def zoom_to(self, zoom: float, around: QPointF | None = None) -> None:
         """Zoom so that the image point at a widget position (the middle by default) stays where it is."""
@@ -96,7 +96,7 @@ class Viewport(QObject):
         self._set_zoom(min(LARGEST, max(SMALLEST, zoom)))
         self.origin = QPointF(x * self.zoom, y * self.zoom) - around * self.ratio
         self._fitted = False
-        self._moved()
+        self._apply_origin()
 
     def zoom_step(self, steps: int, around: QPointF | None = None) -> None:
         """To the next of ``STEPS``, up or down."""
@@ -111,14 +111,14 @@ class Viewport(QObject):
         scale = self.ratio if logical else 1.0
         self.origin += QPointF(dx * scale, dy * scale)
         self._fitted = False
-        self._moved()
+        self._apply_origin()
 
     def centre_on(self, x: float, y: float) -> None:
         """Bring an image point to the middle."""
         size = self.size
         self.origin = QPointF(x * self.zoom - size.width() / 2, y * self.zoom - size.height() / 2)
         self._fitted = False
-        self._moved()
+        self._apply_origin()
 
     def look_at(self, box: Rect) -> None:
         """Bring a part of the picture to the middle: near enough to be seen well, and from far enough to see all."""
@@ -130,10 +130,10 @@ class Viewport(QObject):
 
     def _set_zoom(self, zoom: float) -> None:
         if abs(zoom - self.zoom) > 1e-9:
-            self.zooms.emit(zoom)
+            self.zoom_changing.emit(zoom)
             self.frame = Frame(zoom, self.frame.width, self.frame.height)
 
-    def _moved(self) -> None:
+    def _apply_origin(self) -> None:
         """Keep some of the picture in view, and the origin on whole device pixels so that tiles stay sharp."""
         size, bounds = self.size, self.frame.bounds
         x = min(max(self.origin.x(), _KEPT - size.width()), bounds.width - _KEPT)
@@ -152,15 +152,15 @@ class Viewport(QObject):
         """Widget position of an image point."""
         return (QPointF(x * self.zoom, y * self.zoom) - self.origin) / self.ratio
 
-    def screen(self, rect: QRectF) -> Rect:
+    def to_screen(self, rect: QRectF) -> Rect:
         """The part of the zoomed picture that a widget rectangle touches."""
         return screen_rect(rect, self.ratio, self.origin) & self.frame.bounds
 
-    def seen(self) -> Rect:
+    def visible_screen(self) -> Rect:
         """The part of the zoomed picture that is in view."""
-        return self.screen(QRectF(self._widget.rect()))
+        return self.to_screen(QRectF(self._widget.rect()))
 
-    def visible(self) -> QRectF:
+    def visible_image(self) -> QRectF:
         """The part of the picture in view, image coordinates."""
         seen, scale = screen_rect(QRectF(self._widget.rect()), self.ratio, self.origin), 1 / self.zoom
         image = QRectF(seen.left * scale, seen.top * scale, seen.width * scale, seen.height * scale)

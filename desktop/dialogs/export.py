@@ -106,10 +106,10 @@ class ExportDialog(QDialog):
         self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self._export = self._buttons.addButton(self.tr("Export"), QDialogButtonBox.ButtonRole.AcceptRole)
         self._lay_out()
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(_MEASURE_MS)
-        self._later.timeout.connect(self._start_measuring)
+        self._measure_timer = QTimer(self)
+        self._measure_timer.setSingleShot(True)
+        self._measure_timer.setInterval(_MEASURE_MS)
+        self._measure_timer.timeout.connect(self._start_measuring)
         self._format.activated.connect(self._on_format)
         self._path.textChanged.connect(self._check)
         self._lossless.toggled.connect(self._check)
@@ -254,7 +254,7 @@ class ExportDialog(QDialog):
         self._export.setEnabled(not problem)
         self._stop_measuring()
         if not problem and self._measure is not None:
-            self._later.start()
+            self._measure_timer.start()
         self._note.setText(problem or self._promise(suffix, lossy=lossy))
 
     def _promise(self, suffix: str, *, lossy: bool) -> str:
@@ -271,7 +271,7 @@ class ExportDialog(QDialog):
     # -- size -------------------------------------------------------------------------------------------------
 
     def _stop_measuring(self) -> None:
-        self._later.stop()
+        self._measure_timer.stop()
         self._size.clear()
         ticket, self._ticket = self._ticket, None
         if ticket is not None:

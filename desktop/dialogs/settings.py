@@ -179,13 +179,13 @@ class ShortcutsDialog(QDialog):
 
     def shortcuts(self) -> dict[str, str]:
         """What is chosen now."""
-        return {id_: _portable(edit.keySequence()) for id_, edit in self._edits.items()}
+        return {id_: _portable_text(edit.keySequence()) for id_, edit in self._edits.items()}
 
     def _check(self) -> None:
         """Name the keys that two commands would have, of which neither would do anything."""
         wanted, users = self.shortcuts(), dict[str, list[str]]()
         for row in self._rows:
-            keys = {wanted[row.id], *(_portable(QKeySequence(key)) for key in row.more)} - {""}
+            keys = {wanted[row.id], *(_portable_text(QKeySequence(key)) for key in row.more)} - {""}
             for key in keys:
                 users.setdefault(key, []).append(row.text)
         twice = [f"{key} ({', '.join(names)})" for key, names in sorted(users.items()) if len(names) > 1]
@@ -202,11 +202,11 @@ class ShortcutsDialog(QDialog):
             self._table.setRowHidden(row, item is None or text.lower() not in item.text().lower())
 
 
-def _portable(key: QKeySequence) -> str:
+def _portable_text(key: QKeySequence) -> str:
     return key.toString(QKeySequence.SequenceFormat.PortableText)
 
 
-def updated(look: Look, other: Look) -> None:
+def copy_look(look: Look, other: Look) -> None:
     """Take over another look in place."""
     for field in dataclasses.fields(Look):
         setattr(look, field.name, getattr(other, field.name))

@@ -95,13 +95,13 @@ class Contents(QObject):
         self._save_soon.setSingleShot(True)
         self._save_soon.setInterval(_SAVE_MS)
         self._save_soon.timeout.connect(store.save)
-        self._furnish(JobsPanel(jobs))
+        self._build(JobsPanel(jobs))
         self._connect()
         menus.connect_to(self.context)
-        self.tools.take("brush")
+        self.tools.select("brush")
         self._on_shown()
 
-    def _furnish(self, jobs: JobsPanel) -> None:
+    def _build(self, jobs: JobsPanel) -> None:
         """Put everything into the window."""
         window, actions = self._window, self.menus.by_id
         window.setWindowIcon(icon("lacuna"))
@@ -114,14 +114,14 @@ class Contents(QObject):
         for bar in (window.tools, window.options):
             bar.setIconSize(QSize(ICON, ICON))
         window.stack.addWidget(self.photos.tabs)
-        self.strip.lie_over(window.stack)
+        self.strip.attach_to(window.stack)
         for action in self.menus.actions:
             if action.on_canvas:
                 self.photos.tabs.addAction(actions[action.id])
         window.setStatusBar(self.status)
         contents = {
             "Navigator": self.navigator,
-            "Repair": _scrolling(self.task),
+            "Repair": _scroll_area(self.task),
             "Defects": self.defects,
             "Layers": self.layers,
             "History": self.history,
@@ -141,7 +141,7 @@ class Contents(QObject):
         photos.shown.connect(self._on_shown)
         photos.changed.connect(self._on_changed)
         self.files.said.connect(self.strip.say)
-        self.tools.taken.connect(self._on_tool)
+        self.tools.selected.connect(self._on_tool)
         self.tools.changed.connect(self._on_tool_settings)
         self.options.target_left.connect(self._leave_target)
         self.task.started.connect(lambda new: self.menus.by_id["heal_new" if new else "heal"].trigger())
@@ -182,9 +182,9 @@ class Contents(QObject):
             # What no model that is chosen would follow is out of the way.
             photo.show_edges(shown=self.task.draws_edges)
             if target != REPAIR_MASK and self.tools.tool.id == "spot":
-                self.tools.take("brush")
+                self.tools.select("brush")
         self.menus.refresh()
-        self.tools.paint_edges(on=target == EDGE_MAP)
+        self.tools.use_edge_brush(on=target == EDGE_MAP)
         named = photo is not None and target != REPAIR_MASK and target.exists(photo.document.state)
         self.options.show_target(target.name(photo.document.state) if photo is not None and named else "")
         if self.photos.view is not None:
@@ -192,7 +192,7 @@ class Contents(QObject):
             self.photos.view.refresh_cursor()
 
     def _on_pressed(self) -> None:
-        self.strip.seen()
+        self.strip.dismiss_read()
         photo = self.photos.photo
         if photo is not None and self.tools.tool.paints and photo.target in (REPAIR_MASK, EDGE_MAP):
             # What is painted is seen.
@@ -253,7 +253,7 @@ class Contents(QObject):
             self.menus.recent.addAction(name, partial(self.photos.open, [Path(name)]))
 
 
-def _scrolling(panel: QWidget) -> QScrollArea:
+def _scroll_area(panel: QWidget) -> QScrollArea:
     """A panel that scrolls when the window is low, and takes the width it needs."""
     area = QScrollArea()
     area.setWidget(panel)

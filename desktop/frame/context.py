@@ -74,7 +74,7 @@ class Context:
         """Say something about a photograph, with its name when another one is in front."""
         self.strip.say(sentence if photo is self.photo else f"{photo.title}: {sentence}")
 
-    def asked(self, ask: Callable[[], Ticket]) -> Ticket | None:
+    def start_task(self, ask: Callable[[], Ticket]) -> Ticket | None:
         """Ask for a task, and say what goes wrong with it; None when it cannot be done."""
         from engine.errors import EngineError
 

@@ -45,21 +45,21 @@ class Menus(QObject):
         self._show_tips()
 
     def _add(self, action: Action) -> None:
-        made = QAction(self.tr(action.text), self._window)
-        made.setAutoRepeat(action.repeats)
-        made.setCheckable(action.toggle is not None or bool(action.group))
-        made.setEnabled(False)
+        qt_action = QAction(self.tr(action.text), self._window)
+        qt_action.setAutoRepeat(action.repeats)
+        qt_action.setCheckable(action.toggle is not None or bool(action.group))
+        qt_action.setEnabled(False)
         if action.group:
-            self._groups.setdefault(action.group, QActionGroup(self._window)).addAction(made)
-        self.by_id[action.id] = made
+            self._groups.setdefault(action.group, QActionGroup(self._window)).addAction(qt_action)
+        self.by_id[action.id] = qt_action
         if action.on_canvas:
-            made.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            qt_action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         else:
-            self._window.addAction(made)
+            self._window.addAction(qt_action)
         if action.menu:
             if action.separator:
                 self.menus[action.menu].addSeparator()
-            self.menus[action.menu].addAction(made)
+            self.menus[action.menu].addAction(qt_action)
         if action.id == "open_sample":
             self.menus[action.menu].addMenu(self.recent)
 
@@ -67,11 +67,11 @@ class Menus(QObject):
         """Let the actions do what they do, with the parts of the window that are there now."""
         self._context = context
         for action in self.actions:
-            made = self.by_id[action.id]
+            qt_action = self.by_id[action.id]
             if action.toggle is not None:
-                made.toggled.connect(partial(self._toggled, action))
+                qt_action.toggled.connect(partial(self._toggled, action))
             else:
-                made.triggered.connect(partial(self._triggered, action))
+                qt_action.triggered.connect(partial(self._triggered, action))
         for action in self.actions:
             if action.starts_on:
                 self.by_id[action.id].setChecked(True)
@@ -95,11 +95,11 @@ class Menus(QObject):
         if context is None:
             return
         for action in self.actions:
-            made = self.by_id[action.id]
-            made.setEnabled(action.enabled(context))
+            qt_action = self.by_id[action.id]
+            qt_action.setEnabled(action.enabled(context))
             if action.checked is not None:
-                with QSignalBlocker(made):
-                    made.setChecked(action.checked(context))
+                with QSignalBlocker(qt_action):
+                    qt_action.setChecked(action.checked(context))
         self._show_tips()
 
     def switch(self, id_: str, on: bool) -> None:  # noqa: FBT001 - a switch's state
@@ -111,12 +111,12 @@ class Menus(QObject):
     def _show_tips(self) -> None:
         """Tooltips say what an action does and end in its shortcut."""
         for action in self.actions:
-            made, text, tip = self.by_id[action.id], action.text, action.tip
+            qt_action, text, tip = self.by_id[action.id], action.text, action.tip
             if action.words is not None and self._context is not None:
                 text, tip = action.words(self._context)
-                made.setText(self.tr(text))
-            shown = made.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-            made.setToolTip(f"{self.tr(tip or text).rstrip('…')}{f' ({shown})' if shown else ''}")
+                qt_action.setText(self.tr(text))
+            shown = qt_action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+            qt_action.setToolTip(f"{self.tr(tip or text).rstrip('…')}{f' ({shown})' if shown else ''}")
 
     def set_shortcuts(self, changed: Mapping[str, str]) -> None:
         """Give every action its shortcuts. No key belongs to two: what a user gave to one is taken from all others."""

@@ -85,7 +85,7 @@ class MessageStrip(QWidget):
         """What it says now; empty when hidden."""
         return self._label.text() if not self.isHidden() else ""
 
-    def lie_over(self, area: QWidget) -> None:
+    def attach_to(self, area: QWidget) -> None:
         """Lie over the lower edge of a widget from now on."""
         self.setParent(area)
         area.installEventFilter(self)
@@ -123,7 +123,7 @@ class MessageStrip(QWidget):
         self._problems[sentence] = time.monotonic()
         self._show()
 
-    def seen(self) -> None:
+    def dismiss_read(self) -> None:
         """The user works on: problems that were to be seen for a while go, and no longer cover the picture."""
         now = time.monotonic()
         self._problems = {line: since for line, since in self._problems.items() if now - since < _SEEN_SECONDS}

@@ -55,7 +55,7 @@ class Photos(QObject):
         super().__init__(window)
         self._window, self._store, self._files, self._strip = window, store, files, strip
         self._closing = self._asking = False
-        self._given_up: dict[CanvasView, State] = {}
+        self._discarded: dict[CanvasView, State] = {}
         self._saving: set[CanvasView] = set()
         self._finishing: set[CanvasView] = set()
         self._last: CanvasView | None = None
@@ -68,7 +68,7 @@ class Photos(QObject):
         self.tabs.currentChanged.connect(self._on_tab)
         files.opened.connect(self._on_opened)
         files.failed.connect(self._on_failed)
-        files.crashed.connect(self._stay)
+        files.crashed.connect(self._abort_closing)
         files.written.connect(self._on_written)
 
     # -- which there are --------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class Photos(QObject):
 
     def open(self, paths: list[Path]) -> None:
         """Open files; one that is open already is shown, and one that is being opened is not opened twice."""
-        self._stay()
+        self._abort_closing()
         for path in dict.fromkeys(path.resolve() for path in paths):
             known = [view for view in self.views() if view.workspace and path in view.workspace.files()]
             if known:
@@ -159,18 +159,18 @@ class Photos(QObject):
         view = self.tabs.widget(index)
         if not isinstance(view, CanvasView) or view in self._saving or view in self._finishing:
             return
-        self._stay()
+        self._abort_closing()
         view.input.finish()
-        if not self._open_question(view) or (self._ask(view) and not self._open_question(view)):
+        if not self._has_unsaved_work(view) or (self._ask(view) and not self._has_unsaved_work(view)):
             self._remove(view)
 
-    def _open_question(self, view: CanvasView) -> bool:
+    def _has_unsaved_work(self, view: CanvasView) -> bool:
         """Whether a photograph holds work that is neither saved nor given up."""
         photo = view.workspace
         if photo is None or not photo.unsaved:
             return False
-        given_up = self._given_up.get(view)
-        return given_up is None or photo.queue.pending or not photo.document.state.same_work(given_up)
+        discarded = self._discarded.get(view)
+        return discarded is None or photo.queue.pending or not photo.document.state.same_work(discarded)
 
     def _ask(self, view: CanvasView) -> bool:
         """Ask what becomes of work; False when the user wants to go on with it. Finishing and saving go on after."""
@@ -181,7 +181,7 @@ class Photos(QObject):
             return self._ask_waiting(view, photo)
         answer = self._answer(partial(Questions.unsaved, self._window, photo.title))
         if answer is Closing.DISCARD:
-            self._given_up[view] = photo.document.state
+            self._discarded[view] = photo.document.state
             return True
         ticket = self.save(photo) if answer is Closing.SAVE else None
         if ticket is None:
@@ -189,7 +189,7 @@ class Photos(QObject):
         self._saving.add(view)
         ticket.ended.connect(lambda: self._saving.discard(view))
         ticket.done.connect(photo.while_open(lambda _: self._on_saved_to_close(view)))
-        ticket.cancelled.connect(self._stay)
+        ticket.cancelled.connect(self._abort_closing)
         return True
 
     def _ask_waiting(self, view: CanvasView, photo: Workspace) -> bool:
@@ -199,7 +199,7 @@ class Photos(QObject):
             return False
         if answer is Waiting.DISCARD:
             photo.queue.cancel_all()
-            return not self._open_question(view) or self._ask(view)
+            return not self._has_unsaved_work(view) or self._ask(view)
         self._finishing.add(view)
         photo.queue.changed.connect(lambda: self._on_finished_to_close(view))
         self._on_finished_to_close(view)
@@ -233,10 +233,10 @@ class Photos(QObject):
         if not self._closing:
             self.close(self.tabs.indexOf(view))
 
-    def _stay(self) -> None:
+    def _abort_closing(self) -> None:
         """The window is not to be closed, whatever was answered."""
         self._closing = False
-        self._given_up.clear()
+        self._discarded.clear()
 
     def _remove(self, view: CanvasView) -> None:
         # What waited for the end of a drag happens now, and may take the tab away itself.
@@ -244,7 +244,7 @@ class Photos(QObject):
         photo, index = view.workspace, self.tabs.indexOf(view)
         if index < 0 or photo is None:
             return
-        self._given_up.pop(view, None)
+        self._discarded.pop(view, None)
         self._last = None if self._last is view else self._last
         self.tabs.removeTab(index)
         view.show_workspace(None)
@@ -259,9 +259,9 @@ class Photos(QObject):
         for view in self.views():
             view.input.finish()
         # Again and again, since work may appear while a question is open.
-        while questions := [v for v in reversed(self.views()) if self._open_question(v) and not self._busy(v)]:
-            if not self._ask(questions[0]):
-                self._stay()
+        while unsaved := [v for v in reversed(self.views()) if self._has_unsaved_work(v) and not self._busy(v)]:
+            if not self._ask(unsaved[0]):
+                self._abort_closing()
                 return False
         if self._finishing:
             self._strip.say(self.tr("Lacuna closes when the repairs are done."))
@@ -286,7 +286,7 @@ class Photos(QObject):
             photo.while_open(self._close_after_writing)()
         elif dialog is not None and not self._asking:
             # The user has begun something else.
-            self._stay()
+            self._abort_closing()
         elif self._closing and not self._files.writing and not self._asking:
             self._window.close()
 
@@ -324,5 +324,5 @@ class Photos(QObject):
             self._store.remember_file(photo.project)
 
     def _on_failed(self, error: EngineError) -> None:
-        self._stay()
+        self._abort_closing()
         self._strip.warn(error)

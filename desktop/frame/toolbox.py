@@ -24,11 +24,11 @@ class Toolbox(QObject):
         settings: of all of them.
 
     Signals:
-        taken: another tool is in hand.
+        selected: another tool is in hand.
         changed: a setting, or the brush that is set, is another.
     """
 
-    taken = Signal()
+    selected = Signal()
     changed = Signal()
 
     def __init__(self, settings: ToolSettings) -> None:
@@ -45,10 +45,10 @@ class Toolbox(QObject):
         """The one in hand."""
         return self._tool
 
-    def take(self, id_: str) -> None:
+    def select(self, id_: str) -> None:
         """Take a tool in hand."""
         self._tool = self.tools[id_]
-        self.taken.emit()
+        self.selected.emit()
         self.changed.emit()
 
     @property
@@ -56,7 +56,7 @@ class Toolbox(QObject):
         """The brush of the tool in hand, for what is painted."""
         return self.settings.brush(EDGES if self._edges and self._tool.paints else self._tool.id)
 
-    def paint_edges(self, *, on: bool) -> None:
+    def use_edge_brush(self, *, on: bool) -> None:
         """What is painted are edges, which have a brush of their own, or something else."""
         if on != self._edges:
             self._edges = on

@@ -315,31 +315,31 @@ class DefectsPanel(QWidget):
         self._show()
 
     def _show(self) -> None:
-        desk = self._workspace.defects if self._workspace is not None else None
-        review = desk.review if desk is not None else None
+        defects = self._workspace.defects if self._workspace is not None else None
+        review = defects.review if defects is not None else None
         self._pages.setCurrentIndex(0 if review is None else 1)
-        if desk is None or review is None:
+        if defects is None or review is None:
             self.model.show_items(())
             return
         with QSignalBlocker(self.view.selectionModel()):
-            self.model.show_items(desk.items)
+            self.model.show_items(defects.items)
         self._counts.setText(self._count_words())
         self.heal_button.setText(self._heal_words())
         for name, slider in self.sliders.items():
             if not self._drags.number:
                 slider.set_value(getattr(review.filters, name) * (100.0 if name in _SHARES else 1.0))
         self._show_kinds(review.labels, review.filters.without)
-        self._order.setCurrentIndex(self._order.findData(desk.order))
+        self._order.setCurrentIndex(self._order.findData(defects.order))
         self._show_current()
 
     def _count_words(self) -> str:
         assert self._workspace is not None
-        desk = self._workspace.defects
-        if desk.outlining and not desk.items:
+        defects = self._workspace.defects
+        if defects.outlining and not defects.items:
             return self.tr("Outlining the defects…")
         shown = (Verdict.ACCEPTED, Verdict.KEPT, Verdict.HEALED, Verdict.TO_DO)
-        parts = [f"{desk.counts[verdict]:,} {verdict.title}" for verdict in shown if desk.counts[verdict]]
-        return " · ".join([self.tr("{0:,} found").format(len(desk.items)), *parts])
+        parts = [f"{defects.counts[verdict]:,} {verdict.title}" for verdict in shown if defects.counts[verdict]]
+        return " · ".join([self.tr("{0:,} found").format(len(defects.items)), *parts])
 
     def _heal_words(self) -> str:
         assert self._workspace is not None
@@ -383,14 +383,14 @@ class DefectsPanel(QWidget):
     def _show_current(self) -> None:
         if self._workspace is None:
             return
-        desk = self._workspace.defects
-        row, item = desk.row, desk.current
-        if self._selected_rows() != desk.selected_rows:
+        defects = self._workspace.defects
+        row, item = defects.row, defects.current
+        if self._selected_rows() != defects.selected_rows:
             with QSignalBlocker(self.view.selectionModel()):
                 # Else Shift would go on from the row that was last clicked.
                 self.model.forget_place()
                 self.view.setCurrentIndex(self.model.index(row) if row is not None else QModelIndex())
-                self._select(desk.selected_rows)
+                self._select(defects.selected_rows)
         point = item.point if item is not None else None
         if row is not None and point != self._looked_at:
             self.view.scrollTo(self.model.index(row))

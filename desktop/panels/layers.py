@@ -268,13 +268,13 @@ class LayersPanel(QWidget):
         if self._workspace is not None:
             self._workspace.layers_changed.disconnect(self._show)
             self._workspace.scan_shown.disconnect(self._show)
-            self._workspace.picture_changed.disconnect(self._later)
+            self._workspace.picture_changed.disconnect(self._refresh_later)
         self._workspace = workspace
         self._thumbnails.clear()
         if workspace is not None:
             workspace.layers_changed.connect(self._show)
             workspace.scan_shown.connect(self._show)
-            workspace.picture_changed.connect(self._later)
+            workspace.picture_changed.connect(self._refresh_later)
         self._show()
 
     @property
@@ -324,28 +324,30 @@ class LayersPanel(QWidget):
         if layer is not None and not layer.has_pixels:
             return None
         tiles = document.state.scan if layer is None else layer.pixels
-        return self._cached(layer, "picture", tiles, document.profile, layer.mask if layer is not None else None)
+        return self._cached_thumbnail(
+            layer, "picture", tiles, document.profile, layer.mask if layer is not None else None
+        )
 
     def mask_thumbnail(self, layer: Layer) -> QImage | None:
         """A small picture of a layer's mask."""
-        return self._cached(layer, "mask", layer.mask, None)
+        return self._cached_thumbnail(layer, "mask", layer.mask, None)
 
-    def _cached(
+    def _cached_thumbnail(
         self, layer: Layer | None, kind: str, tiles: TileMap, profile: bytes | None, mask: TileMap | None = None
     ) -> QImage | None:
         key = (layer.id if layer is not None else 0, kind)
-        made_of = (tiles, mask)
+        sources = (tiles, mask)
         known, image = self._thumbnails.get(key, (None, None))
-        if known is None or (known != made_of and not self._timer.isActive()):
-            if not all(_in_time(one) for one in (tiles, mask) if one is not None):
+        if known is None or (known != sources and not self._timer.isActive()):
+            if not all(_prepare_in_time(one) for one in (tiles, mask) if one is not None):
                 # What there was stands until the reductions are made.
-                self._later()
+                self._refresh_later()
                 return image
             image = _thumbnail(tiles, profile, mask)
-            self._thumbnails[key] = made_of, image
+            self._thumbnails[key] = sources, image
         return image
 
-    def _later(self) -> None:
+    def _refresh_later(self) -> None:
         """Draw the thumbnails anew soon, once for many changes."""
         self._timer.start()
 
@@ -388,7 +390,7 @@ def _thumbnail_level(tiles: TileMap) -> int:
     return next((k for k in range(LEVELS + 1) if max(tiles.shape[:2]) >> k <= 4 * _THUMB), LEVELS)
 
 
-def _in_time(tiles: TileMap) -> bool:
+def _prepare_in_time(tiles: TileMap) -> bool:
     """Whether the reductions for a thumbnail are there, or could be made quickly."""
     level = _thumbnail_level(tiles)
     return tiles.prepare(tiles.bounds_at(level), level, time_limit(_SECONDS))

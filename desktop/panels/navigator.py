@@ -7,7 +7,7 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
-from desktop.canvas.render import Frame, needed, picture_pixels
+from desktop.canvas.render import Frame, picture_pixels, source_region
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite
 from desktop.document.tiles import time_limit
@@ -38,16 +38,16 @@ class Navigator(QWidget):
         if self._view is not None:
             self._view.viewport.moved.disconnect(self.update)
             if self._view.workspace is not None:
-                self._view.workspace.picture_changed.disconnect(self._later)
-                self._view.workspace.size_changed.disconnect(self._later)
+                self._view.workspace.picture_changed.disconnect(self._refresh_later)
+                self._view.workspace.size_changed.disconnect(self._refresh_later)
         self._view, self._image = view, None
         if view is not None and view.workspace is not None:
             view.viewport.moved.connect(self.update)
-            view.workspace.picture_changed.connect(self._later)
-            view.workspace.size_changed.connect(self._later)
+            view.workspace.picture_changed.connect(self._refresh_later)
+            view.workspace.size_changed.connect(self._refresh_later)
         self._render()
 
-    def _later(self) -> None:
+    def _refresh_later(self) -> None:
         """Draw anew soon, once for many changes."""
         self._timer.start()
 
@@ -66,7 +66,7 @@ class Navigator(QWidget):
             return
         target = self._target()
         painter.drawImage(target, self._image)
-        bounds, seen = self._view.workspace.document.bounds, self._view.viewport.visible()
+        bounds, seen = self._view.workspace.document.bounds, self._view.viewport.visible_image()
         scale = target.width() / bounds.width
         box = QRectF(
             target.x() + seen.x() * scale, target.y() + seen.y() * scale, seen.width() * scale, seen.height() * scale
@@ -100,11 +100,11 @@ class Navigator(QWidget):
             bounds, composite = document.bounds, Composite.of(document.state)
             zoom = min(1.0, 280 / bounds.width, 200 / bounds.height)
             frame = Frame(zoom, bounds.width, bounds.height)
-            if not composite.prepare(*needed(composite, frame, frame.bounds), time_limit(_SECONDS)):
+            if not composite.prepare(*source_region(composite, frame, frame.bounds), time_limit(_SECONDS)):
                 # What there was stands until the reductions are made.
-                self._later()
+                self._refresh_later()
                 return
-            self._pixels = picture_pixels(composite, frame, frame.bounds, document.profile, self._view.shown.monitor)
+            self._pixels = picture_pixels(composite, frame, frame.bounds, document.profile, self._view.display.monitor)
             height, width = self._pixels.shape[:2]
             self._image = QImage(self._pixels.data, width, height, width * 4, QImage.Format.Format_RGB32)
         self.update()

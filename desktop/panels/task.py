@@ -40,7 +40,7 @@ _DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "CUDA (NVIDIA GPU)"}
 
 
 @dataclass(frozen=True)
-class _Knob:
+class _PanelSetting:
     """A setting of a task as it can be turned with one model."""
 
     name: str
@@ -59,7 +59,7 @@ class _Knob:
         """What is shown of a value of 1: shares are shown in per cent."""
         return 100.0 if self.kind is float and not self.unit and self.low >= 0 and self.high <= 1 else 1.0
 
-    def within(self, value: float) -> Any:
+    def clamp(self, value: float) -> Any:
         """A value in its range, of the kind that the task wants."""
         return self.kind(min(self.high, max(self.low, value)))
 
@@ -236,7 +236,10 @@ class TaskPanel(QWidget):
         """
         id_ = task or self._chosen
         card, values = self._card(id_), self._settings.of(id_).values
-        wanted = {knob.name: knob.within(values.get(knob.name, knob.default)) for knob in _knobs(id_, card)}
+        wanted = {
+            setting.name: setting.clamp(values.get(setting.name, setting.default))
+            for setting in _panel_settings(id_, card)
+        }
         return TaskRequest(id_, card.id, self.device, wanted, new_layer)
 
     def _card(self, task: str) -> ModelCard:
@@ -294,10 +297,12 @@ class TaskPanel(QWidget):
         self._mask_use.setVisible(task is not None and task.wants_mask)
         # What a search found is sifted afterwards, in the Defects panel.
         sifted = task is not None and task.gives == "findings"
-        for knob in _knobs(task.id, card) if task is not None and card is not None and not sifted else []:
-            slider = knob.slider(knob.within(self._settings.of(self._chosen).values.get(knob.name, knob.default)))
-            slider.changed.connect(lambda value, knob=knob: self._on_value(knob.name, value / knob.scale))
-            (self._model_values if knob.of_model else self._values).addWidget(slider)
+        for setting in _panel_settings(task.id, card) if task is not None and card is not None and not sifted else []:
+            slider = setting.slider(
+                setting.clamp(self._settings.of(self._chosen).values.get(setting.name, setting.default))
+            )
+            slider.changed.connect(lambda value, setting=setting: self._on_value(setting.name, value / setting.scale))
+            (self._model_values if setting.of_model else self._values).addWidget(slider)
         self._edges.setVisible(self.draws_edges)
         self.chosen.emit()
 
@@ -371,19 +376,19 @@ def _title(card: ModelCard | None) -> str:
     return card.title if card is not None else ""
 
 
-def _knobs(task: str, card: ModelCard) -> list[_Knob]:
+def _panel_settings(task: str, card: ModelCard) -> list[_PanelSetting]:
     """What can be set of a task with a model: its card may narrow the range, and name settings that others lack."""
     from engine.tasks import TASKS
 
     of_card = {setting.name: setting for setting in card.settings}
-    knobs = []
+    settings = []
     for field in dataclasses.fields(TASKS[task].settings):
         hints, own = field.metadata, of_card.get(field.name)
         if hints["by_card"] and own is None:
             continue
         default: Any = field.default
-        knobs.append(
-            _Knob(
+        settings.append(
+            _PanelSetting(
                 field.name,
                 type(default),
                 hints["title"],
@@ -395,4 +400,4 @@ def _knobs(task: str, card: ModelCard) -> list[_Knob]:
                 hints["by_card"],
             )
         )
-    return knobs
+    return settings

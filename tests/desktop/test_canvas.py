@@ -154,7 +154,7 @@ def test_the_image_cache_keeps_to_its_limit_and_forgets_other_zooms() -> None:
     assert cache.get(("after", 1.0, 0, 0)) is None
     assert cache.get(("after", 1.0, 4, 0)) is not None
     cache.put(("after", 2.0, 0, 0), pixels.copy(), Rect.of_cell((0, 0)))
-    cache.mark("after", Frame(2.0, 1000, 1000), Rect(0, 0, 10, 10))
+    cache.invalidate("after", Frame(2.0, 1000, 1000), Rect(0, 0, 10, 10))
     assert cache.get(("after", 1.0, 4, 0)) is None
     tile = cache.get(("after", 2.0, 0, 0))
     assert tile is not None

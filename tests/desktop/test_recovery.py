@@ -38,7 +38,7 @@ from engine.runtime.cards import Registry
 from tests.conftest import noise_raster
 from tests.desktop.acting import drag, heal, mask, open_scan, picture, trigger
 from tests.document.test_edits import paint
-from tests.document.test_project import layered, save
+from tests.document.test_project import layered_document, save
 
 
 def autosave(qtbot: QtBot, workspace: Workspace) -> Path:
@@ -69,7 +69,7 @@ def second(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest
         program = Program(state, SettingsStore(tmp_path / "settings-after.ini"), registry)
         program.start([])
         programs.append(program)
-        qtbot.waitUntil(lambda: program.furnished and bool(program.contents.task.models))
+        qtbot.waitUntil(lambda: program.ready and bool(program.contents.task.models))
         return program, asked
 
     yield start
@@ -255,7 +255,7 @@ def test_a_scan_that_was_replaced_while_open_gets_no_layers_of_the_old_one(
 
 
 def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Path) -> None:
-    document = open_document(save(layered(), tmp_path / "p.ora"))
+    document = open_document(save(layered_document(), tmp_path / "p.ora"))
     session = AutosaveFolder(tmp_path / "session")
     opened = OpenedFile(tmp_path / "p.ora", document.stamp)
     base = Snapshot(document.state, None, None, document.metadata, opened=opened)
@@ -397,7 +397,7 @@ class Painting(desktop.app.Program):
         self.timer.start(50)
 
     def paint(self):
-        photo = self.contents.photos.photo if self.furnished else None
+        photo = self.contents.photos.photo if self.ready else None
         if photo is None:
             return
         if not photo.undo.count():
@@ -447,7 +447,7 @@ def test_however_the_program_ends_the_next_start_offers_the_work(
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     program = Program(tmp_path / "lacuna", SettingsStore(tmp_path / "settings.ini"), registry)
     program.start([])
-    qtbot.waitUntil(lambda: program.furnished and program.contents.photos.photo is not None, timeout=20000)
+    qtbot.waitUntil(lambda: program.ready and program.contents.photos.photo is not None, timeout=20000)
     assert mask(program.contents.photos.photo)[10:60, 10:60].min() == 255
     program.window.close()
     program.stop()

@@ -66,7 +66,7 @@ def paint(document: Document, target: Target, rect: Rect, value: int) -> Paint:
     return Paint("paint", target, edit.commit())
 
 
-def merged(document: Document, id_: int) -> Edit:
+def merge(document: Document, id_: int) -> Edit:
     return merge_down(document.state, id_, document.new_layer(""))
 
 
@@ -157,7 +157,7 @@ def random_layer_edit(draw: Callable, document: Document, kind: str, rect: Rect)
         return join(document, layer.id, rect, draw(st.integers(0, 9)))
     if kind == "mask":
         return paint(document, LayerMask(layer.id), rect, draw(st.integers(0, 255)))
-    return merged(document, layer.id) if document.state.index(layer.id) > 0 else None
+    return merge(document, layer.id) if document.state.index(layer.id) > 0 else None
 
 
 @given(st.data())
@@ -230,7 +230,7 @@ def test_merging_down_keeps_the_picture(blend: BlendMode, channels: int) -> None
     upper = replace(filled_layer(document, Rect(60, 60, 290, 260), 2, 90), blend=blend, opacity=0.7)
     AddLayer("add", upper, 1).apply(document)
     before = picture(document)
-    merged(document, upper.id).apply(document)
+    merge(document, upper.id).apply(document)
     assert len(document.state.layers) == 1
     assert np.array_equal(picture(document), before)
 
@@ -347,14 +347,14 @@ def test_every_blend_mode_is_finite_and_stays_within_its_neighbours(blend: Blend
     assert np.abs(half - (b + drawn) / 2).max() <= 1.01
 
 
-def repaired(document: Document, rect: Rect, number: int) -> Layer:
+def repaired_layer(document: Document, rect: Rect, number: int) -> Layer:
     return replace(filled_layer(document, rect, number), made_by=(replace(REPAIR, boxes=((number, 0, 9, 9),)),))
 
 
 def test_a_record_lists_the_repairs_that_show_each_once() -> None:
     document = make_document()
     shown, hidden, clear, emptied = (
-        repaired(document, Rect(10 * n, 10 * n, 10 * n + 30, 10 * n + 30), n) for n in range(4)
+        repaired_layer(document, Rect(10 * n, 10 * n, 10 * n + 30, 10 * n + 30), n) for n in range(4)
     )
     copy = replace(shown, id=document.new_id(), name="copy")
     layers = (
@@ -428,7 +428,7 @@ class _Invert(Operation):
         return (self.mask.at(cell, level),), (self.amount,)
 
 
-def inverted(document: Document) -> Layer:
+def add_inverted_layer(document: Document) -> Layer:
     """An adjustment of a part of the picture, on top of a layer of pixels."""
     AddLayer("add", filled_layer(document, Rect(30, 20, 200, 160)), 0).apply(document)
     layer = replace(document.new_layer("adjust"), content=Inverted(1.0))
@@ -439,7 +439,7 @@ def inverted(document: Document) -> Layer:
 
 def test_a_layer_may_show_something_else_than_pixels() -> None:
     document = make_document()
-    layer = inverted(document)
+    layer = add_inverted_layer(document)
     below = flatten(Composite.of(document.state, below=1))
     expected = below.copy()
     expected[100:265, 100:280] = 65535 - below[100:265, 100:280]
@@ -456,7 +456,7 @@ def test_a_layer_may_show_something_else_than_pixels() -> None:
     assert np.array_equal(picture(document), np.rot90(below))
     removal.revert(document)
     assert np.array_equal(picture(document), np.rot90(expected))
-    merged(document, layer.id).apply(document)
+    merge(document, layer.id).apply(document)
     (only,) = document.state.layers
     assert only.has_pixels
     assert np.array_equal(picture(document), np.rot90(expected))
@@ -465,7 +465,7 @@ def test_a_layer_may_show_something_else_than_pixels() -> None:
 def test_such_a_layer_is_kept_by_projects_and_autosave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, Inverted.kind, Inverted)
     document, project = make_document(), tmp_path / "p.ora"
-    inverted(document)
+    add_inverted_layer(document)
     write_project(Snapshot.of(document), project)
     assert np.array_equal(picture(open_project(project)), picture(document))
     folder = AutosaveFolder(tmp_path / "autosave")

@@ -30,7 +30,7 @@ FILTERS = Filters(0.5, 2.0, 4.0, 1e8, 1000.0)
 LABELS = ("dust", "scratch")
 
 
-def seen(*blots: tuple[Rect, int, int], size: tuple[int, int] = (HEIGHT, WIDTH)) -> TileMap:
+def damage_map(*blots: tuple[Rect, int, int], size: tuple[int, int] = (HEIGHT, WIDTH)) -> TileMap:
     """A map with blots of a probability and a class."""
     edit = TileMap.empty((*size, 2), np.uint8).edit()
     for rect, sure, kind in blots:
@@ -49,10 +49,10 @@ DUMBBELL = (
 
 def review_of(document: Document, *blots: tuple[Rect, int, int]) -> Review:
     size = document.bounds.height, document.bounds.width
-    return Review(document.new_id(), seen(*(blots or DUMBBELL), size=size), LABELS, FILTERS)
+    return Review(document.new_id(), damage_map(*(blots or DUMBBELL), size=size), LABELS, FILTERS)
 
 
-def put(document: Document, review: Review | None) -> ReplaceReview:
+def put_review(document: Document, review: Review | None) -> ReplaceReview:
     edit = ReplaceReview("Find damage", document.state, review)
     edit.apply(document)
     return edit
@@ -98,16 +98,16 @@ def test_a_search_and_its_judgements_are_undone_step_by_step() -> None:
     document.watch(heard.append)
     states, edits = [document.state.review], []
 
-    def did(edit: ReplaceReview | UpdateReview) -> None:
+    def record(edit: ReplaceReview | UpdateReview) -> None:
         edits.append(edit)
         states.append(document.state.review)
 
-    did(put(document, review_of(document)))
-    did(judge(document, (25, 25), Verdict.ACCEPTED))
-    did(at_threshold(document, 0.9))
-    did(judge(document, (55, 25), Verdict.KEPT, "scratch"))
-    did(put(document, review_of(document, (Rect(0, 0, 9, 9), 255, 0))))
-    did(put(document, None))
+    record(put_review(document, review_of(document)))
+    record(judge(document, (25, 25), Verdict.ACCEPTED))
+    record(at_threshold(document, 0.9))
+    record(judge(document, (55, 25), Verdict.KEPT, "scratch"))
+    record(put_review(document, review_of(document, (Rect(0, 0, 9, 9), 255, 0))))
+    record(put_review(document, None))
     assert all(change == Change(review=True) for change in heard)
     for edit, before in zip(reversed(edits), reversed(states[:-1]), strict=True):
         edit.revert(document)
@@ -120,7 +120,7 @@ def test_a_search_and_its_judgements_are_undone_step_by_step() -> None:
 def test_a_review_is_work_that_is_saved_and_its_id_is_no_layers() -> None:
     document = make_document()
     start = document.state
-    edit = put(document, review_of(document))
+    edit = put_review(document, review_of(document))
     assert not document.state.same_work(start)
     assert edit.saved
     assert document.state.review is not None
@@ -131,7 +131,7 @@ def test_a_review_is_work_that_is_saved_and_its_id_is_no_layers() -> None:
 
 def test_a_dragged_threshold_is_one_step() -> None:
     document = make_document()
-    put(document, review_of(document))
+    put_review(document, review_of(document))
     before = document.state.review
     first, second, third = (at_threshold(document, value, gesture=3) for value in (0.6, 0.7, 0.8))
     merged = first.merge_with(second)
@@ -146,7 +146,7 @@ def test_a_dragged_threshold_is_one_step() -> None:
 
 def test_the_parts_of_a_judged_defect_inherit_its_judgement_and_the_latest_holds() -> None:
     document = make_document()
-    put(document, review_of(document))
+    put_review(document, review_of(document))
     whole, scratch = (20, "dust"), (200, "scratch", Verdict.TO_DO)
     assert verdicts(document) == [(*whole, Verdict.TO_DO), scratch]
     judge(document, (25, 25), Verdict.ACCEPTED)
@@ -166,7 +166,7 @@ def test_the_parts_of_a_judged_defect_inherit_its_judgement_and_the_latest_holds
 @pytest.mark.parametrize("turn", list(Turn))
 def test_a_turned_picture_turns_the_map_and_the_judgements(turn: Turn) -> None:
     document = make_document()
-    put(document, review_of(document))
+    put_review(document, review_of(document))
     judge(document, (25, 25), Verdict.ACCEPTED)
     judge(document, (240, 255), Verdict.KEPT, "dust")
     before, bounds = document.state.review, document.bounds
@@ -185,9 +185,9 @@ def test_a_turned_picture_turns_the_map_and_the_judgements(turn: Turn) -> None:
     assert same(document.state.review, before)
 
 
-def reviewed() -> Document:
+def reviewed_document() -> Document:
     document = make_document()
-    put(document, review_of(document))
+    put_review(document, review_of(document))
     judge(document, (25, 25), Verdict.ACCEPTED)
     judge(document, (240, 255), Verdict.HEALED, "dust")
     review = document.state.review
@@ -198,7 +198,7 @@ def reviewed() -> Document:
 
 
 def test_a_project_keeps_the_review(tmp_path: Path) -> None:
-    document = reviewed()
+    document = reviewed_document()
     again = open_project(save(document, tmp_path / "p.ora"))
     assert same(again.state.review, document.state.review)
     review = again.state.review
@@ -235,7 +235,7 @@ def test_a_project_of_before_has_no_review(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_review_is_refused(tmp_path: Path, name: str, value: object) -> None:
-    path, broken = save(reviewed(), tmp_path / "p.ora"), tmp_path / "broken.ora"
+    path, broken = save(reviewed_document(), tmp_path / "p.ora"), tmp_path / "broken.ora"
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(broken, "w") as copy:
         for entry in archive.namelist():
             data = archive.read(entry)
@@ -249,18 +249,18 @@ def test_a_damaged_review_is_refused(tmp_path: Path, name: str, value: object) -
 
 
 def test_a_session_keeps_the_review(tmp_path: Path) -> None:
-    document, path = reviewed(), tmp_path / "scan.tif"
+    document, path = reviewed_document(), tmp_path / "scan.tif"
     imageio.write(Raster(np.array(document.state.scan.base)), path)
     session = AutosaveFolder(tmp_path / "session")
     session.autosave(Snapshot.of(document, OpenedFile(path, file_stamp(path))))
     assert same(recover(tmp_path / "session").document.state.review, document.state.review)
-    put(document, None)
+    put_review(document, None)
     session.autosave(Snapshot.of(document, OpenedFile(path, file_stamp(path)), 1))
     assert recover(tmp_path / "session").document.state.review is None
 
 
 def test_only_what_holds_damage_is_laid_out_and_saved(tmp_path: Path) -> None:
-    far = seen((Rect(9000, 4000, 9004, 4004), 200, 1), (Rect(3, 3, 5, 5), 90, 0), size=(5000, 10_000))
+    far = damage_map((Rect(9000, 4000, 9004, 4004), 200, 1), (Rect(3, 3, 5, 5), 90, 0), size=(5000, 10_000))
     sheet = pack_damage(far)
     assert sheet.shape == (256, 512, 2)
     back = unpack_damage(sheet, sorted(far.stored), (5000, 10_000))
@@ -269,6 +269,6 @@ def test_only_what_holds_damage_is_laid_out_and_saved(tmp_path: Path) -> None:
     empty = TileMap.empty((50, 60, 2), np.uint8)
     assert not unpack_damage(pack_damage(empty), [], (50, 60)).stored
     document = make_document()
-    put(document, Review(9, TileMap.empty((HEIGHT, WIDTH, 2), np.uint8), LABELS, FILTERS))
+    put_review(document, Review(9, TileMap.empty((HEIGHT, WIDTH, 2), np.uint8), LABELS, FILTERS))
     write_project(Snapshot.of(document), tmp_path / "empty.ora")
     assert open_project(tmp_path / "empty.ora").state.review is not None

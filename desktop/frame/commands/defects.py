@@ -25,12 +25,12 @@ def find(context: Context) -> None:
     if photo.defects.review is not None:
         filters = asdict(photo.defects.review.filters)
         request = replace(request, settings={name: filters[name] for name in request.settings})
-    ticket = context.asked(lambda: photo.queue.find(request))
+    ticket = context.start_task(lambda: photo.queue.find(request))
     if ticket is not None:
-        ticket.done.connect(photo.while_open(partial(_found, context, photo)))
+        ticket.done.connect(photo.while_open(partial(_on_found, context, photo)))
 
 
-def _found(context: Context, photo: Workspace, outcome: Outcome) -> None:
+def _on_found(context: Context, photo: Workspace, outcome: Outcome) -> None:
     """Say what a search found, and show it in the photograph that is in front."""
     from desktop.work.find import found_sentence
 
@@ -62,28 +62,28 @@ def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
         context.strip.offer(sentence.format(round(100 * found.heal_share)), verb, again)
         return
     if found.outlined_review.recipe:
-        go_on(context, photo, found.outlined_review.recipe)
+        continue_recipe(context, photo, found.outlined_review.recipe)
         return
-    ticket = context.asked(lambda: photo.queue.heal_defects(context.task.request(new_layer=True, task="heal")))
+    ticket = context.start_task(lambda: photo.queue.heal_defects(context.task.request(new_layer=True, task="heal")))
     if ticket is not None:
         words = context.window.tr("Healed {0:,} defects on a layer of their own.") if len(items) > 1 else ""
         words = words or context.window.tr("Healed the defect on a layer of its own.")
         ticket.done.connect(photo.while_open(lambda _: context.say_of(photo, words.format(len(items)))))
 
 
-def go_on(context: Context, photo: Workspace, name: str) -> None:
+def continue_recipe(context: Context, photo: Workspace, name: str) -> None:
     """Do the steps of a recipe that follow its search, on the defects that are to be healed now."""
     from engine.recipes import read_recipe
 
     count = len(photo.defects.to_heal)
     if not count and all(step.task in ("detect", "heal") for step in read_recipe(name).steps):
         return
-    ticket = context.asked(lambda: photo.queue.restore(read_recipe(name), context.task.device))
+    ticket = context.start_task(lambda: photo.queue.restore(read_recipe(name), context.task.device))
     if ticket is not None:
-        ticket.done.connect(photo.while_open(partial(_restored, context, photo, count)))
+        ticket.done.connect(photo.while_open(partial(_on_restored, context, photo, count)))
 
 
-def _restored(context: Context, photo: Workspace, count: int, outcome: Outcome) -> None:
+def _on_restored(context: Context, photo: Workspace, count: int, outcome: Outcome) -> None:
     done = context.window.tr("Restored; {0:,} defects were healed.").format(count)
     context.say_of(photo, " ".join([done, *outcome.result.notices]))
 
@@ -129,10 +129,10 @@ def _repaint(context: Context) -> None:
     if photo is None or item is None or ticket is None:
         return
     photo.defects.choose(item)
-    ticket.done.connect(photo.while_open(lambda _: _on_repainting(context, photo)))
+    ticket.done.connect(photo.while_open(lambda _: _on_repainted(context, photo)))
 
 
-def _on_repainting(context: Context, photo: Workspace) -> None:
+def _on_repainted(context: Context, photo: Workspace) -> None:
     """The brush in hand, and the mask to be seen."""
     from desktop.document.targets import REPAIR_MASK
 
@@ -140,7 +140,7 @@ def _on_repainting(context: Context, photo: Workspace) -> None:
         return
     photo.set_target(REPAIR_MASK)
     context.task.choose("heal")
-    context.tools.take("brush")
+    context.tools.select("brush")
     context.switch("veil", True)
     context.strip.say(context.window.tr("Shape the mask with brush and eraser, then press Heal."))
 

@@ -32,11 +32,11 @@ def _redo(context: Context) -> None:
 
 
 def _ask_settings(context: Context) -> None:
-    from desktop.dialogs.settings import SettingsDialog, updated
+    from desktop.dialogs.settings import SettingsDialog, copy_look
 
     look = SettingsDialog.ask(context.window, context.store.settings.look)
     if look is not None:
-        updated(context.store.settings.look, look)
+        copy_look(context.store.settings.look, look)
         context.store.save()
         context.apply_look()
 

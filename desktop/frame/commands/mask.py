@@ -96,7 +96,7 @@ def _draw_edges(context: Context) -> None:
     photo = context.photo
     if photo is None:
         return
-    ticket = context.asked(lambda: photo.queue.draw_edges(context.task.request(new_layer=False)))
+    ticket = context.start_task(lambda: photo.queue.draw_edges(context.task.request(new_layer=False)))
     if ticket is not None:
         ticket.done.connect(photo.while_open(partial(_on_edges_drawn, context, photo)))
 

@@ -32,12 +32,12 @@ def start(context: Context, *, new_layer: bool = False) -> None:
     elif gives == "findings":
         defects.find(context)
     else:
-        context.asked(lambda: photo.queue.apply(panel.request(new_layer=new_layer)))
+        context.start_task(lambda: photo.queue.apply(panel.request(new_layer=new_layer)))
 
 
 def heal_spot(context: Context, photo: Workspace, spot: TileMap) -> None:
     """Heal one stroke of the spot heal."""
-    context.asked(lambda: photo.queue.apply(context.task.request(new_layer=False, task="heal"), spot))
+    context.start_task(lambda: photo.queue.apply(context.task.request(new_layer=False, task="heal"), spot))
 
 
 def enlarge(context: Context, photo: Workspace, request: TaskRequest) -> None:
@@ -61,13 +61,13 @@ def enlarge(context: Context, photo: Workspace, request: TaskRequest) -> None:
         return
     if path.exists() and not Questions.overwrite(context.window, path):
         return
-    ticket = context.asked(lambda: photo.queue.enlarge(replace(request, settings={}), Output(path)))
+    ticket = context.start_task(lambda: photo.queue.enlarge(replace(request, settings={}), Output(path)))
     if ticket is not None:
         context.files.reserve(path, ticket)
-        ticket.done.connect(partial(_enlarged, context))
+        ticket.done.connect(partial(_on_enlarged, context))
 
 
-def _enlarged(context: Context, outcome: Outcome) -> None:
+def _on_enlarged(context: Context, outcome: Outcome) -> None:
     context.photos.open([outcome.result.path])
     for notice in outcome.result.notices:
         context.strip.say(notice)
@@ -110,14 +110,14 @@ def _restore(name: str) -> Callable[[Context], object]:
             context.strip.warn(error)
             return
         request = TaskRequest(step.task, model, context.task.device, dict(step.settings))
-        ticket = context.asked(lambda: photo.queue.find(request, name))
+        ticket = context.start_task(lambda: photo.queue.find(request, name))
         if ticket is not None:
-            ticket.done.connect(photo.while_open(partial(_found_for, context, photo, name)))
+            ticket.done.connect(photo.while_open(partial(_on_found_for_recipe, context, photo, name)))
 
     return run
 
 
-def _found_for(context: Context, photo: Workspace, name: str, outcome: Outcome) -> None:
+def _on_found_for_recipe(context: Context, photo: Workspace, name: str, outcome: Outcome) -> None:
     """What a recipe would heal is shown; where there is nothing to heal, it goes on by itself."""
     from desktop.work.find import found_sentence
 
@@ -127,7 +127,7 @@ def _found_for(context: Context, photo: Workspace, name: str, outcome: Outcome) 
         context.strip.offer(found_sentence(outcome), verb, partial(defects.heal, context, photo))
     else:
         context.strip.say(found_sentence(outcome))
-        defects.go_on(context, photo, name)
+        defects.continue_recipe(context, photo, name)
 
 
 def _words(context: Context) -> tuple[str, str]:

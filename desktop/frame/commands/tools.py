@@ -24,7 +24,7 @@ _TOOLS = (
 
 
 def _take(id_: str) -> Callable[[Context], object]:
-    return lambda context: context.tools.take(id_)
+    return lambda context: context.tools.select(id_)
 
 
 def _resize(factor: float) -> Callable[[Context], object]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from desktop.frame.context import Context
 
 
-def _on_viewport(do: Callable[[Viewport], object]) -> Callable[[Context], object]:
+def _for_viewport(do: Callable[[Viewport], object]) -> Callable[[Context], object]:
     """What is done with the viewport of the photograph that is shown."""
 
     def run(context: Context) -> None:
@@ -26,7 +26,7 @@ def _on_viewport(do: Callable[[Viewport], object]) -> Callable[[Context], object
     return run
 
 
-def _on_all(do: Callable[[CanvasView, bool], object]) -> Callable[[Context, bool], object]:
+def _for_all_views(do: Callable[[CanvasView, bool], object]) -> Callable[[Context, bool], object]:
     """A switch of all photographs."""
 
     def run(context: Context, on: bool) -> None:  # noqa: FBT001 - a switch's state
@@ -102,7 +102,7 @@ ACTIONS = (
         id="fit",
         menu="View",
         text="Fit in Window",
-        run=_on_viewport(lambda viewport: viewport.fit()),
+        run=_for_viewport(lambda viewport: viewport.fit()),
         shortcuts=("Ctrl+0",),
         icon="fit",
         while_dragging=True,
@@ -111,7 +111,7 @@ ACTIONS = (
         id="actual",
         menu="View",
         text="100 %",
-        run=_on_viewport(lambda viewport: viewport.zoom_to(1.0)),
+        run=_for_viewport(lambda viewport: viewport.zoom_to(1.0)),
         shortcuts=("Ctrl+1",),
         while_dragging=True,
     ),
@@ -119,7 +119,7 @@ ACTIONS = (
         id="zoom_in",
         menu="View",
         text="Zoom In",
-        run=_on_viewport(lambda viewport: viewport.zoom_step(1)),
+        run=_for_viewport(lambda viewport: viewport.zoom_step(1)),
         shortcuts=("Ctrl++", "Ctrl+="),
         repeats=True,
         while_dragging=True,
@@ -128,7 +128,7 @@ ACTIONS = (
         id="zoom_out",
         menu="View",
         text="Zoom Out",
-        run=_on_viewport(lambda viewport: viewport.zoom_step(-1)),
+        run=_for_viewport(lambda viewport: viewport.zoom_step(-1)),
         shortcuts=("Ctrl+-",),
         repeats=True,
         while_dragging=True,
@@ -137,7 +137,7 @@ ACTIONS = (
         id="veil",
         menu="View",
         text="Show Mask",
-        toggle=_on_all(lambda view, on: view.set_veil(shown=on)),
+        toggle=_for_all_views(lambda view, on: view.set_veil(shown=on)),
         enabled=with_photo,
         shortcuts=("Q",),
         tip="Show or hide the mask's veil",
@@ -150,7 +150,7 @@ ACTIONS = (
         id="marks",
         menu="View",
         text="Show Defects",
-        toggle=_on_all(lambda view, on: view.overlay.set_shown(shown=on)),
+        toggle=_for_all_views(lambda view, on: view.overlay.set_shown(shown=on)),
         enabled=lambda context: context.photo is not None and context.photo.defects.review is not None,
         shortcuts=("Shift+Q",),
         tip="Show or hide the outlines of the defects",

@@ -1,4 +1,4 @@
-"""Every change to a document: named, revertible, and as large as what it touches."""
+"""The edits of a document. Each is one undo step, which holds only what it changes."""
 
 from __future__ import annotations
 
@@ -22,37 +22,41 @@ from engine.record import Repair
 
 
 class Edit(ABC):
-    """One undo step. ``apply`` and ``revert`` take turns, beginning with ``apply``."""
+    """One undo step. ``apply`` and ``revert`` are called alternately, beginning with ``apply``. GUI thread."""
 
     label: str
-    """For the history panel."""
+    """Its name in the history panel."""
     saved = True
-    """Whether files keep what it does."""
+    """Whether it changes anything that project files keep."""
 
     @abstractmethod
     def apply(self, document: Document) -> None:
-        """Do it."""
+        """Change the document.
+
+        Raises:
+            ReadError: tiles that were moved to disk cannot be read back.
+        """
 
     @abstractmethod
     def revert(self, document: Document) -> None:
-        """Take it back; the document is then as it was, bit for bit."""
+        """Restore the document exactly as it was before; raises as ``apply``."""
 
     def merge_with(self, _later: Edit) -> Edit | None:
-        """One edit instead of this and the next one, or None when they are two steps."""
+        """One edit that does this and the next one; None when they are separate undo steps."""
         return None
 
     def deltas(self) -> list[TileDelta]:
-        """The tiles among what it holds; they can be put away."""
+        """The tiles that it holds; they can be moved to disk."""
         return []
 
 
 class Paint(Edit):
-    """A finished stroke, selection or filter on something that can be painted.
+    """A finished stroke, selection or filter on a paint target.
 
     Args:
         label: for the history.
-        target: what was painted.
-        delta: what changed of it.
+        target: the map that was painted.
+        delta: its change.
     """
 
     def __init__(self, label: str, target: Target, delta: TileDelta) -> None:
@@ -77,7 +81,7 @@ class Paint(Edit):
 
 
 class AddLayer(Edit):
-    """A new layer at an index, 0 = just above the scan."""
+    """Adds a layer at an index, 0 = just above the scan."""
 
     def __init__(self, label: str, layer: Layer, index: int) -> None:
         self.label, self._stored, self._index = label, _UndoLayer(layer), index
@@ -99,7 +103,7 @@ class AddLayer(Edit):
 
 
 class RemoveLayer(Edit):
-    """A layer goes."""
+    """Removes a layer."""
 
     def __init__(self, label: str, state: State, id_: int) -> None:
         self.label = label
@@ -116,7 +120,7 @@ class RemoveLayer(Edit):
 
 
 class MoveLayer(Edit):
-    """A layer changes places."""
+    """Moves a layer to another index."""
 
     def __init__(self, label: str, state: State, id_: int, index: int) -> None:
         self.label = label
@@ -136,13 +140,13 @@ class MoveLayer(Edit):
 
 
 class SetLayer(Edit):
-    """Other properties of a layer: name, opacity, blend mode or visibility.
+    """Changes properties of a layer: name, opacity, blend mode or visibility.
 
     Args:
         label: for the history.
         layer: as it is before.
-        properties: what becomes of it.
-        gesture: edits of one property of one layer with the same number above 0 are one step: a slider that is dragged.
+        properties: the new values by name.
+        gesture: number of a slider drag, 0 = none. Edits of the same drag, layer and property are merged to one step.
     """
 
     def __init__(
@@ -175,7 +179,15 @@ class SetLayer(Edit):
 
 
 class AddToLayer(Edit):
-    """More repaired pixels on a layer that is there."""
+    """Adds repaired pixels to an existing layer.
+
+    Args:
+        label: for the history.
+        id_: of the layer.
+        pixels: change of its pixels.
+        mask: change of its mask.
+        made_by: the repair, for the record.
+    """
 
     def __init__(self, label: str, id_: int, pixels: TileDelta, mask: TileDelta, made_by: Repair) -> None:
         self.label, self._id, self._pixels, self._mask, self._made_by = label, id_, pixels, mask, made_by
@@ -201,7 +213,7 @@ class AddToLayer(Edit):
 
 
 class ReplaceReview(Edit):
-    """Another search for damage instead of the one before, or none."""
+    """Replaces the document's review by that of another search, or removes it."""
 
     def __init__(self, label: str, state: State, review: Review | None) -> None:
         self.label = label
@@ -218,15 +230,15 @@ class ReplaceReview(Edit):
 
 
 class UpdateReview(Edit):
-    """Other filters of a review, or more judgements.
+    """Changes the filters, judgements or recipe of the document's review.
 
     Args:
         label: for the history.
         review: as it is before.
-        filters: the new ones; None = they stay.
-        judgements: what is decided now; what was decided about other defects stays.
-        recipe: which recipe goes on afterwards; None = as before.
-        gesture: edits with the same number above 0 are one step: a slider that is dragged.
+        filters: the new ones; None = unchanged.
+        judgements: added as the latest; those about other defects stay.
+        recipe: name of the recipe that is continued after the review; None = unchanged.
+        gesture: number of a slider drag, 0 = none. Edits of the same drag are merged to one step.
     """
 
     def __init__(
@@ -242,7 +254,7 @@ class UpdateReview(Edit):
         self.label, self._gesture = label, gesture
         self._before = review.filters, review.recipe
         self._after = filters or review.filters, review.recipe if recipe is None else recipe
-        # Thousands of defects may be decided one by one: a step holds what it changes and no more.
+        # Thousands of defects may be judged one by one: each step holds only the judgements it changes.
         self._decided = dict(judgements or {})
         self._replaced = review.positions(self._decided) if self._decided else {}
 
@@ -290,12 +302,14 @@ class Compound(Edit):
 
 
 class TurnPicture(Edit):
-    """The whole picture turned, layers and masks too, without loss.
+    """Rotates or flips the whole picture with its layers and masks, without loss.
+
+    The constructor does the work and may run on any thread.
 
     Args:
         turn: how.
-        state: the picture before.
-        context: progress and cancellation of turning everything, which is done here; any thread.
+        state: of the document.
+        context: progress and cancellation.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -303,7 +317,7 @@ class TurnPicture(Edit):
 
     def __init__(self, turn: Turn, state: State, context: JobContext | None = None) -> None:
         self.label = turn.title
-        # Kept, not turned back: tiles that turn to and fro would become more and more.
+        # The old state is kept, not computed back: transformed tiles can cover more cells than the ones before.
         transform = Transform.of_turn(turn, state.scan.bounds)
         self._before, self._after = (
             _UndoState(state),
@@ -321,14 +335,14 @@ class TurnPicture(Edit):
 
 
 def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None = None) -> Edit:
-    """Join a layer with the one below it so that the picture stays as it is. Any thread.
+    """Merge a layer with the one below it; the visible picture stays the same. Any thread.
 
-    The result is a normal, opaque layer that carries the composed picture wherever one of the two shows.
+    The result is a normal, opaque layer that holds the composed picture wherever one of the two layers shows.
 
     Args:
-        state: the document's.
+        state: of the document.
         id_: of the upper layer.
-        empty: a new layer of the document, for the result.
+        empty: a new, empty layer of the document, for the result.
         context: progress and cancellation.
 
     Raises:
@@ -364,7 +378,7 @@ def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None 
 
 
 def transform_state(state: State, transform: Transform, context: JobContext | None = None) -> State:
-    """Everything of a state moved, without loss. Any thread.
+    """A state with everything rotated or flipped, without loss. Any thread.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -383,7 +397,7 @@ def transform_state(state: State, transform: Transform, context: JobContext | No
 
 
 def transform_review(review: Review, transform: Transform) -> Review:
-    """A review with its map and its judgements moved."""
+    """A review with its map and its judgements rotated or flipped."""
     judgements = transform_judgements(review.judgements, transform.rect)
     return replace(review, damage=transform.tiles(review.damage), judgements=judgements)
 
@@ -393,17 +407,17 @@ def _layer_change(layer: Layer) -> Change:
 
 
 def _empty_like(tiles: TileMap) -> TileMap:
-    """A map like another, with nothing in it."""
+    """An empty map of the same shape and type."""
     return TileMap.empty(tiles.shape, tiles.dtype, holes=tiles.holes)
 
 
 def _tiles_of(tiles: TileMap) -> TileDelta:
-    """What fills ``_empty_like`` again."""
+    """The stored tiles of a map, as the delta that adds them to ``_empty_like`` of it."""
     return TileDelta({cell: (None, tile) for cell, tile in tiles.stored.items()})
 
 
 class _UndoLayer:
-    """A layer that an edit holds on to; its tiles can be put away."""
+    """A layer as an undo step holds it: its tiles are deltas, which can be moved to disk."""
 
     def __init__(self, layer: Layer) -> None:
         self._maps = {name: (_empty_like(tiles), _tiles_of(tiles)) for name, tiles in layer.content.maps().items()}
@@ -413,40 +427,40 @@ class _UndoLayer:
 
     @property
     def layer(self) -> Layer:
-        """The layer with its tiles."""
+        """The layer."""
         maps = {name: tiles.apply_to(empty) for name, (empty, tiles) in self._maps.items()}
         content = self._bare.content.with_maps(maps)
         return replace(self._bare, content=content, mask=self._mask.apply_to(self._bare.mask))
 
     @property
     def deltas(self) -> list[TileDelta]:
-        """The tiles."""
+        """Its tiles."""
         return [*(tiles for _, tiles in self._maps.values()), self._mask]
 
 
 class _UndoState:
-    """A whole state that an edit holds on to; all its tiles but the scan can be put away."""
+    """A whole state as an undo step holds it: all tiles but the scan's are deltas, which can be moved to disk."""
 
     def __init__(self, state: State) -> None:
         self._layers = [_UndoLayer(layer) for layer in state.layers]
         self._mask, self._review = _tiles_of(state.mask), UndoReview(state.review)
         targets = (EDGE_MAP, EDGE_REACH)
-        self._drawn = {target: _tiles_of(target.read(state)) for target in targets if target.exists(state)}
-        # The reductions of the scan are made again when they are needed.
+        self._edges = {target: _tiles_of(target.read(state)) for target in targets if target.exists(state)}
+        # The reductions of the scan are computed again when they are needed.
         self._bare = State(state.scan.with_levels(()), (), _empty_like(state.mask), state.geometry)
 
     @property
     def state(self) -> State:
-        """The state with its tiles."""
-        layers = tuple(kept.layer for kept in self._layers)
+        """The state."""
+        layers = tuple(stored.layer for stored in self._layers)
         mask = self._mask.apply_to(self._bare.mask)
         state = replace(self._bare, layers=layers, mask=mask, review=self._review.review)
-        for target, tiles in self._drawn.items():
+        for target, tiles in self._edges.items():
             state = target.put(state, tiles.apply_to(target.read(state)))
         return state
 
     @property
     def deltas(self) -> list[TileDelta]:
-        """The tiles."""
-        layers = [delta for kept in self._layers for delta in kept.deltas]
-        return [*layers, self._mask, *self._drawn.values(), *self._review.deltas]
+        """Its tiles."""
+        layers = [delta for stored in self._layers for delta in stored.deltas]
+        return [*layers, self._mask, *self._edges.values(), *self._review.deltas]

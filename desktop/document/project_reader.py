@@ -1,4 +1,4 @@
-"""Reading OpenRaster files: Lacuna's own without loss, other programs' as far as they are understood."""
+"""Reads OpenRaster files: those of Lacuna without loss, those of other programs as far as they are supported."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from engine.record import Repair, ScanFile
 LARGEST = 2_000_000_000
 """Pixels of the largest picture that is read."""
 _MOST_UNPACKED = 4 * LARGEST
-"""Pixels that all pictures of one file may have together."""
+"""Pixels that all pictures of one file may have in total."""
 _LARGEST_TEXT = 64 << 20
 _KNOWN = {"version", "stack", "scan", "tags", "grey", "resolution", "layers", "review"}
-"""Entries of Lacuna's own description."""
+"""The known keys of ``lacuna/document.json``."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Project:
         scan: the bottom layer with profile, resolution, metadata and notices.
         layers: above it, bottom first.
         mask: the repair mask.
-        scan_file: where the scan came from; None in other programs' files.
-        own: nothing of the file is lost when it is saved over.
-        newer: a newer version of Lacuna wrote it: it must not be saved over.
+        scan_file: the scan's file; None for files of other programs.
+        own: nothing of the file is lost when it is overwritten.
+        newer: a newer version of Lacuna wrote it, so it must not be overwritten.
         review: the latest search for damage; None without one.
     """
 
@@ -63,10 +63,10 @@ class Project:
 def read_project(path: Path, context: JobContext | None = None) -> Project:
     """Read an OpenRaster file, of Lacuna or of another program. Any thread.
 
-    Of a file that a newer version of Lacuna wrote only what every program understands is read, and a notice says so.
+    Of a file that a newer version of Lacuna wrote only the standard OpenRaster parts are read, and a notice says so.
 
     Raises:
-        ReadError: missing, broken or hostile: paths that leave the archive, bombs, impossible sizes.
+        ReadError: it is missing, damaged or hostile: paths outside the archive, decompression bombs, impossible sizes.
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
@@ -95,18 +95,14 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
     ) as error:
         raise ReadError("{file} is not a complete OpenRaster file.", "project.damaged", file=path.name) from error
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
-        # Whatever a damaged description leads to.
+        # What a damaged description can raise.
         raise ReadError(
             "{file} is a damaged OpenRaster file: {reason}.", "project.damaged", file=path.name, reason=error
         ) from error
 
 
 class _Archive:
-    """The parts of a project file, with limits to what is unpacked.
-
-    Raises:
-        KeyError: there is no such part.
-    """
+    """The parts of a project file, with limits on what is unpacked. Methods raise KeyError where a part is missing."""
 
     def __init__(self, file: zipfile.ZipFile) -> None:
         self._file = file
@@ -114,7 +110,7 @@ class _Archive:
         self.names = frozenset(file.namelist())
 
     def check_names(self, path: Path) -> None:
-        """Refuse an archive with a path that leaves it."""
+        """Refuse an archive with absolute paths or paths that contain ``..``."""
         for name in self.names:
             parts = name.replace("\\", "/").split("/")
             if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
@@ -123,7 +119,7 @@ class _Archive:
                 )
 
     def text(self, name: str) -> bytes:
-        """A part that is small."""
+        """The bytes of a small part; ReadError if it is too large."""
         if self._file.getinfo(name).file_size > _LARGEST_TEXT:
             raise ReadError("{name} in the project file is impossibly large.", "project.hostile", name=name)
         return self._file.read(name)
@@ -133,7 +129,7 @@ class _Archive:
         return self.text(f"lacuna/{name}") if f"lacuna/{name}" in self.names else None
 
     def picture(self, name: str, largest: int = LARGEST) -> Pixels:
-        """A PNG of at most so many pixels; its size is checked before anything is unpacked."""
+        """Decode a PNG of at most ``largest`` pixels; its size is checked before anything is unpacked."""
         entry = self._file.getinfo(name)
         with self._file.open(entry) as file:
             width, height = struct.unpack(">16xII", file.read(24))
@@ -152,7 +148,7 @@ class _Archive:
 
 
 def _own_part(archive: _Archive, stack: bytes) -> dict[str, Any] | None:
-    """Lacuna's own description, if there is one and no other program changed the layers since."""
+    """The content of ``lacuna/document.json``; None if there is none or another program changed the layers since."""
     if OWN not in archive.names:
         return None
     own = tables.parse_json(archive.text(OWN))
@@ -209,7 +205,7 @@ def _own_scan(archive: _Archive, own: dict[str, Any]) -> Raster:
 
 
 def _usable_profile(profile: bytes | None, channels: int, notices: list[str]) -> bytes | None:
-    """A profile if it can be used; one of another picture's kind, or a broken one, would fail at every repaint."""
+    """The profile, or None and a notice if it is damaged or not for this number of channels: repaints would fail."""
     if profile is None or colour.fits(profile, channels):
         return profile
     notices.append("The colour profile in the project file is damaged or of another kind and is ignored.")
@@ -217,7 +213,7 @@ def _usable_profile(profile: bytes | None, channels: int, notices: list[str]) ->
 
 
 def _own_layer(archive: _Archive, row: dict[str, Any], scan: Pixels) -> Layer:
-    # Version 1 knew layers of pixels alone.
+    # Version 1 had only pixel layers.
     settings = dict(row.get("content", {"kind": PixelContent.kind}))
     kind, area = str(settings.pop("kind")), scan.shape[0] * scan.shape[1]
     pixels = TileMap.empty(scan.shape, scan.dtype, holes=True)
@@ -233,8 +229,8 @@ def _own_layer(archive: _Archive, row: dict[str, Any], scan: Pixels) -> Layer:
         made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
     )
     if not layer.has_pixels:
-        alone = archive.picture(layer_mask_name(layer.id), area)[..., 0]
-        return dataclasses.replace(layer, mask=_fill(mask, alone))
+        values = archive.picture(layer_mask_name(layer.id), area)[..., 0]
+        return dataclasses.replace(layer, mask=_fill(mask, values))
     cells = [(int(x), int(y)) for x, y in row["cells"]]
     png = archive.picture(row["src"], area)
     grey = scan.shape[2] == 1
@@ -243,7 +239,7 @@ def _own_layer(archive: _Archive, row: dict[str, Any], scan: Pixels) -> Layer:
 
 def _read_review(archive: _Archive, row: dict[str, Any], mask: TileMap) -> Review:
     cells = [(int(x), int(y)) for x, y in row["cells"]]
-    # The sheet is nearly square: at most a row of tiles more than it holds.
+    # The sheet is nearly square, so it has at most one row of empty tiles.
     sheet = archive.picture(DAMAGE, 2 * TILE**2 * max(1, len(cells)))
     height, width = mask.shape
     return review_from_json(row, unpack_damage(sheet, cells, (height, width)))
@@ -266,6 +262,7 @@ def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[in
 
 
 def _fill(tiles: TileMap, array: Mask) -> TileMap:
+    """An empty map filled with an array of its size; ReadError for another size."""
     if array.shape != tiles.shape:
         raise ReadError("A mask in the project file is of another size than the scan.", "project.mask")
     edit = tiles.edit()
@@ -280,7 +277,7 @@ def _fill(tiles: TileMap, array: Mask) -> TileMap:
 
 
 def _read_newer(archive: _Archive, stack: bytes, path: Path, context: JobContext) -> Project:
-    """A newer Lacuna's file, as any other program would read it."""
+    """Read a file of a newer version of Lacuna as other programs do: only the standard parts."""
     project = _read_foreign(archive, stack, path, context)
     said = (
         f"{path.name} was saved by a newer version of Lacuna. Its layers are shown as far as this version knows them; "
@@ -291,7 +288,11 @@ def _read_newer(archive: _Archive, stack: bytes, path: Path, context: JobContext
 
 
 def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobContext) -> Project:
-    """Another program's file: its lowest layer is the scan if it is whole, else the merged picture stands alone."""
+    """Read another program's file.
+
+    Its lowest layer becomes the scan if it covers the picture and is opaque; otherwise the merged picture becomes the
+    scan, without layers.
+    """
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
@@ -332,7 +333,7 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
 
 
 def _is_plain(row: Element) -> bool:
-    """Whether a layer is shown whole: in place, visible, opaque and normal."""
+    """Whether a layer is at the origin, visible, opaque and in normal blend mode."""
     return (
         row.get("x", "0") == row.get("y", "0") == "0"
         and row.get("visibility", "visible") == "visible"

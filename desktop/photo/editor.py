@@ -1,4 +1,4 @@
-"""Editing one open photograph: its document and undo stack. Here alone edits become Qt's undo commands."""
+"""Edits one open photograph: its document and undo stack. The only place where edits become Qt undo commands."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ from engine.jobs import JobContext
 from engine.raster import Rect
 
 AT_ONCE = 16
-"""Tiles that are changed without a job of its own: about 50 ms."""
+"""Number of tiles up to which a change is made on the GUI thread, without a job: about 50 ms."""
 _TRIES = 3
-"""How often a change is computed anew because the picture was changed meanwhile."""
+"""How often an edit is computed before it is given up, if the picture is changed meanwhile."""
 
 EditMaker = Callable[[JobContext], Edit | None]
-"""Makes an edit, on an engine thread; None: there is nothing to change."""
+"""Computes an edit on an engine thread; None: there is nothing to change."""
 
 
 class Editor(QObject):
-    """The document of one open photograph, what is chosen in it, and its undo stack. Used on the GUI thread.
+    """The document of one open photograph, its active layer and paint target, and its undo stack. GUI thread.
 
     Attributes:
-        closed: nothing may happen to it any more.
-        undo: the stack.
+        document: what is edited.
+        undo: the undo stack.
+        undo_memory: the memory that its steps hold.
+        closed: whether the photograph was closed; results of jobs are ignored then.
 
     Signals:
-        picture_changed, mask_changed: carry the Rect to draw anew.
-        layers_changed: the list, a property, the active layer or the mask target.
-        size_changed: the picture was turned.
-        review_changed: the search for damage, or what was decided about it.
+        picture_changed, mask_changed: carry the Rect to redraw, image pixels.
+        layers_changed: the list of layers, a property, the active layer or the paint target changed.
+        size_changed: the picture was rotated or flipped.
+        review_changed: the search for damage or the decisions about it changed.
         modified: whether there is unsaved work may have changed.
-        message: something to say, a sentence.
-        offered: the same with a button: a sentence, the button's text, and what it does.
+        message: carries a sentence for the user.
+        offered: a message with a button; carries the sentence, the button's text, and the function that it calls.
     """
 
     picture_changed = Signal(object)
@@ -81,11 +83,11 @@ class Editor(QObject):
 
     @property
     def active(self) -> Layer | None:
-        """The layer that is chosen in the panel; None is the scan."""
+        """The active layer; None is the scan."""
         return self.document.state.find(self._active)
 
     def set_active(self, id_: int | None) -> None:
-        """Choose a layer, or the scan. A target on another layer is left."""
+        """Make a layer (None = the scan) active. A paint target on another layer is replaced by the repair mask."""
         self._active = id_
         if isinstance(self._target, LayerMask | LayerPixels) and self._target.layer != id_:
             self._target = REPAIR_MASK
@@ -93,11 +95,11 @@ class Editor(QObject):
 
     @property
     def target(self) -> Target:
-        """What the tools paint."""
+        """The paint target: what the tools paint."""
         return self._target
 
     def set_target(self, target: Target) -> None:
-        """Choose what the tools paint, if the document has it; a layer is chosen with what is painted of it."""
+        """Set the paint target, if the document has it; its layer becomes active."""
         if target != self._target and self._can_paint(target):
             self._target = target
             if isinstance(target, LayerMask | LayerPixels):
@@ -108,16 +110,16 @@ class Editor(QObject):
         return target.exists(self.document.state) and (target != EDGE_MAP or self._edges_shown)
 
     def mask(self) -> TileMap:
-        """The map that the tools paint."""
+        """The tile map of the paint target."""
         return self._target.read(self.document.state)
 
     @property
     def edges(self) -> TileMap | None:
-        """The edge map to show over the picture; None without one, or while it is hidden."""
+        """The edge map to draw over the picture; None without one, or while it is hidden."""
         return self.document.shown.edges if self._edges_shown else None
 
     def show_edges(self, *, shown: bool) -> None:
-        """Show or hide the edge map, which the document keeps. What is hidden is not painted."""
+        """Show or hide the edge map, which stays in the document. While hidden it cannot be the paint target."""
         if shown == self._edges_shown:
             return
         self._edges_shown = shown
@@ -130,15 +132,15 @@ class Editor(QObject):
 
     @property
     def gesturing(self) -> bool:
-        """Whether a stroke or a slider is being dragged: then nothing else may change the document."""
+        """Whether a stroke or slider is being dragged; nothing else may change the document then."""
         return self._gesturing
 
     def begin_gesture(self) -> None:
-        """A drag begins; results of jobs wait until it ends."""
+        """A drag begins: hold back results of jobs until it ends."""
         self._gesturing = True
 
     def end_gesture(self) -> None:
-        """The drag is over, and what it made is pushed."""
+        """The drag ended and its edit was pushed: apply the results that were held back."""
         self._gesturing = False
         try:
             while self._held_results:
@@ -148,7 +150,7 @@ class Editor(QObject):
 
     @property
     def settled(self) -> bool:
-        """Whether no job's result waits for the end of a drag: what is frozen now lacks nothing."""
+        """Whether no result of a job is held back by a drag, so that an input frozen now includes all results."""
         return not self._held_results
 
     def _when_free(self, action: Callable[[], object]) -> None:
@@ -160,7 +162,7 @@ class Editor(QObject):
             action()
 
     def while_open(self, slot: Callable[..., Any]) -> Callable[..., None]:
-        """A slot for a job that does nothing once the photograph is closed, and waits while something is dragged."""
+        """Wrap a slot for a job: it is not called after the photograph was closed, and not before a drag has ended."""
 
         def guarded(*arguments: object) -> None:
             self._when_free(lambda: slot(*arguments))
@@ -170,21 +172,21 @@ class Editor(QObject):
     # -- edits ------------------------------------------------------------------------------------------------
 
     def push(self, edit: Edit) -> None:
-        """Do an edit as one undo step."""
+        """Apply an edit as one undo step."""
         self._realign_stack()
         index = self.undo.index()
         self.undo_memory.truncate(index)
         step = _Step(self, edit)
-        # Whoever hears of the step counts it already.
+        # Before the push, whose signals lead to questions about the memory.
         self.undo_memory.add(step)
         self.undo.push(step)
         if self.undo.index() == index:
-            # It was merged with the step before.
+            # Qt merged it with the step before.
             self.undo_memory.truncate(index)
             self.undo_memory.refresh_last()
 
     def paint(self, label: str, deltas: Mapping[Target, TileDelta]) -> None:
-        """A finished stroke, as one step; one that changes nothing is none."""
+        """Make a finished stroke one undo step; none if it changes nothing."""
         steps = [(target, delta) for target, delta in deltas.items() if delta]
         if not steps:
             self.cancel_live()
@@ -195,7 +197,7 @@ class Editor(QObject):
         self.push(paints[0] if len(paints) == 1 else Compound(label, paints))
 
     def show_live(self, edits: Mapping[Target, TileEdit]) -> None:
-        """Show a stroke in the making; the dirty rectangles of its edits are taken."""
+        """Show an unfinished stroke; resets the dirty rectangles of its edits."""
         state, change = self.document.state, Change()
         for target, edit in edits.items():
             dirty, edit.dirty = edit.dirty, Rect(0, 0, 0, 0)
@@ -203,7 +205,7 @@ class Editor(QObject):
         self.document.show(state, change)
 
     def cancel_live(self) -> None:
-        """Show the document as it is: no stroke after all."""
+        """Discard the unfinished stroke and show the current state."""
         if self.document.shown is not self.document.state:
             self.document.show(None, Change(picture=self.document.bounds, mask=self.document.bounds))
 
@@ -216,17 +218,17 @@ class Editor(QObject):
         fits: Callable[[State, State], bool] = State.same_work,
         then: Callable[[], object] = lambda: None,
     ) -> None:
-        """An edit that takes long to make: a job makes it, and it is pushed when it is there.
+        """Compute an edit in a job, and push it when it is ready.
 
-        When the document was changed meanwhile so that the edit fits no more, it is made anew.
+        If the document was changed meanwhile so that the edit does not fit, it is computed again.
 
         Args:
             label: for the job list.
-            freeze: called on the GUI thread with the document's state when the job's turn comes; gives what makes the
-                edit of it.
-            at_once: it is made here and now instead: there is little to do.
-            fits: whether an edit that was made of the first state may be done on the second.
-            then: called after it was pushed.
+            freeze: called on the GUI thread with the document's state when the job's turn comes; returns the function
+                that computes the edit.
+            at_once: compute it synchronously, because there is little to do.
+            fits: whether an edit that was computed for the first state can be applied to the second.
+            then: called after the push.
         """
         if at_once:
             self._push_made(freeze(self.document.state)(JobContext()), then)
@@ -265,7 +267,7 @@ class Editor(QObject):
             then()
 
     def turn(self, turn: Turn) -> None:
-        """Turn the picture; many layers take a job."""
+        """Rotate or flip the picture; in a job if there are many tiles."""
 
         def freeze(state: State) -> EditMaker:
             return lambda context: TurnPicture(turn, state, context)
@@ -276,13 +278,13 @@ class Editor(QObject):
         self.push_when_made(turn.title, freeze, at_once=sum(len(tiles.stored) for tiles in maps) <= AT_ONCE)
 
     def clear_edges(self) -> None:
-        """The edge map goes."""
+        """Remove the edge map."""
         edit = clear_edges(self.document.state)
         if edit is not None:
             self.push(edit)
 
     def duplicate_layer(self) -> None:
-        """A copy of the active layer above it."""
+        """Insert a copy of the active layer above it, and make it active."""
         layer = self.active
         if layer is not None:
             copy = replace(layer, id=self.document.new_id(), name=f"{layer.name} copy")
@@ -290,13 +292,13 @@ class Editor(QObject):
             self.set_active(copy.id)
 
     def move_layer(self, id_: int, index: int) -> None:
-        """Move a layer to another place, 0 = just above the scan; nothing happens where there is none."""
+        """Move a layer to another index, 0 = just above the scan; ignores an impossible index or id."""
         state = self.document.state
         if state.find(id_) is not None and 0 <= index < len(state.layers) and index != state.index(id_):
             self.push(MoveLayer("Move layer", state, id_, index))
 
     def merge_down(self) -> None:
-        """Join the active layer with the one below; large ones take a job."""
+        """Merge the active layer with the one below; in a job if there are many tiles."""
         layer, state = self.active, self.document.state
         if layer is None or state.index(layer.id) == 0:
             return
@@ -331,17 +333,17 @@ class Editor(QObject):
         soon: bool = False,
         ready: Callable[[], bool] = lambda: True,
     ) -> Ticket:
-        """Queue a job that belongs to this photograph: it is called off when the photograph is closed."""
+        """Queue a job that is cancelled when the photograph is closed; see ``JobCentre.submit``."""
         ticket = self._jobs.submit(title, lane, prepare, urgency=urgency, soon=soon, ready=ready)
         self._tickets.add(ticket)
         ticket.ended.connect(lambda: self._tickets.discard(ticket))
         return ticket
 
     def close(self) -> None:
-        """Call off the jobs, and let go of the document's memory."""
+        """Cancel the jobs, and release the document's memory."""
         self.closed = True
         self.undo.cleanChanged.disconnect(self._on_clean_changed)
-        # A stack says that it changed while it is emptied.
+        # A stack emits signals while it is cleared.
         self.undo.blockSignals(True)
         for ticket in list(self._tickets):
             ticket.cancel()
@@ -353,7 +355,15 @@ class Editor(QObject):
     # -- undo steps that cannot be taken ----------------------------------------------------------------------
 
     def run_step(self, step: QUndoCommand, change: Callable[[Document], None], *, done_before: bool) -> None:
-        """Do or take back a step of the undo stack; only the stack's commands call this."""
+        """Apply or revert a step of the undo stack. Only the stack's commands call this.
+
+        If it fails, the document keeps its state, further steps do nothing, and the stack is realigned afterwards.
+
+        Args:
+            step: the command.
+            change: applies or reverts its edit.
+            done_before: whether the edit was applied before the call.
+        """
         if self._failed_step is not None:
             return
         before = self.document.state
@@ -367,7 +377,7 @@ class Editor(QObject):
             QTimer.singleShot(0, self, self._realign_stack)
 
     def _realign_stack(self) -> None:
-        """Move the stack, whose steps do nothing meanwhile, to where the document is."""
+        """After a failed step: set the index of the stack to the state of the document. Steps do nothing meanwhile."""
         if self._failed_step is None:
             return
         step, done_before = self._failed_step
@@ -391,10 +401,10 @@ class Editor(QObject):
             self.mask_changed.emit(change.mask)
 
     def _update_active(self) -> None:
-        """The list of layers may be another: keep the active layer and the target sensible."""
+        """The list of layers may have changed: update the active layer and the paint target."""
         before, layers = self._layer_ids, [layer.id for layer in self.document.state.layers]
         new = set(layers) - set(before)
-        # A layer that comes, or comes back, is the one to go on with; after one that goes, what was next below it.
+        # A layer that was added becomes active; after a removal, the one that was below.
         if len(new) == 1 and self._target == REPAIR_MASK:
             (self._active,) = new
         elif self._active in before and self._active not in layers:
@@ -408,16 +418,12 @@ class Editor(QObject):
         self.modified.emit()
 
     def _on_step(self) -> None:
-        # Not every step makes or takes back work that is saved.
+        # Whether work is unsaved depends on the steps that are done, not only on the stack's clean state.
         self.modified.emit()
 
 
 class _Step(QUndoCommand):
-    """An edit on Qt's undo stack.
-
-    When a step cannot be taken, because tiles that were put away cannot be read, the document stays as it is, and so
-    it does in the steps after it; then the stack is moved back to where the document is.
-    """
+    """An edit on Qt's undo stack; see ``Editor.run_step`` for steps that fail."""
 
     def __init__(self, editor: Editor, edit: Edit) -> None:
         super().__init__(edit.label)

@@ -1,4 +1,4 @@
-"""The tasks that were asked for on one photograph: who works on which mask, and where the results go."""
+"""The queued jobs of one photograph: which part of the mask each works on, and how results are applied."""
 
 from __future__ import annotations
 
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _QueuedJob:
-    """A job that waits or runs.
+    """A waiting or running job.
 
     Attributes:
-        step: index of the undo stack when it was asked for.
+        job: the description.
+        runner: executes it.
+        step: index of the undo stack when it was queued.
     """
 
     job: Job
@@ -43,16 +45,16 @@ class _QueuedJob:
 
 
 class TaskQueue(QObject):
-    """The tasks of one photograph. GUI thread.
+    """The queued jobs of one photograph. GUI thread.
 
     Args:
-        editor: the photograph.
-        defects: of it.
+        editor: of the photograph.
+        defects: of the photograph.
         registry: the models.
-        name: gives the photograph's name for the job list.
+        name: returns the photograph's name for the job list.
 
     Signals:
-        changed: a task was asked for, or is over.
+        changed: a job was queued or has ended.
     """
 
     changed = Signal()
@@ -64,26 +66,31 @@ class TaskQueue(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether tasks are waiting or running."""
+        """Whether jobs are waiting or running."""
         return bool(self._queued)
 
     @property
     def pending(self) -> bool:
-        """Whether tasks are waiting or running that will change the picture."""
+        """Whether jobs are waiting or running that will change the picture."""
         return any(queued.job.changes for queued in self._queued.values())
 
     def spot_masks(self) -> list[TileMap]:
-        """Masks of spots that wait for their heal."""
+        """The masks of queued spot heals."""
         masks = [queued.runner.mask for queued in self._queued.values() if _is_spot(queued.job)]
         return [mask for mask in masks if mask is not None]
 
     # -- asking -----------------------------------------------------------------------------------------------
 
     def apply(self, request: TaskRequest, spot: TileMap | None = None) -> Ticket:
-        """Queue a task that gives pixels: on the repair mask, on a spot of its own, or on the whole picture.
+        """Queue a task that gives pixels, on the repair mask or the whole picture as the task wants.
+
+        Args:
+            request: the task.
+            spot: a mask to use instead of the repair mask.
 
         Raises:
-            SettingsError: nothing is masked that is not being repaired already, or the picture is being worked on.
+            SettingsError: the mask without the parts that are being repaired is empty, or the same task on the whole
+                picture is queued already.
         """
         from engine.tasks import TASKS
 
@@ -102,28 +109,28 @@ class TaskQueue(QObject):
         """Queue a search for damage.
 
         Args:
-            request: of a task that gives findings.
+            request: a task that gives findings.
             recipe: see ``FindDamage``.
 
         Raises:
-            SettingsError: one is under way.
+            SettingsError: one is queued already.
         """
         self._refuse_second("“Find damage” is under way already.", lambda job: isinstance(job, FindDamage))
         return self._submit(FindDamage(request=request, recipe=recipe), "Find damage")
 
     def draw_edges(self, request: TaskRequest) -> Ticket:
-        """Queue the drawing of the edges that a repair of the repair mask would follow.
+        """Queue the drawing of the edges that would guide a repair of the repair mask.
 
         Raises:
-            SettingsError: nothing is masked that is not being repaired already.
+            SettingsError: the repair mask without the parts that are being repaired is empty.
         """
         return self._submit(DrawEdges(request=request, mask=self._free_mask(None)), "Draw edges")
 
     def heal_defects(self, request: TaskRequest) -> Ticket:
-        """Queue the healing of the defects that are to be healed now.
+        """Queue the healing of ``DefectList.to_heal``.
 
         Raises:
-            SettingsError: there are none, or some are being healed.
+            SettingsError: there are none, or a restoration is queued already.
         """
         self._refuse_second("Defects are being healed already.", lambda job: isinstance(job, Restore))
         review, items = self._defects.outlined_review, self._defects.to_heal
@@ -133,10 +140,14 @@ class TaskQueue(QObject):
         return self._submit(job, "Heal defects")
 
     def restore(self, recipe: Recipe, device: str) -> Ticket:
-        """Queue a recipe on the whole picture, which heals the defects that are to be healed now.
+        """Queue a recipe on the whole picture; it heals ``DefectList.to_heal``.
+
+        Args:
+            recipe: its steps.
+            device: ``auto``, ``cpu`` or ``cuda``.
 
         Raises:
-            SettingsError: one is under way.
+            SettingsError: a restoration is queued already.
         """
         self._refuse_second("The picture is being restored already.", lambda job: isinstance(job, Restore))
         review, items = self._defects.outlined_review, self._defects.to_heal
@@ -145,16 +156,16 @@ class TaskQueue(QObject):
         return self._submit(job, "Restore")
 
     def enlarge(self, request: TaskRequest, output: Output) -> Ticket:
-        """Queue an enlargement of the whole picture into a file of its own.
+        """Queue an enlargement of the whole picture into a new file.
 
         Raises:
-            SettingsError: one is under way.
+            SettingsError: one is queued already.
         """
         self._refuse_second("The picture is being enlarged already.", lambda job: isinstance(job, Enlarge))
         return self._submit(Enlarge(request=request, output=output), "Enlarge")
 
     def cancel_latest(self) -> bool:
-        """Cancel the task that was asked for last, if nothing was done since; False when there is no such task."""
+        """Cancel the job that was queued last, if there was no undo step since; False when there is no such job."""
         if not self._queued:
             return False
         ticket, queued = list(self._queued.items())[-1]
@@ -165,11 +176,11 @@ class TaskQueue(QObject):
 
     @property
     def can_cancel_latest(self) -> bool:
-        """Whether there is a task to call off."""
+        """Whether ``cancel_latest`` would cancel a job."""
         return bool(self._queued) and list(self._queued.values())[-1].step == self._editor.undo.index()
 
     def cancel_all(self) -> None:
-        """Cancel every task; none of them counts any more, even while it is still ending."""
+        """Cancel all jobs; they are no longer counted, even if they are still running."""
         for ticket in list(self._queued):
             self._release(ticket)
             ticket.cancel()
@@ -186,7 +197,7 @@ class TaskQueue(QObject):
             Lane.COMPUTE,
             lambda: runner.freeze(editor.active),
             urgency=job.urgency,
-            # Not while a result that it is to see is held back.
+            # Not while a drag holds back a result that its input must include.
             ready=lambda: editor.settled,
         )
         self._queued[ticket] = _QueuedJob(job, runner, editor.undo.index())
@@ -213,11 +224,11 @@ class TaskQueue(QObject):
             elif chosen is not None:
                 self._show_layer(chosen)
         finally:
-            # Else what it worked on could never be asked for again.
+            # In any case: its part of the mask must be free again.
             self._release(ticket)
 
     def _show_layer(self, id_: int) -> None:
-        """Go on with a layer that something was repaired on; say so if other layers hide what was repaired."""
+        """Make the layer with a repair active; offer to move it to the top if another layer hides the repair."""
         editor, state = self._editor, self._editor.document.state
         if editor.target == REPAIR_MASK:
             editor.set_active(id_)
@@ -236,7 +247,7 @@ class TaskQueue(QObject):
         self.changed.emit()
 
     def _free_mask(self, spot: TileMap | None) -> TileMap:
-        """A spot, or the repair mask without what jobs are working on.
+        """The given spot, or the repair mask without the parts that other jobs claim.
 
         Raises:
             SettingsError: it is empty; the sentence says why.

@@ -1,4 +1,4 @@
-"""Drawing the edges that a repair would follow, so that the restorer can change them first."""
+"""Draws the edges that would guide a repair, so that the restorer can edit them first."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _LABEL = "Draw edges"
 
 @dataclass(frozen=True, kw_only=True)
 class DrawEdges(Job):
-    """The first half of a repair that follows edges: those it would draw replace the edge map, to be painted on.
+    """Runs the edge stage of an edge-guided repair; its edges replace the edge map, which can then be painted.
 
     Attributes:
-        request: of the repair.
+        request: the repair.
     """
 
     request: TaskRequest
@@ -36,13 +36,13 @@ class DrawEdges(Job):
 
 
 class EdgesRunner(TaskRunner[DrawEdges]):
-    """Runs a ``DrawEdges``."""
+    """Executes ``DrawEdges``."""
 
     def __init__(self, job: DrawEdges, document: Document, registry: Registry) -> None:
         super().__init__(job, document, registry, job.request)
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """The picture that is read is the one that the repair will read."""
+        """Freeze the same picture that the repair will read: all that is visible up to the active layer."""
         from engine.tasks import draw_edges
 
         document = self._document
@@ -55,7 +55,7 @@ class EdgesRunner(TaskRunner[DrawEdges]):
         return work
 
     def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
-        """Where the mask is the map is stored even without an edge: no edge is an answer, too."""
+        """Replace the edge map. Tiles under the mask are stored even without an edge: that too guides the repair."""
         state, mask, transform = self._document.state, self.mask, self._transform()
         frozen = transform.bounds
         drawn = transform.tiles(_marks_map(outcome.result, (frozen.height, frozen.width)))
@@ -74,12 +74,12 @@ class EdgesRunner(TaskRunner[DrawEdges]):
 
 
 def clear_edges(state: State) -> Edit | None:
-    """The edge map goes; None when there is none."""
+    """The edit that removes the edge map; None when there is none."""
     return Compound("Clear edges", clear_edges_edits("Clear edges", state)) if state.edges is not None else None
 
 
 def clear_edges_edits(label: str, state: State) -> list[Edit]:
-    """The edits by which the edge map goes, and the mask that it was drawn for."""
+    """The edits that remove the edge map, and the mask for which it was drawn."""
     return [
         Paint(label, target, TileDelta({cell: (tile, None) for cell, tile in target.read(state).stored.items()}))
         for target in (EDGE_MAP, EDGE_REACH)
@@ -87,7 +87,7 @@ def clear_edges_edits(label: str, state: State) -> list[Edit]:
 
 
 def _marks_map(marks: Marks, shape: tuple[int, int]) -> TileMap:
-    """Marks as a map of the picture's (height, width)."""
+    """Marks as a tile map (height, width) uint8."""
     tiles = TileMap.empty(shape, np.uint8)
     edit = tiles.edit()
     for rect, part in marks.pieces:

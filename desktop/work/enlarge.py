@@ -1,4 +1,4 @@
-"""An enlargement of a photograph into a file of its own."""
+"""Enlarges a photograph into a new file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Enlarge(Job):
-    """All that is visible, enlarged into a file of its own with its record; the photograph stays as it is.
+    """Enlarges the visible picture into a new file with its record; the photograph is not changed.
 
     Attributes:
-        request: of a task that gives another picture.
-        output: where to.
+        request: a task that gives another picture.
+        output: the file.
     """
 
     request: TaskRequest
@@ -37,20 +37,20 @@ class Enlarge(Job):
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file that was written, and what is to be said of it."""
+    """A file that was written, and notices for the restorer."""
 
     path: Path
     notices: tuple[str, ...]
 
 
 class EnlargeRunner(TaskRunner[Enlarge]):
-    """Runs an ``Enlarge``."""
+    """Executes ``Enlarge``."""
 
     def __init__(self, job: Enlarge, document: Document, registry: Registry) -> None:
         super().__init__(job, document, registry, job.request)
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """All layers are read, whichever is chosen."""
+        """Freeze the whole visible picture, whatever layer is active."""
         from engine.tasks import run_task
 
         del active
@@ -78,6 +78,6 @@ class EnlargeRunner(TaskRunner[Enlarge]):
         return work
 
     def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
-        """Nothing changes here."""
+        """No edit: the result is a file."""
         del outcome
         return None, None

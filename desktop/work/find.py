@@ -1,4 +1,4 @@
-"""Searching a picture for damage."""
+"""Searches a picture for damage."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FindDamage(Job):
-    """A search for damage; its findings replace those of the search before.
+    """Searches for damage; the findings replace those of an earlier search.
 
     Attributes:
-        request: of a task that gives findings.
-        recipe: name of the recipe whose first step it is; its other steps follow once the defects were looked
-            through. Empty for a search of its own.
+        request: a task that gives findings.
+        recipe: name of the recipe whose first step this is; its other steps follow after the review. Empty for a
+            search without a recipe.
     """
 
     request: TaskRequest
@@ -41,13 +41,13 @@ class FindDamage(Job):
 
 @dataclass(frozen=True)
 class FindResult:
-    """What a search gives.
+    """The result of a search.
 
     Attributes:
-        review: of it, with nothing decided.
-        outlines: of it.
-        any_damage: whether some threshold shows something.
-        scales: at which the picture was looked at, in words; empty for its own alone.
+        review: with nothing decided.
+        outlines: of the defects.
+        any_damage: whether anything is above the lowest threshold that can be set.
+        scales: at which the picture was searched, in words; empty if only at its own scale.
     """
 
     review: Review
@@ -57,13 +57,13 @@ class FindResult:
 
 
 class FindRunner(TaskRunner[FindDamage]):
-    """Runs a ``FindDamage``."""
+    """Executes ``FindDamage``."""
 
     def __init__(self, job: FindDamage, document: Document, registry: Registry) -> None:
         super().__init__(job, document, registry, job.request)
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """The whole visible picture is looked at, whatever layer is chosen."""
+        """Freeze the whole visible picture, whatever layer is active."""
         from engine.tasks import run_task, scales_in_words
 
         del active
@@ -75,7 +75,7 @@ class FindRunner(TaskRunner[FindDamage]):
             findings: Findings = run_task(job, context.part(0.0, 0.9))
             search = findings.repair(job)
             review = Review(id_, _damage_map(findings), findings.labels, filters, search=search, recipe=recipe)
-            # A threshold cannot be lower than what may be set.
+            # The lowest threshold that can be set.
             lowest = round(255 * fields(settings)[0].metadata["low"])  # type: ignore[arg-type]
             seen = any(tile[..., 0].max() >= lowest for tile in review.damage.stored.values())
             outlines = outline_defects(review, context.part(0.9, 1.0))
@@ -84,7 +84,7 @@ class FindRunner(TaskRunner[FindDamage]):
         return work
 
     def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
-        """No step where nothing can be shown; the search before stays then."""
+        """Replace the review; no edit if there is nothing to show, so that an earlier search is kept."""
         found: FindResult = outcome.result
         if not found.any_damage:
             return None, None
@@ -93,7 +93,7 @@ class FindRunner(TaskRunner[FindDamage]):
 
 
 def found_sentence(outcome: Outcome) -> str:
-    """What a search found, for the restorer; empty for another task."""
+    """A message about what a search found; empty for the outcome of another job."""
     found = outcome.result
     if not isinstance(found, FindResult):
         return ""
@@ -114,7 +114,7 @@ def found_sentence(outcome: Outcome) -> str:
 
 
 def _plural(kind: str) -> str:
-    """Dust is not counted."""
+    """The plural of a class; dust has none."""
     if kind == "dust":
         return kind
     return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")

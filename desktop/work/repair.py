@@ -1,4 +1,4 @@
-"""Heal, clean and tone: an engine task whose pixels become a layer, or join one."""
+"""Heal, clean and tone: engine tasks whose pixels become a layer or are added to one."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyTask(Job):
-    """A task that gives pixels: of a mask on the layer it was made for, of the whole picture on a layer of its own.
+    """Runs a task that gives pixels.
+
+    With a mask, the result is added to the active layer if possible; for the whole picture it becomes a new layer.
 
     Attributes:
         request: the task.
-        spot: the mask is one stroke of the spot heal, and no part of the document's repair mask.
+        spot: the mask is a stroke of the spot heal, not a part of the document's repair mask.
     """
 
     request: TaskRequest
@@ -42,12 +44,12 @@ class ApplyTask(Job):
 
     @property
     def urgency(self) -> Urgency:
-        """A stroke of the hand goes before everything else."""
+        """A spot heal has the highest priority."""
         return Urgency.HAND if self.spot else super().urgency
 
 
 class PatchRunner(TaskRunner[J]):
-    """What every job has in common whose patches become layers."""
+    """Base of the runners whose patches become layers."""
 
     def __init__(self, job: J, document: Document, registry: Registry, request: TaskRequest) -> None:
         super().__init__(job, document, registry, request)
@@ -55,14 +57,14 @@ class PatchRunner(TaskRunner[J]):
         self._below: tuple[int, ...] = ()
 
     def _read_below(self, index: int) -> Composite:
-        """Freeze what is visible below an index of the layers: the job reads it, and its layer comes above it."""
+        """Freeze the visible picture of the layers below an index. The result will be inserted above these layers."""
         state = self._document.state
         self._below = tuple(layer.id for layer in state.layers[:index])
         self._source = Composite.of(state, below=index)
         return self._source
 
     def _insert_index(self) -> int:
-        """The index just above the highest layer that was read and is still there: what came since stays in sight."""
+        """The index just above the topmost layer that was read and still exists. Newer layers stay above it."""
         ids = [layer.id for layer in self._document.state.layers]
         return next((ids.index(id_) + 1 for id_ in reversed(self._below) if id_ in ids), 0)
 
@@ -74,21 +76,21 @@ class PatchRunner(TaskRunner[J]):
         return replace(layer, name=f"{kind} {layer.id}{self._model_suffix}")
 
     def _pieces_now(self, patch: Patch) -> Sequence[Piece]:
-        """The pieces of a patch as the picture lies now."""
+        """The pieces of a patch in the current orientation of the picture."""
         transform, source = self._transform(), self._source
         assert source is not None
         return transform_pieces(patch, source, transform) if transform else patch.pieces
 
 
 class ApplyTaskRunner(PatchRunner[ApplyTask]):
-    """Runs an ``ApplyTask``."""
+    """Executes ``ApplyTask``."""
 
     def __init__(self, job: ApplyTask, document: Document, registry: Registry) -> None:
         super().__init__(job, document, registry, job.request)
         self._target: int | None = None
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """The picture that is read is all that is visible up to the layer which the result will join."""
+        """Freeze all that is visible up to the active layer, to which the result will be added."""
         from engine.tasks import run_task
 
         job = self._freeze_input(active)
@@ -111,10 +113,10 @@ class ApplyTaskRunner(PatchRunner[ApplyTask]):
         return self._task_input(source, *((state.edges, state.guided) if follows else ()))
 
     def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
-        """The result joins the layer it was made for if that is still fit for it.
+        """Add the result to the layer for which it was computed, if that still can take it.
 
-        Else it becomes one just above the layers that it was computed from. The repair mask loses what was repaired,
-        but keeps what was painted meanwhile; an edge map that was drawn for it is gone.
+        Otherwise it becomes a new layer just above the layers that were read. What was repaired is removed from the
+        repair mask, except where it was painted meanwhile; an edge map that was drawn for it is removed.
         """
         document, label = self._document, ("Spot heal" if self._job.spot else self._task.verb) + self._model_suffix
         target = document.state.find(self._target)
@@ -136,7 +138,12 @@ class ApplyTaskRunner(PatchRunner[ApplyTask]):
 
 
 def subtraction_delta(mask: TileMap, done: TileMap) -> TileDelta:
-    """What takes one mask out of another; where that was painted over meanwhile it stays."""
+    """The change that removes one mask from another, except where the values differ because it was painted since.
+
+    Args:
+        mask: from which is removed.
+        done: what is removed.
+    """
     edit = mask.edit()
 
     def clear(view: NDArray[np.uint8], part: Rect) -> None:
@@ -149,10 +156,10 @@ def subtraction_delta(mask: TileMap, done: TileMap) -> TileDelta:
 
 
 def patch_deltas(document: Document, layer: Layer, pieces: Sequence[Piece]) -> tuple[TileDelta, TileDelta]:
-    """What puts a patch on a layer: the change of its pixels and the change of its mask.
+    """The changes of a layer's pixels and of its mask that add the pieces of a patch to it.
 
-    Where the layer shows already, pixels take on the finished look and the mask is full there: two half-shown repairs
-    in one layer cannot be kept apart. Elsewhere the pieces become tiles as they are.
+    Where the layer shows already, the composed result becomes its pixels with full mask, since one layer cannot hold
+    two partly transparent repairs of the same pixel. Elsewhere the pieces become its tiles unchanged.
     """
     ids = [other.id for other in document.state.layers]
     below = Composite.of(document.state, below=ids.index(layer.id) + 1 if layer.id in ids else None)
@@ -173,12 +180,12 @@ def patch_deltas(document: Document, layer: Layer, pieces: Sequence[Piece]) -> t
 
 
 def transform_pieces(patch: Patch, source: Composite, transform: Transform) -> list[Piece]:
-    """The pieces of a patch once the picture was moved.
+    """The pieces of a patch after the picture was rotated or flipped.
 
     Args:
-        patch: made of the picture as it lay before.
-        source: the picture as it lay before.
-        transform: what happened to it.
+        patch: in the orientation before.
+        source: the picture from which it was computed, in the orientation before.
+        transform: what was done to the picture.
     """
     from engine.tasks import Piece
 
@@ -186,7 +193,7 @@ def transform_pieces(patch: Patch, source: Composite, transform: Transform) -> l
     weights = TileMap.empty(source.shape[:2], np.uint8)
     weights = weights.with_tiles({cell: piece.weight for cell, piece in made.items()})
     tiles = {cell: piece.pixels for cell, piece in made.items()}
-    # A tile that comes to lie across others shows the picture in what no piece fills of them.
+    # A transformed tile may cover parts of several cells; the rest of these is filled from the picture.
     bounds = weights.bounds
     near = {cell for piece in made.values() for cell in (piece.rect.grown(1) & bounds).cells()}
     tiles |= {cell: source.read(Rect.of_cell(cell) & bounds) for cell in near - made.keys()}
@@ -196,10 +203,10 @@ def transform_pieces(patch: Patch, source: Composite, transform: Transform) -> l
 
 
 def _can_join(layer: Layer, task: str) -> bool:
-    """Whether more repair on a layer would look as it was computed, and be of its kind: not on a cleaned picture."""
+    """Whether a result can be added to a layer: it must be shown unchanged, and hold only results of the same task."""
     from engine.tasks import TASKS
 
-    # A search that led to a repair has left nothing on the layer.
+    # Searches are listed in ``made_by`` but have no pixels.
     searches = {task.id for task in TASKS.values() if task.gives == "findings"}
     made = {repair.task for repair in layer.made_by} - searches
     alike = layer.has_pixels and made <= {task}

@@ -1,4 +1,4 @@
-"""Restoring by a recipe: a layer for each of its repairs, all in one undo step. Healing defects is the shortest."""
+"""Runs a recipe: a layer for each of its repairs, in one undo step. Healing defects is a recipe with one step."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Restore(Job):
-    """What a recipe does to all that is visible; the damage it heals was found and looked through before.
+    """Runs a recipe on the visible picture; the damage that it heals was found and reviewed before.
 
     Attributes:
-        recipe: what to do.
+        recipe: its steps.
         device: ``auto``, ``cpu`` or ``cuda``.
-        review: the search as the defects were outlined; None: the recipe looks for damage itself.
+        review: with the threshold at which the defects were outlined; None: the recipe searches for damage itself.
         items: the defects to heal.
-        others: see ``outlines.linked_defects``; what was decided about them is kept.
+        others: ``outlines.linked_defects`` of these; their decisions are kept.
     """
 
     recipe: Recipe
@@ -41,9 +41,9 @@ class Restore(Job):
 
     @property
     def urgency(self) -> Urgency:
-        """Healing alone is a repair like any other."""
-        alone = all(step.task == "heal" for step in self.recipe.steps)
-        return Urgency.REPAIR if alone else Urgency.WHOLE_PICTURE
+        """That of a repair if the recipe only heals."""
+        only_heals = all(step.task == "heal" for step in self.recipe.steps)
+        return Urgency.REPAIR if only_heals else Urgency.WHOLE_PICTURE
 
 
 def heal_defects(
@@ -52,10 +52,10 @@ def heal_defects(
     """The job that heals some defects with one model.
 
     Args:
-        request: of the model that heals.
+        request: the heal task with its model and settings.
         review: see ``Restore``.
-        items: the same.
-        others: the same.
+        items: see ``Restore``.
+        others: see ``Restore``.
     """
     from engine.recipes import Recipe, Step
 
@@ -64,13 +64,13 @@ def heal_defects(
 
 
 class RestoreRunner(PatchRunner[Restore]):
-    """Runs a ``Restore``."""
+    """Executes ``Restore``."""
 
     def __init__(self, job: Restore, document: Document, registry: Registry) -> None:
         super().__init__(job, document, registry, TaskRequest("heal", "", job.device, {}))
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """All layers are read, whichever is chosen, as the search did; the mask is made by the worker, too."""
+        """Freeze the whole visible picture, as the search did; the mask of the defects is computed by the work."""
         from engine.recipes import FoundDamage, run_recipe
         from engine.runtime.session import Device
 
@@ -94,7 +94,7 @@ class RestoreRunner(PatchRunner[Restore]):
         return work
 
     def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
-        """The layers lie above those that were read; the repair mask stays as it is. The defects count as healed."""
+        """Insert the new layers above those that were read and mark the defects as healed. The repair mask stays."""
         from engine.tasks import TASKS
 
         place, result = self._insert_index(), outcome.result
@@ -107,7 +107,7 @@ class RestoreRunner(PatchRunner[Restore]):
             layer = self._layer(task.layer, patch)
             steps.append(AddLayer(label, replace(layer, made_by=repairs), place + number))
             chosen = layer.id
-        # When another search was made meanwhile, the layers come all the same.
+        # If the search was replaced meanwhile, the layers are added but nothing is marked as healed.
         review = self._job.review
         if review is not None and state.review is not None and state.review.id == review.id:
             kept = {
@@ -118,7 +118,7 @@ class RestoreRunner(PatchRunner[Restore]):
         return (Compound(label, steps) if steps else None), chosen
 
     def _judgements_now(self, items: Sequence[JudgedDefect]) -> dict[Point, Judgement]:
-        """Judgements of some defects, about the picture as it lies now."""
+        """Judgements of some defects, in the current orientation of the picture."""
         review = self._job.review
         assert review is not None
         transform = self._document.state.geometry.transform_from(self._asked_geometry)
@@ -126,7 +126,7 @@ class RestoreRunner(PatchRunner[Restore]):
 
 
 def _patches_with_repairs(result: RestoreResult) -> list[tuple[tuple[Repair, ...], Patch]]:
-    """The patches of a recipe, each with the repairs that led to it: what heals follows from a search."""
+    """The patches of a recipe, each with the repairs to record for it: a heal step also records the search."""
     from engine.tasks import TASKS
 
     search = tuple(repair for repair in result.repairs if TASKS[repair.task].gives == "findings")

@@ -407,7 +407,7 @@ def test_closing_while_undo_is_put_away_is_no_trouble(
     crashes: list[object] = []
     program.jobs.crashed.connect(crashes.append)
     drag(view, [(50, 50), (90, 50)])
-    ticket = last(tickets, "Putting")
+    ticket = last(tickets, "Moving")
     qtbot.waitUntil(lambda: ticket.state.name != "WAITING")
     trigger(program, "close")
     qtbot.waitUntil(lambda: all(t.state.name not in ("WAITING", "RUNNING") for t in tickets))

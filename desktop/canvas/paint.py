@@ -1,4 +1,4 @@
-"""Painting the canvas: cached tiles of the picture and of the veil, and what lies over them."""
+"""Paints the canvas: cached tiles of the picture and of the mask overlay ("veil"), and shapes over them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from desktop.photo.workspace import Workspace
 from engine.raster import Rect
 
 CACHE_BYTES, COMPOSED_BYTES = 256 << 20, 256 << 20
+"""Limits of the caches of screen tiles and of composed tiles."""
 _GREY = 0.5
-"""What stands for a hidden scan, in the picture's own encoding."""
+"""Value, 0..1 in the picture's own encoding, that is shown instead of a hidden scan."""
 _LIGHT, _DARK = QColor(255, 255, 255, 220), QColor(0, 0, 0, 200)
 
 
 @dataclass
 class DisplayOptions:
-    """What of a photograph is shown.
+    """How a photograph is shown.
 
     Attributes:
-        veil, veil_colour: whether the masks are, and in which colour.
-        before: the scan alone.
-        split: screen column left of which the scan is shown; None for none.
+        veil, veil_colour: whether masks are shown as a coloured overlay, and its colour with alpha.
+        before: show the scan without layers.
+        split: screen column left of which the scan is shown; None for no divider.
         monitor: the screen's ICC profile; None is sRGB.
     """
 
@@ -39,7 +40,14 @@ class DisplayOptions:
 
 
 class PicturePainter:
-    """Paints one photograph tile by tile, in screen coordinates; see ``render.Frame``. GUI thread."""
+    """Paints one photograph tile by tile. GUI thread.
+
+    Screen coordinates are those of ``render.Frame``. The tiles of a new zoom take time; until they are computed, a
+    placeholder is painted: the last screen image, scaled.
+
+    Attributes:
+        display: how the photograph is shown.
+    """
 
     def __init__(self) -> None:
         self._images = ImageCache(CACHE_BYTES)
@@ -56,12 +64,12 @@ class PicturePainter:
         Args:
             painter: set up for screen coordinates.
             workspace: the photograph.
-            frame: how large it is shown.
+            frame: zoom and size.
             rect: what to paint, inside the frame.
-            in_time: whether there is time to go on making new tiles; asked often.
+            in_time: whether there is time to compute more tiles; called often.
 
         Returns:
-            False when time was up before all were made; what was there before stands in for them.
+            False when time was up before all tiles were computed; placeholders are painted for the others.
         """
         state, display = workspace.document.shown, self.display
         after, before = Composite.of(state), Composite(state.scan, ())
@@ -78,36 +86,44 @@ class PicturePainter:
         return complete
 
     def paint_on(self, image: QImage, workspace: Workspace, frame: Frame, origin: QPointF, rect: Rect) -> None:
-        """Paint on an image what is at hand already."""
+        """Paint a screen rectangle on an image, with the tiles that are cached.
+
+        Args:
+            image: of device pixels.
+            workspace: the photograph.
+            frame: zoom and size.
+            origin: screen position of the image's corner.
+            rect: what to paint, inside the frame.
+        """
         with QPainter(image) as painter:
             painter.translate(-origin)
             self.paint(painter, workspace, frame, rect, lambda: False)
 
     def set_placeholder(self, placeholder: tuple[QImage, QPointF, float] | None) -> None:
-        """The zoom is another: until its tiles are made, a picture of the screen before stands in for them.
+        """Set what is painted where tiles of the current zoom are not computed yet.
 
         Args:
-            placeholder: the picture, the screen position of its corner, and its zoom.
+            placeholder: an image of the screen, the screen position of its corner, and its zoom; None = nothing.
         """
         self._placeholder = placeholder
 
     def drop_placeholder(self) -> None:
-        """All of the view is painted: nothing has to stand in any more."""
+        """Release the placeholder: all tiles in view are computed."""
         self._placeholder = None
 
     def picture_changed(self, frame: Frame, rect: Rect) -> None:
-        """The composed picture differs in an image rectangle."""
+        """The composed picture changed in an image rectangle."""
         self._images.invalidate("after", frame, rect)
         if rect == Rect(0, 0, frame.width, frame.height):
-            # The reductions arrived, or all of it changed: the scan's own view too.
+            # The whole picture changed or its reductions were computed: that affects the view of the scan too.
             self._images.invalidate("before", frame, rect)
 
     def mask_changed(self, frame: Frame, rect: Rect) -> None:
-        """The masks differ in an image rectangle."""
+        """The masks changed in an image rectangle."""
         self._images.invalidate("veil", frame, rect)
 
     def clear(self, kind: str | None = None) -> None:
-        """Forget all tiles, or those of a kind (``before``, ``after``, ``veil``)."""
+        """Drop all cached tiles, or those of a kind: ``before``, ``after`` or ``veil``."""
         self._images.clear(kind)
         if kind is None:
             self._composed = ComposeCache(COMPOSED_BYTES)
@@ -130,13 +146,13 @@ class PicturePainter:
         in_time: Callable[[], bool],
     ) -> bool:
         document, monitor = workspace.document, self.display.monitor
-        # A stroke in the making still changes its tiles: nothing of it is kept.
+        # The tiles of an unfinished stroke still change, so they must not be cached.
         composed = self._composed if document.shown is document.state else None
         complete, live = True, composed is None
 
         def out_of_time(part: Rect) -> bool:
-            """Whether there is no time for a part any more; what was begun of it goes on in the next repaint."""
-            # The reductions of a stroke in the making are not kept until then.
+            """Whether there is no time to compute a part; its reductions are continued in the next repaint."""
+            # The reductions of an unfinished stroke are not kept between repaints.
             return not in_time() or not (live or composite.prepare(*source_region(composite, frame, part), in_time))
 
         for column, row, square in screen_tiles(rect, frame):
@@ -150,7 +166,7 @@ class PicturePainter:
                 pixels = picture_pixels(composite, frame, square, document.profile, monitor, composed)
                 tile = self._images.put(key, pixels, square)
             elif tile.dirty and out_of_time(tile.dirty):
-                # What it was stands until the next repaint.
+                # Its old image is painted until the next repaint.
                 complete = False
             elif tile.dirty:
                 part, tile.dirty = tile.dirty, Rect(0, 0, 0, 0)
@@ -173,7 +189,7 @@ class PicturePainter:
                 _blit(painter, tile.image, square, square & rect)
 
     def _paint_placeholder(self, painter: QPainter, now: float, rect: Rect) -> None:
-        """What was on the screen before the zoom, scaled."""
+        """Paint a rectangle from the placeholder, scaled to a zoom."""
         if self._placeholder is None:
             return
         image, origin, zoom = self._placeholder
@@ -185,7 +201,7 @@ class PicturePainter:
 
 
 def paint_divider(painter: QPainter, x: float, size: QRect, before: str, after: str) -> None:
-    """The before/after divider at a widget column, with its two words."""
+    """Paint the before/after divider at a widget column, with its two labels."""
     painter.setPen(QPen(QColor(0, 0, 0, 160), 3))
     painter.drawLine(QPointF(x, 0), QPointF(x, size.height()))
     painter.setPen(QPen(_LIGHT, 1))
@@ -201,7 +217,7 @@ def paint_divider(painter: QPainter, x: float, size: QRect, before: str, after: 
 
 
 def paint_ring(painter: QPainter, middle: QPointF, radius: float, *, adding: bool) -> None:
-    """The brush ring in two tones; dashed when it takes away."""
+    """Paint the brush ring in two tones; dashed for a brush that removes."""
     painter.setBrush(Qt.BrushStyle.NoBrush)
     for colour, grow in ((_DARK, 1.0), (_LIGHT, 0.0)):
         pen = QPen(colour, 1)
@@ -212,7 +228,7 @@ def paint_ring(painter: QPainter, middle: QPointF, radius: float, *, adding: boo
 
 
 def paint_outline(painter: QPainter, outline: QPolygonF) -> None:
-    """An unfinished shape in two tones."""
+    """Paint the outline of an unfinished shape in two tones."""
     painter.setBrush(Qt.BrushStyle.NoBrush)
     for colour, shift in ((_DARK, 1.0), (_LIGHT, 0.0)):
         painter.setPen(QPen(colour, 1))

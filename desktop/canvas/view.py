@@ -1,4 +1,4 @@
-"""The canvas: one photograph under pan and zoom, with veil, before/after divider and brush ring."""
+"""The canvas: one photograph with pan and zoom, mask overlay, before/after divider and brush ring."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from engine.raster import Rect
 
 _DIVIDER_REACH = 6
 _PAINT_SECONDS = 0.03
-"""New tiles are made for at most so long in one repaint; the rest follows in the next, so that nothing blocks."""
+"""Time for computing new tiles in one repaint; the next repaint continues, so that the window never blocks."""
 
 
 class CanvasView(QWidget):
@@ -40,18 +40,19 @@ class CanvasView(QWidget):
 
     Attributes:
         viewport: pan and zoom.
-        input: what the hand does.
+        input: handles pointer events.
         overlay: the outlines of defects.
-        frames: repaints of a photograph so far.
-        complete: the last repaint had every tile ready.
+        surround: colour around the picture.
+        frames: number of repaints of a photograph so far.
+        complete: whether the last repaint had all tiles.
 
     Signals:
-        pointed: the pointer is over an image point (x, y), or left (None).
+        pointed: the pointer moved over an image point; carries (x, y), or None when it left the canvas.
     """
 
     pointed = Signal(object)
 
-    # Qt sends events while its own constructor runs.
+    # A class attribute, because Qt sends events while its constructor runs.
     _workspace: Workspace | None = None
 
     def __init__(self, settings: ToolSettings, parent: QWidget | None = None) -> None:
@@ -87,7 +88,7 @@ class CanvasView(QWidget):
         return self._workspace
 
     def show_workspace(self, workspace: Workspace | None) -> None:
-        """Show a photograph, fitted; None is an empty canvas."""
+        """Show a photograph, fitted to the window; None shows an empty canvas."""
         if self._workspace is not None:
             self._workspace.picture_changed.disconnect(self._on_picture_changed)
             self._workspace.mask_changed.disconnect(self._on_mask_changed)
@@ -105,7 +106,7 @@ class CanvasView(QWidget):
         self.update()
 
     def set_tool(self, tool: Tool) -> None:
-        """Take another tool in hand; a drag under way is called off."""
+        """Use another tool; cancels the current drag."""
         self.input.cancel()
         self.input.tool = tool
         self._update_pointer()
@@ -113,11 +114,11 @@ class CanvasView(QWidget):
 
     @property
     def display(self) -> DisplayOptions:
-        """Veil, before, divider and monitor profile as they are shown now."""
+        """The current display options."""
         return self._picture.display
 
     def set_veil(self, colour: QColor | None = None, *, shown: bool | None = None) -> None:
-        """The veil's colour (with its opacity), and whether it is there."""
+        """Set the colour (with alpha) and the visibility of the mask overlay; None leaves either unchanged."""
         if colour is not None:
             self.display.veil_colour = colour
             self._picture.clear("veil")
@@ -126,14 +127,14 @@ class CanvasView(QWidget):
         self.update()
 
     def set_monitor(self, profile: bytes | None) -> None:
-        """The screen's ICC profile; None is sRGB."""
+        """Set the screen's ICC profile; None is sRGB."""
         self.display.monitor = profile
         self._picture.clear()
         self.update()
 
     @property
     def divider(self) -> bool:
-        """Whether the before/after divider is shown: the scan on its left, the repaired picture on its right."""
+        """Whether the before/after divider is shown: scan on its left, repaired picture on its right."""
         return self._divider is not None
 
     def set_divider(self, *, shown: bool) -> None:
@@ -143,7 +144,7 @@ class CanvasView(QWidget):
         self.update()
 
     def hold_before(self, *, held: bool) -> None:
-        """Show the scan alone while a key is held."""
+        """Show the scan without layers (``held``), as long as a key is held."""
         self.display.before = held
         if held:
             self.setFocus()
@@ -152,7 +153,7 @@ class CanvasView(QWidget):
     # -- painting ---------------------------------------------------------------------------------------------
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        # Whatever goes wrong, Qt must not be left with an open painter: that ends the program.
+        # The painter must be closed even after an exception, or Qt aborts the program.
         with QPainter(self) as painter:
             painter.fillRect(event.rect(), self.surround)
             if self._workspace is not None:
@@ -178,7 +179,7 @@ class CanvasView(QWidget):
         self._paint_outline(painter)
 
     def _on_zoom_changing(self) -> None:
-        """The zoom is about to be another: what is on the screen now stands in for the tiles that are to be made."""
+        """The zoom is about to change: keep the current screen image as placeholder for tiles of the new zoom."""
         viewport = self.viewport
         if self._workspace is None or not self.frames or not self.isVisible() or not viewport.visible_screen():
             self._picture.set_placeholder(None)
@@ -191,7 +192,7 @@ class CanvasView(QWidget):
     # -- divider, unfinished shape, brush ring -----------------------------------------------------------------
 
     def update_outline(self) -> None:
-        """Redraw the brush ring and the unfinished shape, and no more."""
+        """Repaint only the brush ring and the unfinished shape."""
         self.update(self._outline_rect().united(self._painted_outline))
 
     def _ring_radius(self) -> float | None:
@@ -225,7 +226,7 @@ class CanvasView(QWidget):
         self._painted_outline = self._outline_rect()
 
     def refresh_cursor(self) -> None:
-        """The tool's settings moved: the ring is another."""
+        """Update pointer and brush ring after the tool's settings changed."""
         self._update_pointer()
         self.update_outline()
 
@@ -256,7 +257,7 @@ class CanvasView(QWidget):
         self._update_pointer()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        # Qt's word for a second press that comes quickly: dabs come quickly.
+        # Qt sends the second of two quick presses as a double click; for a brush it is a second dab.
         self.mousePressEvent(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
@@ -303,7 +304,7 @@ class CanvasView(QWidget):
                 self._hold_hand(held=True)
         else:
             super().keyPressEvent(event)
-            # Alt turns the ring over.
+            # Alt switches between adding and removing, which changes the ring.
             self.update_outline()
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
@@ -331,7 +332,7 @@ class CanvasView(QWidget):
 
     def enterEvent(self, event: QEnterEvent) -> None:
         super().enterEvent(event)
-        # The hand is over the picture, so the keys are meant for it, unless a number is being typed.
+        # Single-key shortcuts work when the pointer is over the picture, unless a number is being typed.
         if self.window().isActiveWindow() and not isinstance(QApplication.focusWidget(), QLineEdit | QAbstractSpinBox):
             self.setFocus(Qt.FocusReason.MouseFocusReason)
 
@@ -354,7 +355,7 @@ class CanvasView(QWidget):
     # -- slots ------------------------------------------------------------------------------------------------
 
     def _point(self, position: QPointF | None) -> None:
-        """The pointer is somewhere; or it has not moved, and something else is under it now."""
+        """Update what depends on the image point under the pointer; the pointer or the picture moved."""
         self._hover = position
         if self._workspace is not None and position is not None:
             self.pointed.emit(self.viewport.to_image(position))

@@ -1,4 +1,4 @@
-"""Offering autosaved work: what a start that ended badly left behind, and what was forgotten lately."""
+"""Offers autosaved work that a crash left behind, and work in the trash."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from desktop.photo.files import TRASH_DAYS, Files
 
 
 def offer_recovery(parent: QWidget, files: Files, *, forgotten: bool = False) -> bool:
-    """Ask what becomes of autosaved work, and do it.
+    """Ask whether autosaved work is opened, moved to the trash or kept for later, and do it.
 
     Args:
-        parent: for the dialog.
-        files: opens it.
-        forgotten: offer what lies in the trash, too.
+        parent: of the dialog.
+        files: opens the work.
+        forgotten: whether to offer the work in the trash too.
 
     Returns:
         Whether there was any.

@@ -1,4 +1,4 @@
-"""The navigator: all of the picture, and the part in view to drag."""
+"""The Navigator panel: the whole picture, and a frame around the part in view that can be dragged."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from desktop.document.tiles import time_limit
 
 _REFRESH_MS = 300
 _SECONDS = 0.01
-"""For how long one refresh prepares what it shows."""
+"""Time in one refresh for computing reductions."""
 
 
 class Navigator(QWidget):
-    """Shows the photograph of one canvas. A click or drag brings that point to the middle."""
+    """Shows the photograph of one canvas. A click or drag scrolls the canvas to that point."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Navigator(QWidget):
         self._timer.timeout.connect(self._render)
 
     def show_view(self, view: CanvasView | None) -> None:
-        """Follow a canvas, or none."""
+        """Show the photograph of a canvas, or none."""
         if self._view is not None:
             self._view.viewport.moved.disconnect(self.update)
             if self._view.workspace is not None:
@@ -48,7 +48,7 @@ class Navigator(QWidget):
         self._render()
 
     def _refresh_later(self) -> None:
-        """Draw anew soon, once for many changes."""
+        """Refresh soon, once for many changes."""
         self._timer.start()
 
     def sizeHint(self) -> QSize:
@@ -56,7 +56,7 @@ class Navigator(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         del event
-        # Whatever goes wrong, Qt must not be left with an open painter: that ends the program.
+        # The painter must be closed even after an exception, or Qt aborts the program.
         with QPainter(self) as painter:
             self._paint(painter)
 
@@ -101,7 +101,7 @@ class Navigator(QWidget):
             zoom = min(1.0, 280 / bounds.width, 200 / bounds.height)
             frame = Frame(zoom, bounds.width, bounds.height)
             if not composite.prepare(*source_region(composite, frame, frame.bounds), time_limit(_SECONDS)):
-                # What there was stands until the reductions are made.
+                # The old image is shown until the reductions are computed.
                 self._refresh_later()
                 return
             self._pixels = picture_pixels(composite, frame, frame.bounds, document.profile, self._view.display.monitor)

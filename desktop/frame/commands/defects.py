@@ -1,4 +1,4 @@
-"""The Defects menu: finding damage, going through it, and healing it."""
+"""The Defects menu: find damage, review it, and heal it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def find(context: Context) -> None:
-    """Look for damage in the whole picture; a photograph that was searched before keeps its filters."""
+    """Queue a search for damage in the whole picture; filters of an earlier search are kept."""
     photo = context.photo
     if photo is None:
         return
@@ -31,25 +31,32 @@ def find(context: Context) -> None:
 
 
 def _on_found(context: Context, photo: Workspace, outcome: Outcome) -> None:
-    """Say what a search found, and show it in the photograph that is in front."""
+    """Show a message about what a search found, and the defects if the photograph is shown."""
     from desktop.work.find import found_sentence
 
     context.say_of(photo, found_sentence(outcome))
     if outcome.result.any_damage and photo is context.photo:
         show(context)
         if context.task.task is not None and context.task.task.gives == "findings":
-            # What comes next, unless something else was chosen meanwhile.
+            # Healing is the next step; not if the user chose another task meanwhile.
             context.task.choose("heal")
 
 
 def show(context: Context) -> None:
-    """Bring the panel to the front, and the outlines to the picture."""
+    """Show the Defects panel, and the outlines on the picture."""
     context.window.panels["Defects"].raise_()
     context.switch("marks", True)
 
 
 def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
-    """Heal the accepted defects, and go on with the recipe that had them found; what is hardly all damage is asked."""
+    """Heal ``DefectList.to_heal``, or continue the recipe to which the search belongs.
+
+    Args:
+        context: of the window.
+        photo: whose defects are healed.
+        sure: heal even if they cover so much of the picture that most of it is probably no damage; otherwise the user
+            is asked.
+    """
     from engine.masks import TOO_MUCH
 
     found, items = photo.defects, photo.defects.to_heal
@@ -72,7 +79,7 @@ def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
 
 
 def continue_recipe(context: Context, photo: Workspace, name: str) -> None:
-    """Do the steps of a recipe that follow its search, on the defects that are to be healed now."""
+    """Queue the steps of a recipe after its search; they heal ``DefectList.to_heal``. Does nothing without any."""
     from engine.recipes import read_recipe
 
     count = len(photo.defects.to_heal)
@@ -94,7 +101,7 @@ def _heal(context: Context) -> None:
 
 
 def _step(by: int) -> Callable[[Context], object]:
-    """What goes to the next (1) or previous (-1) defect."""
+    """The command that goes to the next (1) or previous (-1) defect."""
 
     def run(context: Context) -> None:
         photo, view = context.photo, context.view
@@ -102,7 +109,7 @@ def _step(by: int) -> Callable[[Context], object]:
             return
         show(context)
         if not context.window.panels["Defects"].isAncestorOf(context.window.focusWidget() or view):
-            # So that Return and Delete are about the defect that is shown now.
+            # So that Return and Delete apply to the defect.
             view.setFocus()
         photo.defects.step(by)
 
@@ -110,7 +117,7 @@ def _step(by: int) -> Callable[[Context], object]:
 
 
 def _judge(verdict: str, label: str) -> Callable[[Context], object]:
-    """What decides about the chosen defects, by a name of ``Verdict``."""
+    """The command that decides about the selected defects, by a name of ``Verdict``."""
 
     def run(context: Context) -> None:
         from desktop.document.review import Verdict
@@ -133,7 +140,7 @@ def _repaint(context: Context) -> None:
 
 
 def _on_repainted(context: Context, photo: Workspace) -> None:
-    """The brush in hand, and the mask to be seen."""
+    """Prepare the window for painting the repair mask."""
     from desktop.document.targets import REPAIR_MASK
 
     if photo is not context.photo:
@@ -160,7 +167,7 @@ def _has_review(context: Context) -> bool:
 
 
 def _has_open(context: Context) -> bool:
-    """There are defects that are not healed."""
+    """Whether there are defects that are not healed."""
     from desktop.document.review import Verdict
 
     photo = context.photo

@@ -16,7 +16,7 @@ def _can_undo(context: Context) -> bool:
 
 
 def _undo(context: Context) -> None:
-    """Call off the task that was asked for last, or else take back the last step."""
+    """Cancel the job that was queued last, if it is later than the last undo step; otherwise undo that step."""
     photo = context.photo
     if photo is None:
         return

@@ -1,4 +1,4 @@
-"""The Repair menu: the task of the panel, restoring by a recipe, enlarging."""
+"""The Repair menu: run the task of the panel, restore by a recipe, enlarge."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from desktop.work.base import Outcome, TaskRequest
 
 _SUFFIXES = (".tif", ".tiff", ".png")
-"""Endings that an enlargement keeps from its scan."""
+"""Suffixes of scans that the suggested name of an enlargement keeps."""
 
 
 def start(context: Context, *, new_layer: bool = False) -> None:
-    """Do what is chosen in the Repair panel."""
+    """Run the task that is chosen in the Repair panel; ``new_layer``: put its result on a new layer."""
     photo, panel = context.photo, context.task
     if photo is None:
         return
@@ -41,7 +41,7 @@ def heal_spot(context: Context, photo: Workspace, spot: TileMap) -> None:
 
 
 def enlarge(context: Context, photo: Workspace, request: TaskRequest) -> None:
-    """Ask where to, make a larger picture there, and open it; the photograph is not touched."""
+    """Ask for a file, write the enlarged picture to it, and open it; the photograph is not changed."""
     from desktop.dialogs.export import FileDialogs
     from desktop.dialogs.questions import Questions
     from engine import imageio
@@ -74,7 +74,7 @@ def _on_enlarged(context: Context, outcome: Outcome) -> None:
 
 
 def _enlarge_by(scale: int) -> Callable[[Context], object]:
-    """What enlarges so many times."""
+    """The command that enlarges by a factor."""
 
     def run(context: Context) -> None:
         from desktop.work.base import TaskRequest
@@ -93,7 +93,7 @@ def _enlarge_by(scale: int) -> Callable[[Context], object]:
 
 
 def _restore(name: str) -> Callable[[Context], object]:
-    """What restores by a recipe: the damage is found and shown first, and healed when the restorer says so."""
+    """The command that restores by a recipe: it finds and shows the damage, and heals after a confirmation."""
 
     def run(context: Context) -> None:
         from desktop.work.base import TaskRequest
@@ -118,7 +118,7 @@ def _restore(name: str) -> Callable[[Context], object]:
 
 
 def _on_found_for_recipe(context: Context, photo: Workspace, name: str, outcome: Outcome) -> None:
-    """What a recipe would heal is shown; where there is nothing to heal, it goes on by itself."""
+    """Show what a recipe would heal and offer to continue; if there is nothing to heal, continue at once."""
     from desktop.work.find import found_sentence
 
     if photo.defects.to_heal and outcome.result.any_damage:
@@ -131,7 +131,7 @@ def _on_found_for_recipe(context: Context, photo: Workspace, name: str, outcome:
 
 
 def _words(context: Context) -> tuple[str, str]:
-    """The command says what the task of the panel does."""
+    """Text and tooltip of the command: those of the chosen task."""
     task = context.task.task
     return (task.verb, task.tip) if task is not None else ("Heal", "Fill what is masked")
 

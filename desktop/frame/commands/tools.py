@@ -1,4 +1,4 @@
-"""The tools, at the end of the Repair menu, and the keys of the brush."""
+"""The tools, at the end of the Repair menu, and the keys for the brush settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _take(id_: str) -> Callable[[Context], object]:
 
 
 def _resize(factor: float) -> Callable[[Context], object]:
-    """What makes the brush larger or smaller, by a pixel at least."""
+    """The command that changes the brush size by a factor, but at least by one pixel."""
 
     def run(context: Context) -> None:
         size = context.tools.brush.size

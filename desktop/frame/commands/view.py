@@ -1,4 +1,4 @@
-"""The View menu: zoom, what is shown, and moving about in the window."""
+"""The View menu: zoom, what is shown, and keyboard focus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _for_viewport(do: Callable[[Viewport], object]) -> Callable[[Context], object]:
-    """What is done with the viewport of the photograph that is shown."""
+    """A command on the viewport of the shown photograph."""
 
     def run(context: Context) -> None:
         if context.view is not None:
@@ -27,7 +27,7 @@ def _for_viewport(do: Callable[[Viewport], object]) -> Callable[[Context], objec
 
 
 def _for_all_views(do: Callable[[CanvasView, bool], object]) -> Callable[[Context, bool], object]:
-    """A switch of all photographs."""
+    """A switch that applies to all photographs."""
 
     def run(context: Context, on: bool) -> None:  # noqa: FBT001 - a switch's state
         for view in context.photos.views():
@@ -53,12 +53,12 @@ def _show_scan(context: Context, on: bool) -> None:  # noqa: FBT001 - a switch's
 
 def _full_screen(context: Context, on: bool) -> None:  # noqa: FBT001 - a switch's state
     full, state = Qt.WindowState.WindowFullScreen, context.window.windowState()
-    # The rest of the state stays, so that a maximised window is maximised again.
+    # The other flags are kept, so that a maximised window is maximised again afterwards.
     context.window.setWindowState(state | full if on else state & ~full)
 
 
 def _escape(context: Context) -> None:
-    """Call off what is being dragged; else paint the repair mask again; else leave the full screen."""
+    """Cancel the current drag; otherwise set the repair mask as paint target; otherwise leave full screen."""
     from desktop.document.targets import REPAIR_MASK
 
     view, photo = context.view, context.photo
@@ -73,7 +73,7 @@ def _escape(context: Context) -> None:
 
 
 def _next_area(context: Context) -> None:
-    """Move the keyboard from picture to options to tools to panels, and round again."""
+    """Move the keyboard focus from picture to options, tools and panels, and back to the picture."""
     window, view = context.window, context.view
     areas: list[QWidget] = [window.options, window.tools, *window.shown_panels()]
     if view is not None:

@@ -1,4 +1,4 @@
-"""Whether what was repaired can be seen under the layers above it."""
+"""Finds out whether layers hide a repair below them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from desktop.document.model import Layer, State
 from engine.raster import Rect
 
 _MOST_CELLS = 64
-"""Tiles of a layer that are looked at: enough to tell, and done at once."""
+"""Tiles of a layer that are sampled, so that the check takes no noticeable time."""
 _MOSTLY = 0.5
-"""Share of a repair that may be hidden without a word."""
+"""Share of a repair, 0..1, that may be hidden without a message."""
 
 
 def covering_layer(state: State, id_: int) -> Layer | None:
-    """The layer that hides most of what another one shows; None where that can be seen."""
+    """The layer that hides more than half of what another layer shows; None if none does.
+
+    Args:
+        state: of the document.
+        id_: of the layer below.
+    """
     below, above = state.layer(id_), state.layers[state.index(id_) + 1 :]
     solid = [layer for layer in above if layer.shows and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL]
     solid = [layer for layer in solid if layer.has_pixels]

@@ -38,7 +38,7 @@ from engine.runtime.cards import Registry
 from tests.conftest import noise_raster
 from tests.desktop.acting import drag, heal, mask, open_scan, picture, trigger
 from tests.document.test_edits import paint
-from tests.document.test_project import layered, save
+from tests.document.test_project import layered_document, save
 
 
 def autosave(qtbot: QtBot, workspace: Workspace) -> Path:
@@ -69,7 +69,7 @@ def second(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest
         program = Program(state, SettingsStore(tmp_path / "settings-after.ini"), registry)
         program.start([])
         programs.append(program)
-        qtbot.waitUntil(lambda: program.furnished and bool(program.contents.task.models))
+        qtbot.waitUntil(lambda: program.ready and bool(program.contents.task.models))
         return program, asked
 
     yield start
@@ -108,7 +108,7 @@ def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
     other, asked = second(autosave(qtbot, workspace), Recovery.FORGET)
     assert asked
     assert named == [["scan.tif"]]
-    assert not other.files.abandoned()
+    assert not other.files.abandoned_work()
     assert other.contents.photos.photo is None
     monkeypatch.setattr(
         RecoverDialog, "ask", classmethod(lambda _cls, _parent, _here, trash: dict.fromkeys(trash, Recovery.OPEN))
@@ -116,7 +116,7 @@ def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
     trigger(other, "recover")
     qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
     assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
-    assert not other.files.forgotten()
+    assert not other.files.forgotten_work()
 
 
 def test_nothing_is_forgotten_when_the_question_is_answered_with_no(
@@ -126,8 +126,8 @@ def test_nothing_is_forgotten_when_the_question_is_answered_with_no(
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     other, _ = second(autosave(qtbot, workspace), Recovery.FORGET)
-    assert list(other.files.abandoned().values()) == [scan]
-    assert not other.files.forgotten()
+    assert list(other.files.abandoned_work().values()) == [scan]
+    assert not other.files.forgotten_work()
 
 
 def test_the_trash_is_emptied_after_its_days(program: Program, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_trash_is_emptied_after_its_days(program: Program, tmp_path: Path) -
         (folder / "forgotten").touch()
         then = time.time() - 24 * 60 * 60 * days
         os.utime(folder / "forgotten", (then, then))
-    assert list(program.files.forgotten().values()) == [Path("/scans/young.tif")]
+    assert list(program.files.forgotten_work().values()) == [Path("/scans/young.tif")]
     assert not (tmp_path / "state" / "trash" / "old").exists()
 
 
@@ -153,7 +153,7 @@ def test_work_left_for_later_is_offered_again(
     assert other.contents.photos.photo is None
     other.window.close()
     other.stop()
-    assert list(other.files.abandoned().values()) == [scan]
+    assert list(other.files.abandoned_work().values()) == [scan]
 
 
 def test_the_dialog_sorts_work_into_open_later_and_forgotten(program: Program, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_second_program_leaves_open_photographs_alone(
     drag(view, [(150, 150), (260, 170)])
     folder = autosave(qtbot, workspace)
     beside = Files(program.jobs, registry, tmp_path / "state")
-    assert beside.abandoned() == {}
+    assert beside.abandoned_work() == {}
     assert (folder / "manifest.json").is_file()
 
 
@@ -255,7 +255,7 @@ def test_a_scan_that_was_replaced_while_open_gets_no_layers_of_the_old_one(
 
 
 def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Path) -> None:
-    document = open_document(save(layered(), tmp_path / "p.ora"))
+    document = open_document(save(layered_document(), tmp_path / "p.ora"))
     session = AutosaveFolder(tmp_path / "session")
     opened = OpenedFile(tmp_path / "p.ora", document.stamp)
     base = Snapshot(document.state, None, None, document.metadata, opened=opened)
@@ -397,7 +397,7 @@ class Painting(desktop.app.Program):
         self.timer.start(50)
 
     def paint(self):
-        photo = self.contents.photos.photo if self.furnished else None
+        photo = self.contents.photos.photo if self.ready else None
         if photo is None:
             return
         if not photo.undo.count():
@@ -447,7 +447,7 @@ def test_however_the_program_ends_the_next_start_offers_the_work(
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     program = Program(tmp_path / "lacuna", SettingsStore(tmp_path / "settings.ini"), registry)
     program.start([])
-    qtbot.waitUntil(lambda: program.furnished and program.contents.photos.photo is not None, timeout=20000)
+    qtbot.waitUntil(lambda: program.ready and program.contents.photos.photo is not None, timeout=20000)
     assert mask(program.contents.photos.photo)[10:60, 10:60].min() == 255
     program.window.close()
     program.stop()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from desktop.document.edits import moved
-from desktop.document.geometry import Motion, Turn
+from desktop.document.edits import transform_state
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Document
 from desktop.document.project import Snapshot, write_project
 from desktop.document.project_reader import read_project
@@ -63,7 +63,7 @@ def test_colours_are_converted(shape: tuple[int, int]) -> None:
 def test_a_turned_project_is_saved(tmp_path: Path, shape: tuple[int, int]) -> None:
     for turn in Turn:
         document = Document(Raster(noise(shape)))
-        document.restore(moved(document.state, Motion.of_turn(turn, document.state.scan.bounds)))
+        document.restore(transform_state(document.state, Transform.of_turn(turn, document.state.scan.bounds)))
         write_project(Snapshot.of(document), tmp_path / "work.ora")
         state = document.state
         saved = read_project(tmp_path / "work.ora").scan.pixels

@@ -1,4 +1,4 @@
-"""The File menu: opening, saving, exporting and closing."""
+"""The File menu: open, save, export and close."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from desktop.work.threads import Ticket
 
 _EXPORTED = (".tif", ".tiff", ".png")
-"""Endings that an export keeps from its scan."""
+"""Suffixes of scans that the suggested name of an export keeps."""
 
 
 def ask_open(context: Context) -> None:
@@ -31,7 +31,7 @@ def open_sample(context: Context) -> None:
 
 
 def ask_recover(context: Context) -> None:
-    """Ask what becomes of autosaved work that was left for later or forgotten."""
+    """Offer autosaved work that was left for later or is in the trash."""
     from desktop.frame.recovery import offer_recovery
 
     if not offer_recovery(context.window, context.files, forgotten=True):
@@ -39,10 +39,15 @@ def ask_recover(context: Context) -> None:
 
 
 def save(context: Context, photo: Workspace, *, ask: bool = False) -> Ticket | None:
-    """Save a photograph as a project, asking where the first time.
+    """Save a photograph as a project.
+
+    Args:
+        context: of the window.
+        photo: the photograph.
+        ask: ask for a file name even if there is a project file.
 
     Returns:
-        None when the user cancelled, or it cannot be written there.
+        The ticket; None when the user cancelled, or the file cannot be written.
     """
     from desktop.dialogs.questions import Conflict, Questions
 
@@ -55,7 +60,7 @@ def save(context: Context, photo: Workspace, *, ask: bool = False) -> Ticket | N
     if answer is Conflict.SAVE_AS:
         return _save_to(context, photo, None)
     if answer is Conflict.OPEN_THEIRS:
-        # Mine is asked for a name when it is saved.
+        # Saving this one asks for a name.
         photo.project = None
         context.files.open(path)
     return None
@@ -71,7 +76,7 @@ def _save_to(context: Context, photo: Workspace, path: Path | None) -> Ticket | 
         path = FileDialogs.save_project(context.window, suggestion)
     if path is None:
         return None
-    # A project is saved over by itself alone, and never by an older version of this program.
+    # A project file may be overwritten only by the photograph it was opened or saved as, not by an older version.
     own = [] if photo.document.newer_project else [file for file in photo.files() if file.suffix.lower() == SUFFIX]
     protected = [file for file in context.photos.files_in_use() if file.resolve() not in own]
     return context.files.save(photo, path) if context.may_write(path, (SUFFIX,), protected) else None
@@ -111,7 +116,7 @@ def _ask_export(context: Context) -> None:
 
 
 def _folder(context: Context) -> Path:
-    """Where file dialogs begin: beside the present photograph, or the latest one."""
+    """Where file dialogs start: the folder of the shown photograph, or of the most recent one."""
     recent = context.store.settings.recent
     if context.photo is not None:
         return context.photo.source.parent

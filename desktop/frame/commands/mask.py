@@ -1,4 +1,4 @@
-"""The Mask menu: commands on the whole of a mask, and the edge map."""
+"""The Mask menu: commands that change a whole mask, and the edge map."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from engine.raster import Mask
 
 AT_ONCE = 16_000_000
-"""Pixels of a whole-mask command that is done at once; a larger one is a job."""
+"""``filter_cost`` up to which a command runs on the GUI thread; above, it is a job."""
 
 
 def _filter(photo: Workspace, label: str, change: Callable[[Mask], Mask], reach: float) -> None:
-    """A command on the whole of the mask that is painted; see ``tools.select.filtered`` for the reach."""
-    from desktop.tools.select import filter_cost, filtered
+    """Change the whole mask of the paint target; see ``tools.select.filter_mask`` for the arguments."""
+    from desktop.tools.select import filter_cost, filter_mask
 
     def make(state: State, target: Target, context: JobContext) -> Edit | None:
-        return filtered(state, target, label, change, reach, context)
+        return filter_mask(state, target, label, change, reach, context)
 
     photo.change_mask(label, make, at_once=filter_cost(photo.mask(), reach) <= AT_ONCE)
 
@@ -66,7 +66,7 @@ def _feather(context: Context) -> None:
 
     photo = context.photo
     if photo is not None:
-        # Decided for the whole mask, or tiles would differ.
+        # Determined for the whole mask, not tile by tile, or there would be seams.
         width, soft = context.task.amount, masks.is_soft(photo.mask())
         label = context.window.tr("Feather mask")
         _filter(photo, label, lambda mask: masks.feather(mask, width, soft=soft), width)
@@ -96,7 +96,7 @@ def _draw_edges(context: Context) -> None:
     photo = context.photo
     if photo is None:
         return
-    ticket = context.asked(lambda: photo.queue.draw_edges(context.task.request(new_layer=False)))
+    ticket = context.start_task(lambda: photo.queue.draw_edges(context.task.request(new_layer=False)))
     if ticket is not None:
         ticket.done.connect(photo.while_open(partial(_on_edges_drawn, context, photo)))
 

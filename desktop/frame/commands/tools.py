@@ -1,4 +1,4 @@
-"""The tools, at the end of the Repair menu, and the keys of the brush."""
+"""The tools, at the end of the Repair menu, and the keys for the brush settings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _HARDNESS_STEP = 0.25
 
 
 def _take(id_: str) -> Callable[[Context], object]:
-    return lambda context: context.tools.take(id_)
+    return lambda context: context.tools.select(id_)
 
 
 def _resize(factor: float) -> Callable[[Context], object]:
-    """What makes the brush larger or smaller, by a pixel at least."""
+    """The command that changes the brush size by a factor, but at least by one pixel."""
 
     def run(context: Context) -> None:
         size = context.tools.brush.size

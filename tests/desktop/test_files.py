@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.dialogs.export import ExportDialog, FileDialogs
 from desktop.dialogs.questions import Closing, Questions
-from engine import imageio
+from engine import colour, imageio
 from engine.imageio import WriteOptions
 from engine.output import Output
 from engine.runtime.session import SESSIONS, Device
@@ -72,6 +73,42 @@ def test_the_export_dialog_says_what_will_happen(qtbot: QtBot, program: Program,
         dialog._path.setText(str(impossible))
         assert not dialog._export.isEnabled()
     dialog._path.setText(str(tmp_path / "nowhere" / "out.tif"))
+    assert not dialog._export.isEnabled()
+    dialog.deleteLater()
+
+
+def test_an_export_whose_record_would_have_too_long_a_name_is_refused_before_the_work(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("a" * 244 + ".tif")
+    dialog = ExportDialog(program.window, [scan], 16, long)
+    assert not dialog._export.isEnabled()
+    assert "record" in dialog._note.text()
+    dialog._record.setChecked(False)
+    assert dialog._export.isEnabled()
+    dialog.deleteLater()
+    open_scan(qtbot, program, scan)
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(long)))
+    monkeypatch.setattr(FileDialogs, "save_picture", classmethod(lambda *_: long))
+    jobs: list[object] = []
+    program.jobs.added.connect(jobs.append)
+    for id_ in ("export", "enlarge_2"):
+        program.contents.strip._clear()
+        trigger(program, id_)
+        assert "too long for the record" in program.contents.strip.text
+    assert not jobs
+
+
+def test_the_export_dialog_never_writes_over_its_profile(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = tmp_path / "screen.tif"
+    profile.write_bytes(colour.srgb())
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(profile), ""))
+    dialog = ExportDialog(program.window, [scan], 16, profile)
+    assert dialog._export.isEnabled()
+    dialog._profile.setCurrentIndex(2)
+    dialog._profile.activated.emit(2)
     assert not dialog._export.isEnabled()
     dialog.deleteLater()
 

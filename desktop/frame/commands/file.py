@@ -90,7 +90,6 @@ def _save_as(context: Context) -> None:
 def _ask_export(context: Context) -> None:
     from desktop.dialogs.export import ExportDialog
     from desktop.dialogs.questions import Questions
-    from engine import imageio
 
     photo = context.photo
     if photo is None:
@@ -104,7 +103,7 @@ def _ask_export(context: Context) -> None:
         context.folder_of(photo) / f"{photo.source.stem}-healed{suffix}",
         lambda wanted: context.files.measure(photo, wanted),
     )
-    if output is None or not context.may_write(output.path, imageio.WRITABLE):
+    if output is None or not context.may_export(output):
         return
     if not output.path.exists() or Questions.overwrite(context.window, output.path):
         context.files.export(photo, output)

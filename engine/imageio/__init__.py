@@ -19,7 +19,7 @@ import numpy as np
 from engine import colour
 from engine.errors import ReadError, Words, WriteError
 from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
-from engine.imageio.atomic import Written, atomic_write, atomic_write_bytes, sync_folder
+from engine.imageio.atomic import Written, atomic_folder, atomic_write, atomic_write_bytes, sweep, sync_folder
 from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
 from engine.imageio.common import resolution as sensible_resolution
 from engine.imageio.depth import to_depth
@@ -38,6 +38,7 @@ __all__ = [
     "Probe",
     "WriteOptions",
     "Written",
+    "atomic_folder",
     "atomic_write",
     "atomic_write_bytes",
     "check_size",

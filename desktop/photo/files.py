@@ -280,7 +280,7 @@ class Files(QObject):
         """Replace what is painted by a picture's mask."""
 
         def make(state: State, target: Target, context: JobContext) -> Edit | None:
-            mask = imageio.read_mask(path)
+            mask = imageio.read_mask(path, context.part(0.0, 0.5))
             height, width = state.mask.shape
             if mask.shape != (height, width):
                 said = "The mask is {own_width} x {own_height} px, but the picture is {width} x {height} px."
@@ -288,7 +288,7 @@ class Files(QObject):
                 raise SettingsError(
                     said, "mask.size", own_width=own_width, own_height=own_height, width=width, height=height
                 )
-            return replaced(state, target, self.tr("Load mask"), mask, context)
+            return replaced(state, target, self.tr("Load mask"), mask, context.part(0.5, 1.0))
 
         workspace.change_mask(self.tr("Load mask"), make)
 

@@ -56,6 +56,7 @@ __all__ = [
     "read_plain",
     "same_file",
     "sensible_resolution",
+    "sweep",
     "sync_folder",
     "to_depth",
     "write",
@@ -276,7 +277,7 @@ def write(
     return notices
 
 
-def read_mask(path: Path) -> Mask:
+def read_mask(path: Path, context: JobContext | None = None) -> Mask:
     """Open a mask: (H, W) uint8, 255 = repair. Any thread.
 
     Grey is taken as it is (65535 becomes 255, others are rounded), and of RGB the largest channel. Where a picture has
@@ -284,11 +285,14 @@ def read_mask(path: Path) -> Mask:
 
     Raises:
         ReadError: as ``read``.
+        Cancelled: the job was called off.
     """
+    context = context or JobContext()
     with _opened(Path(path)) as (file, size):
         module, header = _inspected(file, size)
         _accept(header)
-        pixels = module.decode(file, size, header, JobContext(), alpha=True)
+        pixels = module.decode(file, size, header, context.part(0.0, 0.9), alpha=True)
+    context.progress(0.9, "Reading")
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     values: Mask = pixels[..., : header.channels].max(axis=2)

@@ -358,6 +358,38 @@ def test_a_torn_tile_is_written_anew(qtbot: QtBot, program: Program, scan: Path,
         AutosaveFolder(folder).get(tile.stem)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the paths of open files are read from /proc")
+def test_tiles_are_on_the_disk_before_the_manifest_that_names_them(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(20, 20), (390, 290)])
+    events: list[tuple[str, str]] = []
+    fsync, replace_file = os.fsync, os.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        events.append(("synced", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+        fsync(descriptor)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        events.append(("placed", str(target)))
+        replace_file(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", noted_fsync)
+        patched.setattr(os, "replace", noted_replace)
+        folder = autosave(qtbot, workspace)
+    manifest = events.index(("placed", str(folder / "manifest.json")))
+    tiles = {str(path) for path in (folder / "tiles").glob("*.z")}
+    assert len(tiles) > 1
+    for tile in tiles:
+        assert events.index(("placed", tile)) < events.index(("synced", tile)) < manifest
+    names = events.index(("synced", str(folder / "tiles")))
+    assert max(events.index(("placed", tile)) for tile in tiles) < names < manifest
+    assert any(what == "synced" and Path(place).parent == folder for what, place in events[:manifest]), "its contents"
+    assert ("synced", str(folder)) in events[manifest:], "its name"
+
+
 def test_a_copied_or_touched_scan_is_still_the_same(qtbot: QtBot, program: Program, scan: Path, second) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])

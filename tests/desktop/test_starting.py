@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from desktop.app import Program, SignalWatch
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 
 ROOT = Path(__file__).parents[2]
@@ -64,3 +66,14 @@ def test_ctrl_c_while_the_window_comes_up_prints_no_traceback(
     said_by_qt = "This plugin does not support propagateSizeHints()\n"
     assert (process.stdout, process.stderr.replace(said_by_qt, "")) == ("", said)
     assert process.returncode == status
+
+
+def test_a_signal_that_was_ignored_stays_ignored(program: Program) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        watch = SignalWatch(program)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        watch.stop()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,14 +17,14 @@ from desktop.document.edits import Edit
 from desktop.document.model import Document, State
 from desktop.document.opening import file_stamp, open_document
 from desktop.document.project import write_project
-from desktop.document.recovery import Recovered, autosaved_source, recover
+from desktop.document.recovery import Recovered, autosaved_source, holds_work, recover
 from desktop.document.targets import Target
 from desktop.photo.workspace import Workspace
 from desktop.tools.select import replaced
 from desktop.work.flatten import export
 from desktop.work.threads import JobCentre, Lane, Ticket, Work
 from engine import imageio
-from engine.errors import SettingsError
+from engine.errors import SettingsError, WriteError
 from engine.jobs import JobContext
 from engine.output import Output
 from engine.runtime.cards import Registry
@@ -123,29 +122,40 @@ class Files(QObject):
     # -- recovery ---------------------------------------------------------------------------------------------
 
     def abandoned(self) -> dict[Path, Path]:
-        """Autosave folders that a crash left behind -> the photograph; those without work are tidied away."""
+        """Autosave folders that a crash left behind -> the photograph.
+
+        Those without work are tidied away; those whose work cannot be read here go to the trash.
+        """
         found: dict[Path, Path] = {}
         folders = {path.with_suffix("") for path in self._sessions.glob("*")}
         for folder in sorted(folders):
             if folder in self._locks or not self._lock(folder):
                 continue
             source = autosaved_source(folder)
-            if source is None:
-                self._remove(folder)
-            else:
+            if source is not None:
                 found[folder] = source
+            elif holds_work(folder):
+                self.forget(folder)
+            else:
+                self._remove(folder)
         return found
 
     def forgotten(self) -> dict[Path, Path]:
-        """Autosaved work in the trash -> the photograph, the latest first; what lay there too long is deleted."""
-        found: dict[Path, Path] = {}
-        for folder in sorted(self._trash.glob("*"), key=_age):
-            source = autosaved_source(folder)
-            if source is None or _age(folder) > TRASH_DAYS * _DAY:
+        """Autosaved work in the trash -> the photograph, the latest first."""
+        kept = [folder for folder in self._trash.glob("*") if not _is_outdated(folder)]
+        sources = {folder: autosaved_source(folder) for folder in sorted(kept, key=_age)}
+        return {folder: source for folder, source in sources.items() if source is not None}
+
+    def empty_trash(self) -> None:
+        """Delete what lay in the trash for more than ``TRASH_DAYS``, in the background."""
+        outdated = [folder for folder in self._trash.glob("*") if _is_outdated(folder)]
+
+        def work(_: JobContext) -> None:
+            for folder in outdated:
                 shutil.rmtree(folder, ignore_errors=True)
-            else:
-                found[folder] = source
-        return found
+
+        if outdated:
+            self._jobs.submit(self.tr("Tidying up"), Lane.AUTOSAVE, lambda: work)
 
     def take_back(self, folder: Path) -> Path | None:
         """Bring autosaved work back from the trash; gives its folder, or None where that cannot be."""
@@ -265,14 +275,22 @@ class Files(QObject):
         return self._write(self.tr("Exporting {0}").format(output.path.name), output.path, work, exported)
 
     def measure(self, workspace: Workspace, output: Output) -> Ticket:
-        """Find out how large an export would be, by making it in a temporary folder; done carries the bytes."""
-        snapshot = workspace.snapshot()
+        """Find out how large an export would be, by making it in the autosave folder; done carries the bytes."""
+        # There it goes with the folder when the program is killed meanwhile.
+        snapshot, folder = workspace.snapshot(), workspace.autosave.folder.folder
+        trial = replace(output, path=folder / f"trial{output.path.suffix}", record=False)
 
         def work(context: JobContext) -> int:
-            with tempfile.TemporaryDirectory(prefix="lacuna-") as folder:
-                trial = replace(output, path=Path(folder) / f"trial{output.path.suffix}", record=False)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
                 export(snapshot, trial, "export", context)
                 return trial.path.stat().st_size
+            except OSError as error:
+                raise WriteError(
+                    "{file} cannot be written: {reason}.", "write.failed", file=trial.path.name, reason=error.strerror
+                ) from error
+            finally:
+                trial.path.unlink(missing_ok=True)
 
         return self._jobs.submit(self.tr("Measuring the export"), Lane.IO, lambda: work)
 
@@ -321,6 +339,10 @@ class Files(QObject):
         """After the job centre has stopped: forget the sessions of photographs that were closed."""
         for folder in self._closing:
             self._remove(folder)
+
+
+def _is_outdated(folder: Path) -> bool:
+    return _age(folder) > TRASH_DAYS * _DAY
 
 
 def _age(folder: Path) -> float:

@@ -11,11 +11,14 @@ import pytest
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
+import desktop.photo.files
 from desktop.app import Program
 from desktop.dialogs.export import ExportDialog, FileDialogs
 from desktop.dialogs.questions import Closing, Questions
+from desktop.document.project import Snapshot
 from engine import colour, imageio
 from engine.imageio import WriteOptions
+from engine.jobs import JobContext
 from engine.output import Output
 from engine.runtime.session import SESSIONS, Device
 from tests.conftest import noise_raster
@@ -125,6 +128,25 @@ def test_the_export_dialog_measures_the_size(qtbot: QtBot, program: Program, sca
     dialog.reject()
     assert not target.exists()
     dialog.deleteLater()
+
+
+def test_an_export_is_measured_in_the_session_folder_which_goes_also_after_a_kill(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    places: list[Path] = []
+    real = desktop.photo.files.export
+
+    def noted(snapshot: Snapshot, output: Output, command: str, context: JobContext) -> tuple[str, ...]:
+        places.append(output.path)
+        return real(snapshot, output, command, context)
+
+    monkeypatch.setattr(desktop.photo.files, "export", noted)
+    with qtbot.waitSignal(program.files.measure(workspace, Output(tmp_path / "out.png")).done):
+        pass
+    folder = workspace.autosave.folder.folder
+    assert [place.parent for place in places] == [folder]
+    assert not list(folder.iterdir())
 
 
 def test_undo_steps_beyond_the_memory_go_to_the_session_folder_and_still_work(

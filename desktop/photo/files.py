@@ -225,10 +225,21 @@ class Files(QObject):
         for signal in (ticket.done, ticket.failed, ticket.cancelled, ticket.crashed):
             signal.connect(lambda *_: self._reserved.remove(target))
 
-    def _write(self, title: str, target: Path, work: Work, done: Callable[..., None]) -> Ticket:
+    def _write(
+        self,
+        title: str,
+        target: Path,
+        work: Work,
+        done: Callable[..., None],
+        check: Callable[[], None] = lambda: None,
+    ) -> Ticket:
+        def prepare() -> Work:
+            check()
+            return work
+
         target = target.resolve()
         self._targets.append(target)
-        ticket = self._jobs.submit(title, Lane.IO, lambda: work)
+        ticket = self._jobs.submit(title, Lane.IO, prepare)
         ticket.done.connect(done)
         ticket.failed.connect(self.failed)
         ticket.crashed.connect(lambda _: self.crashed.emit())
@@ -242,12 +253,26 @@ class Files(QObject):
 
     def changed_elsewhere(self, workspace: Workspace, path: Path) -> bool:
         """Whether a project was changed by somebody else since this program read it or wrote it last."""
-        known = workspace.project_stamp if path == workspace.project else None
+        opened = workspace.autosave.opened
+        known = None
+        if workspace.project is not None and imageio.same_file(path, workspace.project):
+            known = workspace.project_stamp
+        elif imageio.same_file(path, opened.path):
+            known = opened.stamp
         return known is not None and file_stamp(path) not in (known, None)
 
     def save(self, workspace: Workspace, path: Path) -> Ticket:
-        """Save the project."""
-        snapshot = workspace.snapshot()
+        """Save the project; it fails where somebody else changed the file since it was asked for."""
+        snapshot, found = workspace.snapshot(), file_stamp(path)
+
+        def check() -> None:
+            # It may have waited for a long export. What was saved from here meanwhile is no change.
+            if file_stamp(path) not in (found, None) and self.changed_elsewhere(workspace, path):
+                raise WriteError(
+                    "{file} was changed by another program meanwhile. Nothing was written; please save again.",
+                    "write.changed",
+                    file=path.name,
+                )
 
         def work(context: JobContext) -> tuple[int, int] | None:
             write_project(snapshot, path, context)
@@ -257,7 +282,7 @@ class Files(QObject):
             workspace.mark_saved(path, snapshot, stamp)
             self.said.emit(self.tr("Saved {0}.").format(path.name))
 
-        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved)
+        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved, check)
 
     def export(self, workspace: Workspace, output: Output) -> Ticket:
         """Write the visible picture and its record."""

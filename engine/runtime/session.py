@@ -130,11 +130,11 @@ def _from_port(port: Port, values: np.ndarray) -> np.ndarray:
 
 
 class SessionPool:
-    """Loaded models, the latest few, by checksum and device. Safe on any thread."""
+    """Loaded models, the latest few, by what their cards say and device. Safe on any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[tuple[str, Device], Session] = OrderedDict()
+        self._sessions: OrderedDict[tuple[Stage, Device], Session] = OrderedDict()
 
     def open(self, card: ModelCard, stage: Stage, device: Device) -> Session:
         """A loaded model; a second call for the same one is free.
@@ -145,7 +145,8 @@ class SessionPool:
         """
         card.verify()
         with self._lock:
-            key = (stage.sha256, device)
+            # One file may have two cards, which take its tensors for different things.
+            key = (stage, device)
             if key not in self._sessions:
                 self._sessions[key] = _load(card, stage, device)
                 while len(self._sessions) > _KEPT_SESSIONS:

@@ -427,6 +427,9 @@ class _Invert(Operation):
     def touches(self, cell: tuple[int, int], level: int) -> bool:
         return self.mask.holds(cell, level)
 
+    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
+        return self.mask.prepare(rect, level, go_on)
+
     def drawn(self, below: np.ndarray, rect: Rect, level: int) -> np.ndarray | None:
         mask = self.mask.read(rect, level)
         return mix(below, np.iinfo(below.dtype).max - below, mask, self.amount) if mask.any() else None

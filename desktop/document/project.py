@@ -26,6 +26,7 @@ from desktop.document.geometry import Geometry
 from desktop.document.model import Document, Layer, State
 from desktop.document.review import Review, review_json, sheet_of
 from engine import colour, imageio
+from engine.errors import WriteError
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Rect, Resolution
 from engine.record import ScanFile
@@ -94,7 +95,13 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
         WriteError: it cannot be written; what was there is still there.
         Cancelled: the context was cancelled.
     """
-    context = context or JobContext()
+    try:
+        _write(snapshot, path, context or JobContext())
+    except MemoryError as error:
+        raise WriteError("There is not enough free memory to write {file}.", "write.memory", file=path.name) from error
+
+
+def _write(snapshot: Snapshot, path: Path, context: JobContext) -> None:
     state = snapshot.state
     # Others ask for the profile of an untagged picture or take it for linear, and some know no grey: every PNG is RGB
     # with a profile. What the scan really has stands beside.

@@ -309,7 +309,7 @@ def write_mask(mask: Mask, path: Path) -> None:
     """Write a mask as an 8-bit grey PNG, whole or not at all. Any thread.
 
     Raises:
-        WriteError: as ``atomic_write``.
+        WriteError: as ``atomic_write``; ``write.size``: it is larger than a PNG can be.
     """
     atomic_write_bytes(Path(path), encode_png(mask[..., None]))
 

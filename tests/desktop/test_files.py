@@ -330,6 +330,38 @@ def test_closing_can_save_first(
     assert project.is_file()
 
 
+def test_a_save_that_meets_something_unexpected_is_told_and_loses_nothing(
+    qtbot: QtBot,
+    program: Program,
+    scan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    project, told = tmp_path / "kept.ora", []
+    monkeypatch.setattr("desktop.frame.notifier.show_crash", lambda what, *_, saved: told.append((what, saved)))
+    monkeypatch.setattr("desktop.photo.files.write_project", lambda *_: 1 // 0)
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    program.window.close()
+    qtbot.waitUntil(lambda: bool(told), timeout=10000)
+    assert told == [("ZeroDivisionError: integer division or modulo by zero", True)]
+    assert "ZeroDivisionError" in caplog.text
+    caplog.clear()
+    qtbot.waitUntil(lambda: not program.files.writing)
+    assert program.window.isVisible(), "it does not close, and nothing hangs"
+    assert workspace.unsaved
+    assert not project.exists()
+    assert (workspace.autosave.folder.folder / "manifest.json").is_file()
+    monkeypatch.undo()
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    with qtbot.waitSignal(program.files.said):
+        trigger(program, "save")
+    assert not workspace.unsaved
+
+
 def test_turns_are_undone_and_exported(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     before = picture(workspace)

@@ -309,6 +309,8 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
     rows = list(image.iter("layer"))
     notices: list[str] = []
     flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _covers(rows[-1])
+    # A small file could ask for any number of layers of one large picture.
+    flat = flat and len({row.get("src", "") for row in rows}) == len(rows)
     bottom = archive.picture(rows[-1].get("src", ""), width * height) if flat else np.zeros((0, 0, 3), np.uint8)
     opaque = bottom.shape[2] in (1, 3) or bool((bottom[..., -1] == np.iinfo(bottom.dtype).max).all())
     name = rows[-1].get("src", "") if rows else ""

@@ -136,16 +136,22 @@ class Program:
 
     def _monitor_profile(self) -> bytes | None:
         """The ICC profile of the settings, otherwise that of the system if it can be read, otherwise None (sRGB)."""
-        from engine import colour
+        from engine import colour, imageio
 
         chosen = self.store.settings.look.monitor
         if not chosen:
             return colour.system_monitor_profile()
         try:
-            return Path(chosen).read_bytes()
-        except OSError as error:
-            self.contents.strip.warn(f"The monitor profile {chosen} cannot be read: {error.strerror}.")
+            profile = imageio.read_plain(Path(chosen), colour.LARGEST_PROFILE)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self.contents.strip.warn(f"The monitor profile {chosen} cannot be read: {reason}.")
             return None
+        if colour.fits(profile, 3):
+            return profile
+        # It would fail at every repaint.
+        self.contents.strip.warn(f"{chosen} is not an ICC profile for RGB pictures, so the screen is taken for sRGB.")
+        return None
 
 
 def _check_card(card: ModelCard) -> None:
@@ -170,7 +176,9 @@ class SignalWatch(QObject):
         self._read, self._write = os.pipe()
         for end in (self._read, self._write):
             os.set_blocking(end, False)
-        self._before = {number: signal.signal(number, lambda *_: None) for number in _ENDING}
+        # What was ignored when the program started, by nohup for instance, stays ignored.
+        heard = [number for number in _ENDING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+        self._before = {number: signal.signal(number, lambda *_: None) for number in heard}
         signal.set_wakeup_fd(self._write)
         self._notifier = QSocketNotifier(self._read, QSocketNotifier.Type.Read, self)
         self._notifier.activated.connect(self._on_signal)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from engine.errors import SettingsError
 from engine.raster import Floats, Pixels, contiguous, from_float, to_float, to_grey
 
+LARGEST_PROFILE = 64 << 20
+"""Bytes of the largest profile that is read from a file."""
 _SPACES = {1: (b"GRAY", "gray"), 3: (b"RGB ", "rgb")}
 _SRGB_CURVE = struct.pack(">4sIHHiiiii", b"para", 0, 3, 0, 157286, 62119, 3417, 5072, 2651)
 """The sRGB transfer curve (IEC 61966-2-1) as an ICC parametric curve of type 3, s15Fixed16."""

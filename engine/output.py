@@ -13,9 +13,6 @@ from engine.jobs import JobContext
 from engine.raster import Pixels, Raster
 from engine.record import SUFFIX, Repair, ScanFile, make_record, read_scan, record_bytes, record_path, remove_record
 
-_LARGEST_PROFILE = 64 << 20
-"""Larger profiles are refused, bytes."""
-
 
 @dataclass(frozen=True)
 class Output:
@@ -193,7 +190,7 @@ def _profile(profile: str) -> bytes | None:
     if profile == "srgb":
         return colour.srgb()
     try:
-        target = imageio.read_plain(Path(profile), _LARGEST_PROFILE)
+        target = imageio.read_plain(Path(profile), colour.LARGEST_PROFILE)
     except OSError as error:
         raise ReadError(
             "The profile {profile} cannot be read: {reason}.", "read.profile", profile=profile, reason=error.strerror

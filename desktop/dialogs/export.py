@@ -29,7 +29,7 @@ from desktop.work.threads import Ticket
 from engine import imageio
 from engine.errors import WriteError
 from engine.imageio import WriteOptions
-from engine.output import Output
+from engine.output import Output, check_place
 
 _MEASURE_MS = 400
 _FORMATS = tuple(row for row in imageio.FORMATS if row.writer is not None)
@@ -116,6 +116,7 @@ class ExportDialog(QDialog):
         self._depth.currentIndexChanged.connect(self._check)
         self._quality.valueChanged.connect(self._check)
         self._profile.activated.connect(self._on_profile)
+        self._record.toggled.connect(self._check)
         self._buttons.accepted.connect(self.accept)
         self._buttons.rejected.connect(self.reject)
         self._check()
@@ -246,7 +247,7 @@ class ExportDialog(QDialog):
         self._depth.setItemText(0, as_scan if deep else self.tr("8 bit, which is all the format holds"))
         problem = ""
         try:
-            imageio.check_target(path, self._protected)
+            check_place(self.choice(), self._protected)
         except WriteError as error:
             problem = sentence_of(error)
         self._export.setEnabled(not problem)

@@ -359,12 +359,14 @@ def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None 
         rect = Rect.of_cell(cell) & state.scan.bounds
         shows = np.zeros((rect.height, rect.width), bool)
         for layer, operation in zip((lower, upper), above, strict=True):
-            if layer.visible and operation.touches(cell, 0):
+            if layer.shows and operation.touches(cell, 0):
                 shows |= layer.mask.tile(cell) > 0
         pixels.write(rect, composite.read(rect))
         mask.write(rect, np.where(shows, np.uint8(255), np.uint8(0)))
     merged = empty.with_pixels(pixels.commit().apply_to(empty.pixels), mask.commit().apply_to(empty.mask))
-    merged = replace(merged, name=lower.name, made_by=(*lower.made_by, *upper.made_by))
+    # What did not show is not in the result either, and no record lists it.
+    shown = [layer for layer in (lower, upper) if layer.shows and not layer.mask.is_empty()]
+    merged = replace(merged, name=lower.name, made_by=tuple(repair for layer in shown for repair in layer.made_by))
     label = f"Merge {upper.name} down"
     without_upper = replace(state, layers=(*state.layers[:index], *state.layers[index + 1 :]))
     return Compound(

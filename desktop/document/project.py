@@ -26,6 +26,7 @@ from desktop.document.geometry import Geometry
 from desktop.document.model import Document, Layer, State
 from desktop.document.review import Review, pack_damage, review_json
 from engine import colour, imageio
+from engine.errors import WriteError
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Rect, Resolution
 from engine.record import ScanFile
@@ -100,7 +101,13 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
         WriteError: it cannot be written; what was there is still there.
         Cancelled: the context was cancelled.
     """
-    context = context or JobContext()
+    try:
+        _write(snapshot, path, context or JobContext())
+    except MemoryError as error:
+        raise WriteError("There is not enough free memory to write {file}.", "write.memory", file=path.name) from error
+
+
+def _write(snapshot: Snapshot, path: Path, context: JobContext) -> None:
     state = snapshot.state
     # Some programs ask for the profile of an untagged picture or assume linear values, and some cannot read grey: so
     # every PNG is RGB with a profile. The scan's own profile is stored under ``lacuna/``.

@@ -77,12 +77,14 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
             archive = _Archive(file)
             archive.check_names(path)
             stack = archive.text("stack.xml")
-            own = _own_part(archive, stack)
+            own = _own_part(archive)
             context.progress(0.0, "reading the layers")
-            if own is None:
-                return _read_foreign(archive, stack, path, context)
-            if _version(own) > VERSION:
+            # Before all else: what a newer version means by the rest is not known here.
+            if own is not None and _version(own) > VERSION:
                 return _read_newer(archive, stack, path, context)
+            if own is None or own.get("stack") != hashlib.sha256(stack).hexdigest():
+                # Another program changed the layers since.
+                return _read_foreign(archive, stack, path, context)
             return _read_own(archive, own, path, context)
     except (
         zipfile.BadZipFile,
@@ -147,14 +149,10 @@ class _Archive:
 # -- Lacuna's own -------------------------------------------------------------------------------------------------
 
 
-def _own_part(archive: _Archive, stack: bytes) -> dict[str, Any] | None:
-    """The content of ``lacuna/document.json``; None if there is none or another program changed the layers since."""
-    if OWN not in archive.names:
-        return None
-    own = tables.parse_json(archive.text(OWN))
-    if not isinstance(own, dict) or own.get("stack") != hashlib.sha256(stack).hexdigest():
-        return None
-    return own
+def _own_part(archive: _Archive) -> dict[str, Any] | None:
+    """The content of ``lacuna/document.json``, if there is one."""
+    own = tables.parse_json(archive.text(OWN)) if OWN in archive.names else None
+    return own if isinstance(own, dict) else None
 
 
 def _version(own: dict[str, Any]) -> int:
@@ -312,6 +310,8 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
     rows = list(image.iter("layer"))
     notices: list[str] = []
     flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _is_plain(rows[-1])
+    # A small file could ask for any number of layers of one large picture.
+    flat = flat and len({row.get("src", "") for row in rows}) == len(rows)
     bottom = archive.picture(rows[-1].get("src", ""), width * height) if flat else np.zeros((0, 0, 3), np.uint8)
     opaque = bottom.shape[2] in (1, 3) or bool((bottom[..., -1] == np.iinfo(bottom.dtype).max).all())
     name = rows[-1].get("src", "") if rows else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,11 @@ def autosaved_source(folder: Path) -> Path | None:
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return Path(source) if source and isinstance(source, str) else None
+
+
+def holds_work(folder: Path) -> bool:
+    """Whether an autosave folder holds unsaved work, also such as cannot be read here."""
+    return os.path.lexists(folder / MANIFEST)
 
 
 def recover(folder: Path, context: JobContext | None = None) -> Recovered:

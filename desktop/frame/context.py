@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from desktop.settings import SettingsStore
     from desktop.work.threads import Ticket
     from engine.errors import EngineError
+    from engine.output import Output
     from engine.runtime.cards import Registry
 
 
@@ -112,10 +113,21 @@ class Context:
             protected: files that must not be overwritten; None = all that are in use.
         """
         from engine import imageio
+
+        kept = self.photos.files_in_use() if protected is None else protected
+        return self._passes(lambda: imageio.check_target(path, kept, suffixes))
+
+    def may_export(self, output: Output) -> bool:
+        """Whether a picture can be written with its record; if not, says why."""
+        from engine.output import check_place
+
+        return self._passes(lambda: check_place(output, self.photos.files_in_use()))
+
+    def _passes(self, check: Callable[[], None]) -> bool:
         from engine.errors import EngineError
 
         try:
-            imageio.check_target(path, self.photos.files_in_use() if protected is None else protected, suffixes)
+            check()
         except EngineError as error:
             self.strip.warn(error)
             return False

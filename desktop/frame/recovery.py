@@ -20,6 +20,7 @@ def offer_recovery(parent: QWidget, files: Files, *, forgotten: bool = False) ->
     Returns:
         Whether there was any.
     """
+    files.empty_trash()
     abandoned, trash = files.abandoned_work(), files.forgotten_work() if forgotten else {}
     if not abandoned and not trash:
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,14 +17,14 @@ from desktop.document.edits import Edit
 from desktop.document.model import Document, State
 from desktop.document.opening import file_stamp, open_document
 from desktop.document.project import write_project
-from desktop.document.recovery import Recovered, autosaved_source, recover
+from desktop.document.recovery import Recovered, autosaved_source, holds_work, recover
 from desktop.document.targets import Target
 from desktop.photo.workspace import Workspace
 from desktop.tools.select import replace_mask
 from desktop.work.flatten import export
 from desktop.work.threads import JobCentre, Lane, Ticket, Work
 from engine import imageio
-from engine.errors import SettingsError
+from engine.errors import SettingsError, WriteError
 from engine.jobs import JobContext
 from engine.output import Output
 from engine.runtime.cards import Registry
@@ -123,29 +122,40 @@ class Files(QObject):
     # -- recovery ---------------------------------------------------------------------------------------------
 
     def abandoned_work(self) -> dict[Path, Path]:
-        """Autosave folders left by a crash -> file of the photograph. Locks them; deletes those without work."""
+        """Autosave folders that a crash left behind -> the photograph.
+
+        Those without work are tidied away; those whose work cannot be read here go to the trash.
+        """
         found: dict[Path, Path] = {}
         folders = {path.with_suffix("") for path in self._sessions.glob("*")}
         for folder in sorted(folders):
             if folder in self._locks or not self._lock(folder):
                 continue
             source = autosaved_source(folder)
-            if source is None:
-                self._remove(folder)
-            else:
+            if source is not None:
                 found[folder] = source
+            elif holds_work(folder):
+                self.move_to_trash(folder)
+            else:
+                self._remove(folder)
         return found
 
     def forgotten_work(self) -> dict[Path, Path]:
-        """Autosave folders in the trash -> file of the photograph, latest first. Deletes those older than 30 days."""
-        found: dict[Path, Path] = {}
-        for folder in sorted(self._trash.glob("*"), key=_age):
-            source = autosaved_source(folder)
-            if source is None or _age(folder) > TRASH_DAYS * _DAY:
+        """Autosaved work in the trash -> the photograph, the latest first."""
+        kept = [folder for folder in self._trash.glob("*") if not _is_outdated(folder)]
+        sources = {folder: autosaved_source(folder) for folder in sorted(kept, key=_age)}
+        return {folder: source for folder, source in sources.items() if source is not None}
+
+    def empty_trash(self) -> None:
+        """Delete what lay in the trash for more than ``TRASH_DAYS``, in the background."""
+        outdated = [folder for folder in self._trash.glob("*") if _is_outdated(folder)]
+
+        def work(_: JobContext) -> None:
+            for folder in outdated:
                 shutil.rmtree(folder, ignore_errors=True)
-            else:
-                found[folder] = source
-        return found
+
+        if outdated:
+            self._jobs.submit(self.tr("Tidying up"), Lane.AUTOSAVE, lambda: work)
 
     def restore_from_trash(self, folder: Path) -> Path | None:
         """Move autosaved work back from the trash; returns its new folder, or None if that is impossible."""
@@ -215,10 +225,21 @@ class Files(QObject):
         for signal in (ticket.done, ticket.failed, ticket.cancelled, ticket.crashed):
             signal.connect(lambda *_: self._reserved.remove(target))
 
-    def _write(self, title: str, target: Path, work: Work, done: Callable[..., None]) -> Ticket:
+    def _write(
+        self,
+        title: str,
+        target: Path,
+        work: Work,
+        done: Callable[..., None],
+        check: Callable[[], None] = lambda: None,
+    ) -> Ticket:
+        def prepare() -> Work:
+            check()
+            return work
+
         target = target.resolve()
         self._targets.append(target)
-        ticket = self._jobs.submit(title, Lane.IO, lambda: work)
+        ticket = self._jobs.submit(title, Lane.IO, prepare)
         ticket.done.connect(done)
         ticket.failed.connect(self.failed)
         ticket.crashed.connect(lambda _: self.crashed.emit())
@@ -231,13 +252,27 @@ class Files(QObject):
             self.written.emit()
 
     def changed_elsewhere(self, workspace: Workspace, path: Path) -> bool:
-        """Whether another program changed a project since this program last read or wrote it."""
-        known = workspace.project_stamp if path == workspace.project else None
+        """Whether a project was changed by somebody else since this program read it or wrote it last."""
+        opened = workspace.autosave.opened
+        known = None
+        if workspace.project is not None and imageio.same_file(path, workspace.project):
+            known = workspace.project_stamp
+        elif imageio.same_file(path, opened.path):
+            known = opened.stamp
         return known is not None and file_stamp(path) not in (known, None)
 
     def save(self, workspace: Workspace, path: Path) -> Ticket:
-        """Start saving a project."""
-        snapshot = workspace.snapshot()
+        """Save the project; it fails where somebody else changed the file since it was asked for."""
+        snapshot, found = workspace.snapshot(), file_stamp(path)
+
+        def check() -> None:
+            # It may have waited for a long export. What was saved from here meanwhile is no change.
+            if file_stamp(path) not in (found, None) and self.changed_elsewhere(workspace, path):
+                raise WriteError(
+                    "{file} was changed by another program meanwhile. Nothing was written; please save again.",
+                    "write.changed",
+                    file=path.name,
+                )
 
         def work(context: JobContext) -> tuple[int, int] | None:
             write_project(snapshot, path, context)
@@ -247,7 +282,7 @@ class Files(QObject):
             workspace.mark_saved(path, snapshot, stamp)
             self.said.emit(self.tr("Saved {0}.").format(path.name))
 
-        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved)
+        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved, check)
 
     def export(self, workspace: Workspace, output: Output) -> Ticket:
         """Start writing the visible picture and its record."""
@@ -265,14 +300,22 @@ class Files(QObject):
         return self._write(self.tr("Exporting {0}").format(output.path.name), output.path, work, exported)
 
     def measure(self, workspace: Workspace, output: Output) -> Ticket:
-        """Start an export to a temporary folder to find out its size; ``done`` carries the bytes."""
-        snapshot = workspace.snapshot()
+        """Find out how large an export would be, by making it in the autosave folder; done carries the bytes."""
+        # There it goes with the folder when the program is killed meanwhile.
+        snapshot, folder = workspace.snapshot(), workspace.autosave.folder.folder
+        trial = replace(output, path=folder / f"trial{output.path.suffix}", record=False)
 
         def work(context: JobContext) -> int:
-            with tempfile.TemporaryDirectory(prefix="lacuna-") as folder:
-                trial = replace(output, path=Path(folder) / f"trial{output.path.suffix}", record=False)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
                 export(snapshot, trial, "export", context)
                 return trial.path.stat().st_size
+            except OSError as error:
+                raise WriteError(
+                    "{file} cannot be written: {reason}.", "write.failed", file=trial.path.name, reason=error.strerror
+                ) from error
+            finally:
+                trial.path.unlink(missing_ok=True)
 
         return self._jobs.submit(self.tr("Measuring the export"), Lane.IO, lambda: work)
 
@@ -280,7 +323,7 @@ class Files(QObject):
         """Replace the mask of the paint target by that of a picture file, in a job."""
 
         def make(state: State, target: Target, context: JobContext) -> Edit | None:
-            mask = imageio.read_mask(path)
+            mask = imageio.read_mask(path, context.part(0.0, 0.5))
             height, width = state.mask.shape
             if mask.shape != (height, width):
                 said = "The mask is {own_width} x {own_height} px, but the picture is {width} x {height} px."
@@ -288,7 +331,7 @@ class Files(QObject):
                 raise SettingsError(
                     said, "mask.size", own_width=own_width, own_height=own_height, width=width, height=height
                 )
-            return replace_mask(state, target, self.tr("Load mask"), mask, context)
+            return replace_mask(state, target, self.tr("Load mask"), mask, context.part(0.5, 1.0))
 
         workspace.change_mask(self.tr("Load mask"), make)
 
@@ -321,6 +364,10 @@ class Files(QObject):
         """Delete the autosave folders of closed photographs. Called after the job centre has stopped."""
         for folder in self._closing:
             self._remove(folder)
+
+
+def _is_outdated(folder: Path) -> bool:
+    return _age(folder) > TRASH_DAYS * _DAY
 
 
 def _age(folder: Path) -> float:

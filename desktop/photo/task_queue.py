@@ -222,17 +222,17 @@ class TaskQueue(QObject):
             if isinstance(chosen, EdgeMap):
                 editor.set_target(EDGE_MAP)
             elif chosen is not None:
-                self._show_layer(chosen)
+                self._show_layer(chosen, self._queued[ticket].runner.mask)
         finally:
             # In any case: its part of the mask must be free again.
             self._release(ticket)
 
-    def _show_layer(self, id_: int) -> None:
-        """Make the layer with a repair active; offer to move it to the top if another layer hides the repair."""
+    def _show_layer(self, id_: int, where: TileMap | None) -> None:
+        """Go on with a layer that something was repaired on; say so if other layers hide what was repaired."""
         editor, state = self._editor, self._editor.document.state
         if editor.target == REPAIR_MASK:
             editor.set_active(id_)
-        covering = covering_layer(state, id_)
+        covering = covering_layer(state, id_, where)
         if covering is not None:
             sentence = f"The repair is on {state.layer(id_).name}, which {covering.name} hides."
             editor.offered.emit(sentence, "Move It to the Top", lambda: editor.move_layer(id_, len(state.layers) - 1))

@@ -18,7 +18,7 @@ from desktop.photo.defect_list import DefectList
 from desktop.photo.editor import EditMaker, Editor
 from desktop.photo.task_queue import TaskQueue
 from desktop.work.threads import JobCentre, Lane
-from engine.jobs import JobContext
+from engine.jobs import JobContext, JobState
 from engine.raster import Rect
 from engine.resample import reductions
 
@@ -184,12 +184,13 @@ class Workspace(Editor):
                 self.document.attach_levels(scan[0], levels)
 
         ticket.done.connect(self.while_open(done))
-        ticket.ended.connect(self._on_prepared)
+        ticket.ended.connect(lambda: self._on_prepared(again=self._prepare_again and ticket.state is JobState.DONE))
         self._preparing = True
 
-    def _on_prepared(self) -> None:
+    def _on_prepared(self, *, again: bool) -> None:
+        """Prepare what changed meanwhile too, unless the user cancelled the job: then it does not come back by itself."""
         self._preparing = False
-        if self._prepare_again:
+        if again:
             self._prepare_view()
 
     # -- masks ------------------------------------------------------------------------------------------------

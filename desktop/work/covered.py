@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from desktop.document.blend import BlendMode
 from desktop.document.model import Layer, State
+from desktop.document.tiles import TileMap
 from engine.raster import Rect
 
 _MOST_CELLS = 64
@@ -14,25 +17,29 @@ _MOSTLY = 0.5
 """Share of a repair, 0..1, that may be hidden without a message."""
 
 
-def covering_layer(state: State, id_: int) -> Layer | None:
-    """The layer that hides more than half of what another layer shows; None if none does.
+def covering_layer(state: State, id_: int, where: TileMap | None = None) -> Layer | None:
+    """The layer that hides more than any other of what one below shows; None where most of that can be seen.
 
     Args:
         state: of the document.
         id_: of the layer below.
+        where: the mask of what was repaired; None = all that the layer shows.
     """
     below, above = state.layer(id_), state.layers[state.index(id_) + 1 :]
     solid = [layer for layer in above if layer.shows and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL]
     solid = [layer for layer in solid if layer.has_pixels]
-    cells = sorted(below.operation().cells())
-    for layer in solid:
-        shown = hidden = 0
-        for cell in cells[:: max(1, len(cells) // _MOST_CELLS)]:
-            rect = Rect.of_cell(cell) & state.scan.bounds
-            seen = below.mask.read(rect) > 0
-            shown += int(np.count_nonzero(seen))
+    cells = sorted(below.operation().cells() & (below.operation().cells() if where is None else where.stored.keys()))
+    shown, hidden = 0, Counter[int]()
+    for cell in cells[:: max(1, len(cells) // _MOST_CELLS)] if solid else []:
+        rect = Rect.of_cell(cell) & state.scan.bounds
+        seen = below.mask.read(rect) > 0
+        if where is not None:
+            seen &= where.read(rect) > 0
+        shown += int(np.count_nonzero(seen))
+        for layer in reversed(solid):
             if layer.pixels.holds(cell):
-                hidden += int(np.count_nonzero(seen & (layer.mask.read(rect) == np.iinfo(np.uint8).max)))
-        if hidden > _MOSTLY * shown:
-            return layer
-    return None
+                covered = seen & (layer.mask.read(rect) == np.iinfo(np.uint8).max)
+                hidden[layer.id] += int(np.count_nonzero(covered))
+                # What a higher layer hides is hidden by that one alone.
+                seen &= ~covered
+    return state.layer(hidden.most_common(1)[0][0]) if hidden.total() > _MOSTLY * shown else None

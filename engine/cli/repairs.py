@@ -76,8 +76,8 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
                 raise unfit
             mask, repairs = found.mask(), [found.repair(search)]
         else:
-            mask = imageio.read_mask(options.mask)
-        guide = ArrayMask(imageio.read_mask(options.edges)) if options.edges else None
+            mask = imageio.read_mask(options.mask, context.part(0.0, 0.2))
+        guide = ArrayMask(imageio.read_mask(options.edges, context.part(0.2, 0.3))) if options.edges else None
         given = task_input("heal", scan, card, settings, options.device, ArrayMask(mask), guide)
         if options.save_edges:
             drawn.append(draw_edges(given, context.part(0.3, 0.4)))

@@ -19,7 +19,7 @@ import numpy as np
 from engine import colour
 from engine.errors import ReadError, Words, WriteError
 from engine.imageio import blocks, directories, tiff
-from engine.imageio.atomic import Written, atomic_write, atomic_write_bytes, sync_folder
+from engine.imageio.atomic import Written, atomic_folder, atomic_write, atomic_write_bytes, sweep, sync_folder
 from engine.imageio.common import Header, Reader, Refusal, WriteOptions, pages_notice, sensible_resolution
 from engine.imageio.depth import to_depth
 from engine.imageio.digest import FileDigest
@@ -39,6 +39,7 @@ __all__ = [
     "Probe",
     "WriteOptions",
     "Written",
+    "atomic_folder",
     "atomic_write",
     "atomic_write_bytes",
     "check_size",
@@ -57,6 +58,7 @@ __all__ = [
     "same_file",
     "sensible_resolution",
     "stored_depth",
+    "sweep",
     "sync_folder",
     "to_depth",
     "write",
@@ -263,7 +265,7 @@ def write(
     return notices
 
 
-def read_mask(path: Path) -> Mask:
+def read_mask(path: Path, context: JobContext | None = None) -> Mask:
     """Read a mask: (H, W) uint8, 255 = repair. Any thread.
 
     The mask is the grey value, reduced to 8 bits with rounding, or the largest channel of RGB. If the picture has
@@ -272,11 +274,14 @@ def read_mask(path: Path) -> Mask:
 
     Raises:
         ReadError: as ``read``.
+        Cancelled: the job was called off.
     """
+    context = context or JobContext()
     with _open_picture(Path(path)) as (file, size):
         module, header = _inspect(file, size)
         _raise_refusal(header)
-        pixels = module.decode(file, size, header, JobContext(), alpha=True)
+        pixels = module.decode(file, size, header, context.part(0.0, 0.9), alpha=True)
+    context.progress(0.9, "Reading")
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     values: Mask = pixels[..., : header.channels].max(axis=2)
@@ -293,7 +298,7 @@ def write_mask(mask: Mask, path: Path) -> None:
     """Write a mask as an 8-bit grey PNG, atomically. Any thread.
 
     Raises:
-        WriteError: as ``atomic_write``.
+        WriteError: as ``atomic_write``; ``write.size``: it is larger than a PNG can be.
     """
     atomic_write_bytes(Path(path), encode_png(mask[..., None]))
 

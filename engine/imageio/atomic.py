@@ -77,7 +77,7 @@ def atomic_write(path: Path, *, durable: bool = True, companion: Companion | Non
     check_plain(path)
     try:
         target = Path(os.path.realpath(path))
-        _sweep(target.parent)
+        sweep(target.parent)
         with _hidden(target) as (file, hidden):
             yield file
             _complete(file, hidden, target, durable=durable)
@@ -98,6 +98,46 @@ def atomic_write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None
 
 
 @contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder that becomes the target, which must not exist yet, only when the block ends well.
+
+    Whatever goes wrong, it is gone; what a killed process left goes with the next ``sweep`` of the place.
+
+    Raises:
+        OSError: it cannot be made, or not be put in place.
+    """
+    sweep(target.parent)
+    hidden, descriptor = _created_folder(target.parent)
+    try:
+        yield hidden
+        hidden.rename(target)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _created_folder(parent: Path) -> tuple[Path, int]:
+    """A new hidden folder, locked as long as its descriptor is open; -1 on Windows, which opens no folders."""
+    for _ in range(_TRIES):
+        path = parent / _hidden_name()
+        path.mkdir()
+        if sys.platform == "win32":
+            return path, -1
+        descriptor = os.open(path, os.O_RDONLY)
+        _lock(descriptor, wait=True)
+        if path.exists():
+            break
+        # Another process swept it up before it was locked.
+        os.close(descriptor)
+    return path, descriptor
+
+
+def _hidden_name() -> str:
+    return HIDDEN.format(f"{_machine()}-{secrets.token_hex(8)}")
+
+
+@contextmanager
 def _hidden(target: Path) -> Iterator[tuple[BufferedRandom, Path]]:
     """Context manager: a hidden temporary file beside a target and its path; deleted at the end if it still exists.
 
@@ -115,7 +155,7 @@ def _hidden(target: Path) -> Iterator[tuple[BufferedRandom, Path]]:
 def _create_hidden(folder: Path) -> tuple[int, Path]:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     for _ in range(_TRIES):
-        path = folder / HIDDEN.format(f"{_machine()}-{secrets.token_hex(8)}")
+        path = folder / _hidden_name()
         descriptor = os.open(path, flags, 0o666)
         _lock(descriptor, wait=True)
         if os.fstat(descriptor).st_nlink > 0:
@@ -203,33 +243,33 @@ def _lock(descriptor: int, *, wait: bool) -> bool | None:
     return True
 
 
-def _sweep(folder: Path) -> None:
-    """Delete the temporary files that killed processes left in a folder; each folder is searched once."""
+def sweep(folder: Path) -> None:
+    """Delete the hidden files and folders that killed processes left in a folder; looks once into each. Any thread."""
     if folder in _swept:
         return
     _swept.add(folder)
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             name = _NAME.fullmatch(entry.name)
-            if name and entry.is_file(follow_symlinks=False):
+            if name and not entry.is_symlink():
                 with suppress(OSError):
                     _delete_if_dead(Path(entry.path), here=name[1] == _machine())
 
 
 def _delete_if_dead(hidden: Path, *, here: bool) -> None:
-    """Delete a temporary file that no running process is writing.
+    """Delete a hidden file or folder that no living process is writing.
 
     That its lock is free proves this only for files made on this computer, because some network disks keep locks for
     each computer separately. Other files, and all files on disks without locks and on Windows, must be old as well
     (Windows also refuses to delete open files).
 
     Args:
-        hidden: the file.
+        hidden: the file or folder.
         here: whether it was made on this computer.
     """
     if sys.platform == "win32":
         if time.time() - hidden.stat().st_mtime > _STALE_AFTER:
-            hidden.unlink()
+            _delete(hidden)
         return
     descriptor = os.open(hidden, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
@@ -237,9 +277,16 @@ def _delete_if_dead(hidden: Path, *, here: bool) -> None:
         old = time.time() - os.fstat(descriptor).st_mtime > _STALE_AFTER
         # Delete it while it is locked: a process that has just created it waits for the lock and sees that it is gone.
         if locked is not False and (old or (locked and here)):
-            hidden.unlink()
+            _delete(hidden)
     finally:
         os.close(descriptor)
+
+
+def _delete(hidden: Path) -> None:
+    if hidden.is_dir():
+        shutil.rmtree(hidden)
+    else:
+        hidden.unlink()
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.errors import ReadError
+from engine.errors import ReadError, WriteError
 from engine.imageio import blocks, directories
 from engine.imageio.common import (
     Header,
@@ -149,7 +149,19 @@ def encode_png(pixels: Pixels, profile: bytes | None = None) -> bytes:
     Args:
         pixels: (H, W, C) uint8 or uint16; 1 = grey, 2 = grey and opacity, 3 = RGB, 4 = RGB and opacity.
         profile: ICC profile to embed.
+
+    Raises:
+        WriteError: ``write.size``: it is larger than libpng takes.
     """
+    height, width = pixels.shape[:2]
+    if max(height, width) > LARGEST_SIDE:
+        raise WriteError(
+            "A picture of {width} × {height} pixels cannot be written: PNG ends at {side} a side.",
+            "write.size",
+            width=width,
+            height=height,
+            side=LARGEST_SIDE,
+        )
     encoded = _encode_pixels(pixels)
     if profile is None:
         return encoded

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine import tables
 from engine.errors import ModelError
-from engine.imageio import atomic_write_bytes, open_plain, read_plain
+from engine.imageio import atomic_folder, atomic_write_bytes, open_plain, read_plain, sweep
 from engine.resources import resource
 
 SHIPPED = resource("models")
@@ -327,17 +327,14 @@ class Registry:
         if any(entry.id == card.id for entry in self._read()):
             raise ModelError("There is already a model {model!r}; remove it first.", "model.taken", model=card.id)
         target = self._user_folder / card.id
-        partial = self._user_folder / f".{card.id}.partial"
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            for file in [*(stage.file for stage in card.stages), *([card.sheet] if card.sheet else [])]:
-                shutil.copyfile(card.folder / file, partial / file)
-            shutil.copyfile(card_file, partial / "card.toml")
-            shutil.rmtree(target, ignore_errors=True)
-            partial.rename(target)
+            self._user_folder.mkdir(parents=True, exist_ok=True)
+            with atomic_folder(target) as hidden:
+                for file in [*(stage.file for stage in card.stages), *([card.sheet] if card.sheet else [])]:
+                    shutil.copyfile(card.folder / file, hidden / file)
+                shutil.copyfile(card_file, hidden / "card.toml")
+                shutil.rmtree(target, ignore_errors=True)
         except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
             raise ModelError(
                 "The model {model} could not be copied: {reason}.", "model.copy", model=card.id, reason=error
             ) from error
@@ -372,6 +369,8 @@ class Registry:
         return ModelError("There is no model {model!r}. Models: {known}.", "model.unknown", model=id_, known=known)
 
     def _read(self) -> list[_Entry]:
+        # An addition that was killed leaves as much as a whole model.
+        sweep(self._user_folder)
         return [entry for place in (self._shipped, self._user_folder) for entry in self._entries(place)]
 
     def _entries(self, place: Path) -> Iterator[_Entry]:

@@ -134,11 +134,11 @@ def _from_port(port: Port, values: np.ndarray) -> np.ndarray:
 
 
 class SessionPool:
-    """A cache of the last few loaded models by checksum and device. Any thread."""
+    """A cache of the last few loaded models by what their cards say and device. Any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sessions: OrderedDict[tuple[str, Device], Session] = OrderedDict()
+        self._sessions: OrderedDict[tuple[Stage, Device], Session] = OrderedDict()
 
     def open(self, card: ModelCard, stage: Stage, device: Device) -> Session:
         """Load one file of a model, or take it from the cache.
@@ -149,7 +149,8 @@ class SessionPool:
         """
         card.verify()
         with self._lock:
-            key = (stage.sha256, device)
+            # One file may have two cards, which take its tensors for different things.
+            key = (stage, device)
             if key not in self._sessions:
                 self._sessions[key] = _load(card, stage, device)
                 while len(self._sessions) > _KEPT_SESSIONS:

@@ -187,6 +187,8 @@ class TrainingRecipe:
     """Inputs of the exported model that a person can set, for its card."""
     default: bool = False
     """Whether the exported model is the default of its task."""
+    study: bool = False
+    """Whether the exported model is made to compare and to train further, not for daily work."""
     data: Data = field(default_factory=Data)
     damage: Damage = field(default_factory=Damage)
     negatives: HardNegatives = field(default_factory=HardNegatives)

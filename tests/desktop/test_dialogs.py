@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
@@ -20,7 +23,7 @@ from desktop.theme import icon
 from engine import imageio
 from engine.resources import resource
 from tests.conftest import noise_raster
-from tests.desktop.acting import key, open_scan, trigger
+from tests.desktop.acting import key, open_scan, pixel_at, trigger
 
 
 def test_settings_survive_and_damaged_ones_fall_back(tmp_path: Path, qapp: object) -> None:
@@ -66,6 +69,24 @@ def test_a_monitor_profile_that_is_missing_is_said(qtbot: QtBot, program: Progra
     imageio.write(noise_raster(64, 64), tmp_path / "s.png")
     open_scan(qtbot, program, tmp_path / "s.png")
     assert "none.icc" in program.contents.strip.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+@pytest.mark.parametrize("kind", ["rubbish", "cut off", "pipe"])
+def test_a_monitor_profile_that_is_none_is_said_once_and_the_picture_is_shown(
+    qtbot: QtBot, program: Program, tmp_path: Path, kind: str
+) -> None:
+    profile = tmp_path / "screen.icc"
+    if kind == "pipe":
+        os.mkfifo(profile)
+    else:
+        profile.write_bytes(b"rubbish" if kind == "rubbish" else bytes(imagecodecs.cms_profile("adobergb"))[:300])
+    program.store.settings.look.monitor = str(profile)
+    raster = noise_raster(64, 64)
+    imageio.write(raster, tmp_path / "s.png")
+    _, view = open_scan(qtbot, program, tmp_path / "s.png")
+    assert "screen.icc" in program.contents.strip.text
+    assert np.abs(pixel_at(view, 30, 30) - raster.pixels[30, 30] / 257).max() <= 1
 
 
 def shortcut_rows() -> list[ShortcutRow]:

@@ -11,17 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtCore import Qt
-from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 import desktop.photo.editor
+import desktop.photo.workspace
 from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
 from desktop.document.edits import AddLayer, Paint
+from desktop.document.model import State
 from desktop.document.targets import REPAIR_MASK
 from desktop.document.tiles import TileDelta
 from desktop.photo.undo_memory import UndoMemory
 from desktop.photo.workspace import Workspace
+from desktop.work.threads import Lane, Ticket
 from engine import imageio
 from engine.jobs import JobContext
 from engine.raster import Rect
@@ -125,18 +127,30 @@ def test_what_is_painted_meanwhile_is_turned_along(
     assert np.array_equal(mask(workspace), painted[::-1, ::-1])
 
 
-def test_a_view_that_is_not_to_be_prepared_is_left_alone(qtbot: QtBot, program: Program, scan: Path) -> None:
-    tickets = []
-    program.jobs.added.connect(tickets.append)
+def test_a_view_that_is_not_to_be_prepared_is_left_alone(
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def endless(_state: State, context: JobContext) -> None:
+        begun.set()
+        while True:
+            context.check()
+
+    monkeypatch.setattr(desktop.photo.workspace, "_make_reductions", endless)
+    tickets: list[Ticket] = []
+    program.jobs.added.connect(lambda ticket: tickets.append(ticket) if ticket.lane is Lane.IO else None)
     with qtbot.waitSignal(program.files.opened, timeout=20000):
         program.contents.photos.open([scan])
-    qtbot.waitUntil(lambda: any(ticket.title == "Preparing the view" for ticket in tickets))
-    ticket = next(ticket for ticket in tickets if ticket.title == "Preparing the view")
-    if not ticket.state.ended:
+    qtbot.waitUntil(begun.is_set)
+    ticket = tickets[-1]
+    assert ticket.title == "Preparing the view"
+    with qtbot.waitSignal(ticket.ended):
         ticket.cancel()
-    qtbot.waitUntil(lambda: ticket.state.ended)
-    QTest.qWait(0)
-    assert sum(ticket.title == "Preparing the view" for ticket in tickets) == 1
+    # Whatever comes now comes before what is asked for after it.
+    with qtbot.waitSignal(program.jobs.submit("after", Lane.IO, lambda: lambda _: None).done):
+        pass
+    assert [ticket.title for ticket in tickets[1:]] == ["Preparing the view", "after"]
 
 
 def test_ctrl_y_does_again_and_the_scan_can_be_hidden(qtbot: QtBot, program: Program, scan: Path) -> None:

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
+import desktop.photo.files
 from desktop.app import Program
 from desktop.dialogs.export import ExportDialog, FileDialogs
 from desktop.dialogs.questions import Closing, Questions
-from engine import imageio
+from desktop.document.project import Snapshot
+from engine import colour, imageio
 from engine.imageio import WriteOptions
+from engine.jobs import JobContext
 from engine.output import Output
 from engine.runtime.session import SESSIONS, Device
 from tests.conftest import noise_raster
@@ -76,6 +80,42 @@ def test_the_export_dialog_says_what_will_happen(qtbot: QtBot, program: Program,
     dialog.deleteLater()
 
 
+def test_an_export_whose_record_would_have_too_long_a_name_is_refused_before_the_work(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("a" * 244 + ".tif")
+    dialog = ExportDialog(program.window, [scan], 16, long)
+    assert not dialog._export.isEnabled()
+    assert "record" in dialog._note.text()
+    dialog._record.setChecked(False)
+    assert dialog._export.isEnabled()
+    dialog.deleteLater()
+    open_scan(qtbot, program, scan)
+    monkeypatch.setattr(ExportDialog, "ask", classmethod(lambda *_: Output(long)))
+    monkeypatch.setattr(FileDialogs, "save_picture", classmethod(lambda *_: long))
+    jobs: list[object] = []
+    program.jobs.added.connect(jobs.append)
+    for id_ in ("export", "enlarge_2"):
+        program.contents.strip._clear()
+        trigger(program, id_)
+        assert "too long for the record" in program.contents.strip.text
+    assert not jobs
+
+
+def test_the_export_dialog_never_writes_over_its_profile(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = tmp_path / "screen.tif"
+    profile.write_bytes(colour.srgb())
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(profile), ""))
+    dialog = ExportDialog(program.window, [scan], 16, profile)
+    assert dialog._export.isEnabled()
+    dialog._profile.setCurrentIndex(2)
+    dialog._profile.activated.emit(2)
+    assert not dialog._export.isEnabled()
+    dialog.deleteLater()
+
+
 def test_the_export_dialog_measures_the_size(qtbot: QtBot, program: Program, scan: Path, tmp_path: Path) -> None:
     workspace, _ = open_scan(qtbot, program, scan)
     target = tmp_path / "out.tif"
@@ -88,6 +128,25 @@ def test_the_export_dialog_measures_the_size(qtbot: QtBot, program: Program, sca
     dialog.reject()
     assert not target.exists()
     dialog.deleteLater()
+
+
+def test_an_export_is_measured_in_the_session_folder_which_goes_also_after_a_kill(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    places: list[Path] = []
+    real = desktop.photo.files.export
+
+    def noted(snapshot: Snapshot, output: Output, command: str, context: JobContext) -> tuple[str, ...]:
+        places.append(output.path)
+        return real(snapshot, output, command, context)
+
+    monkeypatch.setattr(desktop.photo.files, "export", noted)
+    with qtbot.waitSignal(program.files.measure(workspace, Output(tmp_path / "out.png")).done):
+        pass
+    folder = workspace.autosave.folder.folder
+    assert [place.parent for place in places] == [folder]
+    assert not list(folder.iterdir())
 
 
 def test_undo_steps_beyond_the_memory_go_to_the_session_folder_and_still_work(
@@ -269,6 +328,38 @@ def test_closing_can_save_first(
     with qtbot.waitSignal(program.window.closed):
         program.window.close()
     assert project.is_file()
+
+
+def test_a_save_that_meets_something_unexpected_is_told_and_loses_nothing(
+    qtbot: QtBot,
+    program: Program,
+    scan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(150, 150), (260, 170)])
+    project, told = tmp_path / "kept.ora", []
+    monkeypatch.setattr("desktop.frame.notifier.show_crash", lambda what, *_, saved: told.append((what, saved)))
+    monkeypatch.setattr("desktop.photo.files.write_project", lambda *_: 1 // 0)
+    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    program.window.close()
+    qtbot.waitUntil(lambda: bool(told), timeout=10000)
+    assert told == [("ZeroDivisionError: integer division or modulo by zero", True)]
+    assert "ZeroDivisionError" in caplog.text
+    caplog.clear()
+    qtbot.waitUntil(lambda: not program.files.writing)
+    assert program.window.isVisible(), "it does not close, and nothing hangs"
+    assert workspace.unsaved
+    assert not project.exists()
+    assert (workspace.autosave.folder.folder / "manifest.json").is_file()
+    monkeypatch.undo()
+    monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
+    with qtbot.waitSignal(program.files.said):
+        trigger(program, "save")
+    assert not workspace.unsaved
 
 
 def test_turns_are_undone_and_exported(qtbot: QtBot, program: Program, scan: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
 from engine import imageio
 from engine.raster import Rect
-from tests.desktop.acting import LEFT, at, drag, key, mask, open_scan, pixel_at, trigger
+from tests.desktop.acting import LEFT, at, drag, key, mask, open_scan, pixel_at, trigger, trigger_job
 
 
 def test_a_stroke_is_one_undo_step_and_shows_as_a_veil(qtbot: QtBot, program: Program, scan: Path) -> None:
@@ -167,3 +169,28 @@ def test_masks_are_loaded_and_saved(
     with qtbot.waitSignal(workspace.message):
         trigger(program, "mask_load")
     assert "10 x 10" in program.contents.strip.text
+
+
+def test_loading_a_mask_can_be_called_off_while_the_picture_is_read(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    path, began, gate, read = tmp_path / "mask.png", threading.Event(), threading.Event(), []
+    imageio.write_mask(np.full((300, 400), 255, np.uint8), path)
+    real = imageio.read_mask
+
+    def waiting(*arguments: Any) -> object:
+        began.set()
+        assert gate.wait(60)
+        read.append(real(*arguments))
+        return read[0]
+
+    monkeypatch.setattr(imageio, "read_mask", waiting)
+    monkeypatch.setattr(FileDialogs, "open_mask", classmethod(lambda *_: path))
+    ticket = trigger_job(program, "mask_load")
+    qtbot.waitUntil(began.is_set)
+    with qtbot.waitSignal(ticket.cancelled):
+        ticket.cancel()
+        gate.set()
+    assert not read
+    assert not mask(workspace).any()

@@ -141,6 +141,29 @@ def test_a_repair_under_an_opaque_layer_is_said_and_moved_to_the_top(
     assert not np.array_equal(picture(workspace), before)
 
 
+def test_a_spot_that_several_layers_hide_is_said_whatever_else_its_layer_shows(
+    qtbot: QtBot, program: Program, scan: Path
+) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    program.contents.tools.set_size(40)
+    for y in (40, 90, 250):
+        drag(view, [(30, y), (370, y)])
+    heal(qtbot, program, workspace)
+    (lower,) = workspace.document.state.layers
+    for number, rect in enumerate((Rect(180, 140, 200, 180), Rect(200, 140, 225, 180))):
+        workspace.push(AddLayer("add", filled_layer(workspace.document, rect, number), number + 1))
+    program.contents.tools.set_size(10)
+    key(program, Qt.Key.Key_J)
+    for x, hidden in ((300, False), (200, True)):
+        workspace.set_active(lower.id)
+        program.contents.strip._clear()
+        with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
+            drag(view, [(x - 10, 160), (x + 10, 160)])
+        qtbot.waitUntil(lambda: not workspace.queue.busy)
+        assert len(workspace.document.state.layers) == 3
+        assert (program.contents.strip.button is not None) == hidden
+
+
 def test_autosave_does_not_wait_for_an_export(qtbot: QtBot, program: Program, scan: Path) -> None:
     import threading
 

@@ -373,6 +373,16 @@ def test_a_record_lists_the_repairs_that_show_each_once() -> None:
     assert document.state.repairs() == [*clear.made_by, *shown.made_by]
 
 
+@pytest.mark.parametrize("unseen", [{"visible": False}, {"opacity": 0.0}])
+def test_a_record_lists_nothing_that_was_merged_without_being_seen(unseen: dict[str, float]) -> None:
+    document = make_document()
+    shown, hidden = (repaired_layer(document, Rect(10 * n, 10, 10 * n + 30, 40), n) for n in range(2))
+    for place, layer in enumerate((shown, replace(hidden, **unseen))):
+        AddLayer("add", layer, place).apply(document)
+    merge(document, hidden.id).apply(document)
+    assert document.state.repairs() == list(shown.made_by)
+
+
 @dataclass(frozen=True)
 class Inverted(Content):
     """The picture below, inverted: a kind of layer that is not made of pixels."""

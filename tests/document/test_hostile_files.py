@@ -92,6 +92,38 @@ def test_a_sentence_about_a_project_stays_one(tmp_path: Path, entry: str) -> Non
     assert len(str(caught.value)) < 600
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_layers_that_share_one_picture_are_not_unpacked_again_and_again(tmp_path: Path, own: bool) -> None:
+    document = Document(noise_raster(40, 60))
+    for number in range(3):
+        AddLayer("add", filled_layer(document, Rect(10, 10, 30, 30), number), number).apply(document)
+    write_project(Snapshot.of(document), tmp_path / "work.ora")
+
+    def change(members: dict[str, bytes]) -> None:
+        names = [name for name in members if name.startswith("data/layer")]
+        if own:
+            for name in names:
+                text = members["lacuna/document.json"].decode()
+                members["lacuna/document.json"] = text.replace(name, names[0]).encode()
+            return
+        for name in names:
+            members["stack.xml"] = members["stack.xml"].replace(name.encode(), names[0].encode())
+
+    with zipfile.ZipFile(tmp_path / "work.ora") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(tmp_path / "work.ora", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    if own:
+        with pytest.raises(ReadError, match="share one picture"):
+            open_project(tmp_path / "work.ora")
+        return
+    opened = open_project(tmp_path / "work.ora")
+    assert not opened.state.layers
+    assert any("merged picture" in notice for notice in opened.notices)
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """An autosave folder with one layer, and its scan."""

@@ -111,16 +111,22 @@ def test_a_turned_document_is_saved_turned(tmp_path: Path) -> None:
     assert np.array_equal(picture(again), picture(document))
 
 
-def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("trouble", "code"), [(OSError(28, "No space left on device"), "write.full"), (MemoryError(), "write.memory")]
+)
+def test_a_failed_save_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception, code: str
+) -> None:
     path = save(layered_document(), tmp_path / "p.ora")
     data = path.read_bytes()
 
     def full(*_: object, **__: object) -> bytes:
-        raise OSError(28, "No space left on device")
+        raise trouble
 
     monkeypatch.setattr(imageio, "encode_png", full)
-    with pytest.raises((WriteError, OSError)):
+    with pytest.raises(WriteError) as caught:
         save(layered_document(), path)
+    assert caught.value.code == code
     assert path.read_bytes() == data
     assert list(tmp_path.iterdir()) == [path]
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from engine import colour, imageio
 from engine.errors import ReadError
+from engine.jobs import Cancelled, JobContext
 from engine.raster import Raster
 
 
@@ -33,6 +34,19 @@ def test_masks(tmp_path):
     assert np.array_equal(imageio.read_mask(tmp_path / "mask.tif"), mask)
     Image.fromarray(mask > 100).save(tmp_path / "mask.bmp")
     assert np.array_equal(imageio.read_mask(tmp_path / "mask.bmp"), (mask > 100) * np.uint8(255))
+
+
+def test_reading_a_mask_is_told_and_can_be_called_off(tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.imageio.tiff._ROWS", 1 << 14)
+    path = tmp_path / "mask.tif"
+    tifffile.imwrite(path, picture(np.uint8, 1, 400, 300)[..., 0], photometric="minisblack", rowsperstrip=8)
+    shares = []
+    imageio.read_mask(path, JobContext(lambda share, _: shares.append(share)))
+    assert shares == sorted(shares)
+    assert len(shares) > 5
+    context = JobContext(lambda share, _: context.cancel() if share > 0.3 else None)
+    with pytest.raises(Cancelled):
+        imageio.read_mask(path, context)
 
 
 def test_masks_with_opacity(tmp_path):

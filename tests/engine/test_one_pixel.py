@@ -16,6 +16,7 @@ from desktop.document.model import Document
 from desktop.document.project import Snapshot, write_project
 from desktop.document.project_reader import read_project
 from engine import colour, imageio
+from engine.errors import WriteError
 from engine.imageio.common import upright_view
 from engine.raster import ArrayMask, ArraySource, Raster
 from engine.runtime.cards import TileRules
@@ -68,6 +69,22 @@ def test_a_turned_project_is_saved(tmp_path: Path, shape: tuple[int, int]) -> No
         state = document.state
         saved = read_project(tmp_path / "work.ora").scan.pixels
         assert np.array_equal(saved, state.scan.read(state.scan.bounds))
+
+
+def test_what_is_too_long_for_a_png_is_refused_in_words(tmp_path: Path) -> None:
+    """A TIFF may be as long as it likes; the pictures inside a project may not."""
+    pixels = np.zeros((1, 1_000_001, 3), np.uint8)
+    imageio.write(Raster(pixels), tmp_path / "long.tif")
+    assert imageio.read(tmp_path / "long.tif").pixels.shape == pixels.shape
+    for write, target in (
+        (lambda path: write_project(Snapshot.of(Document(Raster(pixels))), path), tmp_path / "work.ora"),
+        (lambda path: imageio.write_mask(pixels[..., 0], path), tmp_path / "mask.png"),
+    ):
+        target.write_bytes(b"old")
+        with pytest.raises(WriteError, match="PNG ends at") as caught:
+            write(target)
+        assert caught.value.code == "write.size"
+        assert target.read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 3), (17, 1)])

@@ -18,6 +18,7 @@ from engine import imageio
 from engine.cli.signals import cancelled_by_signals
 from engine.imageio import atomic
 from engine.jobs import JobContext
+from engine.runtime.cards import Registry
 from tests.conftest import noise_raster
 from tests.tiny_models import endless
 
@@ -106,7 +107,62 @@ def test_a_temporary_file_in_use_is_not_deleted(
     assert hidden(folder) == []
 
 
-def test_only_files_of_this_program_are_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def adder(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has copied half of a model to the user's models."""
+    card = endless(folder / "theirs")
+    program = (
+        "import shutil, sys\n"
+        "from pathlib import Path\n"
+        "from engine.runtime.cards import Registry\n"
+        "copyfile = shutil.copyfile\n"
+        "def slowly(source, target):\n"
+        "    copyfile(source, target)\n"
+        "    print('copying', flush=True)\n"
+        "    sys.stdin.read()\n"
+        "shutil.copyfile = slowly\n"
+        "models = Path(sys.argv[1])\n"
+        "Registry(models, models / 'none').add(Path(sys.argv[2]))\n"
+    )
+    process = started(program, folder / "models", card.folder / "card.toml")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "copying\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_model_half_added_by_a_killed_process_is_swept_and_that_of_a_living_one_is_not(
+    folder: Path, adder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = folder / "models"
+    (left,) = models.iterdir()
+    new_run(monkeypatch)
+    assert not [card for card in Registry(models).cards() if card.folder.parent == models]
+    assert list(models.iterdir()) == [left], "the folder of a living process"
+    adder.kill()
+    adder.wait()
+    new_run(monkeypatch)
+    Registry(models).cards()
+    assert list(models.iterdir()) == []
+
+
+def test_a_model_that_is_being_added_is_there_when_others_swept(
+    folder: Path, adder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_run(monkeypatch)
+    Registry(folder / "models").cards()
+    adder.communicate(timeout=LONG)
+    assert [path.name for path in (folder / "models").iterdir()] == ["clean"]
+
+
+def test_an_addition_that_is_called_off_leaves_nothing(folder: Path, adder: subprocess.Popen[str]) -> None:
+    adder.send_signal(signal.SIGINT)
+    adder.communicate(timeout=LONG)
+    assert list((folder / "models").iterdir()) == []
+
+
+def test_only_what_is_ours_is_swept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = f".lacuna-{atomic._machine()}-{'0' * 16}.tmp"
     others = [".lacuna-notes.tmp", ".lacuna-0123456789abcdef.tmp.bak", f".lacuna-{'1' * 8}-{'0' * 16}.tmp"]
     others += [f"lacuna-{'0' * 16}.tmp", f".lacuna-{'2' * 16}.tmp"]

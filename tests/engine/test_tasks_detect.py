@@ -13,9 +13,10 @@ from engine import masks
 from engine.errors import ModelError, SettingsError
 from engine.jobs import Cancelled, JobContext
 from engine.raster import ArraySource, Pixels, Rect
-from engine.runtime.cards import ModelCard
+from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import Defect, DetectSettings, Findings, Marks, TaskInput, pyramid, run_task, sift
+from engine.tasks.base import Model
 from engine.tasks.findings import SHAPES, kind_by_shape, to_damage_pixels
 from tests import tiny_models
 
@@ -180,6 +181,31 @@ def test_merging_a_reduction_does_not_depend_on_cells_and_edges(
     ):
         assert found.box.grown(4).contains(true)
         assert true.grown(4).contains(found.box)
+
+
+@pytest.mark.parametrize("shape", [(1400, 1400), (2801, 2801)])
+def test_all_scales_together_are_at_most_half_as_much_work_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+) -> None:
+    """Counted in pixels that the model is shown, in windows of the size that the detector has which ships."""
+    rules = Registry(tmp_path / "none").default("detect").tile
+    card = dataclasses.replace(tiny_models.finder(tmp_path), tile=rules)
+    shown: list[int] = []
+    run = Model.picture
+
+    def counted(self: Model, number: int, context: JobContext, **tensors: np.ndarray) -> np.ndarray:
+        shown.append(tensors["picture"][0, 0].size)
+        return run(self, number, context, **tensors)
+
+    monkeypatch.setattr(Model, "picture", counted)
+    work = []
+    for shortest in (pyramid.SHORTEST, 10**6):
+        monkeypatch.setattr(pyramid, "SHORTEST", shortest)
+        shown.clear()
+        marks = detected(card, grey(*shape, dtype=np.uint8))
+        work.append(sum(shown))
+    assert marks.scales == (1,)
+    assert work[1] < work[0] <= 1.5 * work[1]
 
 
 def test_a_reduction_is_read_in_strips_and_is_the_mean_of_squares() -> None:

@@ -220,6 +220,18 @@ def test_layouts_and_ranges_that_a_card_declares_are_honoured(
     assert np.abs(result(card).astype(int) - plain).max() <= 1
 
 
+def test_two_cards_of_one_file_are_each_honoured(tmp_path: Path) -> None:
+    """One of them a corrected copy of the other, for instance."""
+    nodes, half = [node("Mul", "picture half", "result")], np.full(1, 0.5, np.float32)
+    results = []
+    for low in (0.0, -1.0):
+        ports = [replace(port, low=low) for port in (PICTURE, RESULT)]
+        made = stage(tmp_path / f"from{low:g}", "model.onnx", nodes, (ports[0],), (ports[1],), half=half)
+        results.append(result(save(tmp_path, f"from{low:g}", "clean", made)).astype(float))
+    # Half of what is told from -1 on lies half way to the middle of the range.
+    assert np.abs(results[1] - (results[0] + 65535 / 4)).max() <= 2
+
+
 @pytest.mark.parametrize("mask_means", [0, 1])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_a_mask_s_layout_and_range_are_honoured(tmp_path: Path, layout: str, mask_means: int) -> None:

@@ -13,7 +13,7 @@ import torch
 from skimage.color import rgb2lab
 
 from engine.raster import ArrayMask, ArraySource
-from engine.runtime.cards import ModelCard, read_card
+from engine.runtime.cards import ModelCard, Registry, read_card
 from engine.runtime.session import Device
 from engine.tasks import TASKS, DetectSettings, TaskInput, run_task
 from engine.train.__main__ import main
@@ -57,6 +57,13 @@ def test_the_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert {line.split()[0] for line in lines} == set(SMALL)
 
 
+def test_a_recipe_of_a_study_exports_a_study() -> None:
+    """As those that ship are: trained again, it does not come to stand among the models for daily work."""
+    shipped = {card.id: card.study for card in Registry(Path("none")).cards()}
+    assert sum(shipped.values()) == 8
+    assert {name: read_training_recipe(name).study for name in training_recipe_names()} == shipped
+
+
 @pytest.mark.parametrize("name", sorted(SMALL))
 def test_a_system_trains_exports_with_parity_and_runs_through_its_task(
     name: str, tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -70,6 +77,7 @@ def test_a_system_trains_exports_with_parity_and_runs_through_its_task(
     card = read_card(tmp_path / name / "card.toml")
     card.verify()
     assert card.task == read_training_recipe(name).task
+    assert card.study == read_training_recipe(name).study
     assert card.training.pictures_seen > 0
     assert bool(card.sheet) == (name == "dcgan")
     assert not card.sheet or cv2.imread(str(card.folder / card.sheet)).shape == (512, 512, 3)

@@ -49,37 +49,43 @@ def save(context: Context, photo: Workspace, *, ask: bool = False) -> Ticket | N
     Returns:
         The ticket; None when the user cancelled, or the file cannot be written.
     """
-    from desktop.dialogs.questions import Conflict, Questions
-
-    path = photo.project
-    if path is None or ask or not context.files.changed_elsewhere(photo, path):
-        return _save_to(context, photo, None if ask else path)
-    answer = Questions.changed_elsewhere(context.window, path.name)
-    if answer is Conflict.OVERWRITE:
-        return _save_to(context, photo, path)
-    if answer is Conflict.SAVE_AS:
-        return _save_to(context, photo, None)
-    if answer is Conflict.OPEN_THEIRS:
-        # Saving this one asks for a name.
-        photo.project = None
-        context.files.open(path)
-    return None
-
-
-def _save_to(context: Context, photo: Workspace, path: Path | None) -> Ticket | None:
-    """Save to a project file; None asks for one."""
     from desktop.dialogs.export import FileDialogs
+    from desktop.dialogs.questions import Conflict, Questions
     from desktop.document.project import SUFFIX
 
-    if path is None:
-        suggestion = photo.project or context.folder_of(photo) / photo.source.with_suffix(SUFFIX).name
+    path = photo.project
+    if path is None or ask:
+        suggestion = path or context.folder_of(photo) / photo.source.with_suffix(SUFFIX).name
         path = FileDialogs.save_project(context.window, suggestion)
-    if path is None:
+    if path is None or not context.may_write(path, (SUFFIX,), _protected(context, photo)):
         return None
-    # A project file may be overwritten only by the photograph it was opened or saved as, not by an older version.
-    own = [] if photo.document.newer_project else [file for file in photo.files() if file.suffix.lower() == SUFFIX]
-    protected = [file for file in context.photos.files_in_use() if file.resolve() not in own]
-    return context.files.save(photo, path) if context.may_write(path, (SUFFIX,), protected) else None
+    if context.files.changed_elsewhere(photo, path):
+        answer = Questions.changed_elsewhere(context.window, path.name)
+        if answer is Conflict.SAVE_AS:
+            return save(context, photo, ask=True)
+        if answer is Conflict.OPEN_THEIRS:
+            # Mine is asked for a name when it is saved.
+            photo.project = None
+            context.files.open(path)
+        if answer is not Conflict.OVERWRITE:
+            return None
+    return context.files.save(photo, path)
+
+
+def _protected(context: Context, photo: Workspace) -> list[Path]:
+    """Files that a project is not saved over.
+
+    They are all in use but its own, and its own too where a newer version of this program wrote it or another tab has
+    it.
+    """
+    from desktop.document.project import SUFFIX
+
+    others = [view.workspace for view in context.photos.views() if view.workspace not in (None, photo)]
+    kept = {file for other in others if other is not None for file in other.files()}
+    if photo.document.newer_project:
+        kept.add(photo.source.resolve())
+    own = {file for file in photo.files() if file.suffix.lower() == SUFFIX} - kept
+    return [file for file in context.photos.files_in_use() if file.resolve() not in own]
 
 
 def _save(context: Context) -> None:
@@ -95,7 +101,6 @@ def _save_as(context: Context) -> None:
 def _ask_export(context: Context) -> None:
     from desktop.dialogs.export import ExportDialog
     from desktop.dialogs.questions import Questions
-    from engine import imageio
 
     photo = context.photo
     if photo is None:
@@ -109,7 +114,7 @@ def _ask_export(context: Context) -> None:
         context.folder_of(photo) / f"{photo.source.stem}-healed{suffix}",
         lambda wanted: context.files.measure(photo, wanted),
     )
-    if output is None or not context.may_write(output.path, imageio.WRITABLE):
+    if output is None or not context.may_export(output):
         return
     if not output.path.exists() or Questions.overwrite(context.window, output.path):
         context.files.export(photo, output)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from engine.jobs import JobContext
     from engine.raster import Mask
 
-AT_ONCE = 16_000_000
-"""``filter_cost`` up to which a command runs on the GUI thread; above, it is a job."""
+AT_ONCE = 4_000_000
+"""``filter_cost`` up to which a command runs on the GUI thread, in less than 100 ms; above, it is a job."""
 
 
 def _filter(photo: Workspace, label: str, change: Callable[[Mask], Mask], reach: float) -> None:
@@ -62,14 +62,19 @@ def _shrink(context: Context) -> None:
 
 
 def _feather(context: Context) -> None:
+    from desktop.tools.select import filter_cost, filter_mask
     from engine import masks
 
-    photo = context.photo
-    if photo is not None:
-        # Determined for the whole mask, not tile by tile, or there would be seams.
-        width, soft = context.task.amount, masks.is_soft(photo.mask())
-        label = context.window.tr("Feather mask")
-        _filter(photo, label, lambda mask: masks.feather(mask, width, soft=soft), width)
+    photo, label, width = context.photo, context.window.tr("Feather mask"), context.task.amount
+    if photo is None:
+        return
+
+    def make(state: State, target: Target, context: JobContext) -> Edit | None:
+        # Decided for the whole mask, or tiles would differ.
+        soft = masks.is_soft(target.read(state))
+        return filter_mask(state, target, label, lambda mask: masks.feather(mask, width, soft=soft), width, context)
+
+    photo.change_mask(label, make, at_once=filter_cost(photo.mask(), width) <= AT_ONCE)
 
 
 def _ask_load(context: Context) -> None:

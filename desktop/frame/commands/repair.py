@@ -44,7 +44,6 @@ def enlarge(context: Context, photo: Workspace, request: TaskRequest) -> None:
     """Ask for a file, write the enlarged picture to it, and open it; the photograph is not changed."""
     from desktop.dialogs.export import FileDialogs
     from desktop.dialogs.questions import Questions
-    from engine import imageio
     from engine.errors import EngineError
     from engine.output import Output
 
@@ -57,13 +56,14 @@ def enlarge(context: Context, photo: Workspace, request: TaskRequest) -> None:
     suffix = suffix if suffix in _SUFFIXES else ".tif"
     suggestion = context.folder_of(photo) / f"{photo.source.stem}-x{scale}{suffix}"
     path = FileDialogs.save_picture(context.window, context.window.tr("Enlarge into"), suggestion)
-    if path is None or not context.may_write(path, imageio.WRITABLE):
+    output = Output(path) if path is not None else None
+    if output is None or not context.may_export(output):
         return
-    if path.exists() and not Questions.overwrite(context.window, path):
+    if output.path.exists() and not Questions.overwrite(context.window, output.path):
         return
-    ticket = context.start_task(lambda: photo.queue.enlarge(replace(request, settings={}), Output(path)))
+    ticket = context.start_task(lambda: photo.queue.enlarge(replace(request, settings={}), output))
     if ticket is not None:
-        context.files.reserve(path, ticket)
+        context.files.reserve(output.path, ticket)
         ticket.done.connect(partial(_on_enlarged, context))
 
 

@@ -248,6 +248,7 @@ def _make_card(
         tile=network.TILE,
         stages=stages,
         default=recipe.default,
+        study=recipe.study,
         settings=recipe.settings,
         labels=network.LABELS,
         training=training,

@@ -399,3 +399,14 @@ def test_outlines_are_drawn_and_hidden(qtbot: QtBot, program: Program, blots: Pa
     trigger(program, "undo")
     wait_for_outlines(qtbot, workspace)
     assert counts(workspace) == {ACCEPTED: 5}
+
+
+def test_a_small_defect_is_zoomed_to_until_it_can_be_seen(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+    path = write_blots(tmp_path / "small.png", (200, 140, 5, 4, 0, 255), (330, 20, 90, 90, 1, 255), size=(300, 500))
+    _, view = open_and_find(qtbot, program, path)
+    view.viewport.zoom_to(1.0)
+    key(program, Qt.Key.Key_N)
+    if middle(view)[0] > 300:
+        key(program, Qt.Key.Key_N)
+    assert middle(view) == pytest.approx((202.5, 142), abs=1)
+    assert 5 * view.viewport.zoom / view.viewport.ratio >= 80

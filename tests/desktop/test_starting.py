@@ -1,0 +1,79 @@
+"""Ctrl+C while the window comes up: the real program ends without a traceback, whatever it is doing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from desktop.app import Program, SignalWatch
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+
+ROOT = Path(__file__).parents[2]
+WHEN_IMPORTED = """
+class Press:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            press()
+sys.meta_path.insert(0, Press())
+"""
+WHEN_CALLED = """
+import {module}
+real = {module}.{function}
+def pressed(*arguments, **options):
+    press()
+    return real(*arguments, **options)
+{module}.{function} = pressed
+"""
+RUN = """
+import os, runpy, signal, sys
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
+{hook}
+sys.argv[1:] = []
+runpy.run_module("desktop", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "status", "said"),
+    [
+        (WHEN_IMPORTED.format(module="PySide6.QtWidgets"), -signal.SIGINT, ""),
+        (WHEN_CALLED.format(module="desktop.settings", function="SettingsStore.__init__"), 1, "Cancelled.\n"),
+        (WHEN_CALLED.format(module="desktop.frame.main_window", function="MainWindow.showEvent"), 1, ""),
+        (WHEN_IMPORTED.format(module="desktop.frame.contents"), 1, ""),
+        (WHEN_CALLED.format(module="desktop.panels.task", function="TaskPanel.load"), 1, ""),
+    ],
+    ids=["imports", "before the window", "shown", "furnished", "models read"],
+)
+def test_ctrl_c_while_the_window_comes_up_prints_no_traceback(
+    tmp_path: Path, hook: str, status: int, said: str
+) -> None:
+    folders = {name: str(tmp_path) for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+    process = subprocess.run(
+        [sys.executable, "-c", RUN.format(hook=hook)],
+        env=os.environ | folders | {"QT_QPA_PLATFORM": "offscreen"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    said_by_qt = "This plugin does not support propagateSizeHints()\n"
+    assert (process.stdout, process.stderr.replace(said_by_qt, "")) == ("", said)
+    assert process.returncode == status
+
+
+def test_a_signal_that_was_ignored_stays_ignored(program: Program) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        watch = SignalWatch(program)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        watch.stop()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

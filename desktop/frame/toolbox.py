@@ -7,8 +7,8 @@ import time
 
 from PySide6.QtCore import QObject, Signal
 
-from desktop.tools.base import EDGES, BrushSettings, Tool, ToolSettings
-from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE, BrushTool, EraserTool, SpotHealTool
+from desktop.tools.base import EDGES, MAXIMUM_SIZE, MINIMUM_SIZE, BrushSettings, Tool, ToolSettings
+from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool
 from desktop.tools.navigate import HandTool, ZoomTool
 from desktop.tools.select import LassoTool, RectangleTool
 

@@ -15,9 +15,6 @@ from desktop.document.tiles import TileEdit, TileMap
 from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from engine.raster import Floats, Mask, Rect
 
-MINIMUM_SIZE, MAXIMUM_SIZE = 1.0, 2000.0
-"""Diameters a brush may have, image pixels."""
-
 
 class Stroke:
     """One stroke: the coverage it has laid down so far, and the mask that comes of it.

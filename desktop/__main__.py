@@ -1,4 +1,4 @@
-"""Starts the program: a subcommand runs without the window, files open it."""
+"""Starts the program: with a subcommand on the command line, otherwise the window, with files to open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Until the command line listens, Ctrl+C ends the program without a traceback out of the imports.
+    # Until a handler is installed, Ctrl+C ends the program without a traceback from an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     try:
         return _start()
     except KeyboardInterrupt:
-        # While the program was still coming up.
+        # Pressed while the program was starting.
         print("Cancelled.", file=sys.stderr)
         return 1
 

@@ -1,4 +1,4 @@
-"""The composition root: settings, models, job centre, notifier and window. Nobody else wires."""
+"""The composition root: creates settings, models, job centre, crash reporter and window, and connects them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,24 @@ if TYPE_CHECKING:
     from engine.runtime.cards import ModelCard, Registry
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals by which a system or a terminal asks a program to end."""
+"""Signals with which a system or a terminal asks a program to end."""
 
 
 class Program:
-    """The running program, made once, on the GUI thread. The main window is up at once, its contents after ``start``.
+    """The running program. Created once, on the GUI thread.
+
+    The constructor creates only the empty main window, so that it is shown quickly; ``start`` does the rest.
 
     Args:
-        state: folder for autosaved work and the log; None = the user's own.
-        store: settings; None = the user's own.
-        registry: models; None = those that ship and the user's own.
+        state: folder for autosaved work and the log; None = the user's.
+        store: settings; None = the user's.
+        registry: models; None = those that ship and the user's.
 
     Attributes:
-        window, menus: there at once.
-        jobs, registry, files, contents, crashes: there once it is ``furnished``.
+        ready: whether everything was created.
+        store: settings.
+        window, menus: of the program.
+        jobs, registry, files, contents, crashes: exist only when it is ``ready``.
     """
 
     jobs: JobCentre
@@ -59,32 +63,32 @@ class Program:
         apply_theme(app, self.store.settings.look.theme)
         self.window = MainWindow(self.store)
         self.menus = Menus(self.window, ACTIONS, self.store.settings.shortcuts)
-        self.furnished = False
+        self.ready = False
 
     def start(self, paths: list[Path], *, catch: bool = False) -> None:
-        """Show the window, then furnish it, offer autosaved work and open files.
+        """Show the window, then create its contents, offer autosaved work and open files.
 
         Args:
-            paths: to open.
-            catch: become the hook for uncaught exceptions.
+            paths: files to open.
+            catch: install the hook for uncaught exceptions.
         """
 
         def later() -> None:
             from desktop.frame.recovery import offer_recovery
 
-            self._furnish(catch=catch)
+            self._build(catch=catch)
             self.contents.task.load()
             offer_recovery(self.window, self.files)
             self.contents.photos.open(paths)
 
-        # Once it is on the screen, and not before.
+        # After the first paint, so that the window appears without delay.
         self.window.painted.connect(lambda: QTimer.singleShot(0, self.window, later))
         self.window.show()
 
     def save_all(self) -> bool:
-        """Autosave every photograph on this thread: something went wrong. False when one could not be saved."""
+        """Autosave all photographs synchronously, because something went wrong; False when one could not be saved."""
         safe = True
-        for view in self.contents.photos.views() if self.furnished else []:
+        for view in self.contents.photos.views() if self.ready else []:
             if view.workspace is not None and view.workspace.unsaved:
                 try:
                     view.workspace.autosave.save_at_once()
@@ -94,16 +98,19 @@ class Program:
         return safe
 
     def stop(self) -> None:
-        """End the threads and tidy up. Safe more than once. What is still open keeps its autosaved work."""
-        if self.furnished:
-            self.furnished = False
+        """End the threads and delete autosave folders of closed photographs; those still open keep theirs.
+
+        Can be called more than once.
+        """
+        if self.ready:
+            self.ready = False
             for view in self.contents.photos.views():
                 if view.workspace is not None:
                     view.workspace.close()
             self.jobs.stop()
             self.files.shut_down()
 
-    def _furnish(self, *, catch: bool) -> None:
+    def _build(self, *, catch: bool) -> None:
         from desktop.frame.contents import Contents
         from desktop.frame.notifier import CrashReporter, start_log
         from desktop.photo.files import Files
@@ -125,10 +132,10 @@ class Program:
             self.window, self.menus, self.store, self.jobs, self.files, self.registry, self._monitor_profile
         )
         self.window.closed.connect(self.stop)
-        self.furnished = True
+        self.ready = True
 
     def _monitor_profile(self) -> bytes | None:
-        """The ICC file of the settings, else the system's profile where it can be read, else None (sRGB)."""
+        """The ICC profile of the settings, otherwise that of the system if it can be read, otherwise None (sRGB)."""
         from engine import colour, imageio
 
         chosen = self.store.settings.look.monitor
@@ -148,23 +155,24 @@ class Program:
 
 
 def _check_card(card: ModelCard) -> None:
-    """Refuse a model that could never run; what knows that is loaded later than the window."""
+    """Refuse a model that cannot run. Imports the tasks late, because the window is shown first."""
     from engine.tasks import check_card
 
     check_card(card)
 
 
 class SignalWatch(QObject):
-    """Ends the program when the system or a terminal asks it to: work is autosaved, and nothing is asked.
+    """Ends the program on SIGINT, SIGTERM and SIGHUP: autosaves all work, without questions.
 
     Args:
-        program: what ends.
+        program: to end.
     """
 
     def __init__(self, program: Program) -> None:
         super().__init__()
         self._program = program
-        # Python runs handlers between its own steps, of which there are none while Qt waits: a byte wakes Qt.
+        # Python runs signal handlers only between bytecodes, so not while Qt waits for events. The wakeup file
+        # descriptor gets a byte at each signal, and a notifier wakes Qt.
         self._read, self._write = os.pipe()
         for end in (self._read, self._write):
             os.set_blocking(end, False)
@@ -181,7 +189,7 @@ class SignalWatch(QObject):
         QApplication.exit(1)
 
     def stop(self) -> None:
-        """Let signals do what they did before."""
+        """Restore the previous signal handlers."""
         self._notifier.setEnabled(False)
         signal.set_wakeup_fd(-1)
         for number, handler in self._before.items():
@@ -191,13 +199,20 @@ class SignalWatch(QObject):
 
 
 def run(arguments: list[str]) -> int:
-    """Run the desktop application until its window is closed, or a signal ends it."""
+    """Run the desktop application until its window is closed or a signal ends it.
+
+    Args:
+        arguments: paths of files to open.
+
+    Returns:
+        The exit status.
+    """
     app = QApplication(sys.argv[:1])
     app.setApplicationName("lacuna")
     app.setApplicationDisplayName("Lacuna")
     app.setDesktopFileName("lacuna")
     program = Program()
-    # Windows knows no such signals, but for the one that its consoles send.
+    # Windows has only SIGINT of these, from consoles.
     watch = SignalWatch(program) if os.name == "posix" else None
     program.start([Path(name).resolve() for name in arguments], catch=True)
     code = app.exec()

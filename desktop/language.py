@@ -1,4 +1,4 @@
-"""The language of the window: words that the engine and the document only carry are made here."""
+"""Turns errors of the engine into sentences in the language of the window."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from engine.errors import EngineError
 
 
 def sentence_of(error: EngineError) -> str:
-    """What happened, for the restorer. Any thread."""
+    """The translated sentence of an error. Any thread."""
     return error.text(lambda template: QCoreApplication.translate("errors", template))

@@ -1,4 +1,4 @@
-"""What the program remembers between starts, as typed dataclasses. QSettings stays inside."""
+"""The settings that are kept between starts, as typed dataclasses. The only module that uses QSettings."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from desktop.tools.base import ToolSettings
 from engine import tables
 
 RECENT = 12
-"""Recent files that are remembered."""
+"""Number of recent files that are remembered."""
 
 
 @dataclass
 class Look:
-    """How the window looks.
+    """The look of the window.
 
     Attributes:
         theme: ``dark``, ``light`` or ``system``.
-        surround: luminance of the grey around the picture, 0..1 of the screen's encoding.
-        veil: colour of the repair mask as ``#AARRGGBB``.
-        monitor: ICC file of the screen; empty = the system's, else sRGB.
+        surround: grey around the picture, 0..1 in the screen's encoding.
+        veil: colour of the mask overlay as ``#AARRGGBB``.
+        monitor: path of the screen's ICC profile; empty = the system's, otherwise sRGB.
     """
 
     theme: str = "dark"
@@ -40,11 +40,11 @@ class Look:
 
 @dataclass
 class TaskSettings:
-    """What was chosen for one task.
+    """The choices for one task.
 
     Attributes:
         model: id of the model; empty = the task's default.
-        values: the task's settings by name, where they were changed.
+        values: settings by name; those that are missing have their defaults.
     """
 
     model: str = ""
@@ -53,25 +53,33 @@ class TaskSettings:
 
 @dataclass
 class RepairSettings:
-    """The task panel.
+    """The choices in the Repair panel.
 
     Attributes:
         device: ``auto``, ``cpu`` or ``cuda``.
-        tasks: what was chosen for each, by the task's id.
+        tasks: the choices for each task, by task id.
     """
 
     device: str = "auto"
     tasks: dict[str, TaskSettings] = field(default_factory=dict)
 
     def of(self, task: str) -> TaskSettings:
-        """What was chosen for a task, to be read and changed."""
+        """The choices for a task, to be read and changed in place; created with defaults where missing."""
         start = {"feather": 2.0} if task == "heal" else {}
         return self.tasks.setdefault(task, TaskSettings(values=dict(start)))
 
 
 @dataclass
 class Settings:
-    """Everything that is remembered but the window's geometry."""
+    """All settings except the window's geometry.
+
+    Attributes:
+        look: of the window.
+        tools: brushes and mode of the tools.
+        repair: choices in the Repair panel.
+        shortcuts: changed shortcuts, action id -> key in portable text.
+        recent: paths of recent files, latest first.
+    """
 
     look: Look = field(default_factory=Look)
     tools: ToolSettings = field(default_factory=ToolSettings)
@@ -84,7 +92,10 @@ class SettingsStore:
     """Reads and writes the settings. GUI thread.
 
     Args:
-        file: an INI file instead of the user's own place.
+        file: an INI file; None = the user's settings.
+
+    Attributes:
+        settings: what was read; changed in place, and written by ``save``.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -100,16 +111,16 @@ class SettingsStore:
         self._store.sync()
 
     def geometry(self) -> tuple[QByteArray, QByteArray]:
-        """The window's geometry and the arrangement of its panels, empty at the first start."""
+        """The window's geometry and the state of its panels, as Qt saved them; empty at the first start."""
         return self._bytes("geometry"), self._bytes("panels")
 
     def save_geometry(self, geometry: QByteArray, panels: QByteArray) -> None:
-        """Remember the window's geometry."""
+        """Write the window's geometry and the state of its panels."""
         self._store.setValue("geometry", geometry)
         self._store.setValue("panels", panels)
 
     def remember_file(self, path: Path) -> None:
-        """Put a file at the top of the recent ones."""
+        """Put a file first in the list of recent files."""
         others = [name for name in self.settings.recent if name != str(path)]
         self.settings.recent = tuple([str(path), *others][:RECENT])
         self.save()
@@ -119,7 +130,7 @@ class SettingsStore:
         return value if isinstance(value, QByteArray) else QByteArray()
 
     def _read(self) -> Settings:
-        """What was saved; a damaged or outdated part falls back to its defaults, the rest stays."""
+        """Read the settings; parts that are damaged or of another version get their defaults."""
         try:
             table = tables.parse_json(str(self._store.value("settings", "{}")))
         except ValueError:
@@ -127,14 +138,14 @@ class SettingsStore:
         settings = Settings()
         for fld in dataclasses.fields(Settings):
             if isinstance(table, dict) and fld.name in table:
-                _try_set(settings, fld.name, _as_now(fld.name, table[fld.name]))
-        # A start that only takes away from an empty mask would puzzle anybody.
+                _try_set(settings, fld.name, _upgrade(fld.name, table[fld.name]))
+        # Always start by adding: removing from an empty mask would seem not to work.
         settings.tools.adding = True
         return settings
 
 
-def _as_now(name: str, part: Any) -> Any:
-    """A part as it is written now: there was but one task once."""
+def _upgrade(name: str, part: Any) -> Any:
+    """Convert a part from an older format: once ``repair`` had only the settings of one task."""
     if name == "repair" and isinstance(part, dict) and "values" in part:
         heal = {key: part[key] for key in ("model", "values") if key in part}
         return {"device": part.get("device", "auto"), "tasks": {"heal": heal}}

@@ -1,4 +1,4 @@
-"""The look: neutral greys, one accent, icons that follow the text colour."""
+"""Themes: neutral greys, one accent colour, and icons in the text colour."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LIGHT = {
 
 
 def apply_theme(app: QApplication, name: str) -> None:
-    """Give the program a theme: ``dark``, ``light`` or ``system``."""
+    """Set the theme of the program: ``dark``, ``light`` or ``system``."""
     colours = _colours(app, name)
     palette = QPalette()
     roles = {
@@ -82,7 +82,11 @@ def apply_theme(app: QApplication, name: str) -> None:
 
 @cache
 def icon(name: str) -> QIcon:
-    """An icon in the theme's text colour, faint when disabled, in sizes for 100 to 300 % scaling."""
+    """An icon in the theme's text colour, with a disabled state, in sizes for 100 to 300 % scaling. Cached.
+
+    Args:
+        name: of a file in ``resources/icons``, without suffix.
+    """
     from PySide6.QtSvg import QSvgRenderer
 
     app = QApplication.instance()
@@ -105,7 +109,7 @@ def icon(name: str) -> QIcon:
 
 
 def surround(luminance: float) -> QColor:
-    """The neutral grey around the picture, 0..1 in the screen's encoding."""
+    """A neutral grey for the area around the picture; ``luminance`` is 0..1 in the screen's encoding."""
     value = round(255 * luminance)
     return QColor(value, value, value)
 

@@ -3,9 +3,9 @@
 import os
 
 __version__ = "0.1.0"
-"""Of the program; the package's metadata take it from here."""
+"""Version of the program; the package metadata is generated from it."""
 
-# onnxruntime 1.29 and later reports to its maker: model names and hashes, a device's id, a database in the home folder.
-# The library reads this once, when it is loaded. Every way in imports this package first, and processes started from
-# here inherit it. It is set whatever the environment says: nothing that somebody else set may turn reporting on.
+# onnxruntime 1.29 and later sends telemetry: model names and hashes, a device id, a database in the home folder.
+# The library reads this variable once, when it is loaded. Every entry point imports this package first, and child
+# processes inherit the variable. It overrides the environment, so that nobody else's setting can turn telemetry on.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -1,4 +1,4 @@
-"""ICC colour: scan to screen, to another profile, to model space and back. Conversions happen nowhere else."""
+"""ICC colour conversion: to the screen, to another profile, to model space and back. No other module converts."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def srgb() -> bytes:
 
 @cache
 def for_rgb(profile: bytes | None) -> bytes:
-    """A profile for a picture that is written in three channels: a grey one is repeated, an untagged one named.
+    """The RGB profile for a picture that is written with three channels, also if it was grey or untagged.
 
     Args:
-        profile: the picture's own, for RGB or grey; None = sRGB, or grey with sRGB's curve.
+        profile: the picture's own, for RGB or grey; None = sRGB, or grey with the sRGB curve.
 
     Returns:
-        An RGB profile in which equal channels look as the grey did.
+        An RGB profile: the picture's own, or for grey one in which three equal channels have the same colour.
     """
     if profile is None or profile[16:20] != b"GRAY":
         return profile or srgb()
@@ -47,7 +47,7 @@ def for_rgb(profile: bytes | None) -> bytes:
 
 @cache
 def fits(profile: bytes, channels: int) -> bool:
-    """Whether a profile can be read and describes pictures of so many channels (1 or 3)."""
+    """Whether a profile can be read and is for pictures with this number of channels (1 or 3)."""
     if len(profile) < 132 or profile[36:40] != b"acsp" or profile[16:20] != _SPACES[channels][0]:
         return False
     try:
@@ -59,7 +59,7 @@ def fits(profile: bytes, channels: int) -> bool:
 
 @cache
 def description(profile: bytes | None) -> str:
-    """The profile's own name for a person, such as ``Adobe RGB (1998)``; ``untagged`` for None."""
+    """The description in the profile, such as ``Adobe RGB (1998)``; ``untagged`` for None."""
     if profile is None:
         return "untagged"
     from PIL import ImageCms
@@ -73,7 +73,7 @@ def description(profile: bytes | None) -> str:
 
 @cache
 def looks_like_srgb(profile: bytes | None) -> bool:
-    """Whether a picture in this profile can be shown as sRGB without anybody seeing a difference (1/255 at most)."""
+    """Whether conversion from this profile to sRGB changes no channel by more than 1/255."""
     if profile is None or profile == srgb():
         return True
     if not fits(profile, 3):
@@ -85,7 +85,7 @@ def looks_like_srgb(profile: bytes | None) -> bool:
 
 
 def system_monitor_profile() -> bytes | None:
-    """What the system says of the main screen. Windows can be asked; elsewhere a person must name a file."""
+    """The profile of the main screen. Only Windows reports it; elsewhere None, and the user must choose a file."""
     if platform.system() != "Windows":
         return None
     from PIL import ImageCms
@@ -96,11 +96,11 @@ def system_monitor_profile() -> bytes | None:
 
 
 def to_screen(pixels: Pixels, profile: bytes | None, monitor: bytes | None = None) -> NDArray[np.uint8]:
-    """Pixels for the screen.
+    """Convert pixels for the screen.
 
     Args:
-        pixels: (h, w, 1 or 3) in the encoding of ``profile``; None = sRGB, or a grey picture with its curve.
-        profile: the picture's profile.
+        pixels: (h, w, 1 or 3) in the encoding of ``profile``.
+        profile: the picture's profile; None = sRGB, or grey with the sRGB curve.
         monitor: the screen's profile; None = sRGB.
 
     Returns:
@@ -148,8 +148,8 @@ def convert(pixels: Pixels, profile: bytes | None, target: bytes) -> Pixels:
 class ModelSpace:
     """Model space: the scan's own primaries with the sRGB curve, three channels, float32.
 
-    Values outside 0..1 are kept, so that nothing clips on the way there and back. A profile that is no matrix and
-    curves (a scanner's table, say) has no such space; its values are then taken as they are.
+    Values outside 0..1 are kept, so that converting to model space and back loses nothing. For a profile that does not
+    consist of a matrix and curves (a scanner's lookup table, for example) values are not converted.
 
     Args:
         profile: the scan's ICC profile; None = sRGB.
@@ -179,12 +179,12 @@ class ModelSpace:
 
 @cache
 def with_srgb_curve(profile: bytes) -> bytes | None:
-    """The same profile with sRGB's curves (ICC.1:2022, tags rTRC, gTRC, bTRC, kTRC); None if it has no curves."""
+    """The profile with its curves replaced by sRGB's (ICC.1:2022, tags rTRC, gTRC, bTRC, kTRC); None without curves."""
     return _with_curve(profile, _SRGB_CURVE)
 
 
 def _tags(profile: bytes) -> list[tuple[bytes, bytes]]:
-    """Signature and data of each tag."""
+    """Signature and data of each tag of a profile; empty where its tag table is truncated."""
     count = struct.unpack(">I", profile[128:132])[0]
     if len(profile) < 132 + 12 * count:
         return []
@@ -204,7 +204,7 @@ def _with_curve(profile: bytes, curve: bytes) -> bytes | None:
         if signature in curves:
             table[12 * i + 4 : 12 * i + 12] = struct.pack(">II", start, len(curve))
     body = (profile[:132] + bytes(table) + profile[132 + len(table) :]).ljust(start, b"\0") + curve
-    # The size, version 4 (parametric curves are not in version 2) and a profile id of zeros: not computed.
+    # New size; version 4, because version 2 has no parametric curves; profile id of zeros = not computed.
     result = struct.pack(">I", len(body)) + body[4:8] + b"\x04\x00\x00\x00" + body[12:84] + bytes(16) + body[100:]
     return result if fits(result, len(curves)) else None
 

@@ -1,13 +1,13 @@
-"""Failures that a restorer can do something about.
+"""Expected errors: failures that a user can do something about.
 
-    EngineError            anything below; its sentence is fit to be shown as it is
+    EngineError            base class; its text is a sentence that can be shown to the user as it is
     |-- ReadError          a file cannot be read as a picture, a mask or a project
     |-- WriteError         a file cannot be written; nothing half-written is left
     |-- SettingsError      a setting, mask, profile or recipe that cannot be used
     |-- ModelError         a model card or model file that cannot be used
     `-- DeviceError        the wanted device is absent or ran out of memory
 
-Everything else that escapes is a defect of the program and goes to the crash report.
+Any other exception that is not caught is a bug and goes to the crash report.
 """
 
 from __future__ import annotations
@@ -15,56 +15,56 @@ from __future__ import annotations
 from collections.abc import Callable
 
 _LONGEST = 400
-"""Letters of a value that stand in a sentence."""
+"""Values longer than this many characters are shortened in a sentence."""
 
 
 class Words:
-    """A sentence or a part of one, made where it is shown: there the language is known.
+    """A sentence or a part of one, formatted only where it is shown, because the language is known there.
 
     Args:
-        template: English; the values stand in it by their names, ``{file}`` for instance. A translation has another
-            template with the same names.
-        values: what the template names: text, numbers, other ``Words``, or an ``EngineError`` that is the reason.
+        template: English text with named placeholders such as ``{file}``. A translation is another template with the
+            same placeholders.
+        values: a value for each placeholder: text, numbers, other ``Words``, or the ``EngineError`` that is the cause.
     """
 
     def __init__(self, template: str, **values: object) -> None:
         self.template = template
-        # Anything else would keep whole pictures alive as long as the words are kept.
+        # Other objects are converted to text now: a reference could keep a whole picture in memory.
         self.values = {
             name: value if isinstance(value, str | int | float | Words | EngineError) else str(value)
             for name, value in values.items()
         }
 
     def text(self, translate: Callable[[str], str] = str) -> str:
-        """The words.
+        """The formatted text.
 
         Args:
-            translate: from a template to that of another language.
+            translate: returns the template in the user's language; the default leaves it in English.
         """
-        said = {
+        shown = {
             name: value.text(translate) if isinstance(value, Words | EngineError) else _shortened(value)
             for name, value in self.values.items()
         }
-        return translate(self.template).format_map(said)
+        return translate(self.template).format_map(shown)
 
     def __str__(self) -> str:
         return self.text()
 
 
 def _shortened(value: object) -> object:
-    """Names and messages out of files may be endless: of long ones the middle is left out."""
+    """A value with the middle of overlong text left out: names and messages from files can have any length."""
     if isinstance(value, str) and len(value) > _LONGEST:
         return f"{value[: _LONGEST // 2]}…{value[-_LONGEST // 2 :]}"
     return value
 
 
 class EngineError(Exception):
-    """An expected failure. It carries what happened; the sentence about it is made where it is shown.
+    """An expected failure, as a template and its values; the sentence is formatted where it is shown.
 
     Args:
-        template: what happened, for a restorer, as a whole sentence; see ``Words``.
+        template: what happened, as a whole sentence for the user; see ``Words``.
         code: stable identifier for scripts and tests, ``area.reason``.
-        values: what the template names.
+        values: a value for each placeholder of the template.
     """
 
     def __init__(self, template: str, code: str, **values: object) -> None:
@@ -85,7 +85,7 @@ class ReadError(EngineError):
 
 
 class WriteError(EngineError):
-    """A file cannot be written; what was there before is still there."""
+    """A file cannot be written; an existing file at its path is unchanged."""
 
 
 class SettingsError(EngineError):

@@ -1,4 +1,4 @@
-"""Jobs: what is to be computed, how far it is, and how it is called off. No threads live here."""
+"""Jobs: state, progress and cancellation of a computation. Starts no threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class JobState(Enum):
-    """Where a job stands."""
+    """The state of a job."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -19,24 +19,24 @@ class JobState(Enum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the state is final."""
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
 class Cancelled(Exception):  # noqa: N818 - it is not an error
-    """The job was called off. The only such exception in the program."""
+    """The job was cancelled. The only exception with this meaning in the program."""
 
 
 class JobContext:
-    """Carries progress up and cancellation down; passed to everything that takes long.
+    """Reports progress to the caller and cancellation to the worker; passed to every long computation.
 
-    A context made without arguments reports to nobody, but can be cancelled all the same.
-    ``cancel`` may be called on any thread, everything else belongs to the thread that works.
+    A context without arguments reports nothing, but can be cancelled.
+    ``cancel`` may be called on any thread, all other methods only on the worker's thread.
 
     Args:
-        report: called with the share done, 0..1, and a word about the current step.
-        between: called at each ``progress`` and after each ``on_cancel``, on the thread that works: what is more urgent
-            is done there in between. It must raise nothing.
+        report: called with the share done, 0..1, and the name of the current step.
+        between: called at each ``progress`` and after each ``on_cancel``, on the worker's thread, to run more urgent
+            jobs in between. It must not raise.
     """
 
     def __init__(
@@ -47,10 +47,14 @@ class JobContext:
         self._cancel = _Cancellation()
 
     def progress(self, share: float, step: str = "") -> None:
-        """Say how much of this context's range is done, and give up here if the job was cancelled.
+        """Report the share of this context's range that is done, and raise if the job was cancelled.
+
+        Args:
+            share: 0..1; clipped.
+            step: name of the current step.
 
         Raises:
-            Cancelled: the job was called off.
+            Cancelled: the job was cancelled.
         """
         if self._between is not None:
             self._between()
@@ -59,16 +63,16 @@ class JobContext:
             self._report(self._low + (self._high - self._low) * min(1.0, max(0.0, share)), step)
 
     def check(self) -> None:
-        """Give up here if the job was cancelled.
+        """Raise if the job was cancelled.
 
         Raises:
-            Cancelled: the job was called off.
+            Cancelled: the job was cancelled.
         """
         if self._cancel.wanted.is_set():
             raise Cancelled
 
     def part(self, low: float, high: float) -> JobContext:
-        """A context for one step, which fills this one's range from ``low`` to ``high``."""
+        """A context for one step: its progress 0..1 is mapped to ``low``..``high`` of this one; shares cancellation."""
         part = JobContext(self._report, self._between)
         span = self._high - self._low
         part._low, part._high = self._low + span * low, self._low + span * high
@@ -76,20 +80,20 @@ class JobContext:
         return part
 
     def cancel(self) -> None:
-        """Call the job off. Returns at once; safe on any thread and more than once."""
+        """Cancel the job. Returns at once; may be called on any thread and more than once."""
         self._cancel.fire()
 
     @property
     def cancelled(self) -> bool:
-        """Whether the job was called off."""
+        """Whether the job was cancelled."""
         return self._cancel.wanted.is_set()
 
     @contextmanager
     def on_cancel(self, stop: Callable[[], None]) -> Iterator[None]:
-        """While inside, cancelling also calls ``stop``, on the cancelling thread: for calls that cannot look.
+        """Context manager: ``cancel`` also calls ``stop``, on its thread. For library calls that cannot check a flag.
 
         Raises:
-            Cancelled: the job was called off before, or meanwhile.
+            Cancelled: the job was cancelled before, or inside the block.
         """
         self._cancel.watch(stop)
         try:
@@ -103,7 +107,7 @@ class JobContext:
 
 
 class _Cancellation:
-    """The flag that a context shares with its parts."""
+    """The cancel flag that a context shares with its parts."""
 
     def __init__(self) -> None:
         self.wanted = threading.Event()

@@ -1,4 +1,4 @@
-"""Arithmetic of masks: (H, W) uint8, 255 = repair. Every function gives a new array and leaves its input alone."""
+"""Operations on masks: (H, W) uint8, 255 = repair. Every function returns a new array and does not change its input."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 
 from engine.raster import Mask, MaskSource, Rect
 
-TOO_MUCH = 0.25
-"""Share of a picture that is hardly all damage."""
+MAX_DAMAGE_SHARE = 0.25
+"""Damage found on a larger share of a picture, 0..1, is taken for a false detection."""
 _FINE_AREA = 16_000_000
+"""Polygons over fewer pixels are drawn with antialiasing."""
 _COARSE = 16
-"""Side of the squares in which damage is grouped, pixels."""
+"""Side of the squares by which damage is grouped, pixels."""
 
 
 def grow(mask: Mask, radius: float) -> Mask:
-    """Dilate by a disc: every pixel takes the highest value within a radius in pixels."""
+    """Dilate by a disc: every pixel gets the highest value within a radius in pixels."""
     if radius <= 0 or not mask.any():
         return mask.copy()
-    if _hard(mask):
+    if _is_binary(mask):
         return np.where(_distance(mask) <= radius, np.uint8(255), np.uint8(0))
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -28,25 +29,31 @@ def grow(mask: Mask, radius: float) -> Mask:
 
 
 def shrink(mask: Mask, radius: float) -> Mask:
-    """Erode by a disc of a radius in pixels; what lies outside the picture counts as masked."""
+    """Erode by a disc of a radius in pixels; pixels outside the picture count as masked."""
     return invert(grow(invert(mask), radius))
 
 
 def invert(mask: Mask) -> Mask:
-    """Swap what is masked and what is not."""
+    """255 minus the mask."""
     return np.asarray(255 - mask, np.uint8)
 
 
 def feather(mask: Mask, width: float, *, soft: bool | None = None) -> Mask:
-    """Fade outwards: full value stays where it is, and falls to 0 over a width in pixels outside of it.
+    """Fade a mask outwards: values fall linearly to 0 over a width in pixels; no value becomes lower.
 
-    This is the dilation by a cone, so a soft mask keeps its shape and never jumps. Distances are Euclidean for a mask
-    of 0 and 255, and chamfer distances (1, sqrt 2) for a soft one. A part of a mask is told whether the whole is soft.
+    This is a greyscale dilation by a cone. Distances are Euclidean for a mask of only 0 and 255, and chamfer distances
+    (1, sqrt 2) for a soft mask.
+
+    Args:
+        mask: (H, W).
+        width: of the fade, pixels.
+        soft: whether the whole mask has values between 0 and 255, when ``mask`` is a part of it: all parts must use the
+            same distance. None = look at ``mask``.
     """
     if width <= 0 or not mask.any():
         return mask.copy()
     fall = 255 / (width + 1)
-    if not soft and (soft is not None or _hard(mask)):
+    if not soft and (soft is not None or _is_binary(mask)):
         return np.asarray(np.rint(np.clip(255 - fall * _distance(mask), 0, 255)), np.uint8)
     straight = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     diagonal = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], np.uint8)
@@ -59,55 +66,55 @@ def feather(mask: Mask, width: float, *, soft: bool | None = None) -> Mask:
 
 
 def depth(mask: Mask) -> NDArray[np.float32]:
-    """How far inside each masked pixel lies, in pixels; infinite where nothing is unmasked, 0 outside."""
+    """Distance of each masked pixel from the nearest unmasked one, (H, W) pixels: 0 outside, inf if all is masked."""
     if mask.all():
         return np.full(mask.shape, np.inf, np.float32)
     return _distance((mask == 0).view(np.uint8))
 
 
 def is_soft(mask: MaskSource) -> bool:
-    """Whether a whole mask holds anything between 0 and 255."""
-    return any(not _hard(mask.read_mask(rect)) for rect in mask.occupied())
+    """Whether a mask has any value between 0 and 255."""
+    return any(not _is_binary(mask.read_mask(rect)) for rect in mask.occupied())
 
 
 def polygon(points: list[tuple[float, float]], rect: Rect) -> Mask:
-    """The inside of a closed polygon, the edge smooth to an eighth of a pixel.
+    """A mask of the inside of a closed polygon, antialiased with 4 x 4 samples a pixel.
 
     Args:
         points: corners (x, y) in picture coordinates.
-        rect: the part of the picture wanted.
+        rect: the part of the picture to draw.
 
     Returns:
         (rect.height, rect.width).
     """
-    # Large outlines are not drawn for their sixteenths of a pixel.
+    # Antialiasing a large outline would take too much time and memory.
     fine = 4 if rect.area < _FINE_AREA else 1
     mask = np.zeros((rect.height, rect.width), np.uint8)
     for top in range(0, rect.height, 256):
         rows = min(256, rect.height - top)
         drawn = np.zeros((rows * fine, rect.width * fine), np.uint8)
-        # OpenCV's whole numbers are centres of pixels, ours are corners.
+        # Integer coordinates are pixel centres in OpenCV, and pixel corners here.
         corners = (np.array(points, np.float64).reshape(-1, 2) - (rect.left, rect.top + top)) * fine - 0.5
         cv2.fillPoly(drawn, [np.rint(corners * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
         mask[top : top + rows] = cv2.resize(drawn, (rect.width, rows), interpolation=cv2.INTER_AREA)
     return mask
 
 
-def _hard(mask: Mask) -> bool:
-    """Whether it holds nothing between 0 and 255."""
+def _is_binary(mask: Mask) -> bool:
+    """Whether all values are 0 or 255."""
     return bool(((mask == 0) | (mask == 255)).all())
 
 
 def _distance(mask: Mask) -> NDArray[np.float32]:
-    """Distance of each pixel from the nearest masked one, pixels."""
+    """Euclidean distance of each pixel from the nearest masked one, (H, W) pixels."""
     zeros = (mask == 0).astype(np.uint8)
     return np.asarray(cv2.distanceTransform(zeros, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
 
 
 def damage_boxes(mask: MaskSource, margin: int) -> list[Rect]:
-    """Tight boxes around the separate damages of a mask, each larger by a margin, inside the picture.
+    """Bounding boxes of the separate damages of a mask, each enlarged by a margin in pixels, clipped to the picture.
 
-    Damages closer than about 16 px count as one. The work follows the masked cells, not the size of the picture.
+    Damages closer than about 16 px count as one. The time depends on the masked cells, not on the picture's size.
     """
     bounds = Rect.of_shape(mask.shape)
     coarse = np.zeros((-(-bounds.height // _COARSE), -(-bounds.width // _COARSE)), np.uint8)
@@ -118,11 +125,11 @@ def damage_boxes(mask: MaskSource, margin: int) -> list[Rect]:
     boxes = []
     for left, top, width, height, _ in stats[1:count].tolist():
         cells = Rect(left * _COARSE, top * _COARSE, (left + width) * _COARSE, (top + height) * _COARSE) & bounds
-        boxes.append(_tight(mask.read_mask(cells), cells).grown(margin) & bounds)
+        boxes.append(_bounding_box(mask.read_mask(cells), cells).grown(margin) & bounds)
     return boxes
 
 
-def _tight(mask: Mask, rect: Rect) -> Rect:
+def _bounding_box(mask: Mask, rect: Rect) -> Rect:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return Rect(rect.left, rect.top, rect.left, rect.top)

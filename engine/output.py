@@ -1,4 +1,4 @@
-"""From a scan's file to a result's, with its record: one way for the window and the command line."""
+"""Writing results: from a scan's file to a result's file with its record, for the window and the command line."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Output:
     Attributes:
         path: the file.
         options: depth, quality, compression.
-        profile: ``keep``, ``srgb``, or the path of an ICC file.
-        record: write the record beside it.
+        profile: ``keep``, ``srgb``, or the path of an ICC file to convert to.
+        record: whether the record is written beside it.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Output:
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """The files that are read for it: that of the profile."""
+        """The files that writing reads: that of the profile."""
         return () if self.profile in ("keep", "srgb") else (Path(self.profile),)
 
 
@@ -45,40 +45,40 @@ def write_result(
     repairs: list[Repair],
     command: str,
     context: JobContext | None = None,
-    told: Sequence[str] = (),
+    repair_notices: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Write a result and its record, which says the digest of the file it tells of. Any thread.
+    """Write a result and its record, which holds the digest of the written file. Any thread.
 
     Args:
         result: the picture to write, in the scan's depth and profile.
         output: where and how.
-        scan: the pixels before, of the same type; for the share of samples changed.
-        source: the scan's file, never written to; its digest, as far as it is known, goes into the record.
-        repairs: what was done, for the record.
-        command: what wrote it, for the record.
+        scan: the pixels before the repairs, of the same type; for the share of changed samples in the record.
+        source: the scan's file, never written to; its digest, if known, goes into the record.
+        repairs: the repairs, for the record.
+        command: name of the command that writes, for the record.
         context: progress and cancellation.
-        told: what was said of the repairs, for the record.
+        repair_notices: what was said of the repairs, for the record.
 
     Returns:
-        Sentences about what the format could not hold.
+        Sentences about what the format cannot hold.
 
     Raises:
-        WriteError: the file cannot be written, or it is the scan or the profile itself; nothing is half-written.
+        WriteError: the file cannot be written, or it is the scan or the profile itself; no partial file is left.
         SettingsError: the profile cannot be used.
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
     check_place(output, [source.path] if source is not None else [])
-    converted = _in_profile(result, output.profile)
+    converted = _convert_to_profile(result, output.profile)
     if not output.record:
         notices = imageio.write(converted, output.path, output.options, context)
-        # One that is there is about the picture that was.
+        # An existing record describes the replaced picture.
         remove_record(output.path)
         return notices
-    # What can fail is done before anything is written.
+    # Everything that can fail is done before writing starts.
     known = source.with_digest() if source is not None else None
     record = make_record(command, known, repairs, scan, result.pixels)
-    depth = imageio.depth_held(output.path, output.options.depth or result.depth)
+    depth = imageio.stored_depth(output.path, output.options.depth or result.depth)
     kept = converted is result and depth == result.depth and imageio.is_lossless(output.path, output.options)
 
     def record_of(written: Written, notices: tuple[str, ...]) -> tuple[Path, bytes]:
@@ -91,19 +91,21 @@ def write_result(
             "profile": colour.description(converted.profile),
             "samples_kept": kept,
         }
-        return record_path(output.path), record_bytes(record | {"written": facts, "notices": [*told, *notices]})
+        return record_path(output.path), record_bytes(
+            record | {"written": facts, "notices": [*repair_notices, *notices]}
+        )
 
     return imageio.write(converted, output.path, output.options, context, record_of)
 
 
 @dataclass(frozen=True)
-class Repaired:
-    """What was made of a scan.
+class RepairResult:
+    """The result of repairing a scan.
 
     Attributes:
-        raster: the result.
-        repairs: what was done, for the record.
-        notices: what is to be said of it.
+        raster: the repaired picture.
+        repairs: the repairs, for the record.
+        notices: sentences for the user.
     """
 
     raster: Raster
@@ -115,28 +117,28 @@ def repair_file(
     path: Path,
     output: Output,
     command: str,
-    repair: Callable[[Raster, JobContext], Repaired],
+    repair: Callable[[Raster, JobContext], RepairResult],
     context: JobContext | None = None,
     others: Sequence[Path] = (),
 ) -> tuple[str, ...]:
-    """Open a scan, repair it, and write the result with its record: the one way of all that does so. Any thread.
+    """Open a scan, repair it, and write the result with its record. All commands use this function. Any thread.
 
     Args:
         path: the scan's file, never written to.
-        output: where to, and how.
-        command: for the record.
-        repair: the scan -> what was made of it.
+        output: where and how the result is written.
+        command: name of the command, for the record.
+        repair: called with the scan; returns the repaired picture.
         context: progress and cancellation.
-        others: files beside the scan and the profile that must stay as they are.
+        others: further files that must not be overwritten, beside the scan and the profile.
 
     Returns:
-        Sentences about what there is to know of the scan, the repair and the format.
+        Sentences for the user about the scan, the repair and the output format.
 
     Raises:
         ReadError: the scan cannot be read.
-        WriteError, SettingsError: see ``write_result``; as far as it can be known, before the work.
+        WriteError, SettingsError: see ``write_result``; raised before the repair where possible.
         Cancelled: the context was cancelled; nothing was written.
-        EngineError: what the repair raises.
+        EngineError: raised by ``repair``.
     """
     context = context or JobContext()
     check_place(output, [path, *others])
@@ -151,17 +153,17 @@ def repair_file(
         repairs=list(made.repairs),
         command=command,
         context=context.part(0.8, 1.0),
-        told=made.notices,
+        repair_notices=made.notices,
     )
     return tuple(dict.fromkeys([*scan.notices, *made.notices, *notices]))
 
 
 def check_place(output: Output, sources: Iterable[Path]) -> None:
-    """Refuse a place that the result or its record cannot or must not be written to, before any work is done for it.
+    """Refuse a path to which the result or its record cannot or must not be written, before any work is done.
 
     Args:
-        output: where and how.
-        sources: files that must stay as they are, beside that of the profile.
+        output: where and how the result is written.
+        sources: files that must not be overwritten, beside that of the profile.
 
     Raises:
         WriteError: see ``imageio.check_target``.
@@ -170,11 +172,11 @@ def check_place(output: Output, sources: Iterable[Path]) -> None:
 
 
 def check_output(output: Output, width: int, height: int) -> None:
-    """Refuse what could never be written, before any work is done for it.
+    """Refuse a profile that cannot be used and a size that the format cannot hold, before any work is done.
 
     Raises:
         ReadError: the profile cannot be read.
-        SettingsError: it is none for RGB pictures.
+        SettingsError: it is not an RGB profile.
         WriteError: the format cannot hold pictures of this size.
     """
     imageio.check_size(output.path, width, height)
@@ -182,7 +184,7 @@ def check_output(output: Output, width: int, height: int) -> None:
 
 
 def _profile(profile: str) -> bytes | None:
-    """The profile that a result is converted to; None = it keeps its own."""
+    """The profile that a result is converted to; None = the picture keeps its own."""
     if profile == "keep":
         return None
     if profile == "srgb":
@@ -198,7 +200,7 @@ def _profile(profile: str) -> bytes | None:
     return target
 
 
-def _in_profile(raster: Raster, profile: str) -> Raster:
+def _convert_to_profile(raster: Raster, profile: str) -> Raster:
     target = _profile(profile)
     if target is None or raster.profile == target:
         return raster

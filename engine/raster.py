@@ -1,8 +1,8 @@
-"""The page of data conventions: pictures, rectangles, sample types.
+"""Data types shared by all modules: pictures, masks, rectangles, sample types.
 
 Pictures are NumPy arrays (height, width, channels), C-contiguous, channels grey (1) or RGB (3), of one of three sample
 types: ``uint8``, ``uint16``, or ``float32`` in 0..1. Values are encoded by the picture's ICC profile (sRGB where it
-has none). Masks are ``uint8`` (height, width): 255 = repair, 0 = leave alone. Arrays that are handed on are read-only.
+has none). Masks are ``uint8`` (height, width): 255 = repair, 0 = keep. Arrays passed between modules are read-only.
 Coordinates are pixels, x to the right and y down, the origin at the top left corner of the top left pixel.
 """
 
@@ -30,7 +30,7 @@ TILE = 256
 
 @dataclass(frozen=True, order=True)
 class Rect:
-    """A rectangle of whole pixels; ``right`` and ``bottom`` are just outside. Empty when it has no area."""
+    """A rectangle in pixels; ``right`` and ``bottom`` are exclusive. Empty when it has no area."""
 
     left: int
     top: int
@@ -57,7 +57,7 @@ class Rect:
         return self.area > 0
 
     def __and__(self, other: Rect) -> Rect:
-        """The part that both share."""
+        """The intersection; empty when there is none."""
         return Rect(
             max(self.left, other.left),
             max(self.top, other.top),
@@ -66,7 +66,7 @@ class Rect:
         )
 
     def __or__(self, other: Rect) -> Rect:
-        """The smallest rectangle around both; an empty one does not count."""
+        """The smallest rectangle around both; an empty one is ignored."""
         if not self or not other:
             return self or other
         return Rect(
@@ -81,15 +81,15 @@ class Rect:
         return (self & other) == other
 
     def grown(self, margin: int) -> Rect:
-        """Larger by a margin on every side (smaller when negative)."""
+        """The rectangle enlarged by a margin on every side (reduced when negative)."""
         return Rect(self.left - margin, self.top - margin, self.right + margin, self.bottom + margin)
 
     def moved(self, dx: int, dy: int) -> Rect:
-        """Shifted."""
+        """The rectangle shifted by (dx, dy)."""
         return Rect(self.left + dx, self.top + dy, self.right + dx, self.bottom + dy)
 
     def slices(self, origin: Rect | None = None) -> tuple[slice, slice]:
-        """Rows and columns, counted from the corner of ``origin`` or of the picture."""
+        """Row and column slices, relative to the top left corner of ``origin`` (None = of the picture)."""
         dx, dy = (origin.left, origin.top) if origin else (0, 0)
         return slice(self.top - dy, self.bottom - dy), slice(self.left - dx, self.right - dx)
 
@@ -107,7 +107,7 @@ class Rect:
 
     @classmethod
     def of_shape(cls, shape: tuple[int, ...]) -> Rect:
-        """The whole of an array (height, width, ...)."""
+        """The rectangle of a whole array of this shape (height, width, ...)."""
         return cls(0, 0, shape[1], shape[0])
 
 
@@ -121,13 +121,13 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Metadata:
-    """Descriptive data that travels with a picture, as the raw bytes of each standard.
+    """Metadata of a picture, as the raw bytes of each standard.
 
     Attributes:
-        exif: TIFF-structured block, without the prefix of JPEG files.
+        exif: TIFF-structured block, without the ``Exif`` prefix of JPEG files.
         xmp: XMP packet.
         iptc: IPTC-IIM records.
-        tags: further TIFF tags worth keeping, tag number -> (TIFF data type, value).
+        tags: further TIFF tags to keep, tag number -> (TIFF data type, value).
     """
 
     exif: bytes | None = None
@@ -136,20 +136,20 @@ class Metadata:
     tags: dict[int, tuple[int, Any]] = field(default_factory=dict)
 
     def names(self) -> list[str]:
-        """The standards that are present, in words."""
+        """Names of the standards that are present."""
         return [name for name in ("exif", "xmp", "iptc") if getattr(self, name)]
 
 
 @dataclass(frozen=True)
 class Raster:
-    """A picture in its file's own sample type, with all that travels along. Immutable; the pixels are read-only.
+    """A picture in its file's own sample type, with its profile and metadata. Immutable; the pixels are read-only.
 
     Attributes:
         pixels: (H, W, 1 or 3), upright: the file's EXIF orientation is already applied.
         profile: ICC profile; None is an untagged picture, taken for sRGB and exported untagged.
-        resolution: dots per inch, when the file says.
+        resolution: dots per inch; None when the file does not state it.
         metadata: EXIF, XMP, IPTC and further tags.
-        notices: sentences about what the file held that could not be taken along.
+        notices: sentences for the user about contents of the file that were dropped.
     """
 
     pixels: Pixels
@@ -187,7 +187,7 @@ class Raster:
 
 
 class PixelSource(Protocol):
-    """Anything pixels can be read from piece by piece: a raster's array, or the layers of a document."""
+    """A picture whose rectangles can be read one at a time: an array, or the composited layers of a document."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -198,21 +198,21 @@ class PixelSource(Protocol):
         """The sample type."""
 
     def read(self, rect: Rect) -> Pixels:
-        """Pixels of a rectangle that lies inside, (h, w, channels). May be called on any thread."""
+        """Pixels of a rectangle inside the picture, (h, w, channels). Any thread."""
 
 
 class MaskSource(Protocol):
-    """A mask that can be read piece by piece and knows where it is not empty."""
+    """A mask whose rectangles can be read one at a time, and which knows where it is not empty."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Height and width (further entries do not matter)."""
+        """Height and width; further entries are ignored."""
 
     def read_mask(self, rect: Rect) -> Mask:
-        """The mask of a rectangle that lies inside, (h, w) uint8. May be called on any thread."""
+        """The mask of a rectangle inside the picture, (h, w) uint8. Any thread."""
 
     def occupied(self) -> list[Rect]:
-        """Rectangles outside which the mask is 0 for certain; they do not overlap."""
+        """Non-overlapping rectangles that cover all values above 0."""
 
 
 @dataclass(frozen=True)
@@ -257,22 +257,22 @@ class ArrayMask:
         return view
 
     def occupied(self) -> list[Rect]:
-        """The grid cells that hold any value above 0."""
+        """The cells of the ``TILE`` grid that have any value above 0."""
         whole = Rect.of_shape(self.mask.shape)
         cells = (Rect.of_cell(cell) & whole for cell in whole.cells())
         return [cell for cell in cells if self.mask[cell.slices()].any()]
 
 
-def gathered(cells: Mapping[tuple[int, int], NDArray[Any]], rect: Rect, empty: NDArray[Any]) -> NDArray[Any]:
-    """A rectangle put together from the cells of the ``TILE`` grid.
+def assemble(cells: Mapping[tuple[int, int], NDArray[Any]], rect: Rect, empty: NDArray[Any]) -> NDArray[Any]:
+    """Copy a rectangle out of cells of the ``TILE`` grid.
 
     Args:
-        cells: (column, row) -> (h, w, ...) from the cell's corner; cells at the picture's edge may be cut off there.
-        rect: what is wanted; inside the picture where cells are cut off.
-        empty: what stands where there is no cell: one value of the cells' sample type, (...).
+        cells: (column, row) -> (h, w, ...) from the cell's top left corner; cells at the picture's edge may be smaller.
+        rect: the rectangle; must not reach beyond the picture where cells are smaller.
+        empty: the value where there is no cell, of the cells' sample type, (...).
 
     Returns:
-        (h, w, ...), not shared with the cells.
+        (h, w, ...), a new array.
     """
     result = np.empty((rect.height, rect.width, *empty.shape), empty.dtype)
     result[...] = empty
@@ -285,10 +285,9 @@ def gathered(cells: Mapping[tuple[int, int], NDArray[Any]], rect: Rect, empty: N
 
 
 def contiguous(array: NDArray[Any]) -> NDArray[Any]:
-    """The same values one after the other in memory, a copy only where they are not.
+    """The array in C order, a copy only where it is not; also with the usual strides along axes of length 1.
 
-    Also by their strides, which NumPy does not care about along axes of one pixel, and codecs do: a picture that is one
-    pixel wide and mirrored would be refused.
+    NumPy ignores the strides of such axes, but codecs check them: they would refuse a mirrored picture one pixel wide.
     """
     return np.ascontiguousarray(array).reshape(-1).reshape(array.shape)
 
@@ -299,7 +298,7 @@ def maximum(dtype: np.dtype[Any]) -> float:
 
 
 def to_float(pixels: Pixels) -> Floats:
-    """Any sample type to float32 in 0..1 (exact for 8 and 16 bit: the way back gives the same integers)."""
+    """Any sample type to float32 in 0..1; ``from_float`` gives the same integers again."""
     if pixels.dtype.kind == "f":
         return np.asarray(pixels, np.float32)
     return np.asarray(pixels.astype(np.float32) / np.float32(maximum(pixels.dtype)), np.float32)
@@ -314,12 +313,12 @@ def from_float(values: Floats, dtype: np.dtype[Any]) -> Pixels:
 
 
 def mix(below: Pixels, above: Pixels, weight: Mask, opacity: float = 1.0) -> Pixels:
-    """Below + (above - below) opacity weight / 255, rounded in the sample type; exact where the weight is 0.
+    """Alpha blending: below + (above - below) opacity weight / 255, rounded; equal to ``below`` where the weight is 0.
 
-    The one formula by which repairs are laid on a picture, in a document and without one.
+    All repairs are blended with this function, in documents and on the command line.
 
     Args:
-        below: (h, w, c).
+        below: (h, w, c); the result has its sample type.
         above: the same shape; the sample type of ``below``, or float32 in its range.
         weight: (h, w).
         opacity: 0..1.
@@ -333,5 +332,5 @@ def mix(below: Pixels, above: Pixels, weight: Mask, opacity: float = 1.0) -> Pix
 
 
 def to_grey(rgb: Floats) -> Floats:
-    """Mean of three equal-standing channels, (h, w, 3) -> (h, w, 1): the way back of a grey scan that was repeated."""
+    """Mean of the three channels, (h, w, 3) -> (h, w, 1): undoes repeating a grey scan to three channels."""
     return np.asarray(rgb.mean(axis=2, keepdims=True), np.float32)

@@ -1,4 +1,4 @@
-"""Recipes: an ordered list of tasks with settings, in TOML; the same in the window and on the command line."""
+"""Recipes: ordered lists of tasks with settings, in TOML, for the window and the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from engine import imageio, tables
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.masks import TOO_MUCH
+from engine.masks import MAX_DAMAGE_SHARE
 from engine.raster import ArrayMask, MaskSource, Pixels, PixelSource, Rect, mix
 from engine.record import Repair
 from engine.resources import resource
@@ -24,7 +24,7 @@ from engine.tasks import TASKS, Marks, Patch, TaskInput, make_settings, run_task
 
 RECIPES = resource("recipes")
 _LARGEST = 1 << 20
-"""Bytes of the largest recipe that is read."""
+"""Larger recipe files are refused, bytes."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Step:
 
     Attributes:
         task: ``detect``, ``heal``, ``clean`` or ``tone``.
-        model: id of a model; "" = the task's own.
-        settings: the task's settings by name; what is left out is as the model's card or the task says.
+        model: id of a model; "" = the task's default.
+        settings: the task's settings by name; others have the default of the model's card or of the task.
     """
 
     task: str
@@ -44,14 +44,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done to a picture, in order.
+    """The tasks to run on a picture, in order.
 
     Attributes:
-        name: for the record; that of its file, when the file gives none.
-        title: for a person.
-        steps: the tasks; heal takes what the detect before it found.
+        name: for the record; the file's name if the file states none.
+        title: name shown to the user.
+        steps: the tasks; heal repairs what the detect step before it found.
         summary: one sentence.
-        file: where it was read from.
+        file: the file that it was read from.
     """
 
     name: str
@@ -63,11 +63,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class FoundDamage:
-    """Damage that was found and looked through before a recipe heals it.
+    """Damage that was detected and reviewed by the user before a recipe heals it.
 
     Attributes:
-        mask: of the picture's size; None: nothing is to be healed.
-        repair: what a record says of the search.
+        mask: repair mask of the picture's size; None = nothing is to be healed.
+        repair: the entry in the record about the detection.
     """
 
     mask: MaskSource | None
@@ -76,15 +76,15 @@ class FoundDamage:
 
 @dataclass(frozen=True)
 class RestoreResult:
-    """What a recipe made of a picture.
+    """The result of running a recipe on a picture.
 
     Attributes:
-        source: the picture with all patches on it.
-        patches: what was laid on the picture in order, each with what the record says of it.
-        marks: the damage that was found, whether it was healed or not; None when the recipe looks for none.
-        repairs: what was done, for the record.
-        notices: sentences about what was left out, and why.
-        device: where the last model really ran.
+        source: the picture with all patches applied.
+        patches: the patches in order, each with its entry in the record.
+        marks: the damage that was found, healed or not; None if the recipe has no detection.
+        repairs: all entries for the record.
+        notices: sentences about steps that were skipped, and why.
+        device: where the last model ran.
     """
 
     source: PixelSource
@@ -95,14 +95,14 @@ class RestoreResult:
     device: Device
 
     def pixels(self) -> Pixels:
-        """The whole picture, (h, w, channels), read-only; where nothing was laid on it, as it was bit for bit."""
+        """The whole picture, (h, w, channels), read-only; samples outside all patches are unchanged."""
         pixels = self.source.read(Rect.of_shape(self.source.shape))
         pixels.flags.writeable = False
         return pixels
 
 
 def recipe_names() -> list[str]:
-    """The recipes that ship, the most careful first."""
+    """Names of the recipes that ship, sorted; that is from gentle to strong."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
@@ -110,10 +110,10 @@ def read_recipe(name: str) -> Recipe:
     """Read a recipe that ships by its name, or a recipe file by its path.
 
     Args:
-        name: ``standard``, or a path that ends in ``.toml``.
+        name: a name such as ``standard``, or a path that ends in ``.toml``.
 
     Raises:
-        SettingsError: there is none, it is no TOML, or an entry is unknown or impossible; named.
+        SettingsError: there is no such recipe, it is not valid TOML, or an entry is unknown or impossible; names it.
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
@@ -147,27 +147,27 @@ def run_recipe(
     context: JobContext | None = None,
     found: FoundDamage | None = None,
 ) -> RestoreResult:
-    """Do what a recipe says, on the calling thread.
+    """Run a recipe on the calling thread.
 
-    When no damage is found, or more of the picture than ``TOO_MUCH`` is said to be damage, nothing is healed; a notice
-    tells of it.
+    Nothing is healed, and a notice says so, when no damage is found or when it covers more of the picture than
+    ``MAX_DAMAGE_SHARE``.
 
     Args:
-        recipe: what to do.
-        source: the picture; must not change meanwhile.
+        recipe: the recipe.
+        source: the picture; must not change while the recipe runs.
         profile: its ICC profile; None = sRGB.
         registry: the models.
         device: where to run them.
         context: progress over all steps, and cancellation.
-        found: the damage that its heal steps take, instead of what its detect steps would find; these are left out.
+        found: damage for the heal steps; the detect steps are then skipped.
 
     Raises:
-        ModelError, SettingsError: a model is missing, or a step does not fit it; found before anything is run.
+        ModelError, SettingsError: a model is missing or does not fit its step; raised before anything is run.
         Cancelled, DeviceError, ModelError: as ``run_task``.
     """
-    used, work = context or JobContext(), _Work(source, profile, device, found)
+    used, work = context or JobContext(), _RecipeRun(source, profile, device, found)
     steps = [step for step in recipe.steps if found is None or TASKS[step.task].gives != "findings"]
-    prepared = [_prepared(step, registry) for step in steps]
+    prepared = [_prepare_step(step, registry) for step in steps]
     whole, done = sum(TASKS[step.task].effort for step in steps), 0.0
     for step, (card, settings) in zip(steps, prepared, strict=True):
         following = done + TASKS[step.task].effort / whole
@@ -177,8 +177,8 @@ def run_recipe(
     return work.result(recipe.name)
 
 
-class _Work:
-    """Does one step after the other, and keeps what they leave."""
+class _RecipeRun:
+    """Runs the steps of a recipe and collects their results."""
 
     def __init__(self, source: PixelSource, profile: bytes | None, device: Device, found: FoundDamage | None) -> None:
         self._scan, self._profile, self._device, self._found = source, profile, device, found
@@ -188,8 +188,8 @@ class _Work:
         self._notices: list[str] = []
 
     def do(self, task: str, card: ModelCard, settings: Any, context: JobContext) -> None:
-        """Do one step."""
-        given = TaskInput(task, self._shown(), self._profile, None, settings, card, self._device)
+        """Run one step."""
+        given = TaskInput(task, self._current_picture(), self._profile, None, settings, card, self._device)
         if TASKS[task].gives == "findings":
             findings = run_task(given, context.part(0.0, 0.85))
             self._marks = findings.marks(settings, context.part(0.85, 1.0))
@@ -205,29 +205,29 @@ class _Work:
         self._patches.append((self._repairs[-1], patch))
 
     def _mask(self) -> MaskSource | None:
-        """Where to heal; None where nothing is to be healed, which is noted."""
+        """The repair mask; None, with a notice, when nothing is to be healed."""
         if self._found is not None:
             return self._found.mask
-        unfit = unfit_to_heal(self._marks)
+        unfit = refusal_to_heal(self._marks)
         if unfit is not None or self._marks is None:
             self._notices.append(str(unfit))
             return None
         return ArrayMask(self._marks.mask())
 
-    def _shown(self) -> PixelSource:
-        """The picture as it is by now."""
-        return _Patched(self._scan, [patch for _, patch in self._patches]) if self._patches else self._scan
+    def _current_picture(self) -> PixelSource:
+        """The picture with the patches so far."""
+        return _PatchedSource(self._scan, [patch for _, patch in self._patches]) if self._patches else self._scan
 
     def result(self, recipe: str) -> RestoreResult:
-        """All that came of it; a record says of each repair that it was a step of the recipe."""
+        """The result of all steps; the recipe's name is added to each entry for the record."""
         ran = self._patches[-1][1].device if self._patches else self._marks.device if self._marks else self._device
         patches = tuple((replace(repair, recipe=recipe), patch) for repair, patch in self._patches)
         repairs = tuple(replace(repair, recipe=recipe) for repair in self._repairs)
-        return RestoreResult(self._shown(), patches, self._marks, repairs, tuple(self._notices), ran)
+        return RestoreResult(self._current_picture(), patches, self._marks, repairs, tuple(self._notices), ran)
 
 
-class _Patched:
-    """A picture with patches on it, put together where it is read."""
+class _PatchedSource:
+    """A ``PixelSource`` of a picture with patches, which are applied when a rectangle is read."""
 
     def __init__(self, below: PixelSource, patches: Sequence[Patch]) -> None:
         self._below = below
@@ -251,11 +251,11 @@ class _Patched:
         return pixels
 
 
-def unfit_to_heal(marks: Marks | None) -> SettingsError | None:
-    """Why what a search found is not healed without being asked; None when it is."""
+def refusal_to_heal(marks: Marks | None) -> SettingsError | None:
+    """Why found damage must not be healed without asking the user; None when it may be."""
     if marks is None or not marks.pieces:
         return SettingsError("No damage was found: nothing was healed.", "heal.found")
-    if marks.share <= TOO_MUCH:
+    if marks.share <= MAX_DAMAGE_SHARE:
         return None
     return SettingsError(
         "{share} % of the picture count as damaged, which is hardly so: nothing was healed. "
@@ -265,18 +265,18 @@ def unfit_to_heal(marks: Marks | None) -> SettingsError | None:
     )
 
 
-def _prepared(step: Step, registry: Registry) -> tuple[ModelCard, Any]:
-    """The model of a step, and its settings for it."""
+def _prepare_step(step: Step, registry: Registry) -> tuple[ModelCard, Any]:
+    """The model of a step, and the task's settings for it."""
     card = registry.card(step.model) if step.model else registry.default(step.task)
     card.verify()
     return card, make_settings(step.task, card, step.settings)
 
 
 def _check(recipe: Recipe) -> None:
-    """Refuse what cannot be done with any model.
+    """Refuse a recipe that no model can run.
 
     Raises:
-        ValueError: says what.
+        ValueError: says why.
         SettingsError: a setting is out of its task's range.
     """
     if not recipe.steps:

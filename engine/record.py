@@ -1,4 +1,4 @@
-"""The record: what was changed, where, by which model and settings; written beside each picture that is exported."""
+"""The record written beside each exported picture: what was changed, where, by which model and settings."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from engine.raster import Pixels, Raster
 
 SUFFIX = ".record.json"
 _LARGEST = 256 << 20
-"""Bytes of the largest record that is read: it lists every damage that was healed."""
+"""Larger records are refused, bytes; a record lists every damage that was healed."""
 
 
 @dataclass(frozen=True)
 class ScanFile:
-    """The file a picture came from.
+    """The file that a picture was read from.
 
     Attributes:
-        path: where it was; it may be gone, or be another by now.
-        sha256: of the bytes that the picture was made of; empty when it is not known.
-        pending: computes that digest; see ``with_digest``.
+        path: its path at that time; the file may have been replaced or deleted since.
+        sha256: digest of the bytes from which the picture was decoded; empty if unknown.
+        pending: the digest while it is being computed; see ``with_digest``.
     """
 
     path: Path
@@ -40,28 +40,28 @@ class ScanFile:
     pending: FileDigest | None = field(default=None, compare=False)
 
     def with_digest(self) -> ScanFile:
-        """The same with its digest, when that is complete; without one where it could not be had. Any thread."""
+        """Wait for the digest and return a copy that has it, or has none if it could not be computed. Any thread."""
         if self.sha256 or self.pending is None:
             return self
         return ScanFile(self.path, self.pending.value())
 
 
 def read_scan(path: Path, context: JobContext | None = None) -> tuple[Raster, ScanFile]:
-    """Open a scan, and what the record will say of its file; errors as of ``imageio.read``. Any thread."""
+    """Read a scan, together with its file's identity for the record. Raises as ``imageio.read``. Any thread."""
     raster, digest = read_hashed(path, context)
     return raster, ScanFile(path, pending=digest)
 
 
 @dataclass(frozen=True)
 class Repair:
-    """One repair that went into a picture.
+    """One repair of a picture, as an entry of the record.
 
     Attributes:
-        task: what was done.
-        model, version, checksum: by which model file.
-        device: where it really ran.
+        task: name of the task.
+        model, version, checksum: id, version and SHA-256 of the model.
+        device: where the model ran.
         settings: the task's settings.
-        boxes: the damages it was given, (left, top, right, bottom) in pixels of the picture as it was then.
+        boxes: the repaired damages, (left, top, right, bottom) in pixels of the picture at that time.
         recipe: name of the recipe that it was a step of; empty for none.
     """
 
@@ -76,10 +76,10 @@ class Repair:
 
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> Repair:
-        """What ``dataclasses.asdict`` and JSON made of one.
+        """The inverse of ``dataclasses.asdict``, also after a round trip through JSON.
 
         Raises:
-            ReadError: it is none.
+            ReadError: entries are missing or of the wrong type.
         """
         try:
             boxes = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in table.get("boxes", ()))
@@ -100,11 +100,11 @@ def make_record(
     """The record of an export, as JSON data.
 
     Args:
-        command: what made it, ``heal`` or ``export`` for instance.
-        source: the scan's file with its digest; None when nothing is known of it.
-        repairs: in the order they were made.
+        command: name of the command, for example ``heal`` or ``export``.
+        source: the scan's file with its digest; None if it is unknown.
+        repairs: in the order in which they were made.
         scan: the picture before, (h, w, c).
-        result: the picture after, of the same sample type; where it has another size, all of its samples are new.
+        result: the picture after, of the same sample type; if its size differs, all samples count as changed.
     """
     recipes = dict.fromkeys(repair.recipe for repair in repairs if repair.recipe)
     resized = scan.shape != result.shape
@@ -127,18 +127,18 @@ def make_record(
 
 
 def record_path(target: Path) -> Path:
-    """Where the record of a picture is: beside it, as ``NAME.EXT.record.json``."""
+    """Path of a picture's record: ``NAME.EXT.record.json`` beside it."""
     return target.with_name(target.name + SUFFIX)
 
 
 def record_bytes(record: dict[str, Any]) -> bytes:
-    """A record as the contents of its file."""
-    # A name may come from a disk that knew no UTF-8.
+    """The contents of a record's file."""
+    # File names may hold bytes that are not valid UTF-8.
     return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
-def record_belongs(target: Path) -> bool | None:
-    """Whether the record beside a picture tells of this picture; None when it says no digest, or cannot be read.
+def record_matches(target: Path) -> bool | None:
+    """Whether the record beside a picture has this picture's digest; None if it has no digest or cannot be read.
 
     Raises:
         ReadError: the picture cannot be read.
@@ -152,7 +152,7 @@ def record_belongs(target: Path) -> bool | None:
 
 
 def remove_record(target: Path) -> None:
-    """Take away the record beside a picture that is no longer the one it tells of; what cannot be, stays."""
+    """Delete the record beside a picture, if there is one and it can be deleted."""
     with contextlib.suppress(OSError):
         record_path(target).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Reducing and resampling pictures of any sample type, (h, w) or (h, w, c)."""
+"""Reducing and enlarging pictures of any sample type, (h, w) or (h, w, c)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from engine.jobs import JobContext
 
 _STRIP = 1024
-"""Rows reduced between two looks at the cancel flag."""
+"""Rows reduced between two checks of the cancel flag."""
 
 
 def halve(picture: NDArray[Any]) -> NDArray[Any]:
-    """Reduce by two: means of 2 x 2 pixels; an odd last row or column is averaged with itself. Size ceil(n / 2)."""
+    """Halve a picture by means of 2 x 2 pixels, to size ceil(n / 2); an odd last row or column is repeated."""
     height, width = picture.shape[:2]
     if height % 2 or width % 2:
         padding = [(0, height % 2), (0, width % 2)] + [(0, 0)] * (picture.ndim - 2)
@@ -26,7 +26,7 @@ def halve(picture: NDArray[Any]) -> NDArray[Any]:
 
 
 def reductions(picture: NDArray[Any], levels: int, context: JobContext | None = None) -> tuple[NDArray[Any], ...]:
-    """Reductions by 2, 4, ... 2**levels, each of ceil(n / 2) pixels of the one before; read-only.
+    """An image pyramid: the picture reduced by 2, 4, ... 2**levels with ``halve``; read-only.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -52,15 +52,15 @@ def magnify(
 
     Args:
         picture: the part, with some pixels of margin.
-        scale: pixels of the result per pixel of the picture; 0.5 and more.
-        offset: (x, y) in the result's pixels of the picture's top left corner.
+        scale: pixels of the result per pixel of the picture; at least 0.5.
+        offset: (x, y) position of the picture's top left corner in the result, pixels of the result.
         size: width and height of the result.
-        smooth: bilinear; otherwise the nearest pixel, with sharp edges.
+        smooth: bilinear interpolation; otherwise nearest neighbour.
 
     Returns:
-        (height, width) or (height, width, c) of the same sample type; the picture's rim continues outwards.
+        (height, width) or (height, width, c) of the same sample type; outside the picture its border is repeated.
     """
-    # OpenCV counts from the centres of pixels.
+    # Integer coordinates are pixel centres in OpenCV, and pixel corners here.
     matrix = np.array([[scale, 0, offset[0] + scale / 2 - 0.5], [0, scale, offset[1] + scale / 2 - 0.5]], np.float64)
     result = cv2.warpAffine(
         np.ascontiguousarray(picture),

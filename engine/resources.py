@@ -1,4 +1,4 @@
-"""Where the program's own files are: models, recipes, icons, themes, samples. The only place that knows."""
+"""Locates the program's own files: models, recipes, icons, themes, samples. Nothing else computes these paths."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def resource(*parts: str) -> Path:
-    """A file or folder that ships with the program.
+    """The path of a file or folder that ships with the program; it need not exist.
 
-    It lies in ``resources`` at the top of a checkout, in ``engine/_resources`` of an installed package, and in
-    ``resources`` of a frozen program: where it was unpacked, or beside the executable.
+    The root is ``resources`` in a checkout, ``engine/_resources`` in an installed package, and in a frozen program
+    ``resources`` in the folder it was unpacked to, or beside the executable.
 
     Args:
-        parts: its place in there, ``"models", "heal"`` for instance.
+        parts: path below the root, for example ``"models", "heal"``.
     """
     return _root().joinpath(*parts)
 

@@ -1,4 +1,4 @@
-"""Restoring a file by a recipe: what the command line does with one scan, and a batch with many."""
+"""Restoring a file by a recipe; for the command line, and for batches of files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.jobs import JobContext
-from engine.output import Output, Repaired, repair_file
+from engine.output import Output, RepairResult, repair_file
 from engine.raster import ArraySource, Raster
 from engine.recipes import Recipe, RestoreResult, run_recipe
 from engine.record import Repair, record_path
@@ -20,16 +20,16 @@ from engine.tasks import check_card
 
 @dataclass(frozen=True)
 class RestoredFile:
-    """What there is to say of a file that was restored.
+    """The result of ``restore_file``.
 
     Attributes:
         output: the file that was written.
-        record: the record beside it; None when none was wanted.
-        repairs: what was done, in order.
-        found: how many damages of each class were found; None when the recipe looks for none.
-        device: where the last model really ran.
-        seconds: that it took altogether.
-        notices: sentences about the scan, what was left out and why, and what the format could not hold.
+        record: the record beside it; None if none was written.
+        repairs: the repairs, in order.
+        found: number of damages by class; None if the recipe has no detection.
+        device: where the last model ran.
+        seconds: total time.
+        notices: sentences about the scan, about steps that were skipped, and about what the format cannot hold.
     """
 
     output: Path
@@ -49,15 +49,15 @@ def restore_file(
     context: JobContext | None = None,
     registry: Registry | None = None,
 ) -> RestoredFile:
-    """Read a scan, do what a recipe says, and write the result with its record, whole or not at all. Any thread.
+    """Read a scan, run a recipe on it, and write the result with its record atomically. Any thread.
 
     Args:
         path: the scan's file, never written to.
-        recipe: what to do; its own file is never written to either.
-        output: where to, and how.
+        recipe: the recipe; its file is never written to either.
+        output: where and how the result is written.
         device: where to run the models.
         context: progress and cancellation.
-        registry: the models; None = those at hand that can be run.
+        registry: the models; None = all installed models that can be run.
 
     Raises:
         ReadError, WriteError, SettingsError, ModelError, DeviceError, Cancelled: see ``repair_file`` and
@@ -67,11 +67,11 @@ def restore_file(
     models = registry if registry is not None else Registry(check=check_card)
     results: list[RestoreResult] = []
 
-    def repair(scan: Raster, context: JobContext) -> Repaired:
+    def repair(scan: Raster, context: JobContext) -> RepairResult:
         result = run_recipe(recipe, ArraySource(scan.pixels), scan.profile, models, device, context)
         results.append(result)
         raster = scan.with_pixels(result.pixels()) if result.patches else scan
-        return Repaired(raster, result.repairs, result.notices)
+        return RepairResult(raster, result.repairs, result.notices)
 
     notices = repair_file(path, output, "restore", repair, context, [recipe.file])
     result = results[0]

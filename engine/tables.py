@@ -1,4 +1,4 @@
-"""Dataclasses from tables (TOML, JSON) and back: strict, so that a misspelt entry is an error that names itself."""
+"""Conversion between tables (TOML, JSON) and dataclasses. Strict: an unknown entry is an error that names it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 T = TypeVar("T")
 
 _LARGEST = 2**53
-"""Whole numbers beyond are no longer exact in JSON, in TOML's other readers, or as float."""
+"""Larger integers are not exact in a float, nor in many JSON and TOML readers."""
 
 
 def parse_toml(data: bytes) -> dict[str, Any]:
-    """TOML from a file's contents.
+    """Parse the contents of a TOML file.
 
     Raises:
-        ValueError: it is none, or is nested so deeply that nothing of sense is in it; the message says so.
+        ValueError: it is not valid TOML, or nested too deeply to parse; the message is fit for the user.
     """
     try:
         return tomllib.loads(data.decode())
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
-        raise _in_words(error) from error
+        raise _readable_error(error) from error
 
 
 def parse_json(data: bytes | str) -> Any:
-    """JSON from a file's contents; errors as of ``parse_toml``."""
+    """Parse the contents of a JSON file; NaN and infinity are refused. Raises as ``parse_toml``."""
     try:
         return json.loads(data.decode() if isinstance(data, bytes) else data, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
-        raise _in_words(error) from error
+        raise _readable_error(error) from error
 
 
 _TOO_DEEP = "it is nested too deeply"
@@ -46,25 +46,30 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _in_words(error: ValueError) -> ValueError:
+def _readable_error(error: ValueError) -> ValueError:
     if isinstance(error, UnicodeDecodeError):
         return ValueError("it is not text in UTF-8")
     if isinstance(error, tomllib.TOMLDecodeError | json.JSONDecodeError):
         return error
-    # Python reads no numbers of thousands of digits.
+    # Python refuses integers of more than 4300 digits.
     return ValueError("it holds a number that makes no sense")
 
 
 def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
-    """Fill a dataclass, nested ones too, from nested dictionaries.
+    """Build a dataclass, also with nested dataclasses, from nested dictionaries.
 
-    Fields of type int, float (an int will do), str, bool, dict (any table; ``dict[str, float]`` is checked), tuple of
-    one such type, and dataclass are understood. Fields declared ``init=False`` or of type Path are not read. Numbers
-    lie within 2^53.
+    Fields may be int, float (an int is accepted), str, bool, dict (``dict[str, float]`` is checked, a plain ``dict``
+    holds any table), a tuple of one such type, or a dataclass. Fields declared ``init=False`` or of type Path are not
+    read. Numbers must lie within +-2^53.
+
+    Args:
+        cls: the dataclass.
+        table: its fields by name.
+        prefix: put before the names of entries in error messages, for nested tables.
 
     Raises:
-        ValueError: an entry is unknown, missing, of the wrong type, absurdly large or refused by the dataclass; the
-            message names it.
+        ValueError: an entry is unknown, missing, of the wrong type, too large or refused by the dataclass; the message
+            names it.
     """
     if not isinstance(table, dict):
         raise ValueError(f"{prefix.rstrip('.')} must be a table")  # noqa: TRY004 - a bad file, not a bad call
@@ -72,7 +77,7 @@ def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
-            raise ValueError(f"unknown entry {prefix}{_short(key)}")
+            raise ValueError(f"unknown entry {prefix}{_shortened(key)}")
         values[key] = _value(hints[key], value, f"{prefix}{key}")
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
@@ -82,7 +87,7 @@ def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
 
 
 def to_toml(table: dict[str, Any]) -> str:
-    """TOML text of nested dictionaries as ``dataclasses.asdict`` gives them; paths are left out."""
+    """Format nested dictionaries from ``dataclasses.asdict`` as TOML; values of type Path are left out."""
     lines: list[str] = []
     _append(table, "", lines)
     return "\n".join(lines) + "\n"
@@ -102,7 +107,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         inner = get_args(hint)[1] if get_args(hint) else Any
         if inner is Any:
             return value
-        return {key: _value(inner, item, f"{name}.{_short(key)}") for key, item in value.items()}
+        return {key: _value(inner, item, f"{name}.{_shortened(key)}") for key, item in value.items()}
     if isinstance(value, int | float) and (value > _LARGEST or value < -_LARGEST):
         raise ValueError(f"{name} is no number that makes sense")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
@@ -112,12 +117,12 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     return value
 
 
-def _short(key: str) -> str:
+def _shortened(key: str) -> str:
     return reprlib.repr(key)[1:-1]
 
 
 def _append(table: dict[str, Any], name: str, lines: list[str]) -> None:
-    """Plain values first, then tables, then lists of tables, as TOML wants it."""
+    """Append the lines of a table: plain values first, then its tables and lists of tables, as TOML requires."""
     nested: list[tuple[str, Any]] = []
     for key, value in table.items():
         if isinstance(value, Path):
@@ -137,5 +142,5 @@ def _toml_value(value: Any) -> str:
         return "[\n" + "".join(f"    {_toml_value(item)},\n" for item in value) + "]"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    # JSON's strings, numbers and true/false are TOML's too.
+    # Strings, numbers and booleans are written the same in JSON and TOML.
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Cutting a picture into windows for a model, and blending what comes back. Pure geometry and NumPy."""
+"""Cutting a picture into windows for a model, and blending the results. Pure geometry and NumPy."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from engine.raster import TILE, Floats, Rect, gathered
+from engine.raster import TILE, Floats, Rect, assemble
 
 
 def strips(area: Rect, rows: int) -> Iterator[Rect]:
-    """A rectangle in strips of so many rows, from the top; who reads one at a time needs memory by its width alone."""
+    """Split a rectangle into strips of ``rows`` rows, from the top; the last may be lower."""
     for top in range(area.top, area.bottom, rows):
         yield Rect(area.left, top, area.right, min(top + rows, area.bottom))
 
@@ -18,48 +18,48 @@ def strips(area: Rect, rows: int) -> Iterator[Rect]:
 def plan_windows(
     boxes: Sequence[Rect], bounds: Rect, *, window: int, context: int, overlap: int, multiple: int
 ) -> list[tuple[Rect, Rect]]:
-    """Windows that together cover some boxes, so that cost follows the boxes and not the picture.
+    """Windows that together cover some boxes, so that the cost depends on the boxes and not on the picture.
 
-    Boxes close enough to share a window share it; a box too large for one is cut evenly into overlapping parts.
+    Boxes that fit into one window share it; a box too large for a window is split evenly into overlapping parts.
 
     Args:
-        boxes: what must be covered.
-        bounds: the picture; parts (never windows) stay inside.
-        window: largest side of a window, but for less than a multiple more, by which it may begin earlier.
-        context: how much surroundings a window shows on each side of its part.
-        overlap: what neighbouring parts of one large box share.
+        boxes: the areas to cover.
+        bounds: the picture; parts lie inside it, windows may not.
+        window: largest side of a window; it may be exceeded by less than ``multiple`` for alignment.
+        context: margin of surroundings that a window shows on each side of its part.
+        overlap: overlap of neighbouring parts of one large box.
         multiple: sides of windows are multiples of this.
 
     Returns:
-        Pairs (window, part): the model sees the window, which may hang over the picture's edge; the part is kept.
+        Pairs (window, part): the window is the input of the model and may reach beyond the picture; the part is kept.
     """
     room = window - 2 * context
     assert room > overlap, "the context leaves no room for the damage"
     parts: list[Rect] = []
-    for box in _merged([box & bounds for box in boxes if box & bounds], room):
+    for box in _merge_boxes([box & bounds for box in boxes if box & bounds], room):
         parts += _split(box, room, overlap)
-    # A model of windows of one size has no room to begin on a grid.
+    # A window of a fixed size cannot be enlarged to be aligned.
     grid = 1 if window == multiple else multiple
-    return [(around(part, bounds, context, multiple, grid), part) for part in parts]
+    return [(window_around(part, bounds, context, multiple, grid), part) for part in parts]
 
 
 def plan_sweep(bounds: Rect, *, window: int, context: int, overlap: int, multiple: int) -> list[tuple[Rect, Rect]]:
-    """Windows over the whole of a picture, row by row, as few as will do: no context is shown beyond its edges.
+    """As few windows as possible that cover a whole picture, row by row, without context beyond its edges.
 
     Args:
         bounds: the picture.
         window: largest side of a window, a multiple of ``multiple``.
-        context: how much surroundings a window shows where its part meets a neighbour's.
-        overlap: what neighbouring parts share, at least.
+        context: margin of surroundings that a window shows where its part meets a neighbour's.
+        overlap: least overlap of neighbouring parts.
         multiple: sides of windows are multiples of this.
 
     Returns:
-        Pairs (window, part) as ``plan_windows`` gives them; windows hang over the right and lower edge at most, and
-        the parts of a row have all the same top and bottom.
+        Pairs (window, part) as from ``plan_windows``; windows reach beyond the right and lower edge only, and all parts
+        of a row have the same top and bottom.
     """
     assert window > 2 * context + overlap, "the context leaves no room for the picture"
-    rows = _laps(bounds.top, bounds.bottom, window, context, overlap, multiple)
-    columns = _laps(bounds.left, bounds.right, window, context, overlap, multiple)
+    rows = _axis_windows(bounds.top, bounds.bottom, window, context, overlap, multiple)
+    columns = _axis_windows(bounds.left, bounds.right, window, context, overlap, multiple)
     return [
         (Rect(left, top, right, bottom), Rect(first, upper, last, lower))
         for (top, bottom), (upper, lower) in rows
@@ -67,35 +67,43 @@ def plan_sweep(bounds: Rect, *, window: int, context: int, overlap: int, multipl
     ]
 
 
-def around(part: Rect, bounds: Rect, context: int, multiple: int, grid: int) -> Rect:
-    """The window around a part: with so much context, sides rounded up to a multiple, inside the picture where it can.
+def window_around(part: Rect, bounds: Rect, context: int, multiple: int, grid: int) -> Rect:
+    """The window around a part, moved inside the picture where it fits; else it starts at the left or top edge.
 
-    It begins at a multiple of ``grid`` and may hang over the picture's right and lower edge.
+    Args:
+        part: what the window must show.
+        bounds: the picture.
+        context: margin around the part, pixels.
+        multiple: sides of the window are multiples of this.
+        grid: the window's left and top are multiples of this, counted from the picture's corner.
     """
-    left, right = _stretch(part.left - context, part.right + context, bounds.left, bounds.right, multiple, grid)
-    top, bottom = _stretch(part.top - context, part.bottom + context, bounds.top, bounds.bottom, multiple, grid)
+    left, right = _fit_to_grid(part.left - context, part.right + context, bounds.left, bounds.right, multiple, grid)
+    top, bottom = _fit_to_grid(part.top - context, part.bottom + context, bounds.top, bounds.bottom, multiple, grid)
     return Rect(left, top, right, bottom)
 
 
-def read_padded(read: np.ndarray, inside: Rect, window: Rect) -> np.ndarray:
-    """Grow what was read of the inside of a picture to a window that hangs over the edge, by reflection.
+def pad_to_window(values: np.ndarray, inside: Rect, window: Rect) -> np.ndarray:
+    """Pad the part of a window inside the picture to the whole window, by reflection.
 
     Args:
-        read: pixels or mask (h, w, ...) of ``inside``.
+        values: pixels or mask (h, w, ...) of ``inside``.
         inside: the part of the window that lies in the picture.
         window: the whole window.
+
+    Returns:
+        (window.height, window.width, ...).
     """
     before = (inside.top - window.top, inside.left - window.left)
     after = (window.bottom - inside.bottom, window.right - inside.right)
     if not any(before) and not any(after):
-        return read
-    rows = _reflected(read.shape[0], before[0], after[0])
-    columns = _reflected(read.shape[1], before[1], after[1])
-    return np.ascontiguousarray(read[rows][:, columns])
+        return values
+    rows = _reflect_indices(values.shape[0], before[0], after[0])
+    columns = _reflect_indices(values.shape[1], before[1], after[1])
+    return np.ascontiguousarray(values[rows][:, columns])
 
 
 class Blender:
-    """Adds up overlapping parts with weights that fade towards their edges. Memory follows the parts."""
+    """Weighted mean of overlapping parts, added in any order. Memory depends on the area of the parts."""
 
     def __init__(self, channels: int) -> None:
         self._channels = channels
@@ -107,7 +115,7 @@ class Blender:
         Args:
             part: where it lies.
             values: (h, w, channels) float32.
-            fade: width of the fading at the part's edges, pixels.
+            fade: width at the part's edges over which its weight falls, pixels.
         """
         weight = _ramp(part.height, fade)[:, None] * _ramp(part.width, fade)[None, :]
         weighted = np.concatenate([values * weight[..., None], weight[..., None]], axis=2)
@@ -119,31 +127,31 @@ class Blender:
             self._sums[cell][shared.slices(square)] += weighted[shared.slices(part)]
 
     def cells(self) -> list[tuple[int, int]]:
-        """The grid cells (column, row) that hold anything, in reading order."""
+        """The grid cells (column, row) that a part touches, row by row."""
         return sorted(self._sums, key=lambda cell: (cell[1], cell[0]))
 
     def read(self, rect: Rect) -> Floats:
         """The blended values (h, w, channels) of a rectangle, 0 where nothing was added."""
-        return _divided(gathered(self._sums, rect, np.zeros(self._channels + 1, np.float32)))
+        return _normalise(assemble(self._sums, rect, np.zeros(self._channels + 1, np.float32)))
 
-    def forget_above(self, y: int) -> None:
-        """Free the cells that end above a line; they are read no more."""
+    def free_above(self, y: int) -> None:
+        """Free the memory of the cells whose bottom is at most ``y``; they must not be read any more."""
         for cell in [cell for cell in self._sums if Rect.of_cell(cell).bottom <= y]:
             del self._sums[cell]
 
     def take(self, cell: tuple[int, int]) -> Floats:
         """The blended values (TILE, TILE, channels) of a cell, 0 where nothing was added; frees the cell."""
-        return _divided(self._sums.pop(cell))
+        return _normalise(self._sums.pop(cell))
 
 
 class Stitcher:
-    """Joins the parts of a sweep as they come, cross-fading what they share; each pixel is handed out once.
+    """Joins the parts of a sweep in order and cross-fades where they overlap; each pixel is returned once.
 
-    Faster than a ``Blender``, which adds up parts in any order: only what parts share is computed. It keeps the shared
-    rows above and the shared columns beside the next part, and no more.
+    Faster than a ``Blender``, because only overlaps are blended. Stores only the rows and columns that the parts so far
+    share with later ones.
 
     Args:
-        parts: all that will come, row by row as ``plan_sweep`` gives them.
+        parts: all parts of the sweep, row by row as from ``plan_sweep``.
     """
 
     def __init__(self, parts: Sequence[Rect]) -> None:
@@ -157,11 +165,11 @@ class Stitcher:
         """Add the next part.
 
         Args:
-            number: its place among the parts; they come in order.
-            values: (h, w, channels) float32; is written to.
+            number: its index among the parts; they must be added in order.
+            values: (h, w, channels) float32; overwritten.
 
         Returns:
-            What is finished by it: a rectangle and its values, a view.
+            The rectangle that is now final, and its values, a view of ``values``.
         """
         part, column = self._parts[number], number % self._columns
         right = self._parts[number + 1].left if column + 1 < self._columns else part.right
@@ -184,14 +192,14 @@ class Stitcher:
 
 
 def _cross_fade(before: Floats, values: Floats) -> None:
-    """Lead over, along the first axis and in place, from what was there to new values; these are at least as long."""
+    """Cross-fade the beginning of ``values`` along the first axis, in place, from ``before``, which is not longer."""
     share = _ramp(2 * len(before), len(before))[: len(before), None, None]
     lead = values[: len(before)]
     lead += (1 - share) * (before - lead)
 
 
-def _divided(sums: Floats) -> Floats:
-    """Sums (h, w, channels + 1) by their weights, which come last; 0 where there is none."""
+def _normalise(sums: Floats) -> Floats:
+    """Divide weighted sums (h, w, channels + 1) by the sum of weights in the last channel; 0 where that is 0."""
     weight = sums[..., -1:]
     values: Floats = np.divide(sums[..., :-1], weight, out=np.zeros_like(sums[..., :-1]), where=weight > 0)
     return values
@@ -204,8 +212,8 @@ def _ramp(length: int, fade: int) -> Floats:
     return (0.5 - 0.5 * np.cos(np.pi * share)).astype(np.float32)
 
 
-def _merged(boxes: list[Rect], room: int) -> list[Rect]:
-    """Join boxes that fit a window together, nearest first in reading order: fewer runs for scattered specks."""
+def _merge_boxes(boxes: list[Rect], room: int) -> list[Rect]:
+    """Replace boxes that fit into one window by their union: fewer runs for scattered specks. Greedy, in row order."""
     remaining = sorted(boxes, key=lambda box: (box.top // room, box.left, box.top))
     merged: list[Rect] = []
     for box in remaining:
@@ -226,7 +234,7 @@ def _split(box: Rect, room: int, overlap: int) -> list[Rect]:
 
 
 def _cuts(low: int, high: int, room: int, overlap: int) -> list[tuple[int, int]]:
-    """Even overlapping pieces of a range, rather than a thin last one."""
+    """Split a range into overlapping pieces of equal length, at most ``room``."""
     length = high - low
     if length <= room:
         return [(low, high)]
@@ -236,12 +244,12 @@ def _cuts(low: int, high: int, room: int, overlap: int) -> list[tuple[int, int]]
     return [(start, start + size) for start in starts]
 
 
-def _laps(
+def _axis_windows(
     low: int, high: int, window: int, context: int, overlap: int, multiple: int
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """One axis of a sweep: windows that begin at multiples (see ``_stretch``), and the parts that are kept of them."""
+    """The windows of a sweep along one axis, and the part that is kept of each, as pairs of ranges."""
     shared = overlap + 2 * context
-    # Windows that are hardly larger than a multiple find no room to keep to it, and begin anywhere.
+    # Windows hardly larger than a multiple cannot be aligned to it without losing the overlap.
     grid = multiple if shared <= window - multiple else 1
     cuts = _cuts(0, -(-(high - low) // grid), window // grid, -(-shared // grid))
     size = -(-grid * (cuts[0][1] - cuts[0][0]) // multiple) * multiple
@@ -254,25 +262,25 @@ def _laps(
     return laps
 
 
-def _stretch(low: int, high: int, first: int, last: int, multiple: int, grid: int) -> tuple[int, int]:
-    """A range rounded up to a multiple and pushed inside the picture where the picture is large enough.
+def _fit_to_grid(low: int, high: int, first: int, last: int, multiple: int, grid: int) -> tuple[int, int]:
+    """Enlarge the range low..high to a multiple, align it to a grid, and move it inside first..last where it fits.
 
-    It begins on a grid from the picture's edge: a network that halves its picture several times gives the same for the
-    same place only if the place lies the same on its coarsest grid.
+    The alignment matters for networks that halve their input several times: they give the same result for a pixel only
+    if it has the same position on their coarsest grid.
     """
     size = -(-(high - low) // multiple) * multiple
     low = first + max(0, low - (size - (high - low)) // 2 - first) // grid * grid
     size = -(-(high - low) // multiple) * multiple
     end = first + -(-(last - first) // grid) * grid
     if size > end - first:
-        # The picture is smaller: cover all of it and hang over at the far edge.
+        # The picture is smaller: cover all of it, and reach beyond the right or lower edge.
         return first, first + min(size, -(-(last - first) // multiple) * multiple)
     low = min(low, end - size)
     return low, low + size
 
 
-def _reflected(length: int, before: int, after: int) -> np.ndarray:
-    """Indices that continue a range by reflection, as often as it takes."""
+def _reflect_indices(length: int, before: int, after: int) -> np.ndarray:
+    """Indices 0..length-1, extended on both sides by repeated reflection."""
     period = max(1, 2 * (length - 1))
     index = np.abs(np.arange(-before, length + after)) % period
     return np.where(index >= length, period - index, index)

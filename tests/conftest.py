@@ -63,7 +63,7 @@ def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytes
     program = Program(tmp_path / "state", SettingsStore(tmp_path / "settings.ini"), registry)
     program.window.resize(1280, 860)
     program.start([])
-    qtbot.waitUntil(lambda: program.furnished and bool(program.contents.task.models))
+    qtbot.waitUntil(lambda: program.ready and bool(program.contents.task.models))
     yield program
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.DISCARD))

@@ -1,4 +1,4 @@
-"""Mouse, pen, wheel and touch to pointer events in image coordinates, and to scrolling and zooming."""
+"""Translates mouse, pen, wheel and touch events to tool calls in image coordinates, and to scrolling and zooming."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _NOTCH = 120
 
 
 def pointer_shape(cursor: Cursor, zoom: float, *, dragging: bool) -> Qt.CursorShape:
-    """The system's pointer for a tool.
+    """The system pointer for a tool's cursor.
 
     Args:
-        cursor: the tool's.
-        zoom: logical pixels of the screen per image pixel; a ring that would be tiny needs a cross, too.
-        dragging: whether the tool is down.
+        cursor: of the tool.
+        zoom: logical pixels per image pixel; a cross is shown with a ring that is too small to see.
+        dragging: whether a drag is going on.
     """
     shapes = Qt.CursorShape
     if cursor.diameter is not None:
@@ -39,9 +39,9 @@ def pointer_shape(cursor: Cursor, zoom: float, *, dragging: bool) -> Qt.CursorSh
 
 
 class CanvasInput(QObject):
-    """Turns the canvas's Qt events into tool calls. One drag at a time: what pressed first releases.
+    """Calls the tools for the Qt events of a canvas. GUI thread; one drag at a time.
 
-    It is also what tools may use of the photograph (see ``tools.base.ToolContext``).
+    Implements ``tools.base.ToolContext``.
 
     Args:
         viewport: pan and zoom of the canvas.
@@ -49,14 +49,14 @@ class CanvasInput(QObject):
         settings: of the tools.
 
     Attributes:
-        tool: the one in hand.
-        space_held: the hand is in use instead.
+        tool: the chosen tool.
+        space_held: whether Space is held, which replaces the tool by the hand.
 
     Signals:
-        pressed: a tool was put to the picture.
+        pressed: a drag begins.
         spot_painted: a spot-heal stroke ended; carries its mask.
-        outline_changed: an unfinished shape, or the pointer, is to be drawn anew.
-        cancelled: a drag was called off.
+        outline_changed: the unfinished shape or the brush ring has to be redrawn.
+        cancelled: a drag was cancelled.
     """
 
     pressed = Signal()
@@ -77,24 +77,24 @@ class CanvasInput(QObject):
         self.space_held = False
 
     def show_workspace(self, workspace: Workspace | None) -> None:
-        """Work on another photograph, or none; a drag under way is called off."""
+        """Use the tools on another photograph, or none; cancels the current drag."""
         self.cancel()
         self._workspace = workspace
 
     @property
     def dragging(self) -> bool:
-        """Whether a drag is under way."""
+        """Whether a drag is going on."""
         return self._dragging is not None
 
     @property
-    def used(self) -> Tool:
-        """The tool that is dragged, or that the next press would use."""
+    def active_tool(self) -> Tool:
+        """The tool of the current drag, otherwise the one that a press would use."""
         return self._dragging or (self._hand if self.space_held else self.tool)
 
     @property
     def cursor(self) -> Cursor:
         """How the pointer looks."""
-        return self.used.cursor(self.brush, adding=self.adding)
+        return self.active_tool.cursor(self.brush, adding=self.adding)
 
     # -- events -----------------------------------------------------------------------------------------------
 
@@ -103,12 +103,12 @@ class CanvasInput(QObject):
         if self._pen_down:
             return
         middle = event.button() == Qt.MouseButton.MiddleButton
-        # A second press that comes quickly is a press, too.
+        # Qt sends the second of two quick presses as a double click.
         pressed = event.type() in (QEvent.Type.MouseButtonPress, QEvent.Type.MouseButtonDblClick)
         if pressed and (middle or event.button() == Qt.MouseButton.LeftButton):
-            self._press(self._hand if middle else self.used, self._pointer(event.position(), event.modifiers()))
+            self._press(self._hand if middle else self.active_tool, self._pointer(event.position(), event.modifiers()))
         elif event.type() == QEvent.Type.MouseMove and self.dragging and not event.buttons():
-            # The button was let go where nobody told us, in a dialog for instance.
+            # The release was not sent to the canvas, for example because a dialog opened.
             self.finish()
         elif event.type() == QEvent.Type.MouseMove:
             self._move(self._pointer(event.position(), event.modifiers()))
@@ -120,7 +120,7 @@ class CanvasInput(QObject):
         pointer = self._pointer(event.position(), event.modifiers(), event.pressure())
         if event.type() == QEvent.Type.TabletPress:
             self._pen_down = True
-            self._press(self.used, pointer)
+            self._press(self.active_tool, pointer)
         elif event.type() == QEvent.Type.TabletMove:
             self._move(pointer)
         elif event.type() == QEvent.Type.TabletRelease:
@@ -151,13 +151,13 @@ class CanvasInput(QObject):
         return True
 
     def finish(self) -> None:
-        """End the drag where the pointer was last, as if it had been released there."""
+        """End the drag as if the pointer had been released at its last position."""
         self._pen_down = False
         if self._latest is not None:
             self._release(self._latest)
 
     def cancel(self) -> bool:
-        """Call off the drag, if there is one."""
+        """Cancel the current drag; returns whether there was one."""
         tool, self._dragging = self._dragging, None
         if tool is None or self._workspace is None:
             return False
@@ -189,7 +189,7 @@ class CanvasInput(QObject):
                 tool.release(self, pointer)
             finally:
                 self._workspace.end_gesture()
-            # What had waited for the drag to end may have closed the photograph.
+            # ``end_gesture`` applies results that were held back, which may close the photograph.
             if away < QApplication.startDragDistance() and self._workspace is not None:
                 tool.click(self, pointer)
             self.outline_changed.emit()
@@ -204,51 +204,51 @@ class CanvasInput(QObject):
             alt=bool(modifiers & Qt.KeyboardModifier.AltModifier),
         )
 
-    # -- what tools may use -----------------------------------------------------------------------------------
+    # -- ToolContext ------------------------------------------------------------------------------------------
 
     @property
     def document(self) -> Document:
         """The document."""
-        return self._open.document
+        return self._photo.document
 
     @property
     def brush(self) -> BrushSettings:
-        """The brush of the tool in hand, for what is painted."""
+        """The brush of the chosen tool for the paint target."""
         edges = self._workspace is not None and self._workspace.target == EDGE_MAP and self.tool.paints
         return self._settings.brush(EDGES if edges else self.tool.id)
 
     @property
     def adding(self) -> bool:
-        """Whether tools add to what is painted."""
+        """Whether tools add to the paint target."""
         return self._settings.adding
 
     @property
     def target(self) -> Target:
-        """What is painted."""
-        return self._open.target
+        """The paint target."""
+        return self._photo.target
 
     def show_live(self, edits: Mapping[Target, TileEdit]) -> None:
         """Show an unfinished stroke."""
-        self._open.show_live(edits)
+        self._photo.show_live(edits)
 
     def show_spot(self, edit: TileEdit | None) -> None:
         """Show the unfinished stroke of a spot heal."""
-        self._open.show_spot(edit)
+        self._photo.show_spot(edit)
 
     def cancel_live(self) -> None:
-        """Show everything as it was before the stroke."""
-        self._open.cancel_live()
+        """Discard the unfinished stroke."""
+        self._photo.cancel_live()
 
     def paint(self, label: str, deltas: Mapping[Target, TileDelta]) -> None:
         """Make a finished stroke one undo step."""
-        self._open.paint(label, deltas)
+        self._photo.paint(label, deltas)
 
     def heal_spot(self, mask: TileMap) -> None:
-        """Heal under a mask of its own."""
+        """Heal the pixels of a mask that is not the repair mask."""
         self.spot_painted.emit(mask)
 
     def scroll(self, dx: float, dy: float) -> None:
-        """Move the picture under the window by image pixels."""
+        """Scroll the view by image pixels."""
         self._viewport.scroll_by(dx * self._viewport.zoom, dy * self._viewport.zoom)
 
     def zoom(self, x: float, y: float, steps: int) -> None:
@@ -256,13 +256,13 @@ class CanvasInput(QObject):
         self._viewport.zoom_step(steps, self._viewport.to_widget(x, y))
 
     def choose(self, x: float, y: float) -> None:
-        """Choose the defect at an image point, if there is one."""
-        item = self._overlay.at(x, y)
+        """Select the defect at an image point, if there is one."""
+        item = self._overlay.defect_at(x, y)
         if item is not None:
-            self._open.defects.choose(item, go=False)
+            self._photo.defects.choose(item, go=False)
 
     @property
-    def _open(self) -> Workspace:
-        """The photograph; tools are called only while there is one."""
+    def _photo(self) -> Workspace:
+        """The open photograph; tools are called only while there is one."""
         assert self._workspace is not None
         return self._workspace

@@ -1,4 +1,4 @@
-"""Painting the canvas: cached tiles of the picture and of the veil, and what lies over them."""
+"""Paints the canvas: cached tiles of the picture and of the mask overlay ("veil"), and shapes over them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from dataclasses import dataclass, field
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
-from desktop.canvas.render import Frame, ImageCache, needed, picture_pixels, screen_tiles, veil_pixels
+from desktop.canvas.render import Frame, ImageCache, picture_pixels, screen_tiles, source_region, veil_pixels
 from desktop.document.compose import ComposeCache, Composite
-from desktop.document.tiles import TileMap, uniform
+from desktop.document.tiles import TileMap, uniform_map
 from desktop.photo.workspace import Workspace
 from engine.raster import Rect
 
 CACHE_BYTES, COMPOSED_BYTES = 256 << 20, 256 << 20
+"""Limits of the caches of screen tiles and of composed tiles."""
 _GREY = 0.5
-"""What stands for a hidden scan, in the picture's own encoding."""
+"""Value, 0..1 in the picture's own encoding, that is shown instead of a hidden scan."""
 _LIGHT, _DARK = QColor(255, 255, 255, 220), QColor(0, 0, 0, 200)
 
 
 @dataclass
-class Shown:
-    """What of a photograph is shown.
+class DisplayOptions:
+    """How a photograph is shown.
 
     Attributes:
-        veil, veil_colour: whether the masks are, and in which colour.
-        before: the scan alone.
-        split: screen column left of which the scan is shown; None for none.
+        veil, veil_colour: whether masks are shown as a coloured overlay, and its colour with alpha.
+        before: show the scan without layers.
+        split: screen column left of which the scan is shown; None for no divider.
         monitor: the screen's ICC profile; None is sRGB.
     """
 
@@ -39,14 +40,21 @@ class Shown:
 
 
 class PicturePainter:
-    """Paints one photograph tile by tile, in screen coordinates; see ``render.Frame``. GUI thread."""
+    """Paints one photograph tile by tile. GUI thread.
+
+    Screen coordinates are those of ``render.Frame``. The tiles of a new zoom take time; until they are computed, a
+    placeholder is painted: the last screen image, scaled.
+
+    Attributes:
+        display: how the photograph is shown.
+    """
 
     def __init__(self) -> None:
         self._images = ImageCache(CACHE_BYTES)
         self._composed = ComposeCache(COMPOSED_BYTES)
-        self._ghost: tuple[QImage, QPointF, float] | None = None
+        self._placeholder: tuple[QImage, QPointF, float] | None = None
         self._blank: TileMap | None = None
-        self.shown = Shown()
+        self.display = DisplayOptions()
 
     def paint(
         self, painter: QPainter, workspace: Workspace, frame: Frame, rect: Rect, in_time: Callable[[], bool]
@@ -56,67 +64,75 @@ class PicturePainter:
         Args:
             painter: set up for screen coordinates.
             workspace: the photograph.
-            frame: how large it is shown.
+            frame: zoom and size.
             rect: what to paint, inside the frame.
-            in_time: whether there is time to go on making new tiles; asked often.
+            in_time: whether there is time to compute more tiles; called often.
 
         Returns:
-            False when time was up before all were made; what was there before stands in for them.
+            False when time was up before all tiles were computed; placeholders are painted for the others.
         """
-        state, shown = workspace.document.shown, self.shown
+        state, display = workspace.document.shown, self.display
         after, before = Composite.of(state), Composite(state.scan, ())
         if workspace.scan_hidden:
             after = Composite(self._blank_scan(state.scan), after.operations)
         complete = True
-        if shown.before or shown.split is not None:
-            left = rect if shown.split is None or shown.before else _left_of(rect, shown.split)
+        if display.before or display.split is not None:
+            left = rect if display.split is None or display.before else _left_of(rect, display.split)
             complete = self._paint_tiles(painter, workspace, frame, "before", before, left, in_time)
-            rect = Rect(0, 0, 0, 0) if shown.split is None or shown.before else _right_of(rect, shown.split)
+            rect = Rect(0, 0, 0, 0) if display.split is None or display.before else _right_of(rect, display.split)
         complete = self._paint_tiles(painter, workspace, frame, "after", after, rect, in_time) and complete
-        if shown.veil and not shown.before:
+        if display.veil and not display.before:
             self._paint_veil(painter, workspace, frame, rect)
         return complete
 
     def paint_on(self, image: QImage, workspace: Workspace, frame: Frame, origin: QPointF, rect: Rect) -> None:
-        """Paint on an image what is at hand already."""
+        """Paint a screen rectangle on an image, with the tiles that are cached.
+
+        Args:
+            image: of device pixels.
+            workspace: the photograph.
+            frame: zoom and size.
+            origin: screen position of the image's corner.
+            rect: what to paint, inside the frame.
+        """
         with QPainter(image) as painter:
             painter.translate(-origin)
             self.paint(painter, workspace, frame, rect, lambda: False)
 
-    def stand_in(self, ghost: tuple[QImage, QPointF, float] | None) -> None:
-        """The zoom is another: until its tiles are made, a picture of the screen before stands in for them.
+    def set_placeholder(self, placeholder: tuple[QImage, QPointF, float] | None) -> None:
+        """Set what is painted where tiles of the current zoom are not computed yet.
 
         Args:
-            ghost: the picture, the screen position of its corner, and its zoom.
+            placeholder: an image of the screen, the screen position of its corner, and its zoom; None = nothing.
         """
-        self._ghost = ghost
+        self._placeholder = placeholder
 
-    def drop_ghost(self) -> None:
-        """All of the view is painted: nothing has to stand in any more."""
-        self._ghost = None
+    def drop_placeholder(self) -> None:
+        """Release the placeholder: all tiles in view are computed."""
+        self._placeholder = None
 
     def picture_changed(self, frame: Frame, rect: Rect) -> None:
-        """The composed picture differs in an image rectangle."""
-        self._images.mark("after", frame, rect)
+        """The composed picture changed in an image rectangle."""
+        self._images.invalidate("after", frame, rect)
         if rect == Rect(0, 0, frame.width, frame.height):
-            # The reductions arrived, or all of it changed: the scan's own view too.
-            self._images.mark("before", frame, rect)
+            # The whole picture changed or its reductions were computed: that affects the view of the scan too.
+            self._images.invalidate("before", frame, rect)
 
     def mask_changed(self, frame: Frame, rect: Rect) -> None:
-        """The masks differ in an image rectangle."""
-        self._images.mark("veil", frame, rect)
+        """The masks changed in an image rectangle."""
+        self._images.invalidate("veil", frame, rect)
 
     def clear(self, kind: str | None = None) -> None:
-        """Forget all tiles, or those of a kind (``before``, ``after``, ``veil``)."""
+        """Drop all cached tiles, or those of a kind: ``before``, ``after`` or ``veil``."""
         self._images.clear(kind)
         if kind is None:
             self._composed = ComposeCache(COMPOSED_BYTES)
-            self._ghost = None
+            self._placeholder = None
 
     def _blank_scan(self, scan: TileMap) -> TileMap:
         """A grey picture of the scan's size."""
         if self._blank is None or self._blank.shape != scan.shape or self._blank.dtype != scan.dtype:
-            self._blank = uniform(scan.shape, scan.dtype, _GREY)
+            self._blank = uniform_map(scan.shape, scan.dtype, _GREY)
         return self._blank
 
     def _paint_tiles(
@@ -129,28 +145,28 @@ class PicturePainter:
         rect: Rect,
         in_time: Callable[[], bool],
     ) -> bool:
-        document, monitor = workspace.document, self.shown.monitor
-        # A stroke in the making still changes its tiles: nothing of it is kept.
+        document, monitor = workspace.document, self.display.monitor
+        # The tiles of an unfinished stroke still change, so they must not be cached.
         composed = self._composed if document.shown is document.state else None
         complete, live = True, composed is None
 
-        def late(part: Rect) -> bool:
-            """Whether there is no time for a part any more; what was begun of it goes on in the next repaint."""
-            # The reductions of a stroke in the making are not kept until then.
-            return not in_time() or not (live or composite.prepare(*needed(composite, frame, part), in_time))
+        def out_of_time(part: Rect) -> bool:
+            """Whether there is no time to compute a part; its reductions are continued in the next repaint."""
+            # The reductions of an unfinished stroke are not kept between repaints.
+            return not in_time() or not (live or composite.prepare(*source_region(composite, frame, part), in_time))
 
         for column, row, square in screen_tiles(rect, frame):
             key = (kind, frame.zoom, column, row)
             tile = self._images.get(key)
             if tile is None:
-                if late(square):
+                if out_of_time(square):
                     complete = False
-                    self._paint_ghost(painter, frame.zoom, square & rect)
+                    self._paint_placeholder(painter, frame.zoom, square & rect)
                     continue
                 pixels = picture_pixels(composite, frame, square, document.profile, monitor, composed)
                 tile = self._images.put(key, pixels, square)
-            elif tile.dirty and late(tile.dirty):
-                # What it was stands until the next repaint.
+            elif tile.dirty and out_of_time(tile.dirty):
+                # Its old image is painted until the next repaint.
                 complete = False
             elif tile.dirty:
                 part, tile.dirty = tile.dirty, Rect(0, 0, 0, 0)
@@ -159,7 +175,7 @@ class PicturePainter:
         return complete
 
     def _paint_veil(self, painter: QPainter, workspace: Workspace, frame: Frame, rect: Rect) -> None:
-        masks, colour = workspace.veils(), self.shown.veil_colour
+        masks, colour = workspace.veil_masks(), self.display.veil_colour
         edges = workspace.edges
         for column, row, square in screen_tiles(rect, frame):
             key = ("veil", frame.zoom, column, row)
@@ -172,11 +188,11 @@ class PicturePainter:
             if tile.image is not None:
                 _blit(painter, tile.image, square, square & rect)
 
-    def _paint_ghost(self, painter: QPainter, now: float, rect: Rect) -> None:
-        """What was on the screen before the zoom, scaled."""
-        if self._ghost is None:
+    def _paint_placeholder(self, painter: QPainter, now: float, rect: Rect) -> None:
+        """Paint a rectangle from the placeholder, scaled to a zoom."""
+        if self._placeholder is None:
             return
-        image, origin, zoom = self._ghost
+        image, origin, zoom = self._placeholder
         scale = now / zoom
         source = QRectF(
             rect.left / scale - origin.x(), rect.top / scale - origin.y(), rect.width / scale, rect.height / scale
@@ -185,7 +201,7 @@ class PicturePainter:
 
 
 def paint_divider(painter: QPainter, x: float, size: QRect, before: str, after: str) -> None:
-    """The before/after divider at a widget column, with its two words."""
+    """Paint the before/after divider at a widget column, with its two labels."""
     painter.setPen(QPen(QColor(0, 0, 0, 160), 3))
     painter.drawLine(QPointF(x, 0), QPointF(x, size.height()))
     painter.setPen(QPen(_LIGHT, 1))
@@ -201,7 +217,7 @@ def paint_divider(painter: QPainter, x: float, size: QRect, before: str, after: 
 
 
 def paint_ring(painter: QPainter, middle: QPointF, radius: float, *, adding: bool) -> None:
-    """The brush ring in two tones; dashed when it takes away."""
+    """Paint the brush ring in two tones; dashed for a brush that removes."""
     painter.setBrush(Qt.BrushStyle.NoBrush)
     for colour, grow in ((_DARK, 1.0), (_LIGHT, 0.0)):
         pen = QPen(colour, 1)
@@ -212,7 +228,7 @@ def paint_ring(painter: QPainter, middle: QPointF, radius: float, *, adding: boo
 
 
 def paint_outline(painter: QPainter, outline: QPolygonF) -> None:
-    """An unfinished shape in two tones."""
+    """Paint the outline of an unfinished shape in two tones."""
     painter.setBrush(Qt.BrushStyle.NoBrush)
     for colour, shift in ((_DARK, 1.0), (_LIGHT, 0.0)):
         painter.setPen(QPen(colour, 1))

@@ -1,4 +1,4 @@
-"""From document tiles to images for the screen: reduced or magnified, colour managed, cached, and redrawn in parts."""
+"""Converts document tiles to screen images: scales them, converts colours, caches them, and redraws parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.raster import TILE, Rect
 from engine.resample import magnify
 
 CRISP = 2.0
-"""Zoom from which pixels are shown as squares."""
+"""Zoom from which pixels are shown as squares, without interpolation."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Frame:
 
     @property
     def bounds(self) -> Rect:
-        """The whole picture on the screen; partly covered pixels count."""
+        """The screen rectangle of the whole picture; partly covered pixels are included."""
         return Rect(0, 0, math.ceil(self.width * self.zoom - 1e-6), math.ceil(self.height * self.zoom - 1e-6))
 
     def to_screen(self, rect: Rect) -> Rect:
-        """The screen pixels that an image rectangle touches, with a pixel of margin for smoothing."""
+        """The screen pixels that depend on an image rectangle, including the reach of the interpolation."""
         if not rect:
             return Rect(0, 0, 0, 0)
         margin = math.ceil(2 * self.zoom) if self.zoom < CRISP else 0
@@ -57,20 +57,21 @@ class Frame:
         )
 
     def fitting(self, width: int, height: int) -> float:
-        """The zoom at which the picture fits into so many device pixels with a margin."""
+        """The zoom at which the picture fits into a width and height in device pixels, with a margin."""
         margin = 32
         return min(max(1, width - margin) / self.width, max(1, height - margin) / self.height)
 
     @property
     def level(self) -> int:
-        """The reduction that is read: the smallest that is not smaller than the screen's."""
+        """The level of the tile maps that is read: the coarsest that is not coarser than the screen."""
         return max(0, min(LEVELS, math.floor(math.log2(1 / self.zoom) + 1e-9)))
 
     def source(self, rect: Rect, level: int) -> tuple[Rect, float, tuple[float, float]]:
         """What to read of a level for a screen rectangle.
 
         Returns:
-            The rectangle in pixels of the level, their size on the screen, and where its corner lies in ``rect``.
+            The rectangle in pixels of the level; the size of such a pixel in screen pixels; and the position of the
+            rectangle's corner relative to that of ``rect``, screen pixels.
         """
         scale = self.zoom * (1 << level)
         whole = Rect(0, 0, -(-self.width >> level), -(-self.height >> level))
@@ -84,9 +85,9 @@ class Frame:
         return part, scale, (part.left * scale - rect.left, part.top * scale - rect.top)
 
 
-def needed(composite: Composite, frame: Frame, rect: Rect) -> tuple[Rect, int]:
-    """What is read of a composed picture for a screen rectangle: a rectangle of a level, and the level."""
-    # A quick look while the reductions are being made.
+def source_region(composite: Composite, frame: Frame, rect: Rect) -> tuple[Rect, int]:
+    """What is read of a composed picture for a screen rectangle: the rectangle in pixels of a level, and the level."""
+    # One level coarser while the scan's reductions are not computed: faster, and replaced when they are.
     level = frame.level if composite.scan.levels or not frame.level else min(LEVELS, frame.level + 1)
     return frame.source(rect, level)[0], level
 
@@ -99,20 +100,32 @@ def picture_pixels(
     monitor: bytes | None,
     cache: ComposeCache | None = None,
 ) -> NDArray[np.uint8]:
-    """A screen rectangle of a composed picture, (h, w, 4) in Qt's RGB32 byte order."""
-    part, level = needed(composite, frame, rect)
+    """Render a screen rectangle of a composed picture.
+
+    Args:
+        composite: the picture.
+        frame: zoom and size.
+        rect: the screen rectangle.
+        profile: ICC profile of the picture; None is sRGB, or grey without profile.
+        monitor: ICC profile of the screen; None is sRGB.
+        cache: of composed tiles.
+
+    Returns:
+        (h, w, 4) uint8 in Qt's RGB32 byte order, in the screen's colour space.
+    """
+    part, level = source_region(composite, frame, rect)
     _, scale, offset = frame.source(rect, level)
     pixels = composite.read(part, level, cache)
     size = (rect.width, rect.height)
     smooth = frame.zoom < CRISP
     if scale >= 1:
-        # Fewer pixels before than after: convert the colours first.
+        # Magnified: there are fewer pixels before, so colours are converted first.
         shown = colour.to_screen(pixels, profile, monitor)
-        shown = _placed(shown, scale, offset, size, smooth=smooth)
+        shown = _resample(shown, scale, offset, size, smooth=smooth)
     else:
-        shown = colour.to_screen(_placed(pixels, scale, offset, size, smooth=smooth), profile, monitor)
+        shown = colour.to_screen(_resample(pixels, scale, offset, size, smooth=smooth), profile, monitor)
     result = np.full((*shown.shape[:2], 4), 255, np.uint8)
-    # Not cvtColor, whose threads wait for those that make the reductions.
+    # Not cvtColor: it would wait for OpenCV threads that compute reductions.
     cv2.mixChannels([np.ascontiguousarray(shown)], [result], [0, 2, 1, 1, 2, 0])
     return result
 
@@ -120,9 +133,17 @@ def picture_pixels(
 def veil_pixels(
     masks: list[TileMap], frame: Frame, rect: Rect, colour_: QColor, edges: TileMap | None = None
 ) -> NDArray[np.uint8] | None:
-    """The coloured veil of some masks over a screen rectangle, (h, w, 4) premultiplied; None where there is nothing.
+    """Render the overlay of masks and edges for a screen rectangle.
 
-    Edges are drawn over it in the opposite colour, and as strong from afar as from near.
+    Args:
+        masks: of which the maximum is shown.
+        frame: zoom and size.
+        rect: the screen rectangle.
+        colour_: with alpha, for a mask value of 255.
+        edges: the edge map, drawn over the masks in the opposite colour; not fainter at small zooms.
+
+    Returns:
+        (h, w, 4) uint8, premultiplied BGRA; None where nothing is masked.
     """
     veil = _veil_values(masks, frame, rect)
     lines = _veil_values([edges], frame, rect, 1 << frame.level) if edges is not None else None
@@ -137,7 +158,7 @@ def veil_pixels(
 
 
 def _veil_values(masks: list[TileMap], frame: Frame, rect: Rect, strength: int = 1) -> NDArray[np.uint8] | None:
-    """The most that some masks have, times a strength, over a screen rectangle (h, w); None where there is nothing."""
+    """The maximum of some masks times a factor in a screen rectangle, (h, w) uint8; None where it is 0 everywhere."""
     part, scale, offset = frame.source(rect, frame.level)
     shown: NDArray[np.uint8] | None = None
     for mask in masks:
@@ -148,10 +169,10 @@ def _veil_values(masks: list[TileMap], frame: Frame, rect: Rect, strength: int =
         return None
     if strength > 1:
         shown = np.minimum(shown.astype(np.uint16) * strength, 255).astype(np.uint8)
-    return _placed(shown, scale, offset, (rect.width, rect.height), smooth=frame.zoom < CRISP)
+    return _resample(shown, scale, offset, (rect.width, rect.height), smooth=frame.zoom < CRISP)
 
 
-def _placed(
+def _resample(
     pixels: NDArray[np.generic], scale: float, offset: tuple[float, float], size: tuple[int, int], *, smooth: bool
 ) -> NDArray[np.uint8]:
     if scale == 1 and offset[0] == int(offset[0]) and offset[1] == int(offset[1]):
@@ -170,21 +191,27 @@ def _veil_table(colour_: QColor) -> NDArray[np.uint8]:
 
 
 class ImageCache:
-    """Screen tiles as images, the most recently used ones, within a number of bytes. GUI thread only."""
+    """Keeps the most recently used screen tiles. GUI thread.
+
+    Keys are (kind, zoom, column, row).
+
+    Args:
+        limit: bytes that are kept at most; one tile is always kept.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit, self._held = limit, 0
         self._tiles: OrderedDict[tuple[str, float, int, int], CachedTile] = OrderedDict()
 
     def get(self, key: tuple[str, float, int, int]) -> CachedTile | None:
-        """A tile, if it is there; it counts as used now."""
+        """A cached tile, which becomes the most recently used one; None if it is not cached."""
         tile = self._tiles.get(key)
         if tile is not None:
             self._tiles.move_to_end(key)
         return tile
 
     def put(self, key: tuple[str, float, int, int], pixels: NDArray[np.uint8] | None, rect: Rect) -> CachedTile:
-        """Keep a tile; None is one where nothing is drawn."""
+        """Cache a tile; pixels of None mean that nothing is drawn there."""
         self.drop(key)
         tile = CachedTile(pixels, rect, opaque=key[0] != "veil")
         self._tiles[key] = tile
@@ -194,13 +221,13 @@ class ImageCache:
         return tile
 
     def drop(self, key: tuple[str, float, int, int]) -> None:
-        """Forget one tile."""
+        """Remove one tile."""
         tile = self._tiles.pop(key, None)
         if tile is not None:
             self._held -= tile.nbytes
 
-    def mark(self, kind: str, frame: Frame, rect: Rect) -> None:
-        """The picture changed in an image rectangle: tiles of the frame's zoom are redrawn there, others forgotten."""
+    def invalidate(self, kind: str, frame: Frame, rect: Rect) -> None:
+        """An image rectangle changed: mark it in the tiles of the frame's zoom, and remove tiles of other zooms."""
         touched = frame.to_screen(rect)
         for key, tile in list(self._tiles.items()):
             if key[0] != kind:
@@ -211,16 +238,16 @@ class ImageCache:
                 tile.dirty |= tile.rect & touched
 
     def clear(self, kind: str | None = None) -> None:
-        """Forget all, or all of a kind."""
+        """Remove all tiles, or all of a kind."""
         for key in [key for key in self._tiles if kind in (None, key[0])]:
             self.drop(key)
 
 
 class CachedTile:
-    """One tile's image; shares its memory with an array, so that a part can be redrawn in place.
+    """The image of a screen tile. It shares memory with an array, so that a part can be redrawn in place.
 
     Attributes:
-        rect: the screen rectangle.
+        rect: its screen rectangle.
         dirty: the part of it that is out of date.
         image: None where nothing is drawn.
     """
@@ -237,7 +264,7 @@ class CachedTile:
 
     @property
     def nbytes(self) -> int:
-        """Memory, with what keeping the tile costs."""
+        """Bytes, including an estimate for the Python objects."""
         return 256 + (self._pixels.nbytes if self._pixels is not None else 0)
 
     def redraw(self, part: Rect, pixels: NDArray[np.uint8] | None) -> None:

@@ -1,4 +1,4 @@
-"""The canvas: one photograph under pan and zoom, with veil, before/after divider and brush ring."""
+"""The canvas: one photograph with pan and zoom, mask overlay, before/after divider and brush ring."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from PySide6.QtWidgets import QAbstractSpinBox, QApplication, QGestureEvent, QLi
 
 from desktop.canvas.defect_overlay import DefectOverlay
 from desktop.canvas.input import CanvasInput, pointer_shape
-from desktop.canvas.paint import PicturePainter, Shown, paint_divider, paint_outline, paint_ring
+from desktop.canvas.paint import DisplayOptions, PicturePainter, paint_divider, paint_outline, paint_ring
 from desktop.canvas.viewport import Viewport
-from desktop.document.tiles import for_seconds
+from desktop.document.tiles import time_limit
 from desktop.photo.workspace import Workspace
 from desktop.tools.base import Tool, ToolSettings
 from engine.raster import Rect
 
 _DIVIDER_REACH = 6
 _PAINT_SECONDS = 0.03
-"""New tiles are made for at most so long in one repaint; the rest follows in the next, so that nothing blocks."""
+"""Time for computing new tiles in one repaint; the next repaint continues, so that the window never blocks."""
 
 
 class CanvasView(QWidget):
@@ -40,18 +40,19 @@ class CanvasView(QWidget):
 
     Attributes:
         viewport: pan and zoom.
-        input: what the hand does.
+        input: handles pointer events.
         overlay: the outlines of defects.
-        frames: repaints of a photograph so far.
-        complete: the last repaint had every tile ready.
+        surround: colour around the picture.
+        frames: number of repaints of a photograph so far.
+        complete: whether the last repaint had all tiles.
 
     Signals:
-        pointed: the pointer is over an image point (x, y), or left (None).
+        pointed: the pointer moved over an image point; carries (x, y), or None when it left the canvas.
     """
 
     pointed = Signal(object)
 
-    # Qt sends events while its own constructor runs.
+    # A class attribute, because Qt sends events while its constructor runs.
     _workspace: Workspace | None = None
 
     def __init__(self, settings: ToolSettings, parent: QWidget | None = None) -> None:
@@ -67,14 +68,14 @@ class CanvasView(QWidget):
         self._divider_dragged = False
         self._picture = PicturePainter()
         self.viewport = Viewport(self)
-        self.overlay = DefectOverlay(self, self.viewport, self.shown)
+        self.overlay = DefectOverlay(self, self.viewport, self.display)
         self.input = CanvasInput(self.viewport, self.overlay, settings)
         self._hover: QPointF | None = None
-        self._outlined = QRect()
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.timeout.connect(self.update)
-        self.viewport.zooms.connect(self._on_zooms)
+        self._painted_outline = QRect()
+        self._repaint_timer = QTimer(self)
+        self._repaint_timer.setSingleShot(True)
+        self._repaint_timer.timeout.connect(self.update)
+        self.viewport.zoom_changing.connect(self._on_zoom_changing)
         self.viewport.moved.connect(self._on_moved)
         self.input.outline_changed.connect(self.update_outline)
         self.input.cancelled.connect(self.update)
@@ -87,7 +88,7 @@ class CanvasView(QWidget):
         return self._workspace
 
     def show_workspace(self, workspace: Workspace | None) -> None:
-        """Show a photograph, fitted; None is an empty canvas."""
+        """Show a photograph, fitted to the window; None shows an empty canvas."""
         if self._workspace is not None:
             self._workspace.picture_changed.disconnect(self._on_picture_changed)
             self._workspace.mask_changed.disconnect(self._on_mask_changed)
@@ -105,35 +106,35 @@ class CanvasView(QWidget):
         self.update()
 
     def set_tool(self, tool: Tool) -> None:
-        """Take another tool in hand; a drag under way is called off."""
+        """Use another tool; cancels the current drag."""
         self.input.cancel()
         self.input.tool = tool
         self._update_pointer()
         self.update()
 
     @property
-    def shown(self) -> Shown:
-        """Veil, before, divider and monitor profile as they are shown now."""
-        return self._picture.shown
+    def display(self) -> DisplayOptions:
+        """The current display options."""
+        return self._picture.display
 
     def set_veil(self, colour: QColor | None = None, *, shown: bool | None = None) -> None:
-        """The veil's colour (with its opacity), and whether it is there."""
+        """Set the colour (with alpha) and the visibility of the mask overlay; None leaves either unchanged."""
         if colour is not None:
-            self.shown.veil_colour = colour
+            self.display.veil_colour = colour
             self._picture.clear("veil")
         if shown is not None:
-            self.shown.veil = shown
+            self.display.veil = shown
         self.update()
 
     def set_monitor(self, profile: bytes | None) -> None:
-        """The screen's ICC profile; None is sRGB."""
-        self.shown.monitor = profile
+        """Set the screen's ICC profile; None is sRGB."""
+        self.display.monitor = profile
         self._picture.clear()
         self.update()
 
     @property
     def divider(self) -> bool:
-        """Whether the before/after divider is shown: the scan on its left, the repaired picture on its right."""
+        """Whether the before/after divider is shown: scan on its left, repaired picture on its right."""
         return self._divider is not None
 
     def set_divider(self, *, shown: bool) -> None:
@@ -143,8 +144,8 @@ class CanvasView(QWidget):
         self.update()
 
     def hold_before(self, *, held: bool) -> None:
-        """Show the scan alone while a key is held."""
-        self.shown.before = held
+        """Show the scan without layers (``held``), as long as a key is held."""
+        self.display.before = held
         if held:
             self.setFocus()
         self.update()
@@ -152,7 +153,7 @@ class CanvasView(QWidget):
     # -- painting ---------------------------------------------------------------------------------------------
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        # Whatever goes wrong, Qt must not be left with an open painter: that ends the program.
+        # The painter must be closed even after an exception, or Qt aborts the program.
         with QPainter(self) as painter:
             painter.fillRect(event.rect(), self.surround)
             if self._workspace is not None:
@@ -162,37 +163,37 @@ class CanvasView(QWidget):
         viewport = self.viewport
         painter.scale(1 / viewport.ratio, 1 / viewport.ratio)
         painter.translate(-viewport.origin)
-        self.shown.split = None
+        self.display.split = None
         if self._divider is not None:
-            self.shown.split = round(viewport.origin.x() + self._divider * viewport.size.width())
-        seen = viewport.screen(QRectF(clip))
-        self.complete = self._picture.paint(painter, workspace, viewport.frame, seen, for_seconds(_PAINT_SECONDS))
+            self.display.split = round(viewport.origin.x() + self._divider * viewport.size.width())
+        seen = viewport.to_screen(QRectF(clip))
+        self.complete = self._picture.paint(painter, workspace, viewport.frame, seen, time_limit(_PAINT_SECONDS))
         self.frames += 1
         if not self.complete:
-            self._later.start(0)
-        elif seen == viewport.seen():
-            self._picture.drop_ghost()
+            self._repaint_timer.start(0)
+        elif seen == viewport.visible_screen():
+            self._picture.drop_placeholder()
         painter.resetTransform()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self.overlay.paint(painter, QRectF(clip))
         self._paint_outline(painter)
 
-    def _on_zooms(self) -> None:
-        """The zoom is about to be another: what is on the screen now stands in for the tiles that are to be made."""
+    def _on_zoom_changing(self) -> None:
+        """The zoom is about to change: keep the current screen image as placeholder for tiles of the new zoom."""
         viewport = self.viewport
-        if self._workspace is None or not self.frames or not self.isVisible() or not viewport.seen():
-            self._picture.stand_in(None)
+        if self._workspace is None or not self.frames or not self.isVisible() or not viewport.visible_screen():
+            self._picture.set_placeholder(None)
             return
         image = QImage(viewport.size, QImage.Format.Format_RGB32)
         image.fill(self.surround)
-        self._picture.paint_on(image, self._workspace, viewport.frame, viewport.origin, viewport.seen())
-        self._picture.stand_in((image, QPointF(viewport.origin), viewport.zoom))
+        self._picture.paint_on(image, self._workspace, viewport.frame, viewport.origin, viewport.visible_screen())
+        self._picture.set_placeholder((image, QPointF(viewport.origin), viewport.zoom))
 
     # -- divider, unfinished shape, brush ring -----------------------------------------------------------------
 
     def update_outline(self) -> None:
-        """Redraw the brush ring and the unfinished shape, and no more."""
-        self.update(self._outline_rect().united(self._outlined))
+        """Repaint only the brush ring and the unfinished shape."""
+        self.update(self._outline_rect().united(self._painted_outline))
 
     def _ring_radius(self) -> float | None:
         diameter = self.input.cursor.diameter
@@ -201,7 +202,7 @@ class CanvasView(QWidget):
         return max(1.0, diameter * self.viewport.zoom / self.viewport.ratio / 2)
 
     def _outline(self) -> QPolygonF:
-        return QPolygonF([self.viewport.to_widget(x, y) for x, y in self.input.used.outline()])
+        return QPolygonF([self.viewport.to_widget(x, y) for x, y in self.input.active_tool.outline()])
 
     def _outline_rect(self) -> QRect:
         rect, radius = QRectF(), self._ring_radius()
@@ -214,7 +215,7 @@ class CanvasView(QWidget):
         return rect.toAlignedRect()
 
     def _paint_outline(self, painter: QPainter) -> None:
-        if self._divider is not None and not self.shown.before:
+        if self._divider is not None and not self.display.before:
             paint_divider(painter, self._divider * self.width(), self.rect(), self.tr("Before"), self.tr("After"))
         outline, radius = self._outline(), self._ring_radius()
         if not outline.isEmpty():
@@ -222,10 +223,10 @@ class CanvasView(QWidget):
         if self._hover is not None and radius is not None:
             alt = bool(QGuiApplication.keyboardModifiers() & Qt.KeyboardModifier.AltModifier)
             paint_ring(painter, self._hover, radius, adding=self.input.cursor.adding != alt)
-        self._outlined = self._outline_rect()
+        self._painted_outline = self._outline_rect()
 
     def refresh_cursor(self) -> None:
-        """The tool's settings moved: the ring is another."""
+        """Update pointer and brush ring after the tool's settings changed."""
         self._update_pointer()
         self.update_outline()
 
@@ -256,7 +257,7 @@ class CanvasView(QWidget):
         self._update_pointer()
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        # Qt's word for a second press that comes quickly: dabs come quickly.
+        # Qt sends the second of two quick presses as a double click; for a brush it is a second dab.
         self.mousePressEvent(event)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
@@ -303,7 +304,7 @@ class CanvasView(QWidget):
                 self._hold_hand(held=True)
         else:
             super().keyPressEvent(event)
-            # Alt turns the ring over.
+            # Alt switches between adding and removing, which changes the ring.
             self.update_outline()
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
@@ -311,7 +312,7 @@ class CanvasView(QWidget):
             return
         if event.key() == Qt.Key.Key_Space:
             self._hold_hand(held=False)
-        elif self.shown.before:
+        elif self.display.before:
             self.hold_before(held=False)
         else:
             super().keyReleaseEvent(event)
@@ -325,13 +326,13 @@ class CanvasView(QWidget):
     def focusOutEvent(self, event: QFocusEvent) -> None:
         self.input.space_held = False
         self.input.finish()
-        if self.shown.before:
+        if self.display.before:
             self.hold_before(held=False)
         super().focusOutEvent(event)
 
     def enterEvent(self, event: QEnterEvent) -> None:
         super().enterEvent(event)
-        # The hand is over the picture, so the keys are meant for it, unless a number is being typed.
+        # Single-key shortcuts work when the pointer is over the picture, unless a number is being typed.
         if self.window().isActiveWindow() and not isinstance(QApplication.focusWidget(), QLineEdit | QAbstractSpinBox):
             self.setFocus(Qt.FocusReason.MouseFocusReason)
 
@@ -343,7 +344,7 @@ class CanvasView(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.viewport.resized()
+        self.viewport.on_resize()
 
     def sizeHint(self) -> QSize:
         return QSize(1000, 700)
@@ -354,7 +355,7 @@ class CanvasView(QWidget):
     # -- slots ------------------------------------------------------------------------------------------------
 
     def _point(self, position: QPointF | None) -> None:
-        """The pointer is somewhere; or it has not moved, and something else is under it now."""
+        """Update what depends on the image point under the pointer; the pointer or the picture moved."""
         self._hover = position
         if self._workspace is not None and position is not None:
             self.pointed.emit(self.viewport.to_image(position))
@@ -378,5 +379,5 @@ class CanvasView(QWidget):
         self.input.cancel()
         bounds = self._workspace.document.bounds
         self._picture.clear()
-        self.viewport.show_picture(bounds.width, bounds.height)
+        self.viewport.set_picture_size(bounds.width, bounds.height)
         self.update()

@@ -1,1 +1,1 @@
-"""Dialogs: each has one class method that asks and returns data."""
+"""The dialogs. Each has a class method that shows it and returns the answer as data."""

@@ -1,4 +1,4 @@
-"""Where to open from, where to save and export to, and how."""
+"""File dialogs, and the export dialog."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from engine.imageio import WriteOptions
 from engine.output import Output, check_place
 
 _MEASURE_MS = 400
-_FORMATS = {"TIFF": (".tif", ".tiff"), "PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "WebP": (".webp",)}
+_FORMATS = tuple(row for row in imageio.FORMATS if row.writer is not None)
 
 
 class FileDialogs:
@@ -83,11 +83,11 @@ class ExportDialog(QDialog):
     """Name, format, depth, profile and compression of an export.
 
     Args:
-        parent: of the window.
-        protected: files that are never written to: the scan, and the project it came from.
-        depth: bits a sample of the scan.
-        suggestion: the name to begin with.
-        measure: starts a job that finds out how large an export would be.
+        parent: of the dialog.
+        protected: files that must not be overwritten.
+        depth: bits per sample of the scan.
+        suggestion: the initial file name.
+        measure: starts a job that finds out how large the export would be.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class ExportDialog(QDialog):
         self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self._export = self._buttons.addButton(self.tr("Export"), QDialogButtonBox.ButtonRole.AcceptRole)
         self._lay_out()
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(_MEASURE_MS)
-        self._later.timeout.connect(self._start_measuring)
+        self._measure_timer = QTimer(self)
+        self._measure_timer.setSingleShot(True)
+        self._measure_timer.setInterval(_MEASURE_MS)
+        self._measure_timer.timeout.connect(self._start_measuring)
         self._format.activated.connect(self._on_format)
         self._path.textChanged.connect(self._check)
         self._lossless.toggled.connect(self._check)
@@ -130,15 +130,15 @@ class ExportDialog(QDialog):
         suggestion: Path,
         measure: Callable[[Output], Ticket] | None = None,
     ) -> Output | None:
-        """Ask how to export; None when cancelled."""
+        """Show the dialog; None when it was cancelled. See the class for the arguments."""
         dialog = cls(parent, protected, depth, suggestion, measure)
         accepted = dialog.exec() == QDialog.DialogCode.Accepted
-        # Or it stays with its parent, and the photograph with it.
+        # Otherwise the parent keeps it, and it keeps the photograph.
         dialog.deleteLater()
         return dialog.choice() if accepted else None
 
     def choice(self) -> Output:
-        """What is chosen now."""
+        """The current choices."""
         options = WriteOptions(
             depth=self._depth.currentData(), quality=self._quality.value(), lossless=self._lossless.isChecked()
         )
@@ -148,14 +148,14 @@ class ExportDialog(QDialog):
         self._stop_measuring()
         super().done(result)
 
-    # -- building ---------------------------------------------------------------------------------------------
+    # -- construction -----------------------------------------------------------------------------------------
 
     def _make_fields(self, depth: int, suggestion: Path) -> None:
         self._path = QLineEdit(str(suggestion))
         self._path.setMinimumWidth(420)
         self._format = QComboBox()
-        for title, suffixes in _FORMATS.items():
-            self._format.addItem(title, suffixes)
+        for row in _FORMATS:
+            self._format.addItem(row.name, row.suffixes)
         self._depth = QComboBox()
         self._depth.addItem(self.tr("As the scan ({0} bit)").format(depth), None)
         self._depth.addItem(self.tr("8 bit"), 8)
@@ -177,7 +177,7 @@ class ExportDialog(QDialog):
         self._size = QLabel()
         self._note = QLabel()
         self._note.setWordWrap(True)
-        # Room for two lines, so that nothing moves when the text changes.
+        # A fixed height, so that nothing moves when the text changes.
         self._note.setMinimumHeight(3 * self.fontMetrics().height())
         self._note.setAlignment(Qt.AlignmentFlag.AlignTop)
 
@@ -204,17 +204,15 @@ class ExportDialog(QDialog):
     # -- answers ----------------------------------------------------------------------------------------------
 
     def _target(self) -> Path:
-        """The file as it is written: with a home folder, and with the format's ending if none was typed."""
+        """The file to write: with ``~`` expanded, and with the format's suffix if none was typed."""
         path = Path(self._path.text().strip())
         with suppress(RuntimeError):
-            # Of a person whom nobody knows: then it is just a name.
+            # ``~name`` of an unknown user is taken literally.
             path = path.expanduser()
         return path if path.suffix or not path.name else path.with_suffix(self._format.currentData()[0])
 
     def _browse(self) -> None:
-        patterns = ";;".join(
-            f"{title} ({' '.join('*' + suffix for suffix in suffixes)})" for title, suffixes in _FORMATS.items()
-        )
+        patterns = ";;".join(f"{row.name} ({' '.join('*' + suffix for suffix in row.suffixes)})" for row in _FORMATS)
         name, _ = QFileDialog.getSaveFileName(self, self.tr("Export"), self._path.text(), patterns)
         if name:
             self._path.setText(name)
@@ -237,13 +235,13 @@ class ExportDialog(QDialog):
     def _check(self) -> None:
         path = self._target()
         suffix = path.suffix.lower()
-        row = next((i for i, suffixes in enumerate(_FORMATS.values()) if suffix in suffixes), None)
-        if row is not None:
-            self._format.setCurrentIndex(row)
-        lossy = suffix in (".jpg", ".jpeg") or (suffix == ".webp" and not self._lossless.isChecked())
+        row = imageio.format_of(suffix)
+        if row in _FORMATS:
+            self._format.setCurrentIndex(_FORMATS.index(row))
+        lossy = row is not None and not imageio.is_lossless(suffix, WriteOptions(lossless=self._lossless.isChecked()))
         self._quality.setEnabled(lossy)
-        self._lossless.setVisible(suffix == ".webp")
-        deep = imageio.depth_held(suffix, 16) == 16
+        self._lossless.setVisible(row is not None and row.lossless == "choice")
+        deep = imageio.stored_depth(suffix, 16) == 16
         self._depth.setEnabled(deep)
         as_scan = self.tr("As the scan ({0} bit)").format(self._scan_depth)
         self._depth.setItemText(0, as_scan if deep else self.tr("8 bit, which is all the format holds"))
@@ -255,7 +253,7 @@ class ExportDialog(QDialog):
         self._export.setEnabled(not problem)
         self._stop_measuring()
         if not problem and self._measure is not None:
-            self._later.start()
+            self._measure_timer.start()
         self._note.setText(problem or self._promise(suffix, lossy=lossy))
 
     def _promise(self, suffix: str, *, lossy: bool) -> str:
@@ -264,7 +262,7 @@ class ExportDialog(QDialog):
             return text + (self.tr(" It holds 8 bit, less than the scan.") if self._scan_depth > 8 else "")
         if self._profile.currentData() != "keep":
             return self.tr("All samples are converted to the other profile.")
-        depth = imageio.depth_held(suffix, self._depth.currentData() or self._scan_depth)
+        depth = imageio.stored_depth(suffix, self._depth.currentData() or self._scan_depth)
         if depth < self._scan_depth:
             return self.tr("8 bit hold less than the scan; the reduction is dithered.")
         return self.tr("Outside the repair every sample will be the scan's, bit for bit.")
@@ -272,7 +270,7 @@ class ExportDialog(QDialog):
     # -- size -------------------------------------------------------------------------------------------------
 
     def _stop_measuring(self) -> None:
-        self._later.stop()
+        self._measure_timer.stop()
         self._size.clear()
         ticket, self._ticket = self._ticket, None
         if ticket is not None:

@@ -1,4 +1,4 @@
-"""Short questions: unsaved work, an existing file, about."""
+"""Message boxes with questions, and About."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Conflict(Enum):
 
 
 class Questions:
-    """One class method a question. Tests replace them."""
+    """One class method for each question. Tests replace them."""
 
     @classmethod
     def waiting(cls, parent: QWidget, name: str) -> Waiting:
-        """Ask what becomes of repairs that wait or run."""
+        """Ask what to do with waiting and running repairs of a photograph that is being closed."""
         text = parent.tr("Repairs of {0} are still under way. Finish them before closing?").format(name)
         answers = {
             Waiting.FINISH: (parent.tr("Finish, Then Close"), QMessageBox.ButtonRole.AcceptRole),
@@ -52,7 +52,7 @@ class Questions:
 
     @classmethod
     def changed_elsewhere(cls, parent: QWidget, name: str) -> Conflict:
-        """Ask what becomes of a project file that is another than the one that was read."""
+        """Ask what to do with a project file that another program changed since it was read."""
         text = parent.tr("{0} was changed by another program since it was opened here.").format(name)
         answers = {
             Conflict.SAVE_AS: (parent.tr("Save Mine As…"), QMessageBox.ButtonRole.AcceptRole),
@@ -63,14 +63,20 @@ class Questions:
 
     @classmethod
     def forget(cls, parent: QWidget, names: list[str], days: int) -> bool:
-        """Ask whether autosaved work is put into the trash."""
+        """Ask whether to put autosaved work into the trash.
+
+        Args:
+            parent: of the dialog.
+            names: of the photographs.
+            days: how long it is kept.
+        """
         buttons = QMessageBox.StandardButton
         text = parent.tr("Put the autosaved work on {0} into the trash? It is kept there for {1} days.")
         return _ask(parent, text.format(", ".join(names), days), buttons.Yes | buttons.No, buttons.No) == buttons.Yes
 
     @classmethod
     def unsaved(cls, parent: QWidget, name: str) -> Closing:
-        """Ask what becomes of unsaved work."""
+        """Ask what to do with unsaved work on a photograph that is being closed."""
         buttons = QMessageBox.StandardButton
         text = parent.tr("Save the work on {0} as a project before closing?").format(name)
         answer = _ask(parent, text, buttons.Save | buttons.Discard | buttons.Cancel, buttons.Save)
@@ -78,14 +84,14 @@ class Questions:
 
     @classmethod
     def overwrite(cls, parent: QWidget, path: Path) -> bool:
-        """Ask whether an existing file is replaced."""
+        """Ask whether to replace an existing file."""
         buttons = QMessageBox.StandardButton
         text = parent.tr("Replace the existing {0}?").format(path.name)
         return _ask(parent, text, buttons.Yes | buttons.No, buttons.No) == buttons.Yes
 
     @classmethod
     def about(cls, parent: QWidget) -> None:
-        """Say what this is."""
+        """Show the About box."""
         QMessageBox.about(
             parent,
             parent.tr("About Lacuna"),
@@ -99,7 +105,7 @@ class Questions:
 def _ask(
     parent: QWidget, text: str, buttons: QMessageBox.StandardButton, default: QMessageBox.StandardButton
 ) -> QMessageBox.StandardButton:
-    """A question without the blue sign of the system's."""
+    """Ask a question with standard buttons, without an icon."""
     box = QMessageBox(QMessageBox.Icon.NoIcon, "Lacuna", text, buttons, parent)
     box.setDefaultButton(default)
     answer = QMessageBox.StandardButton(box.exec())
@@ -113,7 +119,14 @@ A = TypeVar("A", bound=Enum)
 def _choose(
     parent: QWidget, text: str, answers: Mapping[A, tuple[str, QMessageBox.ButtonRole]], default: A
 ) -> A | None:
-    """A question with answers in words; None when it was cancelled."""
+    """Ask a question with own buttons and Cancel; None when it was cancelled.
+
+    Args:
+        parent: of the dialog.
+        text: the question.
+        answers: answer -> text and role of its button.
+        default: the answer of the default button.
+    """
     box = QMessageBox(QMessageBox.Icon.NoIcon, "Lacuna", text, QMessageBox.StandardButton.Cancel, parent)
     buttons = {answer: box.addButton(words, role) for answer, (words, role) in answers.items()}
     box.setDefaultButton(buttons[default])

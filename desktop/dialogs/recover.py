@@ -1,4 +1,4 @@
-"""Autosaved work that a start which ended badly left behind: open it, keep it for later, or forget it."""
+"""The dialog for autosaved work after a crash: open it, keep it for later, or put it into the trash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QListWidget, QL
 
 
 class Recovery(Enum):
-    """What becomes of autosaved work."""
+    """What to do with autosaved work; FORGET puts it into the trash."""
 
     OPEN = "open"
     LATER = "later"
@@ -18,12 +18,12 @@ class Recovery(Enum):
 
 
 class RecoverDialog(QDialog):
-    """A list to tick, and three answers; closing it keeps everything for later.
+    """A list with check boxes and three buttons; closing the dialog means later.
 
     Args:
-        parent: for the dialog.
-        abandoned: autosave folder -> photograph.
-        forgotten: the same in the trash; it can be opened, and is not ticked at first.
+        parent: of the dialog.
+        abandoned: autosave folder -> file of the photograph.
+        forgotten: the same for work in the trash, which is not checked at first.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class RecoverDialog(QDialog):
     def ask(
         cls, parent: QWidget | None, abandoned: dict[Path, Path], forgotten: dict[Path, Path] | None = None
     ) -> dict[Path, Recovery]:
-        """Ask what becomes of autosaved work; see the class for the arguments.
+        """Show the dialog; see the class for the arguments.
 
         Returns:
             Autosave folder -> answer.
@@ -78,7 +78,7 @@ class RecoverDialog(QDialog):
         return dialog.answers()
 
     def answers(self) -> dict[Path, Recovery]:
-        """Autosave folder -> what was chosen; what is not ticked stays for later."""
+        """Autosave folder -> answer; LATER for what is not checked."""
         answers = {}
         for row in range(self._list.count()):
             item = self._list.item(row)

@@ -1,4 +1,4 @@
-"""Settings and shortcuts."""
+"""The dialogs for settings and shortcuts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from desktop.settings import Look
 
 
 class SettingsDialog(QDialog):
-    """Theme, surround, the veil's colour and the screen's profile."""
+    """Theme, grey around the picture, colour of the mask overlay, and the screen's profile."""
 
     def __init__(self, parent: QWidget | None, look: Look) -> None:
         super().__init__(parent)
@@ -73,14 +73,14 @@ class SettingsDialog(QDialog):
 
     @classmethod
     def ask(cls, parent: QWidget | None, look: Look) -> Look | None:
-        """Ask for another look; None when cancelled."""
+        """Show the dialog with a look; returns the new one, None when cancelled."""
         dialog = cls(parent, look)
         accepted = dialog.exec() == QDialog.DialogCode.Accepted
         dialog.deleteLater()
         return dialog.look() if accepted else None
 
     def look(self) -> Look:
-        """What is chosen now."""
+        """The current choices."""
         return Look(
             theme=str(self._theme.currentData()),
             surround=self._surround.value / 100,
@@ -110,14 +110,14 @@ class SettingsDialog(QDialog):
 
 @dataclass(frozen=True)
 class ShortcutRow:
-    """One command of the list.
+    """One command in the list.
 
     Attributes:
-        id: of the command.
+        id: of the action.
         text: its name.
-        key: its shortcut, in portable text.
-        first: what that is by default.
-        more: further shortcuts that cannot be changed.
+        key: its first shortcut, in portable text.
+        first: the default of that.
+        more: further shortcuts, which cannot be changed.
     """
 
     id: str
@@ -128,7 +128,7 @@ class ShortcutRow:
 
 
 class ShortcutsDialog(QDialog):
-    """All shortcuts in a list that can be searched and changed."""
+    """A searchable list in which shortcuts can be changed."""
 
     def __init__(self, parent: QWidget | None, rows: Sequence[ShortcutRow]) -> None:
         super().__init__(parent)
@@ -171,21 +171,21 @@ class ShortcutsDialog(QDialog):
 
     @classmethod
     def ask(cls, parent: QWidget | None, rows: Sequence[ShortcutRow]) -> dict[str, str] | None:
-        """Ask for other shortcuts, id -> key in portable text; None when cancelled."""
+        """Show the dialog; returns id -> first shortcut in portable text, None when cancelled."""
         dialog = cls(parent, rows)
         accepted = dialog.exec() == QDialog.DialogCode.Accepted
         dialog.deleteLater()
         return dialog.shortcuts() if accepted else None
 
     def shortcuts(self) -> dict[str, str]:
-        """What is chosen now."""
-        return {id_: _portable(edit.keySequence()) for id_, edit in self._edits.items()}
+        """The current choices, id -> first shortcut in portable text."""
+        return {id_: _portable_text(edit.keySequence()) for id_, edit in self._edits.items()}
 
     def _check(self) -> None:
-        """Name the keys that two commands would have, of which neither would do anything."""
+        """Show which keys are used by two commands, and disable OK then: Qt would run neither command."""
         wanted, users = self.shortcuts(), dict[str, list[str]]()
         for row in self._rows:
-            keys = {wanted[row.id], *(_portable(QKeySequence(key)) for key in row.more)} - {""}
+            keys = {wanted[row.id], *(_portable_text(QKeySequence(key)) for key in row.more)} - {""}
             for key in keys:
                 users.setdefault(key, []).append(row.text)
         twice = [f"{key} ({', '.join(names)})" for key, names in sorted(users.items()) if len(names) > 1]
@@ -202,11 +202,11 @@ class ShortcutsDialog(QDialog):
             self._table.setRowHidden(row, item is None or text.lower() not in item.text().lower())
 
 
-def _portable(key: QKeySequence) -> str:
+def _portable_text(key: QKeySequence) -> str:
     return key.toString(QKeySequence.SequenceFormat.PortableText)
 
 
-def updated(look: Look, other: Look) -> None:
-    """Take over another look in place."""
+def copy_look(look: Look, other: Look) -> None:
+    """Copy all values of ``other`` to ``look``."""
     for field in dataclasses.fields(Look):
         setattr(look, field.name, getattr(other, field.name))

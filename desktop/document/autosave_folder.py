@@ -1,4 +1,4 @@
-"""The autosave folder of one open photograph: old undo steps, and the unsaved work that survives a crash."""
+"""The autosave folder of one open photograph: tiles of old undo steps, and unsaved work for recovery after a crash."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from engine.raster import TILE
 from engine.record import file_digest
 
 VERSION = 2
-"""Of the manifest; version 1 told turns by their names and layers without the kind of their content."""
+"""Version of the manifest. Version 1 listed turns by name and had only pixel layers, without the kind of content."""
 MANIFEST = "manifest.json"
 _TILES = "tiles"
 _KEY = re.compile("[0-9a-f]{32}")
@@ -41,12 +41,12 @@ _LARGEST_TILE = 8 * TILE * TILE * 4 + 1024
 
 
 class AutosaveFolder:
-    """Tiles by their digest, and a manifest that names them. Files are replaced whole; they survive a killed program.
+    """Tile files named by digest, and a manifest that refers to them. Files are replaced atomically.
 
-    Any thread may write; a lock sees to it that tidying up never meets tiles that nobody names yet.
+    Any thread. A lock keeps the deletion of unused tiles from removing those that are being written.
 
     Args:
-        folder: made on the first write.
+        folder: created on the first write.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,10 +60,10 @@ class AutosaveFolder:
         self._digest: tuple[tuple[int, int], str] | None = None
 
     def put(self, tile: NDArray[Any]) -> str:
-        """Keep a tile for an undo step, until the photograph is closed; the same contents are kept once.
+        """Keep a tile for an undo step until the photograph is closed, and return its key; equal tiles are stored once.
 
         Raises:
-            WriteError: the disk does not take it.
+            WriteError: it cannot be written.
         """
         with self._lock:
             key = self._put(tile)
@@ -77,7 +77,7 @@ class AutosaveFolder:
         buffer = io.BytesIO()
         np.lib.format.write_array(buffer, np.ascontiguousarray(tile), allow_pickle=False)
         key = _key_of(buffer.getvalue())
-        # A file of that name may be torn: it counts once it was read or written here.
+        # An existing file may be incomplete: it is trusted only after it was read or written by this object.
         if key not in self._intact and not self._is_intact(key):
             path = self._tile(key)
             _make_folder(path.parent)
@@ -93,7 +93,7 @@ class AutosaveFolder:
         return True
 
     def get(self, key: str) -> NDArray[Any]:
-        """A tile that was put, read-only.
+        """The tile of a key, read-only.
 
         Raises:
             ReadError: it is missing or damaged.
@@ -109,7 +109,7 @@ class AutosaveFolder:
 
         Raises:
             OSError, zlib.error: the file cannot be read.
-            ValueError: it is not what its name says, or ``key`` is no name of a tile.
+            ValueError: its contents do not match the key, or ``key`` is malformed.
         """
         if not _KEY.fullmatch(key):
             raise ValueError(key)
@@ -121,12 +121,12 @@ class AutosaveFolder:
         return data
 
     def autosave(self, snapshot: Snapshot, context: JobContext | None = None) -> None:
-        """Save a snapshot that belongs to an opened file; until it is complete, the one before stays the valid one.
+        """Save a snapshot of a photograph that was opened from a file; the last one stays valid until it is complete.
 
-        An older snapshot than the last one that was saved is left.
+        A snapshot that is older than the last saved one is ignored.
 
         Raises:
-            WriteError: the disk does not take it.
+            WriteError: it cannot be written.
             ReadError: the opened file cannot be read.
             Cancelled: the context was cancelled.
         """
@@ -140,8 +140,8 @@ class AutosaveFolder:
         keys: set[str] = set()
         known: dict[int, tuple[NDArray[Any], str]] = {}
 
-        def saved(tiles: TileMap) -> dict[str, str]:
-            """Cell -> key of the tiles of a map."""
+        def put_all(tiles: TileMap) -> dict[str, str]:
+            """Store the tiles of a map; ``"x,y"`` -> key."""
             row = {}
             for (x, y), tile in tiles.stored.items():
                 context.check()
@@ -153,18 +153,18 @@ class AutosaveFolder:
         layers = []
         for number, layer in enumerate(state.layers):
             context.progress(number / len(state.layers), "autosave")
-            maps = {name: saved(tiles) for name, tiles in layer.content.maps().items()}
-            layers.append(_layer_json(layer) | {"maps": maps, "mask": saved(layer.mask)})
+            maps = {name: put_all(tiles) for name, tiles in layer.content.maps().items()}
+            layers.append(_layer_json(layer) | {"maps": maps, "mask": put_all(layer.mask)})
         review = state.review
-        motion = state.geometry.since(opened.geometry or _unmoved(state))
+        transform = state.geometry.transform_from(opened.geometry or _opened_geometry(state))
         manifest = {
             "version": VERSION,
             "source": str(opened.path),
             "stamp": opened.stamp,
             "sha256": self._digest_of(opened),
-            "motion": {"mirrored": motion.mirrored, "quarters": motion.quarters},
-            "mask": saved(state.mask),
-            "review": review_json(review) | {"damage": saved(review.damage)} if review is not None else None,
+            "motion": {"mirrored": transform.mirrored, "quarters": transform.quarters},
+            "mask": put_all(state.mask),
+            "review": review_json(review) | {"damage": put_all(review.damage)} if review is not None else None,
             "layers": layers,
         }
         _make_folder(self.folder)
@@ -174,11 +174,11 @@ class AutosaveFolder:
         self._prune(keys)
 
     def _sync(self, keys: set[str], context: JobContext) -> None:
-        """Wait until the disk has some tiles: a manifest must not outlive a power cut that took what it names."""
+        """Sync some tiles to the disk, so that after a power cut no manifest refers to tiles that were lost."""
         try:
             for key in keys:
                 context.check()
-                # Windows syncs only what may be written.
+                # Windows syncs only files that are open for writing.
                 with self._tile(key).open("rb+") as file:
                     os.fsync(file.fileno())
                 self._synced.add(key)
@@ -190,7 +190,7 @@ class AutosaveFolder:
             ) from error
 
     def forget_work(self) -> None:
-        """Forget the autosaved work, but not the undo steps."""
+        """Delete the autosaved work, but not the tiles of undo steps."""
         with self._lock:
             with contextlib.suppress(OSError):
                 (self.folder / MANIFEST).unlink(missing_ok=True)
@@ -198,7 +198,7 @@ class AutosaveFolder:
             self._prune(set())
 
     def remove(self) -> None:
-        """Forget everything: the work was saved or given up."""
+        """Delete the folder: the work was saved or discarded."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _prune(self, needed: set[str]) -> None:
@@ -211,7 +211,7 @@ class AutosaveFolder:
                     path.unlink()
 
     def _digest_of(self, opened: OpenedFile) -> str:
-        """Of the file as it was opened; empty when it is another by now and was never looked at."""
+        """SHA-256 of the file as it was opened; empty when it was changed before its digest was taken."""
         if opened.stamp is None:
             return ""
         if (self._digest is None or self._digest[0] != opened.stamp) and file_stamp(opened.path) == opened.stamp:
@@ -223,12 +223,12 @@ class AutosaveFolder:
 
 
 def _key_of(data: bytes) -> str:
-    """The name of a tile: the digest of its bytes."""
+    """The key of a tile: the digest of its bytes."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _unmoved(state: State) -> Geometry:
-    """How the picture lay when its document began."""
+def _opened_geometry(state: State) -> Geometry:
+    """The orientation with which the document was opened."""
     return Geometry(state.geometry.width, state.geometry.height)
 
 

@@ -1,4 +1,4 @@
-"""Blend modes: how a layer's pixels meet what is below them."""
+"""Blend modes: how a layer's pixels are combined with those below."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LUMA = np.array(LUMA, np.float32)
 
 
 class BlendMode(Enum):
-    """How a layer's pixels meet what is below. The values are OpenRaster's names."""
+    """How a layer's pixels are combined with those below. The values are OpenRaster's names."""
 
     NORMAL = "svg:src-over"
     MULTIPLY = "svg:multiply"
@@ -29,12 +29,12 @@ class BlendMode(Enum):
 
     @property
     def title(self) -> str:
-        """For a person."""
+        """The words in the interface."""
         return self.name.replace("_", " ").capitalize()
 
 
 def draw(below: Pixels, above: Pixels, mask: NDArray[np.uint8], opacity: float, blend: BlendMode) -> Pixels:
-    """One layer over what is below, in the picture's own encoding: b + (B(b, s) - b) mask opacity, rounded.
+    """Draw one layer over what is below, in the picture's own encoding: b + (B(b, s) - b) mask opacity, rounded.
 
     Args:
         below: b, (h, w, c).
@@ -90,13 +90,13 @@ def _colour(b: Floats, s: Floats) -> Floats:
 
 
 def _with_luma(colour: Floats, light: Floats) -> Floats:
-    """The colour of one with the luminosity of the other; a grey picture has no colour but its luminosity."""
+    """The colour of one picture with the luminosity of another; of a grey picture only the luminosity remains."""
     if colour.shape[2] == 1:
         return light
     shifted = colour + (_luma(light) - _luma(colour))
     luma = _luma(shifted)
     low, high = shifted.min(axis=2, keepdims=True), shifted.max(axis=2, keepdims=True)
-    # A grey pixel a hair outside the range has no spread to divide by.
+    # Rounding can put a grey pixel just outside the range; its spread, which is divided by, is 0.
     least = np.float32(1e-6)
     shifted = np.where(low < 0, luma + (shifted - luma) * luma / np.maximum(luma - low, least), shifted)
     return np.where(high > 1, luma + (shifted - luma) * (1 - luma) / np.maximum(high - luma, least), shifted)

@@ -1,4 +1,4 @@
-"""From layers to pixels: first a flat list of drawing steps, then a loop over tiles that does them."""
+"""Composes layers to pixels: a state becomes a flat list of operations, which are applied tile by tile."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from engine.raster import Pixels, Rect
 
 @dataclass(frozen=True)
 class Composite:
-    """The visible picture of a state, or of its lower layers; readable piece by piece on any thread.
+    """The visible picture of a state, or of its lower layers; can be read rectangle by rectangle on any thread.
 
     Attributes:
-        scan: the bottom.
-        operations: what is drawn above it, bottom first.
+        scan: the bottom layer.
+        operations: what is drawn over it, bottom first.
     """
 
     scan: TileMap
@@ -30,7 +30,7 @@ class Composite:
 
     @classmethod
     def of(cls, state: State, *, below: int | None = None) -> Composite:
-        """What is visible: of all layers, or of those below an index."""
+        """The visible layers of a state, or only those below an index of its list."""
         return cls(state.scan, tuple(layer.operation() for layer in state.layers[:below] if layer.shows))
 
     @property
@@ -44,27 +44,30 @@ class Composite:
         """The sample type."""
         return self.scan.dtype
 
-    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
-        """Make what reading a rectangle needs, in small steps; as ``TileMap.prepare``."""
-        return all(operation.prepare(rect, level, go_on) for operation in self.operations)
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
+        """Compute the reductions that reading a rectangle needs, in small steps; see ``TileMap.prepare``."""
+        return all(operation.prepare(rect, level, keep_going) for operation in self.operations)
 
     def read(self, rect: Rect, level: int = 0, cache: ComposeCache | None = None) -> Pixels:
-        """The composed pixels of a rectangle that lies inside, in the pixels of a level; may be a read-only view.
+        """The composed pixels of a rectangle.
 
-        Where no layer shows, these are the scan's samples bit for bit.
+        Where no layer shows, these are exactly the scan's samples.
 
         Args:
-            rect: in the pixels of the level.
+            rect: inside the picture, in the pixels of the level.
             level: reduction by 2**level.
-            cache: keeps whole composed tiles; not for a state whose tiles still change.
+            cache: keeps composed tiles. Not for the state of an unfinished stroke, whose tiles still change.
+
+        Returns:
+            (h, w, c) in the scan's sample type and colour space; may be a read-only view.
         """
-        if cache is not None and any(_parts(operation, rect, level) for operation in self.operations):
+        if cache is not None and any(_touched_parts(operation, rect, level) for operation in self.operations):
             return cache.read(self, rect, level)
         below = self.scan.read(rect, level)
         written = False
         for operation in self.operations:
-            for part in _parts(operation, rect, level):
-                drawn = operation.drawn(below[part.slices(rect)], part, level)
+            for part in _touched_parts(operation, rect, level):
+                drawn = operation.render(below[part.slices(rect)], part, level)
                 if drawn is None:
                     continue
                 if not written:
@@ -72,17 +75,19 @@ class Composite:
                 below[part.slices(rect)] = drawn
         return below
 
-    def changed(self) -> list[Rect]:
-        """The tiles in which anything may differ from the scan."""
+    def changed_rects(self) -> list[Rect]:
+        """Rectangles of the tiles in which anything may differ from the scan."""
         cells = {cell for operation in self.operations for cell in operation.cells()}
         return [Rect.of_cell(cell) & self.scan.bounds for cell in sorted(cells)]
 
 
 class ComposeCache:
-    """Composed tiles, the most recently used ones, by what they are made of: undo and redo find theirs again.
+    """Keeps the most recently used composed tiles. The key is what a tile was composed from, so undo and redo hit it.
+
+    GUI thread.
 
     Args:
-        limit: bytes.
+        limit: bytes that are kept at most; one tile is always kept.
     """
 
     def __init__(self, limit: int) -> None:
@@ -99,17 +104,17 @@ class ComposeCache:
         return result
 
     def _tile(self, composite: Composite, cell: Cell, level: int) -> Pixels:
-        # Tiles never change, so the object tells which tile it is; the entry keeps it alive.
-        made_of: list[object] = [composite.scan.base, composite.scan.levels]
+        # Tiles never change, so ``id`` identifies them; the cache entry keeps them alive, so no id is reused.
+        inputs: list[object] = [composite.scan.base, composite.scan.levels]
         key: list[object] = [cell, level, id(composite.scan.base), id(composite.scan.levels)]
         for operation in composite.operations:
             if operation.touches(cell, level):
-                arrays, values = operation.made_of(cell, level)
-                made_of += arrays
+                arrays, values = operation.inputs(cell, level)
+                inputs += arrays
                 key += [type(operation), *map(id, arrays), *values]
         known = self._tiles.pop(tuple(key), None)
         if known is None:
-            known = composite.read(Rect.of_cell(cell) & composite.scan.bounds_at(level), level), made_of
+            known = composite.read(Rect.of_cell(cell) & composite.scan.bounds_at(level), level), inputs
             self._held += known[0].nbytes
         self._tiles[tuple(key)] = known
         while self._held > self._limit and len(self._tiles) > 1:
@@ -118,7 +123,10 @@ class ComposeCache:
 
 
 def flatten(composite: Composite, context: JobContext | None = None) -> Pixels:
-    """The whole composed picture, read-only; the scan's own array when nothing is drawn on it.
+    """The whole composed picture, read-only; the scan's own array when there is nothing above it. Any thread.
+
+    Returns:
+        (h, w, c) in the scan's sample type and colour space.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -126,7 +134,7 @@ def flatten(composite: Composite, context: JobContext | None = None) -> Pixels:
     context = context or JobContext()
     scan = composite.scan
     base = scan.read(scan.bounds)
-    changed = composite.changed()
+    changed = composite.changed_rects()
     if not changed:
         return base
     result = np.array(base, order="C")
@@ -137,6 +145,6 @@ def flatten(composite: Composite, context: JobContext | None = None) -> Pixels:
     return result
 
 
-def _parts(operation: Operation, rect: Rect, level: int) -> list[Rect]:
-    """The tiles of a rectangle in which an operation may change something."""
+def _touched_parts(operation: Operation, rect: Rect, level: int) -> list[Rect]:
+    """The parts of a rectangle, one for each tile, in which an operation may change something."""
     return [Rect.of_cell(cell) & rect for cell in rect.cells() if operation.touches(cell, level)]

@@ -1,4 +1,4 @@
-"""What a layer shows. A new kind of layer is a class here: how it is drawn, moved, kept for undo and named in files."""
+"""What a layer shows. A new kind of layer is a subclass of ``Content``: how it is drawn, rotated and saved."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from desktop.document.blend import BlendMode, draw
-from desktop.document.geometry import Motion
+from desktop.document.geometry import Transform
 from desktop.document.tiles import Cell, TileMap
 from engine.jobs import JobContext
 from engine.raster import Mask, Pixels, Rect
 
 
 class Operation(ABC):
-    """One step of drawing a picture: it changes what the steps before it have drawn. Immutable; any thread."""
+    """One step of composing a picture, applied to the result of the steps below it. Immutable; any thread."""
 
     @abstractmethod
     def cells(self) -> set[Cell]:
-        """The tiles of the picture outside which it changes nothing."""
+        """The full-resolution tiles that it may change; all others stay as they are."""
 
     @abstractmethod
     def touches(self, cell: Cell, level: int) -> bool:
         """Whether it may change a tile of a level."""
 
     @abstractmethod
-    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
-        """Make what drawing a rectangle needs, in small steps; as ``TileMap.prepare``."""
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
+        """Compute the reductions that rendering a rectangle needs, in small steps; see ``TileMap.prepare``."""
 
     @abstractmethod
-    def drawn(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
-        """What it makes of a rectangle that lies within one tile of a level.
+    def render(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
+        """The result for a rectangle within one tile of a level.
 
         Args:
-            below: what is drawn there so far, (h, w, c).
+            below: result of the steps below, (h, w, c).
             rect: in the pixels of the level.
             level: reduction by 2**level.
 
         Returns:
-            The same shape and type; None where it changes nothing.
+            An array of the shape and type of ``below``; None where nothing changes.
         """
 
     @abstractmethod
-    def made_of(self, cell: Cell, level: int) -> tuple[tuple[object, ...], tuple[Hashable, ...]]:
-        """What its drawing of a tile follows from: arrays, which never change, and values."""
+    def inputs(self, cell: Cell, level: int) -> tuple[tuple[object, ...], tuple[Hashable, ...]]:
+        """All that ``render`` depends on in a tile besides ``below``: immutable arrays, and values. For caching."""
 
 
 @dataclass(frozen=True)
 class DrawPixels(Operation):
-    """Draws pixels through a mask over what is there."""
+    """Draws pixels through a mask over what is below."""
 
     pixels: TileMap
     mask: TileMap
@@ -62,16 +62,16 @@ class DrawPixels(Operation):
     def touches(self, cell: Cell, level: int) -> bool:
         return self.pixels.holds(cell, level) and self.mask.holds(cell, level)
 
-    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
-        return self.mask.prepare(rect, level, go_on) and self.pixels.prepare(rect, level, go_on)
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
+        return self.mask.prepare(rect, level, keep_going) and self.pixels.prepare(rect, level, keep_going)
 
-    def drawn(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
+    def render(self, below: Pixels, rect: Rect, level: int) -> Pixels | None:
         mask: Mask = self.mask.read(rect, level)
         if not mask.any():
             return None
         return draw(below, self.pixels.read(rect, level), mask, self.opacity, self.blend)
 
-    def made_of(self, cell: Cell, level: int) -> tuple[tuple[object, ...], tuple[Hashable, ...]]:
+    def inputs(self, cell: Cell, level: int) -> tuple[tuple[object, ...], tuple[Hashable, ...]]:
         return (self.pixels.at(cell, level), self.mask.at(cell, level)), (self.opacity, self.blend)
 
 
@@ -83,19 +83,30 @@ class Content(ABC):
 
     @abstractmethod
     def operation(self, mask: TileMap, opacity: float, blend: BlendMode) -> Operation:
-        """How it is drawn through a layer's mask."""
+        """The step that draws it through a layer's mask.
+
+        Args:
+            mask: (h, w) uint8, 255 = shown.
+            opacity: 0..1.
+            blend: how it is combined with what is below.
+        """
 
     @abstractmethod
     def extent(self) -> Rect:
-        """A rectangle around all that it can show."""
+        """The bounding box of all that it can show, in image pixels."""
 
     @abstractmethod
     def mask_within(self) -> TileMap | None:
-        """The map outside whose stored tiles a mask would have nothing to show; None: it shows everywhere."""
+        """A map whose stored tiles are the only cells in which the layer's mask can be painted; None: all cells."""
 
     @abstractmethod
-    def moved(self, motion: Motion, scan: TileMap, context: JobContext) -> Content:
-        """As it is once the picture was moved; the scan is the moved one.
+    def transformed(self, transform: Transform, scan: TileMap, context: JobContext) -> Content:
+        """The content after the picture was rotated or flipped.
+
+        Args:
+            transform: what was done to the picture.
+            scan: the scan, transformed already.
+            context: progress and cancellation.
 
         Raises:
             Cancelled: the context was cancelled.
@@ -103,20 +114,20 @@ class Content(ABC):
 
     @abstractmethod
     def maps(self) -> Mapping[str, TileMap]:
-        """Its tiles by a name for files; undo puts them away, autosave and projects keep them."""
+        """Its tile maps by name: undo moves them to disk, autosave and projects save them."""
 
     @abstractmethod
     def with_maps(self, maps: Mapping[str, TileMap]) -> Content:
-        """The same with other tiles under the same names."""
+        """The same content with other maps under the same names."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Everything else, as JSON takes it; no entry is called ``kind``."""
+        """Everything besides the maps, as a JSON object; no entry is called ``kind``."""
 
     @classmethod
     @abstractmethod
     def from_parts(cls, settings: Mapping[str, Any], maps: Mapping[str, TileMap]) -> Content:
-        """The content again; errors as of ``content_from``."""
+        """Make the content from what ``settings`` and ``maps`` returned; raises as ``content_from``."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +146,8 @@ class PixelContent(Content):
     def mask_within(self) -> TileMap | None:
         return self.pixels
 
-    def moved(self, motion: Motion, scan: TileMap, context: JobContext) -> Content:
-        return PixelContent(motion.tiles(self.pixels, scan, context))
+    def transformed(self, transform: Transform, scan: TileMap, context: JobContext) -> Content:
+        return PixelContent(transform.tiles(self.pixels, scan, context))
 
     def maps(self) -> Mapping[str, TileMap]:
         return {"pixels": self.pixels}
@@ -154,16 +165,16 @@ class PixelContent(Content):
 
 
 KINDS: dict[str, type[Content]] = {PixelContent.kind: PixelContent}
-"""The kinds of content by their names in files."""
+"""The kinds of content by ``Content.kind``."""
 
 
 def content_from(kind: str, settings: Mapping[str, Any], maps: Mapping[str, TileMap]) -> Content:
-    """The content that a file tells of.
+    """The content that a file describes.
 
     Args:
-        kind: a name of ``KINDS``.
-        settings: as ``Content.settings`` gave them.
-        maps: as ``Content.maps`` gave them.
+        kind: a key of ``KINDS``.
+        settings: what ``Content.settings`` returned when it was saved.
+        maps: what ``Content.maps`` returned then.
 
     Raises:
         ValueError, LookupError, TypeError: the kind is unknown, or the parts do not fit it.

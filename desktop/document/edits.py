@@ -1,4 +1,4 @@
-"""Every change to a document: named, revertible, and as large as what it touches."""
+"""The edits of a document. Each is one undo step, which holds only what it changes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite
-from desktop.document.geometry import Motion, Turn
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Change, Document, Layer, State
-from desktop.document.review import Filters, Judgement, KeptReview, Point, Review, moved_judgements
+from desktop.document.review import Filters, Judgement, Point, Review, UndoReview, transform_judgements
 from desktop.document.targets import EDGE_MAP, EDGE_REACH, Target
 from desktop.document.tiles import TileDelta, TileMap
 from engine.jobs import JobContext
@@ -22,37 +22,41 @@ from engine.record import Repair
 
 
 class Edit(ABC):
-    """One undo step. ``apply`` and ``revert`` take turns, beginning with ``apply``."""
+    """One undo step. ``apply`` and ``revert`` are called alternately, beginning with ``apply``. GUI thread."""
 
     label: str
-    """For the history panel."""
+    """Its name in the history panel."""
     saved = True
-    """Whether files keep what it does."""
+    """Whether it changes anything that project files keep."""
 
     @abstractmethod
     def apply(self, document: Document) -> None:
-        """Do it."""
+        """Change the document.
+
+        Raises:
+            ReadError: tiles that were moved to disk cannot be read back.
+        """
 
     @abstractmethod
     def revert(self, document: Document) -> None:
-        """Take it back; the document is then as it was, bit for bit."""
+        """Restore the document exactly as it was before; raises as ``apply``."""
 
-    def merged(self, _later: Edit) -> Edit | None:
-        """One edit instead of this and the next one, or None when they are two steps."""
+    def merge_with(self, _later: Edit) -> Edit | None:
+        """One edit that does this and the next one; None when they are separate undo steps."""
         return None
 
     def deltas(self) -> list[TileDelta]:
-        """The tiles among what it holds; they can be put away."""
+        """The tiles that it holds; they can be moved to disk."""
         return []
 
 
 class Paint(Edit):
-    """A finished stroke, selection or filter on something that can be painted.
+    """A finished stroke, selection or filter on a paint target.
 
     Args:
         label: for the history.
-        target: what was painted.
-        delta: what changed of it.
+        target: the map that was painted.
+        delta: its change.
     """
 
     def __init__(self, label: str, target: Target, delta: TileDelta) -> None:
@@ -60,10 +64,10 @@ class Paint(Edit):
         self.saved = target.saved
 
     def apply(self, document: Document) -> None:
-        self._exchange(document, self._delta.applied)
+        self._exchange(document, self._delta.apply_to)
 
     def revert(self, document: Document) -> None:
-        self._exchange(document, self._delta.reverted)
+        self._exchange(document, self._delta.remove_from)
 
     def _exchange(self, document: Document, how: Callable[[TileMap], TileMap]) -> None:
         before = document.state
@@ -77,13 +81,13 @@ class Paint(Edit):
 
 
 class AddLayer(Edit):
-    """A new layer at an index, 0 = just above the scan."""
+    """Adds a layer at an index, 0 = just above the scan."""
 
     def __init__(self, label: str, layer: Layer, index: int) -> None:
-        self.label, self._kept, self._index = label, _Kept(layer), index
+        self.label, self._stored, self._index = label, _UndoLayer(layer), index
 
     def apply(self, document: Document) -> None:
-        layer = self._kept.layer
+        layer = self._stored.layer
         layers = list(document.state.layers)
         layers.insert(self._index, layer)
         document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
@@ -95,11 +99,11 @@ class AddLayer(Edit):
         document.update(replace(document.state, layers=tuple(layers)), _layer_change(layer))
 
     def deltas(self) -> list[TileDelta]:
-        return self._kept.deltas
+        return self._stored.deltas
 
 
 class RemoveLayer(Edit):
-    """A layer goes."""
+    """Removes a layer."""
 
     def __init__(self, label: str, state: State, id_: int) -> None:
         self.label = label
@@ -116,7 +120,7 @@ class RemoveLayer(Edit):
 
 
 class MoveLayer(Edit):
-    """A layer changes places."""
+    """Moves a layer to another index."""
 
     def __init__(self, label: str, state: State, id_: int, index: int) -> None:
         self.label = label
@@ -136,13 +140,13 @@ class MoveLayer(Edit):
 
 
 class SetLayer(Edit):
-    """Other properties of a layer: name, opacity, blend mode or visibility.
+    """Changes properties of a layer: name, opacity, blend mode or visibility.
 
     Args:
         label: for the history.
         layer: as it is before.
-        properties: what becomes of it.
-        gesture: edits of one property of one layer with the same number above 0 are one step: a slider that is dragged.
+        properties: the new values by name.
+        gesture: number of a slider drag, 0 = none. Edits of the same drag, layer and property are merged to one step.
     """
 
     def __init__(
@@ -158,7 +162,7 @@ class SetLayer(Edit):
     def revert(self, document: Document) -> None:
         self._set(document, self._before)
 
-    def merged(self, later: Edit) -> Edit | None:
+    def merge_with(self, later: Edit) -> Edit | None:
         if not isinstance(later, SetLayer) or not self._gesture or self._merge_key != later._merge_key:  # noqa: SLF001 - its own class
             return None
         later._before = self._before  # noqa: SLF001
@@ -174,8 +178,16 @@ class SetLayer(Edit):
         document.update(document.state.with_layer(layer), Change(picture=picture, layers=True))
 
 
-class JoinLayer(Edit):
-    """More repaired pixels on a layer that is there."""
+class AddToLayer(Edit):
+    """Adds repaired pixels to an existing layer.
+
+    Args:
+        label: for the history.
+        id_: of the layer.
+        pixels: change of its pixels.
+        mask: change of its mask.
+        made_by: the repair, for the record.
+    """
 
     def __init__(self, label: str, id_: int, pixels: TileDelta, mask: TileDelta, made_by: Repair) -> None:
         self.label, self._id, self._pixels, self._mask, self._made_by = label, id_, pixels, mask, made_by
@@ -183,13 +195,13 @@ class JoinLayer(Edit):
     def apply(self, document: Document) -> None:
         layer = document.state.layer(self._id)
         made_by = (*layer.made_by, self._made_by)
-        layer = layer.with_pixels(self._pixels.applied(layer.pixels), self._mask.applied(layer.mask))
+        layer = layer.with_pixels(self._pixels.apply_to(layer.pixels), self._mask.apply_to(layer.mask))
         self._put(document, replace(layer, made_by=made_by))
 
     def revert(self, document: Document) -> None:
         layer = document.state.layer(self._id)
         made_by = layer.made_by[:-1]
-        layer = layer.with_pixels(self._pixels.reverted(layer.pixels), self._mask.reverted(layer.mask))
+        layer = layer.with_pixels(self._pixels.remove_from(layer.pixels), self._mask.remove_from(layer.mask))
         self._put(document, replace(layer, made_by=made_by))
 
     def _put(self, document: Document, layer: Layer) -> None:
@@ -200,12 +212,12 @@ class JoinLayer(Edit):
         return [self._pixels, self._mask]
 
 
-class PutReview(Edit):
-    """Another search for damage instead of the one before, or none."""
+class ReplaceReview(Edit):
+    """Replaces the document's review by that of another search, or removes it."""
 
     def __init__(self, label: str, state: State, review: Review | None) -> None:
         self.label = label
-        self._before, self._after = KeptReview(state.review), KeptReview(review)
+        self._before, self._after = UndoReview(state.review), UndoReview(review)
 
     def apply(self, document: Document) -> None:
         document.update(replace(document.state, review=self._after.review), Change(review=True))
@@ -217,16 +229,16 @@ class PutReview(Edit):
         return [*self._before.deltas, *self._after.deltas]
 
 
-class SetReview(Edit):
-    """Other filters of a review, or more judgements.
+class UpdateReview(Edit):
+    """Changes the filters, judgements or recipe of the document's review.
 
     Args:
         label: for the history.
         review: as it is before.
-        filters: the new ones; None = they stay.
-        judgements: what is decided now; what was decided about other defects stays.
-        recipe: which recipe goes on afterwards; None = as before.
-        gesture: edits with the same number above 0 are one step: a slider that is dragged.
+        filters: the new ones; None = unchanged.
+        judgements: added as the latest; those about other defects stay.
+        recipe: name of the recipe that is continued after the review; None = unchanged.
+        gesture: number of a slider drag, 0 = none. Edits of the same drag are merged to one step.
     """
 
     def __init__(
@@ -242,26 +254,29 @@ class SetReview(Edit):
         self.label, self._gesture = label, gesture
         self._before = review.filters, review.recipe
         self._after = filters or review.filters, review.recipe if recipe is None else recipe
-        # Thousands of defects may be decided one by one: a step holds what it changes and no more.
+        # Thousands of defects may be judged one by one: each step holds only the judgements it changes.
         self._decided = dict(judgements or {})
-        self._replaced = review.places(self._decided) if self._decided else {}
+        self._replaced = review.positions(self._decided) if self._decided else {}
 
     def apply(self, document: Document) -> None:
-        self._set(document, self._after, lambda review: review.judged(self._decided))
+        self._set(document, self._after, lambda review: review.with_judgements(self._decided))
 
     def revert(self, document: Document) -> None:
-        self._set(document, self._before, lambda review: review.unjudged(self._decided, self._replaced))
+        self._set(document, self._before, lambda review: review.without_judgements(self._decided, self._replaced))
 
-    def merged(self, later: Edit) -> Edit | None:
-        if not isinstance(later, SetReview) or not self._gesture or self._gesture != later._gesture:  # noqa: SLF001 - its own class
+    def merge_with(self, later: Edit) -> Edit | None:
+        if not isinstance(later, UpdateReview) or not self._gesture or self._gesture != later._gesture:  # noqa: SLF001 - its own class
             return None
         later._before = self._before  # noqa: SLF001
         return later
 
     def _set(
-        self, document: Document, told: tuple[Filters, str], judgements: Callable[[Review], Mapping[Point, Judgement]]
+        self,
+        document: Document,
+        settings: tuple[Filters, str],
+        judgements: Callable[[Review], Mapping[Point, Judgement]],
     ) -> None:
-        review, (filters, recipe) = document.state.review, told
+        review, (filters, recipe) = document.state.review, settings
         assert review is not None
         review = replace(review, filters=filters, recipe=recipe, judgements=judgements(review))
         document.update(replace(document.state, review=review), Change(review=True))
@@ -287,12 +302,14 @@ class Compound(Edit):
 
 
 class TurnPicture(Edit):
-    """The whole picture turned, layers and masks too, without loss.
+    """Rotates or flips the whole picture with its layers and masks, without loss.
+
+    The constructor does the work and may run on any thread.
 
     Args:
         turn: how.
-        state: the picture before.
-        context: progress and cancellation of turning everything, which is done here; any thread.
+        state: of the document.
+        context: progress and cancellation.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -300,9 +317,12 @@ class TurnPicture(Edit):
 
     def __init__(self, turn: Turn, state: State, context: JobContext | None = None) -> None:
         self.label = turn.title
-        # Kept, not turned back: tiles that turn to and fro would become more and more.
-        motion = Motion.of_turn(turn, state.scan.bounds)
-        self._before, self._after = _KeptState(state), _KeptState(moved(state, motion, context or JobContext()))
+        # The old state is kept, not computed back: transformed tiles can cover more cells than the ones before.
+        transform = Transform.of_turn(turn, state.scan.bounds)
+        self._before, self._after = (
+            _UndoState(state),
+            _UndoState(transform_state(state, transform, context or JobContext())),
+        )
 
     def apply(self, document: Document) -> None:
         document.update(self._after.state, Change(layers=True, size=True, review=True))
@@ -315,14 +335,14 @@ class TurnPicture(Edit):
 
 
 def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None = None) -> Edit:
-    """Join a layer with the one below it so that the picture stays as it is. Any thread.
+    """Merge a layer with the one below it; the visible picture stays the same. Any thread.
 
-    The result is a normal, opaque layer that carries the composed picture wherever one of the two shows.
+    The result is a normal, opaque layer that holds the composed picture wherever one of the two layers shows.
 
     Args:
-        state: the document's.
+        state: of the document.
         id_: of the upper layer.
-        empty: a new layer of the document, for the result.
+        empty: a new, empty layer of the document, for the result.
         context: progress and cancellation.
 
     Raises:
@@ -343,7 +363,7 @@ def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None 
                 shows |= layer.mask.tile(cell) > 0
         pixels.write(rect, composite.read(rect))
         mask.write(rect, np.where(shows, np.uint8(255), np.uint8(0)))
-    merged = empty.with_pixels(pixels.commit().applied(empty.pixels), mask.commit().applied(empty.mask))
+    merged = empty.with_pixels(pixels.commit().apply_to(empty.pixels), mask.commit().apply_to(empty.mask))
     # What did not show is not in the result either, and no record lists it.
     shown = [layer for layer in (lower, upper) if layer.shows and not layer.mask.is_empty()]
     merged = replace(merged, name=lower.name, made_by=tuple(repair for layer in shown for repair in layer.made_by))
@@ -359,90 +379,90 @@ def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None 
     )
 
 
-def moved(state: State, motion: Motion, context: JobContext | None = None) -> State:
-    """Everything of a state moved, without loss. Any thread.
+def transform_state(state: State, transform: Transform, context: JobContext | None = None) -> State:
+    """A state with everything rotated or flipped, without loss. Any thread.
 
     Raises:
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
-    scan = motion.tiles(state.scan.with_levels(()))
+    scan = transform.tiles(state.scan.with_levels(()))
     layers = []
     for number, layer in enumerate(state.layers):
         part = context.part(number / len(state.layers), (number + 1) / len(state.layers))
-        content = layer.content.moved(motion, scan, part.part(0.0, 0.8))
-        layers.append(replace(layer, content=content, mask=motion.tiles(layer.mask, None, part.part(0.8, 1.0))))
-    edges, guided = (motion.tiles(tiles) if tiles is not None else None for tiles in (state.edges, state.guided))
-    review = moved_review(state.review, motion) if state.review is not None else None
-    geometry = state.geometry.moved(motion)
-    return State(scan, tuple(layers), motion.tiles(state.mask), geometry, edges, guided, review)
+        content = layer.content.transformed(transform, scan, part.part(0.0, 0.8))
+        layers.append(replace(layer, content=content, mask=transform.tiles(layer.mask, None, part.part(0.8, 1.0))))
+    edges, guided = (transform.tiles(tiles) if tiles is not None else None for tiles in (state.edges, state.guided))
+    review = transform_review(state.review, transform) if state.review is not None else None
+    geometry = state.geometry.transformed(transform)
+    return State(scan, tuple(layers), transform.tiles(state.mask), geometry, edges, guided, review)
 
 
-def moved_review(review: Review, motion: Motion) -> Review:
-    """A review with its map and its judgements moved."""
-    judgements = moved_judgements(review.judgements, motion.rect)
-    return replace(review, damage=motion.tiles(review.damage), judgements=judgements)
+def transform_review(review: Review, transform: Transform) -> Review:
+    """A review with its map and its judgements rotated or flipped."""
+    judgements = transform_judgements(review.judgements, transform.rect)
+    return replace(review, damage=transform.tiles(review.damage), judgements=judgements)
 
 
 def _layer_change(layer: Layer) -> Change:
     return Change(picture=layer.content.extent(), layers=True)
 
 
-def _emptied(tiles: TileMap) -> TileMap:
-    """A map like another, with nothing in it."""
+def _empty_like(tiles: TileMap) -> TileMap:
+    """An empty map of the same shape and type."""
     return TileMap.empty(tiles.shape, tiles.dtype, holes=tiles.holes)
 
 
-def _contents(tiles: TileMap) -> TileDelta:
-    """What fills ``_emptied`` again."""
+def _tiles_of(tiles: TileMap) -> TileDelta:
+    """The stored tiles of a map, as the delta that adds them to ``_empty_like`` of it."""
     return TileDelta({cell: (None, tile) for cell, tile in tiles.stored.items()})
 
 
-class _Kept:
-    """A layer that an edit holds on to; its tiles can be put away."""
+class _UndoLayer:
+    """A layer as an undo step holds it: its tiles are deltas, which can be moved to disk."""
 
     def __init__(self, layer: Layer) -> None:
-        self._maps = {name: (_emptied(tiles), _contents(tiles)) for name, tiles in layer.content.maps().items()}
+        self._maps = {name: (_empty_like(tiles), _tiles_of(tiles)) for name, tiles in layer.content.maps().items()}
         content = layer.content.with_maps({name: empty for name, (empty, _) in self._maps.items()})
-        self._mask = _contents(layer.mask)
-        self._bare = replace(layer, content=content, mask=_emptied(layer.mask))
+        self._mask = _tiles_of(layer.mask)
+        self._bare = replace(layer, content=content, mask=_empty_like(layer.mask))
 
     @property
     def layer(self) -> Layer:
-        """The layer with its tiles."""
-        maps = {name: tiles.applied(empty) for name, (empty, tiles) in self._maps.items()}
+        """The layer."""
+        maps = {name: tiles.apply_to(empty) for name, (empty, tiles) in self._maps.items()}
         content = self._bare.content.with_maps(maps)
-        return replace(self._bare, content=content, mask=self._mask.applied(self._bare.mask))
+        return replace(self._bare, content=content, mask=self._mask.apply_to(self._bare.mask))
 
     @property
     def deltas(self) -> list[TileDelta]:
-        """The tiles."""
+        """Its tiles."""
         return [*(tiles for _, tiles in self._maps.values()), self._mask]
 
 
-class _KeptState:
-    """A whole state that an edit holds on to; all its tiles but the scan can be put away."""
+class _UndoState:
+    """A whole state as an undo step holds it: all tiles but the scan's are deltas, which can be moved to disk."""
 
     def __init__(self, state: State) -> None:
-        self._layers = [_Kept(layer) for layer in state.layers]
-        self._mask, self._review = _contents(state.mask), KeptReview(state.review)
+        self._layers = [_UndoLayer(layer) for layer in state.layers]
+        self._mask, self._review = _tiles_of(state.mask), UndoReview(state.review)
         targets = (EDGE_MAP, EDGE_REACH)
-        self._drawn = {target: _contents(target.read(state)) for target in targets if target.exists(state)}
-        # The reductions of the scan are made again when they are needed.
-        self._bare = State(state.scan.with_levels(()), (), _emptied(state.mask), state.geometry)
+        self._edges = {target: _tiles_of(target.read(state)) for target in targets if target.exists(state)}
+        # The reductions of the scan are computed again when they are needed.
+        self._bare = State(state.scan.with_levels(()), (), _empty_like(state.mask), state.geometry)
 
     @property
     def state(self) -> State:
-        """The state with its tiles."""
-        layers = tuple(kept.layer for kept in self._layers)
-        mask = self._mask.applied(self._bare.mask)
+        """The state."""
+        layers = tuple(stored.layer for stored in self._layers)
+        mask = self._mask.apply_to(self._bare.mask)
         state = replace(self._bare, layers=layers, mask=mask, review=self._review.review)
-        for target, tiles in self._drawn.items():
-            state = target.put(state, tiles.applied(target.read(state)))
+        for target, tiles in self._edges.items():
+            state = target.put(state, tiles.apply_to(target.read(state)))
         return state
 
     @property
     def deltas(self) -> list[TileDelta]:
-        """The tiles."""
-        layers = [delta for kept in self._layers for delta in kept.deltas]
-        return [*layers, self._mask, *self._drawn.values(), *self._review.deltas]
+        """Its tiles."""
+        layers = [delta for stored in self._layers for delta in stored.deltas]
+        return [*layers, self._mask, *self._edges.values(), *self._review.deltas]

@@ -1,4 +1,4 @@
-"""How a picture lies: mirrored and turned from how its scan was opened."""
+"""The orientation of a picture: rotations by 90 degrees and flips since its scan was opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUARTERS = 4
 
 
 class Turn(Enum):
-    """One step by which a restorer turns the picture. The values are names for files."""
+    """A rotation or flip that the restorer can apply. The values are written to files."""
 
     LEFT = "left"
     RIGHT = "right"
@@ -27,7 +27,7 @@ class Turn(Enum):
 
     @property
     def title(self) -> str:
-        """For a person."""
+        """The words in the interface."""
         return {
             Turn.LEFT: "Rotate left",
             Turn.RIGHT: "Rotate right",
@@ -44,17 +44,17 @@ _STEPS = {
     Turn.FLIP_HORIZONTAL: (True, 0),
     Turn.FLIP_VERTICAL: (True, 2),
 }
-"""Each turn as (mirrored left to right first, then quarter turns to the left)."""
+"""Each turn as (mirrored left to right first?, then quarter turns to the left)."""
 
 
 @dataclass(frozen=True)
-class Motion:
-    """Moves everything that belongs to a picture from how the picture lay at one time to how it lies at another.
+class Transform:
+    """Maps arrays, rectangles and tile maps of a picture from one orientation to another.
 
     Attributes:
-        bounds: the picture before.
+        bounds: of the picture before.
         mirrored: it is first mirrored left to right,
-        quarters: and then turned to the left by so many quarter turns, 0 to 3.
+        quarters: and then rotated to the left by this many quarter turns, 0..3.
     """
 
     bounds: Rect
@@ -62,21 +62,26 @@ class Motion:
     quarters: int = 0
 
     @classmethod
-    def of_turn(cls, turn: Turn, bounds: Rect) -> Motion:
-        """One turn of a picture."""
+    def of_turn(cls, turn: Turn, bounds: Rect) -> Transform:
+        """The transform of one turn.
+
+        Args:
+            turn: what is done.
+            bounds: of the picture before.
+        """
         mirrored, quarters = _STEPS[turn]
         return cls(bounds, mirrored, quarters)
 
     def __bool__(self) -> bool:
-        """Whether anything moves."""
+        """Whether it changes anything."""
         return self.mirrored or self.quarters != 0
 
     def array(self, array: NDArray[Any]) -> NDArray[Any]:
-        """An array (h, w, ...) of the whole picture or of a part of it, moved; a view."""
+        """An array (h, w, ...) of the picture or of a part of it, transformed; a view."""
         return np.rot90(array[:, ::-1] if self.mirrored else array, self.quarters)
 
     def rect(self, rect: Rect) -> Rect:
-        """Where a rectangle comes to lie."""
+        """Where a rectangle of the picture is afterwards."""
         width, height = self.bounds.width, self.bounds.height
         if self.mirrored:
             rect = Rect(width - rect.right, rect.top, width - rect.left, rect.bottom)
@@ -86,11 +91,11 @@ class Motion:
         return rect
 
     def tiles(self, tiles: TileMap, below: TileMap | None = None, context: JobContext | None = None) -> TileMap:
-        """A map of the whole picture, moved; the map itself where nothing moves.
+        """A map of the whole picture, transformed; the same object where nothing changes.
 
         Args:
             tiles: the map.
-            below: of the moved picture; fills what holes leave of a tile that comes to lie across two.
+            below: see ``TileMap.transformed``.
             context: progress and cancellation.
 
         Raises:
@@ -101,12 +106,12 @@ class Motion:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How the picture lies, counted from its scan as it was opened. A value: two that are equal lie alike.
+    """The orientation of a picture, relative to its scan as it was opened. A value object.
 
     Attributes:
         width, height: of the scan as it was opened, pixels.
         mirrored: the scan is first mirrored left to right,
-        quarters: and then turned to the left by so many quarter turns, 0 to 3.
+        quarters: and then rotated to the left by this many quarter turns, 0..3.
     """
 
     width: int
@@ -116,22 +121,24 @@ class Geometry:
 
     @property
     def bounds(self) -> Rect:
-        """The picture as it lies."""
-        on_its_side = self.quarters % 2 == 1
-        return Rect(0, 0, *((self.height, self.width) if on_its_side else (self.width, self.height)))
+        """Of the picture in this orientation."""
+        swapped = self.quarters % 2 == 1
+        return Rect(0, 0, *((self.height, self.width) if swapped else (self.width, self.height)))
 
     def turned(self, turn: Turn) -> Geometry:
-        """After one turn more."""
-        return self.moved(Motion.of_turn(turn, self.bounds))
+        """The orientation after one more turn."""
+        return self.transformed(Transform.of_turn(turn, self.bounds))
 
-    def since(self, then: Geometry) -> Motion:
-        """What leads from how the picture lay then to how it lies now. Both are counted from the same scan."""
+    def transform_from(self, then: Geometry) -> Transform:
+        """The transform from an earlier orientation to this one; both must be relative to the same scan."""
         mirrored = self.mirrored != then.mirrored
         quarters = self.quarters + then.quarters if mirrored else self.quarters - then.quarters
-        return Motion(then.bounds, mirrored, quarters % _QUARTERS)
+        return Transform(then.bounds, mirrored, quarters % _QUARTERS)
 
-    def moved(self, motion: Motion) -> Geometry:
-        """After a motion of the picture as it lies."""
-        # Mirroring a picture that was turned to the left leaves it turned to the right.
-        before = -self.quarters if motion.mirrored else self.quarters
-        return replace(self, mirrored=self.mirrored != motion.mirrored, quarters=(before + motion.quarters) % _QUARTERS)
+    def transformed(self, transform: Transform) -> Geometry:
+        """The orientation after a transform of the picture."""
+        # Mirroring a picture that was rotated to the left leaves it rotated to the right.
+        before = -self.quarters if transform.mirrored else self.quarters
+        return replace(
+            self, mirrored=self.mirrored != transform.mirrored, quarters=(before + transform.quarters) % _QUARTERS
+        )

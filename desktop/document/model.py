@@ -1,4 +1,4 @@
-"""The document: the scan, the repair layers above it and the repair mask. It does not know who watches it."""
+"""The document: the scan, the repair layers above it and the repair mask."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from engine.record import Repair, ScanFile
 
 @dataclass(frozen=True)
 class Layer:
-    """Something that is drawn over what is below, and where it shows. Immutable; the document replaces it.
+    """A layer: content that is drawn over what is below, through a mask. Immutable; the document replaces it.
 
     Attributes:
-        id: unique within the document and for good.
+        id: never reused within the document.
         content: what it shows.
         mask: (h, w) uint8, 255 = shown.
         opacity: 0..1.
-        made_by: the repairs that went into it, for the record.
+        made_by: the repairs that it consists of, for the record.
     """
 
     id: int
@@ -56,31 +56,31 @@ class Layer:
 
     @property
     def shows(self) -> bool:
-        """Whether anything of it can be seen, wherever its mask lets it."""
+        """Whether it can be seen where its mask is not empty."""
         return self.visible and self.opacity > 0
 
     def with_pixels(self, pixels: TileMap, mask: TileMap) -> Layer:
-        """The same layer showing other pixels through another mask."""
+        """The same layer with other pixels and another mask."""
         return replace(self, content=PixelContent(pixels), mask=mask)
 
     def operation(self) -> Operation:
-        """How it is drawn."""
+        """The step that draws it."""
         return self.content.operation(self.mask, self.opacity, self.blend)
 
 
 @dataclass(frozen=True)
 class State:
-    """Everything of a document that edits change; a snapshot is a reference to one.
+    """Everything of a document that edits can change. Immutable; a snapshot is a reference to one.
 
     Attributes:
-        scan: the locked bottom layer.
+        scan: the locked bottom layer, (h, w, c).
         layers: above it, bottom first.
-        mask: the repair mask.
-        geometry: how the picture lies.
-        edges: the edge map that the next repair follows, (h, w) uint8, 255 = edge; None without one. It is gone once
-            it was used, and no file keeps it.
-        guided: the repair mask as it was when the edge map was drawn: the edges are followed there alone.
-        review: what the latest search for damage saw, and what was decided about it; None without one.
+        mask: the repair mask, (h, w) uint8, 255 = repair.
+        geometry: the orientation of the picture.
+        edges: the edge map that guides the next repair, (h, w) uint8, 255 = edge; None without one. It is removed once
+            it was used, and not saved.
+        guided: the repair mask for which the edge map was drawn, (h, w) uint8: the edges guide repairs only there.
+        review: the latest search for damage and the decisions about it; None without one.
     """
 
     scan: TileMap
@@ -92,22 +92,22 @@ class State:
     review: Review | None = None
 
     def same_work(self, other: State) -> bool:
-        """Whether it is the same as another state in all that is saved: not the scan's reductions, nor the edges."""
+        """Whether all that is saved is the same as in another state. Edges and the scan's reductions are not saved."""
         same = self.layers is other.layers and self.mask is other.mask and self.review is other.review
         return same and self.geometry == other.geometry
 
     def repairs(self) -> list[Repair]:
-        """The repairs of which anything shows, each once, those of lower layers first: what a record lists.
+        """The repairs that can be seen, as a record lists them: each once, those of lower layers first.
 
-        A layer counts that is visible, not fully transparent, and whose mask is not empty; a copy of a layer adds
-        nothing to what its original lists.
+        Only layers count that are visible, not fully transparent, and whose mask is not empty. A repair that is in
+        several layers, because one is a copy, is listed once.
         """
         shown = [layer for layer in self.layers if layer.shows and not layer.mask.is_empty()]
-        # Settings are a dictionary, so repairs cannot be keys; their text tells them apart as well.
+        # ``Repair.settings`` is a dictionary, so repairs are not hashable; their ``repr`` is the key instead.
         return list({repr(repair): repair for layer in shown for repair in layer.made_by}.values())
 
     def layer(self, id_: int) -> Layer:
-        """The layer of an id.
+        """The layer with an id.
 
         Raises:
             KeyError: there is none.
@@ -115,7 +115,7 @@ class State:
         return self.layers[self.index(id_)]
 
     def index(self, id_: int) -> int:
-        """Where a layer stands, 0 = just above the scan.
+        """The index of a layer, 0 = just above the scan.
 
         Raises:
             KeyError: there is none.
@@ -126,25 +126,25 @@ class State:
         raise KeyError(id_)
 
     def find(self, id_: int | None) -> Layer | None:
-        """The layer of an id; None where there is none."""
+        """The layer with an id; None where there is none."""
         return next((layer for layer in self.layers if layer.id == id_), None)
 
     def with_layer(self, layer: Layer) -> State:
-        """With a layer replaced by one of the same id."""
+        """The state with a layer replaced by one of the same id."""
         index = self.index(layer.id)
         return replace(self, layers=(*self.layers[:index], layer, *self.layers[index + 1 :]))
 
 
 @dataclass(frozen=True)
 class Change:
-    """What an edit touched, so that the window redraws no more than that.
+    """What an edit changed, so that only that is redrawn.
 
     Attributes:
-        picture: where the composed picture differs.
-        mask: where the repair mask or the edge map differs.
-        layers: whether the list of layers or a layer's properties changed, or an edge map came or went.
-        size: whether the picture was turned.
-        review: whether the search for damage is another, or what was decided about it.
+        picture: where the composed picture changed.
+        mask: where the repair mask or the edge map changed.
+        layers: the list of layers or a layer's properties changed, or an edge map was added or removed.
+        size: the picture was rotated or flipped.
+        review: the search for damage or the decisions about it changed.
     """
 
     picture: Rect = field(default_factory=lambda: Rect(0, 0, 0, 0))
@@ -154,7 +154,7 @@ class Change:
     review: bool = False
 
     def __or__(self, other: Change) -> Change:
-        """Both."""
+        """The union of both."""
         return Change(
             self.picture | other.picture,
             self.mask | other.mask,
@@ -165,7 +165,7 @@ class Change:
 
 
 class Document:
-    """One picture being edited. Written by the GUI thread only; snapshots go to workers.
+    """One picture being edited. GUI thread; workers get its ``state``.
 
     Args:
         raster: the scan; its pixels become the base of the bottom layer, without a copy.
@@ -177,13 +177,13 @@ class Document:
         self.metadata: Metadata = raster.metadata
         self.notices: tuple[str, ...] = raster.notices
         self.scan_file: ScanFile | None = None
-        """The scan's own file, which may be another than the project that was opened."""
+        """The scan's file; not the project, where a project was opened."""
         self.own_project = False
-        """Whether it was read from a project of this program, which may be saved over without loss."""
+        """Whether it was read from a project of this program that can be overwritten without losing anything."""
         self.newer_project = False
-        """Whether it was read from a project of a newer version of this program, which must not be saved over."""
+        """Whether it was read from a project of a newer version of this program, which must not be overwritten."""
         self.stamp: tuple[int, int] | None = None
-        """Size and time of change of the file when it was opened."""
+        """Size in bytes and modification time in ns of the file when it was opened."""
         self._ids = itertools.count(1)
         scan = TileMap.of_array(raster.pixels)
         geometry = Geometry(width=scan.shape[1], height=scan.shape[0])
@@ -192,19 +192,19 @@ class Document:
         self._watchers: list[Callable[[Change], None]] = []
 
     def restore(self, state: State) -> None:
-        """Begin with a state that was saved; before anybody watches."""
+        """Set the initial state, as it was saved. Called before anybody watches."""
         self._state = state
         ids = [layer.id for layer in state.layers] + ([state.review.id] if state.review is not None else [])
         self._ids = itertools.count(1 + max(ids, default=0))
 
     @property
     def state(self) -> State:
-        """The present state: an immutable snapshot that any thread may read."""
+        """The current state: immutable, any thread may read it."""
         return self._state
 
     @property
     def shown(self) -> State:
-        """The state with the stroke that is being painted, for the canvas alone: its tiles may still change."""
+        """The state with the unfinished stroke, for the canvas only: its tiles may still change."""
         return self._live or self._state
 
     @property
@@ -219,11 +219,11 @@ class Document:
 
     @property
     def depth(self) -> int:
-        """Bits a sample."""
+        """Bits per sample."""
         return self._state.scan.dtype.itemsize * 8
 
     def new_id(self) -> int:
-        """An id no layer and no search of this document ever had."""
+        """An id that no layer and no search of this document had before."""
         return next(self._ids)
 
     def new_layer(self, name: str) -> Layer:
@@ -237,25 +237,30 @@ class Document:
         return Raster(pixels, self.profile, self.resolution, self.metadata)
 
     def watch(self, watcher: Callable[[Change], None]) -> None:
-        """Have a function called after every change, on the GUI thread."""
+        """Call a function after every change, on the GUI thread."""
         self._watchers.append(watcher)
 
     def show(self, state: State | None, change: Change) -> None:
-        """Let the canvas show a stroke in the making; None shows the present state again."""
+        """Let the canvas show a state with an unfinished stroke; None shows the current state again."""
         self._live = state
         self._tell(change)
 
     def forget_watchers(self) -> None:
-        """Call nobody any more."""
+        """Remove all functions added by ``watch``."""
         self._watchers.clear()
 
     def update(self, state: State, change: Change) -> None:
-        """Take on a new state and tell the watchers. Only edits call this."""
+        """Set a new state and call the watchers. Only edits call this."""
         self._state, self._live = state, None
         self._tell(change)
 
     def attach_levels(self, base: TileMap, levels: tuple[Pixels, ...]) -> None:
-        """Take over the reductions of the scan that a worker made, unless the picture was turned meanwhile."""
+        """Attach the reductions of the scan that a worker computed, unless the scan was rotated or flipped since.
+
+        Args:
+            base: the scan that was reduced.
+            levels: see ``engine.resample.reductions``.
+        """
         if self._state.scan.base is base.base:
             self._state = replace(self._state, scan=self._state.scan.with_levels(levels))
             if self._live is not None:

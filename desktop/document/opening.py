@@ -1,4 +1,4 @@
-"""Opening files as documents: scans and projects."""
+"""Opens scans and project files as documents."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def open_document(path: Path, context: JobContext | None = None) -> Document:
 
 
 def open_project(path: Path, context: JobContext | None = None) -> Document:
-    """Read a project file as a document, whatever its name ends in. Any thread.
+    """Read a project file as a document, whatever its suffix is. Any thread.
 
     Raises:
         ReadError: it cannot be read.
@@ -47,7 +47,7 @@ def open_project(path: Path, context: JobContext | None = None) -> Document:
 
 
 def file_stamp(path: Path) -> tuple[int, int] | None:
-    """Size and time of change of a file; None when it is gone."""
+    """Size in bytes and modification time in ns of a file; None when it does not exist."""
     try:
         status = path.stat()
     except OSError:

@@ -1,8 +1,8 @@
-"""The project file: OpenRaster that other programs open with the same picture, and Lacuna without loss.
+"""Writes project files: OpenRaster, which other programs show the same way and Lacuna reads back without loss.
 
-Beside the standard parts, ``lacuna/`` holds what OpenRaster has no place for: the repair mask, the search for damage
-and its review, the records, profile and metadata. A layer's PNG carries its mask as alpha; the pixels under alpha 0 are
-still there, so nothing is stored twice.
+Besides the standard parts, ``lacuna/`` holds what OpenRaster has no place for: the repair mask, the search for damage
+and its review, the records, profile and metadata. A layer's PNG has the mask as alpha channel and keeps the pixels
+under alpha 0, so nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite, flatten
 from desktop.document.geometry import Geometry
 from desktop.document.model import Document, Layer, State
-from desktop.document.review import Review, review_json, sheet_of
+from desktop.document.review import Review, pack_damage, review_json
 from engine import colour, imageio
 from engine.errors import WriteError
 from engine.jobs import JobContext
@@ -33,20 +33,20 @@ from engine.record import ScanFile
 
 SUFFIX = ".ora"
 VERSION = 2
-"""Of what is written under ``lacuna/``. A reader of an older version must not save over a newer one's file; version 1
-told layers of pixels alone, without the kind of their content."""
+"""Version of the parts under ``lacuna/``. A program must not overwrite a file of a newer version than its own.
+Version 1 had only pixel layers, without the kind of their content."""
 OWN, MASK, DAMAGE = "lacuna/document.json", "lacuna/mask.png", "lacuna/damage.png"
 _MIMETYPE = b"image/openraster"
 
 
 @dataclass(frozen=True)
 class OpenedFile:
-    """The file that was opened, which may be a project; autosaved work is laid over it again.
+    """The file, scan or project, that was opened. Autosaved work is recovered on top of it.
 
     Attributes:
-        path: where it is.
-        stamp: see ``autosave_folder.file_stamp``, when it was opened or last saved over.
-        geometry: how the picture lay in it; None = as the document began.
+        path: of the file.
+        stamp: ``opening.file_stamp`` when it was opened or last overwritten.
+        geometry: orientation of the picture in it; None = as the document was opened.
     """
 
     path: Path
@@ -56,14 +56,14 @@ class OpenedFile:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that is saved of a document.
+    """All that is saved of a document. Immutable; any thread.
 
     Attributes:
         state: the layers and masks.
-        profile, resolution, metadata: the scan's.
+        profile, resolution, metadata: of the scan.
         scan: the scan's file, for the record.
-        opened: what autosaved work is laid over.
-        number: snapshots of one photograph are counted.
+        opened: the file on which autosaved work is based.
+        number: counts the snapshots of one photograph, so that an older one never replaces a newer one.
     """
 
     state: State
@@ -76,7 +76,13 @@ class Snapshot:
 
     @classmethod
     def of(cls, document: Document, opened: OpenedFile | None = None, number: int = 0) -> Snapshot:
-        """The present state of a document. GUI thread, or whoever owns the document."""
+        """A snapshot of a document. On the thread that owns the document.
+
+        Args:
+            document: what is saved.
+            opened: see the class.
+            number: see the class.
+        """
         return cls(
             document.state,
             document.profile,
@@ -103,8 +109,8 @@ def write_project(snapshot: Snapshot, path: Path, context: JobContext | None = N
 
 def _write(snapshot: Snapshot, path: Path, context: JobContext) -> None:
     state = snapshot.state
-    # Others ask for the profile of an untagged picture or take it for linear, and some know no grey: every PNG is RGB
-    # with a profile. What the scan really has stands beside.
+    # Some programs ask for the profile of an untagged picture or assume linear values, and some cannot read grey: so
+    # every PNG is RGB with a profile. The scan's own profile is stored under ``lacuna/``.
     profile = colour.for_rgb(snapshot.profile)
     imageio.check_target(path, [], (SUFFIX,))
     with imageio.atomic_write(path) as partial, zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
@@ -112,23 +118,23 @@ def _write(snapshot: Snapshot, path: Path, context: JobContext) -> None:
         stack = _stack_xml(snapshot)
         archive.writestr("stack.xml", stack)
         context.progress(0.0, "saving the scan")
-        _put(archive, "data/scan.png", state.scan.read(state.scan.bounds), profile)
+        _write_png(archive, "data/scan.png", state.scan.read(state.scan.bounds), profile)
         for number, layer in enumerate(state.layers):
             context.progress(0.5 + 0.1 * number / len(state.layers), f"saving {layer.name}")
-            _put(archive, _source_of(layer), _with_alpha(layer), profile)
+            _write_png(archive, _png_name(layer), _with_alpha(layer), profile)
         context.progress(0.6, "saving the merged picture")
         composite = Composite.of(state)
-        _put(archive, "mergedimage.png", flatten(composite), profile)
-        _put(archive, "Thumbnails/thumbnail.png", _thumbnail(composite, snapshot.profile), None)
+        _write_png(archive, "mergedimage.png", flatten(composite), profile)
+        _write_png(archive, "Thumbnails/thumbnail.png", _thumbnail(composite, snapshot.profile), None)
         context.progress(0.95, "saving the masks")
         mask = np.ascontiguousarray(state.mask.read(state.mask.bounds))
         archive.writestr(MASK, imageio.encode_png(mask[..., None]), zipfile.ZIP_STORED)
         for layer in (layer for layer in state.layers if not layer.has_pixels):
-            # A layer of pixels has its mask as alpha.
+            # A pixel layer's mask is the alpha channel of its PNG.
             alone = np.ascontiguousarray(layer.mask.read(layer.mask.bounds))
-            archive.writestr(mask_of_layer(layer.id), imageio.encode_png(alone[..., None]), zipfile.ZIP_STORED)
+            archive.writestr(layer_mask_name(layer.id), imageio.encode_png(alone[..., None]), zipfile.ZIP_STORED)
         if state.review is not None:
-            archive.writestr(DAMAGE, imageio.encode_png(sheet_of(state.review.damage)), zipfile.ZIP_STORED)
+            archive.writestr(DAMAGE, imageio.encode_png(pack_damage(state.review.damage)), zipfile.ZIP_STORED)
         parts = {
             "profile.icc": snapshot.profile,
             **{name: getattr(snapshot.metadata, name) for name in ("exif", "xmp", "iptc")},
@@ -142,19 +148,19 @@ def _write(snapshot: Snapshot, path: Path, context: JobContext) -> None:
         context.progress(1.0)
 
 
-def mask_of_layer(id_: int) -> str:
-    """Where in the archive the mask of a layer lies that shows no pixels."""
+def layer_mask_name(id_: int) -> str:
+    """Name in the archive of the mask of a layer without pixels."""
     return f"lacuna/mask{id_}.png"
 
 
-def _put(archive: zipfile.ZipFile, name: str, pixels: Pixels, profile: bytes | None) -> None:
-    """A picture of 1 to 4 channels as an RGB or RGBA PNG."""
+def _write_png(archive: zipfile.ZipFile, name: str, pixels: Pixels, profile: bytes | None) -> None:
+    """Add a picture of 1 to 4 channels to the archive, as an RGB or RGBA PNG."""
     channels = {1: [0, 0, 0], 2: [0, 0, 0, 1]}.get(pixels.shape[2])
     wide = np.take(pixels, channels, axis=2) if channels else np.ascontiguousarray(pixels)
     archive.writestr(name, imageio.encode_png(wide, profile), zipfile.ZIP_STORED)
 
 
-def _source_of(layer: Layer) -> str:
+def _png_name(layer: Layer) -> str:
     return f"data/layer{layer.id}.png"
 
 
@@ -172,7 +178,7 @@ def _stack_xml(snapshot: Snapshot) -> bytes:
             "layer",
             {
                 "name": layer.name,
-                "src": _source_of(layer),
+                "src": _png_name(layer),
                 "x": str(extent.left),
                 "y": str(extent.top),
                 "opacity": repr(layer.opacity),
@@ -187,12 +193,12 @@ def _stack_xml(snapshot: Snapshot) -> bytes:
 
 
 def _extent(layer: Layer) -> Rect:
-    """What the layer's PNG covers; an empty layer is one pixel, since a PNG cannot be empty."""
+    """The rectangle of the layer's PNG; one pixel for an empty layer, because a PNG cannot be empty."""
     return (layer.pixels.extent() if layer.has_pixels else Rect(0, 0, 0, 0)) or Rect(0, 0, 1, 1)
 
 
 def _with_alpha(layer: Layer) -> Pixels:
-    """Straight-alpha pixels of a layer's extent: the mask as alpha, 0 where the layer has no pixels."""
+    """The pixels of a layer's extent with the mask as straight alpha, (h, w, c + 1); 0 where it has no pixels."""
     extent = _extent(layer)
     if not layer.has_pixels:
         return np.zeros((extent.height, extent.width, 4), np.uint8)
@@ -221,7 +227,7 @@ def _own_json(snapshot: Snapshot, scan: ScanFile | None, stack: bytes) -> dict[s
         {
             "id": layer.id,
             "name": layer.name,
-            "src": _source_of(layer),
+            "src": _png_name(layer),
             "x": _extent(layer).left,
             "y": _extent(layer).top,
             "opacity": layer.opacity,

@@ -1,4 +1,4 @@
-"""Reading OpenRaster files: Lacuna's own without loss, other programs' as far as they are understood."""
+"""Reads OpenRaster files: those of Lacuna without loss, those of other programs as far as they are supported."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import numpy as np
 from desktop.document.blend import BlendMode
 from desktop.document.content import PixelContent, content_from
 from desktop.document.model import Layer
-from desktop.document.project import DAMAGE, MASK, OWN, VERSION, mask_of_layer
-from desktop.document.review import Review, damage_of, review_from_json
+from desktop.document.project import DAMAGE, MASK, OWN, VERSION, layer_mask_name
+from desktop.document.review import Review, review_from_json, unpack_damage
 from desktop.document.tiles import TileMap
 from engine import colour, imageio, tables
 from engine.errors import ReadError
@@ -31,10 +31,10 @@ from engine.record import Repair, ScanFile
 LARGEST = 2_000_000_000
 """Pixels of the largest picture that is read."""
 _MOST_UNPACKED = 4 * LARGEST
-"""Pixels that all pictures of one file may have together."""
+"""Pixels that all pictures of one file may have in total."""
 _LARGEST_TEXT = 64 << 20
 _KNOWN = {"version", "stack", "scan", "tags", "grey", "resolution", "layers", "review"}
-"""Entries of Lacuna's own description."""
+"""The known keys of ``lacuna/document.json``."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Project:
         scan: the bottom layer with profile, resolution, metadata and notices.
         layers: above it, bottom first.
         mask: the repair mask.
-        scan_file: where the scan came from; None in other programs' files.
-        own: nothing of the file is lost when it is saved over.
-        newer: a newer version of Lacuna wrote it: it must not be saved over.
+        scan_file: the scan's file; None for files of other programs.
+        own: nothing of the file is lost when it is overwritten.
+        newer: a newer version of Lacuna wrote it, so it must not be overwritten.
         review: the latest search for damage; None without one.
     """
 
@@ -63,10 +63,10 @@ class Project:
 def read_project(path: Path, context: JobContext | None = None) -> Project:
     """Read an OpenRaster file, of Lacuna or of another program. Any thread.
 
-    Of a file that a newer version of Lacuna wrote only what every program understands is read, and a notice says so.
+    Of a file that a newer version of Lacuna wrote only the standard OpenRaster parts are read, and a notice says so.
 
     Raises:
-        ReadError: missing, broken or hostile: paths that leave the archive, bombs, impossible sizes.
+        ReadError: it is missing, damaged or hostile: paths outside the archive, decompression bombs, impossible sizes.
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
@@ -97,18 +97,14 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
     ) as error:
         raise ReadError("{file} is not a complete OpenRaster file.", "project.damaged", file=path.name) from error
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
-        # Whatever a damaged description leads to.
+        # What a damaged description can raise.
         raise ReadError(
             "{file} is a damaged OpenRaster file: {reason}.", "project.damaged", file=path.name, reason=error
         ) from error
 
 
 class _Archive:
-    """The parts of a project file, with limits to what is unpacked.
-
-    Raises:
-        KeyError: there is no such part.
-    """
+    """The parts of a project file, with limits on what is unpacked. Methods raise KeyError where a part is missing."""
 
     def __init__(self, file: zipfile.ZipFile) -> None:
         self._file = file
@@ -116,7 +112,7 @@ class _Archive:
         self.names = frozenset(file.namelist())
 
     def check_names(self, path: Path) -> None:
-        """Refuse an archive with a path that leaves it."""
+        """Refuse an archive with absolute paths or paths that contain ``..``."""
         for name in self.names:
             parts = name.replace("\\", "/").split("/")
             if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
@@ -125,7 +121,7 @@ class _Archive:
                 )
 
     def text(self, name: str) -> bytes:
-        """A part that is small."""
+        """The bytes of a small part; ReadError if it is too large."""
         if self._file.getinfo(name).file_size > _LARGEST_TEXT:
             raise ReadError("{name} in the project file is impossibly large.", "project.hostile", name=name)
         return self._file.read(name)
@@ -135,7 +131,7 @@ class _Archive:
         return self.text(f"lacuna/{name}") if f"lacuna/{name}" in self.names else None
 
     def picture(self, name: str, largest: int = LARGEST) -> Pixels:
-        """A PNG of at most so many pixels; its size is checked before anything is unpacked."""
+        """Decode a PNG of at most ``largest`` pixels; its size is checked before anything is unpacked."""
         entry = self._file.getinfo(name)
         with self._file.open(entry) as file:
             width, height = struct.unpack(">16xII", file.read(24))
@@ -154,7 +150,7 @@ class _Archive:
 
 
 def _own_part(archive: _Archive) -> dict[str, Any] | None:
-    """Lacuna's own description, if there is one."""
+    """The content of ``lacuna/document.json``; None if there is none."""
     own = tables.parse_json(archive.text(OWN)) if OWN in archive.names else None
     return own if isinstance(own, dict) else None
 
@@ -177,7 +173,7 @@ def _read_own(archive: _Archive, own: dict[str, Any], path: Path, context: JobCo
         context.progress(0.3 + 0.6 * number / len(own["layers"]), "reading the layers")
         layers.append(_own_layer(archive, row, scan.pixels))
     mask = TileMap.empty(scan.pixels.shape[:2], np.uint8)
-    mask = _filled(mask, archive.picture(MASK, scan.width * scan.height)[..., 0])
+    mask = _fill(mask, archive.picture(MASK, scan.width * scan.height)[..., 0])
     origin = own.get("scan")
     scan_file = ScanFile(Path(str(origin["path"])), str(origin["sha256"])) if origin else None
     review = _read_review(archive, own["review"], mask) if own.get("review") else None
@@ -199,15 +195,15 @@ def _own_scan(archive: _Archive, own: dict[str, Any]) -> Raster:
     tags = {int(number): (int(kind), base64.b64decode(data)) for number, (kind, data) in own.get("tags", {}).items()}
     return Raster(
         pixels[..., :1].copy() if grey else pixels,
-        _usable(archive.own("profile.icc"), 1 if grey else 3, notices),
+        _usable_profile(archive.own("profile.icc"), 1 if grey else 3, notices),
         imageio.sensible_resolution(float(dots[0]), float(dots[1])) if dots else None,
         Metadata(exif=archive.own("exif"), xmp=archive.own("xmp"), iptc=archive.own("iptc"), tags=tags),
         tuple(notices),
     )
 
 
-def _usable(profile: bytes | None, channels: int, notices: list[str]) -> bytes | None:
-    """A profile if it can be used; one of another picture's kind, or a broken one, would fail at every repaint."""
+def _usable_profile(profile: bytes | None, channels: int, notices: list[str]) -> bytes | None:
+    """The profile, or None and a notice if it is damaged or not for this number of channels: repaints would fail."""
     if profile is None or colour.fits(profile, channels):
         return profile
     notices.append("The colour profile in the project file is damaged or of another kind and is ignored.")
@@ -215,7 +211,7 @@ def _usable(profile: bytes | None, channels: int, notices: list[str]) -> bytes |
 
 
 def _own_layer(archive: _Archive, row: dict[str, Any], scan: Pixels) -> Layer:
-    # Version 1 knew layers of pixels alone.
+    # Version 1 had only pixel layers.
     settings = dict(row.get("content", {"kind": PixelContent.kind}))
     kind, area = str(settings.pop("kind")), scan.shape[0] * scan.shape[1]
     pixels = TileMap.empty(scan.shape, scan.dtype, holes=True)
@@ -231,8 +227,8 @@ def _own_layer(archive: _Archive, row: dict[str, Any], scan: Pixels) -> Layer:
         made_by=tuple(Repair.from_dict(repair) for repair in row["made_by"]),
     )
     if not layer.has_pixels:
-        alone = archive.picture(mask_of_layer(layer.id), area)[..., 0]
-        return dataclasses.replace(layer, mask=_filled(mask, alone))
+        values = archive.picture(layer_mask_name(layer.id), area)[..., 0]
+        return dataclasses.replace(layer, mask=_fill(mask, values))
     cells = [(int(x), int(y)) for x, y in row["cells"]]
     png = archive.picture(row["src"], area)
     grey = scan.shape[2] == 1
@@ -241,10 +237,10 @@ def _own_layer(archive: _Archive, row: dict[str, Any], scan: Pixels) -> Layer:
 
 def _read_review(archive: _Archive, row: dict[str, Any], mask: TileMap) -> Review:
     cells = [(int(x), int(y)) for x, y in row["cells"]]
-    # The sheet is nearly square: at most a row of tiles more than it holds.
+    # The sheet is nearly square, so it has at most one row of empty tiles.
     sheet = archive.picture(DAMAGE, 2 * TILE**2 * max(1, len(cells)))
     height, width = mask.shape
-    return review_from_json(row, damage_of(sheet, cells, (height, width)))
+    return review_from_json(row, unpack_damage(sheet, cells, (height, width)))
 
 
 def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[int, int]]) -> Layer:
@@ -260,10 +256,11 @@ def _with_pixels(layer: Layer, png: Pixels, x: int, y: int, cells: list[tuple[in
             part = png[rect.slices(extent)]
             pixels.write(rect, part[..., :channels])
             mask.write(rect, (part[..., channels] >> (8 if dtype == np.uint16 else 0)).astype(np.uint8))
-    return layer.with_pixels(pixels.commit().applied(layer.pixels), mask.commit().applied(layer.mask))
+    return layer.with_pixels(pixels.commit().apply_to(layer.pixels), mask.commit().apply_to(layer.mask))
 
 
-def _filled(tiles: TileMap, array: Mask) -> TileMap:
+def _fill(tiles: TileMap, array: Mask) -> TileMap:
+    """An empty map filled with an array of its size; ReadError for another size."""
     if array.shape != tiles.shape:
         raise ReadError("A mask in the project file is of another size than the scan.", "project.mask")
     edit = tiles.edit()
@@ -271,14 +268,14 @@ def _filled(tiles: TileMap, array: Mask) -> TileMap:
     if len(rows):
         rect = Rect(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
         edit.write(rect, array[rect.slices()])
-    return edit.commit().applied(tiles)
+    return edit.commit().apply_to(tiles)
 
 
 # -- other programs' ----------------------------------------------------------------------------------------------
 
 
 def _read_newer(archive: _Archive, stack: bytes, path: Path, context: JobContext) -> Project:
-    """A newer Lacuna's file, as any other program would read it."""
+    """Read a file of a newer version of Lacuna as other programs do: only the standard parts."""
     project = _read_foreign(archive, stack, path, context)
     said = (
         f"{path.name} was saved by a newer version of Lacuna. Its layers are shown as far as this version knows them; "
@@ -289,7 +286,11 @@ def _read_newer(archive: _Archive, stack: bytes, path: Path, context: JobContext
 
 
 def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobContext) -> Project:
-    """Another program's file: its lowest layer is the scan if it is whole, else the merged picture stands alone."""
+    """Read another program's file.
+
+    Its lowest layer becomes the scan if it covers the picture and is opaque; otherwise the merged picture becomes the
+    scan, without layers.
+    """
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
@@ -308,7 +309,7 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
         )
     rows = list(image.iter("layer"))
     notices: list[str] = []
-    flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _covers(rows[-1])
+    flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _is_plain(rows[-1])
     # A small file could ask for any number of layers of one large picture.
     flat = flat and len({row.get("src", "") for row in rows}) == len(rows)
     bottom = archive.picture(rows[-1].get("src", ""), width * height) if flat else np.zeros((0, 0, 3), np.uint8)
@@ -321,7 +322,7 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
         name, rows = "mergedimage.png", []
         bottom = archive.picture(name, width * height)
     colours = bottom.shape[2] - (bottom.shape[2] in (2, 4))
-    profile = _usable(archive.profile(name), colours, notices)
+    profile = _usable_profile(archive.profile(name), colours, notices)
     pixels = np.ascontiguousarray(bottom[..., :colours])
     layers = []
     for number, row in enumerate(reversed(rows[:-1])):
@@ -331,8 +332,8 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
     return Project(scan, tuple(layers), TileMap.empty(pixels.shape[:2], np.uint8))
 
 
-def _covers(row: Element) -> bool:
-    """Whether a layer is shown whole: in place, visible, opaque and normal."""
+def _is_plain(row: Element) -> bool:
+    """Whether a layer is at the origin, visible, opaque and in normal blend mode."""
     return (
         row.get("x", "0") == row.get("y", "0") == "0"
         and row.get("visibility", "visible") == "visible"

@@ -1,4 +1,4 @@
-"""Opening a photograph with the unsaved work that was autosaved for it."""
+"""Opens a photograph with the unsaved work that was autosaved for it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from desktop.document.autosave_folder import MANIFEST, VERSION, AutosaveFolder
 from desktop.document.blend import BlendMode
 from desktop.document.content import PixelContent, content_from
-from desktop.document.edits import moved
-from desktop.document.geometry import Motion, Turn
+from desktop.document.edits import transform_state
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Document, Layer, State
 from desktop.document.opening import file_stamp, open_document
 from desktop.document.review import Review, review_from_json
@@ -29,11 +29,11 @@ from engine.record import Repair, file_digest
 
 @dataclass(frozen=True)
 class Recovered:
-    """Autosaved work.
+    """A photograph with its autosaved work.
 
     Attributes:
-        document: the scan with the layers and masks as they were saved.
-        source: the scan's or project's file.
+        document: the scan with the autosaved layers and masks.
+        source: the file of the scan or project on which the work is based.
     """
 
     document: Document
@@ -41,7 +41,7 @@ class Recovered:
 
 
 def autosaved_source(folder: Path) -> Path | None:
-    """The photograph that an autosave folder holds unsaved work for; None when it holds none."""
+    """The file of the photograph whose unsaved work is in an autosave folder; None when there is no work in it."""
     try:
         source = tables.parse_json((folder / MANIFEST).read_bytes())["source"]
     except (OSError, ValueError, LookupError, TypeError):
@@ -57,11 +57,11 @@ def holds_work(folder: Path) -> bool:
 def recover(folder: Path, context: JobContext | None = None) -> Recovered:
     """Open a photograph with the work that was autosaved for it.
 
-    Where a tile is missing or damaged the work is as if nothing had been done there; a notice tells of it.
+    Missing or damaged tiles are left out, and a notice says how many.
 
     Raises:
-        ReadError: the photograph is gone, changed or of another size, or the saved work is damaged, or a newer version
-            of Lacuna saved it.
+        ReadError: the photograph is missing, changed or of another size, or the saved work is damaged or was saved by a
+            newer version of Lacuna.
         Cancelled: the context was cancelled.
     """
     context = context or JobContext()
@@ -79,7 +79,7 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
         _check_source(source, manifest)
         document = open_document(source, context)
         tiles = _Tiles(AutosaveFolder(folder))
-        state = moved(document.state, _motion(manifest, document.state), context)
+        state = transform_state(document.state, _transform(manifest, document.state), context)
         layers = tuple(_layer_from_json(row, state.scan, tiles) for row in manifest["layers"])
         mask = tiles.fill(TileMap.empty(state.scan.shape[:2], np.uint8), manifest["mask"])
         review = _review_from_json(manifest.get("review"), state.scan, tiles)
@@ -95,7 +95,7 @@ def recover(folder: Path, context: JobContext | None = None) -> Recovered:
 
 
 def _check_source(source: Path, manifest: dict[str, Any]) -> None:
-    """Refuse to lay work over another picture than the one that it was made for."""
+    """Refuse a photograph that is not the one for which the work was done."""
     if not source.is_file():
         raise ReadError(
             "The work on {file} was saved, but the picture is not at {source} any more.",
@@ -105,24 +105,24 @@ def _check_source(source: Path, manifest: dict[str, Any]) -> None:
         )
     stamp = file_stamp(source)
     same = stamp is not None and list(stamp) == manifest["stamp"]
-    # A file that was only copied or touched is still the same picture.
+    # A copied or touched file has another stamp but the same digest.
     if not same and (not manifest["sha256"] or file_digest(source) != manifest["sha256"]):
         raise ReadError("{source} was changed since the work on it was saved.", "autosave.changed", source=source)
 
 
-def _motion(manifest: dict[str, Any], state: State) -> Motion:
-    """From how the picture lies in its file to how it lay when the work was saved."""
+def _transform(manifest: dict[str, Any], state: State) -> Transform:
+    """The transform from the orientation in the file to the one in which the work was saved."""
     geometry = state.geometry
     if manifest["version"] == 1:
         for name in manifest["turns"]:
             geometry = geometry.turned(Turn[name])
-        return geometry.since(state.geometry)
+        return geometry.transform_from(state.geometry)
     row = manifest["motion"]
-    return Motion(state.scan.bounds, bool(row["mirrored"]), int(row["quarters"]) % 4)
+    return Transform(state.scan.bounds, bool(row["mirrored"]), int(row["quarters"]) % 4)
 
 
 def _layer_from_json(row: dict[str, Any], scan: TileMap, tiles: _Tiles) -> Layer:
-    # Version 1 knew layers of pixels alone.
+    # Version 1 had only pixel layers.
     settings = dict(row.get("content", {"kind": PixelContent.kind}))
     kind = str(settings.pop("kind"))
     saved = row["maps"] if "maps" in row else {"pixels": row["pixels"]}
@@ -148,10 +148,10 @@ def _review_from_json(row: dict[str, Any] | None, scan: TileMap, tiles: _Tiles) 
 
 
 class _Tiles:
-    """Reads the tiles that a manifest names, and counts those that cannot be read.
+    """Reads the tiles of a manifest.
 
     Attributes:
-        lost: how many.
+        lost: number of tiles that could not be read so far.
     """
 
     def __init__(self, folder: AutosaveFolder) -> None:
@@ -159,10 +159,10 @@ class _Tiles:
         self.lost = 0
 
     def fill(self, tiles: TileMap, saved: Mapping[str, str]) -> TileMap:
-        """A map with the tiles that a manifest names for it.
+        """A map with the saved tiles, ``"x,y"`` -> key.
 
         Raises:
-            ReadError: a tile is intact, but of another picture.
+            ReadError: a tile can be read but has another size or type than the map.
         """
         changes: dict[tuple[int, int], NDArray[Any] | None] = {}
         for cell, key in saved.items():

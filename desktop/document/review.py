@@ -1,4 +1,4 @@
-"""What a search for damage saw, kept with the document, and what the restorer decided about it."""
+"""The result of a search for damage, and the restorer's decisions about the defects. Part of the document."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Point = tuple[int, int]
 
 
 class Verdict(Enum):
-    """What is to become of a defect. The values are names for files."""
+    """What the restorer decided about a defect. The values are written to files."""
 
     TO_DO = "to-do"
     ACCEPTED = "accepted"
@@ -31,7 +31,7 @@ class Verdict(Enum):
 
     @property
     def title(self) -> str:
-        """For a person."""
+        """The words in the interface."""
         return {
             Verdict.TO_DO: "to do",
             Verdict.ACCEPTED: "accepted",
@@ -42,16 +42,16 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was decided about one defect, which is named by one of its pixels.
+    """A decision about one defect. The defect is identified by one of its pixels, the key of ``Review.judgements``.
 
-    Defects change with the threshold. With the threshold and the box it had then, it can be told which pixels were
-    judged, and so which of the defects at another threshold the judgement is about.
+    Defects split and merge when the threshold changes. The threshold and the box at the time of the decision say which
+    pixels it was about, and so to which defects at another threshold it applies.
 
     Attributes:
-        verdict: what is to become of it.
-        box: around the defect as it was judged.
-        threshold: at which it was outlined then.
-        kind: the class that the restorer gave it; None = as it was found.
+        verdict: the decision.
+        box: bounding box of the defect when it was judged.
+        threshold: the threshold then, 0..1.
+        kind: the class that the restorer gave it; None = the detected one.
     """
 
     verdict: Verdict
@@ -62,10 +62,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which damage counts; the numbers mean what those of ``engine.tasks.DetectSettings`` mean.
+    """Which damage is listed; the numbers are those of ``engine.tasks.DetectSettings``.
 
     Attributes:
-        without: the classes that do not count.
+        without: the classes that are left out.
     """
 
     threshold: float
@@ -82,14 +82,14 @@ class Review:
     """One search for damage and its review. Immutable; the document replaces it.
 
     Attributes:
-        id: of the search, unique within the document and for good.
-        damage: (h, w, 2) uint8: how sure the likeliest class is, 255 = certain, and which of the labels it is.
+        id: of the search, never reused within the document.
+        damage: (h, w, 2) uint8: probability of the likeliest class, 255 = 1, and the index of that class in ``labels``.
         labels: names of the classes.
-        filters: which of the damage counts.
-        judgements: by a pixel of the defect, in the order they were made: of several that are about one defect, the
-            latest holds.
-        search: the search as a record tells of it; None for one that an older version made.
-        recipe: name of the recipe that goes on once the defects were looked through; empty for none.
+        filters: which of the damage is listed.
+        judgements: pixel of a defect -> decision, in the order they were made; of several about one defect, the latest
+            applies.
+        search: the search as it is written to records; None for one that an older version made.
+        recipe: name of the recipe that is continued once the defects are reviewed; empty for none.
     """
 
     id: int
@@ -100,8 +100,8 @@ class Review:
     search: Repair | None = None
     recipe: str = ""
 
-    def judged(self, judgements: Mapping[Point, Judgement]) -> Mapping[Point, Judgement]:
-        """The judgements with some more, which are the latest."""
+    def with_judgements(self, judgements: Mapping[Point, Judgement]) -> Mapping[Point, Judgement]:
+        """The judgements with others added as the latest."""
         if not judgements:
             return self.judgements
         result = dict(self.judgements)
@@ -110,14 +110,19 @@ class Review:
             result[point] = judgement
         return MappingProxyType(result)
 
-    def places(self, points: Container[Point]) -> dict[int, tuple[Point, Judgement]]:
-        """Where in the order the judgements at some points are, first to last."""
+    def positions(self, points: Container[Point]) -> dict[int, tuple[Point, Judgement]]:
+        """Position in the order -> point and judgement, of the judgements at some points; first to last."""
         return {place: one for place, one in enumerate(self.judgements.items()) if one[0] in points}
 
-    def unjudged(
+    def without_judgements(
         self, judgements: Container[Point], places: Mapping[int, tuple[Point, Judgement]]
     ) -> Mapping[Point, Judgement]:
-        """The judgements as they were before ``judged`` of some, with those that these replaced at their places."""
+        """The judgements as they were before ``with_judgements``.
+
+        Args:
+            judgements: the points of the judgements to remove.
+            places: what they had replaced, as ``positions`` returned it before.
+        """
         if not judgements:
             return self.judgements
         result = [one for one in self.judgements.items() if one[0] not in judgements]
@@ -126,12 +131,14 @@ class Review:
         return MappingProxyType(dict(result))
 
 
-def moved_judgements(judgements: Mapping[Point, Judgement], move: Callable[[Rect], Rect]) -> Mapping[Point, Judgement]:
-    """Judgements as they are about a turned picture.
+def transform_judgements(
+    judgements: Mapping[Point, Judgement], move: Callable[[Rect], Rect]
+) -> Mapping[Point, Judgement]:
+    """The judgements after the picture was rotated or flipped.
 
     Args:
-        judgements: about the picture as it lay before.
-        move: where a rectangle of it comes to lie.
+        judgements: in the coordinates before.
+        move: maps a rectangle to where it is afterwards.
     """
     result = {}
     for (x, y), judgement in judgements.items():
@@ -140,27 +147,31 @@ def moved_judgements(judgements: Mapping[Point, Judgement], move: Callable[[Rect
     return MappingProxyType(result)
 
 
-class KeptReview:
-    """A review, or none, that an edit holds on to; the tiles of its map can be put away."""
+class UndoReview:
+    """A review, or none, as an undo step holds it: the tiles of its map are a delta, which can be moved to disk."""
 
     def __init__(self, review: Review | None) -> None:
-        self._shell, self.deltas = review, list[TileDelta]()
+        self._without_map, self.deltas = review, list[TileDelta]()
         if review is not None:
             empty = TileMap.empty(review.damage.shape, review.damage.dtype)
-            self._shell = dataclasses.replace(review, damage=empty)
+            self._without_map = dataclasses.replace(review, damage=empty)
             self.deltas = [TileDelta({cell: (None, tile) for cell, tile in review.damage.stored.items()})]
 
     @property
     def review(self) -> Review | None:
-        """The review again; its map holds the same tiles, but is another object."""
-        if self._shell is None:
+        """The review; its map is a new object with the same tiles."""
+        if self._without_map is None:
             return None
         (tiles,) = self.deltas
-        return dataclasses.replace(self._shell, damage=tiles.applied(self._shell.damage))
+        return dataclasses.replace(self._without_map, damage=tiles.apply_to(self._without_map.damage))
 
 
-def sheet_of(damage: TileMap) -> NDArray[np.uint8]:
-    """The stored tiles of a map side by side, sorted by cell, as one picture (h, w, 2): what is empty costs nothing."""
+def pack_damage(damage: TileMap) -> NDArray[np.uint8]:
+    """The stored tiles of a damage map side by side in one picture, so that empty parts take no room in a file.
+
+    Returns:
+        (h, w, 2) uint8: tiles sorted by cell, in rows of a nearly square sheet.
+    """
     cells = sorted(damage.stored)
     columns = max(1, math.ceil(math.sqrt(len(cells))))
     sheet = np.zeros((TILE * max(1, math.ceil(len(cells) / columns)), TILE * columns, 2), np.uint8)
@@ -171,11 +182,16 @@ def sheet_of(damage: TileMap) -> NDArray[np.uint8]:
     return sheet
 
 
-def damage_of(sheet: NDArray[np.uint8], cells: Sequence[Cell], size: tuple[int, int]) -> TileMap:
-    """The map of a picture of (height, width) that ``sheet_of`` laid out.
+def unpack_damage(sheet: NDArray[np.uint8], cells: Sequence[Cell], size: tuple[int, int]) -> TileMap:
+    """The damage map from the sheet that ``pack_damage`` made.
+
+    Args:
+        sheet: (h, w, 2) uint8.
+        cells: of the tiles.
+        size: height and width of the picture.
 
     Raises:
-        ValueError: it does not fit.
+        ValueError: sheet, cells and size do not fit together.
     """
     damage = TileMap.empty((*size, 2), np.uint8)
     rows, columns = sheet.shape[0] // TILE, sheet.shape[1] // TILE
@@ -191,7 +207,7 @@ def damage_of(sheet: NDArray[np.uint8], cells: Sequence[Cell], size: tuple[int, 
 
 
 def review_json(review: Review) -> dict[str, Any]:
-    """All of a review but its map, as JSON takes it."""
+    """A review without its map, as a JSON object."""
     return {
         "id": review.id,
         "labels": list(review.labels),
@@ -206,10 +222,10 @@ def review_json(review: Review) -> dict[str, Any]:
 
 
 def review_from_json(row: Mapping[str, Any], damage: TileMap) -> Review:
-    """A review as ``review_json`` wrote it, with its map.
+    """The review of a JSON object that ``review_json`` made, and its map.
 
     Raises:
-        ValueError, LookupError, TypeError: it is damaged.
+        ValueError, LookupError, TypeError: the object is damaged.
     """
     labels = tuple(str(label) for label in row["labels"])
     if any(int(tile[..., 1].max()) >= len(labels) for tile in damage.stored.values()):
@@ -221,7 +237,7 @@ def review_from_json(row: Mapping[str, Any], damage: TileMap) -> Review:
         if not damage.bounds.contains(box) or not box.contains(Rect(point[0], point[1], point[0] + 1, point[1] + 1)):
             raise ValueError("a defect outside the picture")
         name = str(kind) if kind is not None else None
-        # Files were written with the words for a person once.
+        # Older files hold ``Verdict.title``.
         judgements[point] = Judgement(Verdict(str(verdict).replace(" ", "-")), box, _number(threshold), name)
     without = frozenset(str(kind) for kind in row["filters"]["without"])
     search = Repair.from_dict(row["search"]) if row.get("search") else None
@@ -237,6 +253,7 @@ def review_from_json(row: Mapping[str, Any], damage: TileMap) -> Review:
 
 
 def _number(value: object) -> float:
+    """A finite number, or ValueError."""
     number = float(value)  # type: ignore[arg-type]
     if not math.isfinite(number):
         raise ValueError("not a number")

@@ -1,4 +1,4 @@
-"""What a tool can paint: the repair mask, the edge map, a layer's mask or a layer's pixels."""
+"""Paint targets: the repair mask, the edge map, a layer's mask or a layer's pixels."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from engine.raster import Rect
 
 
 class Target(ABC):
-    """One map of tiles in a document's state. A value: two that are equal are the same map."""
+    """Identifies one tile map of a document's state. A value object."""
 
     saved = True
-    """Whether project files keep it."""
+    """Whether it is saved in project files."""
 
     @abstractmethod
     def exists(self, state: State) -> bool:
@@ -24,7 +24,7 @@ class Target(ABC):
 
     @abstractmethod
     def name(self, state: State) -> str:
-        """For a person, as a part of a sentence: ``the mask of Repair 3``."""
+        """The words in the interface, as a part of a sentence: ``the mask of Repair 3``."""
 
     @abstractmethod
     def read(self, state: State) -> TileMap:
@@ -32,14 +32,14 @@ class Target(ABC):
 
     @abstractmethod
     def put(self, state: State, tiles: TileMap) -> State:
-        """The state with another map in its place."""
+        """The state with this map replaced."""
 
     def edit(self, state: State) -> TileEdit:
-        """Begin to change it."""
+        """Begin an edit of the map."""
         return self.read(state).edit()
 
     def change(self, rect: Rect) -> Change:
-        """What painting a rectangle of it touches."""
+        """What has to be redrawn when a rectangle of the map changed."""
         return Change(mask=rect)
 
 
@@ -64,7 +64,7 @@ class RepairMask(Target):
 
 @dataclass(frozen=True)
 class EdgeMap(Target):
-    """The edges that the next repair follows; a map that stores no tile is none."""
+    """The edges that guide the next repair. A map without stored tiles counts as no edge map."""
 
     saved = False
 
@@ -76,7 +76,7 @@ class EdgeMap(Target):
         return "the edges"
 
     def read(self, state: State) -> TileMap:
-        # With holes, so that a map without any edge is not the same as no map.
+        # With holes, so that a map in which all edges were erased differs from no map.
         return state.edges or TileMap.empty(state.mask.shape, np.uint8, holes=True)
 
     def put(self, state: State, tiles: TileMap) -> State:
@@ -85,7 +85,7 @@ class EdgeMap(Target):
 
 @dataclass(frozen=True)
 class EdgeReach(Target):
-    """The repair mask as it was when the edge map was drawn: the edges are followed there alone. No tool paints it."""
+    """The repair mask for which the edge map was drawn: the edges guide repairs only there. No tool paints it."""
 
     saved = False
 
@@ -105,7 +105,7 @@ class EdgeReach(Target):
 
 @dataclass(frozen=True)
 class LayerMask(Target):
-    """Where a layer shows; painted only where the layer has something to show.
+    """Where a layer shows; can be painted only in cells in which the layer has something to show.
 
     Attributes:
         layer: its id.
@@ -135,7 +135,7 @@ class LayerMask(Target):
 
 @dataclass(frozen=True)
 class LayerPixels(Target):
-    """The pixels of a layer that shows pixels; its mask says where they are seen.
+    """The pixels of a layer with pixel content; its mask says where they show.
 
     Attributes:
         layer: its id.

@@ -1,8 +1,9 @@
-"""Pictures in shared 256 px tiles: a map that never changes, and an edit that makes the next one.
+"""Pictures as immutable maps of 256 px tiles, and the edits that produce a new map from an old one.
 
-A published tile is read-only for good. An edit works on private copies; its delta ``{cell: (old, new)}`` is all that
-undo needs. A map costs what was drawn on it: untouched tiles belong to one base array (the scan as it was read) or to
-nothing at all, and a tile of one value is stored as that value.
+Published tiles are read-only. An edit works on private copies of the tiles that it changes; the delta
+``{cell: (old, new)}`` that it returns is all that undo needs. Maps share unchanged tiles. Memory is used only for tiles
+that were changed: the others come from one base array (the scan as it was read) or are empty, and a tile of one value
+is stored as that value.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ class TileMap:
 
     Attributes:
         shape, dtype: as of an array.
-        holes: a tile that is not stored is a hole and not just zeros; so a tile of zeros that was written is stored.
+        holes: tiles that are not stored count as absent, not as zeros; a tile of zeros that was written is kept.
     """
 
-    __slots__ = ("_base", "_levels", "_reduced", "_roots", "_tiles", "_value", "dtype", "holes", "shape")
+    __slots__ = ("_base", "_levels", "_reduced", "_stored_cells", "_tiles", "_value", "dtype", "holes", "shape")
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class TileMap:
         self._levels = levels
         self._tiles: dict[Cell, NDArray[Any]] = dict(tiles or {})
         self._reduced = reduced if reduced is not None else {}
-        self._roots: dict[int, set[Cell]] = {}
+        self._stored_cells: dict[int, set[Cell]] = {}
         self._value = np.zeros((), dtype)
 
     @classmethod
@@ -98,8 +99,8 @@ class TileMap:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the stored tiles, the base left out."""
-        return sum(_owned(tile) for tile in self._tiles.values())
+        """Bytes of the stored tiles, without the base."""
+        return sum(_tile_bytes(tile) for tile in self._tiles.values())
 
     def tile(self, cell: Cell) -> NDArray[Any]:
         """One tile, clipped to the picture, read-only."""
@@ -109,45 +110,68 @@ class TileMap:
         return self._background(Rect.of_cell(cell) & self.bounds, 0)
 
     def at(self, cell: Cell, level: int = 0) -> NDArray[Any]:
-        """One tile of a level, clipped to the picture; the same array each time as long as nothing below it changes."""
-        return self._at(cell, level)
+        """One tile of a level, clipped to the picture, read-only.
+
+        A reduced tile that depends on stored tiles is computed once and kept: later calls return the same array.
+        """
+        if level == 0:
+            return self.tile(cell)
+        rect = Rect.of_cell(cell) & self.bounds_at(level)
+        if not self._any_stored([cell], level):
+            return self._background(rect, level)
+        known = self._reduced.get((level, cell))
+        if known is None:
+            known = halve(self.read(self._finer_rect(rect, level), level - 1))
+            known.flags.writeable = False
+            self._reduced[level, cell] = known
+        return known
 
     def read(self, rect: Rect, level: int = 0) -> NDArray[Any]:
-        """A rectangle that lies inside, in the pixels of a level. May be a read-only view."""
+        """The pixels of a rectangle inside the picture.
+
+        Args:
+            rect: in the pixels of the level.
+            level: reduction by 2**level.
+
+        Returns:
+            (h, w, ...); may be a read-only view.
+        """
         cells = list(rect.cells())
-        if not self._rooted(cells, level):
+        if not self._any_stored(cells, level):
             return self._background(rect, level)
         if len(cells) == 1:
-            return self._at(cells[0], level)[rect.slices(Rect.of_cell(cells[0]))]
+            return self.at(cells[0], level)[rect.slices(Rect.of_cell(cells[0]))]
         result = np.empty((rect.height, rect.width, *self.shape[2:]), self.dtype)
         for cell in cells:
             square = Rect.of_cell(cell)
             part = square & rect
-            result[part.slices(rect)] = self._at(cell, level)[part.slices(square)]
+            result[part.slices(rect)] = self.at(cell, level)[part.slices(square)]
         return result
 
-    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
-        """Make the reductions that reading a rectangle needs, in small steps. They are kept with the map.
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
+        """Compute the reduced tiles that reading a rectangle needs, in small steps. They are kept with the map.
 
         Args:
-            rect: in the pixels of the level, inside.
+            rect: in the pixels of the level, inside the picture.
             level: reduction by 2**level.
-            go_on: asked before each step; it may raise.
+            keep_going: called before each step; False stops. It may raise.
 
         Returns:
-            Whether all are made; False when it was told to stop.
+            True when all are computed, False when it was stopped.
         """
-        return all(self._prepare(cell, level, go_on) for cell in rect.cells())
+        return all(self._prepare(cell, level, keep_going) for cell in rect.cells())
 
     def read_mask(self, rect: Rect) -> Mask:
         """``read`` under the name that ``engine.raster.MaskSource`` asks for."""
         return self.read(rect)
 
     def occupied(self) -> list[Rect]:
-        """The tiles that may hold anything but 0, clipped to the picture (all of it when there is a base)."""
+        """Rectangles of the tiles that may hold anything but 0 (the whole picture when there is a base)."""
         if self._base is not None:
             return [self.bounds]
-        return [Rect.of_cell(cell) & self.bounds for cell, tile in self._tiles.items() if _owned(tile) or tile.any()]
+        return [
+            Rect.of_cell(cell) & self.bounds for cell, tile in self._tiles.items() if _tile_bytes(tile) or tile.any()
+        ]
 
     def is_empty(self) -> bool:
         """Whether it holds nothing but 0."""
@@ -156,32 +180,33 @@ class TileMap:
         return not any(tile.any() for tile in self._tiles.values())
 
     def extent(self) -> Rect:
-        """A rectangle around all that is stored."""
+        """The bounding box of the stored tiles, clipped to the picture."""
         extent = Rect(0, 0, 0, 0)
         for cell in self._tiles:
             extent |= Rect.of_cell(cell)
         return extent & self.bounds
 
     def holds(self, cell: Cell, level: int = 0) -> bool:
-        """Whether anything is stored in or below a tile of a level."""
-        return bool(self._tiles) and cell in self._roots_of(level)
+        """Whether a tile of a level depends on any stored tile."""
+        return bool(self._tiles) and cell in self._stored_cells_of(level)
 
     def touches(self, rect: Rect, level: int = 0) -> bool:
-        """Whether anything is stored in a rectangle of a level (quick; False is certain)."""
-        return self._rooted(rect.cells(), level)
+        """Whether a rectangle of a level may depend on stored tiles; compares whole tiles, so only False is exact."""
+        return self._any_stored(rect.cells(), level)
 
     # -- change -----------------------------------------------------------------------------------------------
 
     def edit(self, within: TileMap | None = None) -> TileEdit:
-        """Begin to change it; this map stays as it is.
+        """Begin an edit; this map stays as it is.
 
         Args:
-            within: only tiles that this map stores are changed: a layer's mask lies where its pixels are.
+            within: only cells that are stored in this other map can be changed. A layer's mask is limited to the cells
+                in which the layer has pixels.
         """
         return TileEdit(self, within)
 
     def with_tiles(self, changes: Mapping[Cell, NDArray[Any] | None]) -> TileMap:
-        """A map with some tiles exchanged; None is the base again. The arrays are taken over and frozen."""
+        """A map with some tiles replaced; None restores the base. The arrays are made read-only and not copied."""
         tiles = dict(self._tiles)
         for cell, tile in changes.items():
             if tile is None:
@@ -190,13 +215,13 @@ class TileMap:
                 tile.flags.writeable = False
                 tiles[cell] = tile
         stale = {(level, (cell[0] >> level, cell[1] >> level)) for cell in changes for level in range(1, LEVELS + 1)}
-        # A copy first: another thread may be reading, and so filling it.
+        # Copied first: another thread may add to it while it reads.
         reduced = {key: tile for key, tile in list(self._reduced.items()) if key not in stale}
-        return self._derived(tiles=tiles, levels=self._levels, reduced=reduced)
+        return self._copy_with(tiles=tiles, levels=self._levels, reduced=reduced)
 
     def with_levels(self, levels: tuple[NDArray[Any], ...]) -> TileMap:
-        """The same map with the reductions of its base attached, as ``reductions`` made them."""
-        return self._derived(tiles=self._tiles, levels=levels, reduced={})
+        """The same map with the reductions of its base, as ``engine.resample.reductions`` returns them."""
+        return self._copy_with(tiles=self._tiles, levels=levels, reduced={})
 
     def transformed(
         self,
@@ -205,12 +230,13 @@ class TileMap:
         below: TileMap | None = None,
         context: JobContext | None = None,
     ) -> TileMap:
-        """Turned or flipped; the base becomes a view.
+        """The map rotated or flipped; the base becomes a view of the old one.
 
         Args:
             move: rotates or flips an array, as a view.
-            destination: where a rectangle comes to lie.
-            below: turned already; its pixels fill what a hole leaves of a tile that comes to lie across two.
+            destination: maps a rectangle to where it is afterwards.
+            below: the transformed map below this one. A transformed tile may cover parts of several cells; the rest of
+                these cells is filled with pixels of this map.
             context: progress and cancellation.
 
         Raises:
@@ -228,11 +254,11 @@ class TileMap:
         for done, (rect, tile) in enumerate(moved):
             context.progress(done / len(moved), "turning")
             edit.write(rect, move(tile))
-        return edit.commit().applied(edit.source)
+        return edit.commit().apply_to(edit.source)
 
     # -- inside -----------------------------------------------------------------------------------------------
 
-    def _derived(
+    def _copy_with(
         self,
         *,
         tiles: Mapping[Cell, NDArray[Any]],
@@ -250,75 +276,64 @@ class TileMap:
             return self._base[rect.slices()]
         if level <= len(self._levels):
             return self._levels[level - 1][rect.slices()]
-        # The reductions are still being made: take every n-th pixel meanwhile.
+        # The reductions are not computed yet: sample every n-th pixel instead.
         step = 1 << level
-        # From the middle of each square, as far as the last one has a middle.
+        # The middle of each square; the last, partial square may be smaller than that.
         y, x = (min(step // 2, (side - 1) % step) for side in self.shape[:2])
         return self._base[
             rect.top * step + y : rect.bottom * step : step, rect.left * step + x : rect.right * step : step
         ]
 
-    def _rooted(self, cells: Iterable[Cell], level: int) -> bool:
-        """Whether any of the cells of a level has stored tiles below it."""
-        return bool(self._tiles) and not self._roots_of(level).isdisjoint(cells)
+    def _any_stored(self, cells: Iterable[Cell], level: int) -> bool:
+        """Whether any of these cells of a level depends on stored tiles."""
+        return bool(self._tiles) and not self._stored_cells_of(level).isdisjoint(cells)
 
-    def _roots_of(self, level: int) -> set[Cell]:
-        """The cells of a level with stored tiles below them."""
-        roots = self._roots.get(level)
-        if roots is None:
-            roots = set(self._tiles) if level == 0 else {(x >> level, y >> level) for x, y in self._tiles}
-            self._roots[level] = roots
-        return roots
+    def _stored_cells_of(self, level: int) -> set[Cell]:
+        """The cells of a level that depend on stored tiles."""
+        cells = self._stored_cells.get(level)
+        if cells is None:
+            cells = set(self._tiles) if level == 0 else {(x >> level, y >> level) for x, y in self._tiles}
+            self._stored_cells[level] = cells
+        return cells
 
-    def _at(self, cell: Cell, level: int) -> NDArray[Any]:
-        """A tile of a level; those with stored tiles below are made from the four under it, and kept."""
-        if level == 0:
-            return self.tile(cell)
-        rect = Rect.of_cell(cell) & self.bounds_at(level)
-        if not self._rooted([cell], level):
-            return self._background(rect, level)
-        known = self._reduced.get((level, cell))
-        if known is None:
-            known = halve(self.read(self._below(rect, level), level - 1))
-            known.flags.writeable = False
-            self._reduced[level, cell] = known
-        return known
-
-    def _prepare(self, cell: Cell, level: int, go_on: Callable[[], bool]) -> bool:
-        """As ``prepare``, for one tile: those below it first."""
-        if level == 0 or (level, cell) in self._reduced or not self._rooted([cell], level):
+    def _prepare(self, cell: Cell, level: int, keep_going: Callable[[], bool]) -> bool:
+        """``prepare`` for one tile: first the four tiles that it is computed from."""
+        if level == 0 or (level, cell) in self._reduced or not self._any_stored([cell], level):
             return True
-        below = self._below(Rect.of_cell(cell) & self.bounds_at(level), level)
-        if not self.prepare(below, level - 1, go_on) or not go_on():
+        sources = self._finer_rect(Rect.of_cell(cell) & self.bounds_at(level), level)
+        if not self.prepare(sources, level - 1, keep_going) or not keep_going():
             return False
-        self._at(cell, level)
+        self.at(cell, level)
         return True
 
-    def _below(self, rect: Rect, level: int) -> Rect:
-        """A rectangle of a level in the pixels of the one before."""
+    def _finer_rect(self, rect: Rect, level: int) -> Rect:
+        """A rectangle of a level in the pixels of the next finer level."""
         return Rect(rect.left * 2, rect.top * 2, rect.right * 2, rect.bottom * 2) & self.bounds_at(level - 1)
 
 
 class TileEdit:
-    """Changes to a map in the making, on private copies. Used by one thread; ends with ``commit`` or is dropped."""
+    """An unfinished change of a map, on private copies of its tiles.
+
+    Used by one thread. It ends with ``commit``, or is simply dropped.
+    """
 
     def __init__(self, source: TileMap, within: TileMap | None = None) -> None:
         self._source, self._within = source, within
         self._private: dict[Cell, NDArray[Any]] = {}
         self.dirty = Rect(0, 0, 0, 0)
-        """Around everything changed since somebody last set this to an empty rectangle."""
+        """Bounding box of everything changed since the caller last reset it to an empty rectangle."""
 
     @property
     def source(self) -> TileMap:
-        """The map as it was."""
+        """The map before the edit."""
         return self._source
 
     def change(self, rect: Rect, how: Callable[[NDArray[Any], Rect], None]) -> None:
-        """Change the part of a rectangle that lies inside, tile by tile.
+        """Change a rectangle tile by tile; what is outside the picture is ignored.
 
         Args:
             rect: what changes.
-            how: called with a writable view and where it lies; must not keep the view.
+            how: called with a writable view of a part and the part's rectangle; must not keep the view.
         """
         inside = rect & self._source.bounds
         for cell in inside.cells():
@@ -332,7 +347,7 @@ class TileEdit:
         self.dirty |= inside
 
     def write(self, rect: Rect, values: NDArray[Any]) -> None:
-        """Replace the pixels of a rectangle that lies inside; ``values`` may be a repeated value."""
+        """Replace the pixels of a rectangle inside the picture by an array (h, w, ...) of its size."""
 
         def put(view: NDArray[Any], part: Rect) -> None:
             view[...] = values[part.slices(rect)]
@@ -340,7 +355,7 @@ class TileEdit:
         self.change(rect, put)
 
     def preview(self) -> TileMap:
-        """The map as it would be now, to look at until the next change."""
+        """The map with the changes so far; valid until the next change, which alters its tiles."""
         views: dict[Cell, NDArray[Any] | None] = {}
         for cell, tile in self._private.items():
             view = tile.view()
@@ -349,7 +364,7 @@ class TileEdit:
         return self._source.with_tiles(views)
 
     def commit(self) -> TileDelta:
-        """The changes as a delta; the edit is empty afterwards. Views leaked from ``change`` do not reach into it."""
+        """The changes as a delta of copied tiles, without tiles that are equal; the edit is empty afterwards."""
         changes: dict[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]] = {}
         for cell, tile in self._private.items():
             old = self._source.stored.get(cell)
@@ -360,24 +375,25 @@ class TileEdit:
 
 
 class TileStore(Protocol):
-    """Where tiles can be put away, by their contents."""
+    """Keeps tiles outside memory, by a key that follows from their contents."""
 
     def put(self, tile: NDArray[Any]) -> str:
-        """Keep a tile; the same contents give the same key."""
+        """Store a tile and return its key; equal tiles have equal keys."""
 
     def get(self, key: str) -> NDArray[Any]:
-        """A tile that was put, read-only."""
+        """The tile of a key, read-only."""
 
 
 class TileDelta:
     """What an edit changed: for each cell the stored tile before and after (None = the base).
 
-    Deltas are applied in the order they were made and reverted in the opposite order.
+    Deltas are applied in the order they were made and removed in the opposite order. Their tiles can be moved to a
+    ``TileStore``: ``copy_to``, then ``release``.
     """
 
     def __init__(self, changes: Mapping[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]]) -> None:
         self._changes = dict(changes)
-        self._away: tuple[TileStore, dict[Cell, tuple[str | None, str | None]]] | None = None
+        self._released: tuple[TileStore, dict[Cell, tuple[str | None, str | None]]] | None = None
         self.extent = Rect(0, 0, 0, 0)
         for cell in changes:
             self.extent |= Rect.of_cell(cell)
@@ -388,34 +404,42 @@ class TileDelta:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, 0 once it is put away."""
-        return sum(_owned(tile) for pair in self._changes.values() for tile in pair if tile is not None)
+        """Bytes of the tiles in memory; 0 once they are released."""
+        return sum(_tile_bytes(tile) for pair in self._changes.values() for tile in pair if tile is not None)
 
-    def applied(self, tiles: TileMap) -> TileMap:
-        """A map with the new tiles."""
+    def apply_to(self, tiles: TileMap) -> TileMap:
+        """The map with the new tiles.
+
+        Raises:
+            ReadError: released tiles cannot be read back.
+        """
         return tiles.with_tiles({cell: new for cell, (_, new) in self._read().items()})
 
-    def reverted(self, tiles: TileMap) -> TileMap:
-        """A map with the old tiles again."""
+    def remove_from(self, tiles: TileMap) -> TileMap:
+        """The map with the old tiles; raises as ``apply_to``."""
         return tiles.with_tiles({cell: old for cell, (old, _) in self._read().items()})
 
-    def keys(self, store: TileStore) -> dict[Cell, tuple[str | None, str | None]]:
-        """Copy the tiles to a store; any thread. ``put_away`` with the result lets go of them."""
+    def copy_to(self, store: TileStore) -> dict[Cell, tuple[str | None, str | None]]:
+        """Copy the tiles to a store, and return their keys for ``release``. Any thread.
+
+        Raises:
+            WriteError: the store cannot keep them.
+        """
 
         def put(tile: NDArray[Any] | None) -> str | None:
             return None if tile is None else store.put(tile)
 
         return {cell: (put(old), put(new)) for cell, (old, new) in self._changes.items()}
 
-    def put_away(self, store: TileStore, keys: dict[Cell, tuple[str | None, str | None]]) -> None:
-        """Let go of the tiles; they are read back from the store when they are needed."""
-        if self._away is None:
-            self._away, self._changes = (store, keys), {}
+    def release(self, store: TileStore, keys: dict[Cell, tuple[str | None, str | None]]) -> None:
+        """Drop the tiles from memory; they are read from the store when they are needed. GUI thread."""
+        if self._released is None:
+            self._released, self._changes = (store, keys), {}
 
     def _read(self) -> Mapping[Cell, tuple[NDArray[Any] | None, NDArray[Any] | None]]:
-        if self._away is None:
+        if self._released is None:
             return self._changes
-        store, keys = self._away
+        store, keys = self._released
 
         def get(key: str | None) -> NDArray[Any] | None:
             return None if key is None else store.get(key)
@@ -423,13 +447,13 @@ class TileDelta:
         return {cell: (get(old), get(new)) for cell, (old, new) in keys.items()}
 
 
-def _owned(tile: NDArray[Any]) -> int:
-    """Bytes of a tile; one that repeats a single value costs nothing."""
+def _tile_bytes(tile: NDArray[Any]) -> int:
+    """Bytes of a tile; 0 for a repeated single value."""
     return tile.nbytes if any(tile.strides) else 0
 
 
 def compact(tile: NDArray[Any]) -> NDArray[Any]:
-    """A tile as it is stored: one repeated value, or a frozen copy."""
+    """A tile as it is stored: a read-only copy, or a broadcast of its value if all pixels are equal."""
     first = tile[0, 0]
     if (tile == first).all():
         return np.broadcast_to(first.copy(), tile.shape)
@@ -438,14 +462,14 @@ def compact(tile: NDArray[Any]) -> NDArray[Any]:
     return copy
 
 
-def for_seconds(seconds: float) -> Callable[[], bool]:
-    """A ``go_on`` for ``TileMap.prepare`` that says stop when so much time is over from now on."""
+def time_limit(seconds: float) -> Callable[[], bool]:
+    """A ``keep_going`` for ``TileMap.prepare``: True until this many seconds from now have passed."""
     until = time.monotonic() + seconds
     return lambda: time.monotonic() < until
 
 
-def uniform(shape: tuple[int, ...], dtype: np.dtype[Any], value: float) -> TileMap:
-    """A map of one value that takes no memory.
+def uniform_map(shape: tuple[int, ...], dtype: np.dtype[Any], value: float) -> TileMap:
+    """A map of one value, with reductions; it takes no memory.
 
     Args:
         shape: as of an array.

@@ -1,4 +1,4 @@
-"""An action of the window as one record; menus, tool bars, shortcuts and what can be used now follow from it."""
+"""The record of an action of the window, from which menus, tool bars, shortcuts and enabled states are made."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MENUS = ("File", "Edit", "View", "Picture", "Mask", "Repair", "Defects", "Layer"
 
 
 def always(_: Context) -> bool:
-    """Whatever is open."""
+    """Enabled even without a photograph."""
     return True
 
 
 def with_photo(context: Context) -> bool:
-    """A photograph is shown."""
+    """Enabled while a photograph is shown."""
     return context.photo is not None
 
 
@@ -29,23 +29,23 @@ class Action:
     """One command of the window.
 
     Attributes:
-        id: stable name, under which a changed shortcut is remembered.
+        id: stable name, under which a changed shortcut is saved.
         text: in the menu.
         menu: title of the menu; empty for none.
-        run: what it does.
-        toggle: what a switch does, which is told whether it is on now; instead of ``run``.
+        run: called when it is triggered.
+        toggle: for a checkable action, instead of ``run``; called with whether it is checked now.
         enabled: whether it can be used now.
-        checked: whether a switch is on now; None: it is on as the user left it.
-        words: text and tooltip where they depend on what is chosen.
-        shortcuts: in Qt's portable text; the first can be changed.
+        checked: whether a checkable action is checked now; None: as the user left it.
+        words: text and tooltip, if they depend on the context.
+        shortcuts: in Qt's portable text; the first can be changed by the user.
         tip: tooltip, if the text does not say enough.
         icon: name of an icon.
-        group: only one of a group is on: the tools.
-        starts_on: a switch that is on when the program starts.
-        separator: a line above it in the menu.
-        on_canvas: its shortcut holds only while the keyboard is on the picture or the list of defects.
-        repeats: again and again while its key is held.
-        while_dragging: it can be used while something is dragged on the picture.
+        group: name of a group of which exactly one action is checked, such as the tools.
+        starts_on: whether a checkable action is checked when the program starts.
+        separator: whether there is a line above it in the menu.
+        on_canvas: its shortcut works only while the picture or the list of defects has the keyboard focus.
+        repeats: whether it is repeated while its key is held.
+        while_dragging: whether it can be used during a drag on the picture.
     """
 
     id: str

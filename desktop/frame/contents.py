@@ -1,4 +1,4 @@
-"""The contents of the main window: photographs, bars and panels, built and tied together."""
+"""Creates the contents of the main window - photographs, bars and panels - and connects their signals."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ _SAVE_MS = 1000
 
 
 class Contents(QObject):
-    """What is in the main window, and what follows what. GUI thread.
+    """The widgets of the main window and their connections. GUI thread.
 
     Args:
         window: the main window, with empty bars and panels.
         menus: its actions.
         store: settings.
         jobs: the job centre.
-        files: opening and saving.
+        files: opens and writes files.
         registry: the models.
-        monitor: gives the screen's ICC profile, or None; asked when the settings change.
+        monitor: returns the screen's ICC profile, or None; called again when the settings change.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Contents(QObject):
         super().__init__(window)
         self._window, self._store, self._monitor = window, store, monitor
         self.menus, self.files = menus, files
-        # Before the buttons that show them are laid out.
+        # Before the buttons that show the icons are laid out.
         menus.draw_icons()
         self.strip = MessageStrip()
         self.photos = Photos(window, store, files, self.strip)
@@ -95,14 +95,14 @@ class Contents(QObject):
         self._save_soon.setSingleShot(True)
         self._save_soon.setInterval(_SAVE_MS)
         self._save_soon.timeout.connect(store.save)
-        self._furnish(JobsPanel(jobs))
+        self._build(JobsPanel(jobs))
         self._connect()
         menus.connect_to(self.context)
-        self.tools.take("brush")
+        self.tools.select("brush")
         self._on_shown()
 
-    def _furnish(self, jobs: JobsPanel) -> None:
-        """Put everything into the window."""
+    def _build(self, jobs: JobsPanel) -> None:
+        """Put the widgets into the window."""
         window, actions = self._window, self.menus.by_id
         window.setWindowIcon(icon("lacuna"))
         for action in self.menus.actions:
@@ -114,14 +114,14 @@ class Contents(QObject):
         for bar in (window.tools, window.options):
             bar.setIconSize(QSize(ICON, ICON))
         window.stack.addWidget(self.photos.tabs)
-        self.strip.lie_over(window.stack)
+        self.strip.attach_to(window.stack)
         for action in self.menus.actions:
             if action.on_canvas:
                 self.photos.tabs.addAction(actions[action.id])
         window.setStatusBar(self.status)
         contents = {
             "Navigator": self.navigator,
-            "Repair": _scrolling(self.task),
+            "Repair": _scroll_area(self.task),
             "Defects": self.defects,
             "Layers": self.layers,
             "History": self.history,
@@ -141,7 +141,7 @@ class Contents(QObject):
         photos.shown.connect(self._on_shown)
         photos.changed.connect(self._on_changed)
         self.files.said.connect(self.strip.say)
-        self.tools.taken.connect(self._on_tool)
+        self.tools.selected.connect(self._on_tool)
         self.tools.changed.connect(self._on_tool_settings)
         self.options.target_left.connect(self._leave_target)
         self.task.started.connect(lambda new: self.menus.by_id["heal_new" if new else "heal"].trigger())
@@ -152,7 +152,7 @@ class Contents(QObject):
     # -- photographs ------------------------------------------------------------------------------------------
 
     def _on_opened(self, view: CanvasView) -> None:
-        """A photograph has a canvas: it looks and works as the others."""
+        """Set up the canvas of a new photograph like the others."""
         look, photo = self._store.settings.look, view.workspace
         assert photo is not None
         view.surround = surround(look.surround)
@@ -175,27 +175,27 @@ class Contents(QObject):
         self._on_changed()
 
     def _on_changed(self) -> None:
-        """What can be done may be something else, and so may what is painted."""
+        """The enabled actions or the paint target may have changed."""
         photo = self.photos.photo
         target = photo.target if photo is not None else REPAIR_MASK
         if photo is not None:
-            # What no model that is chosen would follow is out of the way.
+            # Edges are hidden unless the chosen model uses them.
             photo.show_edges(shown=self.task.draws_edges)
             if target != REPAIR_MASK and self.tools.tool.id == "spot":
-                self.tools.take("brush")
+                self.tools.select("brush")
         self.menus.refresh()
-        self.tools.paint_edges(on=target == EDGE_MAP)
+        self.tools.use_edge_brush(on=target == EDGE_MAP)
         named = photo is not None and target != REPAIR_MASK and target.exists(photo.document.state)
         self.options.show_target(target.name(photo.document.state) if photo is not None and named else "")
         if self.photos.view is not None:
-            # The brush may be of another size for what is painted now.
+            # Another paint target can have another brush size.
             self.photos.view.refresh_cursor()
 
     def _on_pressed(self) -> None:
-        self.strip.seen()
+        self.strip.dismiss_read()
         photo = self.photos.photo
         if photo is not None and self.tools.tool.paints and photo.target in (REPAIR_MASK, EDGE_MAP):
-            # What is painted is seen.
+            # Show the mask overlay, so that the stroke can be seen.
             self.menus.switch("veil", True)
 
     # -- tools ------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class Contents(QObject):
         if self.photos.view is not None:
             self.photos.view.set_tool(tool)
         if tool.id == "spot":
-            # It heals the picture, and never paints a layer's mask.
+            # The spot heal does not use the paint target.
             self._leave_target()
 
     def _on_tool_settings(self) -> None:
@@ -235,7 +235,7 @@ class Contents(QObject):
             self._store.save()
 
     def _apply_look(self) -> None:
-        """Show the settings of the look."""
+        """Apply the settings of the look to the whole window."""
         look, app = self._store.settings.look, QApplication.instance()
         assert isinstance(app, QApplication)
         apply_theme(app, look.theme)
@@ -253,8 +253,8 @@ class Contents(QObject):
             self.menus.recent.addAction(name, partial(self.photos.open, [Path(name)]))
 
 
-def _scrolling(panel: QWidget) -> QScrollArea:
-    """A panel that scrolls when the window is low, and takes the width it needs."""
+def _scroll_area(panel: QWidget) -> QScrollArea:
+    """A panel that scrolls vertically and is as wide as it needs to be."""
     area = QScrollArea()
     area.setWidget(panel)
     area.setWidgetResizable(True)

@@ -1,4 +1,4 @@
-"""What commands work with: the photograph that is shown, and the parts of the window."""
+"""The context of commands: the photograph that is shown, and the parts of the window."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """The parts of one window that commands work with. GUI thread.
+    """The parts of one window that commands use. GUI thread.
 
     Attributes:
         window: the main window.
         store: settings.
         registry: the models.
-        files: opening and saving.
+        files: opens and writes files.
         photos: the open photographs.
-        tools: the tool in hand and its options.
+        tools: the chosen tool and the tools' settings.
         task: the Repair panel.
         layers: the Layers panel.
         strip: messages.
         status: the status bar.
-        switch: turns a switch of the menus on or off, by its id, and does what it does.
-        ask_shortcuts: lets the user change the shortcuts.
-        apply_look: shows changed settings of the look.
+        switch: checks or unchecks an action by its id, which runs it if that changes it.
+        ask_shortcuts: shows the dialog for shortcuts.
+        apply_look: applies changed settings of the look.
     """
 
     window: MainWindow
@@ -72,11 +72,18 @@ class Context:
         return self.photos.photo
 
     def say_of(self, photo: Workspace, sentence: str) -> None:
-        """Say something about a photograph, with its name when another one is in front."""
+        """Show a message about a photograph, with its name if another one is shown."""
         self.strip.say(sentence if photo is self.photo else f"{photo.title}: {sentence}")
 
-    def asked(self, ask: Callable[[], Ticket]) -> Ticket | None:
-        """Ask for a task, and say what goes wrong with it; None when it cannot be done."""
+    def start_task(self, ask: Callable[[], Ticket]) -> Ticket | None:
+        """Queue a task, and show a message if it is refused or fails.
+
+        Args:
+            ask: queues the task; may raise EngineError.
+
+        Returns:
+            Its ticket; None when it was refused.
+        """
         from engine.errors import EngineError
 
         try:
@@ -92,18 +99,18 @@ class Context:
         self.strip.warn(error)
 
     def folder_of(self, photo: Workspace) -> Path:
-        """Where files of a photograph are suggested: beside it, but never among the program's own."""
+        """The folder to suggest for files of a photograph: its own, but the home folder for the sample."""
         from desktop.frame.photos import SAMPLE
 
         return Path.home() if photo.source == SAMPLE else photo.source.parent
 
     def may_write(self, path: Path, suffixes: tuple[str, ...], protected: list[Path] | None = None) -> bool:
-        """Whether a file can be written; if not, says why.
+        """Whether a file can be written; shows a message if not.
 
         Args:
             path: the file.
-            suffixes: file name endings that are accepted.
-            protected: files that must stay as they are; None = all that are in use.
+            suffixes: accepted suffixes.
+            protected: files that must not be overwritten; None = all that are in use.
         """
         from engine import imageio
 

@@ -1,7 +1,7 @@
-"""The main window as it comes up: bars, empty panels and the start page.
+"""The main window as it is first shown: bars, empty panels and the start page.
 
-It imports nothing heavy, so that it is up at once. What needs NumPy, models or codecs is built into it by
-``desktop.frame.contents`` a moment later.
+It imports nothing heavy, so that it is shown quickly. What needs NumPy, models or codecs is added afterwards by
+``desktop.frame.contents``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class MainWindow(QMainWindow):
     """The main window without its contents. GUI thread.
 
     Attributes:
-        stack: the start page, and above it the photographs.
-        options, tools: the tool bars, still empty.
-        panels: title -> dock, still empty.
-        allows_closing: asked before the window closes; it may have questions.
+        stack: the start page, and later the photographs.
+        options, tools: the tool bars, empty at first.
+        panels: title -> dock, empty at first.
+        allows_closing: called before the window closes; may ask the user. False keeps it open.
 
     Signals:
         dropped: files were dropped on the window; carries their paths.
-        closed: the window goes.
-        painted: it can be seen for the first time.
+        closed: the window was closed.
+        painted: it was painted for the first time.
     """
 
     dropped = Signal(object)
@@ -74,7 +74,7 @@ class MainWindow(QMainWindow):
         return dock
 
     def _arrange(self) -> None:
-        """The window as it was left, or as it comes."""
+        """Restore the saved geometry and panels, or set the defaults."""
         panels = self.panels
         for below, *above in (("Repair", "Defects", "Layers"), ("History", "Jobs")):
             for title in above:
@@ -89,7 +89,7 @@ class MainWindow(QMainWindow):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if not self._arranged:
-            # Qt takes the sizes of panels only once they are laid out.
+            # Qt applies sizes of docks only after the window was laid out.
             self._arranged = True
             column = [self.panels[title] for title in ("Navigator", "Repair", "History")]
             self.resizeDocks(column, [150, 460, 150], Qt.Orientation.Vertical)
@@ -110,12 +110,12 @@ class MainWindow(QMainWindow):
         event.acceptProposedAction()
 
     def shown_panels(self) -> list[QWidget]:
-        """The panels that can be seen now."""
+        """The panels that are visible now."""
         panels = [dock.widget() for dock in self.panels.values()]
         return [panel for panel in panels if panel.isVisible() and not panel.visibleRegion().isEmpty()]
 
     def hide_panels(self, *, hidden: bool) -> None:
-        """Hide all panels and tool bars, or bring them back exactly as they were."""
+        """Hide all panels and tool bars, or restore them exactly as they were."""
         if hidden:
             self._hidden_state = self.saveState()
             for widget in (*self.panels.values(), self.options, self.tools):
@@ -125,14 +125,14 @@ class MainWindow(QMainWindow):
             self._hidden_state = QByteArray()
 
     def createPopupMenu(self) -> QMenu | None:
-        # Qt's list of panels and bars would hide them without a way back.
+        # Qt's context menu could hide panels, and there would be no command to show them again.
         return None
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self.allows_closing():
             event.ignore()
             return
-        # The next start begins with the panels.
+        # The saved state has visible panels.
         self.hide_panels(hidden=False)
         self._store.save_geometry(self.saveGeometry(), self.saveState())
         self._store.save()

@@ -1,4 +1,4 @@
-"""From action records to Qt's actions: menus, shortcuts, tooltips, and what can be used now."""
+"""Makes Qt actions from the action records: menus, shortcuts, tooltips and enabled states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Menus(QObject):
-    """The actions of one window. GUI thread. Everything is disabled until ``connect``.
+    """The actions of one window. GUI thread. All are disabled until ``connect_to``.
 
     Args:
         window: gets the menus.
@@ -26,9 +26,10 @@ class Menus(QObject):
         shortcuts: changed shortcuts, id -> key in portable text.
 
     Attributes:
-        by_id: Qt's actions.
-        menus: by title.
-        recent: the menu of files that were opened lately.
+        actions: the records.
+        by_id: the Qt actions by id.
+        menus: the menus by title.
+        recent: the menu of recent files.
     """
 
     def __init__(self, window: QMainWindow, actions: Sequence[Action], shortcuts: Mapping[str, str]) -> None:
@@ -45,33 +46,33 @@ class Menus(QObject):
         self._show_tips()
 
     def _add(self, action: Action) -> None:
-        made = QAction(self.tr(action.text), self._window)
-        made.setAutoRepeat(action.repeats)
-        made.setCheckable(action.toggle is not None or bool(action.group))
-        made.setEnabled(False)
+        qt_action = QAction(self.tr(action.text), self._window)
+        qt_action.setAutoRepeat(action.repeats)
+        qt_action.setCheckable(action.toggle is not None or bool(action.group))
+        qt_action.setEnabled(False)
         if action.group:
-            self._groups.setdefault(action.group, QActionGroup(self._window)).addAction(made)
-        self.by_id[action.id] = made
+            self._groups.setdefault(action.group, QActionGroup(self._window)).addAction(qt_action)
+        self.by_id[action.id] = qt_action
         if action.on_canvas:
-            made.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            qt_action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         else:
-            self._window.addAction(made)
+            self._window.addAction(qt_action)
         if action.menu:
             if action.separator:
                 self.menus[action.menu].addSeparator()
-            self.menus[action.menu].addAction(made)
+            self.menus[action.menu].addAction(qt_action)
         if action.id == "open_sample":
             self.menus[action.menu].addMenu(self.recent)
 
     def connect_to(self, context: Context) -> None:
-        """Let the actions do what they do, with the parts of the window that are there now."""
+        """Connect the actions, once all parts of the window exist."""
         self._context = context
         for action in self.actions:
-            made = self.by_id[action.id]
+            qt_action = self.by_id[action.id]
             if action.toggle is not None:
-                made.toggled.connect(partial(self._toggled, action))
+                qt_action.toggled.connect(partial(self._toggled, action))
             else:
-                made.triggered.connect(partial(self._triggered, action))
+                qt_action.triggered.connect(partial(self._triggered, action))
         for action in self.actions:
             if action.starts_on:
                 self.by_id[action.id].setChecked(True)
@@ -90,36 +91,40 @@ class Menus(QObject):
         return action.while_dragging or photo is None or not photo.gesturing
 
     def refresh(self) -> None:
-        """Enable what can be used now, and show which switches are on."""
+        """Update the enabled and checked states and the tooltips of all actions."""
         context = self._context
         if context is None:
             return
         for action in self.actions:
-            made = self.by_id[action.id]
-            made.setEnabled(action.enabled(context))
+            qt_action = self.by_id[action.id]
+            qt_action.setEnabled(action.enabled(context))
             if action.checked is not None:
-                with QSignalBlocker(made):
-                    made.setChecked(action.checked(context))
+                with QSignalBlocker(qt_action):
+                    qt_action.setChecked(action.checked(context))
         self._show_tips()
 
     def switch(self, id_: str, on: bool) -> None:  # noqa: FBT001 - a switch's state
-        """Turn a switch on or off, and do what it does."""
+        """Check or uncheck an action; if that changes it, its ``toggle`` is called."""
         self.by_id[id_].setChecked(on)
 
     # -- words and shortcuts ----------------------------------------------------------------------------------
 
     def _show_tips(self) -> None:
-        """Tooltips say what an action does and end in its shortcut."""
+        """Set the tooltips: what an action does, and its shortcut."""
         for action in self.actions:
-            made, text, tip = self.by_id[action.id], action.text, action.tip
+            qt_action, text, tip = self.by_id[action.id], action.text, action.tip
             if action.words is not None and self._context is not None:
                 text, tip = action.words(self._context)
-                made.setText(self.tr(text))
-            shown = made.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-            made.setToolTip(f"{self.tr(tip or text).rstrip('…')}{f' ({shown})' if shown else ''}")
+                qt_action.setText(self.tr(text))
+            shown = qt_action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+            qt_action.setToolTip(f"{self.tr(tip or text).rstrip('…')}{f' ({shown})' if shown else ''}")
 
     def set_shortcuts(self, changed: Mapping[str, str]) -> None:
-        """Give every action its shortcuts. No key belongs to two: what a user gave to one is taken from all others."""
+        """Set the shortcuts of all actions. A key is used once: one that the user assigned is removed from others.
+
+        Args:
+            changed: the first shortcuts that the user changed, id -> key in portable text.
+        """
         keys = {
             action.id: [changed.get(action.id, next(iter(action.shortcuts), "")), *action.shortcuts[1:]]
             for action in self.actions
@@ -134,7 +139,7 @@ class Menus(QObject):
         self._show_tips()
 
     def changed_shortcuts(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Those that differ from the records'."""
+        """The shortcuts, id -> key, that differ from the defaults in the records."""
         return {
             action.id: wanted[action.id]
             for action in self.actions

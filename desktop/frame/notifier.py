@@ -1,4 +1,4 @@
-"""Two doors for what goes wrong: the message strip for expected failures, the crash dialog for everything else."""
+"""Reports to the user: the message strip for messages and expected failures, the crash dialog for everything else."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from engine.errors import EngineError
 LOG = logging.getLogger("lacuna")
 _INFORMATION_SECONDS = 8
 _SEEN_SECONDS = 5
-"""A problem that stood this long was read, if the user works on."""
+"""A problem that was shown this long counts as read when the user continues working."""
 _MOST_PROBLEMS = 3
 
 
 def start_log(folder: Path) -> Path:
-    """Write the program's log to a rotating file; gives its path."""
+    """Write the program's log to a rotating file in a folder; returns its path."""
     import logging.handlers
 
     path = folder / "lacuna.log"
@@ -34,7 +34,7 @@ def start_log(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         handler = logging.handlers.RotatingFileHandler(path, maxBytes=1 << 20, backupCount=2, encoding="utf-8")
     except OSError:
-        # A home that cannot be written must not keep anybody from working.
+        # The program must also work if the home folder cannot be written.
         return path
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
@@ -44,13 +44,16 @@ def start_log(folder: Path) -> Path:
 
 
 def show_log() -> bool:
-    """Have the system show the log; False when there is none, or nothing to show it with."""
+    """Open the log in the system's viewer; False when there is no log or no viewer."""
     names = [str(handler.baseFilename) for handler in LOG.handlers if isinstance(handler, logging.FileHandler)]
     return bool(names) and QDesktopServices.openUrl(QUrl.fromLocalFile(names[0]))
 
 
 class MessageStrip(QWidget):
-    """A strip over the lower edge of the picture: what happened. Hidden when there is nothing; nothing moves for it."""
+    """Messages in a strip over the lower edge of the picture. Hidden when there are none; does not affect the layout.
+
+    GUI thread.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -82,26 +85,26 @@ class MessageStrip(QWidget):
 
     @property
     def text(self) -> str:
-        """What it says now; empty when hidden."""
+        """The text that is shown; empty when hidden."""
         return self._label.text() if not self.isHidden() else ""
 
-    def lie_over(self, area: QWidget) -> None:
-        """Lie over the lower edge of a widget from now on."""
+    def attach_to(self, area: QWidget) -> None:
+        """Place the strip over the lower edge of a widget."""
         self.setParent(area)
         area.installEventFilter(self)
 
     def say(self, sentence: str) -> None:
-        """Say something that is good to know; goes away by itself. Problems that nobody has closed yet stay."""
+        """Show an information for some seconds. Problems that are still shown stay."""
         self._information, self._offered = sentence, None
         self._show()
         self._timer.start(_INFORMATION_SECONDS * 1000)
 
     def offer(self, sentence: str, verb: str, do: Callable[[], object]) -> None:
-        """Say something with a button beside it, and wait: until it is pressed or closed, or something else is said.
+        """Show a message with a button until it is pressed or closed, or another information is shown.
 
         Args:
-            sentence: to say.
-            verb: on the button.
+            sentence: the message.
+            verb: text of the button.
             do: called when it is pressed.
         """
         self._information, self._offered = sentence, do
@@ -112,19 +115,19 @@ class MessageStrip(QWidget):
 
     @property
     def button(self) -> QPushButton | None:
-        """The button that stands beside what it says; None when there is none."""
+        """The button of an offer; None when there is none."""
         return self._offer if self._offered is not None and not self.isHidden() else None
 
     def warn(self, error: EngineError | str) -> None:
-        """Say what went wrong; stays until it is closed or the user works on. Several problems are all said."""
+        """Show a problem until it is closed, or until it was read and the user continues. Also logs it."""
         sentence = sentence_of(error) if isinstance(error, EngineError) else error
         LOG.info(sentence)
         self._problems.pop(sentence, None)
         self._problems[sentence] = time.monotonic()
         self._show()
 
-    def seen(self) -> None:
-        """The user works on: problems that were to be seen for a while go, and no longer cover the picture."""
+    def dismiss_read(self) -> None:
+        """Remove the problems that were shown for some seconds. Called when the user works on the picture."""
         now = time.monotonic()
         self._problems = {line: since for line, since in self._problems.items() if now - since < _SEEN_SECONDS}
         self._show()
@@ -174,10 +177,10 @@ class MessageStrip(QWidget):
 
 
 class CrashReporter(QObject):
-    """Catches every unexpected exception, on any thread: logs it, saves the work, then tells the user once.
+    """Handles unexpected exceptions of any thread: logs them, saves the work, then shows the crash dialog.
 
     Args:
-        save_work: called first, on the GUI thread; says whether all work is safe.
+        save_work: called first, on the GUI thread; returns whether all work was saved.
         log_file: named in the dialog.
     """
 
@@ -190,7 +193,7 @@ class CrashReporter(QObject):
         self._happened.connect(self._report, Qt.ConnectionType.QueuedConnection)
 
     def install(self) -> None:
-        """Become the hook for uncaught exceptions."""
+        """Install the hooks for uncaught exceptions."""
         sys.excepthook = self._on_exception
         threading.excepthook = lambda args: self._on_exception(
             args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
@@ -198,7 +201,7 @@ class CrashReporter(QObject):
 
     @Slot(object)
     def report(self, error: BaseException) -> None:
-        """Report an exception that somebody caught; any thread."""
+        """Report an exception that was caught. Any thread."""
         self._on_exception(type(error), error, error.__traceback__)
 
     def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -213,7 +216,7 @@ class CrashReporter(QObject):
         try:
             saved = self._save_work()
         except Exception:
-            # Saving failed, too: that is logged, and the user still hears of the first trouble.
+            # Saving failed too: that is logged, and the first exception is still shown.
             LOG.exception("the work could not be saved")
             saved = False
         if self._open:
@@ -226,7 +229,14 @@ class CrashReporter(QObject):
 
 
 def show_crash(what: str, details: str, log_file: Path, *, saved: bool) -> None:
-    """The crash dialog."""
+    """Show the crash dialog, and wait until it is closed.
+
+    Args:
+        what: the exception in one line.
+        details: the traceback.
+        log_file: the log.
+        saved: whether all work was saved.
+    """
     box = QMessageBox()
     box.setIcon(QMessageBox.Icon.Critical)
     box.setWindowTitle("Lacuna")

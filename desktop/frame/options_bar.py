@@ -1,4 +1,4 @@
-"""The options bar: size, hardness, opacity and pen of the brush, add or remove, what is painted, and Heal."""
+"""The options bar: size, hardness, opacity and pen of the brush, add or remove, the paint target, and Heal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from desktop.theme import icon
 from desktop.tools.base import MAXIMUM_SIZE, MINIMUM_SIZE
 
 _NOTE_WIDTH = 130
-"""Room for the name of what is painted, logical pixels."""
+"""Width for the name of the paint target, logical pixels."""
 
 
 class OptionsBar(QObject):
-    """Fills a tool bar with what the tool in hand can be told.
+    """Fills a tool bar with the settings of the chosen tool. GUI thread.
 
     Signals:
         target_left: the user wants to paint the repair mask again.
@@ -39,7 +39,7 @@ class OptionsBar(QObject):
             layout.addWidget(slider, 1)
         for widget in (self._pen_size, self._pen_opacity, self._adding):
             layout.addWidget(widget)
-        # Behind the fields, and its place is kept, so that these stay under the hand when it appears.
+        # After the fields, with its place reserved, so that they do not move when it appears.
         layout.addWidget(self._target)
         layout.addStretch(0)
         for id_ in ("undo", "redo", "heal"):
@@ -48,9 +48,9 @@ class OptionsBar(QObject):
             button.setIconSize(bar.iconSize())
             layout.addWidget(button)
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        # Wide enough for whatever task is chosen.
+        # Wide enough for the names of all tasks.
         button.setMinimumWidth(button.fontMetrics().horizontalAdvance("M" * 10) + bar.iconSize().width())
-        # One row that shrinks, instead of a tool bar that hides what does not fit.
+        # One widget that shrinks; a tool bar would hide the items that do not fit.
         row.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         bar.addWidget(row)
         tools.changed.connect(self.redraw)
@@ -100,7 +100,7 @@ class OptionsBar(QObject):
         self._target.clicked.connect(self.target_left)
 
     def show_target(self, name: str) -> None:
-        """Name what is painted, as a part of a sentence; empty for the repair mask."""
+        """Show the name of the paint target, a part of a sentence; empty for the repair mask."""
         text = name.removeprefix("the ")
         text = text[:1].upper() + text[1:]
         short = self._target.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, _NOTE_WIDTH)
@@ -111,7 +111,7 @@ class OptionsBar(QObject):
         self._target.setVisible(bool(name))
 
     def redraw(self) -> None:
-        """Show the brush as it is, with icons in the theme's colours."""
+        """Show the current settings of the brush, with icons in the theme's colours."""
         brush, adding = self._tools.brush, self._tools.settings.adding
         self._size.set_value(brush.size)
         self._hardness.set_value(brush.hardness * 100)

@@ -1,4 +1,4 @@
-"""The open photographs in tabs: opening, closing with questions, and which one is shown."""
+"""The open photographs in tabs: opens them, shows one, and closes them after questions about unsaved work."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ Answer = TypeVar("Answer")
 
 
 class Photos(QObject):
-    """The photographs of one window. GUI thread.
+    """The open photographs of one window. GUI thread.
 
     Args:
         window: the main window, whose title names the photograph.
         store: settings.
-        files: opening and saving.
+        files: opens and writes files.
         strip: messages.
 
     Attributes:
         tabs: the widget.
-        save: saves a photograph, asking where the first time; gives the ticket, or None when the user cancelled.
+        save: saves a photograph, asking where the first time; returns the ticket, or None when the user cancelled.
 
     Signals:
-        opened: a photograph has a canvas; carries it.
+        opened: a photograph was opened; carries its CanvasView.
         shown: another photograph is shown, or none.
-        changed: what can be done with the shown one may be another.
+        changed: the actions that can be used on the shown photograph may have changed.
     """
 
     opened = Signal(object)
@@ -55,7 +55,7 @@ class Photos(QObject):
         super().__init__(window)
         self._window, self._store, self._files, self._strip = window, store, files, strip
         self._closing = self._asking = False
-        self._given_up: dict[CanvasView, State] = {}
+        self._discarded: dict[CanvasView, State] = {}
         self._saving: set[CanvasView] = set()
         self._finishing: set[CanvasView] = set()
         self._last: CanvasView | None = None
@@ -68,10 +68,10 @@ class Photos(QObject):
         self.tabs.currentChanged.connect(self._on_tab)
         files.opened.connect(self._on_opened)
         files.failed.connect(self._on_failed)
-        files.crashed.connect(self._stay)
+        files.crashed.connect(self._abort_closing)
         files.written.connect(self._on_written)
 
-    # -- which there are --------------------------------------------------------------------------------------
+    # -- access -----------------------------------------------------------------------------------------------
 
     @property
     def view(self) -> CanvasView | None:
@@ -85,12 +85,12 @@ class Photos(QObject):
         return self.view.workspace if self.view is not None else None
 
     def views(self) -> list[CanvasView]:
-        """All canvases."""
+        """All canvases, in the order of the tabs."""
         widgets = [self.tabs.widget(i) for i in range(self.tabs.count())]
         return [widget for widget in widgets if isinstance(widget, CanvasView)]
 
     def files_in_use(self) -> list[Path]:
-        """Files of all open photographs, and the scans their projects came from: nothing is written over these."""
+        """Files that must not be overwritten: of all open photographs with their scans, and files being written."""
         open_ = [view.workspace for view in self.views() if view.workspace is not None]
         scans = [photo.document.scan_file for photo in open_]
         files = [path for photo in open_ for path in photo.files()]
@@ -99,8 +99,8 @@ class Photos(QObject):
     # -- opening ----------------------------------------------------------------------------------------------
 
     def open(self, paths: list[Path]) -> None:
-        """Open files; one that is open already is shown, and one that is being opened is not opened twice."""
-        self._stay()
+        """Open files. One that is open already is shown instead, and one that is being opened is skipped."""
+        self._abort_closing()
         for path in dict.fromkeys(path.resolve() for path in paths):
             known = [view for view in self.views() if view.workspace and path in view.workspace.files()]
             if known:
@@ -115,7 +115,12 @@ class Photos(QObject):
         view.show_workspace(photo)
         photo.setParent(view)
         photo.modified.connect(self._show_titles)
-        for signal in (photo.layers_changed, photo.defects.changed, photo.defects.chosen, photo.queue.changed):
+        for signal in (
+            photo.layers_changed,
+            photo.defects.changed,
+            photo.defects.selection_changed,
+            photo.queue.changed,
+        ):
             signal.connect(self.changed)
         for signal in (photo.undo.canUndoChanged, photo.undo.canRedoChanged):
             signal.connect(lambda _: self.changed.emit())
@@ -150,25 +155,32 @@ class Photos(QObject):
         self.close(self.tabs.currentIndex())
 
     def close(self, index: int) -> None:
-        """Close a photograph; repairs under way and unsaved work are asked for, and finished or saved before."""
+        """Close a photograph, after asking about running repairs and unsaved work.
+
+        If the user wants these finished or saved, it is closed when that is done.
+        """
         view = self.tabs.widget(index)
         if not isinstance(view, CanvasView) or view in self._saving or view in self._finishing:
             return
-        self._stay()
+        self._abort_closing()
         view.input.finish()
-        if not self._open_question(view) or (self._ask(view) and not self._open_question(view)):
+        if not self._has_unsaved_work(view) or (self._ask(view) and not self._has_unsaved_work(view)):
             self._remove(view)
 
-    def _open_question(self, view: CanvasView) -> bool:
-        """Whether a photograph holds work that is neither saved nor given up."""
+    def _has_unsaved_work(self, view: CanvasView) -> bool:
+        """Whether a photograph has work that is neither saved nor discarded by the user."""
         photo = view.workspace
         if photo is None or not photo.unsaved:
             return False
-        given_up = self._given_up.get(view)
-        return given_up is None or photo.queue.pending or not photo.document.state.same_work(given_up)
+        discarded = self._discarded.get(view)
+        return discarded is None or photo.queue.pending or not photo.document.state.same_work(discarded)
 
     def _ask(self, view: CanvasView) -> bool:
-        """Ask what becomes of work; False when the user wants to go on with it. Finishing and saving go on after."""
+        """Ask whether to save, discard or finish work, and start that.
+
+        Returns:
+            False when the user cancelled closing.
+        """
         photo = view.workspace
         assert photo is not None
         self.tabs.setCurrentWidget(view)
@@ -176,7 +188,7 @@ class Photos(QObject):
             return self._ask_waiting(view, photo)
         answer = self._answer(partial(Questions.unsaved, self._window, photo.title))
         if answer is Closing.DISCARD:
-            self._given_up[view] = photo.document.state
+            self._discarded[view] = photo.document.state
             return True
         ticket = self.save(photo) if answer is Closing.SAVE else None
         if ticket is None:
@@ -184,17 +196,17 @@ class Photos(QObject):
         self._saving.add(view)
         ticket.ended.connect(lambda: self._saving.discard(view))
         ticket.done.connect(photo.while_open(lambda _: self._on_saved_to_close(view)))
-        ticket.cancelled.connect(self._stay)
+        ticket.cancelled.connect(self._abort_closing)
         return True
 
     def _ask_waiting(self, view: CanvasView, photo: Workspace) -> bool:
-        """Ask what becomes of repairs that wait or run; False when the user wants to go on."""
+        """``_ask`` for waiting and running repairs: finish or discard them."""
         answer = self._answer(partial(Questions.waiting, self._window, photo.title))
         if answer is Waiting.CANCEL:
             return False
         if answer is Waiting.DISCARD:
             photo.queue.cancel_all()
-            return not self._open_question(view) or self._ask(view)
+            return not self._has_unsaved_work(view) or self._ask(view)
         self._finishing.add(view)
         photo.queue.changed.connect(lambda: self._on_finished_to_close(view))
         self._on_finished_to_close(view)
@@ -210,7 +222,7 @@ class Photos(QObject):
     def _on_finished_to_close(self, view: CanvasView) -> None:
         photo = view.workspace
         if view in self._finishing and (photo is None or not photo.queue.pending):
-            # Not while the queue is still telling of it.
+            # Not inside the queue's signal.
             QTimer.singleShot(0, view, lambda: self._go_on_closing(view))
 
     def _go_on_closing(self, view: CanvasView) -> None:
@@ -223,40 +235,44 @@ class Photos(QObject):
             self.close(self.tabs.indexOf(view))
 
     def _on_saved_to_close(self, view: CanvasView) -> None:
-        # What was painted while it was being saved is asked for again. The whole window closes when all is written.
+        # ``close`` asks again about changes made during saving. A closing window continues in ``_on_written``.
         self._saving.discard(view)
         if not self._closing:
             self.close(self.tabs.indexOf(view))
 
-    def _stay(self) -> None:
-        """The window is not to be closed, whatever was answered."""
+    def _abort_closing(self) -> None:
+        """Cancel the closing of the window, and forget the answers to its questions."""
         self._closing = False
-        self._given_up.clear()
+        self._discarded.clear()
 
     def _remove(self, view: CanvasView) -> None:
-        # What waited for the end of a drag happens now, and may take the tab away itself.
+        # Ending a drag applies results that were held back, which may close this tab.
         view.input.cancel()
         photo, index = view.workspace, self.tabs.indexOf(view)
         if index < 0 or photo is None:
             return
-        self._given_up.pop(view, None)
+        self._discarded.pop(view, None)
         self._last = None if self._last is view else self._last
         self.tabs.removeTab(index)
         view.show_workspace(None)
         self._files.close(photo)
         view.deleteLater()
-        # Signals and slots tie Python objects in circles; hundreds of megabytes hang on these.
+        # Signals and slots create reference cycles, which keep hundreds of megabytes until the next collection.
         QTimer.singleShot(0, self, gc.collect)
 
     def allow_closing(self) -> bool:
-        """Close all photographs, asking for work; False when something is to be done first, or stays."""
+        """Close all photographs, after questions about work.
+
+        Returns:
+            False when the user cancelled, or when jobs must end first; then the window is closed when they have.
+        """
         self._closing = True
         for view in self.views():
             view.input.finish()
-        # Again and again, since work may appear while a question is open.
-        while questions := [v for v in reversed(self.views()) if self._open_question(v) and not self._busy(v)]:
-            if not self._ask(questions[0]):
-                self._stay()
+        # Checked again after each question, since results of jobs may arrive while it is open.
+        while unsaved := [v for v in reversed(self.views()) if self._has_unsaved_work(v) and not self._busy(v)]:
+            if not self._ask(unsaved[0]):
+                self._abort_closing()
                 return False
         if self._finishing:
             self._strip.say(self.tr("Lacuna closes when the repairs are done."))
@@ -280,16 +296,16 @@ class Photos(QObject):
         if photo is not None and photo.gesturing:
             photo.while_open(self._close_after_writing)()
         elif dialog is not None and not self._asking:
-            # The user has begun something else.
-            self._stay()
+            # The user has opened a dialog, so the window stays.
+            self._abort_closing()
         elif self._closing and not self._files.writing and not self._asking:
             self._window.close()
 
-    # -- following --------------------------------------------------------------------------------------------
+    # -- updates ----------------------------------------------------------------------------------------------
 
     def _on_tab(self) -> None:
         if self._last is not None and self._last is not self.view:
-            # All canvases share the tools.
+            # All canvases use the same tool objects.
             self._last.input.cancel()
         self._last = self.view
         self.shown.emit()
@@ -307,7 +323,7 @@ class Photos(QObject):
         self._window.setWindowTitle(name)
 
     def redraw(self) -> None:
-        """Draw the icons in the theme's colours."""
+        """Set the icons in the theme's colours."""
         for view in self.views():
             button = self.tabs.tabBar().tabButton(self.tabs.indexOf(view), QTabBar.ButtonPosition.RightSide)
             if isinstance(button, QToolButton):
@@ -319,5 +335,5 @@ class Photos(QObject):
             self._store.remember_file(photo.project)
 
     def _on_failed(self, error: EngineError) -> None:
-        self._stay()
+        self._abort_closing()
         self._strip.warn(error)

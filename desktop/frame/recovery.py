@@ -1,4 +1,4 @@
-"""Offering autosaved work: what a start that ended badly left behind, and what was forgotten lately."""
+"""Offers autosaved work that a crash left behind, and work in the trash."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from desktop.photo.files import TRASH_DAYS, Files
 
 
 def offer_recovery(parent: QWidget, files: Files, *, forgotten: bool = False) -> bool:
-    """Ask what becomes of autosaved work, and do it.
+    """Ask whether autosaved work is opened, moved to the trash or kept for later, and do it.
 
     Args:
-        parent: for the dialog.
-        files: opens it.
-        forgotten: offer what lies in the trash, too.
+        parent: of the dialog.
+        files: opens the work.
+        forgotten: whether to offer the work in the trash too.
 
     Returns:
         Whether there was any.
     """
     files.empty_trash()
-    abandoned, trash = files.abandoned(), files.forgotten() if forgotten else {}
+    abandoned, trash = files.abandoned_work(), files.forgotten_work() if forgotten else {}
     if not abandoned and not trash:
         return False
     answers = RecoverDialog.ask(parent, abandoned, trash)
@@ -34,11 +34,11 @@ def offer_recovery(parent: QWidget, files: Files, *, forgotten: bool = False) ->
         if answer is Recovery.OPEN:
             files.recover(folder, source)
         elif answer is Recovery.FORGET:
-            files.forget(folder)
+            files.move_to_trash(folder)
         else:
-            files.leave(folder)
+            files.unlock(folder)
     for folder, source in trash.items():
-        back = files.take_back(folder) if answers.get(folder) is Recovery.OPEN else None
+        back = files.restore_from_trash(folder) if answers.get(folder) is Recovery.OPEN else None
         if back is not None:
             files.recover(back, source)
     return True

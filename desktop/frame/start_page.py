@@ -1,4 +1,4 @@
-"""The empty canvas: three lines, and the sample one click away."""
+"""The page that is shown without a photograph: three steps, and buttons to open a scan or the sample."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class StartPage(QWidget):
     """Shown when no photograph is open.
 
     Signals:
-        open_wanted: a scan is to be chosen.
-        sample_wanted: the sample is to be opened.
+        open_wanted: the user wants to choose a scan.
+        sample_wanted: the user wants to open the sample.
     """
 
     open_wanted = Signal()

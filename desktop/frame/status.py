@@ -1,4 +1,4 @@
-"""The status bar: zoom, pointer, samples, what the scan is, where models ran, and the running job."""
+"""The status bar: zoom, pointer position, samples, facts about the scan, device of the last repair, running job."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from engine.jobs import JobState
 from engine.raster import Rect
 
 _SHOWN_AFTER_MS = 250
-"""A job shorter than this is not shown: it would only flicker."""
+"""Shorter jobs are not shown, because they would only flicker."""
 
 
 class StatusBar(QStatusBar):
-    """Facts about the photograph on the canvas, and the jobs of the centre."""
+    """Shows facts about the photograph on the canvas, and the running job. GUI thread."""
 
     def __init__(self, jobs: JobCentre) -> None:
         super().__init__()
         self.setSizeGripEnabled(False)
-        # The window does not grow for long words.
+        # Long texts do not widen the window.
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._view: CanvasView | None = None
         self._zoom = ZoomField()
@@ -71,7 +71,7 @@ class StatusBar(QStatusBar):
         self._show_job()
 
     def show_view(self, view: CanvasView | None) -> None:
-        """Follow a canvas, or none."""
+        """Show the facts of a canvas, or none."""
         if self._view is not None:
             self._view.viewport.moved.disconnect(self._show_zoom)
             self._view.pointed.disconnect(self._on_pointed)
@@ -88,7 +88,7 @@ class StatusBar(QStatusBar):
             self._show_scan(view.workspace)
 
     def show_device(self, text: str) -> None:
-        """Say where the last repair ran."""
+        """Show the device on which the last repair ran."""
         self._device.setText(text)
 
     def _on_size_changed(self) -> None:
@@ -145,7 +145,7 @@ class StatusBar(QStatusBar):
 
     @property
     def _running(self) -> Ticket | None:
-        """The job that runs now: of several the one that interrupted the others."""
+        """The running job; if several are, the one that interrupted the others."""
         return next((ticket for ticket in reversed(self._tickets) if ticket.state is JobState.RUNNING), None)
 
     def _show_job(self) -> None:
@@ -174,10 +174,10 @@ class StatusBar(QStatusBar):
 
 
 class ZoomField(QLineEdit):
-    """The zoom in per cent, which can be typed.
+    """A field that shows the zoom in per cent, and in which it can be typed.
 
     Signals:
-        wanted: another zoom was typed; carries it, 1 = 100 %.
+        wanted: a zoom was typed; carries it, 1 = 100 %.
     """
 
     wanted = Signal(float)
@@ -210,7 +210,7 @@ class ZoomField(QLineEdit):
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
-        # After the click that gave the focus has set its own cursor.
+        # Later, because the click that gave the focus still sets the text cursor.
         QTimer.singleShot(0, self, self.selectAll)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:

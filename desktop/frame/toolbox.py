@@ -1,4 +1,4 @@
-"""The tool in hand, and the brush that the options bar sets."""
+"""The tools, the chosen one, and the settings of its brush."""
 
 from __future__ import annotations
 
@@ -8,70 +8,67 @@ import time
 from PySide6.QtCore import QObject, Signal
 
 from desktop.tools.base import EDGES, MAXIMUM_SIZE, MINIMUM_SIZE, BrushSettings, Tool, ToolSettings
-from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool
-from desktop.tools.navigate import HandTool, ZoomTool
-from desktop.tools.select import LassoTool, RectangleTool
+from desktop.tools.table import make_tools
 
 _DIGIT_SECONDS = 0.6
-"""Two digits within this time are one number."""
+"""Two digits typed within this time are one number."""
 
 
 class Toolbox(QObject):
     """The tools of one window, which all photographs share. GUI thread; edits the settings in place.
 
     Attributes:
-        tools: by their ids.
-        settings: of all of them.
+        tools: by id.
+        settings: of all tools.
 
     Signals:
-        taken: another tool is in hand.
-        changed: a setting, or the brush that is set, is another.
+        selected: another tool was chosen.
+        changed: a setting, or the brush to which the settings apply, changed.
     """
 
-    taken = Signal()
+    selected = Signal()
     changed = Signal()
 
     def __init__(self, settings: ToolSettings) -> None:
         super().__init__()
         self.settings = settings
-        made = (BrushTool(), EraserTool(), RectangleTool(), LassoTool(), SpotHealTool(), HandTool(), ZoomTool())
-        self.tools: dict[str, Tool] = {tool.id: tool for tool in made}
+        self.tools = make_tools()
         self._tool = self.tools["brush"]
         self._edges = False
         self._digit, self._digit_since = 0, -math.inf
 
     @property
     def tool(self) -> Tool:
-        """The one in hand."""
+        """The chosen tool."""
         return self._tool
 
-    def take(self, id_: str) -> None:
-        """Take a tool in hand."""
+    def select(self, id_: str) -> None:
+        """Choose a tool by its id."""
         self._tool = self.tools[id_]
-        self.taken.emit()
+        self.selected.emit()
         self.changed.emit()
 
     @property
     def brush(self) -> BrushSettings:
-        """The brush of the tool in hand, for what is painted."""
+        """The brush of the chosen tool for the paint target."""
         return self.settings.brush(EDGES if self._edges and self._tool.paints else self._tool.id)
 
-    def paint_edges(self, *, on: bool) -> None:
-        """What is painted are edges, which have a brush of their own, or something else."""
+    def use_edge_brush(self, *, on: bool) -> None:
+        """Whether the paint target is the edge map, which has its own brush settings."""
         if on != self._edges:
             self._edges = on
             self.changed.emit()
 
     def set_size(self, size: float) -> None:
-        """Another diameter, kept within what a brush may have."""
+        """Set the diameter in image pixels, clamped to the range of a brush."""
         self._set(size=min(MAXIMUM_SIZE, max(MINIMUM_SIZE, size)))
 
     def set_hardness(self, hardness: float) -> None:
-        """Another hardness, kept within 0..1."""
+        """Set the hardness, clamped to 0..1."""
         self._set(hardness=min(1.0, max(0.0, hardness)))
 
     def set_opacity(self, opacity: float) -> None:
-        """Another opacity, 0..1."""
+        """Set the opacity, 0..1."""
         self._set(opacity=opacity)
 
     def press_digit(self, digit: int) -> None:
@@ -86,11 +83,11 @@ class Toolbox(QObject):
             self.set_opacity((digit or 10) / 10)
 
     def set_pen(self, **uses: bool) -> None:
-        """Whether the pen's pressure scales ``pen_size`` and ``pen_opacity``."""
+        """Set ``pen_size`` or ``pen_opacity``: whether the pen's pressure scales them."""
         self._set(**uses)
 
     def set_adding(self, *, adding: bool) -> None:
-        """Whether the tools add to what is painted or take away."""
+        """Set whether the tools add to the paint target or remove from it."""
         self.settings.adding = adding
         self.changed.emit()
 

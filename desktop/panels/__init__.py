@@ -1,1 +1,1 @@
-"""The docks: one file each."""
+"""The docked panels, one module each."""

@@ -1,4 +1,4 @@
-"""The defects that a search found: filters, a list to go through, and what is decided about each."""
+"""The Defects panel: filters, the list of defects, and buttons for decisions about them."""
 
 from __future__ import annotations
 
@@ -44,32 +44,32 @@ from desktop.document.review import Point, Verdict
 from desktop.document.tiles import LEVELS
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
-from desktop.work.outlines import Item, Order
+from desktop.work.outlines import JudgedDefect, Order
 from engine import colour
 from engine.raster import Rect
 
 _THUMB = 44
 _LEAST = 48
-"""Image pixels that a thumbnail shows at least."""
+"""Minimum side of the area that a thumbnail shows, image pixels."""
 _KEPT_THUMBNAILS = 300
 _SHARES = ("threshold",)
 _POWERS = {"smallest": 3.0, "largest": 4.0, "elongation": 2.0, "grow": 2.0}
 _BOUNDLESS = {"largest": 1e6, "elongation": 100.0}
-"""What a slider goes up to; there it means no limit."""
+"""Maximum of a slider, at which it means no limit."""
 Index = QModelIndex | QPersistentModelIndex
 _NONE = QModelIndex()
 _DEFECT = attrgetter("defect")
 
 
 class DefectModel(QAbstractListModel):
-    """Defects as rows."""
+    """The list model of the defects."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.items: Sequence[Item] = ()
+        self.items: Sequence[JudgedDefect] = ()
 
-    def show_items(self, items: Sequence[Item]) -> None:
-        """Show others, or the same ones with other decisions."""
+    def show_items(self, items: Sequence[JudgedDefect]) -> None:
+        """Show a list of defects; if only decisions changed, the view keeps its selection."""
         before = self.items
         if len(items) == len(before) and all(map(is_, map(_DEFECT, items), map(_DEFECT, before))):
             self.items = items
@@ -81,7 +81,7 @@ class DefectModel(QAbstractListModel):
         self.endResetModel()
 
     def forget_place(self) -> None:
-        """Make views forget which row was theirs."""
+        """Reset the model, so that views forget the current row."""
         self.beginResetModel()
         self.endResetModel()
 
@@ -97,7 +97,7 @@ class DefectModel(QAbstractListModel):
 
 
 class _RowPainter(QStyledItemDelegate):
-    """A thumbnail, the class with the decision, and below it score and size."""
+    """Draws a row: thumbnail, class and decision, and below them score and size."""
 
     def __init__(self, panel: DefectsPanel) -> None:
         super().__init__(panel)
@@ -134,10 +134,10 @@ class _RowPainter(QStyledItemDelegate):
 
 
 class DefectsPanel(QWidget):
-    """The dock.
+    """The Defects panel. GUI thread.
 
     Args:
-        actions: the window's own; several are buttons here.
+        actions: the window's actions by id; several are shown as buttons.
     """
 
     def __init__(self, actions: dict[str, QAction]) -> None:
@@ -155,11 +155,11 @@ class DefectsPanel(QWidget):
         self._pages.addWidget(self._nothing_page())
         self._pages.addWidget(self._review_page())
         for id_ in ("defect_accept", "defect_keep"):
-            # Return and Delete mean a defect here and on the picture, and nowhere else.
+            # The shortcuts Return and Delete work only in this panel and on the picture.
             self.addAction(actions[id_])
         self.show_workspace(None)
 
-    # -- making -----------------------------------------------------------------------------------------------
+    # -- construction -----------------------------------------------------------------------------------------
 
     def _make_list(self) -> None:
         self.view = QListView()
@@ -251,7 +251,7 @@ class DefectsPanel(QWidget):
         return page
 
     def _more_filters(self) -> QVBoxLayout:
-        """The classes, and behind a switch the sizes."""
+        """The filter by class, and the collapsible filters by size and shape."""
         box = QVBoxLayout()
         box.setSpacing(4)
         self._classes = QGridLayout()
@@ -285,7 +285,7 @@ class DefectsPanel(QWidget):
         return box
 
     def _button(self, id_: str, text: str) -> QPushButton:
-        """A button for a command, with shorter words than it has in the menu."""
+        """A button for a command, with a shorter text than in the menu."""
         action, button = self._actions[id_], QPushButton(text)
 
         def follow() -> None:
@@ -298,48 +298,48 @@ class DefectsPanel(QWidget):
         follow()
         return button
 
-    # -- showing ----------------------------------------------------------------------------------------------
+    # -- updates ----------------------------------------------------------------------------------------------
 
     def show_workspace(self, workspace: Workspace | None) -> None:
-        """Follow a photograph, or none."""
+        """Show the defects of a photograph, or none."""
         if self._workspace is not None:
             self._workspace.defects.changed.disconnect(self._show)
-            self._workspace.defects.chosen.disconnect(self._show_current)
+            self._workspace.defects.selection_changed.disconnect(self._show_current)
             self._workspace.picture_changed.disconnect(self._forget_thumbnails)
         self._workspace = workspace
         self._thumbnails.clear()
         if workspace is not None:
             workspace.defects.changed.connect(self._show)
-            workspace.defects.chosen.connect(self._show_current)
+            workspace.defects.selection_changed.connect(self._show_current)
             workspace.picture_changed.connect(self._forget_thumbnails)
         self._show()
 
     def _show(self) -> None:
-        desk = self._workspace.defects if self._workspace is not None else None
-        review = desk.review if desk is not None else None
+        defects = self._workspace.defects if self._workspace is not None else None
+        review = defects.review if defects is not None else None
         self._pages.setCurrentIndex(0 if review is None else 1)
-        if desk is None or review is None:
+        if defects is None or review is None:
             self.model.show_items(())
             return
         with QSignalBlocker(self.view.selectionModel()):
-            self.model.show_items(desk.items)
+            self.model.show_items(defects.items)
         self._counts.setText(self._count_words())
         self.heal_button.setText(self._heal_words())
         for name, slider in self.sliders.items():
             if not self._drags.number:
                 slider.set_value(getattr(review.filters, name) * (100.0 if name in _SHARES else 1.0))
         self._show_kinds(review.labels, review.filters.without)
-        self._order.setCurrentIndex(self._order.findData(desk.order))
+        self._order.setCurrentIndex(self._order.findData(defects.order))
         self._show_current()
 
     def _count_words(self) -> str:
         assert self._workspace is not None
-        desk = self._workspace.defects
-        if desk.outlining and not desk.items:
+        defects = self._workspace.defects
+        if defects.outlining and not defects.items:
             return self.tr("Outlining the defects…")
         shown = (Verdict.ACCEPTED, Verdict.KEPT, Verdict.HEALED, Verdict.TO_DO)
-        parts = [f"{desk.counts[verdict]:,} {verdict.title}" for verdict in shown if desk.counts[verdict]]
-        return " · ".join([self.tr("{0:,} found").format(len(desk.items)), *parts])
+        parts = [f"{defects.counts[verdict]:,} {verdict.title}" for verdict in shown if defects.counts[verdict]]
+        return " · ".join([self.tr("{0:,} found").format(len(defects.items)), *parts])
 
     def _heal_words(self) -> str:
         assert self._workspace is not None
@@ -354,7 +354,7 @@ class DefectsPanel(QWidget):
         return text.format(len(chosen))
 
     def _show_kinds(self, labels: tuple[str, ...], without: frozenset[str]) -> None:
-        """A box for each class that there is, with its number."""
+        """Show a check box with the number of defects for each class that was found or is filtered out."""
         assert self._workspace is not None
         if tuple(self._kinds) != labels:
             for box in self._kinds.values():
@@ -383,14 +383,14 @@ class DefectsPanel(QWidget):
     def _show_current(self) -> None:
         if self._workspace is None:
             return
-        desk = self._workspace.defects
-        row, item = desk.row, desk.current
-        if self._selected_rows() != desk.selected_rows:
+        defects = self._workspace.defects
+        row, item = defects.row, defects.current
+        if self._selected_rows() != defects.selected_rows:
             with QSignalBlocker(self.view.selectionModel()):
-                # Else Shift would go on from the row that was last clicked.
+                # Otherwise Shift would extend the selection from the row that was clicked last.
                 self.model.forget_place()
                 self.view.setCurrentIndex(self.model.index(row) if row is not None else QModelIndex())
-                self._select(desk.selected_rows)
+                self._select(defects.selected_rows)
         point = item.point if item is not None else None
         if row is not None and point != self._looked_at:
             self.view.scrollTo(self.model.index(row))
@@ -404,14 +404,14 @@ class DefectsPanel(QWidget):
 
     def _select(self, rows: list[int]) -> None:
         selection = QItemSelection()
-        # Rows less their place among the selected are alike within a run.
+        # Within a run of adjacent rows, row minus position in the list is constant.
         for _, run in groupby(enumerate(rows), lambda one: one[1] - one[0]):
             together = [row for _, row in run]
             selection.select(self.model.index(together[0]), self.model.index(together[-1]))
         self.view.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
 
-    def thumbnail(self, item: Item) -> QImage | None:
-        """The picture around a defect, small; made when it is first drawn."""
+    def thumbnail(self, item: JudgedDefect) -> QImage | None:
+        """A thumbnail of the picture around a defect; computed when it is first drawn. None without a photograph."""
         workspace = self._workspace
         if workspace is None:
             return None
@@ -436,14 +436,14 @@ class DefectsPanel(QWidget):
         items = [self.model.items[row] for row in rows]
         if len(items) > 1:
             nearest = self.model.items[min(rows, key=lambda row: abs(row - current))]
-            # The list is where the hand is.
+            # Do not scroll the list, in which the user is selecting.
             self._looked_at = nearest.point
             self._workspace.defects.select(items, nearest)
         elif items:
             self._looked_at = items[0].point
             self._workspace.defects.choose(items[0])
         else:
-            # One is always looked at.
+            # The current defect stays selected.
             self._show_current()
 
     def _on_kind(self) -> None:
@@ -452,7 +452,7 @@ class DefectsPanel(QWidget):
 
     def _on_order(self) -> None:
         if self._workspace is not None:
-            self._workspace.defects.arrange(self._order.currentData())
+            self._workspace.defects.set_order(self._order.currentData())
 
     def _on_class(self, kind: str, on: bool) -> None:  # noqa: FBT001 - Qt's signal
         review = self._workspace.defects.review if self._workspace is not None else None
@@ -469,7 +469,7 @@ class DefectsPanel(QWidget):
 
 
 def _around(box: Rect) -> Rect:
-    """The square that a thumbnail shows, where the picture is large enough."""
+    """The square that a thumbnail shows; may extend beyond the picture."""
     half = max(_LEAST, round(1.5 * max(box.width, box.height))) // 2
     x, y = (box.left + box.right) // 2, (box.top + box.bottom) // 2
     return Rect(x - half, y - half, x + half, y + half)

@@ -1,4 +1,4 @@
-"""The history: every undo step by name; a click goes back or forward to it."""
+"""The History panel: the names of all undo steps; a click undoes or redoes up to a step."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from desktop.photo.workspace import Workspace
 
 
 class HistoryPanel(QWidget):
-    """Shows the undo stack of one photograph; steps that were taken back are faint."""
+    """Shows the undo stack of one photograph; undone steps are faint."""
 
     def __init__(self) -> None:
         super().__init__()
         self.view = QUndoView()
         self.view.setItemDelegate(_Steps(self.view))
-        # Else a step costs as much as all of them: each one is measured.
+        # Otherwise each new step would measure the heights of all rows.
         self.view.setUniformItemSizes(True)
         self.view.setAccessibleName(self.tr("History"))
         layout = QVBoxLayout(self)
@@ -24,7 +24,7 @@ class HistoryPanel(QWidget):
         layout.addWidget(self.view)
 
     def show_workspace(self, workspace: Workspace | None) -> None:
-        """Follow a photograph, or none."""
+        """Show the history of a photograph, or none."""
         recovered = workspace is not None and workspace.recovered
         self.view.setEmptyLabel(self.tr("As recovered") if recovered else self.tr("As opened"))
         self.view.setStack(workspace.undo if workspace is not None else None)  # type: ignore[arg-type]
@@ -32,7 +32,7 @@ class HistoryPanel(QWidget):
 
 
 class _Steps(QStyledItemDelegate):
-    """Draws what was taken back as what cannot be used now."""
+    """Draws undone steps in the colour of disabled text."""
 
     def __init__(self, view: QUndoView) -> None:
         super().__init__(view)

@@ -1,4 +1,4 @@
-"""The job list: what waits, what runs and how far it is, each with its own cancel."""
+"""The Jobs panel: waiting and running jobs with their progress and a button to cancel each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from engine.jobs import JobState
 
 
 class JobsPanel(QScrollArea):
-    """Shows the jobs of a centre while they live."""
+    """Shows the jobs of a job centre until they end."""
 
     def __init__(self, centre: JobCentre) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class _Row(QWidget):
         super().__init__()
         self._ticket = ticket
         self._title = QLabel(ticket.title)
-        # Long words are cut off; the button beside the bar never is.
+        # Long titles are cut off, so that the button always fits.
         self._title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._bar = QProgressBar()
         self._bar.setRange(0, 1000)

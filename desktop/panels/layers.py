@@ -1,4 +1,7 @@
-"""The layers: eye, thumbnails, name, opacity, blend mode and order. A click on a mask's thumbnail paints that mask."""
+"""The Layers panel: visibility, thumbnails, name, opacity, blend mode and order of the layers.
+
+A click on the thumbnail of a mask makes it the paint target.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ from desktop.document.blend import BlendMode
 from desktop.document.edits import SetLayer
 from desktop.document.model import Layer
 from desktop.document.targets import REPAIR_MASK, LayerMask
-from desktop.document.tiles import LEVELS, TileMap, for_seconds
+from desktop.document.tiles import LEVELS, TileMap, time_limit
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
 from desktop.theme import icon
@@ -43,17 +46,17 @@ from engine import colour
 
 _THUMB = 36
 _EMPTY = 40.0
-"""Grey of a thumbnail where nothing is."""
+"""Grey level of the empty parts of a thumbnail, 0..255."""
 _MIME = "application/x-lacuna-layer"
 _REFRESH_MS = 250
 _SECONDS = 0.01
-"""For how long one repaint prepares one thumbnail."""
+"""Time in one repaint for computing the reductions of a thumbnail."""
 Index = QModelIndex | QPersistentModelIndex
 _NONE = QModelIndex()
 
 
 class LayerModel(QAbstractListModel):
-    """The layers of a workspace as rows, top first; the scan is the last row."""
+    """The list model of the layers of a photograph, top first; the scan is the last row."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +64,7 @@ class LayerModel(QAbstractListModel):
         self._rows: tuple[Layer, ...] = ()
 
     def show_workspace(self, workspace: Workspace | None) -> None:
-        """Show another photograph, or the present state of the same one."""
+        """Show the layers of a photograph, or the changed layers of the same one."""
         rows = tuple(reversed(workspace.document.state.layers)) if workspace is not None else ()
         same = workspace is self._workspace and [la.id for la in rows] == [la.id for la in self._rows]
         if same:
@@ -130,7 +133,7 @@ class LayerModel(QAbstractListModel):
         del action, column
         if self._workspace is None or not data.hasFormat(_MIME):
             return False
-        # By its id: rows, or the photograph, may be others than when the drag began.
+        # By id, because rows or photograph may have changed since the drag began.
         whose, layer_id = bytes(data.data(_MIME).data()).split()
         start = self.row_of(int(layer_id)) if int(whose) == id(self._workspace) else len(self._rows)
         end = row if row >= 0 else (parent.row() if parent.isValid() else len(self._rows))
@@ -138,12 +141,12 @@ class LayerModel(QAbstractListModel):
         end -= 1 if end > start else 0
         if start < len(self._rows) and end != start:
             self._workspace.move_layer(self._rows[start].id, len(self._rows) - 1 - end)
-        # The model follows the document; the view must not remove the row itself.
+        # False: the model is updated from the document, so the view must not remove the row.
         return False
 
 
 class _RowPainter(QStyledItemDelegate):
-    """Draws a row and takes the clicks on its eye and its mask."""
+    """Draws a row, and handles clicks on its eye icon and mask thumbnail."""
 
     def __init__(self, panel: LayersPanel) -> None:
         super().__init__(panel)
@@ -197,15 +200,15 @@ class _RowPainter(QStyledItemDelegate):
         return super().editorEvent(event, model, option, index)
 
     def eye_rect(self, row: QRect) -> QRect:
-        """Where the eye is."""
+        """The rectangle of the eye icon in a row."""
         return QRect(row.left() + 4, row.center().y() - 9, 20, 20)
 
     def picture_rect(self, row: QRect) -> QRect:
-        """Where the picture's thumbnail is."""
+        """The rectangle of the layer's thumbnail in a row."""
         return QRect(row.left() + 28, row.top() + 4, _THUMB, _THUMB)
 
     def mask_rect(self, row: QRect) -> QRect:
-        """Where the mask's thumbnail is."""
+        """The rectangle of the mask's thumbnail in a row."""
         return QRect(row.left() + 32 + _THUMB, row.top() + 4, _THUMB, _THUMB)
 
     def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, index: Index) -> None:
@@ -216,7 +219,11 @@ class _RowPainter(QStyledItemDelegate):
 
 
 class LayersPanel(QWidget):
-    """The dock. ``actions`` are the window's own, shown as buttons below the list."""
+    """The Layers panel. GUI thread.
+
+    Args:
+        actions: the window's actions that are shown as buttons below the list.
+    """
 
     def __init__(self, actions: list[QAction]) -> None:
         super().__init__()
@@ -264,17 +271,17 @@ class LayersPanel(QWidget):
         self._show()
 
     def show_workspace(self, workspace: Workspace | None) -> None:
-        """Follow a photograph, or none."""
+        """Show the layers of a photograph, or none."""
         if self._workspace is not None:
             self._workspace.layers_changed.disconnect(self._show)
             self._workspace.scan_shown.disconnect(self._show)
-            self._workspace.picture_changed.disconnect(self._later)
+            self._workspace.picture_changed.disconnect(self._refresh_later)
         self._workspace = workspace
         self._thumbnails.clear()
         if workspace is not None:
             workspace.layers_changed.connect(self._show)
             workspace.scan_shown.connect(self._show)
-            workspace.picture_changed.connect(self._later)
+            workspace.picture_changed.connect(self._refresh_later)
         self._show()
 
     @property
@@ -283,18 +290,18 @@ class LayersPanel(QWidget):
         return self._view
 
     def rename(self) -> None:
-        """Let the user rename the active layer in place."""
+        """Start editing the name of the active layer."""
         self._view.setFocus()
         self._view.edit(self._view.currentIndex())
 
     def is_visible(self, layer: Layer | None) -> bool:
-        """Whether the eye of a layer, or of the scan, is open."""
+        """Whether a layer, or the scan (None), is visible."""
         if layer is not None:
             return layer.visible
         return self._workspace is None or not self._workspace.scan_hidden
 
     def toggle_visible(self, layer: Layer | None) -> None:
-        """Open or close the eye of a layer, or of the scan, which is hidden on the canvas alone."""
+        """Show or hide a layer, or the scan (None), which is hidden only on the canvas."""
         if self._workspace is not None and layer is None:
             self._workspace.show_scan(shown=self._workspace.scan_hidden)
         elif self._workspace is not None and layer is not None:
@@ -302,51 +309,53 @@ class LayersPanel(QWidget):
             self._workspace.push(SetLayer(label, layer, {"visible": not layer.visible}))
 
     def toggle_target(self, layer: Layer) -> None:
-        """Make a layer's mask what the brush paints, or the repair mask again."""
+        """Make a layer's mask the paint target, or the repair mask if it is already."""
         if self._workspace is not None:
             target = LayerMask(layer.id)
             self._workspace.set_target(REPAIR_MASK if self._workspace.target == target else target)
 
     def leave_target(self) -> None:
-        """Paint the repair mask again."""
+        """Make the repair mask the paint target."""
         if self._workspace is not None:
             self._workspace.set_target(REPAIR_MASK)
 
     def is_target(self, layer: Layer) -> bool:
-        """Whether the brush paints this layer's mask."""
+        """Whether a layer's mask is the paint target."""
         return self._workspace is not None and self._workspace.target == LayerMask(layer.id)
 
     def thumbnail(self, layer: Layer | None) -> QImage | None:
-        """A small picture of a layer, or of the scan."""
+        """A thumbnail of a layer, or of the scan (None); None if it is not computed yet, or has no pixels."""
         if self._workspace is None:
             return None
         document = self._workspace.document
         if layer is not None and not layer.has_pixels:
             return None
         tiles = document.state.scan if layer is None else layer.pixels
-        return self._cached(layer, "picture", tiles, document.profile, layer.mask if layer is not None else None)
+        return self._cached_thumbnail(
+            layer, "picture", tiles, document.profile, layer.mask if layer is not None else None
+        )
 
     def mask_thumbnail(self, layer: Layer) -> QImage | None:
-        """A small picture of a layer's mask."""
-        return self._cached(layer, "mask", layer.mask, None)
+        """A thumbnail of a layer's mask; None if it is not computed yet."""
+        return self._cached_thumbnail(layer, "mask", layer.mask, None)
 
-    def _cached(
+    def _cached_thumbnail(
         self, layer: Layer | None, kind: str, tiles: TileMap, profile: bytes | None, mask: TileMap | None = None
     ) -> QImage | None:
         key = (layer.id if layer is not None else 0, kind)
-        made_of = (tiles, mask)
+        sources = (tiles, mask)
         known, image = self._thumbnails.get(key, (None, None))
-        if known is None or (known != made_of and not self._timer.isActive()):
-            if not all(_in_time(one) for one in (tiles, mask) if one is not None):
-                # What there was stands until the reductions are made.
-                self._later()
+        if known is None or (known != sources and not self._timer.isActive()):
+            if not all(_prepare_in_time(one) for one in (tiles, mask) if one is not None):
+                # The old thumbnail is shown until the reductions are computed.
+                self._refresh_later()
                 return image
             image = _thumbnail(tiles, profile, mask)
-            self._thumbnails[key] = made_of, image
+            self._thumbnails[key] = sources, image
         return image
 
-    def _later(self) -> None:
-        """Draw the thumbnails anew soon, once for many changes."""
+    def _refresh_later(self) -> None:
+        """Refresh the thumbnails soon, once for many changes."""
         self._timer.start()
 
     def _refresh_thumbnails(self) -> None:
@@ -384,25 +393,31 @@ class LayersPanel(QWidget):
 
 
 def _thumbnail_level(tiles: TileMap) -> int:
-    """The reduction that a thumbnail is made of."""
+    """The level from which a thumbnail is computed."""
     return next((k for k in range(LEVELS + 1) if max(tiles.shape[:2]) >> k <= 4 * _THUMB), LEVELS)
 
 
-def _in_time(tiles: TileMap) -> bool:
-    """Whether the reductions for a thumbnail are there, or could be made quickly."""
+def _prepare_in_time(tiles: TileMap) -> bool:
+    """Compute the reductions for a thumbnail within ``_SECONDS``; whether all are computed."""
     level = _thumbnail_level(tiles)
-    return tiles.prepare(tiles.bounds_at(level), level, for_seconds(_SECONDS))
+    return tiles.prepare(tiles.bounds_at(level), level, time_limit(_SECONDS))
 
 
 def _thumbnail(tiles: TileMap, profile: bytes | None, mask: TileMap | None) -> QImage | None:
-    """A picture or mask of at most ``2 * _THUMB`` px for the screen; what the mask hides is grey."""
+    """A thumbnail for the screen, of about ``2 * _THUMB`` px; what the mask hides is grey.
+
+    Args:
+        tiles: of a picture (h, w, c) or a mask (h, w).
+        profile: ICC profile of the picture.
+        mask: (h, w), 255 = shown; None = everything is shown.
+    """
     level = _thumbnail_level(tiles)
     whole = tiles.bounds_at(level)
     step = max(1, max(whole.width, whole.height) // (2 * _THUMB))
     small = np.ascontiguousarray(tiles.read(whole, level)[::step, ::step])
     shown = colour.to_screen(small if small.ndim == 3 else small[..., None], profile)
     if mask is not None:
-        # Thin repairs stay visible: what shows at all is shown.
+        # The square root keeps thin repairs visible, of which little is left in the reduction.
         share = np.sqrt(mask.read(whole, level)[::step, ::step] / 255)[..., None]
         shown = (_EMPTY + (shown - _EMPTY) * share).astype(np.uint8)
     return QImage(

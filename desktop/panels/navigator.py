@@ -1,4 +1,4 @@
-"""The navigator: all of the picture, and the part in view to drag."""
+"""The Navigator panel: the whole picture, and a frame around the part in view that can be dragged."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
-from desktop.canvas.render import Frame, needed, picture_pixels
+from desktop.canvas.render import Frame, picture_pixels, source_region
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite
-from desktop.document.tiles import for_seconds
+from desktop.document.tiles import time_limit
 
 _REFRESH_MS = 300
 _SECONDS = 0.01
-"""For how long one refresh prepares what it shows."""
+"""Time in one refresh for computing reductions."""
 
 
 class Navigator(QWidget):
-    """Shows the photograph of one canvas. A click or drag brings that point to the middle."""
+    """Shows the photograph of one canvas. A click or drag scrolls the canvas to that point."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,21 +34,21 @@ class Navigator(QWidget):
         self._timer.timeout.connect(self._render)
 
     def show_view(self, view: CanvasView | None) -> None:
-        """Follow a canvas, or none."""
+        """Show the photograph of a canvas, or none."""
         if self._view is not None:
             self._view.viewport.moved.disconnect(self.update)
             if self._view.workspace is not None:
-                self._view.workspace.picture_changed.disconnect(self._later)
-                self._view.workspace.size_changed.disconnect(self._later)
+                self._view.workspace.picture_changed.disconnect(self._refresh_later)
+                self._view.workspace.size_changed.disconnect(self._refresh_later)
         self._view, self._image = view, None
         if view is not None and view.workspace is not None:
             view.viewport.moved.connect(self.update)
-            view.workspace.picture_changed.connect(self._later)
-            view.workspace.size_changed.connect(self._later)
+            view.workspace.picture_changed.connect(self._refresh_later)
+            view.workspace.size_changed.connect(self._refresh_later)
         self._render()
 
-    def _later(self) -> None:
-        """Draw anew soon, once for many changes."""
+    def _refresh_later(self) -> None:
+        """Refresh soon, once for many changes."""
         self._timer.start()
 
     def sizeHint(self) -> QSize:
@@ -56,7 +56,7 @@ class Navigator(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         del event
-        # Whatever goes wrong, Qt must not be left with an open painter: that ends the program.
+        # The painter must be closed even after an exception, or Qt aborts the program.
         with QPainter(self) as painter:
             self._paint(painter)
 
@@ -66,7 +66,7 @@ class Navigator(QWidget):
             return
         target = self._target()
         painter.drawImage(target, self._image)
-        bounds, seen = self._view.workspace.document.bounds, self._view.viewport.visible()
+        bounds, seen = self._view.workspace.document.bounds, self._view.viewport.visible_image()
         scale = target.width() / bounds.width
         box = QRectF(
             target.x() + seen.x() * scale, target.y() + seen.y() * scale, seen.width() * scale, seen.height() * scale
@@ -100,11 +100,11 @@ class Navigator(QWidget):
             bounds, composite = document.bounds, Composite.of(document.state)
             zoom = min(1.0, 280 / bounds.width, 200 / bounds.height)
             frame = Frame(zoom, bounds.width, bounds.height)
-            if not composite.prepare(*needed(composite, frame, frame.bounds), for_seconds(_SECONDS)):
-                # What there was stands until the reductions are made.
-                self._later()
+            if not composite.prepare(*source_region(composite, frame, frame.bounds), time_limit(_SECONDS)):
+                # The old image is shown until the reductions are computed.
+                self._refresh_later()
                 return
-            self._pixels = picture_pixels(composite, frame, frame.bounds, document.profile, self._view.shown.monitor)
+            self._pixels = picture_pixels(composite, frame, frame.bounds, document.profile, self._view.display.monitor)
             height, width = self._pixels.shape[:2]
             self._image = QImage(self._pixels.data, width, height, width * 4, QImage.Format.Format_RGB32)
         self.update()

@@ -1,4 +1,4 @@
-"""The samples that a model comes with: small in the panel, large in a window of their own."""
+"""The sample sheet of a model: small in the Repair panel, large in its own window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHARE_OF_SCREEN = 0.8
 
 
 class SheetButton(QToolButton):
-    """A picture of samples; a click shows it large. Hidden when there is none."""
+    """A button with the sample sheet of a model; a click shows it large. Hidden when there is none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,16 +32,16 @@ class SheetButton(QToolButton):
         return self._large if self._large is not None and self._large.isVisible() else None
 
     def show_file(self, path: Path | None, title: str) -> None:
-        """Show another sheet; None, or a file that is no picture, is none.
+        """Show a sheet.
 
         Args:
-            path: a PNG.
+            path: a PNG; the button is hidden for None or a file that cannot be read.
             title: of the model.
         """
         self._picture = QPixmap(str(path)) if path is not None and path.is_file() else QPixmap()
         self._title = title
         self.setIcon(QIcon(self._picture))
-        # As high as its picture, and no higher.
+        # Not higher than the picture.
         self.setIconSize(self._picture.size().scaled(_SMALL, Qt.AspectRatioMode.KeepAspectRatio))
         self.setVisible(not self._picture.isNull())
         if self._large is not None:
@@ -60,14 +60,14 @@ class SheetButton(QToolButton):
 
 
 class _Large(QLabel):
-    """Not modal; Esc or a click closes it."""
+    """The window with the large sheet. Not modal; Esc or a click closes it."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Tool)
 
     def event(self, event: QEvent) -> bool:
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.ShortcutOverride:
-            # Esc is meant for this window, all other shortcuts for the one behind it.
+            # This window handles Esc itself; other shortcuts work as in the main window.
             event.setAccepted(event.key() == Qt.Key.Key_Escape)
             return event.isAccepted()
         return super().event(event)

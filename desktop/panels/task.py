@@ -1,4 +1,4 @@
-"""The repair panel: built from the task's settings and the model's card; no model is named here."""
+"""The Repair panel. It is built from the settings of the task and the model card, without knowing any model."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 _TITLE_WIDTH = 56
 _FIRST = "heal"
-"""The task that a photograph begins with."""
+"""The task that is chosen for a new photograph."""
 _DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "CUDA (NVIDIA GPU)"}
 
 
 @dataclass(frozen=True)
-class _Knob:
-    """A setting of a task as it can be turned with one model."""
+class _PanelSetting:
+    """A setting of a task, with the range and default that it has with one model."""
 
     name: str
     kind: type
@@ -52,20 +52,20 @@ class _Knob:
     default: float
     unit: str
     of_model: bool
-    """Whether only some models have it."""
+    """Whether the setting exists only if the model card declares it."""
 
     @property
     def scale(self) -> float:
-        """What is shown of a value of 1: shares are shown in per cent."""
+        """Factor of the displayed value: 100 for shares, which are shown in per cent, otherwise 1."""
         return 100.0 if self.kind is float and not self.unit and self.low >= 0 and self.high <= 1 else 1.0
 
-    def within(self, value: float) -> Any:
-        """A value in its range, of the kind that the task wants."""
+    def clamp(self, value: float) -> Any:
+        """A value clamped to the range, converted to the type of the setting."""
         return self.kind(min(self.high, max(self.low, value)))
 
     def slider(self, value: float) -> ValueSlider:
-        """A slider at a value, both times ``scale``."""
-        made = ValueSlider(
+        """A slider that shows a value; its own values are multiplied by ``scale``."""
+        slider = ValueSlider(
             self.title,
             self.low * self.scale,
             self.high * self.scale,
@@ -74,20 +74,24 @@ class _Knob:
             tooltip=self.tooltip,
             title_width=_TITLE_WIDTH,
         )
-        made.set_value(value * self.scale)
-        return made
+        slider.set_value(value * self.scale)
+        return slider
 
 
 class TaskPanel(QWidget):
-    """Task, model, device, settings and the button that starts.
+    """Task, model, device, settings, and the button that starts the task. GUI thread.
 
-    Which task is chosen belongs to the photograph, everything else to the program: the settings that are edited are the
-    ones it is given.
+    The chosen task is kept with the photograph, everything else in the program's settings.
+
+    Args:
+        registry: the models.
+        settings: changed in place.
+        actions: the window's actions by id.
 
     Signals:
-        started: the button was pressed; carries whether the result goes on a layer of its own (Alt held).
-        changed: a setting is another.
-        chosen: another task or model.
+        started: the button was pressed; carries whether Alt was held, which puts the result on a new layer.
+        changed: a setting was changed.
+        chosen: another task or model was chosen.
     """
 
     started = Signal(bool)
@@ -110,7 +114,7 @@ class TaskPanel(QWidget):
             form.addRow(title, field)
         form.addRow(self.tr("Device"), self._device)
         layout.addLayout(form)
-        # Above all that comes and goes with the model: it stays where it is.
+        # Above everything that depends on the model, so that its position never changes.
         layout.addWidget(self._button)
         for label in (self._summary, self._absent, self._note):
             layout.addWidget(label)
@@ -164,42 +168,42 @@ class TaskPanel(QWidget):
 
     @property
     def models(self) -> list[str]:
-        """Ids of the models to choose from; empty until they are read."""
+        """Ids of the models of the chosen task; empty until ``load``."""
         return [card.id for card in self._cards.get(self._chosen, [])]
 
     @property
     def _chosen(self) -> str:
-        """Id of the task that is chosen."""
+        """Id of the chosen task."""
         wanted = self._workspace.task if self._workspace is not None else ""
         known = [id_ for id_ in (wanted, _FIRST) if id_ in self._cards]
         return next(iter((*known, *self._cards)), _FIRST)
 
     @property
     def task(self) -> Task | None:
-        """The task that is chosen; None where no model is installed."""
+        """The chosen task; None where no model is installed."""
         from engine.tasks import TASKS
 
         return TASKS[self._chosen] if self.models else None
 
     @property
     def device(self) -> str:
-        """Where models run: ``auto``, ``cpu`` or ``cuda``."""
+        """The chosen device: ``auto``, ``cpu`` or ``cuda``."""
         return str(self._device.currentData())
 
     @property
     def draws_edges(self) -> bool:
-        """Whether the model that is chosen follows edges that can be painted."""
+        """Whether the chosen model is guided by edges, which can be drawn and painted."""
         from engine.tasks import wants_edges
 
         return self.task is not None and wants_edges(self._card(self._chosen))
 
     @property
     def amount(self) -> int:
-        """Pixels by which the mask commands grow, shrink and soften."""
+        """Pixels by which the mask commands grow, shrink and feather."""
         return self._amount.value()
 
     def load(self) -> None:
-        """Read the model cards; later than the window, so that it opens at once."""
+        """Read the model cards. Called after the window was shown."""
         from engine.tasks import TASKS
 
         cards = self._registry.cards()
@@ -216,31 +220,38 @@ class TaskPanel(QWidget):
         self.show_workspace(self._workspace)
 
     def choose(self, task: str) -> None:
-        """Choose a task for the photograph, if it can be done."""
+        """Choose a task for the photograph, if there is a model for it."""
         if self._workspace is not None and task in self._cards and task != self._chosen:
             self._workspace.task = task
             self._show_task()
 
     def show_workspace(self, workspace: Workspace | None) -> None:
-        """Follow a photograph, or none."""
+        """Show the choices for a photograph, or none."""
         self._workspace = workspace
         for widget in (self._task, self._button):
             widget.setEnabled(workspace is not None and bool(self._cards))
         self._show_task()
 
     def request(self, *, new_layer: bool, task: str = "") -> TaskRequest:
-        """What the panel asks for now, or what it last asked for of another task.
+        """A request with the choices in the panel.
+
+        Args:
+            new_layer: see ``TaskRequest``.
+            task: id of a task; empty = the chosen one. For another task, its last choices are used.
 
         Raises:
-            ModelError: no model does this task.
+            ModelError: there is no model for the task.
         """
         id_ = task or self._chosen
         card, values = self._card(id_), self._settings.of(id_).values
-        wanted = {knob.name: knob.within(values.get(knob.name, knob.default)) for knob in _knobs(id_, card)}
+        wanted = {
+            setting.name: setting.clamp(values.get(setting.name, setting.default))
+            for setting in _panel_settings(id_, card)
+        }
         return TaskRequest(id_, card.id, self.device, wanted, new_layer)
 
     def _card(self, task: str) -> ModelCard:
-        """The model that is chosen for a task, or its default."""
+        """The model that was chosen for a task, or its default; ModelError if there is none."""
         cards = {card.id: card for card in self._cards.get(task, [])}
         if not cards:
             raise ModelError("No model for {task} is installed.", "model.none", task=task)
@@ -258,7 +269,7 @@ class TaskPanel(QWidget):
         self._show_card()
 
     def _list_models(self, task: str) -> None:
-        """The task's own model first, then the others; apart from these, under their own heading, the studies."""
+        """Fill the list of models: the default first, then the others, then the study models under a heading."""
         own = self._defaults[task]
         cards = sorted(self._cards[task], key=lambda card: (card.study, card.id != own))
         for number, card in enumerate(cards):
@@ -270,7 +281,7 @@ class TaskPanel(QWidget):
             self._model.setItemData(self._model.count() - 1, card.summary, Qt.ItemDataRole.ToolTipRole)
 
     def _add_heading(self, text: str) -> None:
-        """A line in the list of models that cannot be chosen."""
+        """Add a heading, which cannot be chosen, to the list of models."""
         if self._model.count():
             self._model.insertSeparator(self._model.count())
         self._model.addItem(text)
@@ -279,7 +290,7 @@ class TaskPanel(QWidget):
             items.item(self._model.count() - 1).setEnabled(False)
 
     def _show_card(self) -> None:
-        """Show the chosen model with what can be set of it."""
+        """Show the chosen model and its settings."""
         for values in (self._model_values, self._values):
             while (item := values.takeAt(0)) is not None:
                 if (widget := item.widget()) is not None:
@@ -292,12 +303,14 @@ class TaskPanel(QWidget):
         self._sheet.show_file(card.folder / card.sheet if card is not None and card.sheet else None, _title(card))
         self._sheet_title.setVisible(not self._sheet.isHidden())
         self._mask_use.setVisible(task is not None and task.wants_mask)
-        # What a search found is sifted afterwards, in the Defects panel.
-        sifted = task is not None and task.gives == "findings"
-        for knob in _knobs(task.id, card) if task is not None and card is not None and not sifted else []:
-            slider = knob.slider(knob.within(self._settings.of(self._chosen).values.get(knob.name, knob.default)))
-            slider.changed.connect(lambda value, knob=knob: self._on_value(knob.name, value / knob.scale))
-            (self._model_values if knob.of_model else self._values).addWidget(slider)
+        # The settings of a search are its filters, which are in the Defects panel.
+        filters = task is not None and task.gives == "findings"
+        for setting in _panel_settings(task.id, card) if task is not None and card is not None and not filters else []:
+            slider = setting.slider(
+                setting.clamp(self._settings.of(self._chosen).values.get(setting.name, setting.default))
+            )
+            slider.changed.connect(lambda value, setting=setting: self._on_value(setting.name, value / setting.scale))
+            (self._model_values if setting.of_model else self._values).addWidget(slider)
         self._edges.setVisible(self.draws_edges)
         self.chosen.emit()
 
@@ -371,19 +384,19 @@ def _title(card: ModelCard | None) -> str:
     return card.title if card is not None else ""
 
 
-def _knobs(task: str, card: ModelCard) -> list[_Knob]:
-    """What can be set of a task with a model: its card may narrow the range, and name settings that others lack."""
+def _panel_settings(task: str, card: ModelCard) -> list[_PanelSetting]:
+    """The settings of a task with a model. Its card may narrow ranges, and add settings that other models lack."""
     from engine.tasks import TASKS
 
     of_card = {setting.name: setting for setting in card.settings}
-    knobs = []
+    settings = []
     for field in dataclasses.fields(TASKS[task].settings):
         hints, own = field.metadata, of_card.get(field.name)
         if hints["by_card"] and own is None:
             continue
         default: Any = field.default
-        knobs.append(
-            _Knob(
+        settings.append(
+            _PanelSetting(
                 field.name,
                 type(default),
                 hints["title"],
@@ -395,4 +408,4 @@ def _knobs(task: str, card: ModelCard) -> list[_Knob]:
                 hints["by_card"],
             )
         )
-    return knobs
+    return settings

@@ -1,4 +1,4 @@
-"""Small widgets that several panels share."""
+"""Small widgets that several panels use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENDING = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
 class WheelGuard(QObject):
-    """Keeps the wheel from changing a value that the keyboard is not on: panels are scrolled over."""
+    """Event filter: the wheel changes a widget's value only if it has the focus, so that panels can be scrolled."""
 
     def __init__(self, widget: QWidget) -> None:
         super().__init__(widget)
@@ -29,16 +29,16 @@ class WheelGuard(QObject):
 
 
 class Drags:
-    """The drags of a panel's sliders: each is one gesture on a photograph, and one undo step."""
+    """Counts the drags of a panel's sliders. Each is one gesture on a photograph, and one undo step."""
 
     def __init__(self) -> None:
         self.number = 0
-        """Of the drag that is going on; 0 = none: a number that is typed is a step of its own."""
+        """Number of the current drag; 0 = none, for example when a value is typed."""
         self._begun = 0
         self._workspace: Editor | None = None
 
     def begin(self, workspace: Editor | None) -> None:
-        """A slider is pressed."""
+        """A slider was pressed: begin a gesture on a photograph."""
         if workspace is not None:
             self._begun += 1
             self.number = self._begun
@@ -46,7 +46,7 @@ class Drags:
             workspace.begin_gesture()
 
     def end(self) -> None:
-        """It is released; the gesture ends on the photograph that it began on."""
+        """The slider was released: end the gesture on the photograph on which it began."""
         self.number = 0
         workspace, self._workspace = self._workspace, None
         if workspace is not None:
@@ -54,10 +54,10 @@ class Drags:
 
 
 class NumberField(QDoubleSpinBox):
-    """A number that is selected when it is clicked, and that gives the keyboard back on Return and Esc.
+    """A number field that is selected when it gets the focus, and gives up the focus on Return and Esc.
 
     Args:
-        boundless: the largest number means that there is no limit, and reads as infinite.
+        boundless: the maximum means no limit and is shown as infinity.
     """
 
     def __init__(self, *, boundless: bool = False) -> None:
@@ -69,12 +69,12 @@ class NumberField(QDoubleSpinBox):
 
     def focusInEvent(self, event: QFocusEvent) -> None:
         super().focusInEvent(event)
-        # After the click that gave the focus has set its own cursor.
+        # Later, because the click that gave the focus still sets the text cursor.
         QTimer.singleShot(0, self, self.selectAll)
 
     def event(self, event: QEvent) -> bool:
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.ShortcutOverride and event.key() in _ENDING:
-            # Return is meant for the number, whatever it stands for elsewhere.
+            # Return must not trigger a shortcut of the window.
             event.accept()
             return True
         return super().event(event)
@@ -92,7 +92,7 @@ class NumberField(QDoubleSpinBox):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.MouseButtonDblClick:
-            # Wherever in the field it was, also behind the unit.
+            # Also for a double click on the unit, which would select only that.
             self.selectAll()
             return True
         return super().eventFilter(watched, event)
@@ -104,10 +104,10 @@ class NumberField(QDoubleSpinBox):
 
 
 class ValueSlider(QWidget):
-    """A title, a slider and a number that show the same value.
+    """A title, a slider and a number field for the same value.
 
     Signals:
-        changed: the value, while it is dragged too.
+        changed: the user changed the value, also during a drag; carries it.
         pressed, released: a drag of the slider begins and ends.
     """
 
@@ -128,7 +128,19 @@ class ValueSlider(QWidget):
         title_width: int = 0,
         boundless: bool = False,
     ) -> None:
-        """Args: power above 1 gives small values more of the slider's way; boundless: see ``NumberField``."""
+        """Create the slider.
+
+        Args:
+            title: shown before it.
+            low: minimum.
+            high: maximum.
+            unit: shown after the number.
+            decimals: of the number.
+            power: above 1, small values take up more of the slider.
+            tooltip: of slider and number; the title if empty.
+            title_width: minimum width of the title, logical pixels.
+            boundless: see ``NumberField``.
+        """
         super().__init__()
         self._low, self._high, self._power = low, high, power
         label = QLabel(title)
@@ -163,7 +175,7 @@ class ValueSlider(QWidget):
         return self._number.value()
 
     def set_value(self, value: float) -> None:
-        """Show a value without a signal."""
+        """Show a value, without emitting ``changed``."""
         with QSignalBlocker(self._number), QSignalBlocker(self._slider):
             self._number.setValue(value)
             self._slider.setValue(self._position(value))

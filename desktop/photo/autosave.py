@@ -1,4 +1,4 @@
-"""Keeps the work of one photograph safe: autosave after changes, and old undo steps out of memory."""
+"""Autosaves the work on one photograph after changes, and moves old undo steps from memory to disk."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from engine.imageio import same_file
 from engine.jobs import JobContext
 
 UNDO_BYTES = 512 << 20
-"""Memory that undo steps may hold; the oldest beyond it go to the autosave folder."""
+"""Memory for undo steps, bytes; the oldest beyond it are moved to the autosave folder."""
 AUTOSAVE_SECONDS = 10
-"""After a change the work is saved this much later."""
+"""Seconds from the first change to the autosave."""
 
 Submit = Callable[[str, Lane, Callable[[], Work]], Ticket]
 
@@ -31,18 +31,18 @@ class Autosave(QObject):
     """Autosave and undo memory of one photograph. GUI thread.
 
     Args:
-        document: to keep.
-        path: the file it was read from.
-        folder: where to.
+        document: what is saved.
+        path: the file from which it was read.
+        folder: where it is saved.
         submit: queues a job.
-        steps: the undo steps.
+        steps: the memory of the undo steps.
 
     Signals:
-        wanted: something was changed a while ago.
-        message: something to say, a sentence.
+        due: an autosave should be made now.
+        message: carries a sentence for the user.
     """
 
-    wanted = Signal()
+    due = Signal()
     message = Signal(str)
 
     def __init__(
@@ -61,11 +61,11 @@ class Autosave(QObject):
         self._numbers = itertools.count(1)
         self._kept: State | None = document.state
         self._running = self._again = self._closed = False
-        self._putting_away = False
+        self._moving_undo = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(AUTOSAVE_SECONDS * 1000)
-        self._timer.timeout.connect(self.wanted)
+        self._timer.timeout.connect(self.due)
 
     @property
     def busy(self) -> bool:
@@ -74,20 +74,20 @@ class Autosave(QObject):
 
     @property
     def opened(self) -> OpenedFile:
-        """The file that autosaved work is laid over, as it was opened or last saved over."""
+        """The file on which autosaved work is based, as it was opened or last overwritten."""
         return self._opened
 
     def snapshot(self) -> Snapshot:
-        """All that a worker needs to save or export the present state."""
+        """The current state, to be saved or exported by a worker."""
         return Snapshot.of(self._document, self._opened, next(self._numbers))
 
-    def changed(self) -> None:
-        """Something was done: want an autosave soon."""
+    def schedule(self) -> None:
+        """The document changed: emit ``due`` after ``AUTOSAVE_SECONDS``."""
         if not self._timer.isActive() and not self._closed:
             self._timer.start()
 
     def save(self) -> None:
-        """Save the present state to the autosave folder, if it changed since the last time."""
+        """Start saving the current state to the autosave folder, if it changed since the last time."""
         state = self._document.state
         if self._running:
             self._again = True
@@ -100,7 +100,7 @@ class Autosave(QObject):
             self.folder.autosave(snapshot, context)
 
         def kept() -> None:
-            # Unless it was forgotten, or the opened file was saved over, meanwhile: then it has to be saved again.
+            # Not if it was deleted or the opened file was overwritten meanwhile: then it has to be saved again.
             if snapshot.opened is self._opened and self._kept is before:
                 self._kept = state
 
@@ -111,7 +111,7 @@ class Autosave(QObject):
         ticket.ended.connect(self._on_ended)
 
     def forget(self) -> None:
-        """There is nothing unsaved any more: what was autosaved is not to be offered."""
+        """Delete the autosaved work: nothing is unsaved any more."""
         state = self._document.state
         if self._kept is not None and state.same_work(self._kept):
             return
@@ -120,38 +120,38 @@ class Autosave(QObject):
         def work(_: JobContext) -> None:
             self.folder.forget_work()
 
-        # On the same lane, behind an autosave that may still be waiting there.
+        # On the same lane, so that it runs after an autosave that is still waiting.
         self._submit("Tidying up", Lane.AUTOSAVE, lambda: work)
 
     def save_at_once(self) -> None:
-        """Autosave on this thread, without a job: the program is in trouble.
+        """Autosave synchronously, without a job: the program is about to end.
 
         Raises:
             EngineError: it cannot be saved.
         """
         self.folder.autosave(self.snapshot())
 
-    def saved_to_file(self, snapshot: Snapshot, path: Path, stamp: tuple[int, int] | None) -> None:
-        """The user saved: only what was done since is left to recover.
+    def mark_saved(self, snapshot: Snapshot, path: Path, stamp: tuple[int, int] | None) -> None:
+        """The project was saved: only later changes have to be autosaved.
 
         Args:
             snapshot: what was saved.
-            path: where to.
-            stamp: of that file as it was written.
+            path: the file.
+            stamp: ``file_stamp`` of it after it was written.
         """
         if same_file(path, self._opened.path):
             self._opened = OpenedFile(self._opened.path, stamp, snapshot.state.geometry)
-        # What was autosaved is saved now, or belongs to the file as it was before.
+        # The autosaved work is saved now, or is based on the file before it was overwritten.
         self._kept = None
         if self._document.state.same_work(snapshot.state):
             self.forget()
         else:
             self.save()
 
-    def bound_undo(self) -> None:
-        """Move the oldest tiles beyond the memory for undo to the autosave folder, in the background."""
+    def limit_undo_memory(self) -> None:
+        """Start moving the oldest tiles beyond ``UNDO_BYTES`` to the autosave folder."""
         excess = self._steps.nbytes - UNDO_BYTES
-        if self._putting_away or excess <= 0:
+        if self._moving_undo or excess <= 0:
             return
         chosen = self._steps.take_oldest(excess)
 
@@ -159,27 +159,27 @@ class Autosave(QObject):
             keys = []
             for done, delta in enumerate(chosen):
                 context.progress(done / len(chosen), "old undo steps")
-                keys.append(delta.keys(self.folder))
+                keys.append(delta.copy_to(self.folder))
             return keys
 
-        def put_away(keys: list[dict[Cell, tuple[str | None, str | None]]]) -> None:
-            self._putting_away = False
+        def release(keys: list[dict[Cell, tuple[str | None, str | None]]]) -> None:
+            self._moving_undo = False
             if self._closed:
                 return
             for delta, names in zip(chosen, keys, strict=True):
-                delta.put_away(self.folder, names)
-            # What was pushed meanwhile.
-            self.bound_undo()
+                delta.release(self.folder, names)
+            # Steps may have been pushed meanwhile.
+            self.limit_undo_memory()
 
-        self._putting_away = True
-        ticket = self._submit("Putting old undo steps away", Lane.AUTOSAVE, lambda: work)
-        ticket.done.connect(put_away)
-        ticket.failed.connect(self._on_not_put_away)
-        ticket.cancelled.connect(self._on_not_put_away)
-        ticket.crashed.connect(lambda _: self._on_not_put_away())
+        self._moving_undo = True
+        ticket = self._submit("Moving old undo steps to disk", Lane.AUTOSAVE, lambda: work)
+        ticket.done.connect(release)
+        ticket.failed.connect(self._on_undo_not_moved)
+        ticket.cancelled.connect(self._on_undo_not_moved)
+        ticket.crashed.connect(lambda _: self._on_undo_not_moved())
 
     def close(self) -> None:
-        """No more autosaves."""
+        """Stop autosaving."""
         self._timer.stop()
         self._again, self._closed = False, True
 
@@ -193,7 +193,7 @@ class Autosave(QObject):
         if not self._closed:
             self.message.emit(f"The work could not be autosaved. {sentence_of(error)}")
 
-    def _on_not_put_away(self, error: EngineError | None = None) -> None:
-        self._putting_away = False
+    def _on_undo_not_moved(self, error: EngineError | None = None) -> None:
+        self._moving_undo = False
         if error is not None and not self._closed:
             self.message.emit(f"Old undo steps stay in memory. {sentence_of(error)}")

@@ -1,4 +1,4 @@
-"""The defects of one photograph: which are listed in which order, which one is looked at, what is decided."""
+"""The defects of one photograph: list and order, current and selected defects, and decisions about them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from PySide6.QtCore import QObject, Signal
 
-from desktop.document.edits import Compound, Paint, PutReview, SetReview
+from desktop.document.edits import Compound, Paint, ReplaceReview, UpdateReview
 from desktop.document.review import Filters, Point, Review, Verdict
 from desktop.document.targets import REPAIR_MASK
 from desktop.document.tiles import TileMap
@@ -16,19 +16,19 @@ from desktop.language import sentence_of
 from desktop.photo.editor import Editor
 from desktop.work.base import Urgency
 from desktop.work.outlines import (
-    Item,
+    JudgedDefect,
     Order,
     Outlines,
-    in_order,
-    items_of,
+    covered_share,
+    defect_mask,
+    defects_to_heal,
+    judged_defects,
     judgements_of,
-    mask_tiles,
-    others_judged_with,
-    outlines_of,
-    rows_that_count,
-    share_of,
-    to_heal,
-    union,
+    linked_defects,
+    matching_rows,
+    outline_defects,
+    sorted_defects,
+    union_delta,
 )
 from desktop.work.threads import Lane, Ticket, Work
 from engine.errors import EngineError
@@ -37,70 +37,70 @@ from engine.raster import Rect
 
 
 class DefectList(QObject):
-    """The defects of one photograph as they are listed. GUI thread; a worker outlines them.
+    """The listed defects of one photograph. GUI thread; a worker outlines them.
 
     Attributes:
-        items: the defects that count, in the order in which they are listed.
+        items: the defects that pass the filters, in the listed order.
         to_heal: those of them that would be healed now.
-        counts: how many of them there are by verdict.
-        kinds: how many there are by class, also of the classes that do not count.
+        counts: their numbers by verdict.
+        kinds: the numbers of defects by class, also of classes that are filtered out.
 
     Signals:
-        changed: any of this, or the review itself.
-        chosen: the restorer chose other defects than before.
-        sought: and the picture is to go to one; carries its Item.
+        changed: one of these attributes or the review changed.
+        selection_changed: other defects were selected.
+        reveal_requested: the view should show a defect; carries its JudgedDefect.
     """
 
     changed = Signal()
-    chosen = Signal()
-    sought = Signal(object)
+    selection_changed = Signal()
+    reveal_requested = Signal(object)
 
     def __init__(self, editor: Editor) -> None:
         super().__init__(editor)
         self._editor = editor
-        editor.review_changed.connect(self.follow)
+        editor.review_changed.connect(self.refresh)
         self._outlines: Outlines | None = None
         self._ticket: Ticket | None = None
         self._current: Point | None = None
         self._chosen: frozenset[Point] = frozenset()
         self._place: tuple[Rect, int] | None = None
         self._rows: dict[Point, int] = {}
-        self._counting: tuple[Outlines, Filters, list[int]] | None = None
+        self._matching: tuple[Outlines, Filters, list[int]] | None = None
         self.order = Order.READING
-        self.items: list[Item] = []
-        self.to_heal: list[Item] = []
+        self.items: list[JudgedDefect] = []
+        self.to_heal: list[JudgedDefect] = []
         self.counts: Counter[Verdict] = Counter()
         self.kinds: Counter[str] = Counter()
 
     @property
     def review(self) -> Review | None:
-        """What the document keeps of the search."""
+        """The document's review; None without one."""
         return self._editor.document.state.review
 
     @property
     def outlining(self) -> bool:
-        """Whether the defects are still being outlined."""
+        """Whether a job to outline the defects is waiting or running."""
         return self._ticket is not None
 
     # -- following the document -------------------------------------------------------------------------------
 
-    def adopt(self, outlines: Outlines) -> None:
-        """Use outlines that were made along with a search, once the document has it."""
+    def set_outlines(self, outlines: Outlines) -> None:
+        """Use outlines that were computed with a search. Called before the document gets its review."""
         self._outlines, self._place = outlines, None
 
-    def follow(self) -> None:
-        """The document's review may be another."""
+    def refresh(self) -> None:
+        """List the defects of the document's current review; outlines them if necessary."""
         review = self.review
         if self._editor.closed:
             return
-        if review is None or (self._outlines is not None and not self._outlines.is_of(review)):
+        if review is None or (self._outlines is not None and not self._outlines.belongs_to(review)):
             self._outlines = self._place = None
         if review is not None and (self._outlines is None or not self._outlines.is_up_to_date(review)):
             self._outline()
-        self._list()
+        self._rebuild()
 
     def _outline(self) -> None:
-        """Have the defects outlined as they are when the job's turn comes; what changes meanwhile follows after it."""
+        """Queue a job that outlines the defects, unless one is queued; later changes are handled when it is done."""
         if self._ticket is not None:
             return
 
@@ -108,13 +108,13 @@ class DefectList(QObject):
             review = self.review
 
             def work(context: JobContext) -> Outlines | None:
-                return outlines_of(review, context) if review is not None else None
+                return outline_defects(review, context) if review is not None else None
 
             return work
 
         self._ticket = self._editor.submit("Outlining the defects", Lane.IO, prepare, soon=True)
         self._ticket.done.connect(self._on_outlined)
-        # Nobody means to look at a list that lags behind.
+        # A cancelled job is started again if the list is out of date.
         self._ticket.cancelled.connect(lambda: self._on_outlined(None))
         self._ticket.failed.connect(self._on_failed)
         self._ticket.crashed.connect(lambda _: self._on_failed(None))
@@ -123,23 +123,23 @@ class DefectList(QObject):
         self._ticket = None
         if outlines is not None:
             self._outlines = outlines
-        self.follow()
+        self.refresh()
 
     def _on_failed(self, error: EngineError | None) -> None:
         self._ticket = None
         if error is not None and not self._editor.closed:
             self._editor.message.emit(f"The defects could not be outlined. {sentence_of(error)}")
 
-    def _list(self) -> None:
-        """List the defects anew."""
+    def _rebuild(self) -> None:
+        """Compute the list again."""
         review, outlines = self.review, self._outlines
-        of_all_kinds: list[Item] = []
+        of_all_kinds: list[JudgedDefect] = []
         without: frozenset[str] = frozenset()
         if review is not None and outlines is not None:
-            items, without = items_of(outlines, review), review.filters.without
-            of_all_kinds = [items[row] for row in self._rows_that_count(outlines, review.filters)]
-        self.items = in_order([item for item in of_all_kinds if item.kind not in without], self.order)
-        self.to_heal = to_heal(self.items)
+            items, without = judged_defects(outlines, review), review.filters.without
+            of_all_kinds = [items[row] for row in self._matching_rows(outlines, review.filters)]
+        self.items = sorted_defects([item for item in of_all_kinds if item.kind not in without], self.order)
+        self.to_heal = defects_to_heal(self.items)
         self.counts = Counter(item.verdict for item in self.items)
         self.kinds = Counter(item.kind for item in of_all_kinds)
         self._rows = {item.point: row for row, item in enumerate(self.items)}
@@ -147,7 +147,7 @@ class DefectList(QObject):
         self.changed.emit()
 
     def _keep_place(self) -> None:
-        """Where the defect that was looked at is listed no longer, what became of it is, or what took its place."""
+        """If the current defect is no longer listed, choose one that overlaps it, or the one at its row."""
         if not self.items or self._place is None:
             return
         box, row = self._place
@@ -165,62 +165,62 @@ class DefectList(QObject):
         item, row = self.current, self.row
         self._place = (item.defect.box, row) if item is not None and row is not None else None
 
-    def _rows_that_count(self, outlines: Outlines, filters: Filters) -> list[int]:
-        """Places of the defects that count; found out once for as long as the filters stay."""
+    def _matching_rows(self, outlines: Outlines, filters: Filters) -> list[int]:
+        """Indices of the defects that pass the filters; cached until the filters change."""
         key = outlines, replace(filters, without=frozenset(), threshold=outlines.threshold)
-        if self._counting is None or self._counting[0] is not key[0] or self._counting[1] != key[1]:
-            self._counting = *key, rows_that_count(*key)
-        return self._counting[2]
+        if self._matching is None or self._matching[0] is not key[0] or self._matching[1] != key[1]:
+            self._matching = *key, matching_rows(*key)
+        return self._matching[2]
 
-    def arrange(self, order: Order) -> None:
-        """List them in another order."""
+    def set_order(self, order: Order) -> None:
+        """List the defects in another order."""
         self.order = order
-        self._list()
+        self._rebuild()
 
     # -- going through them -----------------------------------------------------------------------------------
 
     @property
-    def current(self) -> Item | None:
-        """The defect that is looked at."""
+    def current(self) -> JudgedDefect | None:
+        """The current defect; None without one."""
         row = self.row
         return self.items[row] if row is not None else None
 
     @property
     def row(self) -> int | None:
-        """Its place in the list."""
+        """Its index in ``items``."""
         return self._rows.get(self._current) if self._current is not None else None
 
     @property
     def selected_rows(self) -> list[int]:
-        """Places in the list of the defects that a decision is about: the one that is looked at, or several."""
+        """Indices in ``items`` of the selected defects, to which decisions apply."""
         return sorted(self._rows[point] for point in self._chosen if point in self._rows)
 
-    def is_selected(self, item: Item) -> bool:
-        """Whether a decision would be about it."""
+    def is_selected(self, item: JudgedDefect) -> bool:
+        """Whether a defect is selected."""
         return item.point in self._chosen
 
     @property
-    def selected(self) -> list[Item]:
-        """Those defects, in the order of the list."""
+    def selected(self) -> list[JudgedDefect]:
+        """The selected defects, in the order of the list."""
         return [self.items[row] for row in self.selected_rows]
 
-    def choose(self, item: Item, *, go: bool = True) -> None:
-        """Look at a defect; ``go``: it may be out of sight."""
+    def choose(self, item: JudgedDefect, *, go: bool = True) -> None:
+        """Make a defect the current and only selected one; ``go``: also show it in the view."""
         self.select([item], item)
         if go:
-            self.sought.emit(item)
+            self.reveal_requested.emit(item)
 
-    def select(self, items: Iterable[Item], current: Item) -> None:
-        """Decide about several at once; one of them is looked at."""
+    def select(self, items: Iterable[JudgedDefect], current: JudgedDefect) -> None:
+        """Select several defects, one of which becomes the current one."""
         self._current, self._chosen = current.point, frozenset(item.point for item in items)
         self._remember_place()
-        self.chosen.emit()
+        self.selection_changed.emit()
 
     def step(self, by: int) -> bool:
-        """Go to the next (1) or previous (-1) defect that is not healed, round and round; False when there is none."""
+        """Go to the next (1) or previous (-1) defect that is not healed, with wrap-around; False when there is none."""
         return self._go(by, lambda item: item.verdict is not Verdict.HEALED)
 
-    def _go(self, by: int, wanted: Callable[[Item], bool], start: int | None = None) -> bool:
+    def _go(self, by: int, wanted: Callable[[JudgedDefect], bool], start: int | None = None) -> bool:
         count, start = len(self.items), self.row if start is None else start
         start = start if start is not None else (-1 if by > 0 else count)
         for distance in range(1, count + 1):
@@ -233,7 +233,7 @@ class DefectList(QObject):
     # -- deciding ---------------------------------------------------------------------------------------------
 
     def judge(self, verdict: Verdict, label: str) -> bool:
-        """Decide about the defects that are selected and go to the next that is to do; False when none is."""
+        """Decide about the selected defects and go to the next that is to do; False when there is none left."""
         items = self.selected
         others = [replace(item, verdict=verdict) for item in items if item.verdict is not verdict]
         self._judge(others, label if len(others) < 2 else f"{label} ({len(others)})")
@@ -241,62 +241,66 @@ class DefectList(QObject):
         return self._go(1, lambda other: other.verdict is Verdict.TO_DO, last)
 
     def accept_all(self) -> None:
-        """All that is to do is accepted."""
+        """Accept all defects that are to do."""
         todo = [item for item in self.items if item.verdict is Verdict.TO_DO]
         self._judge([replace(item, verdict=Verdict.ACCEPTED) for item in todo], "Accept all defects")
 
     def set_kind(self, kind: str) -> None:
-        """Give the defects that are selected another class."""
+        """Give the selected defects another class."""
         others = [replace(item, kind=kind) for item in self.selected if item.kind != kind]
         self._judge(others, f"Change class to {kind}")
 
-    def _judge(self, items: list[Item], label: str) -> None:
+    def _judge(self, items: list[JudgedDefect], label: str) -> None:
         review, outlines = self.review, self._outlines
         if items and review is not None and outlines is not None:
-            decided = judgements_of([*self.others_judged_with(items), *items], outlines.threshold)
-            self._editor.push(SetReview(label, review, judgements=decided))
+            decided = judgements_of([*self.linked_defects(items), *items], outlines.threshold)
+            self._editor.push(UpdateReview(label, review, judgements=decided))
 
-    def others_judged_with(self, items: Sequence[Item]) -> list[Item]:
-        """Defects that would lose what was decided about them when a decision about some others is replaced."""
+    def linked_defects(self, items: Sequence[JudgedDefect]) -> list[JudgedDefect]:
+        """See ``outlines.linked_defects``."""
         review, outlines = self.review, self._outlines
-        return others_judged_with(outlines, review, items) if review is not None and outlines is not None else []
+        return linked_defects(outlines, review, items) if review is not None and outlines is not None else []
 
     def filter(self, filters: Filters, gesture: int = 0) -> None:
-        """Let other damage count; see ``SetReview`` for the gesture."""
+        """Change the filters; see ``UpdateReview`` for the gesture."""
         review = self.review
         if review is not None and filters != review.filters:
-            self._editor.push(SetReview("Filter defects", review, filters=filters, gesture=gesture))
+            self._editor.push(UpdateReview("Filter defects", review, filters=filters, gesture=gesture))
 
     def clear(self) -> None:
-        """The search goes, with all that was decided; repairs stay."""
+        """Remove the review with all decisions; repairs stay."""
         if self.review is not None:
-            self._editor.push(PutReview("Clear defects", self._editor.document.state, None))
+            self._editor.push(ReplaceReview("Clear defects", self._editor.document.state, None))
 
     # -- healing ----------------------------------------------------------------------------------------------
 
     @property
-    def outlined(self) -> Review | None:
-        """The review at the threshold at which the listed defects were outlined."""
+    def outlined_review(self) -> Review | None:
+        """The review with the threshold at which the listed defects were outlined; None until they are."""
         review, outlines = self.review, self._outlines
         if review is None or outlines is None:
             return None
         return replace(review, filters=replace(review.filters, threshold=outlines.threshold))
 
     @property
-    def share(self) -> float:
-        """About how much of the picture that is, 0..1."""
+    def heal_share(self) -> float:
+        """Estimated share of the picture that would be healed, 0..1."""
         review = self.review
-        return share_of(self.to_heal, review.filters.grow, self._editor.document.bounds) if review else 0.0
+        return covered_share(self.to_heal, review.filters.grow, self._editor.document.bounds) if review else 0.0
 
     def repaint(self) -> Ticket | None:
-        """Put the selected defects into the repair mask, for the restorer to shape; they are kept otherwise."""
-        items, review, outlines = self.selected, self.outlined, self._outlines
+        """Add the selected defects to the repair mask, to be edited with the brush, and judge them as kept.
+
+        Returns:
+            The job; None when nothing is selected.
+        """
+        items, review, outlines = self.selected, self.outlined_review, self._outlines
         if not items or review is None or outlines is None:
             return None
         editor, label = self._editor, "Repaint defect"
 
         def work(context: JobContext) -> TileMap:
-            return mask_tiles(review, [item.defect for item in items], context)
+            return defect_mask(review, [item.defect for item in items], context)
 
         def apply(mask: TileMap) -> None:
             state, now = editor.document.state, self.review
@@ -304,9 +308,9 @@ class DefectList(QObject):
                 editor.message.emit("The defects changed meanwhile; please try again.")
                 return
             kept = [replace(item, verdict=Verdict.KEPT) for item in items]
-            decided = judgements_of([*others_judged_with(outlines, now, items), *kept], outlines.threshold)
-            painted = Paint(label, REPAIR_MASK, union(state.mask, mask))
-            editor.push(Compound(label, [painted, SetReview(label, now, judgements=decided)]))
+            decided = judgements_of([*linked_defects(outlines, now, items), *kept], outlines.threshold)
+            painted = Paint(label, REPAIR_MASK, union_delta(state.mask, mask))
+            editor.push(Compound(label, [painted, UpdateReview(label, now, judgements=decided)]))
 
         ticket = editor.submit(label, Lane.COMPUTE, lambda: work, urgency=Urgency.HAND)
         ticket.done.connect(editor.while_open(apply))
@@ -314,6 +318,6 @@ class DefectList(QObject):
 
 
 def _overlap(one: Rect, other: Rect) -> float:
-    """Area of both over area of either, 0..1."""
+    """Intersection over union of two rectangles, 0..1."""
     both = (one & other).area
     return both / (one.area + other.area - both)

@@ -1,4 +1,4 @@
-"""Editing one open photograph: its document and undo stack. Here alone edits become Qt's undo commands."""
+"""Edits one open photograph: its document and undo stack. The only place where edits become Qt undo commands."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ from engine.jobs import JobContext
 from engine.raster import Rect
 
 AT_ONCE = 16
-"""Tiles that are changed without a job of its own: about 50 ms."""
+"""Number of tiles up to which a change is made on the GUI thread, without a job: about 50 ms."""
 _TRIES = 3
-"""How often a change is computed anew because the picture was changed meanwhile."""
+"""How often an edit is computed before it is given up, if the picture is changed meanwhile."""
 
-Make = Callable[[JobContext], Edit | None]
-"""Makes an edit, on an engine thread; None: there is nothing to change."""
+EditMaker = Callable[[JobContext], Edit | None]
+"""Computes an edit on an engine thread; None: there is nothing to change."""
 
 
 class Editor(QObject):
-    """The document of one open photograph, what is chosen in it, and its undo stack. Used on the GUI thread.
+    """The document of one open photograph, its active layer and paint target, and its undo stack. GUI thread.
 
     Attributes:
-        closed: nothing may happen to it any more.
-        undo: the stack.
+        document: what is edited.
+        undo: the undo stack.
+        undo_memory: the memory that its steps hold.
+        closed: whether the photograph was closed; results of jobs are ignored then.
 
     Signals:
-        picture_changed, mask_changed: carry the Rect to draw anew.
-        layers_changed: the list, a property, the active layer or the mask target.
-        size_changed: the picture was turned.
-        review_changed: the search for damage, or what was decided about it.
+        picture_changed, mask_changed: carry the Rect to redraw, image pixels.
+        layers_changed: the list of layers, a property, the active layer or the paint target changed.
+        size_changed: the picture was rotated or flipped.
+        review_changed: the search for damage or the decisions about it changed.
         modified: whether there is unsaved work may have changed.
-        message: something to say, a sentence.
-        offered: the same with a button: a sentence, the button's text, and what it does.
+        message: carries a sentence for the user.
+        offered: a message with a button; carries the sentence, the button's text, and the function that it calls.
     """
 
     picture_changed = Signal(object)
@@ -64,28 +66,28 @@ class Editor(QObject):
         self.undo = QUndoStack(self)
         self.undo.cleanChanged.connect(self._on_clean_changed)
         self.undo.indexChanged.connect(self._on_step)
-        self.steps = UndoMemory()
+        self.undo_memory = UndoMemory()
         self._jobs = jobs
-        self._order = [layer.id for layer in document.state.layers]
-        self._active: int | None = self._order[-1] if self._order else None
+        self._layer_ids = [layer.id for layer in document.state.layers]
+        self._active: int | None = self._layer_ids[-1] if self._layer_ids else None
         self._target: Target = REPAIR_MASK
         self._edges_shown = True
         self._tickets: set[Ticket] = set()
         self.closed = False
         self._gesturing = False
-        self._stuck: tuple[QUndoCommand, bool] | None = None
-        self._held: list[Callable[[], object]] = []
+        self._failed_step: tuple[QUndoCommand, bool] | None = None
+        self._held_results: list[Callable[[], object]] = []
         document.watch(self._on_change)
 
     # -- what is chosen ---------------------------------------------------------------------------------------
 
     @property
     def active(self) -> Layer | None:
-        """The layer that is chosen in the panel; None is the scan."""
+        """The active layer; None is the scan."""
         return self.document.state.find(self._active)
 
     def set_active(self, id_: int | None) -> None:
-        """Choose a layer, or the scan. A target on another layer is left."""
+        """Make a layer (None = the scan) active. A paint target on another layer is replaced by the repair mask."""
         self._active = id_
         if isinstance(self._target, LayerMask | LayerPixels) and self._target.layer != id_:
             self._target = REPAIR_MASK
@@ -93,11 +95,11 @@ class Editor(QObject):
 
     @property
     def target(self) -> Target:
-        """What the tools paint."""
+        """The paint target: what the tools paint."""
         return self._target
 
     def set_target(self, target: Target) -> None:
-        """Choose what the tools paint, if the document has it; a layer is chosen with what is painted of it."""
+        """Set the paint target, if the document has it; its layer becomes active."""
         if target != self._target and self._can_paint(target):
             self._target = target
             if isinstance(target, LayerMask | LayerPixels):
@@ -108,16 +110,16 @@ class Editor(QObject):
         return target.exists(self.document.state) and (target != EDGE_MAP or self._edges_shown)
 
     def mask(self) -> TileMap:
-        """The map that the tools paint."""
+        """The tile map of the paint target."""
         return self._target.read(self.document.state)
 
     @property
     def edges(self) -> TileMap | None:
-        """The edge map to show over the picture; None without one, or while it is hidden."""
+        """The edge map to draw over the picture; None without one, or while it is hidden."""
         return self.document.shown.edges if self._edges_shown else None
 
     def show_edges(self, *, shown: bool) -> None:
-        """Show or hide the edge map, which the document keeps. What is hidden is not painted."""
+        """Show or hide the edge map, which stays in the document. While hidden it cannot be the paint target."""
         if shown == self._edges_shown:
             return
         self._edges_shown = shown
@@ -130,37 +132,37 @@ class Editor(QObject):
 
     @property
     def gesturing(self) -> bool:
-        """Whether a stroke or a slider is being dragged: then nothing else may change the document."""
+        """Whether a stroke or slider is being dragged; nothing else may change the document then."""
         return self._gesturing
 
     def begin_gesture(self) -> None:
-        """A drag begins; results of jobs wait until it ends."""
+        """A drag begins: hold back results of jobs until it ends."""
         self._gesturing = True
 
     def end_gesture(self) -> None:
-        """The drag is over, and what it made is pushed."""
+        """The drag ended and its edit was pushed: apply the results that were held back."""
         self._gesturing = False
         try:
-            while self._held:
-                self._held.pop(0)()
+            while self._held_results:
+                self._held_results.pop(0)()
         finally:
-            self._jobs.go_on()
+            self._jobs.recheck()
 
     @property
     def settled(self) -> bool:
-        """Whether no job's result waits for the end of a drag: what is frozen now lacks nothing."""
-        return not self._held
+        """Whether no result of a job is held back by a drag, so that an input frozen now includes all results."""
+        return not self._held_results
 
     def _when_free(self, action: Callable[[], object]) -> None:
         if self.closed:
             return
         if self._gesturing:
-            self._held.append(action)
+            self._held_results.append(action)
         else:
             action()
 
     def while_open(self, slot: Callable[..., Any]) -> Callable[..., None]:
-        """A slot for a job that does nothing once the photograph is closed, and waits while something is dragged."""
+        """Wrap a slot for a job: it is not called after the photograph was closed, and not before a drag has ended."""
 
         def guarded(*arguments: object) -> None:
             self._when_free(lambda: slot(*arguments))
@@ -170,21 +172,21 @@ class Editor(QObject):
     # -- edits ------------------------------------------------------------------------------------------------
 
     def push(self, edit: Edit) -> None:
-        """Do an edit as one undo step."""
-        self._unstick()
+        """Apply an edit as one undo step."""
+        self._realign_stack()
         index = self.undo.index()
-        self.steps.cut(index)
+        self.undo_memory.truncate(index)
         step = _Step(self, edit)
-        # Whoever hears of the step counts it already.
-        self.steps.add(step)
+        # Before the push, whose signals lead to questions about the memory.
+        self.undo_memory.add(step)
         self.undo.push(step)
         if self.undo.index() == index:
-            # It was merged with the step before.
-            self.steps.cut(index)
-            self.steps.renew()
+            # Qt merged it with the step before.
+            self.undo_memory.truncate(index)
+            self.undo_memory.refresh_last()
 
     def paint(self, label: str, deltas: Mapping[Target, TileDelta]) -> None:
-        """A finished stroke, as one step; one that changes nothing is none."""
+        """Make a finished stroke one undo step; none if it changes nothing."""
         steps = [(target, delta) for target, delta in deltas.items() if delta]
         if not steps:
             self.cancel_live()
@@ -195,7 +197,7 @@ class Editor(QObject):
         self.push(paints[0] if len(paints) == 1 else Compound(label, paints))
 
     def show_live(self, edits: Mapping[Target, TileEdit]) -> None:
-        """Show a stroke in the making; the dirty rectangles of its edits are taken."""
+        """Show an unfinished stroke; resets the dirty rectangles of its edits."""
         state, change = self.document.state, Change()
         for target, edit in edits.items():
             dirty, edit.dirty = edit.dirty, Rect(0, 0, 0, 0)
@@ -203,30 +205,30 @@ class Editor(QObject):
         self.document.show(state, change)
 
     def cancel_live(self) -> None:
-        """Show the document as it is: no stroke after all."""
+        """Discard the unfinished stroke and show the current state."""
         if self.document.shown is not self.document.state:
             self.document.show(None, Change(picture=self.document.bounds, mask=self.document.bounds))
 
-    def change_when_made(
+    def push_when_made(
         self,
         label: str,
-        freeze: Callable[[State], Make],
+        freeze: Callable[[State], EditMaker],
         *,
         at_once: bool = False,
         fits: Callable[[State, State], bool] = State.same_work,
         then: Callable[[], object] = lambda: None,
     ) -> None:
-        """An edit that takes long to make: a job makes it, and it is pushed when it is there.
+        """Compute an edit in a job, and push it when it is ready.
 
-        When the document was changed meanwhile so that the edit fits no more, it is made anew.
+        If the document was changed meanwhile so that the edit does not fit, it is computed again.
 
         Args:
             label: for the job list.
-            freeze: called on the GUI thread with the document's state when the job's turn comes; gives what makes the
-                edit of it.
-            at_once: it is made here and now instead: there is little to do.
-            fits: whether an edit that was made of the first state may be done on the second.
-            then: called after it was pushed.
+            freeze: called on the GUI thread with the document's state when the job's turn comes; returns the function
+                that computes the edit.
+            at_once: compute it synchronously, because there is little to do.
+            fits: whether an edit that was computed for the first state can be applied to the second.
+            then: called after the push.
         """
         if at_once:
             self._push_made(freeze(self.document.state)(JobContext()), then)
@@ -236,7 +238,7 @@ class Editor(QObject):
     def _submit_change(
         self,
         label: str,
-        freeze: Callable[[State], Make],
+        freeze: Callable[[State], EditMaker],
         fits: Callable[[State, State], bool],
         then: Callable[[], object],
         tries: int,
@@ -265,24 +267,24 @@ class Editor(QObject):
             then()
 
     def turn(self, turn: Turn) -> None:
-        """Turn the picture; many layers take a job."""
+        """Rotate or flip the picture; in a job if there are many tiles."""
 
-        def freeze(state: State) -> Make:
+        def freeze(state: State) -> EditMaker:
             return lambda context: TurnPicture(turn, state, context)
 
         state = self.document.state
         maps = [tiles for layer in state.layers for tiles in (*layer.content.maps().values(), layer.mask)]
         maps += [state.mask] if state.review is None else [state.mask, state.review.damage]
-        self.change_when_made(turn.title, freeze, at_once=sum(len(tiles.stored) for tiles in maps) <= AT_ONCE)
+        self.push_when_made(turn.title, freeze, at_once=sum(len(tiles.stored) for tiles in maps) <= AT_ONCE)
 
     def clear_edges(self) -> None:
-        """The edge map goes."""
+        """Remove the edge map."""
         edit = clear_edges(self.document.state)
         if edit is not None:
             self.push(edit)
 
     def duplicate_layer(self) -> None:
-        """A copy of the active layer above it."""
+        """Insert a copy of the active layer above it, and make it active."""
         layer = self.active
         if layer is not None:
             copy = replace(layer, id=self.document.new_id(), name=f"{layer.name} copy")
@@ -290,13 +292,13 @@ class Editor(QObject):
             self.set_active(copy.id)
 
     def move_layer(self, id_: int, index: int) -> None:
-        """Move a layer to another place, 0 = just above the scan; nothing happens where there is none."""
+        """Move a layer to another index, 0 = just above the scan; ignores an impossible index or id."""
         state = self.document.state
         if state.find(id_) is not None and 0 <= index < len(state.layers) and index != state.index(id_):
             self.push(MoveLayer("Move layer", state, id_, index))
 
     def merge_down(self) -> None:
-        """Join the active layer with the one below; large ones take a job."""
+        """Merge the active layer with the one below; in a job if there are many tiles."""
         layer, state = self.active, self.document.state
         if layer is None or state.index(layer.id) == 0:
             return
@@ -304,14 +306,14 @@ class Editor(QObject):
         empty = self.document.new_layer("")
         lower = state.layers[state.index(upper) - 1]
 
-        def freeze(state: State) -> Make:
+        def freeze(state: State) -> EditMaker:
             return lambda context: merge_down(state, upper, empty, context)
 
         def fits(before: State, now: State) -> bool:
             return before.layers is now.layers and before.geometry == now.geometry
 
         cells = {cell for one in (layer, lower) for cell in one.operation().cells()}
-        self.change_when_made(
+        self.push_when_made(
             f"Merge {layer.name} down",
             freeze,
             at_once=len(cells) <= AT_ONCE,
@@ -331,50 +333,58 @@ class Editor(QObject):
         soon: bool = False,
         ready: Callable[[], bool] = lambda: True,
     ) -> Ticket:
-        """Queue a job that belongs to this photograph: it is called off when the photograph is closed."""
+        """Queue a job that is cancelled when the photograph is closed; see ``JobCentre.submit``."""
         ticket = self._jobs.submit(title, lane, prepare, urgency=urgency, soon=soon, ready=ready)
         self._tickets.add(ticket)
         ticket.ended.connect(lambda: self._tickets.discard(ticket))
         return ticket
 
     def close(self) -> None:
-        """Call off the jobs, and let go of the document's memory."""
+        """Cancel the jobs, and release the document's memory."""
         self.closed = True
         self.undo.cleanChanged.disconnect(self._on_clean_changed)
-        # A stack says that it changed while it is emptied.
+        # A stack emits signals while it is cleared.
         self.undo.blockSignals(True)
         for ticket in list(self._tickets):
             ticket.cancel()
         self.document.forget_watchers()
         self.undo.clear()
-        self.steps.cut(0)
-        self._held.clear()
+        self.undo_memory.truncate(0)
+        self._held_results.clear()
 
     # -- undo steps that cannot be taken ----------------------------------------------------------------------
 
-    def take(self, step: QUndoCommand, change: Callable[[Document], None], *, done_before: bool) -> None:
-        """Do or take back a step of the undo stack; only the stack's commands call this."""
-        if self._stuck is not None:
+    def run_step(self, step: QUndoCommand, change: Callable[[Document], None], *, done_before: bool) -> None:
+        """Apply or revert a step of the undo stack. Only the stack's commands call this.
+
+        If it fails, the document keeps its state, further steps do nothing, and the stack is realigned afterwards.
+
+        Args:
+            step: the command.
+            change: applies or reverts its edit.
+            done_before: whether the edit was applied before the call.
+        """
+        if self._failed_step is not None:
             return
         before = self.document.state
         try:
             change(self.document)
         except EngineError as error:
-            self._stuck = step, done_before
+            self._failed_step = step, done_before
             everything = Change(self.document.bounds, self.document.bounds, layers=True, size=True, review=True)
             self.document.update(before, everything)
             self.message.emit(f"This step cannot be taken. {sentence_of(error)}")
-            QTimer.singleShot(0, self, self._unstick)
+            QTimer.singleShot(0, self, self._realign_stack)
 
-    def _unstick(self) -> None:
-        """Move the stack, whose steps do nothing meanwhile, to where the document is."""
-        if self._stuck is None:
+    def _realign_stack(self) -> None:
+        """After a failed step: set the index of the stack to the state of the document. Steps do nothing meanwhile."""
+        if self._failed_step is None:
             return
-        step, done_before = self._stuck
+        step, done_before = self._failed_step
         steps = [self.undo.command(i) for i in range(self.undo.count())]
         if step in steps:
             self.undo.setIndex(steps.index(step) + done_before)
-        self._stuck = None
+        self._failed_step = None
 
     # -- slots ------------------------------------------------------------------------------------------------
 
@@ -382,7 +392,7 @@ class Editor(QObject):
         if change.size:
             self.size_changed.emit()
         if change.layers:
-            self._follow_layers()
+            self._update_active()
         if change.review:
             self.review_changed.emit()
         if change.picture:
@@ -390,17 +400,17 @@ class Editor(QObject):
         if change.mask:
             self.mask_changed.emit(change.mask)
 
-    def _follow_layers(self) -> None:
-        """The list of layers may be another: keep the active layer and the target sensible."""
-        before, layers = self._order, [layer.id for layer in self.document.state.layers]
+    def _update_active(self) -> None:
+        """The list of layers may have changed: update the active layer and the paint target."""
+        before, layers = self._layer_ids, [layer.id for layer in self.document.state.layers]
         new = set(layers) - set(before)
-        # A layer that comes, or comes back, is the one to go on with; after one that goes, what was next below it.
+        # A layer that was added becomes active; after a removal, the one that was below.
         if len(new) == 1 and self._target == REPAIR_MASK:
             (self._active,) = new
         elif self._active in before and self._active not in layers:
             below = before[: before.index(self._active)]
             self._active = next((id_ for id_ in reversed(below) if id_ in layers), None)
-        self._order = layers
+        self._layer_ids = layers
         self._target = self._target if self._can_paint(self._target) else REPAIR_MASK
         self.layers_changed.emit()
 
@@ -408,32 +418,28 @@ class Editor(QObject):
         self.modified.emit()
 
     def _on_step(self) -> None:
-        # Not every step makes or takes back work that is saved.
+        # Whether work is unsaved depends on the steps that are done, not only on the stack's clean state.
         self.modified.emit()
 
 
 class _Step(QUndoCommand):
-    """An edit on Qt's undo stack.
-
-    When a step cannot be taken, because tiles that were put away cannot be read, the document stays as it is, and so
-    it does in the steps after it; then the stack is moved back to where the document is.
-    """
+    """An edit on Qt's undo stack; see ``Editor.run_step`` for steps that fail."""
 
     def __init__(self, editor: Editor, edit: Edit) -> None:
         super().__init__(edit.label)
         self._editor, self.edit = editor, edit
 
     def redo(self) -> None:
-        self._editor.take(self, self.edit.apply, done_before=False)
+        self._editor.run_step(self, self.edit.apply, done_before=False)
 
     def undo(self) -> None:
-        self._editor.take(self, self.edit.revert, done_before=True)
+        self._editor.run_step(self, self.edit.revert, done_before=True)
 
     def id(self) -> int:
         return 1
 
     def mergeWith(self, other: QUndoCommand) -> bool:
-        merged = self.edit.merged(other.edit) if isinstance(other, _Step) else None
+        merged = self.edit.merge_with(other.edit) if isinstance(other, _Step) else None
         if merged is None:
             return False
         self.edit = merged

@@ -1,4 +1,4 @@
-"""Opening, saving, exporting and recovering, as jobs of the io lane. Asking the user is the window's part."""
+"""Opens, saves, exports and recovers photographs in jobs of the io lane. Questions to the user are asked elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from desktop.document.project import write_project
 from desktop.document.recovery import Recovered, autosaved_source, holds_work, recover
 from desktop.document.targets import Target
 from desktop.photo.workspace import Workspace
-from desktop.tools.select import replaced
+from desktop.tools.select import replace_mask
 from desktop.work.flatten import export
 from desktop.work.threads import JobCentre, Lane, Ticket, Work
 from engine import imageio
@@ -30,21 +30,21 @@ from engine.output import Output
 from engine.runtime.cards import Registry
 
 TRASH_DAYS = 30
-"""Autosaved work that was forgotten is kept so long."""
+"""How long autosaved work is kept in the trash."""
 _DAY = 24 * 60 * 60
 _FORGOTTEN = "forgotten"
-"""An empty file in a folder in the trash: when it was put there."""
+"""Name of an empty file in each folder in the trash; its modification time is when the folder was put there."""
 
 
 class Files(QObject):
-    """The way of photographs from and to the disk. GUI thread.
+    """Opens and writes the files of photographs. GUI thread.
 
     Signals:
-        opened: a photograph is ready; carries its Workspace.
-        failed: carries the EngineError.
-        crashed: writing met something unexpected, which is reported elsewhere.
-        said: something good to know, a sentence.
-        written: the last file that was being written is done, well or not.
+        opened: a photograph was opened; carries its Workspace.
+        failed: a file could not be read or written; carries the EngineError.
+        crashed: writing raised an unexpected exception, which is reported elsewhere.
+        said: carries a sentence for the user.
+        written: no file is being written any more, whether writing succeeded or not.
     """
 
     opened = Signal(object)
@@ -54,7 +54,7 @@ class Files(QObject):
     written = Signal()
 
     def __init__(self, jobs: JobCentre, registry: Registry, state: Path) -> None:
-        """Args: state: the program's own folder, for autosaved work."""
+        """Args: state: the program's folder for autosaved work."""
         super().__init__()
         self._jobs, self._registry = jobs, registry
         self._sessions, self._trash = state / "sessions", state / "trash"
@@ -68,17 +68,17 @@ class Files(QObject):
 
     @property
     def opening(self) -> set[Path]:
-        """Files that are being read now."""
+        """The files that are being read."""
         return self._opening
 
     def open(self, path: Path) -> Ticket:
-        """Read a scan or a project."""
+        """Start reading a scan or a project."""
 
         def work(context: JobContext) -> Document:
             return open_document(path, context)
 
         ticket = self._open(self.tr("Opening {0}").format(path.name), path, work)
-        ticket.done.connect(lambda document: self._opened(document, path))
+        ticket.done.connect(lambda document: self._on_opened(document, path))
         return ticket
 
     def _open(self, title: str, path: Path, work: Work) -> Ticket:
@@ -88,17 +88,17 @@ class Files(QObject):
         ticket.failed.connect(self.failed)
         return ticket
 
-    def _opened(self, document: Document, path: Path) -> None:
+    def _on_opened(self, document: Document, path: Path) -> None:
         workspace = Workspace(document, path, AutosaveFolder(self._new_folder()), self._jobs, self._registry)
         if document.own_project:
-            # A project of another program is opened without what we do not know: it is not saved over unasked.
+            # A project of another program is not overwritten without asking: unknown parts of it were not read.
             workspace.project, workspace.project_stamp = path, document.stamp
         self.opened.emit(workspace)
         for notice in document.notices:
             self.said.emit(notice)
 
     def _new_folder(self) -> Path:
-        """A folder of this program's own for one photograph, marked as in use before it is there."""
+        """A name for a new autosave folder, locked by this program; the folder is created on the first write."""
         for _ in range(100):
             folder = self._sessions / uuid4().hex
             if self._lock(folder):
@@ -106,11 +106,11 @@ class Files(QObject):
         return folder
 
     def _lock(self, folder: Path) -> bool:
-        """Mark a session folder as in use; False when another program has it, or nothing can be written."""
+        """Lock an autosave folder; False when another program has locked it, or nothing can be written."""
         try:
             self._sessions.mkdir(parents=True, exist_ok=True)
         except OSError:
-            # Then there is no autosave either; the first one says so.
+            # Autosaving will fail too, and then there is a message.
             return False
         lock = QLockFile(str(folder.with_suffix(".lock")))
         lock.setStaleLockTime(0)
@@ -121,10 +121,10 @@ class Files(QObject):
 
     # -- recovery ---------------------------------------------------------------------------------------------
 
-    def abandoned(self) -> dict[Path, Path]:
-        """Autosave folders that a crash left behind -> the photograph.
+    def abandoned_work(self) -> dict[Path, Path]:
+        """Autosave folders left by a crash -> file of the photograph. Locks them.
 
-        Those without work are tidied away; those whose work cannot be read here go to the trash.
+        Deletes those without work; moves those whose work cannot be read to the trash.
         """
         found: dict[Path, Path] = {}
         folders = {path.with_suffix("") for path in self._sessions.glob("*")}
@@ -135,19 +135,19 @@ class Files(QObject):
             if source is not None:
                 found[folder] = source
             elif holds_work(folder):
-                self.forget(folder)
+                self.move_to_trash(folder)
             else:
                 self._remove(folder)
         return found
 
-    def forgotten(self) -> dict[Path, Path]:
-        """Autosaved work in the trash -> the photograph, the latest first."""
+    def forgotten_work(self) -> dict[Path, Path]:
+        """Autosave folders in the trash -> file of the photograph, latest first."""
         kept = [folder for folder in self._trash.glob("*") if not _is_outdated(folder)]
         sources = {folder: autosaved_source(folder) for folder in sorted(kept, key=_age)}
         return {folder: source for folder, source in sources.items() if source is not None}
 
     def empty_trash(self) -> None:
-        """Delete what lay in the trash for more than ``TRASH_DAYS``, in the background."""
+        """Start deleting what has been in the trash for more than ``TRASH_DAYS``."""
         outdated = [folder for folder in self._trash.glob("*") if _is_outdated(folder)]
 
         def work(_: JobContext) -> None:
@@ -157,69 +157,69 @@ class Files(QObject):
         if outdated:
             self._jobs.submit(self.tr("Tidying up"), Lane.AUTOSAVE, lambda: work)
 
-    def take_back(self, folder: Path) -> Path | None:
-        """Bring autosaved work back from the trash; gives its folder, or None where that cannot be."""
+    def restore_from_trash(self, folder: Path) -> Path | None:
+        """Move autosaved work back from the trash; returns its new folder, or None if that is impossible."""
         wanted = self._new_folder()
         try:
             folder.rename(wanted)
         except OSError:
-            self.leave(wanted)
+            self.unlock(wanted)
             return None
         return wanted
 
-    def forget(self, folder: Path) -> None:
-        """Put autosaved work into the trash, where it is kept for ``TRASH_DAYS``."""
+    def move_to_trash(self, folder: Path) -> None:
+        """Move autosaved work to the trash, where it is kept for ``TRASH_DAYS``."""
         target = self._trash / folder.name
         with contextlib.suppress(OSError):
             self._trash.mkdir(parents=True, exist_ok=True)
             folder.rename(target)
-            # Its days are counted from now.
+            # Its age is counted from now.
             (target / _FORGOTTEN).touch()
-        self.leave(folder)
+        self.unlock(folder)
 
     def recover(self, folder: Path, source: Path) -> Ticket:
-        """Open a photograph with its autosaved work; the session goes on in the same folder."""
+        """Start opening a photograph with its autosaved work; it goes on autosaving to the same folder."""
 
         def work(context: JobContext) -> Recovered:
             return recover(folder, context)
 
         ticket = self._open(self.tr("Opening the saved work on {0}").format(source.name), source, work)
-        ticket.done.connect(lambda recovered: self._recovered(recovered, folder))
+        ticket.done.connect(lambda recovered: self._on_recovered(recovered, folder))
         return ticket
 
-    def _recovered(self, recovered: Recovered, folder: Path) -> None:
+    def _on_recovered(self, recovered: Recovered, folder: Path) -> None:
         workspace = Workspace(recovered.document, recovered.source, AutosaveFolder(folder), self._jobs, self._registry)
-        # Saved over nothing unasked: it may have been saved under another name before the crash.
+        # Saving asks for a name: it may have been saved under another one before the crash.
         workspace.mark_recovered()
         self.opened.emit(workspace)
         for notice in recovered.document.notices:
             self.said.emit(notice)
 
-    def leave(self, folder: Path) -> None:
-        """Keep abandoned work for another start, or for a later moment."""
+    def unlock(self, folder: Path) -> None:
+        """Unlock an autosave folder, so that it can be offered again."""
         lock = self._locks.pop(folder, None)
         if lock is not None:
             lock.unlock()
 
     def _remove(self, folder: Path) -> None:
-        """Delete an autosave folder: its work was saved or given up, or there is none."""
+        """Delete and unlock an autosave folder."""
         AutosaveFolder(folder).remove()
-        self.leave(folder)
+        self.unlock(folder)
 
     # -- writing ----------------------------------------------------------------------------------------------
 
     @property
     def writing(self) -> bool:
-        """Whether a project, an export or a mask is being written: the program does not end meanwhile."""
+        """Whether a project, an export or a mask is being written; the program must not end then."""
         return bool(self._targets)
 
     @property
     def targets(self) -> list[Path]:
-        """The files that are being written, and those that are reserved."""
+        """The files that are being written or are reserved."""
         return [*self._targets, *self._reserved]
 
     def reserve(self, target: Path, ticket: Ticket) -> None:
-        """Keep a file for a task that will write it, until that is done; the program may end before."""
+        """Reserve a file for a job that will write it, until the job ends. The program may end before that."""
         target = target.resolve()
         self._reserved.append(target)
         for signal in (ticket.done, ticket.failed, ticket.cancelled, ticket.crashed):
@@ -252,7 +252,7 @@ class Files(QObject):
             self.written.emit()
 
     def changed_elsewhere(self, workspace: Workspace, path: Path) -> bool:
-        """Whether a project was changed by somebody else since this program read it or wrote it last."""
+        """Whether another program changed a project since this program last read or wrote it."""
         opened = workspace.autosave.opened
         known = None
         if workspace.project is not None and imageio.same_file(path, workspace.project):
@@ -262,11 +262,11 @@ class Files(QObject):
         return known is not None and file_stamp(path) not in (known, None)
 
     def save(self, workspace: Workspace, path: Path) -> Ticket:
-        """Save the project; it fails where somebody else changed the file since it was asked for."""
+        """Start saving a project; the job fails if another program changes the file before its turn comes."""
         snapshot, found = workspace.snapshot(), file_stamp(path)
 
         def check() -> None:
-            # It may have waited for a long export. What was saved from here meanwhile is no change.
+            # The job may wait for a long export. An earlier save of this photograph is no conflict.
             if file_stamp(path) not in (found, None) and self.changed_elsewhere(workspace, path):
                 raise WriteError(
                     "{file} was changed by another program meanwhile. Nothing was written; please save again.",
@@ -285,7 +285,7 @@ class Files(QObject):
         return self._write(self.tr("Saving {0}").format(path.name), path, work, saved, check)
 
     def export(self, workspace: Workspace, output: Output) -> Ticket:
-        """Write the visible picture and its record."""
+        """Start writing the visible picture and its record."""
         snapshot = workspace.snapshot()
 
         def work(context: JobContext) -> tuple[tuple[str, ...], int]:
@@ -300,8 +300,8 @@ class Files(QObject):
         return self._write(self.tr("Exporting {0}").format(output.path.name), output.path, work, exported)
 
     def measure(self, workspace: Workspace, output: Output) -> Ticket:
-        """Find out how large an export would be, by making it in the autosave folder; done carries the bytes."""
-        # There it goes with the folder when the program is killed meanwhile.
+        """Start an export to the autosave folder to find out its size; ``done`` carries the bytes."""
+        # If the program is killed meanwhile, the file is deleted together with that folder.
         snapshot, folder = workspace.snapshot(), workspace.autosave.folder.folder
         trial = replace(output, path=folder / f"trial{output.path.suffix}", record=False)
 
@@ -320,7 +320,7 @@ class Files(QObject):
         return self._jobs.submit(self.tr("Measuring the export"), Lane.IO, lambda: work)
 
     def load_mask(self, workspace: Workspace, path: Path) -> None:
-        """Replace what is painted by a picture's mask."""
+        """Replace the mask of the paint target by that of a picture file, in a job."""
 
         def make(state: State, target: Target, context: JobContext) -> Edit | None:
             mask = imageio.read_mask(path, context.part(0.0, 0.5))
@@ -331,12 +331,12 @@ class Files(QObject):
                 raise SettingsError(
                     said, "mask.size", own_width=own_width, own_height=own_height, width=width, height=height
                 )
-            return replaced(state, target, self.tr("Load mask"), mask, context.part(0.5, 1.0))
+            return replace_mask(state, target, self.tr("Load mask"), mask, context.part(0.5, 1.0))
 
         workspace.change_mask(self.tr("Load mask"), make)
 
     def save_mask(self, workspace: Workspace, path: Path) -> Ticket:
-        """Write the mask that is painted as a PNG."""
+        """Start writing the mask of the paint target as a PNG."""
         mask = workspace.mask()
 
         def work(_: JobContext) -> None:
@@ -348,20 +348,20 @@ class Files(QObject):
         return self._write(self.tr("Saving {0}").format(path.name), path, work, saved)
 
     def close(self, workspace: Workspace) -> None:
-        """End a photograph whose work was saved or given up: jobs are called off, its session is forgotten."""
+        """Close a photograph whose work was saved or discarded: cancel its jobs and delete its autosave folder."""
         workspace.close()
         folder = workspace.autosave.folder.folder
 
         def work(_: JobContext) -> None:
             AutosaveFolder(folder).remove()
 
-        # On that lane, behind an autosave that may still be writing there.
+        # On the same lane, so that it runs after an autosave that is still writing.
         ticket = self._jobs.submit(self.tr("Tidying up"), Lane.AUTOSAVE, lambda: work)
         ticket.done.connect(lambda: self._remove(folder))
         self._closing.add(folder)
 
     def shut_down(self) -> None:
-        """After the job centre has stopped: forget the sessions of photographs that were closed."""
+        """Delete the autosave folders of closed photographs. Called after the job centre has stopped."""
         for folder in self._closing:
             self._remove(folder)
 
@@ -371,7 +371,7 @@ def _is_outdated(folder: Path) -> bool:
 
 
 def _age(folder: Path) -> float:
-    """Seconds since autosaved work was forgotten."""
+    """Seconds since an autosave folder was moved to the trash."""
     try:
         return time.time() - (folder / _FORGOTTEN).stat().st_mtime
     except OSError:

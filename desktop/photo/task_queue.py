@@ -1,4 +1,4 @@
-"""The tasks that were asked for on one photograph: who works on which mask, and where the results go."""
+"""The queued jobs of one photograph: which part of the mask each works on, and how results are applied."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from desktop.work.base import Job, Outcome, Runner, TaskRequest
 from desktop.work.covered import covering_layer
 from desktop.work.edges import DrawEdges
 from desktop.work.enlarge import Enlarge
-from desktop.work.find import FindDamage, Found
-from desktop.work.repair import ApplyTask, without
+from desktop.work.find import FindDamage, FindResult
+from desktop.work.repair import ApplyTask, subtraction_delta
 from desktop.work.restore import Restore, heal_defects
 from desktop.work.runners import runner_of
 from desktop.work.threads import Lane, Ticket
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A job that waits or runs.
+class _QueuedJob:
+    """A waiting or running job.
 
     Attributes:
-        step: index of the undo stack when it was asked for.
+        job: the description.
+        runner: executes it.
+        step: index of the undo stack when it was queued.
     """
 
     job: Job
@@ -43,16 +45,16 @@ class _Asked:
 
 
 class TaskQueue(QObject):
-    """The tasks of one photograph. GUI thread.
+    """The queued jobs of one photograph. GUI thread.
 
     Args:
-        editor: the photograph.
-        defects: of it.
+        editor: of the photograph.
+        defects: of the photograph.
         registry: the models.
-        name: gives the photograph's name for the job list.
+        name: returns the photograph's name for the job list.
 
     Signals:
-        changed: a task was asked for, or is over.
+        changed: a job was queued or has ended.
     """
 
     changed = Signal()
@@ -60,35 +62,40 @@ class TaskQueue(QObject):
     def __init__(self, editor: Editor, defects: DefectList, registry: Registry, name: Callable[[], str]) -> None:
         super().__init__(editor)
         self._editor, self._defects, self._registry, self._name = editor, defects, registry, name
-        self._asked: dict[Ticket, _Asked] = {}
+        self._queued: dict[Ticket, _QueuedJob] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether tasks are waiting or running."""
-        return bool(self._asked)
+        """Whether jobs are waiting or running."""
+        return bool(self._queued)
 
     @property
     def pending(self) -> bool:
-        """Whether tasks are waiting or running that will change the picture."""
-        return any(asked.job.changes for asked in self._asked.values())
+        """Whether jobs are waiting or running that will change the picture."""
+        return any(queued.job.changes for queued in self._queued.values())
 
-    def spots(self) -> list[TileMap]:
-        """Masks of spots that wait for their heal."""
-        masks = [asked.runner.mask for asked in self._asked.values() if _is_spot(asked.job)]
+    def spot_masks(self) -> list[TileMap]:
+        """The masks of queued spot heals."""
+        masks = [queued.runner.mask for queued in self._queued.values() if _is_spot(queued.job)]
         return [mask for mask in masks if mask is not None]
 
     # -- asking -----------------------------------------------------------------------------------------------
 
     def apply(self, request: TaskRequest, spot: TileMap | None = None) -> Ticket:
-        """Queue a task that gives pixels: on the repair mask, on a spot of its own, or on the whole picture.
+        """Queue a task that gives pixels, on the repair mask or the whole picture as the task wants.
+
+        Args:
+            request: the task.
+            spot: a mask to use instead of the repair mask.
 
         Raises:
-            SettingsError: nothing is masked that is not being repaired already, or the picture is being worked on.
+            SettingsError: the mask without the parts that are being repaired is empty, or the same task on the whole
+                picture is queued already.
         """
         from engine.tasks import TASKS
 
         task = TASKS[request.task]
-        mask = self._masked(spot) if task.wants_mask else None
+        mask = self._free_mask(spot) if task.wants_mask else None
         if mask is None:
             self._refuse_second(
                 f"“{task.verb}” is under way already.",
@@ -102,80 +109,84 @@ class TaskQueue(QObject):
         """Queue a search for damage.
 
         Args:
-            request: of a task that gives findings.
+            request: a task that gives findings.
             recipe: see ``FindDamage``.
 
         Raises:
-            SettingsError: one is under way.
+            SettingsError: one is queued already.
         """
         self._refuse_second("“Find damage” is under way already.", lambda job: isinstance(job, FindDamage))
         return self._submit(FindDamage(request=request, recipe=recipe), "Find damage")
 
     def draw_edges(self, request: TaskRequest) -> Ticket:
-        """Queue the drawing of the edges that a repair of the repair mask would follow.
+        """Queue the drawing of the edges that would guide a repair of the repair mask.
 
         Raises:
-            SettingsError: nothing is masked that is not being repaired already.
+            SettingsError: the repair mask without the parts that are being repaired is empty.
         """
-        return self._submit(DrawEdges(request=request, mask=self._masked(None)), "Draw edges")
+        return self._submit(DrawEdges(request=request, mask=self._free_mask(None)), "Draw edges")
 
     def heal_defects(self, request: TaskRequest) -> Ticket:
-        """Queue the healing of the defects that are to be healed now.
+        """Queue the healing of ``DefectList.to_heal``.
 
         Raises:
-            SettingsError: there are none, or some are being healed.
+            SettingsError: there are none, or a restoration is queued already.
         """
         self._refuse_second("Defects are being healed already.", lambda job: isinstance(job, Restore))
-        review, items = self._defects.outlined, self._defects.to_heal
+        review, items = self._defects.outlined_review, self._defects.to_heal
         if review is None or not items:
             raise SettingsError("Accept the defects that are to be healed first.", "repair.empty")
-        job = heal_defects(request, review, items, self._defects.others_judged_with(items))
+        job = heal_defects(request, review, items, self._defects.linked_defects(items))
         return self._submit(job, "Heal defects")
 
     def restore(self, recipe: Recipe, device: str) -> Ticket:
-        """Queue a recipe on the whole picture, which heals the defects that are to be healed now.
+        """Queue a recipe on the whole picture; it heals ``DefectList.to_heal``.
+
+        Args:
+            recipe: its steps.
+            device: ``auto``, ``cpu`` or ``cuda``.
 
         Raises:
-            SettingsError: one is under way.
+            SettingsError: a restoration is queued already.
         """
         self._refuse_second("The picture is being restored already.", lambda job: isinstance(job, Restore))
-        review, items = self._defects.outlined, self._defects.to_heal
-        others = self._defects.others_judged_with(items)
+        review, items = self._defects.outlined_review, self._defects.to_heal
+        others = self._defects.linked_defects(items)
         job = Restore(recipe=recipe, device=device, review=review, items=tuple(items), others=tuple(others))
         return self._submit(job, "Restore")
 
     def enlarge(self, request: TaskRequest, output: Output) -> Ticket:
-        """Queue an enlargement of the whole picture into a file of its own.
+        """Queue an enlargement of the whole picture into a new file.
 
         Raises:
-            SettingsError: one is under way.
+            SettingsError: one is queued already.
         """
         self._refuse_second("The picture is being enlarged already.", lambda job: isinstance(job, Enlarge))
         return self._submit(Enlarge(request=request, output=output), "Enlarge")
 
-    def call_off(self) -> bool:
-        """Cancel the task that was asked for last, if nothing was done since; False when there is no such task."""
-        if not self._asked:
+    def cancel_latest(self) -> bool:
+        """Cancel the job that was queued last, if there was no undo step since; False when there is no such job."""
+        if not self._queued:
             return False
-        ticket, asked = list(self._asked.items())[-1]
-        if asked.step != self._editor.undo.index():
+        ticket, queued = list(self._queued.items())[-1]
+        if queued.step != self._editor.undo.index():
             return False
         ticket.cancel()
         return True
 
     @property
-    def can_call_off(self) -> bool:
-        """Whether there is a task to call off."""
-        return bool(self._asked) and list(self._asked.values())[-1].step == self._editor.undo.index()
+    def can_cancel_latest(self) -> bool:
+        """Whether ``cancel_latest`` would cancel a job."""
+        return bool(self._queued) and list(self._queued.values())[-1].step == self._editor.undo.index()
 
     def cancel_all(self) -> None:
-        """Cancel every task; none of them counts any more, even while it is still ending."""
-        for ticket in list(self._asked):
+        """Cancel all jobs; they are no longer counted, even if they are still running."""
+        for ticket in list(self._queued):
             self._release(ticket)
             ticket.cancel()
 
     def _refuse_second(self, sentence: str, alike: Callable[[Job], bool]) -> None:
-        if any(alike(asked.job) for asked in self._asked.values()):
+        if any(alike(queued.job) for queued in self._queued.values()):
             raise SettingsError(sentence, "task.running")
 
     def _submit(self, job: Job, title: str) -> Ticket:
@@ -186,11 +197,11 @@ class TaskQueue(QObject):
             Lane.COMPUTE,
             lambda: runner.freeze(editor.active),
             urgency=job.urgency,
-            # Not while a result that it is to see is held back.
+            # Not while a drag holds back a result that its input must include.
             ready=lambda: editor.settled,
         )
-        self._asked[ticket] = _Asked(job, runner, editor.undo.index())
-        ticket.done.connect(editor.while_open(lambda outcome: self._finish(ticket, outcome)))
+        self._queued[ticket] = _QueuedJob(job, runner, editor.undo.index())
+        ticket.done.connect(editor.while_open(lambda outcome: self._on_done(ticket, outcome)))
         for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
             signal.connect(lambda *_: self._release(ticket))
         self.changed.emit()
@@ -198,26 +209,26 @@ class TaskQueue(QObject):
 
     # -- results ----------------------------------------------------------------------------------------------
 
-    def _finish(self, ticket: Ticket, outcome: Outcome) -> None:
+    def _on_done(self, ticket: Ticket, outcome: Outcome) -> None:
         editor = self._editor
-        if ticket not in self._asked:
+        if ticket not in self._queued:
             return
         try:
-            edit, chosen = self._asked[ticket].runner.edit(outcome)
+            edit, chosen = self._queued[ticket].runner.edit(outcome)
             if edit is not None:
-                if isinstance(outcome.result, Found):
-                    self._defects.adopt(outcome.result.outlines)
+                if isinstance(outcome.result, FindResult):
+                    self._defects.set_outlines(outcome.result.outlines)
                 editor.push(edit)
             if isinstance(chosen, EdgeMap):
                 editor.set_target(EDGE_MAP)
             elif chosen is not None:
-                self._show_layer(chosen, self._asked[ticket].runner.mask)
+                self._show_layer(chosen, self._queued[ticket].runner.mask)
         finally:
-            # Else what it worked on could never be asked for again.
+            # In any case: its part of the mask must be free again.
             self._release(ticket)
 
     def _show_layer(self, id_: int, where: TileMap | None) -> None:
-        """Go on with a layer that something was repaired on; say so if other layers hide what was repaired."""
+        """Make the layer with a repair active; offer to move it to the top if other layers hide the repair."""
         editor, state = self._editor, self._editor.document.state
         if editor.target == REPAIR_MASK:
             editor.set_active(id_)
@@ -227,31 +238,31 @@ class TaskQueue(QObject):
             editor.offered.emit(sentence, "Move It to the Top", lambda: editor.move_layer(id_, len(state.layers) - 1))
 
     def _release(self, ticket: Ticket) -> None:
-        asked = self._asked.pop(ticket, None)
-        if asked is None or self._editor.closed:
+        queued = self._queued.pop(ticket, None)
+        if queued is None or self._editor.closed:
             return
-        mask = asked.runner.mask if _is_spot(asked.job) else None
+        mask = queued.runner.mask if _is_spot(queued.job) else None
         if mask is not None:
             self._editor.mask_changed.emit(mask.extent())
         self.changed.emit()
 
-    def _masked(self, spot: TileMap | None) -> TileMap:
-        """A spot, or the repair mask without what jobs are working on.
+    def _free_mask(self, spot: TileMap | None) -> TileMap:
+        """The given spot, or the repair mask without the parts that other jobs claim.
 
         Raises:
             SettingsError: it is empty; the sentence says why.
         """
         mask = spot or self._editor.document.state.mask
-        for asked in self._asked.values() if spot is None else ():
-            claimed = asked.runner.mask if asked.job.claims else None
+        for queued in self._queued.values() if spot is None else ():
+            claimed = queued.runner.mask if queued.job.claims else None
             if claimed is not None:
-                mask = without(mask, claimed).applied(mask)
+                mask = subtraction_delta(mask, claimed).apply_to(mask)
         if mask.is_empty():
-            raise self._why_empty()
+            raise self._empty_mask_error()
         return mask
 
-    def _why_empty(self) -> SettingsError:
-        if any(asked.job.claims for asked in self._asked.values()):
+    def _empty_mask_error(self) -> SettingsError:
+        if any(queued.job.claims for queued in self._queued.values()):
             return SettingsError("All that is masked is being healed already.", "repair.empty")
         editor = self._editor
         if editor.target != REPAIR_MASK:

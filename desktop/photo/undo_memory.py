@@ -1,4 +1,4 @@
-"""What an undo stack holds in memory, and which of its steps change what is saved, counted as steps come and go."""
+"""Keeps account of the memory of an undo stack, and of the steps that change what is saved."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Step(Protocol):
 
 
 class UndoMemory:
-    """The steps of an undo stack, oldest first. Every change costs as much as the steps it is about, however many.
+    """The steps of an undo stack, oldest first. The cost of each method depends only on the steps that it changes.
 
     Attributes:
-        nbytes: memory that the steps hold.
+        nbytes: memory that the steps hold, bytes.
     """
 
     def __init__(self) -> None:
         self.nbytes = 0
         self._steps: list[Step] = []
         self._saved = [0]
-        """How many of the first n steps change what files keep."""
+        """For each n: how many of the first n steps change what is saved in files."""
         self._held: deque[tuple[int, TileDelta, int]] = deque()
-        """Tiles in memory, oldest first: place of their step, the tiles, their bytes."""
+        """Tiles in memory, oldest first: index of the step, the tiles, their bytes."""
 
     def add(self, step: Step) -> None:
         """A step was pushed."""
@@ -39,24 +39,24 @@ class UndoMemory:
             self._held.append((place, delta, delta.nbytes))
             self.nbytes += self._held[-1][2]
 
-    def renew(self) -> None:
-        """The last step holds something else."""
+    def refresh_last(self) -> None:
+        """The edit of the last step was replaced."""
         step = self._steps[-1]
-        self.cut(len(self._steps) - 1)
+        self.truncate(len(self._steps) - 1)
         self.add(step)
 
-    def cut(self, index: int) -> None:
-        """The steps from an index on are gone."""
+    def truncate(self, index: int) -> None:
+        """The steps from an index on were removed."""
         del self._steps[index:], self._saved[index + 1 :]
         while self._held and self._held[-1][0] >= index:
             self.nbytes -= self._held.pop()[2]
 
-    def change_saved(self, one: int, other: int) -> bool:
-        """Whether the steps between two indices of the stack change what files keep."""
+    def changes_saved_work(self, one: int, other: int) -> bool:
+        """Whether any step between two indices of the stack changes what is saved in files."""
         return self._saved[one] != self._saved[other]
 
     def take_oldest(self, excess: int) -> list[TileDelta]:
-        """The oldest tiles that hold so many bytes; they are no longer counted."""
+        """Remove the oldest tiles of at least ``excess`` bytes from the account, and return them."""
         taken = []
         while excess > 0 and self._held:
             _, delta, size = self._held.popleft()

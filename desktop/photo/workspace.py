@@ -1,4 +1,4 @@
-"""One open photograph: its editor with the tasks, the defects, the autosave and the files that belong to it."""
+"""One open photograph: its editor with its jobs, defects, autosave and files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from desktop.document.targets import Target
 from desktop.document.tiles import LEVELS, TileEdit, TileMap
 from desktop.photo.autosave import Autosave
 from desktop.photo.defect_list import DefectList
-from desktop.photo.editor import Editor, Make
+from desktop.photo.editor import EditMaker, Editor
 from desktop.photo.task_queue import TaskQueue
 from desktop.work.threads import JobCentre, Lane
 from engine.jobs import JobContext
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 _LARGE = 16_000_000
-"""Pixels that change at once from which a job prepares views from afar; fewer are done as they are painted."""
+"""Changed pixels from which the reductions for small zooms are computed in a job, not when they are painted."""
 
 
 class Workspace(Editor):
@@ -41,14 +41,14 @@ class Workspace(Editor):
 
     Attributes:
         source: the file that was opened.
-        project: the project that it is saved to; None until it was saved, or when it must be asked for.
-        project_stamp: size and time of change of that file when this program read or wrote it last.
+        project: the project file to which Save writes; None = Save asks for one.
+        project_stamp: ``file_stamp`` of that file when this program last read or wrote it.
         task: id of the task that is chosen for it in the Repair panel; empty until one is.
-        queue, defects, autosave: its tasks, its defects, its autosave.
-        recovered: it was opened with autosaved work.
+        queue, defects, autosave: its jobs, defects and autosave.
+        recovered: whether it was opened with autosaved work.
 
     Signals:
-        scan_shown: the scan is shown or hidden on the canvas.
+        scan_shown: the scan was shown or hidden on the canvas.
     """
 
     scan_shown = Signal()
@@ -64,20 +64,20 @@ class Workspace(Editor):
         self.recovered = self._recovered = False
         self._spot: TileEdit | None = None
         self._scan_hidden = False
-        self.autosave = Autosave(document, path, folder, self.submit, self.steps, self)
-        self.autosave.wanted.connect(self.save_for_recovery)
+        self.autosave = Autosave(document, path, folder, self.submit, self.undo_memory, self)
+        self.autosave.due.connect(self.save_for_recovery)
         self.autosave.message.connect(self.message)
         self.defects = DefectList(self)
         self.queue = TaskQueue(self, self.defects, registry, lambda: self.title)
         self.queue.changed.connect(self._on_queue)
-        self.undo.indexChanged.connect(self.autosave.changed)
-        self.undo.indexChanged.connect(self.autosave.bound_undo)
+        self.undo.indexChanged.connect(self.autosave.schedule)
+        self.undo.indexChanged.connect(self.autosave.limit_undo_memory)
         self._preparing = self._prepare_again = False
         self.size_changed.connect(self._prepare_view)
         self.picture_changed.connect(self._on_picture)
-        # The first picture first.
+        # After the first repaint.
         QTimer.singleShot(0, self, self._prepare_view)
-        QTimer.singleShot(0, self, self.defects.follow)
+        QTimer.singleShot(0, self, self.defects.refresh)
 
     # -- the file and its name --------------------------------------------------------------------------------
 
@@ -87,14 +87,14 @@ class Workspace(Editor):
         return (self.project or self.source).name
 
     def files(self) -> list[Path]:
-        """The file that was opened, and the project it is saved to."""
+        """The file that was opened, and the project file."""
         return list(dict.fromkeys(path.resolve() for path in (self.source, self.project) if path is not None))
 
     @property
     def unsaved(self) -> bool:
-        """Whether closing would lose work; a repair that waits or runs counts."""
+        """Whether closing would lose work, including that of waiting and running jobs."""
         clean, now = self.undo.cleanIndex(), self.undo.index()
-        return self._recovered or self.queue.pending or clean < 0 or self.steps.change_saved(clean, now)
+        return self._recovered or self.queue.pending or clean < 0 or self.undo_memory.changes_saved_work(clean, now)
 
     def mark_recovered(self) -> None:
         """The document holds autosaved work that is not in any file of the user."""
@@ -102,25 +102,25 @@ class Workspace(Editor):
         self.modified.emit()
 
     def mark_saved(self, project: Path, snapshot: Snapshot, stamp: tuple[int, int] | None) -> None:
-        """A snapshot was written to a project file, which then had a stamp."""
+        """A snapshot was written to a project file; ``stamp`` is its ``file_stamp`` after that."""
         if self.closed:
             return
         self.project, self.project_stamp = project, stamp
-        self.autosave.saved_to_file(snapshot, project, stamp)
+        self.autosave.mark_saved(snapshot, project, stamp)
         if self.document.state.same_work(snapshot.state):
             self._recovered = False
             self.undo.setClean()
         else:
-            # The step that was the saved one before is so no more.
+            # No step of the stack is the saved one.
             self.undo.resetClean()
         self.modified.emit()
 
     def snapshot(self) -> Snapshot:
-        """All that a worker needs to save or export the present state."""
+        """The current state, to be saved or exported by a worker."""
         return self.autosave.snapshot()
 
     def save_for_recovery(self) -> None:
-        """Autosave unsaved work if that was not done yet; work that was taken back goes from the autosave folder."""
+        """Autosave unsaved work that is not autosaved yet; delete autosaved work if nothing is unsaved any more."""
         if self.closed:
             return
         if self.unsaved:
@@ -129,7 +129,7 @@ class Workspace(Editor):
             self.autosave.forget()
 
     def close(self) -> None:
-        """Call off the jobs, stop saving, and let go of the document's memory."""
+        """Cancel the jobs, stop autosaving, and release the document's memory."""
         self.autosave.close()
         super().close()
 
@@ -141,19 +141,19 @@ class Workspace(Editor):
         return self._scan_hidden
 
     def show_scan(self, *, shown: bool) -> None:
-        """Show or hide the scan on the canvas; what is saved and exported stays as it is."""
+        """Show or hide the scan on the canvas; saving and exporting are not affected."""
         if self._scan_hidden == shown:
             self._scan_hidden = not shown
             self.picture_changed.emit(self.document.bounds)
             self.scan_shown.emit()
 
-    def veils(self) -> list[TileMap]:
-        """Masks to show over the picture: the repair mask and spots that wait for their heal."""
+    def veil_masks(self) -> list[TileMap]:
+        """The masks to show over the picture: the repair mask and the masks of spot heals."""
         live = [self._spot.preview()] if self._spot is not None else []
-        return [self.document.shown.mask, *self.queue.spots(), *live]
+        return [self.document.shown.mask, *self.queue.spot_masks(), *live]
 
     def show_spot(self, edit: TileEdit | None) -> None:
-        """A spot-heal stroke in the making, or its end."""
+        """Show the unfinished stroke of a spot heal; None removes it."""
         dirty = self.document.bounds
         if edit is not None:
             dirty, edit.dirty = edit.dirty, Rect(0, 0, 0, 0)
@@ -165,7 +165,7 @@ class Workspace(Editor):
             self._prepare_view()
 
     def _prepare_view(self) -> None:
-        """Have a job make the reductions that are missing of the scan and the layers, for quick views from afar."""
+        """Queue a job that computes the missing reductions of scan and layers, so that small zooms are painted fast."""
         self._prepare_again = self._preparing
         if self._preparing or self.closed or _is_prepared(self.document.state):
             return
@@ -174,9 +174,9 @@ class Workspace(Editor):
         def prepare() -> Callable[[JobContext], object]:
             state = self.document.state
             scan.append(state.scan)
-            return lambda context: _prepared(state, context)
+            return lambda context: _make_reductions(state, context)
 
-        # Whoever cancels it keeps the quick view; layers then follow as they are painted.
+        # If it is cancelled, the scan is sampled instead, and reductions of layers are computed when they are painted.
         ticket = self.submit("Preparing the view", Lane.IO, prepare, soon=True)
 
         def done(levels: tuple[NDArray[Any], ...]) -> None:
@@ -201,23 +201,23 @@ class Workspace(Editor):
         *,
         at_once: bool = False,
     ) -> None:
-        """A command on the whole of what is painted.
+        """Change the whole map of the paint target, in a job.
 
         Args:
             label: for the job list.
-            make: makes the edit of a state and the target that is painted now; on an engine thread.
-            at_once: there is little to do.
+            make: computes the edit from a state and the current paint target; on an engine thread.
+            at_once: compute it synchronously, because there is little to do.
         """
         target = self.target
 
-        def freeze(state: State) -> Make:
+        def freeze(state: State) -> EditMaker:
             return lambda context: make(state, target, context)
 
         def fits(before: State, now: State) -> bool:
             same = target.exists(now) and target.read(before) is target.read(now)
             return same and before.geometry == now.geometry
 
-        self.change_when_made(label, freeze, at_once=at_once, fits=fits)
+        self.push_when_made(label, freeze, at_once=at_once, fits=fits)
 
     def _on_queue(self) -> None:
         self.modified.emit()
@@ -225,21 +225,29 @@ class Workspace(Editor):
 
 
 def _is_prepared(state: State) -> bool:
-    """Whether no reduction is missing."""
+    """Whether all reductions of the scan and the layers are computed."""
     scan, top = state.scan, state.scan.bounds_at(LEVELS)
     return (scan.base is None or bool(scan.levels)) and Composite.of(state).prepare(top, LEVELS, lambda: False)
 
 
-def _prepared(state: State, context: JobContext) -> tuple[NDArray[Any], ...]:
-    """Make the missing reductions of the layers, which keep theirs, and give those of the scan. Any thread."""
-    scan, composite = state.scan, Composite.of(state)
+def _make_reductions(state: State, context: JobContext) -> tuple[NDArray[Any], ...]:
+    """Compute the missing reductions of the layers, which are kept in their maps, and return those of the scan.
+
+    Any thread.
+
+    Raises:
+        Cancelled: the context was cancelled.
+    """
+    scan, operations = state.scan, Composite.of(state).operations
     levels = scan.levels
     if scan.base is not None and not levels:
-        levels = reductions(scan.base, LEVELS, context)
+        levels = reductions(scan.base, LEVELS, context.part(0.0, 0.5))
 
-    def go_on() -> bool:
+    def keep_going() -> bool:
         context.check()
         return True
 
-    composite.prepare(scan.bounds_at(LEVELS), LEVELS, go_on)
+    for number, operation in enumerate(operations):
+        context.progress(0.5 + 0.5 * number / len(operations), "preparing the view")
+        operation.prepare(scan.bounds_at(LEVELS), LEVELS, keep_going)
     return levels

@@ -1,4 +1,4 @@
-"""A tool: an object with press, move, release and cancel, that gets pointer events in image coordinates."""
+"""The base class of tools, and what they get: pointer events in image coordinates, and a context."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    # The settings need this module before the window is up: nothing heavy yet.
+    # The settings import this module before the window is shown, so it must not import NumPy.
     from desktop.document.model import Document
     from desktop.document.targets import Target
     from desktop.document.tiles import TileDelta, TileEdit, TileMap
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PointerEvent:
-    """Where the pointer is and what is held down.
+    """Position of the pointer, and modifier keys.
 
     Attributes:
         x, y: image coordinates, pixels; may lie outside the picture.
@@ -36,13 +36,13 @@ MINIMUM_SIZE, MAXIMUM_SIZE = 1.0, 2000.0
 
 @dataclass
 class BrushSettings:
-    """A brush as the options bar sets it; every tool that paints with one has its own.
+    """The settings of a brush in the options bar; every painting tool has its own.
 
     Attributes:
         size: diameter, image pixels.
-        hardness: 0 = all fading, 1 = a sharp edge.
-        opacity: the most that one stroke covers, 0..1.
-        pen_size, pen_opacity: whether the pen's pressure scales them.
+        hardness: 0..1; 0 = fades from the centre, 1 = a sharp edge.
+        opacity: maximum coverage of one stroke, 0..1.
+        pen_size, pen_opacity: whether the pen's pressure scales size and opacity.
     """
 
     size: float = 24.0
@@ -57,7 +57,7 @@ class BrushSettings:
 
 
 EDGES = "edges"
-"""Name of the brush that draws edges, which are thin, with whichever tool."""
+"""Key of the brush for the edge map, which all tools share; edges are thin."""
 
 
 @dataclass
@@ -65,15 +65,15 @@ class ToolSettings:
     """What the options bar sets.
 
     Attributes:
-        brushes: by the id of the tool that paints with it, and ``EDGES``.
-        adding: tools add to what is painted; otherwise they take away.
+        brushes: by tool id, and ``EDGES``.
+        adding: whether tools add to the paint target; otherwise they remove from it.
     """
 
     brushes: dict[str, BrushSettings] = field(default_factory=dict)
     adding: bool = True
 
     def brush(self, name: str) -> BrushSettings:
-        """A brush, to be read and changed."""
+        """The settings of a brush, to be read and changed in place; created with defaults where missing."""
         start = BrushSettings(size=2.0) if name == EDGES else BrushSettings()
         return self.brushes.setdefault(name, start)
 
@@ -85,7 +85,7 @@ class Cursor:
     Attributes:
         diameter: of the ring, image pixels; None for no ring.
         shape: ``cross``, ``hand`` or ``zoom``, used when there is no ring.
-        adding: whether the ring is of a brush that adds.
+        adding: whether the brush of the ring adds.
     """
 
     diameter: float | None = None
@@ -94,7 +94,7 @@ class Cursor:
 
 
 class ToolContext(Protocol):
-    """What a tool may use of the open photograph. Everything on the GUI thread."""
+    """The part of the open photograph that tools may use. GUI thread."""
 
     @property
     def document(self) -> Document:
@@ -102,71 +102,76 @@ class ToolContext(Protocol):
 
     @property
     def brush(self) -> BrushSettings:
-        """The brush of the tool in hand, for what is painted."""
+        """The brush of the current tool for the paint target."""
 
     @property
     def adding(self) -> bool:
-        """Whether tools add to what is painted; otherwise they take away."""
+        """Whether tools add to the paint target; otherwise they remove from it."""
 
     @property
     def target(self) -> Target:
-        """What is painted."""
+        """The paint target."""
 
     def show_live(self, edits: Mapping[Target, TileEdit]) -> None:
-        """Show an unfinished stroke; the dirty rectangles of its edits are taken."""
+        """Show an unfinished stroke; resets the dirty rectangles of its edits."""
 
     def show_spot(self, edit: TileEdit | None) -> None:
-        """Show the unfinished stroke of a spot heal over the picture; None takes it away."""
+        """Show the unfinished stroke of a spot heal over the picture; None removes it."""
 
     def cancel_live(self) -> None:
-        """Show everything as it was before the stroke."""
+        """Discard the unfinished stroke."""
 
     def paint(self, label: str, deltas: Mapping[Target, TileDelta]) -> None:
         """Make a finished stroke one undo step."""
 
     def heal_spot(self, mask: TileMap) -> None:
-        """Heal under a mask of its own."""
+        """Heal the pixels of a mask that is not the repair mask."""
 
     def scroll(self, dx: float, dy: float) -> None:
-        """Move the picture under the window by image pixels."""
+        """Scroll the view by image pixels."""
 
     def zoom(self, x: float, y: float, steps: int) -> None:
         """Zoom in or out around an image point."""
 
     def choose(self, x: float, y: float) -> None:
-        """Choose the defect at an image point, if there is one."""
+        """Select the defect at an image point, if there is one."""
 
 
 class Tool:
-    """A tool at rest does nothing; subclasses override what they need. One drag at a time."""
+    """A tool that does nothing; subclasses override what they need. GUI thread; one drag at a time."""
 
     id = ""
     """Its name in settings and commands."""
     label = ""
-    """For the history panel and the tooltip."""
+    """Its name in the history panel and the tooltip."""
     paints = False
-    """Whether what it paints is to be seen."""
+    """Whether it paints the paint target, so that the mask overlay should be visible."""
 
     def press(self, context: ToolContext, event: PointerEvent) -> None:
-        """The button or pen went down."""
+        """The mouse button or pen was pressed."""
 
     def move(self, context: ToolContext, event: PointerEvent) -> None:
-        """It moved while down."""
+        """The pointer moved while pressed."""
 
     def release(self, context: ToolContext, event: PointerEvent) -> None:
-        """It went up: the drag becomes one undo step."""
+        """The pointer was released: the drag becomes one undo step."""
 
     def click(self, context: ToolContext, event: PointerEvent) -> None:
-        """After the release, when it went up where it had gone down."""
+        """Called after ``release`` if the pointer was released where it had been pressed."""
 
     def cancel(self, context: ToolContext) -> None:
-        """The drag is called off: as if it never began."""
+        """The drag was cancelled: undo everything since ``press``."""
 
     def cursor(self, brush: BrushSettings, *, adding: bool) -> Cursor:
-        """How the pointer looks, by the brush and by whether the options bar says to add."""
+        """The pointer's look.
+
+        Args:
+            brush: of this tool.
+            adding: whether the options bar says to add.
+        """
         del brush
         return Cursor(adding=adding)
 
     def outline(self) -> list[tuple[float, float]]:
-        """An unfinished shape to be drawn, as a closed line of image points."""
+        """The unfinished shape to draw, as the points (x, y) of a closed line in image coordinates."""
         return []

@@ -17,14 +17,14 @@ from engine.raster import Floats, Mask, Rect
 
 
 class Stroke:
-    """One stroke: the coverage it has laid down so far, and the mask that comes of it.
+    """One stroke in the making: its coverage so far, and the mask that results from it.
 
-    Coverage is the most that any part of the stroke laid on a pixel: a stroke that crosses itself is no denser there.
+    The coverage of a pixel is the maximum over all parts of the stroke: where a stroke crosses itself it is not denser.
 
     Args:
-        edit: of the mask, still without changes.
+        edit: of the mask, without changes so far.
         brush: size, hardness, opacity and pen.
-        adding: towards 255, else towards 0.
+        adding: paint towards 255, otherwise towards 0.
     """
 
     def __init__(self, edit: TileEdit, brush: BrushSettings, *, adding: bool) -> None:
@@ -34,14 +34,14 @@ class Stroke:
         self._value = 255.0 if adding else 0.0
         self._last: tuple[float, float, float] | None = None
 
-    def to(self, event: PointerEvent) -> None:
-        """Go on to a point; the first one makes a dab."""
+    def line_to(self, event: PointerEvent) -> None:
+        """Continue the stroke to a point; the first call paints a dab."""
         brush = self._brush
         radius = brush.size / 2 * (max(0.05, event.pressure) if brush.pen_size else 1.0)
         opacity = brush.opacity * (event.pressure if brush.pen_opacity else 1.0)
         here = (event.x, event.y, radius)
         start = self._last or here
-        # In pieces about as long as the brush is wide, so that the work follows the stroke's area.
+        # In pieces about as long as the brush is wide, so that the cost is proportional to the area of the stroke.
         pieces = max(1, math.ceil(math.hypot(here[0] - start[0], here[1] - start[1]) / max(8.0, 2 * radius)))
         points = [tuple(a + (b - a) * i / pieces for a, b in zip(start, here, strict=True)) for i in range(pieces + 1)]
         for a, b in itertools.pairwise(points):
@@ -59,30 +59,30 @@ class Stroke:
         rect &= self.edit.source.bounds
         if not rect:
             return
-        laid = np.rint(coverage(rect, a, b, self._brush.hardness) * np.float32(255 * opacity)).astype(np.uint8)
+        covered = np.rint(coverage(rect, a, b, self._brush.hardness) * np.float32(255 * opacity)).astype(np.uint8)
         source = self.edit.source
         parts: dict[Rect, Mask] = {}
 
-        def lay(view: NDArray[np.uint8], part: Rect) -> None:
-            np.maximum(view, laid[part.slices(rect)], out=view)
+        def cover(view: NDArray[np.uint8], part: Rect) -> None:
+            np.maximum(view, covered[part.slices(rect)], out=view)
             parts[part] = view.copy()
 
         def paint(view: NDArray[np.uint8], part: Rect) -> None:
             old = source.read(part).astype(np.float32)
             view[...] = np.rint(old + (self._value - old) * (parts[part] * np.float32(1 / 255)))
 
-        self._coverage.change(rect, lay)
+        self._coverage.change(rect, cover)
         self.edit.change(rect, paint)
 
 
 def coverage(rect: Rect, a: tuple[float, float, float], b: tuple[float, float, float], hardness: float) -> Floats:
-    """How much a round brush covers when it is drawn from a to b.
+    """The coverage of a round brush that is moved from a to b.
 
     Args:
         rect: the pixels wanted.
-        a: (x, y, radius) of the beginning, image pixels.
-        b: (x, y, radius) of the end.
-        hardness: share of the radius that is covered fully; the rest fades. The edge is at least a pixel soft.
+        a: (x, y, radius) at the start, image pixels.
+        b: (x, y, radius) at the end.
+        hardness: share of the radius with full coverage, 0..1; the rest fades, over at least one pixel.
 
     Returns:
         (rect.height, rect.width) float32 in 0..1.
@@ -107,9 +107,9 @@ def coverage(rect: Rect, a: tuple[float, float, float], b: tuple[float, float, f
 
 
 class BrushTool(Tool):
-    """Paints what is the target; adds or removes as the options bar says, and the other way with Alt.
+    """Paints the paint target; adds or removes as set in the options bar, the opposite with Alt.
 
-    A press with Shift draws a straight line from where the last stroke ended.
+    A press with Shift draws a straight line from the end of the last stroke.
     """
 
     id = "brush"
@@ -118,21 +118,21 @@ class BrushTool(Tool):
 
     def __init__(self) -> None:
         self._stroke: Stroke | None = None
-        # Weak, so that a tool does not keep a photograph that was closed.
+        # A weak reference, so that the tool does not keep a closed photograph in memory.
         self._end: tuple[weakref.ref[Document], Geometry, PointerEvent] | None = None
 
     def press(self, context: ToolContext, event: PointerEvent) -> None:
         self._stroke = self._begin(context, event)
         if event.shift and self._end is not None:
             document, geometry, end = self._end
-            # Of this picture, and as it lies now.
+            # Only if it is the same picture in the same orientation.
             if document() is context.document and geometry == context.document.state.geometry:
-                self._stroke.to(end)
+                self._stroke.line_to(end)
         self.move(context, event)
 
     def move(self, context: ToolContext, event: PointerEvent) -> None:
         if self._stroke is not None:
-            self._stroke.to(event)
+            self._stroke.line_to(event)
             self._show(context, self._stroke.edit)
 
     def release(self, context: ToolContext, event: PointerEvent) -> None:
@@ -150,7 +150,7 @@ class BrushTool(Tool):
         return Cursor(brush.size, adding=self._adds(adding=adding))
 
     def _adds(self, *, adding: bool) -> bool:
-        """Whether it adds where the options bar says to add (or not)."""
+        """Whether the tool adds, given the setting of the options bar."""
         return adding
 
     def _begin(self, context: ToolContext, event: PointerEvent) -> Stroke:
@@ -165,7 +165,7 @@ class BrushTool(Tool):
 
 
 class EraserTool(BrushTool):
-    """The brush that removes."""
+    """A brush that always removes."""
 
     id = "eraser"
     label = "Eraser"
@@ -176,7 +176,7 @@ class EraserTool(BrushTool):
 
 
 class SpotHealTool(BrushTool):
-    """A brush whose every stroke is healed on release; it does not touch the repair mask."""
+    """A brush whose strokes are healed on release; it does not change the repair mask."""
 
     id = "spot"
     label = "Spot heal"
@@ -203,4 +203,4 @@ class SpotHealTool(BrushTool):
         delta = edit.commit()
         context.show_spot(None)
         if delta:
-            context.heal_spot(delta.applied(edit.source))
+            context.heal_spot(delta.apply_to(edit.source))

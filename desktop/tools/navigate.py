@@ -1,4 +1,4 @@
-"""Hand and zoom."""
+"""The hand and zoom tools."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolCo
 
 
 class HandTool(Tool):
-    """Drags the picture; a click chooses the defect under it."""
+    """Scrolls the picture; a click selects the defect at that point."""
 
     id = "hand"
     label = "Hand"
@@ -20,7 +20,7 @@ class HandTool(Tool):
 
     def move(self, context: ToolContext, event: PointerEvent) -> None:
         if self._grip is not None:
-            # The picture moves, so the grip keeps its image coordinates.
+            # The picture follows the pointer, so the image point at which it was pressed does not change.
             context.scroll(self._grip.x - event.x, self._grip.y - event.y)
 
     def release(self, context: ToolContext, event: PointerEvent) -> None:
@@ -40,7 +40,7 @@ class HandTool(Tool):
 
 
 class ZoomTool(Tool):
-    """A click zooms in; with Alt, out."""
+    """A click zooms in, with Alt out."""
 
     id = "zoom"
     label = "Zoom"

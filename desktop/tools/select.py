@@ -1,4 +1,4 @@
-"""Rectangle and lasso, and the commands on a whole mask."""
+"""The rectangle and lasso tools, and commands that change a whole mask."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Point = tuple[float, float]
 
 
 class ShapeTool(Tool):
-    """Adds the inside of a drawn shape to what is painted, or removes it; the other way with Alt."""
+    """Adds the inside of a drawn shape to the paint target or removes it; the opposite with Alt."""
 
     paints = True
 
@@ -49,7 +49,7 @@ class ShapeTool(Tool):
             edit = context.target.edit(context.document.state)
             context.paint(
                 self.label,
-                {context.target: with_shape(edit, rect, inside, adding=context.adding != event.alt)},
+                {context.target: shape_delta(edit, rect, inside, adding=context.adding != event.alt)},
             )
 
     def cursor(self, brush: BrushSettings, *, adding: bool) -> Cursor:
@@ -104,8 +104,15 @@ class LassoTool(ShapeTool):
             self._points.append((event.x, event.y))
 
 
-def with_shape(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> TileDelta:
-    """A mask with the inside of a shape added or removed; a soft edge blends."""
+def shape_delta(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> TileDelta:
+    """The change of a mask by which a shape is added (maximum) or removed (minimum of the inverse).
+
+    Args:
+        edit: of the mask; it is committed.
+        rect: where the shape is.
+        inside: (rect.height, rect.width) uint8, 255 = inside, antialiased edges in between.
+        adding: whether it is added.
+    """
 
     def put(view: NDArray[np.uint8], part: Rect) -> None:
         shape = inside[part.slices(rect)]
@@ -116,12 +123,12 @@ def with_shape(edit: TileEdit, rect: Rect, inside: Mask, *, adding: bool) -> Til
 
 
 def filter_cost(mask: TileMap, reach: float) -> int:
-    """Pixels that ``filtered`` would work on, about; those of a soft mask cost more the farther they reach."""
+    """Estimated cost of ``filter_mask`` in pixels. A soft mask costs more the larger the reach is."""
     pixels = len(_cells(mask, reach)) * int(TILE + 2 * (0 if np.isinf(reach) else reach)) ** 2
     return int(pixels * max(1.0, reach / 4)) if np.isfinite(reach) and masks.is_soft(mask) else pixels
 
 
-def filtered(
+def filter_mask(
     state: State,
     target: Target,
     label: str,
@@ -129,15 +136,19 @@ def filtered(
     reach: float,
     context: JobContext | None = None,
 ) -> Paint | None:
-    """A whole-mask command as an edit, tile by tile; None where it changes nothing. Any thread.
+    """Change a whole mask tile by tile. Any thread.
 
     Args:
         state: of the document.
         target: the mask.
         label: for the history.
-        change: from mask to mask; a pixel may depend on others up to ``reach`` away.
-        reach: how far, in pixels, it goes beyond what is masked; infinite for a change of every pixel by itself.
+        change: computes the new mask from the old one; a pixel may depend on others up to ``reach`` away.
+        reach: how far the change extends beyond masked pixels, in pixels; infinite if it changes unmasked pixels
+            everywhere, each by itself.
         context: progress and cancellation.
+
+    Returns:
+        The edit; None where nothing changes.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -155,8 +166,20 @@ def filtered(
     return _paint(label, target, edit)
 
 
-def replaced(state: State, target: Target, label: str, mask: Mask, context: JobContext | None = None) -> Paint | None:
-    """The whole of a mask exchanged for another of the same size; None where they are equal. Any thread.
+def replace_mask(
+    state: State, target: Target, label: str, mask: Mask, context: JobContext | None = None
+) -> Paint | None:
+    """Replace a whole mask by another one of the same size. Any thread.
+
+    Args:
+        state: of the document.
+        target: the mask.
+        label: for the history.
+        mask: the new mask, (h, w) uint8.
+        context: progress and cancellation.
+
+    Returns:
+        The edit; None where both are equal.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -177,7 +200,7 @@ def _paint(label: str, target: Target, edit: TileEdit) -> Paint | None:
 
 
 def _cells(mask: TileMap, reach: float) -> list[Cell]:
-    """The tiles that a change of some reach can touch."""
+    """The cells that a change with this reach can affect."""
     if np.isinf(reach):
         return list(mask.bounds.cells())
     cells = {cell for rect in mask.occupied() for cell in (rect.grown(int(np.ceil(reach))) & mask.bounds).cells()}

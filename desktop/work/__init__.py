@@ -1,1 +1,1 @@
-"""What is to be done, as descriptions, what does it, and the threads it runs on."""
+"""Jobs: their descriptions, the runners that execute them, and the threads on which they run."""

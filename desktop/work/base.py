@@ -1,7 +1,7 @@
-"""A job of one photograph: a description of what is wanted, and the runner that does it.
+"""Base classes of the jobs of a photograph. A job is a description in plain data; a runner executes it.
 
-The description is frozen data, made when the restorer asks. The runner is made from it: it freezes the input when its
-turn comes, gives the work for an engine thread, and turns the outcome into one edit. Nothing here knows Qt.
+The description is made when the restorer asks for the job. When its turn comes, the runner freezes the input and
+returns the work for an engine thread; afterwards it turns the outcome into one edit. No Qt here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from desktop.document.compose import Composite
 from desktop.document.edits import Edit
-from desktop.document.geometry import Motion
+from desktop.document.geometry import Transform
 from desktop.document.model import Document, Layer
 from desktop.document.targets import EdgeMap
 from desktop.document.tiles import TileMap
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """One task as the Repair panel asks for it.
+    """A task with the choices of the Repair panel.
 
     Attributes:
-        task: a row of ``engine.tasks.TASKS``.
+        task: a key of ``engine.tasks.TASKS``.
         model: id of a model card.
         device: ``auto``, ``cpu`` or ``cuda``.
         settings: the task's settings by name.
-        new_layer: always on a layer of its own.
+        new_layer: put the result on a new layer even if the active one could take it.
     """
 
     task: str
@@ -46,34 +46,34 @@ class TaskRequest:
 
 
 class Urgency(IntEnum):
-    """How soon a job is done. A higher one is done within the next step of a lower one that runs."""
+    """Priority of a job. A job of a higher priority runs inside the next progress step of a running lower one."""
 
     WHOLE_PICTURE = 0
-    """Takes long, and the restorer goes on meanwhile."""
+    """Takes long; the restorer works on meanwhile."""
     REPAIR = 1
-    """The restorer asked for it here and now."""
+    """A repair that the restorer asked for explicitly."""
     HAND = 2
-    """The hand waits for it: a stroke, a turn."""
+    """The restorer waits for it: a stroke, a rotation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is wanted of one photograph. Frozen data.
+    """The description of a job. Immutable.
 
     Attributes:
-        mask: where, as it was when the job was asked for; None = the whole picture.
-        claims: the mask is a part of the document's repair mask, and no second job works on it meanwhile.
+        mask: where it works, in the orientation in which it was asked for; None = the whole picture.
+        claims: the mask is a part of the document's repair mask, and no other job may use that part meanwhile.
     """
 
     mask: TileMap | None = None
     claims: bool = False
 
     changes: ClassVar[bool] = True
-    """Whether it changes the picture: then it counts as unsaved work until it is done."""
+    """Whether it changes the picture, and so counts as unsaved work until it is done."""
 
     @property
     def urgency(self) -> Urgency:
-        """How soon it is done."""
+        """Its priority."""
         return Urgency.WHOLE_PICTURE if self.mask is None else Urgency.REPAIR
 
 
@@ -82,11 +82,11 @@ J = TypeVar("J", bound=Job)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What comes back from the engine thread.
+    """What the work on an engine thread returns.
 
     Attributes:
-        result: what the runner made; its ``edit`` knows what it is.
-        device: where the model really ran.
+        result: depends on the runner, whose ``edit`` reads it.
+        device: on which the model ran.
         repairs: what was done, for the record.
     """
 
@@ -95,55 +95,60 @@ class Outcome:
     repairs: tuple[Repair, ...] = ()
 
 
-Chosen = int | EdgeMap | None
-"""What to go on with after an edit: a layer by its id, the edge map, or what it was."""
+NextActive = int | EdgeMap | None
+"""What becomes active after an edit: the layer with this id, the edge map as paint target, or None for no change."""
 
 
 class Runner(ABC, Generic[J]):
-    """Does one job. Used on the GUI thread, but for the work that ``freeze`` gives.
+    """Executes one job. GUI thread, except for the function that ``freeze`` returns.
 
     Args:
-        job: what is wanted.
-        document: to read from and to write to.
+        job: the description.
+        document: of the photograph.
         registry: the models.
     """
 
     def __init__(self, job: J, document: Document, registry: Registry) -> None:
         self._job, self._document, self._registry = job, document, registry
-        self._asked = document.state.geometry
-        self._frozen = self._asked
+        self._asked_geometry = document.state.geometry
+        self._frozen_geometry = self._asked_geometry
 
     @property
     def mask(self) -> TileMap | None:
-        """The job's mask, as the picture lies now."""
+        """The job's mask in the current orientation of the picture."""
         mask = self._job.mask
-        return self._document.state.geometry.since(self._asked).tiles(mask) if mask is not None else None
+        return (
+            self._document.state.geometry.transform_from(self._asked_geometry).tiles(mask) if mask is not None else None
+        )
 
     @abstractmethod
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """Fix the input when the job's turn comes, so that it sees what the jobs before it did.
+        """Freeze the input. Called when the job's turn comes, so that it includes the results of earlier jobs.
 
         Args:
-            active: the layer that is chosen.
+            active: the active layer; None is the scan.
 
         Returns:
             The work, to be called on an engine thread.
 
         Raises:
-            SettingsError: a setting is impossible.
-            ModelError: the model is gone.
+            SettingsError: a setting is out of range.
+            ModelError: the model is not installed any more.
         """
 
     @abstractmethod
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
-        """What came of it as one undo step (None: nothing did), and what to go on with.
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
+        """The result as one undo step, and what becomes active.
 
-        When the picture was turned while the job ran, the result is turned with it.
+        If the picture was rotated or flipped while the job ran, so is the result.
+
+        Returns:
+            The edit (None = there is nothing to change), and what becomes active.
         """
 
-    def _motion(self) -> Motion:
-        """From how the picture lay when the input was frozen to how it lies now."""
-        return self._document.state.geometry.since(self._frozen)
+    def _transform(self) -> Transform:
+        """From the orientation in which the input was frozen to the current one."""
+        return self._document.state.geometry.transform_from(self._frozen_geometry)
 
 
 class TaskRunner(Runner[J]):
@@ -157,24 +162,30 @@ class TaskRunner(Runner[J]):
     def __init__(self, job: J, document: Document, registry: Registry, request: TaskRequest) -> None:
         super().__init__(job, document, registry)
         self._request = request
-        self._with = ""
+        self._model_suffix = ""
 
     @property
     def _task(self) -> Task:
-        """The row of the task that is done."""
+        """The task in ``TASKS``."""
         from engine.tasks import TASKS
 
         return TASKS[self._request.task]
 
     def _task_input(self, source: Composite, guide: TileMap | None = None, guided: TileMap | None = None) -> TaskInput:
-        """The task's input, frozen now."""
+        """Freeze the task's input.
+
+        Args:
+            source: the picture that is read.
+            guide: the edge map; see ``TaskInput``.
+            guided: the mask for which it was drawn.
+        """
         from engine.runtime.session import Device
         from engine.tasks import TaskInput, make_settings
 
         request, card = self._request, self._registry.card(self._request.model)
-        self._frozen = self._document.state.geometry
-        # The task's own model goes without saying.
-        self._with = f", {card.title}" if card.id != self._registry.default(request.task).id else ""
+        self._frozen_geometry = self._document.state.geometry
+        # The default model is not named.
+        self._model_suffix = f", {card.title}" if card.id != self._registry.default(request.task).id else ""
         return TaskInput(
             request.task,
             source,
@@ -189,6 +200,6 @@ class TaskRunner(Runner[J]):
 
 
 def index_above(document: Document, layer: Layer | None) -> int:
-    """The index just above a layer, or above all for the scan."""
+    """The index just above a layer; above all layers for None or a removed layer."""
     ids = [other.id for other in document.state.layers]
     return ids.index(layer.id) + 1 if layer is not None and layer.id in ids else len(ids)

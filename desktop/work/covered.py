@@ -1,4 +1,4 @@
-"""Whether what was repaired can be seen under the layers above it."""
+"""Finds out whether layers hide a repair below them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from desktop.document.tiles import TileMap
 from engine.raster import Rect
 
 _MOST_CELLS = 64
-"""Tiles of a layer that are looked at: enough to tell, and done at once."""
+"""Tiles of a layer that are sampled, so that the check takes no noticeable time."""
 _MOSTLY = 0.5
-"""Share of a repair that may be hidden without a word."""
+"""Share of a repair, 0..1, that may be hidden without a message."""
 
 
 def covering_layer(state: State, id_: int, where: TileMap | None = None) -> Layer | None:
-    """The layer that hides more than any other of what one below shows; None where most of that can be seen.
+    """The layer that hides most of another layer; None if the layers above hide at most half of it together.
 
     Args:
         state: of the document.
         id_: of the layer below.
-        where: the mask of what was repaired; None = all that the layer shows.
+        where: mask of the pixels that count; None = all that the layer shows.
     """
     below, above = state.layer(id_), state.layers[state.index(id_) + 1 :]
     solid = [layer for layer in above if layer.shows and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL]

@@ -1,4 +1,4 @@
-"""Drawing the edges that a repair would follow, so that the restorer can change them first."""
+"""Draws the edges that would guide a repair, so that the restorer can edit them first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from desktop.document.edits import Compound, Edit, Paint
 from desktop.document.model import Document, Layer, State
 from desktop.document.targets import EDGE_MAP, EDGE_REACH
 from desktop.document.tiles import TileDelta, TileMap, compact
-from desktop.work.base import Chosen, Job, Outcome, TaskRequest, TaskRunner, index_above
+from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner, index_above
 from engine.jobs import JobContext
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ _LABEL = "Draw edges"
 
 @dataclass(frozen=True, kw_only=True)
 class DrawEdges(Job):
-    """The first half of a repair that follows edges: those it would draw replace the edge map, to be painted on.
+    """Runs the edge stage of an edge-guided repair; its edges replace the edge map, which can then be painted.
 
     Attributes:
-        request: of the repair.
+        request: the repair.
     """
 
     request: TaskRequest
@@ -36,13 +36,13 @@ class DrawEdges(Job):
 
 
 class EdgesRunner(TaskRunner[DrawEdges]):
-    """Runs a ``DrawEdges``."""
+    """Executes ``DrawEdges``."""
 
     def __init__(self, job: DrawEdges, document: Document, registry: Registry) -> None:
         super().__init__(job, document, registry, job.request)
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """The picture that is read is the one that the repair will read."""
+        """Freeze the same picture that the repair will read: all that is visible up to the active layer."""
         from engine.tasks import draw_edges
 
         document = self._document
@@ -54,11 +54,11 @@ class EdgesRunner(TaskRunner[DrawEdges]):
 
         return work
 
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
-        """Where the mask is the map is stored even without an edge: no edge is an answer, too."""
-        state, mask, motion = self._document.state, self.mask, self._motion()
-        frozen = motion.bounds
-        drawn = motion.tiles(_map_of(outcome.result, (frozen.height, frozen.width)))
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
+        """Replace the edge map. Tiles under the mask are stored even without an edge: that too guides the repair."""
+        state, mask, transform = self._document.state, self.mask, self._transform()
+        frozen = transform.bounds
+        drawn = transform.tiles(_marks_map(outcome.result, (frozen.height, frozen.width)))
         cells = {cell for rect in (mask.occupied() if mask is not None else ()) for cell in rect.cells()}
         before = EDGE_MAP.read(state).stored
         changes = {
@@ -74,22 +74,22 @@ class EdgesRunner(TaskRunner[DrawEdges]):
 
 
 def clear_edges(state: State) -> Edit | None:
-    """The edge map goes; None when there is none."""
-    return Compound("Clear edges", without_edges("Clear edges", state)) if state.edges is not None else None
+    """The edit that removes the edge map; None when there is none."""
+    return Compound("Clear edges", clear_edges_edits("Clear edges", state)) if state.edges is not None else None
 
 
-def without_edges(label: str, state: State) -> list[Edit]:
-    """The edits by which the edge map goes, and the mask that it was drawn for."""
+def clear_edges_edits(label: str, state: State) -> list[Edit]:
+    """The edits that remove the edge map, and the mask for which it was drawn."""
     return [
         Paint(label, target, TileDelta({cell: (tile, None) for cell, tile in target.read(state).stored.items()}))
         for target in (EDGE_MAP, EDGE_REACH)
     ]
 
 
-def _map_of(marks: Marks, shape: tuple[int, int]) -> TileMap:
-    """Marks as a map of the picture's (height, width)."""
+def _marks_map(marks: Marks, shape: tuple[int, int]) -> TileMap:
+    """Marks as a tile map (height, width) uint8."""
     tiles = TileMap.empty(shape, np.uint8)
     edit = tiles.edit()
     for rect, part in marks.pieces:
         edit.write(rect, part)
-    return edit.commit().applied(tiles)
+    return edit.commit().apply_to(tiles)

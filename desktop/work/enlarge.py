@@ -1,4 +1,4 @@
-"""An enlargement of a photograph into a file of its own."""
+"""Enlarges a photograph into a new file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from desktop.document.compose import Composite
 from desktop.document.edits import Edit
 from desktop.document.model import Document, Layer
 from desktop.document.project import Snapshot
-from desktop.work.base import Chosen, Job, Outcome, TaskRequest, TaskRunner
+from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner
 from engine import imageio
 from engine.jobs import JobContext
 from engine.output import Output, write_result
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Enlarge(Job):
-    """All that is visible, enlarged into a file of its own with its record; the photograph stays as it is.
+    """Enlarges the visible picture into a new file with its record; the photograph is not changed.
 
     Attributes:
-        request: of a task that gives another picture.
-        output: where to.
+        request: a task that gives another picture.
+        output: the file.
     """
 
     request: TaskRequest
@@ -36,21 +36,21 @@ class Enlarge(Job):
 
 
 @dataclass(frozen=True)
-class Written:
-    """A file that was written, and what is to be said of it."""
+class WrittenFile:
+    """A file that was written, and notices for the restorer."""
 
     path: Path
     notices: tuple[str, ...]
 
 
 class EnlargeRunner(TaskRunner[Enlarge]):
-    """Runs an ``Enlarge``."""
+    """Executes ``Enlarge``."""
 
     def __init__(self, job: Enlarge, document: Document, registry: Registry) -> None:
         super().__init__(job, document, registry, job.request)
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """All layers are read, whichever is chosen."""
+        """Freeze the whole visible picture, whatever layer is active."""
         from engine.tasks import run_task
 
         del active
@@ -73,11 +73,11 @@ class EnlargeRunner(TaskRunner[Enlarge]):
                 command="upscale",
                 context=context.part(0.85, 1.0),
             )
-            return Outcome(Written(output.path, notices), enlarged.device.value, (repair,))
+            return Outcome(WrittenFile(output.path, notices), enlarged.device.value, (repair,))
 
         return work
 
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
-        """Nothing changes here."""
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
+        """No edit: the result is a file."""
         del outcome
         return None, None

@@ -1,4 +1,4 @@
-"""Searching a picture for damage."""
+"""Searches a picture for damage."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from desktop.document.compose import Composite
-from desktop.document.edits import Edit, PutReview, moved_review
+from desktop.document.edits import Edit, ReplaceReview, transform_review
 from desktop.document.model import Document, Layer
 from desktop.document.review import Filters, Review
 from desktop.document.tiles import TileMap
-from desktop.work.base import Chosen, Job, Outcome, TaskRequest, TaskRunner
-from desktop.work.outlines import Outlines, outlines_of, rows_that_count, share_of
+from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner
+from desktop.work.outlines import Outlines, covered_share, matching_rows, outline_defects
 from engine.jobs import JobContext
-from engine.masks import TOO_MUCH
+from engine.masks import MAX_DAMAGE_SHARE
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FindDamage(Job):
-    """A search for damage; its findings replace those of the search before.
+    """Searches for damage; the findings replace those of an earlier search.
 
     Attributes:
-        request: of a task that gives findings.
-        recipe: name of the recipe whose first step it is; its other steps follow once the defects were looked
-            through. Empty for a search of its own.
+        request: a task that gives findings.
+        recipe: name of the recipe whose first step this is; its other steps follow after the review. Empty for a
+            search without a recipe.
     """
 
     request: TaskRequest
@@ -40,30 +40,30 @@ class FindDamage(Job):
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search gives.
+class FindResult:
+    """The result of a search.
 
     Attributes:
-        review: of it, with nothing decided.
-        outlines: of it.
-        any: whether some threshold shows something.
-        scales: at which the picture was looked at, in words; empty for its own alone.
+        review: with nothing decided.
+        outlines: of the defects.
+        any_damage: whether anything is above the lowest threshold that can be set.
+        scales: at which the picture was searched, in words; empty if only at its own scale.
     """
 
     review: Review
     outlines: Outlines
-    any: bool
+    any_damage: bool
     scales: str
 
 
 class FindRunner(TaskRunner[FindDamage]):
-    """Runs a ``FindDamage``."""
+    """Executes ``FindDamage``."""
 
     def __init__(self, job: FindDamage, document: Document, registry: Registry) -> None:
         super().__init__(job, document, registry, job.request)
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """The whole visible picture is looked at, whatever layer is chosen."""
+        """Freeze the whole visible picture, whatever layer is active."""
         from engine.tasks import run_task, scales_in_words
 
         del active
@@ -75,46 +75,46 @@ class FindRunner(TaskRunner[FindDamage]):
             findings: Findings = run_task(job, context.part(0.0, 0.9))
             search = findings.repair(job)
             review = Review(id_, _damage_map(findings), findings.labels, filters, search=search, recipe=recipe)
-            # A threshold cannot be lower than what may be set.
+            # The lowest threshold that can be set.
             lowest = round(255 * fields(settings)[0].metadata["low"])  # type: ignore[arg-type]
             seen = any(tile[..., 0].max() >= lowest for tile in review.damage.stored.values())
-            outlines = outlines_of(review, context.part(0.9, 1.0))
-            return Outcome(Found(review, outlines, seen, scales_in_words(findings.scales)), findings.device.value)
+            outlines = outline_defects(review, context.part(0.9, 1.0))
+            return Outcome(FindResult(review, outlines, seen, scales_in_words(findings.scales)), findings.device.value)
 
         return work
 
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
-        """No step where nothing can be shown; the search before stays then."""
-        found: Found = outcome.result
-        if not found.any:
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
+        """Replace the review; no edit if there is nothing to show, so that an earlier search is kept."""
+        found: FindResult = outcome.result
+        if not found.any_damage:
             return None, None
-        review = moved_review(found.review, self._motion())
-        return PutReview(self._task.verb + self._with, self._document.state, review), None
+        review = transform_review(found.review, self._transform())
+        return ReplaceReview(self._task.verb + self._model_suffix, self._document.state, review), None
 
 
 def found_sentence(outcome: Outcome) -> str:
-    """What a search found, for the restorer; empty for another task."""
+    """A message about what a search found; empty for the outcome of another job."""
     found = outcome.result
-    if not isinstance(found, Found):
+    if not isinstance(found, FindResult):
         return ""
     looked = f" (looked {found.scales})" if found.scales else ""
-    if not found.any:
+    if not found.any_damage:
         return f"No damage was found{looked}."
     filters = found.review.filters
-    items = [found.outlines.items[row] for row in rows_that_count(found.outlines, filters)]
+    items = [found.outlines.items[row] for row in matching_rows(found.outlines, filters)]
     if not items:
         return f"No damage was found{looked} at this threshold. A lower one finds more."
     kinds = Counter(item.kind for item in items).most_common()
     listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
     what = f"{len(items)} {'defects' if len(items) > 1 else 'defect'}{looked}: {listed}"
-    share = share_of(items, filters.grow, found.review.damage.bounds)
-    if share > TOO_MUCH:
+    share = covered_share(items, filters.grow, found.review.damage.bounds)
+    if share > MAX_DAMAGE_SHARE:
         return f"Found {what}. {round(share * 100)} % of the picture counts as damaged; a higher threshold finds less."
     return f"Found {what}. Look through them, or heal them all."
 
 
 def _plural(kind: str) -> str:
-    """Dust is not counted."""
+    """The plural of a class; dust has none."""
     if kind == "dust":
         return kind
     return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")
@@ -125,4 +125,4 @@ def _damage_map(findings: Findings) -> TileMap:
     edit = damage.edit()
     for rect, seen in findings.pieces:
         edit.write(rect, seen)
-    return edit.commit().applied(damage)
+    return edit.commit().apply_to(damage)

@@ -1,4 +1,4 @@
-"""``lacuna flatten``, and the export of the window: from layers to a finished file. Knows no Qt."""
+"""Exports the flattened picture to a file: for the window, and as ``lacuna flatten``. No Qt here."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ def export(
 ) -> tuple[str, ...]:
     """Flatten a snapshot and write it with its record. Any thread.
 
+    Args:
+        snapshot: what is exported.
+        output: file, format and profile.
+        command: name of the command for the record.
+        context: progress and cancellation.
+
     Returns:
-        Sentences about what the format could not hold.
+        Notices about what the format could not hold.
 
     Raises:
         EngineError, Cancelled: as ``write_result``.

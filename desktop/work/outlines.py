@@ -1,4 +1,4 @@
-"""The defects of a search: their outlines at a threshold, and what was decided about each. Knows no Qt."""
+"""The defects of a search: their outlines at a threshold, and the decisions about each. No Qt here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Order(Enum):
-    """How defects are listed."""
+    """The order in which defects are listed."""
 
     READING = "reading"
     SIZE = "size"
@@ -29,7 +29,7 @@ class Order(Enum):
 
     @property
     def title(self) -> str:
-        """For a person."""
+        """The words in the interface."""
         return {
             Order.READING: "Reading order",
             Order.SIZE: "Largest first",
@@ -38,8 +38,14 @@ class Order(Enum):
 
 
 @dataclass(frozen=True)
-class Item:
-    """A defect with what was decided about it."""
+class JudgedDefect:
+    """A defect with the decision about it.
+
+    Attributes:
+        defect: as it was outlined.
+        verdict: the decision.
+        kind: its class: the restorer's, otherwise the detected one.
+    """
 
     defect: Defect
     verdict: Verdict
@@ -47,31 +53,31 @@ class Item:
 
     @property
     def point(self) -> Point:
-        """One of its pixels, by which it is known."""
+        """The pixel that identifies it: the first of its outline."""
         return self.defect.outline[0]
 
 
 @dataclass(frozen=True)
 class Outlines:
-    """The defects of a map at one threshold.
+    """The defects of a damage map at one threshold.
 
     Attributes:
         damage, threshold: what was outlined.
-        items: the defects in reading order, whatever their size, with nothing decided.
-        rows: their places by their pixels.
-        about: a judgement that was made at another threshold -> places of the defects it is about, too.
-        known: the judgements that were looked at; what is said above of one that was replaced since does not hold.
+        items: the defects in reading order, of any size, with nothing decided.
+        rows: identifying pixel -> index in ``items``.
+        about: point of a judgement made at another threshold -> indices of further defects to which it applies.
+        known: the judgements for which ``about`` was computed. It is not valid for judgements that were replaced since.
     """
 
     damage: TileMap
     threshold: float
-    items: tuple[Item, ...]
+    items: tuple[JudgedDefect, ...]
     rows: Mapping[Point, int]
     about: Mapping[Point, tuple[int, ...]]
     known: Mapping[Point, Judgement]
 
-    def is_of(self, review: Review) -> bool:
-        """Whether these are outlines of the review's search, and the picture lies as it did."""
+    def belongs_to(self, review: Review) -> bool:
+        """Whether these are outlines of the review's search, in the same orientation."""
         mine, its = self.damage.stored, review.damage.stored
         if self.damage is review.damage:
             return True
@@ -79,71 +85,76 @@ class Outlines:
         return same_cells and all(tile is its[cell] for cell, tile in mine.items())
 
     def is_up_to_date(self, review: Review) -> bool:
-        """Whether outlining the review anew would give the same: its search, its threshold, its judgements."""
-        # One that was made at no lower threshold, of a defect's own pixel, is about that defect alone.
+        """Whether search, threshold and judgements of a review are those that were outlined."""
+        # A new judgement at the identifying pixel of a defect, at this threshold or a higher one, applies only to it.
         known = all(
             self.known.get(point) is one or (point in self.rows and one.threshold >= self.threshold)
             for point, one in review.judgements.items()
         )
-        return self.is_of(review) and self.threshold == review.filters.threshold and known
+        return self.belongs_to(review) and self.threshold == review.filters.threshold and known
 
     def others(self, point: Point, judgement: Judgement | None) -> tuple[int, ...]:
-        """Places of the defects that a judgement is about beside the one whose pixel it is at."""
+        """Indices of the defects to which a judgement applies, besides the one identified by its point."""
         return self.about.get(point, ()) if judgement is not None and self.known.get(point) is judgement else ()
 
 
-def outlines_of(review: Review, context: JobContext | None = None) -> Outlines:
-    """Outline the damage and find out which judgements are about which defect. Any thread; may take long.
+def outline_defects(review: Review, context: JobContext | None = None) -> Outlines:
+    """Outline the defects of a review, and assign its judgements to them. Any thread; may take long.
 
     Raises:
         Cancelled: the context was cancelled.
     """
-    from engine.tasks import outlined
+    from engine import tasks
 
-    context, threshold = context or JobContext(), settings_of(review.filters).threshold
-    found = outlined(review.damage, review.labels, threshold, context.part(0.0, 0.8))
-    defects = sorted(found, key=_reading)
-    items = tuple(Item(defect, Verdict.TO_DO, defect.kind) for defect in defects)
+    context, threshold = context or JobContext(), detect_settings(review.filters).threshold
+    found = tasks.outline_defects(review.damage, review.labels, threshold, context.part(0.0, 0.8))
+    defects = sorted(found, key=_reading_order)
+    items = tuple(JudgedDefect(defect, Verdict.TO_DO, defect.kind) for defect in defects)
     rows = {item.point: row for row, item in enumerate(items)}
-    about = _about(review, defects, threshold, context.part(0.8, 1.0))
+    about = _judged_rows(review, defects, threshold, context.part(0.8, 1.0))
     return Outlines(review.damage, review.filters.threshold, items, rows, about, review.judgements)
 
 
-def items_of(outlines: Outlines, review: Review) -> list[Item]:
-    """The defects with what was decided about them; of several judgements about one the latest holds."""
+def judged_defects(outlines: Outlines, review: Review) -> list[JudgedDefect]:
+    """All defects with the decisions about them; of several judgements about one, the latest applies."""
     items = list(outlines.items)
     for point, judgement in review.judgements.items():
         own = outlines.rows.get(point)
         for row in (*outlines.others(point, judgement), *(() if own is None else (own,))):
             defect = items[row].defect
-            items[row] = Item(defect, judgement.verdict, judgement.kind or defect.kind)
+            items[row] = JudgedDefect(defect, judgement.verdict, judgement.kind or defect.kind)
     return items
 
 
-def rows_that_count(outlines: Outlines, filters: Filters) -> list[int]:
-    """The places of the defects whose size and shape are within the filters' limits."""
+def matching_rows(outlines: Outlines, filters: Filters) -> list[int]:
+    """Indices in ``outlines.items`` of the defects whose size and shape are within the filters' limits."""
     from engine.tasks import sift
 
-    counting = sift((item.defect for item in outlines.items), settings_of(filters))
-    return [outlines.rows[defect.outline[0]] for defect in counting]
+    matching = sift((item.defect for item in outlines.items), detect_settings(filters))
+    return [outlines.rows[defect.outline[0]] for defect in matching]
 
 
-def in_order(items: list[Item], order: Order) -> list[Item]:
-    """Defects, which come in reading order, in another order."""
+def sorted_defects(items: list[JudgedDefect], order: Order) -> list[JudgedDefect]:
+    """Defects in another order; they are given in reading order."""
     if order is Order.SIZE:
         return sorted(items, key=lambda item: -item.defect.area)
     return sorted(items, key=lambda item: -item.defect.score) if order is Order.SCORE else items
 
 
-def to_heal(items: Iterable[Item]) -> list[Item]:
-    """The accepted ones; as long as nothing was decided, all."""
+def defects_to_heal(items: Iterable[JudgedDefect]) -> list[JudgedDefect]:
+    """The accepted defects; all, as long as nothing is decided."""
     items = list(items)
     untouched = all(item.verdict is Verdict.TO_DO for item in items)
     return items if untouched else [item for item in items if item.verdict is Verdict.ACCEPTED]
 
 
-def judgements_of(items: Iterable[Item], threshold: float) -> dict[Point, Judgement]:
-    """The verdicts and classes of some defects, which were outlined at a threshold, as judgements about them."""
+def judgements_of(items: Iterable[JudgedDefect], threshold: float) -> dict[Point, Judgement]:
+    """Judgements with the verdicts and classes of some defects, by their points.
+
+    Args:
+        items: the defects.
+        threshold: at which they were outlined.
+    """
     return {
         item.point: Judgement(
             item.verdict, item.defect.box, threshold, item.kind if item.kind != item.defect.kind else None
@@ -152,19 +163,25 @@ def judgements_of(items: Iterable[Item], threshold: float) -> dict[Point, Judgem
     }
 
 
-def others_judged_with(outlines: Outlines, review: Review, items: Sequence[Item]) -> list[Item]:
-    """Further defects that the judgements of some defects are about, with what is decided about them now.
+def linked_defects(outlines: Outlines, review: Review, items: Sequence[JudgedDefect]) -> list[JudgedDefect]:
+    """Further defects to which the judgements of some defects apply, with their current decisions.
 
-    A judgement that was made at a lower threshold can be about several of today's defects. Whoever replaces it by one
-    about a single defect must judge the others as they were, or they would lose their verdict.
+    A judgement that was made at a lower threshold can apply to several of the defects listed now. If it is replaced by
+    one about a single defect, the others must be judged again as they were, or they lose their verdict.
     """
-    now, own = items_of(outlines, review), {outlines.rows[item.point] for item in items}
+    now, own = judged_defects(outlines, review), {outlines.rows[item.point] for item in items}
     rows = {row for item in items for row in outlines.others(item.point, review.judgements.get(item.point))}
     return [now[row] for row in sorted(rows - own)]
 
 
-def share_of(items: Iterable[Item], grow: float, bounds: Rect) -> float:
-    """About how much of a picture some defects cover once they are enlarged, 0..1."""
+def covered_share(items: Iterable[JudgedDefect], grow: float, bounds: Rect) -> float:
+    """Estimated share of a picture that some defects cover once they are enlarged, 0..1.
+
+    Args:
+        items: the defects.
+        grow: by how much they are enlarged, pixels.
+        bounds: of the picture.
+    """
     total = 0.0
     for item in items:
         area, long = item.defect.area, item.defect.elongation
@@ -173,8 +190,8 @@ def share_of(items: Iterable[Item], grow: float, bounds: Rect) -> float:
     return min(1.0, total / bounds.area)
 
 
-def settings_of(filters: Filters) -> DetectSettings:
-    """The engine's settings for filters; what is out of range is brought into it."""
+def detect_settings(filters: Filters) -> DetectSettings:
+    """The engine's settings for filters, clamped to their ranges."""
     from engine.tasks import DetectSettings
 
     hints = {field.name: field.metadata for field in fields(DetectSettings)}
@@ -183,29 +200,39 @@ def settings_of(filters: Filters) -> DetectSettings:
     )
 
 
-def mask_tiles(review: Review, defects: Iterable[Defect], context: JobContext | None = None) -> TileMap:
-    """The repair mask of some defects, which were outlined at the review's threshold, enlarged as it says."""
+def defect_mask(review: Review, defects: Iterable[Defect], context: JobContext | None = None) -> TileMap:
+    """The repair mask (h, w) of some defects, enlarged by ``Filters.grow``. Any thread.
+
+    Args:
+        review: with the threshold at which the defects were outlined.
+        defects: of this review.
+        context: progress and cancellation.
+
+    Raises:
+        Cancelled: the context was cancelled.
+    """
     from engine.tasks import mask_of
 
-    made = mask_of(review.damage, defects, settings_of(review.filters), context)
+    made = mask_of(review.damage, defects, detect_settings(review.filters), context)
     tiles: dict[Cell, NDArray[Any] | None] = {next(rect.cells()): compact(part) for rect, part in made}
     return TileMap.empty(review.damage.shape[:2], np.uint8).with_tiles(tiles)
 
 
-def union(mask: TileMap, other: TileMap) -> TileDelta:
-    """What changes the first of two masks into both together."""
+def union_delta(mask: TileMap, other: TileMap) -> TileDelta:
+    """The change from one mask to the union with another."""
     edit = mask.edit()
     for rect in other.occupied():
         edit.write(rect, np.maximum(mask.read(rect), other.read(rect)))
     return edit.commit()
 
 
-def _about(
+def _judged_rows(
     review: Review, defects: Sequence[Defect], threshold: float, context: JobContext
 ) -> dict[Point, tuple[int, ...]]:
-    """Judgements -> places of the defects that they are about, but for the defect whose own pixel it is.
+    """Point of a judgement -> indices of the defects to which it applies, besides the one identified by the point.
 
-    A defect at a higher threshold is a part of the one that was judged; one at a lower threshold holds it.
+    A defect at a higher threshold than the judgement's is a part of the judged one; one at a lower threshold contains
+    it.
     """
     from engine.tasks import Defect, pixels_of
 
@@ -226,20 +253,21 @@ def _about(
             ]
         elif (x, y) not in own:
             near = (boxes[:, :2] <= (x, y)).all(axis=1) & (boxes[:, 2:] > (x, y)).all(axis=1)
-            rows = [row for row in np.flatnonzero(near).tolist() if _holds(damage, defects[row], threshold, (x, y))]
+            rows = [row for row in np.flatnonzero(near).tolist() if _contains(damage, defects[row], threshold, (x, y))]
         else:
             continue
         about[x, y] = tuple(rows)
     return about
 
 
-def _holds(damage: TileMap, defect: Defect, threshold: float, point: Point) -> bool:
+def _contains(damage: TileMap, defect: Defect, threshold: float, point: Point) -> bool:
+    """Whether a defect contains a pixel of its box."""
     from engine.tasks import pixels_of
 
     pixels = pixels_of(damage, defect, threshold)
     return bool(pixels[point[1] - defect.box.top, point[0] - defect.box.left])
 
 
-def _reading(defect: Defect) -> tuple[int, int, int]:
-    """Line by line as a page is read, not pixel row by pixel row."""
+def _reading_order(defect: Defect) -> tuple[int, int, int]:
+    """Sort key for reading order, in lines of the height of a tile."""
     return defect.box.top // TILE, defect.box.left, defect.box.top

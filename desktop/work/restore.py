@@ -1,4 +1,4 @@
-"""Restoring by a recipe: a layer for each of its repairs, all in one undo step. Healing defects is the shortest."""
+"""Runs a recipe: a layer for each of its repairs, in one undo step. Healing defects is a recipe with one step."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from desktop.document.edits import AddLayer, Compound, Edit, SetReview
+from desktop.document.edits import AddLayer, Compound, Edit, UpdateReview
 from desktop.document.model import Document, Layer
-from desktop.document.review import Judgement, Point, Review, Verdict, moved_judgements
-from desktop.work.base import Chosen, Job, Outcome, TaskRequest, Urgency
-from desktop.work.outlines import Item, judgements_of, mask_tiles
+from desktop.document.review import Judgement, Point, Review, Verdict, transform_judgements
+from desktop.work.base import Job, NextActive, Outcome, TaskRequest, Urgency
+from desktop.work.outlines import JudgedDefect, defect_mask, judgements_of
 from desktop.work.repair import PatchRunner
 from engine.jobs import JobContext
 from engine.record import Repair
@@ -23,37 +23,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Restore(Job):
-    """What a recipe does to all that is visible; the damage it heals was found and looked through before.
+    """Runs a recipe on the visible picture; the damage that it heals was found and reviewed before.
 
     Attributes:
-        recipe: what to do.
+        recipe: its steps.
         device: ``auto``, ``cpu`` or ``cuda``.
-        review: the search as the defects were outlined; None: the recipe looks for damage itself.
+        review: with the threshold at which the defects were outlined; None: the recipe searches for damage itself.
         items: the defects to heal.
-        others: see ``outlines.others_judged_with``; what was decided about them is kept.
+        others: ``outlines.linked_defects`` of these; their decisions are kept.
     """
 
     recipe: Recipe
     device: str
     review: Review | None = None
-    items: tuple[Item, ...] = ()
-    others: tuple[Item, ...] = ()
+    items: tuple[JudgedDefect, ...] = ()
+    others: tuple[JudgedDefect, ...] = ()
 
     @property
     def urgency(self) -> Urgency:
-        """Healing alone is a repair like any other."""
-        alone = all(step.task == "heal" for step in self.recipe.steps)
-        return Urgency.REPAIR if alone else Urgency.WHOLE_PICTURE
+        """That of a repair if the recipe only heals."""
+        only_heals = all(step.task == "heal" for step in self.recipe.steps)
+        return Urgency.REPAIR if only_heals else Urgency.WHOLE_PICTURE
 
 
-def heal_defects(request: TaskRequest, review: Review, items: Sequence[Item], others: Sequence[Item]) -> Restore:
+def heal_defects(
+    request: TaskRequest, review: Review, items: Sequence[JudgedDefect], others: Sequence[JudgedDefect]
+) -> Restore:
     """The job that heals some defects with one model.
 
     Args:
-        request: of the model that heals.
+        request: the heal task with its model and settings.
         review: see ``Restore``.
-        items: the same.
-        others: the same.
+        items: see ``Restore``.
+        others: see ``Restore``.
     """
     from engine.recipes import Recipe, Step
 
@@ -62,26 +64,26 @@ def heal_defects(request: TaskRequest, review: Review, items: Sequence[Item], ot
 
 
 class RestoreRunner(PatchRunner[Restore]):
-    """Runs a ``Restore``."""
+    """Executes ``Restore``."""
 
     def __init__(self, job: Restore, document: Document, registry: Registry) -> None:
         super().__init__(job, document, registry, TaskRequest("heal", "", job.device, {}))
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
-        """All layers are read, whichever is chosen, as the search did; the mask is made by the worker, too."""
+        """Freeze the whole visible picture, as the search did; the mask of the defects is computed by the work."""
         from engine.recipes import FoundDamage, run_recipe
         from engine.runtime.session import Device
 
         del active
         job, state, registry, profile = self._job, self._document.state, self._registry, self._document.profile
-        self._frozen = state.geometry
-        source, motion = self._read_below(len(state.layers)), state.geometry.since(self._asked)
+        self._frozen_geometry = state.geometry
+        source, transform = self._read_below(len(state.layers)), state.geometry.transform_from(self._asked_geometry)
 
         def work(context: JobContext) -> Outcome:
             found, review = None, job.review
             if review is not None and review.search is not None:
                 defects = [item.defect for item in job.items]
-                mask = motion.tiles(mask_tiles(review, defects, context.part(0.0, 0.1)))
+                mask = transform.tiles(defect_mask(review, defects, context.part(0.0, 0.1)))
                 boxes = tuple((b.left, b.top, b.right, b.bottom) for b in (defect.box for defect in defects))
                 found = FoundDamage(mask if defects else None, replace(review.search, boxes=boxes))
             result = run_recipe(
@@ -91,38 +93,40 @@ class RestoreRunner(PatchRunner[Restore]):
 
         return work
 
-    def edit(self, outcome: Outcome) -> tuple[Edit | None, Chosen]:
-        """The layers lie above those that were read; the repair mask stays as it is. The defects count as healed."""
+    def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
+        """Insert the new layers above those that were read and mark the defects as healed. The repair mask stays."""
         from engine.tasks import TASKS
 
-        place, result = self._place(), outcome.result
+        place, result = self._insert_index(), outcome.result
         recipe, state = self._job.recipe, self._document.state
         label = f"Restore, {recipe.title}" if recipe.name else recipe.title
         steps: list[Edit] = []
         chosen = None
-        for number, (repairs, patch) in enumerate(_with_their_search(result)):
+        for number, (repairs, patch) in enumerate(_patches_with_repairs(result)):
             task = TASKS[repairs[-1].task]
             layer = self._layer(task.layer, patch)
             steps.append(AddLayer(label, replace(layer, made_by=repairs), place + number))
             chosen = layer.id
-        # When another search was made meanwhile, the layers come all the same.
+        # If the search was replaced meanwhile, the layers are added but nothing is marked as healed.
         review = self._job.review
         if review is not None and state.review is not None and state.review.id == review.id:
-            kept = {p: one for p, one in self._now(self._job.others).items() if p not in state.review.judgements}
-            healed = self._now([replace(item, verdict=Verdict.HEALED) for item in self._job.items])
-            steps.append(SetReview(label, state.review, judgements=kept | healed, recipe=""))
+            kept = {
+                p: one for p, one in self._judgements_now(self._job.others).items() if p not in state.review.judgements
+            }
+            healed = self._judgements_now([replace(item, verdict=Verdict.HEALED) for item in self._job.items])
+            steps.append(UpdateReview(label, state.review, judgements=kept | healed, recipe=""))
         return (Compound(label, steps) if steps else None), chosen
 
-    def _now(self, items: Sequence[Item]) -> dict[Point, Judgement]:
-        """Judgements of some defects, about the picture as it lies now."""
+    def _judgements_now(self, items: Sequence[JudgedDefect]) -> dict[Point, Judgement]:
+        """Judgements of some defects, in the current orientation of the picture."""
         review = self._job.review
         assert review is not None
-        motion = self._document.state.geometry.since(self._asked)
-        return dict(moved_judgements(judgements_of(items, review.filters.threshold), motion.rect))
+        transform = self._document.state.geometry.transform_from(self._asked_geometry)
+        return dict(transform_judgements(judgements_of(items, review.filters.threshold), transform.rect))
 
 
-def _with_their_search(result: RestoreResult) -> list[tuple[tuple[Repair, ...], Patch]]:
-    """The patches of a recipe, each with the repairs that led to it: what heals follows from a search."""
+def _patches_with_repairs(result: RestoreResult) -> list[tuple[tuple[Repair, ...], Patch]]:
+    """The patches of a recipe, each with the repairs to record for it: a heal step also records the search."""
     from engine.tasks import TASKS
 
     search = tuple(repair for repair in result.repairs if TASKS[repair.task].gives == "findings")

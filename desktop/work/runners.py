@@ -1,4 +1,4 @@
-"""Which runner does which job, and which job an engine task is in the window."""
+"""The runner of each kind of job."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ _RUNNERS: dict[type[Job], type[Runner[Any]]] = {
 
 
 def runner_of(job: Job, document: Document, registry: Registry) -> Runner[Any]:
-    """The runner that does a job on a document."""
+    """A runner for a job on a document."""
     return _RUNNERS[type(job)](job, document, registry)

@@ -1,8 +1,8 @@
-"""The engine threads, and a queue for each, seen from the GUI thread.
+"""The engine threads and their job queues. All of it is used from the GUI thread.
 
-``compute`` runs models, ``io`` reads and writes files, ``autosave`` keeps unsaved work safe; none waits for another. A
-more urgent job does not wait for the end of a less urgent one: the thread does it in between, at the next step of the
-job that runs.
+``compute`` runs models, ``io`` reads and writes files, ``autosave`` saves unsaved work; they do not wait for each
+other. A more urgent job does not wait until a less urgent one has ended: the thread runs it inside the next progress
+step of the running job.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ Work = Callable[[JobContext], Any]
 
 
 class Ticket(QObject):
-    """One job in the queue. Lives in the GUI thread, and so do its signals' receivers.
+    """One job in a queue. GUI thread, where its signals are emitted.
 
     Signals:
-        changed: the state or the progress moved.
-        done: it ended well; carries what the work returned.
+        changed: the state or the progress changed.
+        done: it succeeded; carries what the work returned.
         failed: an expected failure; carries the EngineError.
-        cancelled: it was called off.
-        crashed: it met an unexpected exception; carries it.
+        cancelled: it was cancelled.
+        crashed: an unexpected exception; carries it.
         ended: after one of the four above.
     """
 
@@ -67,25 +67,25 @@ class Ticket(QObject):
         self._cancel: Callable[[], None] | None = None
 
     def cancel(self) -> None:
-        """Call the job off: at once when it is waiting, within 0.2 s when it is running."""
+        """Cancel the job: at once when it is waiting, within 0.2 s when it is running."""
         if self.state is JobState.WAITING:
             self.end(JobState.CANCELLED, None)
         elif self.state is JobState.RUNNING and self._cancel is not None:
             self._cancel()
 
     def begin(self, cancel: Callable[[], None]) -> None:
-        """The job gets its turn."""
+        """Set the state to running; ``cancel`` cancels the running work."""
         self._cancel = cancel
         self.state = JobState.RUNNING
         self.changed.emit()
 
     def advance(self, share: float, step: str) -> None:
-        """Progress, 0..1, and the current step in words."""
+        """Set the progress, 0..1, and the current step in words."""
         self.progress, self.step = share, step
         self.changed.emit()
 
     def end(self, state: JobState, outcome: object) -> None:
-        """The job is over."""
+        """Set the final state and emit the signals; the outcome is the result or the exception."""
         self.state, self._cancel = state, None
         self.changed.emit()
         if state is JobState.DONE:
@@ -100,8 +100,8 @@ class Ticket(QObject):
 
 
 @dataclass(frozen=True)
-class _Order:
-    """One piece of work on its way to an engine thread."""
+class _WorkItem:
+    """The work of a job, handed to an engine thread."""
 
     number: int
     urgency: Urgency
@@ -109,8 +109,8 @@ class _Order:
     context: JobContext
 
 
-class _Runner(QObject):
-    """Lives in an engine thread and does the work there."""
+class _Worker(QObject):
+    """Runs the work in an engine thread, in which it lives."""
 
     progressed = Signal(int, float, str)
     finished = Signal(int, object, object)
@@ -118,39 +118,42 @@ class _Runner(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._running: list[Urgency] = []
-        self.orders: deque[_Order] = deque()
-        """The GUI thread puts them in, this one takes them out."""
+        self.pending: deque[_WorkItem] = deque()
+        """Filled by the GUI thread, emptied by the engine thread."""
 
     @Slot()
     def run(self) -> None:
-        """Do the orders that are more urgent than what runs already, and say of each how it ended."""
-        while self.orders and (not self._running or self.orders[0].urgency > self._running[-1]):
-            order = self.orders.popleft()
-            self._running.append(order.urgency)
+        """Run the pending items that are more urgent than the running one, and emit how each ended.
+
+        The event loop calls it, and so does each progress step of a running job: so it can be nested.
+        """
+        while self.pending and (not self._running or self.pending[0].urgency > self._running[-1]):
+            item = self.pending.popleft()
+            self._running.append(item.urgency)
             try:
-                order.context.check()
-                result = order.work(order.context)
+                item.context.check()
+                result = item.work(item.context)
             except Cancelled:
-                self.finished.emit(order.number, JobState.CANCELLED, None)
-            except Exception as error:  # noqa: BLE001 - handed over to the GUI thread, which reports it
-                self.finished.emit(order.number, JobState.FAILED, error)
+                self.finished.emit(item.number, JobState.CANCELLED, None)
+            except Exception as error:  # noqa: BLE001 - passed to the GUI thread, which reports it
+                self.finished.emit(item.number, JobState.FAILED, error)
             else:
-                self.finished.emit(order.number, JobState.DONE, result)
+                self.finished.emit(item.number, JobState.DONE, result)
             finally:
                 self._running.pop()
 
 
 class EngineThread(QThread):
-    """One lane: a thread, its queue, and the jobs that are running. Used from the GUI thread only.
+    """One lane: a thread, its queue, and the running jobs. Used from the GUI thread only.
 
-    More than one runs where a more urgent one interrupted a less urgent one, which goes on after it.
+    Several jobs are running when a more urgent one interrupted a less urgent one, which continues afterwards.
 
     Signals:
-        crashed: an unexpected exception, for the crash report.
+        crashed: a job raised an unexpected exception; carries it.
     """
 
     crashed = Signal(object)
-    _ordered = Signal()
+    _work_added = Signal()
     _queued = Signal()
 
     def __init__(self, name: str, parent: QObject) -> None:
@@ -159,28 +162,28 @@ class EngineThread(QThread):
         self._numbers = itertools.count(1)
         self._queue: list[Ticket] = []
         self._running: dict[int, tuple[Ticket, JobContext]] = {}
-        self._runner = _Runner()
-        self._runner.moveToThread(self)
-        self._ordered.connect(self._runner.run)
-        # Slots of this object, which lives in the GUI thread: Qt queues the calls.
-        self._runner.progressed.connect(self._on_progress)
-        self._runner.finished.connect(self._on_finished)
-        # Through the event loop, so that whoever submits can connect to the ticket first.
+        self._worker = _Worker()
+        self._worker.moveToThread(self)
+        self._work_added.connect(self._worker.run)
+        # These slots belong to an object of the GUI thread, so Qt calls them there.
+        self._worker.progressed.connect(self._on_progress)
+        self._worker.finished.connect(self._on_finished)
+        # Queued, so that the caller of ``submit`` can connect to the ticket before the job starts.
         self._queued.connect(self._next, Qt.ConnectionType.QueuedConnection)
         self.start()
 
     def add(self, ticket: Ticket, *, soon: bool) -> None:
-        """Put a job behind all that are as urgent, or before them."""
+        """Queue a job behind the jobs of the same urgency, or with ``soon`` before them."""
         reached = (place for place, other in enumerate(self._queue) if other.urgency < ticket.urgency + soon)
         self._queue.insert(next(reached, len(self._queue)), ticket)
         self._queued.emit()
 
-    def go_on(self) -> None:
-        """See whether a job that was not ready is so now."""
+    def recheck(self) -> None:
+        """Check again whether waiting jobs are ready."""
         self._queued.emit()
 
     def stop(self) -> None:
-        """Call everything off and wait for the thread."""
+        """Cancel all jobs and wait until the thread has ended."""
         for ticket in list(self._queue):
             ticket.cancel()
         for _, context in self._running.values():
@@ -198,17 +201,17 @@ class EngineThread(QThread):
                 return
             self._queue.remove(ticket)
             number = next(self._numbers)
-            context = JobContext(_throttled(partial(self._runner.progressed.emit, number)), self._runner.run)
+            context = JobContext(_throttle(partial(self._worker.progressed.emit, number)), self._worker.run)
             try:
-                # Frozen now, not when it was asked for: it sees what the jobs before it did.
+                # The input is frozen now, not when the job was submitted, to include the results of earlier jobs.
                 work = ticket.prepare()
             except Exception as error:  # noqa: BLE001 - the queue goes on, and the crash is reported
                 self._end(ticket, JobState.FAILED, error)
                 continue
             self._running[number] = ticket, context
-            # The work first: what the window shows of it need not be waited for.
-            self._runner.orders.append(_Order(number, ticket.urgency, work, context))
-            self._ordered.emit()
+            # Start the work before the window is updated.
+            self._worker.pending.append(_WorkItem(number, ticket.urgency, work, context))
+            self._work_added.emit()
             ticket.begin(context.cancel)
 
     @Slot(int, float, str)
@@ -230,8 +233,8 @@ class EngineThread(QThread):
             self.crashed.emit(outcome)
 
 
-def _throttled(report: Callable[[float, str], None]) -> Callable[[float, str], None]:
-    """Pass on no more reports than a person can see."""
+def _throttle(report: Callable[[float, str], None]) -> Callable[[float, str], None]:
+    """Limit progress reports to one in 0.03 s; the last one always passes."""
     last = 0.0
 
     def throttled(share: float, step: str) -> None:
@@ -249,7 +252,7 @@ class JobCentre(QObject):
 
     Signals:
         added: a job was queued; carries its Ticket.
-        crashed: a job met an unexpected exception; carries it.
+        crashed: a job raised an unexpected exception; carries it.
     """
 
     added = Signal(object)
@@ -276,14 +279,14 @@ class JobCentre(QObject):
         Args:
             title: for the job list.
             lane: where it runs.
-            prepare: called on the GUI thread when its turn comes; freezes the input and gives the work, which is
+            prepare: called on the GUI thread when its turn comes; freezes the input and returns the work, which is
                 called with a context on the lane's thread and must not touch Qt or the document.
-            urgency: a more urgent job goes before less urgent ones, also those that run already.
-            soon: before all that wait already and are as urgent.
-            ready: whether its turn may come; until then those behind it go first. ``go_on`` has it asked again.
+            urgency: a more urgent job runs before less urgent ones, and interrupts running ones.
+            soon: queue it before the waiting jobs of the same urgency.
+            ready: whether it may run now; until then the jobs behind it run first. ``recheck`` asks again.
 
         Returns:
-            Its ticket. Connect to it before returning to the event loop and nothing is missed.
+            Its ticket. Signals that are connected before control returns to the event loop miss nothing.
         """
         ticket = Ticket(title, lane, urgency, prepare, ready)
         ticket.setParent(self)
@@ -292,12 +295,12 @@ class JobCentre(QObject):
         self._lanes[lane].add(ticket, soon=soon)
         return ticket
 
-    def go_on(self) -> None:
-        """A job that was not ready may be so now."""
+    def recheck(self) -> None:
+        """Check again whether waiting jobs are ready."""
         for thread in self._lanes.values():
-            thread.go_on()
+            thread.recheck()
 
     def stop(self) -> None:
-        """Call everything off and wait until the threads are gone. The centre cannot be used afterwards."""
+        """Cancel all jobs and wait until the threads have ended. The centre cannot be used afterwards."""
         for thread in self._lanes.values():
             thread.stop()

@@ -26,15 +26,15 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
     """Run one subcommand.
 
     Args:
-        arguments: words after the program's name; None = those it was started with.
-        more: commands beside the engine's own.
+        arguments: the arguments after the program's name; None = those of this process.
+        more: further commands beside the engine's own.
 
     Returns:
-        0 done, 1 after a sentence on stderr, also when Ctrl+C, SIGTERM or SIGHUP called the work off; usage errors exit
-        with 2.
+        Exit status: 0 = done, 1 = failed or cancelled by Ctrl+C, SIGTERM or SIGHUP, with a sentence on stderr. Usage
+        errors exit with 2.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files and models may hold what a terminal or a pipe cannot show: that is no reason to fail.
+        # File names may hold characters that stdout cannot encode, which must not be an error.
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="lacuna", description="Restore photographs.")
     parser.add_argument("--version", action="version", version=f"lacuna {__version__}")
@@ -54,18 +54,18 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
         print(error.text(), file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Cancelled):
-        # After SIGHUP there may be nobody left to tell.
+        # After SIGHUP the terminal may be gone.
         with contextlib.suppress(OSError):
             print("Cancelled; nothing was written.", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Whoever reads has read enough; what is still to be flushed at the end goes nowhere.
+        # The reader closed the pipe; what is flushed at exit goes to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 class _Bar:
-    """A progress bar on a terminal, nothing in a pipe. What is printed meanwhile comes after it."""
+    """A progress bar on a terminal, nothing elsewhere. Output printed meanwhile is shown when the bar is removed."""
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._shown = stream, -1
@@ -86,7 +86,7 @@ class _Bar:
         self._held.close()
 
     def show(self, share: float, step: str) -> None:
-        """Draw it anew when it moved by a percent."""
+        """Redraw the bar when the percentage changed."""
         percent = round(100 * share)
         if self._wanted and percent != self._shown:
             self._shown = percent
@@ -97,7 +97,7 @@ class _Bar:
             self._write("\r" + " " * 78 + "\r")
 
     def _write(self, text: str) -> None:
-        # A terminal that was closed is no reason to end otherwise than without one.
+        # A closed terminal must not change the result.
         with contextlib.suppress(OSError):
             self._stream.write(text)
             self._stream.flush()

@@ -1,4 +1,4 @@
-"""What every subcommand shares."""
+"""Shared by the subcommands: common arguments, the choice of a model, and writing the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
-from engine.output import Output, Repaired, repair_file
+from engine.output import Output, RepairResult, repair_file
 from engine.raster import ArraySource, MaskSource, Raster
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Command:
         name: the word on the command line.
         help: one line.
         arguments: adds its arguments to a parser.
-        run: does it; raises EngineError for exit code 1.
+        run: runs it; raises EngineError for exit status 1.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Command:
 
 
 def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that every command which writes a picture takes."""
+    """Add the arguments of every command that writes a picture."""
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="the file to write")
-    parser.add_argument("--depth", type=int, choices=[8, 16], help="bits a sample (default: as the scan)")
-    parser.add_argument("--profile", default="keep", metavar="keep|srgb|FILE", help="colour profile (default keep)")
-    parser.add_argument("--quality", type=_quality, metavar="1-100", help="of JPEG; makes WebP lossy")
-    parser.add_argument("--no-record", action="store_true", help="write no OUT.record.json")
+    parser.add_argument("--depth", type=int, choices=[8, 16], help="bits per sample (default: those of the scan)")
+    parser.add_argument("--profile", default="keep", metavar="keep|srgb|FILE", help="colour profile (default: keep)")
+    parser.add_argument("--quality", type=_quality, metavar="1-100", help="JPEG quality; makes WebP lossy")
+    parser.add_argument("--no-record", action="store_true", help="do not write OUT.record.json")
 
 
 def _quality(word: str) -> int:
@@ -52,7 +52,7 @@ def _quality(word: str) -> int:
 
 
 def output_of(options: argparse.Namespace) -> Output:
-    """What those arguments say."""
+    """The ``Output`` from the arguments of ``add_writer_arguments``."""
     quality = options.quality
     write = WriteOptions(depth=options.depth)
     if quality is not None:
@@ -61,35 +61,40 @@ def output_of(options: argparse.Namespace) -> Output:
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
-    """The argument that every command which runs a model takes."""
+    """Add the argument of every command that runs models."""
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the models run")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that every command which runs one model takes."""
+    """Add the arguments of every command that runs one model."""
     parser.add_argument("input", type=Path, metavar="IN", help="the scan")
-    parser.add_argument("--model", metavar="ID", help="model (default: the task's own)")
+    parser.add_argument("--model", metavar="ID", help="model (default: that of the task)")
     add_device_argument(parser)
 
 
-def models_at_hand() -> Registry:
-    """The models that can be run, and what is wrong with the others."""
+def usable_models() -> Registry:
+    """The registry of installed models, with those left out that can never run."""
     from engine.runtime.cards import Registry
     from engine.tasks import check_card
 
     return Registry(check=check_card)
 
 
-def chosen(task: str, id_: str | None, **values: float | None) -> tuple[ModelCard, Any]:
-    """The model that was named, or the task's own, and the task's settings for it.
+def choose_model(task: str, id_: str | None, **values: float | None) -> tuple[ModelCard, Any]:
+    """The named model, or the task's default, and the task's settings for it.
+
+    Args:
+        task: a row of ``TASKS``.
+        id_: id of a model; None = the task's default.
+        values: settings by name; None = the default.
 
     Raises:
-        ModelError: there is none.
-        SettingsError: it does another task, or a value is out of range.
+        ModelError: there is no such model.
+        SettingsError: it is for another task, or a value is out of range.
     """
     from engine.tasks import make_settings
 
-    registry = models_at_hand()
+    registry = usable_models()
     card = registry.card(id_) if id_ else registry.default(task)
     return card, make_settings(task, card, values)
 
@@ -103,7 +108,7 @@ def task_input(
     mask: MaskSource | None = None,
     guide: MaskSource | None = None,
 ) -> TaskInput:
-    """A task on a scan."""
+    """The input of a task on a scan."""
     from engine.runtime.session import Device
     from engine.tasks import TaskInput
 
@@ -114,14 +119,14 @@ def write_repaired(
     options: argparse.Namespace,
     context: JobContext,
     command: str,
-    repair: Callable[[Raster, JobContext], Repaired],
+    repair: Callable[[Raster, JobContext], RepairResult],
     others: Sequence[Path] = (),
 ) -> None:
-    """Repair the file that a command was given, and tell what is good to know; arguments as of ``repair_file``."""
+    """Run ``repair_file`` with a command's input and output, and print the notices."""
     say(repair_file(options.input, output_of(options), command, repair, context, others))
 
 
 def say(notices: Sequence[str]) -> None:
-    """Tell the user, on stderr, what is good to know."""
+    """Print notices for the user on stderr, each once."""
     for notice in dict.fromkeys(notices):
         print(notice, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""convert and info: files as they are, without a model."""
+"""The subcommands convert and info, which run no model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from engine import imageio
 from engine.cli.common import Command, add_writer_arguments, write_repaired
 from engine.errors import ReadError
 from engine.jobs import JobContext
-from engine.output import Repaired
-from engine.record import record_belongs, record_path
+from engine.output import RepairResult
+from engine.record import record_matches, record_path
 
 
 def _convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _convert(options: argparse.Namespace, context: JobContext) -> None:
-    write_repaired(options, context, "convert", lambda scan, _: Repaired(scan))
+    write_repaired(options, context, "convert", lambda scan, _: RepairResult(scan))
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def _info(options: argparse.Namespace, context: JobContext) -> None:
     if probe.refusal:
         notices.append(probe.refusal)
     else:
-        # Whether it opens is known when it was opened.
+        # Only reading it shows whether it can be opened.
         try:
             imageio.read(options.file, context)
         except ReadError as error:
@@ -70,18 +70,18 @@ def _info(options: argparse.Namespace, context: JobContext) -> None:
 
 
 def _record(file: Path, notices: list[str]) -> str:
-    """What the record beside a picture is worth, in words."""
+    """Text about the record beside a picture; appends a notice when it does not match the picture."""
     if not record_path(file).exists():
         return "none"
-    belongs = record_belongs(file)
+    belongs = record_matches(file)
     if belongs is False:
-        notices.append("The record beside it tells of another picture.")
+        notices.append("The record beside it is about another picture.")
     elif belongs is None:
-        notices.append("Whether the record beside it tells of this picture cannot be told.")
+        notices.append("It is not known whether the record beside it is about this picture.")
     return {True: "of this picture", False: "of another picture", None: "unknown"}[belongs]
 
 
 COMMANDS = (
-    Command("convert", "open and write again: formats, depth, profile, metadata", _convert_arguments, _convert),
-    Command("info", "what a file holds, and what Lacuna would do with it", _info_arguments, _info),
+    Command("convert", "write a picture in another format, depth or profile", _convert_arguments, _convert),
+    Command("info", "show what a picture file holds and whether it can be opened", _info_arguments, _info),
 )

@@ -1,4 +1,4 @@
-"""models: list, show, verify, add and remove."""
+"""The subcommand models: list, show, verify, add and remove."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import argparse
 import re
 from pathlib import Path
 
-from engine.cli.common import Command, models_at_hand, say
+from engine.cli.common import Command, say, usable_models
 from engine.errors import EngineError
 from engine.jobs import JobContext
 
 _SHOWN = 3
-"""Scores that a list has room for."""
+"""Number of scores of each model in the list."""
 
 
 def _models_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="list | show ID | verify | add CARD | remove ID")
     parser.set_defaults(action=_models_list)
-    actions.add_parser("list", help="the models at hand").set_defaults(action=_models_list)
-    show = actions.add_parser("show", help="a model's card")
+    actions.add_parser("list", help="list the installed models").set_defaults(action=_models_list)
+    show = actions.add_parser("show", help="print a model's card")
     show.add_argument("id")
     show.set_defaults(action=_models_show)
     actions.add_parser("verify", help="compare all files with their checksums").set_defaults(action=_models_verify)
@@ -35,7 +35,7 @@ def _models(options: argparse.Namespace, context: JobContext) -> None:
 
 
 def _models_list(_: argparse.Namespace, _context: JobContext) -> None:
-    registry = models_at_hand()
+    registry = usable_models()
     cards = registry.cards()
     width = max((len(card.id) for card in cards), default=0)
     for card in cards:
@@ -46,18 +46,18 @@ def _models_list(_: argparse.Namespace, _context: JobContext) -> None:
 
 
 def _models_show(options: argparse.Namespace, _context: JobContext) -> None:
-    card = models_at_hand().card(options.id)
+    card = usable_models().card(options.id)
     file = card.folder / "card.toml"
     text = file.read_text(encoding="utf-8")
     if card.training.credits:
-        # Hundreds of lines that nobody wants on a screen.
+        # There may be hundreds of credit lines.
         listed = re.compile(r"^credits = \[$.*?^\]$", re.MULTILINE | re.DOTALL)
         text = listed.sub(lambda _: f"# credits: {len(card.training.credits)} lines in {file}", text)
     print(text, end="")
 
 
 def _models_verify(_: argparse.Namespace, _context: JobContext) -> None:
-    registry = models_at_hand()
+    registry = usable_models()
     problems = list(registry.problems())
     for card in registry.cards():
         try:
@@ -76,11 +76,11 @@ def _models_add(options: argparse.Namespace, context: JobContext) -> None:
     from engine.tasks import try_model
 
     try_model(read_card(options.card), context)
-    print(f"added {models_at_hand().add(options.card).id}")
+    print(f"added {usable_models().add(options.card).id}")
 
 
 def _models_remove(options: argparse.Namespace, _context: JobContext) -> None:
-    models_at_hand().remove(options.id)
+    usable_models().remove(options.id)
     print(f"removed {options.id}")
 
 

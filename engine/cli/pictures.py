@@ -1,4 +1,4 @@
-"""The subcommands that make a picture anew, with several models or of another size: restore, upscale."""
+"""The subcommands restore (several models by a recipe) and upscale."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from engine.cli.common import (
     add_device_argument,
     add_model_arguments,
     add_writer_arguments,
-    chosen,
-    models_at_hand,
+    choose_model,
     output_of,
     say,
     task_input,
+    usable_models,
     write_repaired,
 )
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.output import Repaired
+from engine.output import RepairResult
 from engine.raster import Raster
 
 
 def _upscale_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_writer_arguments(parser)
-    parser.add_argument("--scale", type=int, choices=[2, 4], help="how many times wider and higher (default 2)")
+    parser.add_argument("--scale", type=int, choices=[2, 4], help="factor by which width and height grow (default 2)")
 
 
 def _upscale(options: argparse.Namespace, context: JobContext) -> None:
     from engine.tasks import model_of_scale, run_task
 
     id_, scale = options.model, options.scale
-    card, settings = chosen("upscale", id_ or model_of_scale(models_at_hand(), scale or 2).id)
+    card, settings = choose_model("upscale", id_ or model_of_scale(usable_models(), scale or 2).id)
     if scale not in (None, card.tile.scale):
         raise SettingsError(
             "The model {model} enlarges {able} times, not {scale}.",
@@ -44,11 +44,11 @@ def _upscale(options: argparse.Namespace, context: JobContext) -> None:
             scale=scale,
         )
 
-    def repair(scan: Raster, context: JobContext) -> Repaired:
+    def repair(scan: Raster, context: JobContext) -> RepairResult:
         imageio.check_size(options.output, card.tile.scale * scan.width, card.tile.scale * scan.height)
         given = task_input("upscale", scan, card, settings, options.device)
         enlarged = run_task(given, context)
-        return Repaired(enlarged.raster(scan), [enlarged.repair(given)])
+        return RepairResult(enlarged.raster(scan), [enlarged.repair(given)])
 
     write_repaired(options, context, "upscale", repair)
 
@@ -61,7 +61,7 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         default="standard",
         metavar="NAME|FILE.toml",
-        help="gentle, standard, strong, or a file of your own (default standard)",
+        help="gentle, standard, strong, or a recipe file (default: standard)",
     )
 
 
@@ -75,6 +75,6 @@ def _restore(options: argparse.Namespace, context: JobContext) -> None:
 
 
 COMMANDS = (
-    Command("upscale", "make a scan 2 or 4 times as wide and as high", _upscale_arguments, _upscale),
+    Command("upscale", "enlarge a scan 2 or 4 times", _upscale_arguments, _upscale),
     Command("restore", "find and heal damage, clean and correct the tone, by a recipe", _restore_arguments, _restore),
 )

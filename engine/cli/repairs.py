@@ -1,4 +1,4 @@
-"""The subcommands that run a model: detect, heal, clean, tone."""
+"""The subcommands that run one model: detect, heal, clean, tone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.cli.common import (
     Command,
     add_model_arguments,
     add_writer_arguments,
-    chosen,
+    choose_model,
     output_of,
     say,
     task_input,
@@ -23,7 +23,7 @@ from engine.cli.common import (
 )
 from engine.errors import SettingsError
 from engine.jobs import JobContext
-from engine.output import Repaired
+from engine.output import RepairResult
 from engine.raster import ArrayMask, Raster
 from engine.record import Repair
 
@@ -38,20 +38,20 @@ def _heal_arguments(parser: argparse.ArgumentParser) -> None:
     add_writer_arguments(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--mask", type=Path, metavar="M", help="picture of the same size; white = repair")
-    where.add_argument("--auto", action="store_true", help="heal all damage that is found")
+    where.add_argument("--auto", action="store_true", help="heal all damage that the detector finds")
     parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask first (default 0)")
     parser.add_argument("--feather", type=float, metavar="PX", help="then fade it outwards (default 0)")
-    parser.add_argument("--texture", type=float, metavar="0..1", help="grain put into the fill (default 1; 0 = smooth)")
-    parser.add_argument("--variation", type=float, metavar="N", help="another number, another fill (some models)")
-    parser.add_argument("--edges", type=Path, metavar="FILE", help="edges to fill along, white (some models)")
+    parser.add_argument("--texture", type=float, metavar="0..1", help="grain added to the fill (default 1; 0 = smooth)")
+    parser.add_argument("--variation", type=float, metavar="N", help="number of the fill, if a model has several")
+    parser.add_argument("--edges", type=Path, metavar="FILE", help="edges to fill along, white (some models only)")
     parser.add_argument("--save-edges", type=Path, metavar="FILE.png", help="also write the edges that the model draws")
 
 
 def _heal(options: argparse.Namespace, context: JobContext) -> None:
-    from engine.recipes import unfit_to_heal
+    from engine.recipes import refusal_to_heal
     from engine.tasks import draw_edges, run_task, wants_edges
 
-    card, settings = chosen(
+    card, settings = choose_model(
         "heal",
         options.model,
         grow=options.grow,
@@ -59,20 +59,20 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
         texture=options.texture,
         variation=options.variation,
     )
-    detector = chosen("detect", None) if options.auto else None
+    detector = choose_model("detect", None) if options.auto else None
     if (options.edges or options.save_edges) and not wants_edges(card):
         raise SettingsError("The model {model} does not work along edges.", "heal.edges", model=card.id)
     read = [path for path in (options.mask, options.edges) if path is not None]
     drawn: list[Marks] = []
     if options.save_edges:
-        _check_beside(options.save_edges, [options.input, *read, *output_of(options).inputs], options.output, ".png")
+        _check_second(options.save_edges, [options.input, *read, *output_of(options).inputs], options.output, ".png")
 
-    def repair(scan: Raster, context: JobContext) -> Repaired:
+    def repair(scan: Raster, context: JobContext) -> RepairResult:
         repairs: list[Repair] = []
         if detector is not None:
             search = task_input("detect", scan, *detector, options.device)
             found: Marks = run_task(search, context.part(0.0, 0.25)).marks(search.settings, context.part(0.25, 0.3))
-            if unfit := unfit_to_heal(found):
+            if unfit := refusal_to_heal(found):
                 raise unfit
             mask, repairs = found.mask(), [found.repair(search)]
         else:
@@ -82,15 +82,15 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
         if options.save_edges:
             drawn.append(draw_edges(given, context.part(0.3, 0.4)))
         patch = run_task(given, context.part(0.4, 1.0))
-        return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [*repairs, patch.repair(given)])
+        return RepairResult(scan.with_pixels(patch.apply_to(scan.pixels)), [*repairs, patch.repair(given)])
 
     write_repaired(options, context, "heal", repair, read)
     for marks in drawn:
         imageio.write_mask(marks.mask(), options.save_edges)
 
 
-def _check_beside(target: Path, read: Sequence[Path], output: Path, suffix: str) -> None:
-    """Refuse a second file to write that is one of those read, or the first, before any work is done.
+def _check_second(target: Path, read: Sequence[Path], output: Path, suffix: str) -> None:
+    """Refuse a second output file that is an input or the first output, before any work is done.
 
     Raises:
         WriteError: see ``imageio.check_target``.
@@ -109,7 +109,7 @@ def _check_beside(target: Path, read: Sequence[Path], output: Path, suffix: str)
 def _tone_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_writer_arguments(parser)
-    parser.add_argument("--strength", type=float, metavar="0..1", help="how much (default: the model's, else 1)")
+    parser.add_argument("--strength", type=float, metavar="0..1", help="strength (default: that of the model, else 1)")
 
 
 def _clean_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,29 +118,29 @@ def _clean_arguments(parser: argparse.ArgumentParser) -> None:
         "--noise-level",
         type=float,
         metavar="SIGMA",
-        help="how strong the noise is, 0 to 75 of 255; 0 = the model judges for itself (default; some models)",
+        help="standard deviation of the noise, 0 to 75 of 255; 0 = the model estimates it (default; some models only)",
     )
 
 
-def _whole(task: str, *names: str) -> Callable[[argparse.Namespace, JobContext], None]:
-    """The command of a task that makes a whole new picture; the names are those of its settings."""
+def _picture_command(task: str, *names: str) -> Callable[[argparse.Namespace, JobContext], None]:
+    """The run function of a task that changes the whole picture; ``names`` are its settings."""
 
     def run(options: argparse.Namespace, context: JobContext) -> None:
         from engine.tasks import run_task
 
-        card, settings = chosen(task, options.model, **{name: getattr(options, name) for name in names})
+        card, settings = choose_model(task, options.model, **{name: getattr(options, name) for name in names})
 
-        def repair(scan: Raster, context: JobContext) -> Repaired:
+        def repair(scan: Raster, context: JobContext) -> RepairResult:
             given = task_input(task, scan, card, settings, options.device)
             patch = run_task(given, context)
-            return Repaired(scan.with_pixels(patch.apply_to(scan.pixels)), [patch.repair(given)])
+            return RepairResult(scan.with_pixels(patch.apply_to(scan.pixels)), [patch.repair(given)])
 
         write_repaired(options, context, task, repair)
 
     return run
 
 
-_clean, _tone = _whole("clean", "strength", "noise_level"), _whole("tone", "strength")
+_clean, _tone = _picture_command("clean", "strength", "noise_level"), _picture_command("tone", "strength")
 
 
 # -- detect -------------------------------------------------------------------------------------------------------
@@ -152,13 +152,13 @@ def _detect_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="MASK.png", help="the repair mask; white = damaged"
     )
     parser.add_argument("--json", type=Path, metavar="FILE.json", help="also write the list of defects")
-    parser.add_argument("--threshold", type=float, metavar="T", help="least probability (default 0.5)")
+    parser.add_argument("--threshold", type=float, metavar="T", help="probability that damage must reach (default 0.5)")
     parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask (default 2)")
-    parser.add_argument("--smallest", type=float, metavar="PX", help="leave alone what is smaller (default 4)")
-    parser.add_argument("--largest", type=float, metavar="PX", help="leave alone what is larger (default: no limit)")
-    parser.add_argument("--longest", type=float, metavar="X", help="leave alone what is longer than X times its width")
+    parser.add_argument("--smallest", type=float, metavar="PX", help="ignore smaller damage (default 4)")
+    parser.add_argument("--largest", type=float, metavar="PX", help="ignore larger damage (default: no limit)")
+    parser.add_argument("--longest", type=float, metavar="X", help="ignore damage longer than X times its width")
     parser.add_argument(
-        "--widest", type=float, metavar="PERCENT", help="leave alone what is wider than so much of the short side"
+        "--widest", type=float, metavar="PERCENT", help="ignore damage wider than PERCENT of the short side"
     )
 
 
@@ -167,8 +167,8 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
 
     imageio.check_target(options.output, [options.input], (".png",))
     if options.json:
-        _check_beside(options.json, [options.input], options.output, ".json")
-    card, settings = chosen(
+        _check_second(options.json, [options.input], options.output, ".json")
+    card, settings = choose_model(
         "detect",
         options.model,
         threshold=options.threshold,
@@ -184,15 +184,15 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
     kinds = Counter(defect.kind for defect in marks.defects)
     imageio.write_mask(marks.mask(), options.output)
     if options.json:
-        imageio.atomic_write_bytes(options.json, _listed(options.input, given, marks).encode())
+        imageio.atomic_write_bytes(options.json, _defects_json(options.input, given, marks).encode())
     found = ", ".join(f"{kind} {number}" for kind, number in kinds.most_common()) or "no damage found"
     scales = scales_in_words(marks.scales)
     print(f"{found} (looked {scales})" if scales else found)
     say(scan.notices)
 
 
-def _listed(path: Path, given: TaskInput, marks: Marks) -> str:
-    """The defects as JSON; boxes are left, top, right, bottom."""
+def _defects_json(path: Path, given: TaskInput, marks: Marks) -> str:
+    """The defects as JSON text; boxes are left, top, right, bottom."""
     height, width = marks.shape
     repair = dataclasses.asdict(marks.repair(given))
     del repair["boxes"]
@@ -215,7 +215,10 @@ COMMANDS = (
     Command("detect", "find the damage of a scan and write it as a mask", _detect_arguments, _detect),
     Command("heal", "fill the masked parts of a scan", _heal_arguments, _heal),
     Command(
-        "clean", "take noise, grain and blur off a scan", _clean_arguments, _whole("clean", "strength", "noise_level")
+        "clean",
+        "remove noise, grain and blur from a scan",
+        _clean_arguments,
+        _picture_command("clean", "strength", "noise_level"),
     ),
     Command("tone", "correct the tone and colours of a faded scan", _tone_arguments, _tone),
 )

@@ -1,4 +1,4 @@
-"""Ctrl+C, SIGTERM and SIGHUP: the first calls the job off, a second one ends the program where it stands."""
+"""Ctrl+C, SIGTERM and SIGHUP on the command line: the first cancels the job, a second one stops the program at once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 @contextmanager
 def cancelled_by_signals(context: JobContext) -> Iterator[None]:
-    """While inside, a signal that asks the program to end cancels a context. Main thread; elsewhere nothing changes.
+    """Context manager: the first SIGINT, SIGTERM or SIGHUP cancels a context. Does nothing outside the main thread.
 
-    Python runs handlers between two of its own instructions only, and a model's run is one instruction. So a thread is
-    woken by the signal itself and cancels the context, which stops the run. Signals that were ignored when the program
-    started (by ``nohup``, or by a shell for its background jobs) stay ignored.
+    Python runs signal handlers only between bytecode instructions, and a model's run is a single one. Therefore a
+    thread, which the signal wakes through a pipe, cancels the context and thereby stops the run. Signals that are
+    ignored already (by ``nohup``, or by a shell for background jobs) stay ignored.
 
     Raises:
-        KeyboardInterrupt: the second signal, at whatever place that is.
+        KeyboardInterrupt: on the second signal, from any place in the block.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -44,7 +44,7 @@ def cancelled_by_signals(context: JobContext) -> Iterator[None]:
         for number, before in previous.items():
             signal.signal(number, before)
         signal.set_wakeup_fd(woken)
-        # With nothing more to read the watcher ends.
+        # Closing the pipe ends the watcher.
         os.close(write)
         watcher.join()
         os.close(read)

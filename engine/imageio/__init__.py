@@ -1,9 +1,9 @@
-"""Photographs from and to files: TIFF, PNG, JPEG, WebP and BMP, with everything that travels along.
+"""Reading and writing picture files: TIFF, PNG, JPEG, WebP and BMP, with profile and metadata.
 
-Reading gives a ``Raster`` in the file's own depth and colours, upright, with ICC profile, resolution, EXIF, XMP and
-IPTC as they are. Writing gives a file with exactly the raster's samples (in the lossless formats) and all of that
-again; what a format cannot hold is said. Everything is written from the raster alone: the scan may be gone by then.
-Nothing heavy is imported before the first picture.
+Reading gives a ``Raster`` in the file's own depth and colours, upright, with its ICC profile, resolution, EXIF, XMP and
+IPTC. Writing stores exactly the raster's samples (in lossless formats), profile and metadata; notices say what a format
+cannot hold. Writing needs only the raster: the scan's file may be gone by then. Codecs are imported at the first
+picture.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ import numpy as np
 
 from engine import colour
 from engine.errors import ReadError, Words, WriteError
-from engine.imageio import blocks, bmp, directories, jpeg, png, tiff, tiffwrite, webp
+from engine.imageio import blocks, directories, tiff
 from engine.imageio.atomic import Written, atomic_folder, atomic_write, atomic_write_bytes, sweep, sync_folder
-from engine.imageio.common import Format, Header, Refusal, WriteOptions, pages_notice
-from engine.imageio.common import resolution as sensible_resolution
+from engine.imageio.common import Header, Reader, Refusal, WriteOptions, pages_notice, sensible_resolution
 from engine.imageio.depth import to_depth
 from engine.imageio.digest import FileDigest
-from engine.imageio.plain import open_plain, read_plain, special
+from engine.imageio.formats import FORMATS, READABLE, WRITABLE, format_of
+from engine.imageio.plain import open_plain, read_plain, special_kind
 from engine.imageio.png import decode_png, encode_png, png_profile
 from engine.imageio.tags import Tag
-from engine.imageio.targets import WRITABLE, check_target, same_file
+from engine.imageio.targets import check_target, same_file
 from engine.jobs import JobContext
 from engine.raster import Mask, Metadata, Raster, Resolution, contiguous
 
 __all__ = [
+    "FORMATS",
     "READABLE",
     "WRITABLE",
     "FileDigest",
@@ -44,8 +45,8 @@ __all__ = [
     "check_size",
     "check_target",
     "decode_png",
-    "depth_held",
     "encode_png",
+    "format_of",
     "is_lossless",
     "open_plain",
     "png_profile",
@@ -56,6 +57,7 @@ __all__ = [
     "read_plain",
     "same_file",
     "sensible_resolution",
+    "stored_depth",
     "sweep",
     "sync_folder",
     "to_depth",
@@ -63,26 +65,12 @@ __all__ = [
     "write_mask",
 ]
 
-READABLE: tuple[str, ...] = (*WRITABLE, ".bmp")
-"""Suffixes of the picture formats that can be read, lower case. Reading itself goes by contents."""
-
 _AS_IT_IS = WriteOptions()
-_DEEP = (".tif", ".tiff", ".png")
-"""Formats that hold 16 bits a sample."""
-_FORMATS: dict[str, tuple[Format, tuple[str, ...]]] = {
-    "TIFF": (tiff, (".tif", ".tiff")),
-    "PNG": (png, (".png",)),
-    "JPEG": (jpeg, (".jpg", ".jpeg")),
-    "WebP": (webp, (".webp",)),
-    "BMP": (bmp, (".bmp",)),
-}
-_TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ENCODERS = {".tif": tiffwrite, ".tiff": tiffwrite, ".png": png, ".jpg": jpeg, ".jpeg": jpeg, ".webp": webp}
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a picture file holds, without its pixels having been unpacked.
+    """What the header of a picture file says, without decoding the pixels.
 
     Attributes:
         format: ``TIFF``, ``PNG``, ``JPEG``, ``WebP`` or ``BMP``.
@@ -94,8 +82,8 @@ class Probe:
         metadata: the standards present, such as ``exif``.
         compression: for a person, such as ``LZW``.
         pages: full-size pictures in the file.
-        notices: sentences about what would not be taken along.
-        refusal: why it cannot be opened, as a sentence; None when it can, as far as the header tells.
+        notices: sentences about contents that would be dropped.
+        refusal: why it cannot be opened, as a sentence; None if the header shows no reason.
     """
 
     format: str
@@ -113,22 +101,25 @@ class Probe:
 
 
 def is_lossless(target: Path | str, options: WriteOptions = _AS_IT_IS) -> bool:
-    """Whether every sample survives being written to a path or suffix (bits beyond 8 do not survive WebP)."""
-    return _suffix(target) in _DEEP or (_suffix(target) == ".webp" and options.lossless)
+    """Whether the format of a path or suffix stores samples exactly (WebP only those of 8 bits)."""
+    row = format_of(target)
+    return row is not None and (options.lossless if row.lossless == "choice" else row.lossless)
 
 
-def depth_held(target: Path | str, depth: int) -> int:
-    """Bits of so many a sample that the format of a path or suffix holds."""
-    return depth if _suffix(target) in _DEEP else min(depth, 8)
+def stored_depth(target: Path | str, depth: int) -> int:
+    """Bits per sample that a picture of this depth has when written in the format of a path or suffix."""
+    row = format_of(target)
+    return min(depth, row.depth if row is not None else 8)
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Refuse a picture that is too large for the format of a path, before any work is done for it.
+    """Refuse a picture that is too large for the format of a path, before any work is done.
 
     Raises:
         WriteError: ``write.size``.
     """
-    most = getattr(_ENCODERS.get(path.suffix.lower()), "LARGEST_SIDE", None)
+    row = format_of(path)
+    most = row.largest if row is not None else None
     if most is not None and max(width, height) > most:
         kind = path.suffix.lower()
         raise WriteError(
@@ -142,50 +133,46 @@ def check_size(path: Path, width: int, height: int) -> None:
         )
 
 
-def _suffix(target: Path | str) -> str:
-    return Path(target).suffix.lower() or str(target).lower()
-
-
 def read(path: Path, context: JobContext | None = None) -> Raster:
-    """Open a picture: 8 or 16 bits, grey or RGB, upright, with own memory.
+    """Read a picture: 8 or 16 bits, grey or RGB, upright.
 
-    The contents decide what format it is. Opacity that hides nothing, further channels, further pages and broken
-    profiles are left out and told of in the raster's notices; thumbnails inside the file, which show the unrepaired
-    picture, go silently. A TIFF takes the pixels' memory about once, the other formats also that of the file, and that
-    of a second picture when they must be turned. Any thread.
+    The format is recognised by the file's contents. An opaque alpha channel, extra channels, further pages and broken
+    profiles are dropped with a notice; embedded thumbnails, which show the unrepaired picture, are dropped without.
+    Memory: a TIFF needs about that of the pixels, other formats also that of the file, and that of a second picture if
+    it must be rotated. Any thread.
 
     Raises:
         ReadError: ``read.missing``, ``read.folder``, ``read.special``, ``read.denied``, ``read.empty``,
             ``read.format``, ``read.truncated``, ``read.damaged``, ``read.size``, ``read.mode``, ``read.transparent``,
             ``read.compression`` or ``read.failed``.
-        Cancelled: the job was called off.
+        Cancelled: the job was cancelled.
     """
-    with _opened(Path(path)) as (file, size):
-        return _raster(file, size, Path(path), context or JobContext())
+    with _open_picture(Path(path)) as (file, size):
+        return _read_raster(file, size, Path(path), context or JobContext())
 
 
 def read_hashed(path: Path, context: JobContext | None = None) -> tuple[Raster, FileDigest]:
-    """Open a picture, as ``read`` does, and the digest of the bytes that it was made of, which is complete later."""
-    with _opened(Path(path)) as (file, size):
+    """Read a picture as ``read`` does, and start computing the digest of the bytes that it was decoded from."""
+    with _open_picture(Path(path)) as (file, size):
         digest = FileDigest(file)
-        raster = _raster(file, size, Path(path), context or JobContext())
+        raster = _read_raster(file, size, Path(path), context or JobContext())
         digest.start(file)
     return raster, digest
 
 
-def _raster(file: BinaryIO, size: int, path: Path, context: JobContext) -> Raster:
+def _read_raster(file: BinaryIO, size: int, path: Path, context: JobContext) -> Raster:
     context.progress(0, "Reading")
-    module, header = _inspected(file, size)
-    _accept(header)
+    module, header = _inspect(file, size)
+    _raise_refusal(header)
     pixels = module.decode(file, size, header, context, alpha=False)
     if header.alpha:
         header.notices.append("The file has an opacity channel, which hides nothing; it is left out.")
-    _tell_more(header, path)
+    _check_header(header, path)
     raster = Raster(
         pixels=pixels,
         profile=header.profile,
         resolution=header.resolution,
-        metadata=_upright(header),
+        metadata=_upright_metadata(header),
         notices=tuple(header.notices),
     )
     context.progress(1, "Reading")
@@ -193,16 +180,16 @@ def _raster(file: BinaryIO, size: int, path: Path, context: JobContext) -> Raste
 
 
 def probe(path: Path) -> Probe:
-    """Look into a picture file without unpacking its pixels. Any thread.
+    """Read the header of a picture file. Any thread.
 
     Raises:
-        ReadError: as ``read``, as far as the header tells; kinds of pictures that are known but not taken are
-            described, with the ``refusal``.
+        ReadError: as ``read``, for faults in the header. Pictures of a known but unsupported kind raise nothing; they
+            have a ``refusal``.
     """
     path = Path(path)
-    with _opened(path) as (file, size):
-        _, header = _inspected(file, size)
-    _tell_more(header, path)
+    with _open_picture(path) as (file, size):
+        _, header = _inspect(file, size)
+    _check_header(header, path)
     width, height = header.upright_size
     return Probe(
         format=header.format,
@@ -229,26 +216,27 @@ def write(
     context: JobContext | None = None,
     companion: Callable[[Written, tuple[str, ...]], tuple[Path, bytes]] | None = None,
 ) -> tuple[str, ...]:
-    """Write a picture, whole or not at all, in the format that the suffix names. Any thread.
+    """Write a picture atomically, in the format of the path's suffix. Any thread.
 
     Args:
         raster: the picture.
-        path: where to.
+        path: the file.
         options: depth, quality, compression.
         context: progress and cancellation.
-        companion: told of the complete file and of what is returned, gives the path and the contents of a second file;
-            see ``atomic_write``.
+        companion: called with the complete file's digest and the returned sentences; returns path and contents of a
+            second file that is written together with the first, see ``atomic_write``.
 
     Returns:
-        Sentences about what the format could not hold.
+        Sentences about what the format cannot hold.
 
     Raises:
-        WriteError: ``write.suffix``, ``write.size``, or as ``atomic_write``; what was there before is still there.
-        Cancelled: the job was called off; likewise.
+        WriteError: ``write.suffix``, ``write.size``, ``write.memory``, or as ``atomic_write``; an existing file is
+            unchanged.
+        Cancelled: the job was cancelled; an existing file is unchanged.
     """
     context, path = context or JobContext(), Path(path)
-    encoder = _ENCODERS.get(path.suffix.lower())
-    if encoder is None:
+    row = format_of(path)
+    if row is None or row.writer is None:
         known = ", ".join(WRITABLE)
         raise WriteError(
             "{file} does not end in one of {known}, so its format is not known.",
@@ -262,13 +250,13 @@ def write(
         raster,
         pixels=contiguous(to_depth(raster.pixels, depth)),
         resolution=sensible_resolution(raster.resolution.x, raster.resolution.y) if raster.resolution else None,
-        metadata=_written(raster),
+        metadata=_metadata_to_write(raster),
     )
     notices: tuple[str, ...] = ()
     second = None if companion is None else (lambda written: companion(written, notices))
     try:
         with atomic_write(path, companion=second) as file:
-            notices = (*encoder.encode(file, ready, options, context), *_homeless(raster, path))
+            notices = (*row.writer.encode(file, ready, options, context), *_lost_tags_notice(raster, path))
             context.progress(1, "Writing")
     except Refusal as refusal:
         raise WriteError("{file} {reason}.", refusal.code, file=path.name, reason=refusal.reason) from refusal
@@ -278,19 +266,20 @@ def write(
 
 
 def read_mask(path: Path, context: JobContext | None = None) -> Mask:
-    """Open a mask: (H, W) uint8, 255 = repair. Any thread.
+    """Read a mask: (H, W) uint8, 255 = repair. Any thread.
 
-    Grey is taken as it is (65535 becomes 255, others are rounded), and of RGB the largest channel. Where a picture has
-    opacity and one colour wherever it can be seen, the opacity is the mask; else what is transparent is not masked.
+    The mask is the grey value, reduced to 8 bits with rounding, or the largest channel of RGB. If the picture has
+    transparent parts and its visible parts have only one colour, the alpha channel is the mask; otherwise the mask is
+    multiplied by alpha.
 
     Raises:
         ReadError: as ``read``.
         Cancelled: the job was called off.
     """
     context = context or JobContext()
-    with _opened(Path(path)) as (file, size):
-        module, header = _inspected(file, size)
-        _accept(header)
+    with _open_picture(Path(path)) as (file, size):
+        module, header = _inspect(file, size)
+        _raise_refusal(header)
         pixels = module.decode(file, size, header, context.part(0.0, 0.9), alpha=True)
     context.progress(0.9, "Reading")
     if pixels.dtype == np.uint16:
@@ -306,7 +295,7 @@ def read_mask(path: Path, context: JobContext | None = None) -> Mask:
 
 
 def write_mask(mask: Mask, path: Path) -> None:
-    """Write a mask as an 8-bit grey PNG, whole or not at all. Any thread.
+    """Write a mask as an 8-bit grey PNG, atomically. Any thread.
 
     Raises:
         WriteError: as ``atomic_write``; ``write.size``: it is larger than a PNG can be.
@@ -315,8 +304,8 @@ def write_mask(mask: Mask, path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """The file and its size in bytes; refusals inside become sentences with its name.
+def _open_picture(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file and give its size in bytes; a ``Refusal`` or OSError inside the block becomes a ReadError.
 
     Raises:
         ReadError: it cannot be opened, or was refused.
@@ -324,7 +313,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     try:
         if path.is_dir():
             raise ReadError("{file} is a folder, not a picture.", "read.folder", file=path.name or path)
-        if kind := special(path):
+        if kind := special_kind(path):
             raise ReadError(
                 "{file} is {kind}, not a picture file.", "read.special", file=path.name or path, kind=Words(kind)
             )
@@ -344,40 +333,33 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
         ) from error
 
 
-def _inspected(file: BinaryIO, size: int) -> tuple[Format, Header]:
-    """The module for a file's contents, and the header."""
+def _inspect(file: BinaryIO, size: int) -> tuple[Reader, Header]:
+    """Recognise the format by the file's first bytes; its module, and the header."""
     file.seek(0)
     head = file.read(64)
     if not head:
         raise Refusal("is empty", "read.empty")
-    kinds = {
-        "TIFF": head.startswith(_TIFF_BEGINNINGS),
-        "PNG": head.startswith(png.SIGNATURE),
-        "JPEG": head.startswith(b"\xff\xd8\xff"),
-        "WebP": head[:4] == b"RIFF" and head[8:12] == b"WEBP",
-        "BMP": head.startswith(b"BM"),
-    }
-    name = next((name for name, fits in kinds.items() if fits), None)
-    if name is None:
+    row = next((row for row in FORMATS if row.fits(head)), None)
+    if row is None:
         if head.startswith(b"PK") and b"image/openraster" in head:
             raise Refusal("is a project; lacuna flatten makes a picture of it", "read.project")
-        raise Refusal("is not a picture that Lacuna can open ({formats})", "read.format", formats=", ".join(_FORMATS))
-    module = _FORMATS[name][0]
-    header = module.inspect(file, size)
-    if header.orientation == 1 and header.metadata.exif and name != "TIFF":
+        known = ", ".join(row.name for row in FORMATS)
+        raise Refusal("is not a picture that Lacuna can open ({formats})", "read.format", formats=known)
+    header = row.reader.inspect(file, size)
+    if header.orientation == 1 and header.metadata.exif and row.reader is not tiff:
         header.orientation = directories.orientation(header.metadata.exif)
     if not 1 <= header.orientation <= 8:
         header.orientation = 1
-    return module, header
+    return row.reader, header
 
 
-def _accept(header: Header) -> None:
+def _raise_refusal(header: Header) -> None:
     if header.refusal is not None:
         raise header.refusal
 
 
-def _tell_more(header: Header, path: Path) -> None:
-    """Check what travels along, and complete the notices."""
+def _check_header(header: Header, path: Path) -> None:
+    """Drop a broken profile or broken EXIF from the header, and complete the notices."""
     if header.profile is not None and not colour.fits(header.profile, header.channels):
         header.profile = None
         header.notices.append("The colour profile of the file is damaged or of another kind and is ignored.")
@@ -387,27 +369,30 @@ def _tell_more(header: Header, path: Path) -> None:
         header.notices.append("The EXIF data of the file is damaged and is ignored.")
     if header.pages > 1:
         header.notices.append(pages_notice(header.pages))
-    if path.suffix.lower() not in _FORMATS[header.format][1]:
+    row = format_of(path)
+    if row is None or row.name != header.format:
         header.notices.append(f"The file is a {header.format}, although it is called {path.name}.")
 
 
-def _upright(header: Header) -> Metadata:
-    """Metadata that says that the picture is upright, as it now is."""
+def _upright_metadata(header: Header) -> Metadata:
+    """The header's metadata with EXIF and XMP changed to upright orientation."""
     metadata, (width, height) = header.metadata, header.upright_size
-    exif = directories.normal(metadata.exif, width, height, None) if metadata.exif else None
+    exif = directories.normalise_exif(metadata.exif, width, height, None) if metadata.exif else None
     return replace(metadata, exif=exif, xmp=blocks.upright_xmp(metadata.xmp) if metadata.xmp else None)
 
 
-def _written(raster: Raster) -> Metadata:
-    """Metadata that says the raster's own size and resolution."""
+def _metadata_to_write(raster: Raster) -> Metadata:
+    """The raster's metadata with its size and resolution written into EXIF."""
     exif = raster.metadata.exif
     if exif is None or directories.parse(exif) is None:
         return replace(raster.metadata, exif=None)
-    return replace(raster.metadata, exif=directories.normal(exif, raster.width, raster.height, raster.resolution))
+    return replace(
+        raster.metadata, exif=directories.normalise_exif(exif, raster.width, raster.height, raster.resolution)
+    )
 
 
-def _homeless(raster: Raster, path: Path) -> list[str]:
-    """Tells of TIFF tags that only a TIFF can hold."""
+def _lost_tags_notice(raster: Raster, path: Path) -> list[str]:
+    """A notice about TIFF tags that a format other than TIFF cannot hold."""
     others = [tag for tag in raster.metadata.tags if tag != Tag.PHOTOSHOP]
     if not others or path.suffix.lower() in (".tif", ".tiff"):
         return []

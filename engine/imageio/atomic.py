@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, two that belong together too, and sweeping up after killed processes."""
+"""Atomic writing of one file or of two that belong together; deletes the temporary files of killed processes."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ if sys.platform != "win32":
     import fcntl
 
 _NAME = re.compile(HIDDEN.format(r"(?:([0-9a-f]{8})-)?[0-9a-f]{16}").replace(".", r"\."))
-_OLD = 24 * 3600.0
-"""Seconds after its last change at which a hidden file is nobody's, where no lock can tell."""
-_PATIENCE = 2.0
-"""Seconds that two files which belong together wait for another process's two."""
+_STALE_AFTER = 24 * 3600.0
+"""Age in seconds from which a temporary file counts as abandoned, where locks cannot decide that."""
+_LOCK_TIMEOUT = 2.0
+"""Longest time to wait for the lock of a folder, seconds."""
 _TRIES = 3
+"""Attempts to create a temporary file, in case another process deletes it before it is locked."""
 
 _swept: set[Path] = set()
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a complete file is known by.
+    """Digest and size of a complete file.
 
     Attributes:
         sha256: of its contents, hexadecimal.
@@ -49,28 +50,28 @@ class Written:
 
 
 Companion = Callable[[Written], tuple[Path, bytes]]
-"""Told of a complete file, gives the path and the contents of a second one that takes its place together with it."""
+"""Called with a complete file's digest; returns path and contents of a second file that is put in place with it."""
 
 
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = True, companion: Companion | None = None) -> Iterator[BinaryIO]:
-    """Open a file for writing (and reading back) that takes the path's place only when the block ends well.
+    """Context manager: a file opened for writing (and reading back) that replaces ``path`` when the block succeeds.
 
-    The bytes go to a hidden file in the same folder, reach the disk, and then replace what was there; a link is
-    followed and stays, and anything but a plain file is refused. The file has the permissions of the one it replaces,
-    else those of any new file. Whatever goes wrong, the old file is as it was and the hidden one is gone. What a killed
-    process left in the folder goes at the first write there.
+    The data is written to a hidden temporary file in the same folder, which then replaces the old file. Symbolic links
+    are followed and kept; anything but a regular file is refused. The new file has the permissions of the old one. On
+    any error the old file is unchanged and the temporary file is deleted. Temporary files of killed processes are
+    deleted at the first write into a folder.
 
     Args:
         path: the file.
-        durable: wait until the disk has it, so that even a power cut leaves the old or the new file.
-        companion: called once the block has ended; the second file is complete before either takes its place, and no
-            other process of this program puts one of its own in between.
+        durable: whether to flush to the disk (fsync), so that even a power cut leaves the old or the new file.
+        companion: called after the block; gives a second file. Both are complete before either is put in place, and no
+            other process of this program can put its own files in place between them.
 
     Raises:
         WriteError: ``write.full``, ``write.folder``, ``write.special``, ``write.readonly`` or ``write.failed``;
-            ``write.companion`` when only the first of two files could be put in place; any other exception of the block
-            passes through.
+            ``write.companion`` if only the first of two files could be put in place. Other exceptions of the block are
+            passed on.
     """
     path = Path(path)
     check_plain(path)
@@ -87,11 +88,11 @@ def atomic_write(path: Path, *, durable: bool = True, companion: Companion | Non
         if durable:
             sync_folder(target.parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise _as_write_error(error, path) from error
 
 
 def atomic_write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file whole or not at all; arguments and errors as of ``atomic_write``."""
+    """Write a file atomically; arguments and errors as for ``atomic_write``."""
     with atomic_write(path, durable=durable) as file:
         file.write(data)
 
@@ -138,11 +139,11 @@ def _hidden_name() -> str:
 
 @contextmanager
 def _hidden(target: Path) -> Iterator[tuple[BufferedRandom, Path]]:
-    """A hidden file beside a target, which is gone at the end, and its path.
+    """Context manager: a hidden temporary file beside a target and its path; deleted at the end if it still exists.
 
-    It is locked as long as it is open: that is how others know that somebody is writing it.
+    It is locked while it is open, so that other processes know that it is in use.
     """
-    descriptor, path = _created(target.parent)
+    descriptor, path = _create_hidden(target.parent)
     try:
         with os.fdopen(descriptor, "w+b") as file:
             yield file, path
@@ -151,7 +152,7 @@ def _hidden(target: Path) -> Iterator[tuple[BufferedRandom, Path]]:
             path.unlink()
 
 
-def _created(folder: Path) -> tuple[int, Path]:
+def _create_hidden(folder: Path) -> tuple[int, Path]:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     for _ in range(_TRIES):
         path = folder / _hidden_name()
@@ -159,7 +160,7 @@ def _created(folder: Path) -> tuple[int, Path]:
         _lock(descriptor, wait=True)
         if os.fstat(descriptor).st_nlink > 0:
             break
-        # Another process swept it up before it was locked.
+        # Another process deleted it before it was locked.
         os.close(descriptor)
     return descriptor, path
 
@@ -176,7 +177,7 @@ def _complete(file: BufferedRandom, hidden: Path, target: Path, *, durable: bool
 def _replace(file: BufferedRandom, hidden: Path, target: Path) -> None:
     check_plain(target)
     if sys.platform == "win32":
-        # Windows moves no open file. Elsewhere it stays open, since closing gives up the lock.
+        # Windows cannot rename an open file. Elsewhere it stays open, because closing releases the lock.
         file.close()
     os.replace(hidden, target)
 
@@ -190,12 +191,12 @@ def _replace_both(file: BufferedRandom, hidden: Path, target: Path, companion: C
     with _hidden(other) as (second, second_hidden):
         second.write(contents)
         _complete(second, second_hidden, other, durable=durable)
-        with _alone_in(target.parent):
+        with _folder_lock(target.parent):
             _replace(file, hidden, target)
             try:
                 _replace(second, second_hidden, other)
             except (OSError, WriteError) as error:
-                # One that is there tells of the file that was.
+                # An existing second file belongs to the old first file.
                 with suppress(OSError):
                     other.unlink(missing_ok=True)
                 raise WriteError(
@@ -207,13 +208,16 @@ def _replace_both(file: BufferedRandom, hidden: Path, target: Path, companion: C
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """While inside, no other process of this program is: as far as the system locks folders, and for a while only."""
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Context manager: lock a folder against other processes of this program.
+
+    Does not lock where the system or the disk has no locks, or after waiting for ``_LOCK_TIMEOUT``.
+    """
     descriptor = -1
     try:
         with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY)
-            end = time.monotonic() + _PATIENCE
+            end = time.monotonic() + _LOCK_TIMEOUT
             while _lock(descriptor, wait=False) is False and time.monotonic() < end:
                 time.sleep(0.005)
         yield
@@ -240,7 +244,10 @@ def _lock(descriptor: int, *, wait: bool) -> bool | None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the hidden files and folders that killed processes left in a folder; looks once into each. Any thread."""
+    """Delete the temporary files and folders that killed processes left in a folder; searches each folder once.
+
+    Any thread.
+    """
     if folder in _swept:
         return
     _swept.add(folder)
@@ -253,24 +260,25 @@ def sweep(folder: Path) -> None:
 
 
 def _delete_if_dead(hidden: Path, *, here: bool) -> None:
-    """Delete a hidden file or folder that no living process is writing.
+    """Delete a temporary file or folder that no running process is writing.
 
-    A lock that can be had proves that only for files of this computer: some network disks lock for each computer apart.
-    Other files, and those on disks without locks and on Windows, must be old (Windows also deletes no open file).
+    That its lock is free proves this only for files made on this computer, because some network disks keep locks for
+    each computer separately. Other files, and all files on disks without locks and on Windows, must be old as well
+    (Windows also refuses to delete open files).
 
     Args:
         hidden: the file or folder.
         here: whether it was made on this computer.
     """
     if sys.platform == "win32":
-        if time.time() - hidden.stat().st_mtime > _OLD:
+        if time.time() - hidden.stat().st_mtime > _STALE_AFTER:
             _delete(hidden)
         return
     descriptor = os.open(hidden, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         locked = _lock(descriptor, wait=False)
-        old = time.time() - os.fstat(descriptor).st_mtime > _OLD
-        # Deleted while it is locked: whoever made it a moment ago waits for the lock and then sees that it is gone.
+        old = time.time() - os.fstat(descriptor).st_mtime > _STALE_AFTER
+        # Delete it while it is locked: a process that has just created it waits for the lock and sees that it is gone.
         if locked is not False and (old or (locked and here)):
             _delete(hidden)
     finally:
@@ -286,12 +294,12 @@ def _delete(hidden: Path) -> None:
 
 @cache
 def _machine() -> str:
-    """This computer's name, as eight hexadecimal digits."""
+    """A hash of this computer's name, eight hexadecimal digits."""
     return hashlib.blake2b(platform.node().encode(errors="replace"), digest_size=4).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names of the files in a folder, where the system can."""
+    """Flush the file names in a folder to the disk (fsync), where the system supports it."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -300,7 +308,7 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _explained(error: OSError, path: Path) -> WriteError:
+def _as_write_error(error: OSError, path: Path) -> WriteError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return WriteError(
             "There is not enough room on the disk for {file}. Nothing was changed.", "write.full", file=path.name

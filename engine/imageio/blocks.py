@@ -1,4 +1,4 @@
-"""Metadata blocks inside files: Photoshop resources with IPTC, XMP packets, PNG's text profiles."""
+"""Metadata blocks: Photoshop image resources with IPTC, XMP packets, and PNG raw profile texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.raster import Resolution
 
 _RESOLUTION, _IPTC, _OLD_THUMBNAIL, _THUMBNAIL, _PROFILE, _EXIF, _XMP = 1005, 1028, 1033, 1036, 1039, 1058, 1060
 _STALE = {_IPTC, _OLD_THUMBNAIL, _THUMBNAIL, _PROFILE, _EXIF, _XMP}
-"""Photoshop resources that are written anew, are doubled elsewhere, or show the picture before its repair."""
+"""Photoshop resources that are not kept: rewritten, stored elsewhere too, or thumbnails of the unrepaired picture."""
 
 Resource = tuple[bytes, int, bytes, bytes]
 """Signature, number, padded name, data."""
@@ -20,7 +20,7 @@ _EXTENDED = re.compile(rb"\s*xmpNote:HasExtendedXMP\s*=\s*[\"']([0-9A-Fa-f]{32})
 
 
 def resources(data: bytes) -> list[Resource]:
-    """The resources of a Photoshop block, up to where it is broken."""
+    """Parse the resources of a Photoshop block, up to the first broken one."""
     found: list[Resource] = []
     at = 0
     while at + 12 <= len(data) and data[at : at + 4] in (b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR"):
@@ -37,14 +37,14 @@ def resources(data: bytes) -> list[Resource]:
 
 
 def split_resources(data: bytes) -> tuple[bytes | None, bytes | None]:
-    """A Photoshop block's resources worth keeping, as a block, and its IPTC records."""
+    """The resources of a Photoshop block that are kept, as a block, and its IPTC records; None for either if absent."""
     every = resources(data)
     iptc = next((body for _, number, _, body in every if number == _IPTC and body), None)
     return _block([resource for resource in every if resource[1] not in _STALE]) or None, iptc
 
 
 def join_resources(kept: bytes | None, iptc: bytes | None, resolution: Resolution | None) -> bytes:
-    """A Photoshop block of kept resources and IPTC records; a resolution among them becomes the picture's."""
+    """A Photoshop block of kept resources and IPTC records; a resolution resource is set to the picture's."""
     found = [
         (signature, number, name, _with_resolution(number, body, resolution))
         for signature, number, name, body in resources(kept or b"")
@@ -55,7 +55,7 @@ def join_resources(kept: bytes | None, iptc: bytes | None, resolution: Resolutio
 
 
 def records(data: bytes) -> bytes:
-    """IPTC records without the zeros that TIFF pads them with; unchanged where something else follows."""
+    """IPTC records without the zero padding of TIFF; unchanged if anything else follows them."""
     at = 0
     while at + 5 <= len(data) and data[at] == 0x1C:
         size = struct.unpack_from(">H", data, at + 3)[0]
@@ -65,28 +65,28 @@ def records(data: bytes) -> bytes:
 
 
 def upright_xmp(packet: bytes) -> bytes:
-    """An XMP packet that says that the picture is upright."""
+    """An XMP packet with its orientation set to 1, upright."""
     return _ORIENTATION.sub(rb"\g<1>1", packet)
 
 
 def extension_id(packet: bytes) -> bytes | None:
-    """The name of the extension that an XMP packet in a JPEG refers to."""
+    """The identifier (MD5) of the extension that an XMP packet in a JPEG refers to; None without one."""
     match = _EXTENDED.search(packet)
     return match.group(1).upper() if match else None
 
 
 def merge_xmp(packet: bytes, extension: bytes) -> bytes | None:
-    """One packet of a JPEG's XMP and its extension; None where they cannot be joined."""
+    """Merge a JPEG's XMP packet with its extension; None if that is not possible."""
     packet = _EXTENDED.sub(b"", packet)
     inner, outer = _RDF.search(packet), _RDF.search(extension)
-    # Prefixes that are declared on the root would be lost on the way.
+    # Namespace prefixes declared on the root element would be lost.
     if not inner or not outer or re.search(rb"xmlns:(?!rdf\b)", inner.group(1)):
         return None
     return extension[: outer.end(2)] + inner.group(2) + extension[outer.end(2) :]
 
 
 def pointer_packet(digest: bytes) -> bytes:
-    """An XMP packet that says nothing but where its extension is."""
+    """An XMP packet that contains only the reference to its extension."""
     return (
         b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""'
@@ -96,14 +96,14 @@ def pointer_packet(digest: bytes) -> bytes:
 
 
 def to_text_profile(kind: str, data: bytes) -> bytes:
-    """Bytes as the text that PNG's ``Raw profile type`` chunks hold: name, length, lines of hexadecimal digits."""
+    """Encode bytes as the text of PNG's ``Raw profile type`` chunks: name, length, lines of hexadecimal digits."""
     digits = data.hex()
     lines = [digits[i : i + 72] for i in range(0, len(digits), 72)]
     return "\n".join(["", kind, f"{len(data):8}", *lines, ""]).encode("ascii")
 
 
 def from_text_profile(text: bytes) -> bytes | None:
-    """The way back; None when the text is none or broken."""
+    """The inverse of ``to_text_profile``; None if the text is not valid."""
     match = re.match(rb"\n[^\n]*\n\s*(\d{1,9})\n([0-9a-fA-F\s]*)$", text)
     if not match:
         return None

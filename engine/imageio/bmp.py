@@ -1,4 +1,4 @@
-"""BMP: read by Pillow, which knows its many kinds."""
+"""Reading BMP with Pillow, which supports its many variants."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.imageio.common import Header, Refusal, check_size, damaged, decoding, finish, resolution
+from engine.imageio.common import Header, Refusal, check_size, damaged, decoding, finish, sensible_resolution
 from engine.jobs import JobContext
 from engine.raster import Pixels
 
@@ -27,7 +27,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
     kind = struct.unpack_from("<I", head, 14)[0]
     width, height = struct.unpack_from("<HH", head, 18) if kind == 12 else struct.unpack_from("<ii", head, 18)
     check_size(width, abs(height), 24, size)
-    # Made directly, and not by Image.open: that warns of large pictures through the warnings module.
+    # Not through Image.open, which issues a Python warning for large pictures.
     with decoding():
         mode = BmpImageFile(BytesIO(head + file.read(4096))).mode
     if mode not in _MODES:
@@ -37,7 +37,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
     header = Header("BMP", width, abs(height), channels, 8, "run lengths" if packed else "none", alpha=alpha)
     if len(head) >= 46 and kind >= 40:
         x, y = struct.unpack_from("<ii", head, 38)
-        header.resolution = resolution(round(x * _METRE, 2), round(y * _METRE, 2))
+        header.resolution = sensible_resolution(round(x * _METRE, 2), round(y * _METRE, 2))
     if mode in ("1", "P"):
         header.notices.append("The file's colour palette was expanded.")
     return header

@@ -1,4 +1,4 @@
-"""What the formats share: a file's header, why a file is refused, size limits, orientation, settings for writing."""
+"""Shared by all formats: header, refusals, size limits, orientation, options for writing."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LIMIT = 2_000_000_000
 """Most pixels a picture may have."""
 
 _LARGEST_GAIN = 2000
-"""No codec for photographs packs more than about 1400 bytes of pixels (LZW) into one byte of file."""
+"""Most bytes of pixels per byte of file; the best compression of the supported codecs is about 1400 (LZW)."""
 
 _ALLOWANCE = 1 << 20
-"""Bytes of pixels that are taken at any file size."""
+"""Bytes of pixels that are accepted whatever the size of the file."""
 
 _LOSSY = "The picture is compressed again: its values differ slightly from the original, also outside the repairs."
 _REDUCED = "{} holds 8 bits a sample: the picture's 16 bits were reduced, with dithering."
@@ -42,16 +42,16 @@ _CODEC_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""What codecs raise on damaged data: they promise nothing, and Pillow even raises SyntaxError."""
+"""Exceptions that codecs raise for damaged data; they document none, and Pillow even raises SyntaxError."""
 
 
-class Refusal(Exception):  # noqa: N818 - the public face turns it into a ReadError or WriteError with the file's name
-    """A file cannot be taken as a picture.
+class Refusal(Exception):  # noqa: N818 - engine.imageio turns it into a ReadError or WriteError with the file's name
+    """A file cannot be read or written as a picture.
 
     Args:
         template: the rest of a sentence that begins with the file's name, without the full stop; see ``Words``.
         code: as in ``EngineError``.
-        values: what the template names.
+        values: a value for each placeholder of the template.
 
     Attributes:
         reason: the rest of the sentence.
@@ -65,15 +65,14 @@ class Refusal(Exception):  # noqa: N818 - the public face turns it into a ReadEr
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """How a picture is written; what does not concern a format is ignored there.
+    """How a picture is written; each format ignores options that do not apply to it.
 
     Attributes:
-        depth: bits a sample, 8 or 16; None keeps the raster's (float becomes 16). JPEG and WebP hold 8.
+        depth: bits per sample, 8 or 16; None keeps the raster's (float becomes 16). JPEG and WebP always have 8.
         quality: 1..100, for JPEG and lossy WebP.
         lossless: for WebP.
-        compression: for TIFF: ``deflate`` (level 1 with horizontal predictor: 16-bit scans get no smaller at higher
-            levels, which take up to ten times as long), ``lzw`` (for old programs; makes 16-bit scans larger) or
-            ``none``.
+        compression: for TIFF: ``deflate`` (level 1 with horizontal predictor; higher levels take up to ten times as
+            long and make 16-bit scans no smaller), ``lzw`` (for old programs; makes 16-bit scans larger) or ``none``.
 
     Raises:
         SettingsError: a value is out of range.
@@ -101,15 +100,15 @@ class WriteOptions:
 
 @dataclass
 class Header:
-    """What a file says about its picture before a pixel is decoded.
+    """What a file's header says about its picture.
 
     Attributes:
         format: ``TIFF``, ``PNG``, ``JPEG``, ``WebP`` or ``BMP``.
         width: columns as stored, before the orientation is applied; height likewise.
         channels: 1 or 3, after palettes are expanded, without alpha.
         depth: 8 or 16, after fewer bits are expanded.
-        alpha: whether the decoder gives one more channel, the opacity.
-        compression: for a person.
+        alpha: whether the decoded picture has an alpha channel in addition.
+        compression: its name, shown to the user.
         orientation: EXIF's number, 1..8, still to be applied.
         pages: full-size pictures in the file.
         profile: ICC profile, unchecked.
@@ -137,18 +136,30 @@ class Header:
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
-class Format(Protocol):
-    """A module that reads one file format. Both raise Refusal; files are open for binary reading, anywhere."""
+class Reader(Protocol):
+    """A module that reads one file format. Both functions raise Refusal; files may be at any position."""
 
     def inspect(self, file: BinaryIO, size: int) -> Header:
-        """Read the header and metadata of a file of ``size`` bytes; pixels are left alone."""
+        """Read the header and metadata of a file of ``size`` bytes, without decoding pixels."""
 
     def decode(self, file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
-        """The upright picture (H, W, channels), own memory; with ``alpha``, where there is one, one channel more."""
+        """Decode the upright picture (H, W, channels), a new array; with ``alpha`` also the alpha channel, if any."""
+
+
+class Writer(Protocol):
+    """A module that writes one file format."""
+
+    def encode(self, file: BinaryIO, raster: Raster, options: WriteOptions, context: JobContext) -> list[str]:
+        """Write a picture to a file that is open for binary writing; gives sentences about what was lost.
+
+        Raises:
+            Refusal: the format cannot hold it.
+            Cancelled: the job was called off.
+        """
 
 
 def transparent() -> Refusal:
-    """For pictures whose alpha is not opaque everywhere."""
+    """The refusal of a picture whose alpha channel is not opaque everywhere."""
     return Refusal(
         "has transparent parts, and a photograph has none: flatten it onto a background in another program first",
         "read.transparent",
@@ -156,45 +167,45 @@ def transparent() -> Refusal:
 
 
 def truncated() -> Refusal:
-    """For files whose end is missing."""
+    """The refusal of a file whose end is missing."""
     return Refusal("is cut short: a part of the picture is missing", "read.truncated")
 
 
 def damaged() -> Refusal:
-    """For files that break the rules of their format."""
+    """The refusal of a file that violates its format."""
     return Refusal("is damaged and cannot be read", "read.damaged")
 
 
 def pages_notice(pages: int) -> str:
-    """For files with more than one picture."""
+    """The notice about a file with more than one picture."""
     return f"The file holds {pages} pictures; only the first is opened, and only it will be in the export."
 
 
 def loss_notices(raster: Raster, name: str, *, lossy: bool) -> list[str]:
-    """What writing to an 8-bit format does to the samples."""
+    """Notices about what writing to an 8-bit format changes."""
     notices = [_REDUCED.format(name)] if raster.pixels.dtype != np.uint8 else []
     return [*notices, _LOSSY] if lossy else notices
 
 
-def codecs() -> Any:
-    """imagecodecs, imported at the first use."""
+def load_imagecodecs() -> Any:
+    """The module imagecodecs, imported at the first use."""
     import imagecodecs
 
-    quiet("imagecodecs")
+    silence_log("imagecodecs")
     return imagecodecs
 
 
-def quiet(package: str) -> None:
-    """Keep a codec package from logging every oddity: what matters in a file is said by refusals and notices."""
+def silence_log(package: str) -> None:
+    """Turn off the log messages of a codec package; refusals and notices report what matters in a file."""
     logging.getLogger(package).setLevel(logging.CRITICAL + 1)
 
 
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Around calls into codecs: whatever they raise on hostile bytes becomes a Refusal.
+    """Context manager around calls of codecs: any exception that they raise for bad data becomes a Refusal.
 
     Raises:
-        Refusal: ``read.size`` out of memory, ``read.failed`` the disk failed, ``read.damaged`` anything else.
+        Refusal: ``read.size`` = out of memory, ``read.failed`` = read error, ``read.damaged`` = anything else.
     """
     try:
         yield
@@ -209,14 +220,14 @@ def decoding() -> Iterator[None]:
 
 
 def check_size(width: int, height: int, bits: int, size: int, gain: int = _LARGEST_GAIN) -> None:
-    """Refuse sizes that are absurd, before anything is allocated for them.
+    """Refuse implausible sizes before memory is allocated for them.
 
     Args:
         width: columns.
         height: rows.
-        bits: bits a pixel before packing.
+        bits: bits per pixel before compression.
         size: bytes of the file.
-        gain: the most bytes of pixels that one byte of the file can stand for.
+        gain: most bytes of pixels per byte of the file.
 
     Raises:
         Refusal: there are no pixels, too many pixels, or more than a file of this size can hold.
@@ -241,8 +252,8 @@ def check_size(width: int, height: int, bits: int, size: int, gain: int = _LARGE
         )
 
 
-def oriented(stored: Pixels, orientation: int) -> Pixels:
-    """The upright view of a stored picture (H, W, ...), by EXIF's number; 1 and unknown numbers change nothing."""
+def upright_view(stored: Pixels, orientation: int) -> Pixels:
+    """An upright view of a stored picture (H, W, ...), by EXIF's number; 1 and unknown numbers change nothing."""
     if orientation >= 5:
         stored = stored.swapaxes(0, 1)
     rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(orientation, (1, 1))
@@ -250,12 +261,12 @@ def oriented(stored: Pixels, orientation: int) -> Pixels:
 
 
 def stored_view(upright: Pixels, orientation: int) -> Pixels:
-    """The inverse of ``oriented``, as a writable view: what is put there in stored order lies upright in the array."""
-    return oriented(upright, {6: 8, 8: 6}.get(orientation, orientation))
+    """The inverse of ``upright_view``: a writable view of an upright picture in the file's stored order."""
+    return upright_view(upright, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def finish(pixels: Pixels, header: Header, *, alpha: bool) -> Pixels:
-    """Make what a codec gave into what ``Format.decode`` promises.
+    """Convert the output of a codec to the result of ``Format.decode``.
 
     Raises:
         Refusal: the picture has transparent parts, or is not what the header said.
@@ -269,11 +280,11 @@ def finish(pixels: Pixels, header: Header, *, alpha: bool) -> Pixels:
         if pixels[..., -1].min() != np.iinfo(pixels.dtype).max:
             raise transparent()
         pixels = pixels[..., :-1]
-    return contiguous(oriented(pixels, header.orientation))
+    return contiguous(upright_view(pixels, header.orientation))
 
 
-def resolution(x: float, y: float) -> Resolution | None:
-    """Dots per inch where the numbers make sense."""
+def sensible_resolution(x: float, y: float) -> Resolution | None:
+    """A resolution in dots per inch; None if a number is outside 0.1..100,000."""
     if all(math.isfinite(value) and 0.1 <= value <= 100_000 for value in (x, y)):
         return Resolution(float(x), float(y))
     return None

@@ -1,4 +1,4 @@
-"""Between 8 and 16 bits."""
+"""Conversion between 8 and 16 bits per sample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.raster import Pixels, from_float
 
 _SEED = 20_077
 _BLOCK = 1 << 20
-"""Samples that share one seeded generator: the result does not depend on who converts which part."""
+"""Samples per seeded generator, so that the dither depends only on the position of a sample."""
 
 
 def to_depth(pixels: Pixels, depth: int) -> Pixels:

@@ -1,4 +1,4 @@
-"""The SHA-256 of a file whose pixels were read: of those very bytes, whatever is at its path by now."""
+"""The SHA-256 of a file from which a picture was read, even if the file was replaced at its path since."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 import threading
 from typing import BinaryIO
 
-_AT_ONCE = 8 << 20
-"""Bytes that are read at a time: each time the thread competes with others for Python's lock."""
+_BLOCK = 8 << 20
+"""Bytes that are read at a time; large, because each read competes with other threads for the GIL."""
 
 
 class FileDigest:
-    """The digest of an open file, computed on a thread of its own, so that nobody waits for it to see the picture.
+    """The digest of an open file, computed on its own thread, so that the picture is shown without waiting for it.
 
-    Make it before the file is read, start it afterwards: the same open file is read once more, even if it was replaced
-    at its path meanwhile. A file that was written to meanwhile has no digest.
+    Create it before the picture is decoded and start it afterwards: it reads the same open file again, even if another
+    file is at its path by then. A file that was modified in between gets no digest.
 
     Args:
         file: open for binary reading; may be closed after ``start``.
@@ -27,20 +27,20 @@ class FileDigest:
         self._thread: threading.Thread | None = None
 
     def start(self, file: BinaryIO) -> None:
-        """Begin, once the file was read."""
+        """Start computing, after the picture was decoded."""
         descriptor = os.dup(file.fileno())
         self._thread = threading.Thread(target=self._work, args=(descriptor,), name="digest", daemon=True)
         self._thread.start()
 
     def value(self) -> str:
-        """The digest, hexadecimal, when it is complete; empty when it could not be had. Any thread."""
+        """Wait for the digest, hexadecimal; empty if it could not be computed. Any thread."""
         if self._thread is not None:
             self._thread.join()
         return self._value
 
     def _work(self, descriptor: int) -> None:
         digest = hashlib.sha256()
-        buffer = memoryview(bytearray(_AT_ONCE))
+        buffer = memoryview(bytearray(_BLOCK))
         try:
             with os.fdopen(descriptor, "rb", buffering=0) as file:
                 file.seek(0)
@@ -49,11 +49,11 @@ class FileDigest:
                 if _stamp(descriptor) == self._before:
                     self._value = digest.hexdigest()
         except OSError:
-            # The disk is gone: then there is no digest.
+            # For example a disk that was removed: there is no digest.
             return
 
 
 def _stamp(descriptor: int) -> tuple[int, int]:
-    """Size and time of the last change of the contents."""
+    """Size and modification time, which tell whether a file was modified."""
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns

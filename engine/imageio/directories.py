@@ -1,7 +1,7 @@
-"""TIFF directories, the structure that TIFF files and EXIF blocks share: reading, building, changing in place.
+"""TIFF directories (IFDs), which TIFF files and EXIF blocks consist of: reading, building, changing in place.
 
-Tags are kept as {number: (TIFF data type, value)} with the value as little-endian bytes, whatever the file's order was.
-Positions in files are never trusted: what points outside is left out, what runs in circles ends.
+Tags are {number: (TIFF data type, value)}, with the value as little-endian bytes whatever the file's byte order.
+Offsets in files are checked: entries that point outside the file are left out, and loops are detected.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.imageio.common import resolution as sensible
+from engine.imageio.common import sensible_resolution
 from engine.imageio.tags import Tag
 from engine.raster import Resolution
 
 Tags = dict[int, tuple[int, bytes]]
 Branch = tuple[Tags, dict[int, "Branch"]]
-"""A directory and the directories below it, by the tag that points to each."""
+"""A directory and its subdirectories, by the tag that points to each."""
 
 _RESOLUTION = {Tag.X_RESOLUTION, Tag.Y_RESOLUTION, Tag.RESOLUTION_UNIT}
 
@@ -35,12 +35,12 @@ _MOST_TAGS = 4096
 
 
 class BrokenDirectory(Exception):  # noqa: N818 - a state of a file, not an error of the program
-    """There is no directory where one should be."""
+    """There is no valid directory at an offset."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tag's value lies: TIFF data type, number of values, position of the first in the file."""
+    """A directory entry: TIFF data type, number of values, and the position of the first one in the file."""
 
     kind: int
     count: int
@@ -57,8 +57,8 @@ def size_of(kind: int) -> int:
     return np.dtype(_DTYPES[kind]).itemsize * (2 if kind in _RATIONALS else 1)
 
 
-def sound(tags: Tags) -> Tags:
-    """The tags that can be written: known types, whole values. Project files may come from anywhere."""
+def valid_tags(tags: Tags) -> Tags:
+    """The tags that can be written: those of known types with complete values. Project files may hold invalid ones."""
     known = {tag: (kind, data) for tag, (kind, data) in tags.items() if kind in _DTYPES and kind not in _POINTERS}
     return {
         tag: (kind, data)
@@ -68,22 +68,22 @@ def sound(tags: Tags) -> Tags:
 
 
 class Structure:
-    """A file or block that begins like a TIFF.
+    """A TIFF file, or a block with the same structure.
 
     Args:
         file: open for binary reading.
-        size: its bytes.
+        size: its size in bytes.
 
     Attributes:
-        spoilt: whether a value was met that does not lie inside the file.
+        has_damage: whether a value outside the file was found.
 
     Raises:
-        BrokenDirectory: it does not begin like a TIFF.
+        BrokenDirectory: it has no TIFF header.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self.size = file, size
-        self.spoilt = False
+        self.has_damage = False
         head = self._at(0, 16)
         self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
         magic = struct.unpack(self.order + "H", head[2:4])[0] if self.order and len(head) >= 8 else 0
@@ -93,18 +93,18 @@ class Structure:
         self.first: int = self.unpack("Q", head[8:16])[0] if self.big else self.unpack("I", head[4:8])[0]
 
     def unpack(self, layout: str, data: bytes) -> tuple[int, ...]:
-        """Numbers in the file's byte order."""
+        """``struct.unpack`` in the file's byte order."""
         return struct.unpack(self.order + layout, data)
 
     def pack(self, layout: str, *values: int) -> bytes:
-        """Numbers in the file's byte order."""
+        """``struct.pack`` in the file's byte order."""
         return struct.pack(self.order + layout, *values)
 
     def directory(self, offset: int) -> tuple[dict[int, Entry], int]:
         """The entries of a directory whose values lie inside the file, and the position of the pointer to the next one.
 
         Raises:
-            BrokenDirectory: there is none at this offset.
+            BrokenDirectory: there is no directory at this offset.
         """
         head, step, word = (8, 20, 8) if self.big else (2, 12, 4)
         start = self._at(offset, head) if offset >= 8 else b""
@@ -122,30 +122,30 @@ class Structure:
             if position + entry.size <= self.size:
                 entries.setdefault(tag, entry)
             else:
-                self.spoilt = True
+                self.has_damage = True
         return entries, offset + head + count * step
 
     def following(self, pointer: int) -> int:
-        """The offset that is stored at a pointer's position, 0 at the end."""
+        """The offset stored at a pointer's position, that of the next directory; 0 at the end."""
         data = self._at(pointer, 8 if self.big else 4)
         whole = len(data) == (8 if self.big else 4)
         return self.unpack("Q" if self.big else "I", data)[0] if whole else 0
 
     def pointer(self, entries: dict[int, Entry], tag: int) -> int:
-        """The offset that a tag holds; 0, where no directory can be, when it is absent or no offset."""
+        """The offset of a subdirectory that a tag holds; 0, which is never valid, if it is absent or not an offset."""
         entry = entries.get(tag)
         layout = {LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}.get(entry.kind) if entry and entry.count == 1 else None
         return self.unpack(layout, self.raw(entry))[0] if entry and layout else 0
 
     def below(self, entries: dict[int, Entry], tag: int) -> dict[int, Entry]:
-        """The entries of the directory that a tag points to; none when there is none."""
+        """The entries of the subdirectory that a tag points to; empty if there is none."""
         try:
             return self.directory(self.pointer(entries, tag))[0]
         except BrokenDirectory:
             return {}
 
     def raw(self, entry: Entry) -> bytes:
-        """A value as it lies in the file; empty where it is absurdly long."""
+        """A value as stored in the file; empty if it is longer than 64 MiB."""
         return self._at(entry.position, entry.size) if entry.size <= _LARGEST_VALUE else b""
 
     def data(self, entry: Entry) -> bytes:
@@ -154,10 +154,10 @@ class Structure:
         return np.frombuffer(raw, ">" + unit).astype("<" + unit).tobytes() if self.order == ">" else raw
 
     def tags(self, entries: dict[int, Entry], leave_out: Iterable[int] = ()) -> Tags:
-        """The values of entries; pointers to further directories and empty values are left out."""
+        """The values of entries, without pointers to subdirectories and empty values."""
         skip, room, tags = set(leave_out), _LARGEST_VALUE, Tags()
         for tag, entry in entries.items():
-            # Many entries may point to the same long stretch of a small file: what they add up to is bounded.
+            # Many entries of a small file may point to the same long value: their sum is limited.
             if tag not in skip and entry.kind not in _POINTERS and 0 < entry.size <= room:
                 tags[tag] = (entry.kind, self.data(entry))
                 room -= entry.size
@@ -171,7 +171,7 @@ class Structure:
 
 
 def numbers(tags: Tags, tag: int) -> tuple[float, ...]:
-    """A tag's values as numbers, rationals divided out; empty when it is absent."""
+    """A tag's values as numbers, rationals as quotients; empty if it is absent."""
     if tag not in tags:
         return ()
     kind, data = tags[tag]
@@ -183,22 +183,22 @@ def numbers(tags: Tags, tag: int) -> tuple[float, ...]:
 
 
 def number(tags: Tags, tag: int, default: int) -> int:
-    """A tag's first value as a whole number."""
+    """A tag's first value as an integer; ``default`` if it is absent or not finite."""
     values = numbers(tags, tag)
     return int(values[0]) if values and np.isfinite(values[0]) else default
 
 
 def resolution_of(tags: Tags) -> Resolution | None:
-    """Dots per inch, from a TIFF or EXIF main directory; None where it names no unit of length."""
+    """Dots per inch from a TIFF or EXIF main directory; None if it is absent or without a unit."""
     x, y = numbers(tags, Tag.X_RESOLUTION), numbers(tags, Tag.Y_RESOLUTION)
     inch = {2: 1.0, 3: 2.54}.get(number(tags, Tag.RESOLUTION_UNIT, 2))
     if not x or not y or inch is None:
         return None
-    return sensible(round(x[0] * inch, 6), round(y[0] * inch, 6))
+    return sensible_resolution(round(x[0] * inch, 6), round(y[0] * inch, 6))
 
 
 def resolution_tags(resolution: Resolution) -> Tags:
-    """The tags that say so."""
+    """The TIFF tags for a resolution in dots per inch."""
 
     def rational(value: float) -> tuple[int, bytes]:
         ratio = Fraction(value).limit_denominator(10_000)
@@ -210,12 +210,12 @@ def resolution_tags(resolution: Resolution) -> Tags:
 
 
 def pack(branch: Branch, position: int, *, big: bool = False) -> bytes:
-    """A directory, its values and the directories below it as little-endian bytes of even length.
+    """Serialise a directory with its values and subdirectories as little-endian bytes of even length.
 
     Args:
-        branch: what to write.
-        position: where the bytes will lie in the file, even.
-        big: as BigTIFF.
+        branch: the directory.
+        position: position of the bytes in the file, even.
+        big: whether the file is a BigTIFF.
     """
     tags, below = branch
     word, layout = (8, "<HHQ") if big else (4, "<HHI")
@@ -248,23 +248,23 @@ class Exif:
     interop: Tags = field(default_factory=dict)
 
     @property
-    def tells(self) -> bool:
-        """Whether it says more than the resolution."""
+    def is_informative(self) -> bool:
+        """Whether it holds more than the resolution."""
         return bool(self.exif or self.gps or self.main.keys() - _RESOLUTION)
 
     def below(self) -> dict[int, Branch]:
-        """The directories that the main one points to."""
+        """The subdirectories of the main directory that are not empty."""
         exif: Branch = (self.exif, {Tag.INTEROP: (self.interop, {})} if self.interop else {})
         branches: dict[int, Branch] = {Tag.EXIF: exif, Tag.GPS: (self.gps, {})}
         return {tag: branch for tag, branch in branches.items() if branch[0] or branch[1]}
 
     def block(self) -> bytes:
-        """As a TIFF-structured block."""
+        """The EXIF block, with a TIFF header."""
         return b"II*\0\x08\0\0\0" + pack((self.main, self.below()), 8)
 
 
 def read_exif(structure: Structure, entries: dict[int, Entry], leave_out: Iterable[int] = ()) -> Exif:
-    """The EXIF directories that a main directory leads to; broken ones are empty."""
+    """The EXIF directories of a main directory; broken ones are empty."""
     exif = structure.below(entries, Tag.EXIF)
     return Exif(
         structure.tags(entries, {Tag.EXIF, Tag.GPS, *leave_out}),
@@ -275,7 +275,7 @@ def read_exif(structure: Structure, entries: dict[int, Entry], leave_out: Iterab
 
 
 def parse(block: bytes) -> Exif | None:
-    """The directories of an EXIF block; None when it is none."""
+    """Parse an EXIF block; None if it is not valid."""
     try:
         structure = Structure(BytesIO(block), len(block))
         return read_exif(structure, structure.directory(structure.first)[0])
@@ -284,17 +284,20 @@ def parse(block: bytes) -> Exif | None:
 
 
 def orientation(block: bytes) -> int:
-    """The number that an EXIF block says, 1 where it says none."""
+    """The orientation in an EXIF block; 1 if there is none."""
     exif = parse(block)
     return number(exif.main, Tag.ORIENTATION, 1) if exif else 1
 
 
-def normal(block: bytes, width: int, height: int, resolution: Resolution | None) -> bytes:
-    """An EXIF block for an upright picture of a given size.
+def normalise_exif(block: bytes, width: int, height: int, resolution: Resolution | None) -> bytes:
+    """Change an EXIF block to that of an upright picture of a given size.
 
-    Orientation becomes 1, pixel sizes and resolution, where the block names them, become the picture's, and the
-    thumbnail goes, since it shows the unrepaired picture. All else stays where it is, byte for byte, so that makers'
-    notes with inner offsets stay readable.
+    The orientation is set to 1; pixel sizes and resolution, where the block has them, are set to the picture's; the
+    thumbnail, which shows the unrepaired picture, is removed. All other bytes keep their position, so that maker notes
+    with internal offsets stay readable.
+
+    Raises:
+        BrokenDirectory: the block is not valid.
     """
     structure = Structure(BytesIO(block), len(block))
     main, pointer = structure.directory(structure.first)
@@ -310,7 +313,7 @@ def normal(block: bytes, width: int, height: int, resolution: Resolution | None)
     exif = structure.below(main, Tag.EXIF)
     put(exif.get(Tag.PIXEL_WIDTH), width)
     put(exif.get(Tag.PIXEL_HEIGHT), height)
-    if resolution and (old := resolution_of(tags)) and not close(old, resolution):
+    if resolution and (old := resolution_of(tags)) and not nearly_equal(old, resolution):
         for tag, (_, data) in resolution_tags(resolution).items():
             values = struct.unpack(f"<{len(data) // 4}I", data) if tag != Tag.RESOLUTION_UNIT else ()
             if values and main[tag].kind == RATIONAL:
@@ -319,13 +322,13 @@ def normal(block: bytes, width: int, height: int, resolution: Resolution | None)
     return _without_thumbnail(structure, patched, pointer)
 
 
-def close(one: Resolution, other: Resolution) -> bool:
+def nearly_equal(one: Resolution, other: Resolution) -> bool:
     """Whether two resolutions are the same up to rounding."""
     return abs(one.x - other.x) < 1e-4 * one.x and abs(one.y - other.y) < 1e-4 * one.y
 
 
 def with_resolution(block: bytes | None, resolution: Resolution) -> bytes:
-    """An EXIF block that says the resolution; rebuilt when there was no place for it."""
+    """An EXIF block that has a resolution; rebuilt with it if it had none."""
     exif = (parse(block) if block else None) or Exif()
     if block and resolution_of(exif.main):
         return block
@@ -342,14 +345,14 @@ def _without_thumbnail(structure: Structure, patched: bytearray, pointer: int) -
     except BrokenDirectory:
         return bytes(patched)
     start, size = number(tags, Tag.THUMBNAIL, 0), number(tags, Tag.THUMBNAIL_SIZE, 0)
-    # The thumbnail is cut off where it is the last thing in the block; elsewhere nothing leads to it any more.
+    # A thumbnail at the end of the block is cut off; elsewhere its bytes stay, but nothing points to them.
     if following < start and 0 < len(patched) - (start + size) + 4 <= 8 and _extent(structure) <= following:
         del patched[following:]
     return bytes(patched)
 
 
 def _extent(structure: Structure) -> int:
-    """Where the last value of the main, EXIF, GPS and interoperability directories ends."""
+    """The end of the last value of the main, EXIF, GPS and interoperability directories."""
     ends, todo, seen = [0], [structure.first], set[int]()
     while todo:
         offset = todo.pop()

@@ -1,4 +1,4 @@
-"""JPEG: pixels by imagecodecs (libjpeg-turbo), everything else by its segments."""
+"""JPEG: pixels with imagecodecs (libjpeg-turbo); profile and metadata are read and written here, by segments."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from engine.imageio.common import (
     Refusal,
     WriteOptions,
     check_size,
-    codecs,
     damaged,
     decoding,
     finish,
+    load_imagecodecs,
     loss_notices,
-    resolution,
+    sensible_resolution,
     truncated,
 )
 from engine.imageio.depth import to_depth
@@ -29,17 +29,17 @@ from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Raster, Resolution
 
 LARGEST_SIDE = 65_500
-"""Most pixels a side that libjpeg takes."""
+"""Most pixels a side that libjpeg supports."""
 
 _EXIF, _XMP, _MORE_XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _PHOTOSHOP, _JFIF = b"ICC_PROFILE\0", b"Photoshop 3.0\0", b"JFIF\0"
 _APP0, _APP1, _APP2, _APP13, _COMMENT, _START_OF_SCAN, _END = 0xE0, 0xE1, 0xE2, 0xED, 0xFE, 0xDA, 0xD9
 _FRAMES = {0xC0: "JPEG", 0xC1: "JPEG", 0xC2: "JPEG, progressive", 0xC3: "JPEG, lossless", 0xC9: "JPEG", 0xCA: "JPEG"}
 _ROOM = 65_533
-"""Bytes that a segment holds beside its marker and length."""
+"""Most bytes of data in a segment, without its marker and length."""
 _LARGEST_HEAD = 1 << 28
 _FINE = 90
-"""From this quality on, colour keeps the full resolution."""
+"""From this quality on chroma is not subsampled."""
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 Segments = list[tuple[int, bytes]]
@@ -75,8 +75,8 @@ def inspect(file: BinaryIO, size: int) -> Header:
 
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
-    """As ``Format.decode``. libjpeg fills what is missing with grey, so the end of the picture is looked for first."""
-    imagecodecs = codecs()
+    """As ``Format.decode``. Checks first that the file is complete, because libjpeg fills missing parts with grey."""
+    imagecodecs = load_imagecodecs()
     context.progress(0, "Reading")
     file.seek(0)
     data = file.read(size)
@@ -88,12 +88,12 @@ def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, al
 
 
 def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobContext) -> list[str]:
-    """Write a raster, reduced to 8 bits; returns notices.
+    """Write a raster, reduced to 8 bits; returns the notices.
 
     Raises:
         Refusal: the picture is larger than the format allows.
     """
-    imagecodecs = codecs()
+    imagecodecs = load_imagecodecs()
     if max(raster.width, raster.height) > LARGEST_SIDE:
         raise Refusal("cannot be written: JPEG ends at {side} pixels a side", "write.size", side=LARGEST_SIDE)
     notices = loss_notices(raster, "JPEG", lossy=True)
@@ -106,17 +106,17 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     )
     context.progress(0.9, "Writing")
     file.write(b"\xff\xd8")
-    described = _describing(raster, notices)
+    described = _metadata_segments(raster, notices)
     file.writelines(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in described)
     file.write(memoryview(encoded)[_after_jfif(encoded) :])
     return notices
 
 
 def _segments(file: BinaryIO, size: int) -> Segments:
-    """The segments up to the first scan, without marker and length.
+    """The segments up to the first scan, as (marker, data without marker and length).
 
     Raises:
-        Refusal: there is no scan before the file ends or the structure breaks.
+        Refusal: the file is truncated or damaged before the first scan.
     """
     segments: Segments = []
     at, total = 2, 0
@@ -128,7 +128,7 @@ def _segments(file: BinaryIO, size: int) -> Segments:
         if head[0] != 0xFF:
             raise damaged()
         if head[1] == 0xFF or head[1] == 0x01 or 0xD0 <= head[1] <= 0xD8:
-            # Fill bytes and markers that stand alone.
+            # Fill bytes, and markers without a length.
             at += 1 if head[1] == 0xFF else 2
             continue
         length = struct.unpack(">H", head[2:])[0]
@@ -145,7 +145,7 @@ def _segments(file: BinaryIO, size: int) -> Segments:
 
 
 def _check_end(data: bytes) -> None:
-    """Refuse a file whose scans do not come to the end marker."""
+    """Refuse a file whose scans are not followed by the end marker."""
     at = 2
     while at + 4 <= len(data):
         marker = data[at + 1] if data[at] == 0xFF else 0
@@ -165,7 +165,7 @@ def _check_end(data: bytes) -> None:
 
 
 def _describe(header: Header, segments: Segments) -> None:
-    """Profile, resolution, orientation and metadata."""
+    """Fill in the header's profile, resolution and metadata."""
 
     def after(wanted: int, prefix: bytes) -> Iterator[bytes]:
         return (data[len(prefix) :] for marker, data in segments if marker == wanted and data.startswith(prefix))
@@ -187,17 +187,17 @@ def _describe(header: Header, segments: Segments) -> None:
 
 
 def _resolution(jfif: bytes, told: Resolution | None) -> Resolution | None:
-    """JFIF's density, or EXIF's where JFIF has none or differs by rounding only."""
+    """The JFIF density, or the EXIF resolution if JFIF has none or differs only by rounding."""
     inch = {1: 1.0, 2: 2.54}.get(jfif[2]) if len(jfif) >= 7 else None
     x, y = struct.unpack_from(">HH", jfif, 3) if inch else (0, 0)
-    stored = resolution(round(x * inch, 4), round(y * inch, 4)) if inch else None
+    stored = sensible_resolution(round(x * inch, 4), round(y * inch, 4)) if inch else None
     if stored and told and abs(stored.x - told.x) < 1 and abs(stored.y - told.y) < 1:
         return told
     return stored or told
 
 
 def _profile(parts: list[bytes]) -> bytes | None:
-    """The ICC profile from its numbered parts; empty, which no check lets pass, when one is missing."""
+    """Join the numbered parts of an ICC profile; empty, which is refused later, if a part is missing."""
     if not parts:
         return None
     numbered = {part[0]: part[2:] for part in parts if len(part) > 2}
@@ -207,7 +207,7 @@ def _profile(parts: list[bytes]) -> bytes | None:
 
 
 def _xmp(packet: bytes | None, parts: list[bytes], notices: list[str]) -> bytes | None:
-    """The XMP packet together with its extension, which lies in numbered parts."""
+    """The XMP packet, merged with its extension, which is stored in several parts."""
     name = blocks.extension_id(packet) if packet else None
     if packet is None or name is None:
         return packet
@@ -215,22 +215,22 @@ def _xmp(packet: bytes | None, parts: list[bytes], notices: list[str]) -> bytes 
     pieces = {struct.unpack_from(">I", part, 36)[0]: part[40:] for part in own}
     extension = b"".join(pieces[offset] for offset in sorted(pieces))
     merged = blocks.merge_xmp(packet, extension)
-    # The name is the extension's MD5.
+    # The identifier is the MD5 of the extension.
     if merged is None or hashlib.md5(extension, usedforsecurity=False).hexdigest().upper().encode() != name:
         notices.append("A part of the file's XMP is damaged and is left out.")
         return packet
     return merged
 
 
-def _describing(raster: Raster, notices: list[str]) -> Segments:
-    """The segments with profile, resolution and metadata; tells of what does not fit."""
+def _metadata_segments(raster: Raster, notices: list[str]) -> Segments:
+    """The segments with profile, resolution and metadata; appends notices about what does not fit."""
     metadata, dpi = raster.metadata, raster.resolution
     exif = metadata.exif
     segments: Segments = []
     if dpi:
         whole = max(1, min(65_535, round(dpi.x))), max(1, min(65_535, round(dpi.y)))
         segments.append((_APP0, _JFIF + struct.pack(">HBHHBB", 0x0102, 1, *whole, 0, 0)))
-        if not directories.close(dpi, replace(dpi, x=whole[0], y=whole[1])):
+        if not directories.nearly_equal(dpi, replace(dpi, x=whole[0], y=whole[1])):
             exif = directories.with_resolution(exif, dpi)
     else:
         segments.append((_APP0, _JFIF + struct.pack(">HBHHBB", 0x0102, 0, 1, 1, 0, 0)))
@@ -270,7 +270,7 @@ def _parts(data: bytes, room: int) -> list[bytes]:
 
 
 def _after_jfif(encoded: bytes | bytearray) -> int:
-    """Where the codec's own JFIF segment ends; ours says the resolution."""
+    """The end of the codec's own JFIF segment, which is replaced by one with the resolution."""
     if encoded[2:4] != bytes((0xFF, _APP0)):
         return 2
     return 4 + int(struct.unpack_from(">H", encoded, 4)[0])

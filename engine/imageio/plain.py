@@ -1,4 +1,7 @@
-"""Plain files: the only ones that are read or replaced. A pipe would block, a device would be replaced by a file."""
+"""Regular files (here called plain): only these are read or replaced.
+
+Reading a pipe would block, and an atomic write would replace a device by a file.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ _KINDS = (
 )
 
 
-def special(path: Path) -> str:
-    """What a path leads to, through links, where that is no plain file: ``a device``, for instance.
+def special_kind(path: Path) -> str:
+    """The kind of what a path leads to, through links, if that is not a regular file; for example ``a device``.
 
     Returns:
-        Empty where there is a plain file, nothing at all, or nothing that can be looked at.
+        Empty for a regular file, for a path that does not exist, and for one that cannot be examined.
     """
     try:
         return _kind(path.stat().st_mode)
@@ -32,14 +35,14 @@ def special(path: Path) -> str:
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """Open a plain file for reading. Never waits for anybody to write, as opening a pipe does.
+    """Open a regular file for reading. Never blocks, as opening a pipe would.
 
     Raises:
-        OSError: it cannot be opened, or is no plain file.
+        OSError: it cannot be opened, or is not a regular file.
     """
-    # Looked at before, since opening a device may do something, and after, since it may have been replaced meanwhile.
-    _refuse(special(path), path)
-    # tifffile wants the name to be text.
+    # Checked before opening, which may have effects on a device, and after, because the file may have been replaced.
+    _refuse(special_kind(path), path)
+    # tifffile requires the file's name to be a string.
     file = open(str(path), "rb", opener=_open_at_once)  # noqa: SIM115
     try:
         _refuse(_kind(os.fstat(file.fileno()).st_mode), path)
@@ -50,10 +53,10 @@ def open_plain(path: Path) -> BufferedReader:
 
 
 def read_plain(path: Path, most: int) -> bytes:
-    """The contents of a plain file of at most so many bytes.
+    """The contents of a regular file of at most ``most`` bytes.
 
     Raises:
-        OSError: it cannot be read, is no plain file, or is larger.
+        OSError: it cannot be read, is not a regular file, or is larger.
     """
     with open_plain(path) as file:
         data = file.read(most + 1)

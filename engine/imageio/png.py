@@ -1,4 +1,4 @@
-"""PNG: pixels by imagecodecs (libpng), everything else by its chunks."""
+"""PNG: pixels with imagecodecs (libpng); profile and metadata are read and written here, by chunks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from engine.imageio.common import (
     Refusal,
     WriteOptions,
     check_size,
-    codecs,
     damaged,
     decoding,
     finish,
-    resolution,
+    load_imagecodecs,
+    sensible_resolution,
     truncated,
 )
 from engine.imageio.tags import Tag
@@ -31,7 +31,7 @@ from engine.raster import Metadata, Pixels, Raster, Resolution, contiguous
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LARGEST_SIDE = 1_000_000
-"""Most pixels a side that libpng takes."""
+"""Most pixels a side that libpng supports."""
 
 _XMP = b"XML:com.adobe.xmp"
 _TEXTS = {
@@ -41,7 +41,7 @@ _TEXTS = {
     b"Software": Tag.SOFTWARE,
     b"Title": Tag.DOCUMENT_NAME,
 }
-"""PNG's keywords and the EXIF tags that say the same."""
+"""PNG keyword -> the EXIF tag with the same meaning."""
 _METRE = 0.0254
 _LARGEST_TEXT = 1 << 24
 _PROFILE_TEXT = b"Raw profile type "
@@ -49,8 +49,9 @@ _PROFILES = (b"iptc", b"8bim", b"exif", b"APP1", b"xmp", b"icc", b"icm")
 _WANTED = {_XMP, *_TEXTS, *(_PROFILE_TEXT + kind for kind in _PROFILES)}
 _PALETTE = 3
 _BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-"""Bits a sample by colour type."""
+"""Colour type -> allowed bits per sample."""
 _VITAL = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+"""Chunks that are needed for decoding the pixels."""
 _SRGB_GAMMA = struct.pack(">I", 45455)
 _COLOUR_CHUNKS = {b"gAMA", b"cHRM", b"cICP"}
 
@@ -97,9 +98,9 @@ def inspect(file: BinaryIO, size: int) -> Header:
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``."""
-    imagecodecs = codecs()
+    imagecodecs = load_imagecodecs()
     context.progress(0, "Reading")
-    data = _picture(file, size)
+    data = _pixel_chunks(file, size)
     context.check()
     with decoding():
         pixels = imagecodecs.png_decode(data)
@@ -108,10 +109,10 @@ def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, al
 
 
 def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobContext) -> list[str]:  # noqa: ARG001
-    """Write a raster of 8 or 16 bits; returns notices (none).
+    """Write a raster of 8 or 16 bits; returns no notices.
 
     Raises:
-        Refusal: the picture is larger than libpng takes.
+        Refusal: the picture is larger than libpng supports.
     """
     if max(raster.width, raster.height) > LARGEST_SIDE:
         raise Refusal("cannot be written: PNG ends at {side} pixels a side", "write.size", side=LARGEST_SIDE)
@@ -126,11 +127,11 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
         chunks.append(_chunk(b"iTXt", _XMP + bytes(5) + metadata.xmp))
     _, kept = metadata.tags.get(Tag.PHOTOSHOP, (0, b""))
     if kept or metadata.iptc:
-        # Photoshop resources under the name "iptc", as ImageMagick began it: what other programs look for.
+        # Photoshop resources under the name "iptc", a convention of ImageMagick that other programs follow.
         text = blocks.to_text_profile("iptc", blocks.join_resources(kept, metadata.iptc, raster.resolution))
         chunks.append(_chunk(b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(text)))
     context.progress(0, "Writing")
-    encoded = memoryview(_encoded(raster.pixels))
+    encoded = memoryview(_encode_pixels(raster.pixels))
     context.progress(0.8, "Writing")
     file.write(encoded[:_AFTER_HEADER])
     file.writelines(chunks)
@@ -139,10 +140,11 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
 
 
 _AFTER_HEADER = len(SIGNATURE) + 25
+"""Position after the IHDR chunk, at which further chunks are inserted."""
 
 
 def encode_png(pixels: Pixels, profile: bytes | None = None) -> bytes:
-    """Pack pixels as PNG, quickly rather than as small as can be.
+    """Encode pixels as PNG, fast rather than small.
 
     Args:
         pixels: (H, W, C) uint8 or uint16; 1 = grey, 2 = grey and opacity, 3 = RGB, 4 = RGB and opacity.
@@ -160,27 +162,27 @@ def encode_png(pixels: Pixels, profile: bytes | None = None) -> bytes:
             height=height,
             side=LARGEST_SIDE,
         )
-    encoded = _encoded(pixels)
+    encoded = _encode_pixels(pixels)
     if profile is None:
         return encoded
     return encoded[:_AFTER_HEADER] + _profile_chunk(profile) + encoded[_AFTER_HEADER:]
 
 
 def decode_png(data: bytes, limit: int) -> Pixels:
-    """Unpack a PNG; palettes and fewer than 8 bits are expanded.
+    """Decode a PNG; palettes and fewer than 8 bits are expanded.
 
     Args:
         data: the whole file.
         limit: most pixels that are accepted.
 
     Returns:
-        (H, W, C) uint8 or uint16 as in ``encode_png``, own memory.
+        (H, W, C) uint8 or uint16 as for ``encode_png``, a new array.
 
     Raises:
         ReadError: it is broken (``read.damaged``, ``read.truncated``), or larger than the limit (``read.size``).
     """
     try:
-        return _decoded(data, limit)
+        return _decode_checked(data, limit)
     except Refusal as refusal:
         raise ReadError("A picture inside the file {reason}.", refusal.code, reason=refusal.reason) from refusal
 
@@ -200,7 +202,7 @@ def png_profile(data: bytes) -> bytes | None:
         raise ReadError("A picture inside the file {reason}.", refusal.code, reason=refusal.reason) from refusal
 
 
-def _decoded(data: bytes, limit: int) -> Pixels:
+def _decode_checked(data: bytes, limit: int) -> Pixels:
     if not data.startswith(SIGNATURE):
         raise damaged()
     header = inspect(BytesIO(data), len(data))
@@ -211,12 +213,14 @@ def _decoded(data: bytes, limit: int) -> Pixels:
     return decode(BytesIO(data), len(data), header, JobContext(), alpha=True)
 
 
-def _encoded(pixels: Pixels) -> bytes:
-    imagecodecs = codecs()
-    # Measured on photographs: 16-bit noise is packed best by run lengths after the Paeth filter, 8 bits by searching.
+def _encode_pixels(pixels: Pixels) -> bytes:
+    imagecodecs = load_imagecodecs()
+    # Measured on photographs: 16-bit samples compress best with run lengths and the Paeth filter, 8-bit ones with the
+    # default strategy.
     strategy, chosen = (imagecodecs.PNG.STRATEGY.RLE, 64) if pixels.dtype == np.uint16 else (0, 32)
     flat = contiguous(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    # imagecodecs forgets the byte that begins each row, which counts in narrow pictures. Noise grows by 0.3 % at most.
+    # imagecodecs' own estimate of the size misses the filter byte of each row, which matters in narrow pictures. Noise
+    # grows by at most 0.3 %.
     raw = flat.nbytes + flat.shape[0]
     room = raw + raw // 64 + 4096
     return bytes(imagecodecs.png_encode(flat, level=1, strategy=strategy, filter=chosen, out=room))
@@ -233,13 +237,13 @@ def _profile_chunk(profile: bytes) -> bytes:
 def _chunks(file: BinaryIO, size: int, notices: list[str]) -> Iterator[tuple[bytes, int, int, bytes]]:
     """Kind, position, end and contents of the chunks up to IEND.
 
-    The contents of pixel data and of absurdly long chunks are skipped; damaged describing chunks are told of.
+    The contents of pixel data and of very long chunks are empty; damaged metadata chunks are skipped with a notice.
 
     Raises:
-        Refusal: the file ends before IEND, or a chunk that the pixels depend on is damaged.
+        Refusal: the file ends before IEND, or a chunk that is needed for the pixels is damaged.
     """
     at, kind = len(SIGNATURE), b""
-    spoilt = False
+    has_damage = False
     while kind != b"IEND":
         file.seek(at)
         head = file.read(8)
@@ -255,16 +259,18 @@ def _chunks(file: BinaryIO, size: int, notices: list[str]) -> Iterator[tuple[byt
             yield kind, start, at, data
         elif kind in _VITAL:
             raise damaged()
-        elif not spoilt:
-            spoilt = True
+        elif not has_damage:
+            has_damage = True
             notices.append("Some of the file's metadata is damaged and is ignored.")
 
 
-def _picture(file: BinaryIO, size: int) -> bytearray:
-    """The file without anything that the pixels do not need; libpng would not look at the last checksum.
+def _pixel_chunks(file: BinaryIO, size: int) -> bytearray:
+    """The file with only the chunks that are needed for the pixels, after checking their checksums.
+
+    libpng does not check the last checksum.
 
     Raises:
-        Refusal: what the pixels need is damaged.
+        Refusal: a chunk is damaged.
     """
     picture = bytearray(SIGNATURE)
     for kind, start, stop, _ in _chunks(file, size, []):
@@ -278,18 +284,18 @@ def _picture(file: BinaryIO, size: int) -> bytearray:
 
 
 def _describe(header: Header, chunks: dict[bytes, list[bytes]]) -> None:
-    """Profile, resolution and metadata."""
+    """Fill in the header's profile, resolution and metadata."""
     texts = _texts(chunks)
     profiles = {key[len(_PROFILE_TEXT) :].lower(): _raw_profile(key, text) for key, text in texts.items()}
     if b"iCCP" in chunks:
-        header.profile = _inflated(chunks[b"iCCP"][0].partition(b"\0")[2][1:])
+        header.profile = _inflate(chunks[b"iCCP"][0].partition(b"\0")[2][1:])
     elif profile := profiles.get(b"icc") or profiles.get(b"icm"):
         header.profile = profile
     elif b"sRGB" not in chunks and chunks.keys() & _COLOUR_CHUNKS and chunks.get(b"gAMA") != [_SRGB_GAMMA]:
         header.notices.append("The file describes its colours by gamma and primaries, which are not used.")
     if len(chunks.get(b"pHYs", [b""])[0]) == 9:
         x, y, unit = struct.unpack(">IIB", chunks[b"pHYs"][0])
-        header.resolution = resolution(_per_inch(x), _per_inch(y)) if unit == 1 else None
+        header.resolution = sensible_resolution(_per_inch(x), _per_inch(y)) if unit == 1 else None
     kept, iptc = _resources(profiles)
     exif = (chunks.get(b"eXIf") or [profiles.get(b"exif") or profiles.get(b"app1") or b""])[0].removeprefix(b"Exif\0\0")
     xmp = texts.get(_XMP) or profiles.get(b"xmp")
@@ -299,23 +305,23 @@ def _describe(header: Header, chunks: dict[bytes, list[bytes]]) -> None:
         iptc=iptc,
         tags={Tag.PHOTOSHOP: (directories.BYTE, kept)} if kept else {},
     )
-    header.resolution = _exact(header.resolution, header.metadata.exif)
+    header.resolution = _exact_resolution(header.resolution, header.metadata.exif)
 
 
 def _resources(profiles: dict[bytes, bytes | None]) -> tuple[bytes | None, bytes | None]:
-    """Kept Photoshop resources and IPTC records from text profiles, which hold either under several names."""
+    """Photoshop resources and IPTC records from the raw profile texts, which store them under several names."""
     data = profiles.get(b"iptc") or profiles.get(b"8bim") or b""
     return (None, data) if data.startswith(b"\x1c") else blocks.split_resources(data)
 
 
 def _per_inch(per_metre: int) -> float:
-    """Dots per inch; the whole number where one was meant (300 dpi are stored as 11811 per metre)."""
+    """Dots per inch; an integer if rounding it gives the stored value (300 dpi is stored as 11811 per metre)."""
     exact = per_metre * _METRE
     return float(round(exact)) if round(round(exact) / _METRE) == per_metre else round(exact, 4)
 
 
-def _exact(stored: Resolution | None, exif: bytes | None) -> Resolution | None:
-    """The resolution as EXIF says it, where PNG's only differs by rounding to whole dots per metre."""
+def _exact_resolution(stored: Resolution | None, exif: bytes | None) -> Resolution | None:
+    """The EXIF resolution if PNG's differs only by rounding to whole dots per metre, or is absent; else PNG's."""
     parsed = directories.parse(exif) if exif else None
     told = directories.resolution_of(parsed.main) if parsed else None
     if stored and told and abs(stored.x - told.x) < 2 * _METRE and abs(stored.y - told.y) < 2 * _METRE:
@@ -324,7 +330,7 @@ def _exact(stored: Resolution | None, exif: bytes | None) -> Resolution | None:
 
 
 def _texts(chunks: dict[bytes, list[bytes]]) -> dict[bytes, bytes]:
-    """The texts by keyword. Those that are of no use, or broken, are empty: only what is wanted is unpacked."""
+    """Texts by keyword; empty if broken, or if the keyword is not used, so that those are not decompressed."""
     found: dict[bytes, bytes] = {}
     for kind in (b"tEXt", b"zTXt", b"iTXt"):
         for data in chunks.get(kind, []):
@@ -335,22 +341,22 @@ def _texts(chunks: dict[bytes, list[bytes]]) -> dict[bytes, bytes]:
 
 
 def _text(kind: bytes, rest: bytes) -> bytes:
-    """The text behind a chunk's keyword; empty when broken."""
+    """The text after a chunk's keyword; empty if broken."""
     if kind == b"tEXt":
         return rest
     if kind == b"zTXt":
-        return _inflated(rest[1:])
+        return _inflate(rest[1:])
     match = re.match(rb"([\0\1])\0[^\0]*\0[^\0]*\0", rest)
     body = rest[match.end() :] if match else b""
-    return _inflated(body) if match and match.group(1) == b"\1" else body
+    return _inflate(body) if match and match.group(1) == b"\1" else body
 
 
 def _raw_profile(keyword: bytes, text: bytes) -> bytes | None:
     return blocks.from_text_profile(text) if keyword.startswith(_PROFILE_TEXT) else None
 
 
-def _inflated(data: bytes) -> bytes:
-    """Unpacked, up to a sensible length; empty when damaged or longer."""
+def _inflate(data: bytes) -> bytes:
+    """Decompress; empty if damaged or longer than ``_LARGEST_TEXT``."""
     unpacker = zlib.decompressobj()
     try:
         text = unpacker.decompress(data, _LARGEST_TEXT)
@@ -360,7 +366,7 @@ def _inflated(data: bytes) -> bytes:
 
 
 def _with_texts(exif: bytes | None, texts: dict[bytes, bytes], notices: list[str]) -> bytes | None:
-    """EXIF with PNG's own texts in the tags that mean the same; the others are told of."""
+    """EXIF with PNG's texts added to the tags with the same meaning; appends a notice about other texts."""
     parsed = directories.parse(exif) if exif else directories.Exif()
     lost = [key for key in texts if key not in _WANTED]
     if lost:

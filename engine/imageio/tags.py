@@ -1,4 +1,4 @@
-"""The names of TIFF's numbers (TIFF 6.0, its supplements, EXIF 2.32): tags of a directory, and values of some."""
+"""Names for the numbers of TIFF tags, and for some of their values (TIFF 6.0, its supplements, EXIF 2.32)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Tag(IntEnum):
-    """Tags of a main directory, and those of EXIF directories that are looked at."""
+    """Tags of a main directory, and those of EXIF directories that are used."""
 
     SUBFILE_TYPE = 254
     OLD_SUBFILE_TYPE = 255
@@ -96,7 +96,7 @@ class Tag(IntEnum):
 
 
 class Photometric(IntEnum):
-    """How samples stand for light."""
+    """Photometric interpretation."""
 
     WHITE_IS_ZERO = 0
     BLACK_IS_ZERO = 1
@@ -115,7 +115,7 @@ class Photometric(IntEnum):
 
 
 class Compression(IntEnum):
-    """How pixels are packed."""
+    """Compression of the pixels."""
 
     NONE = 1
     CCITT = 2
@@ -136,7 +136,7 @@ class Compression(IntEnum):
 
 
 class SampleFormat(IntEnum):
-    """What a sample is."""
+    """Number format of the samples."""
 
     UNSIGNED = 1
     SIGNED = 2
@@ -147,12 +147,12 @@ class SampleFormat(IntEnum):
 
 
 UPRIGHT = 1
-"""The orientation of a picture that needs no turn."""
+"""The orientation of an upright picture."""
 CHUNKY = 1
-"""The planar configuration in which the samples of a pixel stand together."""
+"""The planar configuration in which the samples of a pixel are stored together."""
 HORIZONTAL = 2
-"""The predictor that packs the differences of neighbours."""
+"""The predictor that stores differences of neighbouring samples."""
 OPACITY = (1, 2)
-"""The kinds of extra samples that are opacity, premultiplied or not."""
+"""Kinds of extra samples that are alpha, premultiplied or not."""
 REDUCED, TRANSPARENCY_MASK, OLD_REDUCED = 0b1, 0b100, 2
-"""Bits of the type of a page, and the old type, that say it is not the picture itself."""
+"""Bits of the subfile type, and a value of the old type, of pages that are not the picture itself."""

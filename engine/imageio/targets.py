@@ -1,4 +1,4 @@
-"""Where a file may be written: what is refused before any work is done for it."""
+"""Checks of output paths before any work is done."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.errors import Words, WriteError
-from engine.imageio.plain import special
-
-WRITABLE: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".webp")
-"""Suffixes of the picture formats that can be written, lower case."""
+from engine.imageio.formats import WRITABLE
+from engine.imageio.plain import special_kind
 
 HIDDEN = ".lacuna-{}.tmp"
-"""Names of the hidden files that become a file when they are complete; see ``atomic_write``."""
+"""Names of temporary files, which are renamed when they are complete; see ``atomic_write``."""
 
 
 def check_target(
     target: Path, sources: Iterable[Path], suffixes: tuple[str, ...] = WRITABLE, *, beside: str = ""
 ) -> None:
-    """Refuse a place that a file cannot or must not be written to, before any work is done for it.
+    """Refuse a path to which a file cannot or must not be written.
 
     Args:
-        target: where to write.
-        sources: files that must stay as they are; also recognised through links.
-        suffixes: file name endings that are accepted.
-        beside: what is added to the name for a second file that is written beside it; empty = there is none.
+        target: the path.
+        sources: files that must not be overwritten; also recognised through links.
+        suffixes: accepted suffixes, lower case.
+        beside: appended to the name for a second file that is written beside it; empty = there is none.
 
     Raises:
         WriteError: ``write.suffix``, ``write.name``, ``write.folder``, ``write.special``, ``write.readonly`` or
@@ -61,12 +59,12 @@ def check_target(
 
 
 def check_plain(target: Path) -> None:
-    """Refuse to replace anything but a plain file, or what a link leads to, which may be nothing yet.
+    """Refuse to replace anything but a regular file; links are followed, and the file need not exist.
 
     Raises:
         WriteError: ``write.folder`` or ``write.special``.
     """
-    kind = special(target)
+    kind = special_kind(target)
     if kind == "a folder":
         raise WriteError("{file} cannot be written: there is a folder of that name.", "write.folder", file=target.name)
     if kind:
@@ -79,22 +77,22 @@ def check_plain(target: Path) -> None:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two paths are one file, also through links."""
+    """Whether two paths lead to the same file, also through links."""
     try:
         return one.samefile(other)
     except OSError:
-        # One of them does not exist yet: then only their places can be compared.
+        # One of them does not exist: only the resolved paths can be compared.
         return os.path.realpath(one) == os.path.realpath(other)
     except ValueError:
-        # A name that no file can have.
+        # A path that no file can have.
         return False
 
 
 def _folder(target: Path) -> Path:
-    """The folder that the file will really be in.
+    """The folder of a file, after resolving links.
 
     Raises:
-        WriteError: there is none.
+        WriteError: it does not exist, cannot be examined, or is not a folder.
     """
     try:
         folder = Path(os.path.realpath(target)).parent
@@ -123,7 +121,7 @@ def _folder(target: Path) -> Path:
 
 
 def _check_names(target: Path, folder: Path, beside: str) -> None:
-    """Refuse names that the disk does not hold: it is asked itself, as every kind of disk has its own limit.
+    """Refuse names that are too long for the disk; tested with lstat, because limits differ between file systems.
 
     Raises:
         WriteError: ``write.name``.

@@ -1,4 +1,4 @@
-"""Reading TIFF: pixels by tifffile, segment by segment into their upright place; all else by its directories."""
+"""Reading TIFF: pixels with tifffile, segment by segment into the upright picture; metadata from the directories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.imageio.common import (
     check_size,
     damaged,
     decoding,
-    quiet,
+    silence_log,
     stored_view,
     transparent,
     truncated,
@@ -56,7 +56,7 @@ DESCRIPTIVE = {
     *(Tag.RATING, Tag.RATING_PERCENT, Tag.COPYRIGHT, Tag.WINDOWS_TITLE, Tag.WINDOWS_COMMENT, Tag.WINDOWS_AUTHOR),
     *(Tag.WINDOWS_KEYWORDS, Tag.WINDOWS_SUBJECT, Tag.PRINT_MATCHING),
 }
-"""Tags of a main directory that EXIF blocks hold too: they survive in every format."""
+"""Tags of a main directory that EXIF blocks may have too: they are kept in every format."""
 STRUCTURAL = {
     *range(Tag.SUBFILE_TYPE, Tag.COMPRESSION + 1),
     *range(Tag.PHOTOMETRIC, Tag.FILL_ORDER + 1),
@@ -74,7 +74,7 @@ STRUCTURAL = {
     *(Tag.CFA_PATTERN_SIZE, Tag.CFA_PATTERN, Tag.IMAGE_LAYER, Tag.RAW_SCALE),
     *(Tag.XMP, Tag.IPTC, Tag.PHOTOSHOP, Tag.EXIF, Tag.PROFILE, Tag.GPS, Tag.LAYERS),
 }
-"""Tags that describe how the pixels lie in the file, or that are handled apart from the rest."""
+"""Tags that describe how the pixels are stored, or that are handled separately."""
 
 _COMPRESSIONS: dict[int, str] = {
     Compression.NONE: "none",
@@ -97,7 +97,7 @@ _PACKS_LITTLE = (
     *(Compression.NONE, Compression.LZW, Compression.DEFLATE, Compression.OLD_DEFLATE, Compression.PACKBITS),
     *_JPEG,
 )
-"""Compressions that pack no byte of a file into more pixels than ``check_size`` allows by itself."""
+"""Compressions whose ratio does not exceed the default limit of ``check_size``."""
 _LAB = "is in Lab colour: convert it to RGB first"
 _RAW = "is a camera raw file: develop it to a 16-bit TIFF first"
 _LIGHT = "holds floating-point light values: convert it to 16-bit RGB first"
@@ -115,7 +115,7 @@ _DEPTHS: dict[int, set[int]] = {
     Photometric.YCBCR: {8, 16},
     Photometric.PALETTE: {1, 2, 4, 8},
 }
-"""Bits a sample that are read."""
+"""Photometric interpretation -> supported bits per sample."""
 _COMPLEX = "holds complex numbers: convert it to 16 bits a sample first"
 _NUMBERS: dict[float, str] = {
     SampleFormat.SIGNED: "holds negative numbers: convert it to 16 bits a sample first",
@@ -124,9 +124,9 @@ _NUMBERS: dict[float, str] = {
     SampleFormat.COMPLEX_FLOAT: _COMPLEX,
 }
 _MOST_ENTRIES = 200_000
-"""Directory entries of all pages that are looked at: overlapping directories in a small file could be very many."""
+"""Most directory entries that are read, of all pages: a small file may have very many overlapping directories."""
 _ROWS = 1 << 24
-"""Bytes that are read at a time: small beside the picture, and often enough for progress and cancelling."""
+"""Bytes that are read at a time: small compared with a picture, and frequent enough for progress and cancelling."""
 
 
 @dataclass
@@ -134,12 +134,12 @@ class TiffHeader(Header):
     """A TIFF's header.
 
     Attributes:
-        page: index of the first full page.
-        bits: bits a sample as stored.
-        samples: samples a pixel as stored.
-        alpha_plane: index of the opacity among the samples.
+        page: index of the first full-size page.
+        bits: bits per sample as stored.
+        samples: samples per pixel as stored.
+        alpha_plane: index of alpha among the samples; -1 = there is none.
         palette: (entries, 3) uint8.
-        inverted: stored with white as zero.
+        inverted: whether white is stored as zero.
     """
 
     page: int = 0
@@ -187,25 +187,25 @@ def inspect(file: BinaryIO, size: int) -> TiffHeader:
 
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
-    """As ``Format.decode``. Takes the pixels' memory once, plus about 16 MB and what a segment unpacks to."""
+    """As ``Format.decode``. Needs the memory of the pixels, about 16 MB, and that of a decompressed segment."""
     import tifffile
 
     assert isinstance(header, TiffHeader)
-    quiet("tifffile")
+    silence_log("tifffile")
     file.seek(0)
     with decoding(), tifffile.TiffFile(file, is_ndpi=False, is_lsm=False, is_scanimage=False) as opened:
         page = opened.pages[header.page]
         _check_page(page, header, size, tifffile)
-        canvas = _Canvas(header, alpha=alpha)
-        work = _rows(page, file, canvas) if _is_plain(page, size) else _segments(page, canvas)
+        builder = _PictureBuilder(header, alpha=alpha)
+        work = _read_rows(page, file, builder) if _is_plain(page, size) else _read_segments(page, builder)
         with closing(work):
             for share in work:
                 context.progress(share, "Reading")
-    return canvas.pixels
+    return builder.pixels
 
 
-class _Canvas:
-    """Takes blocks of samples as stored and lays them, expanded and upright, into the picture. Any thread."""
+class _PictureBuilder:
+    """The picture in the making: stores blocks of samples, expanded and upright, in the output array. Any thread."""
 
     def __init__(self, header: TiffHeader, *, alpha: bool) -> None:
         self.header = header
@@ -216,7 +216,14 @@ class _Canvas:
         self.stored = stored_view(self.pixels, header.orientation)
 
     def put(self, block: NDArray[Any], top: int, left: int, plane: int) -> None:
-        """Lay a block (rows, columns, planes) that begins with a plane of the file; what sticks out is cut off."""
+        """Store a block (rows, columns, planes).
+
+        Args:
+            block: samples as stored; parts beyond the picture are cut off.
+            top: its first row in the stored picture.
+            left: its first column.
+            plane: index of its first plane among the samples.
+        """
         target = self.stored[top : top + block.shape[0], left : left + block.shape[1]]
         block = block[: target.shape[0], : target.shape[1]]
         header = self.header
@@ -246,11 +253,11 @@ class _Canvas:
 
 
 def _first_page(structure: Structure) -> tuple[int, int, dict[int, Entry]]:
-    """Index of the first full page, number of full pages, entries of the first.
+    """Index of the first full-size page, number of full-size pages, and the entries of the first.
 
     Raises:
         BrokenDirectory: the first directory cannot be read.
-        Refusal: there is no full page, or the directory lies behind the end.
+        Refusal: there is no full-size page, or the first directory is beyond the end of the file.
     """
     if structure.first >= structure.size:
         raise truncated()
@@ -282,7 +289,7 @@ def _first_page(structure: Structure) -> tuple[int, int, dict[int, Entry]]:
 
 
 def _refusal(layout: Tags, entries: dict[int, Entry], photometric: int, compression: int) -> Refusal | None:
-    """Why this kind of picture is not taken."""
+    """Why this kind of picture is not supported; None if it is."""
     bits = set(numbers(layout, Tag.BITS)) or {1}
     kinds = set(numbers(layout, Tag.SAMPLE_FORMAT)) - {SampleFormat.UNSIGNED, SampleFormat.UNKNOWN}
     paletted = photometric == Photometric.PALETTE
@@ -323,7 +330,7 @@ def _extra_samples(header: TiffHeader, layout: Tags) -> None:
 
 
 def _expansion(header: TiffHeader, layout: Tags) -> None:
-    """What must be done to samples that are no plain 8 or 16 bits with black as zero."""
+    """Prepare the expansion of palettes, of fewer than 8 bits, and of inverted samples, with notices."""
     if number(layout, Tag.PHOTOMETRIC, 1) == Photometric.PALETTE:
         entries = numbers(layout, Tag.PALETTE)
         if len(entries) != 3 << header.bits or not all(0 <= entry <= 65535 for entry in entries):
@@ -339,7 +346,7 @@ def _expansion(header: TiffHeader, layout: Tags) -> None:
 
 
 def _describe(header: TiffHeader, structure: Structure, entries: dict[int, Entry]) -> None:
-    """Profile, resolution and metadata."""
+    """Fill in the header's profile, resolution and metadata."""
 
     def raw(tag: int) -> bytes | None:
         return structure.raw(entries[tag]) or None if tag in entries else None
@@ -347,7 +354,7 @@ def _describe(header: TiffHeader, structure: Structure, entries: dict[int, Entry
     kept, iptc = blocks.split_resources(raw(Tag.PHOTOSHOP) or b"")
     direct = raw(Tag.IPTC)
     if direct and not direct.startswith(b"\x1c"):
-        # Written as numbers in the other byte order.
+        # IPTC stored as 32-bit numbers in the other byte order.
         direct = structure.data(entries[Tag.IPTC])
     wanted = DESCRIPTIVE | {Tag.EXIF, Tag.GPS}
     exif = read_exif(structure, {tag: entry for tag, entry in entries.items() if tag in wanted})
@@ -356,18 +363,18 @@ def _describe(header: TiffHeader, structure: Structure, entries: dict[int, Entry
         tags[Tag.PHOTOSHOP] = (BYTE, kept)
     header.profile = raw(Tag.PROFILE)
     header.resolution = resolution_of(exif.main)
-    block = exif.block() if exif.tells else None
+    block = exif.block() if exif.is_informative else None
     header.metadata = Metadata(
         exif=block, xmp=raw(Tag.XMP), iptc=iptc or (blocks.records(direct) if direct else None), tags=tags
     )
-    if structure.spoilt:
+    if structure.has_damage:
         header.notices.append("Some of the file's metadata is damaged or missing and is ignored.")
     if Tag.LAYERS in entries:
         header.notices.append("The file holds Photoshop layers; only the flattened picture is opened and exported.")
 
 
 def _check_page(page: Any, header: TiffHeader, size: int, tifffile: Any) -> None:
-    """Refuse a page that tifffile understands otherwise, or whose segments are not all in the file."""
+    """Refuse a page that tifffile interprets differently, or whose segments are not all inside the file."""
     if page.compression != Compression.NONE and page.compression not in tifffile.TIFF.DECOMPRESSORS:
         raise Refusal(
             "is compressed in a way that Lacuna cannot read ({compression})",
@@ -390,21 +397,21 @@ def _check_page(page: Any, header: TiffHeader, size: int, tifffile: Any) -> None
 
 
 def _is_plain(page: Any, size: int) -> bool:
-    """Whether the samples lie in the file one after the other, as they are."""
+    """Whether the samples are stored uncompressed and contiguous."""
     plain = page.is_contiguous and page.fillorder == 1 and page.predictor == 1 and not page.is_subsampled
     if plain and page.dataoffsets[0] + page.nbytes > size:
         raise truncated()
     return bool(plain)
 
 
-def _rows(page: Any, file: BinaryIO, canvas: _Canvas) -> Generator[float, None, None]:
-    """Read plain samples in blocks of rows; yields the share done."""
+def _read_rows(page: Any, file: BinaryIO, builder: _PictureBuilder) -> Generator[float, None, None]:
+    """Read uncompressed samples in blocks of rows; yields the share done."""
     planes, _, height, width, samples = page.shaped
-    dtype = np.dtype(page.parent.byteorder + ("u2" if canvas.header.bits == 16 else "u1"))
+    dtype = np.dtype(page.parent.byteorder + ("u2" if builder.header.bits == 16 else "u1"))
     step = max(1, _ROWS // (width * samples * dtype.itemsize))
-    header = canvas.header
-    if planes == 1 and samples == header.channels and canvas.stored.flags.c_contiguous and header.palette is None:
-        yield from _straight(page, file, canvas, dtype, step)
+    header = builder.header
+    if planes == 1 and samples == header.channels and builder.stored.flags.c_contiguous and header.palette is None:
+        yield from _read_in_place(page, file, builder, dtype, step)
         return
     file.seek(page.dataoffsets[0])
     buffer = np.empty((min(step, height), width, samples), dtype)
@@ -412,18 +419,21 @@ def _rows(page: Any, file: BinaryIO, canvas: _Canvas) -> Generator[float, None, 
         for top in range(0, height, step):
             rows = min(step, height - top)
             _fill(file, buffer[:rows])
-            canvas.put(buffer[:rows], top, 0, plane)
+            builder.put(buffer[:rows], top, 0, plane)
             yield (plane + (top + rows) / height) / planes
 
 
-def _straight(
-    page: Any, file: BinaryIO, canvas: _Canvas, dtype: np.dtype[Any], step: int
+def _read_in_place(
+    page: Any, file: BinaryIO, builder: _PictureBuilder, dtype: np.dtype[Any], step: int
 ) -> Generator[float, None, None]:
-    """Read blocks of rows to where they belong, two at a time: fresh memory costs as much as the reading."""
-    start, row = page.dataoffsets[0], canvas.stored[0].nbytes
+    """Read blocks of rows directly into the output array, on two threads; yields the share done.
+
+    A buffer would double the cost: touching fresh memory takes as long as reading.
+    """
+    start, row = page.dataoffsets[0], builder.stored[0].nbytes
 
     def read(top: int) -> None:
-        block = canvas.stored[top : top + step]
+        block = builder.stored[top : top + step]
         with open_plain(Path(file.name)) as own:
             if not os.path.sameopenfile(own.fileno(), file.fileno()):
                 raise Refusal("was replaced while it was being read", "read.replaced")
@@ -431,10 +441,10 @@ def _straight(
             _fill(own, block)
         if not dtype.isnative:
             block.byteswap(inplace=True)
-        if canvas.header.inverted:
+        if builder.header.inverted:
             np.invert(block, out=block)
 
-    tops = range(0, len(canvas.stored), step)
+    tops = range(0, len(builder.stored), step)
     with ThreadPoolExecutor(2, "read") as pool:
         try:
             for done, _ in enumerate(pool.map(read, tops), 1):
@@ -448,14 +458,14 @@ def _fill(file: BinaryIO, block: NDArray[Any]) -> None:
         raise truncated()
 
 
-def _segments(page: Any, canvas: _Canvas) -> Generator[float, None, None]:
-    """Unpack strips or tiles on all cores; yields the share done."""
+def _read_segments(page: Any, builder: _PictureBuilder) -> Generator[float, None, None]:
+    """Decompress strips or tiles on all cores; yields the share done."""
 
     def put(decoded: tuple[Any, tuple[int, ...], tuple[int, ...]]) -> None:
         segment, (plane, _, top, left, _), _ = decoded
         if segment is None:
             raise truncated()
-        canvas.put(segment[0], top, left, plane)
+        builder.put(segment[0], top, left, plane)
 
     count = int(np.prod(page.chunked))
     workers = min(os.cpu_count() or 1, count, 16)

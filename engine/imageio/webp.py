@@ -1,4 +1,4 @@
-"""WebP: pixels by imagecodecs (libwebp), everything else by its RIFF chunks."""
+"""WebP: pixels with imagecodecs (libwebp); profile and metadata are read and written here, by RIFF chunks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from engine.imageio.common import (
     Refusal,
     WriteOptions,
     check_size,
-    codecs,
     damaged,
     decoding,
     finish,
+    load_imagecodecs,
     loss_notices,
     truncated,
 )
@@ -27,13 +27,13 @@ from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Raster
 
 LARGEST_SIDE = 16_383
-"""Most pixels a side that the format can say."""
+"""Most pixels a side that the format supports."""
 
 _ALPHA, _PROFILE, _EXIF, _XMP = 0x10, 0x20, 0x08, 0x04
 _METHOD = 4
 """libwebp's method, 0..6."""
 _EFFORT = 20.0
-"""libwebp's effort for lossless pictures, 0..100: more takes up to six times as long for one per cent."""
+"""libwebp's effort for lossless pictures, 0..100; more takes up to six times as long for one per cent less size."""
 _LARGEST_CHUNK = 1 << 26
 _KNOWN = (b"VP8X", b"VP8 ", b"VP8L", b"ICCP", b"EXIF", b"XMP ")
 
@@ -45,12 +45,12 @@ def inspect(file: BinaryIO, size: int) -> Header:
     for kind, data in _chunks(file, size):
         chunks.setdefault(kind, data)
         frames += kind == b"ANMF"
-    width, height, alpha = _shape(chunks)
+    width, height, alpha = _size_and_alpha(chunks)
     if max(width, height) > LARGEST_SIDE:
         raise Refusal(
             "claims to be {width} × {height} pixels, more than a WebP can hold", "read.size", width=width, height=height
         )
-    # Flat colour is packed without limit, but the sides are short enough for any computer.
+    # Flat colours compress without limit, but the largest side is small enough for any computer.
     check_size(width, height, 32, size, gain=1 << 40)
     lossless = b"VP8L" in chunks
     exif = chunks.get(b"EXIF", b"").removeprefix(b"Exif\0\0") or None
@@ -72,7 +72,7 @@ def inspect(file: BinaryIO, size: int) -> Header:
 
 def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, alpha: bool) -> Pixels:
     """As ``Format.decode``."""
-    imagecodecs = codecs()
+    imagecodecs = load_imagecodecs()
     context.progress(0, "Reading")
     file.seek(0)
     with decoding():
@@ -82,12 +82,12 @@ def decode(file: BinaryIO, size: int, header: Header, context: JobContext, *, al
 
 
 def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobContext) -> list[str]:
-    """Write a raster, reduced to 8 bits and as RGB; returns notices.
+    """Write a raster, reduced to 8 bits and as RGB; returns the notices.
 
     Raises:
         Refusal: the picture is larger than the format allows.
     """
-    imagecodecs = codecs()
+    imagecodecs = load_imagecodecs()
     if max(raster.width, raster.height) > LARGEST_SIDE:
         raise Refusal("cannot be written: WebP ends at {side} pixels a side", "write.size", side=LARGEST_SIDE)
     notices = loss_notices(raster, "WebP", lossy=not options.lossless)
@@ -97,8 +97,8 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     level = _EFFORT if options.lossless else float(options.quality)
     encoded = imagecodecs.webp_encode(colour, level, lossless=options.lossless, method=_METHOD)
     context.progress(0.9, "Writing")
-    _, picture = next(_pieces(bytes(encoded)))
-    profile, exif, xmp = _describing(raster, notices)
+    _, picture = next(_picture_chunks(bytes(encoded)))
+    profile, exif, xmp = _embedded_metadata(raster, notices)
     flags = (_PROFILE if profile else 0) | (_EXIF if exif else 0) | (_XMP if xmp else 0)
     sides = (raster.width - 1).to_bytes(3, "little") + (raster.height - 1).to_bytes(3, "little")
     parts = [_chunk(b"VP8X", struct.pack("<I", flags) + sides)] if flags else []
@@ -110,8 +110,8 @@ def encode(file: BinaryIO, raster: Raster, options: WriteOptions, context: JobCo
     return notices
 
 
-def _describing(raster: Raster, notices: list[str]) -> tuple[bytes | None, bytes | None, bytes | None]:
-    """Profile, EXIF and XMP to embed; tells of what cannot be."""
+def _embedded_metadata(raster: Raster, notices: list[str]) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Profile, EXIF and XMP to embed; appends notices about what cannot be embedded."""
     profile, metadata = raster.profile, raster.metadata
     if profile and raster.channels == 1:
         notices.append("WebP has no grey pictures: the grey colour profile is left out.")
@@ -126,8 +126,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
 
 
-def _pieces(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The picture's chunks, whole, in what the codec gave."""
+def _picture_chunks(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks with the pixels, with their headers, in the codec's output."""
     at = 12
     while at + 8 <= len(encoded):
         kind, length = encoded[at : at + 4], struct.unpack_from("<I", encoded, at + 4)[0]
@@ -138,10 +138,10 @@ def _pieces(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks; of the picture itself only the beginning.
+    """Kind and contents of the chunks; of the pixels only the first bytes.
 
     Raises:
-        Refusal: the file ends before its chunks do.
+        Refusal: the file is truncated.
     """
     file.seek(4)
     end = 8 + struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
@@ -159,8 +159,8 @@ def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:
         at += 8 + length + length % 2
 
 
-def _shape(chunks: dict[bytes, bytes]) -> tuple[int, int, bool]:
-    """Width, height and whether there is an opacity."""
+def _size_and_alpha(chunks: dict[bytes, bytes]) -> tuple[int, int, bool]:
+    """Width, height, and whether there is an alpha channel."""
     extended, lossy, lossless = (chunks.get(kind, b"") for kind in (b"VP8X", b"VP8 ", b"VP8L"))
     if len(extended) >= 10:
         width, height = (1 + int.from_bytes(extended[at : at + 3], "little") for at in (4, 7))

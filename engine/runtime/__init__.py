@@ -1,1 +1,1 @@
-"""Models: what their cards say, and running them."""
+"""Model cards, and running models with onnxruntime."""

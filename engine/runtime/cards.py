@@ -1,4 +1,4 @@
-"""Model cards: everything a program must know to run a model, and the shelf they stand on."""
+"""Model cards, which say everything needed to run a model, and the registry of installed models."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from engine.resources import resource
 
 SHIPPED = resource("models")
 _LARGEST = 16 << 20
-"""Bytes of the largest card that is read: one with a line of credit for every photograph has some hundred thousand."""
+"""Larger cards are refused, bytes. A card with a credit line for every photograph has some hundred thousand."""
 LAYOUTS = ("NCHW", "NHWC", "NC", "N")
-"""Orders of axes that a tensor may have: number, channels, height, width."""
+"""Orders of axes that a tensor may have: N = batch, C = channels, H = height, W = width."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Port:
     Attributes:
         name: the tensor's name in the ONNX file.
         channels: planes.
-        role: what it carries: ``picture``, ``mask``, ``edges``, ``thumbnail``, ``latent``, ``probability``, or the name
-            of a setting.
-        low, high: the range of its values; pictures and maps are brought into it and back.
-        layout: order of the axes, one of ``LAYOUTS``; likewise.
-        colour_space: of a picture; ``sRGB`` means the sRGB curve whatever the primaries.
-        size: side in pixels where it does not follow the window (a thumbnail of the whole picture); 0 = it does.
+        role: its meaning: ``picture``, ``mask``, ``edges``, ``thumbnail``, ``latent``, ``probability``, or the name of
+            a setting.
+        low, high: the range of its values; pictures and maps are converted from 0..1 to it and back.
+        layout: order of the axes, one of ``LAYOUTS``; pictures and maps are converted from NCHW to it and back.
+        colour_space: of a picture; ``sRGB`` means the sRGB transfer curve with any primaries.
+        size: fixed side in pixels (a thumbnail of the whole picture); 0 = the side of the window.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Stage:
-    """One file of the model with its tensors."""
+    """One ONNX file of the model with its tensors."""
 
     file: str
     sha256: str
@@ -73,13 +73,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class TileRules:
-    """How a picture is cut for the model, pixels.
+    """How a picture is cut into windows for the model, pixels.
 
     Attributes:
-        default: largest window that is tried first.
-        minimum: smallest window worth trying when memory runs out.
-        overlap: what neighbouring windows share.
-        context: how much of the surroundings a window shows around the damage.
+        default: side of the largest window, which is tried first.
+        minimum: side of the smallest window that is tried when memory runs out.
+        overlap: overlap of neighbouring windows.
+        context: margin of surroundings that a window shows around the damage.
         multiple: height and width of a window are multiples of this.
         scale: output size over input size.
     """
@@ -115,7 +115,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Training:
-    """Where the weights come from."""
+    """How the weights were trained."""
 
     recipe: str = ""
     data: str = ""
@@ -128,15 +128,16 @@ class Training:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What ``card.toml`` says.
+    """The contents of a ``card.toml``.
 
     Attributes:
-        mask_means: the value of the mask that marks what is lost: 1 or 0.
-        default: whether its task takes it when no model is named and none has the task's own name.
-        study: made to compare and to train further, not for daily work; the window lists it apart.
+        mask_means: the value that marks lost pixels in the model's mask: 1 or 0.
+        default: whether its task uses it when no model is named and no model has the task's name.
+        study: a model for comparison and further training, not for daily work; the window lists it separately.
         settings: adjustable inputs.
         labels: names of the planes of a probability output.
-        sheet: file beside the card that shows samples of what the model can make; "" = none.
+        sheet: file beside the card with samples of the model's pictures; "" = none.
+        folder: the folder that the card was read from; not part of the file.
     """
 
     id: str
@@ -174,15 +175,15 @@ class ModelCard:
 
     @property
     def checksum(self) -> str:
-        """One digest of the whole model: that of its only file, or of all files' digests."""
+        """One SHA-256 for the whole model: that of its only file, or of the digests of all files."""
         digests = [stage.sha256 for stage in self.stages]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def verify(self) -> None:
-        """Compare every file with its checksum (once per file and change; later calls are free).
+        """Compare every file with its checksum. The result is cached until the file changes.
 
         Raises:
-            ModelError: a file is missing or is not the one the card was written for.
+            ModelError: a file is missing or has another checksum.
         """
         for stage in self.stages:
             path = self.path(stage)
@@ -203,7 +204,7 @@ class ModelCard:
 
 
 def _is_name(file: str) -> bool:
-    """Whether it is the plain name of a file, wherever that is to be copied to."""
+    """Whether it is a file name without a folder, on any system."""
     return bool(re.fullmatch(r"[^/\\:\0]+", file)) and file not in (".", "..")
 
 
@@ -214,14 +215,14 @@ def _digest(path: Path, _modified: int, _size: int) -> str:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read a ``card.toml`` (once per file and change; later calls are free).
+    """Read a ``card.toml``. The result is cached until the file changes.
 
     Raises:
-        ModelError: the file cannot be read, or a value is missing, unknown or impossible (named).
+        ModelError: the file cannot be read, or a value is missing, unknown or impossible; names it.
     """
     try:
         status = path.stat()
-        return _parsed(path, status.st_mtime_ns, status.st_size)
+        return _parse_cached(path, status.st_mtime_ns, status.st_size)
     except OSError as error:
         raise ModelError(
             "The model card {path} cannot be read: {reason}.", "model.card", path=path, reason=error.strerror
@@ -233,11 +234,12 @@ def read_card(path: Path) -> ModelCard:
 
 
 @cache
-def _parsed(path: Path, _modified: int, _size: int) -> ModelCard:
-    """A card from its file.
+def _parse_cached(path: Path, _modified: int, _size: int) -> ModelCard:
+    """Read and parse a card; modification time and size are only cache keys.
 
     Raises:
-        OSError, ValueError: it cannot be read, or not be used.
+        OSError: the file cannot be read.
+        ValueError: its contents cannot be used.
     """
     card = tables.from_table(ModelCard, tables.parse_toml(read_plain(path, _LARGEST)))
     return dataclasses.replace(card, folder=path.parent)
@@ -253,12 +255,13 @@ def write_card(card: ModelCard, folder: Path) -> None:
 
 
 class Registry:
-    """The models that are at hand: those that ship, and the ones a user added.
+    """The installed models: those that ship with the program, and those that the user added.
 
     Args:
-        user_folder: where added models live; made on the first addition.
-        shipped: where the program's own models live.
-        check: refuses a card whose model could never run, by a ModelError; None = every card that can be read will do.
+        user_folder: folder of added models, created on the first addition; None = the user's data folder.
+        shipped: folder of the program's own models.
+        check: called with each card; raises a ModelError for a model that can never run. None = all cards that can be
+            read are accepted.
     """
 
     def __init__(
@@ -275,12 +278,12 @@ class Registry:
         self._user_folder, self._shipped, self._check = user_folder, shipped, check
 
     def cards(self, task: str | None = None) -> list[ModelCard]:
-        """All usable cards (of a task), shipped ones first. ``problems`` names those that are left out."""
-        return [shelf.card for shelf in self._read() if shelf.card is not None and task in (None, shelf.card.task)]
+        """All usable cards, or those of a task, shipped ones first. ``problems`` explains which are left out."""
+        return [entry.card for entry in self._read() if entry.card is not None and task in (None, entry.card.task)]
 
     def problems(self) -> list[ModelError]:
-        """What is wrong with the cards that ``cards`` leaves out."""
-        return [shelf.problem for shelf in self._read() if shelf.problem is not None]
+        """An error for each card that ``cards`` leaves out."""
+        return [entry.problem for entry in self._read() if entry.problem is not None]
 
     def card(self, id_: str) -> ModelCard:
         """The card of a model.
@@ -288,30 +291,31 @@ class Registry:
         Raises:
             ModelError: there is no such model, or its card cannot be used.
         """
-        found = [shelf for shelf in self._read() if shelf.id == id_]
-        for shelf in sorted(found, key=lambda shelf: shelf.card is None):
-            if shelf.card is not None:
-                return shelf.card
-            if shelf.problem is not None:
-                raise shelf.problem
+        found = [entry for entry in self._read() if entry.id == id_]
+        for entry in sorted(found, key=lambda entry: entry.card is None):
+            if entry.card is not None:
+                return entry.card
+            if entry.problem is not None:
+                raise entry.problem
         raise self._unknown(id_)
 
     def default(self, task: str) -> ModelCard:
-        """The model a task uses when none is named: that of the task's own name, else one whose card says so.
+        """The model that a task uses when none is named.
 
-        Shipped ones come before added ones, and the first of all is taken when no card says so.
+        That is the model with the task's name, else one whose card has ``default``, else the first; shipped models come
+        before added ones.
 
         Raises:
-            ModelError: no model does this task.
+            ModelError: there is no model for this task.
         """
         cards = self.cards(task)
         if not cards:
             raise ModelError("No model for {task} is installed.", "model.none", task=task)
-        # Of equals the first is taken.
+        # min returns the first of equals.
         return min(cards, key=lambda card: (card.id != task, not card.default))
 
     def add(self, card_file: Path) -> ModelCard:
-        """Copy a third party's model (its card and the files beside it) to the user's models.
+        """Copy a third party's model, its card and the files beside it, to the user's models.
 
         Raises:
             ModelError: the card or a file cannot be used, or the id is taken.
@@ -320,7 +324,7 @@ class Registry:
         if self._check is not None:
             self._check(card)
         card.verify()
-        if any(shelf.id == card.id for shelf in self._read()):
+        if any(entry.id == card.id for entry in self._read()):
             raise ModelError("There is already a model {model!r}; remove it first.", "model.taken", model=card.id)
         target = self._user_folder / card.id
         try:
@@ -340,9 +344,9 @@ class Registry:
         """Delete a model that the user added, also one whose card cannot be used.
 
         Raises:
-            ModelError: there is no such model, or it belongs to the program.
+            ModelError: there is no such model, it ships with the program, or it cannot be deleted.
         """
-        found = [shelf.folder for shelf in self._read() if shelf.id == id_]
+        found = [entry.folder for entry in self._read() if entry.id == id_]
         added = next((folder for folder in found if folder.parent == self._user_folder), None)
         if added is None and found:
             raise ModelError(
@@ -364,12 +368,12 @@ class Registry:
         known = ", ".join(card.id for card in self.cards()) or "none"
         return ModelError("There is no model {model!r}. Models: {known}.", "model.unknown", model=id_, known=known)
 
-    def _read(self) -> list[_Shelf]:
+    def _read(self) -> list[_Entry]:
         # An addition that was killed leaves as much as a whole model.
         sweep(self._user_folder)
-        return [shelf for place in (self._shipped, self._user_folder) for shelf in self._shelves(place)]
+        return [entry for place in (self._shipped, self._user_folder) for entry in self._entries(place)]
 
-    def _shelves(self, place: Path) -> Iterator[_Shelf]:
+    def _entries(self, place: Path) -> Iterator[_Entry]:
         try:
             names = sorted(path.name for path in place.iterdir() if not path.name.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
@@ -377,7 +381,7 @@ class Registry:
         except OSError as error:
             said = "The folder of models {folder} cannot be read: {reason}."
             problem = ModelError(said, "model.folder", folder=place, reason=error.strerror)
-            yield _Shelf(place, "", None, problem)
+            yield _Entry(place, "", None, problem)
             return
         for name in names:
             path = place / name / "card.toml"
@@ -387,19 +391,19 @@ class Registry:
             try:
                 card = read_card(path)
             except ModelError as error:
-                yield _Shelf(path.parent, name, None, error)
+                yield _Entry(path.parent, name, None, error)
                 continue
             try:
                 if self._check is not None:
                     self._check(card)
-                yield _Shelf(path.parent, card.id, card, None)
+                yield _Entry(path.parent, card.id, card, None)
             except ModelError as error:
-                yield _Shelf(path.parent, card.id, None, error)
+                yield _Entry(path.parent, card.id, None, error)
 
 
 @dataclass(frozen=True)
-class _Shelf:
-    """A folder with a model: its card, or what is wrong with it. Where no card can be read its name is the id."""
+class _Entry:
+    """A folder with a model: its card, or why it cannot be used. The id is the folder's name if no card can be read."""
 
     folder: Path
     id: str

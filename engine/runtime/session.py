@@ -1,4 +1,4 @@
-"""Running ONNX models. The only file that knows onnxruntime."""
+"""Running ONNX models. The only module that imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 
 class Device(Enum):
-    """Where a model is to run. AUTO takes CUDA if it works, else the CPU."""
+    """Where a model should run. AUTO uses CUDA if it works, else the CPU."""
 
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
 
 
-class OutOfMemory(DeviceError):  # noqa: N818 - what happened, not whose fault
-    """The device's memory is not enough for this window; a smaller one may do."""
+class OutOfMemory(DeviceError):  # noqa: N818 - named as in torch and onnxruntime
+    """The device's memory is not enough for this window; a smaller one may fit."""
 
 
 _PROVIDERS = {Device.CPU: "CPUExecutionProvider", Device.CUDA: "CUDAExecutionProvider"}
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _KEPT_SESSIONS = 4
 _LARGEST = 1e6
-"""No output that stands for anything is larger: pictures lie in 0..1, codes within some units."""
+"""Larger output values are refused: pictures lie in 0..1, latent vectors within some units."""
 
 
 class Session:
-    """One file of a model, loaded on a device. Use it on one thread at a time.
+    """One file of a model, loaded on a device. One thread at a time.
 
     Attributes:
-        device: where it really runs, whatever was asked for.
+        device: where it runs: CPU or CUDA, never AUTO.
     """
 
     def __init__(self, inner: onnxruntime.InferenceSession, stage: Stage, device: Device) -> None:
@@ -53,18 +53,18 @@ class Session:
         """Run the model.
 
         Args:
-            inputs: the card's role of each input -> float32 array. Pictures and maps are NCHW in 0..1 whatever layout
-                and range the card says: they are brought there. Others go in as they are.
+            inputs: role of each input -> float32 array. Pictures and maps are NCHW in 0..1 and are converted to the
+                layout and range of the card. Other inputs are passed unchanged.
             context: cancelling it stops the run within some milliseconds.
 
         Returns:
-            The outputs in the card's order, float32 and finite; pictures and maps again NCHW in 0..1.
+            The outputs in the card's order, float32 and finite; pictures and maps are converted back to NCHW in 0..1.
 
         Raises:
-            Cancelled: the job was called off.
-            OutOfMemory: a smaller window may do.
-            ModelError: the model refused the input or broke, or its output is not what the card says: of another type
-                or shape, or with values that are not finite.
+            Cancelled: the job was cancelled.
+            OutOfMemory: the memory is not enough; a smaller window may fit.
+            ModelError: the run failed, or an output does not match the card: its type, its shape, or values that are
+                not finite or larger than 1e6.
         """
         options = _library().RunOptions()
         options.log_severity_level = 4
@@ -79,15 +79,19 @@ class Session:
         except Cancelled:
             raise
         except Exception as error:
-            # onnxruntime's exceptions share no base class and tell out-of-memory apart by text alone.
+            # onnxruntime's exceptions have no common base class, and out-of-memory is only told by the message.
             if context.cancelled:
                 raise Cancelled from error
-            raise _explained(error, Words("The model file {part} failed", part=self._stage.file)) from error
+            raise _as_engine_error(error, Words("The model file {part} failed", part=self._stage.file)) from error
         pairs = zip(self._stage.outputs, outputs, strict=True)
-        return [_from_port(port, self._checked(port, output)) for port, output in pairs]
+        return [_from_port(port, self._check_output(port, output)) for port, output in pairs]
 
-    def _checked(self, port: Port, output: Any) -> np.ndarray:
-        """An output, if it is what the card says of it."""
+    def _check_output(self, port: Port, output: Any) -> np.ndarray:
+        """An output as float32, if it matches the card.
+
+        Raises:
+            ModelError: another type or shape, or values that are not finite or too large.
+        """
         what = Words("The model file {part} gave for {tensor!r}", part=self._stage.file, tensor=port.name)
         if not isinstance(output, np.ndarray) or output.dtype.kind != "f":
             raise ModelError("{what} something else than decimal numbers.", "model.output", what=what)
@@ -103,7 +107,7 @@ class Session:
             )
         with np.errstate(over="ignore"):
             values: np.ndarray = np.asarray(output, np.float32)
-        # Where any value is no number, the largest and the smallest are none either, and no comparison holds.
+        # With a NaN among the values, min and max are NaN too, and both comparisons are false.
         if values.size and not (values.max() <= _LARGEST and values.min() >= -_LARGEST):
             raise ModelError(
                 "{what} values that are no numbers or far too large to be used.", "model.numbers", what=what
@@ -112,7 +116,7 @@ class Session:
 
 
 def _to_port(port: Port, values: np.ndarray) -> np.ndarray:
-    """NCHW in 0..1 -> the layout and range of a port for pictures or maps."""
+    """Convert NCHW in 0..1 to the layout and range of a port; tensors without height and width are unchanged."""
     if port.layout not in ("NCHW", "NHWC"):
         return values
     if (port.low, port.high) != (0.0, 1.0):
@@ -121,7 +125,7 @@ def _to_port(port: Port, values: np.ndarray) -> np.ndarray:
 
 
 def _from_port(port: Port, values: np.ndarray) -> np.ndarray:
-    """The way back."""
+    """The inverse of ``_to_port``."""
     if port.layout not in ("NCHW", "NHWC"):
         return values
     if (port.low, port.high) != (0.0, 1.0):
@@ -130,18 +134,18 @@ def _from_port(port: Port, values: np.ndarray) -> np.ndarray:
 
 
 class SessionPool:
-    """Loaded models, the latest few, by what their cards say and device. Safe on any thread."""
+    """A cache of the last few loaded models by what their cards say and device. Any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[tuple[Stage, Device], Session] = OrderedDict()
 
     def open(self, card: ModelCard, stage: Stage, device: Device) -> Session:
-        """A loaded model; a second call for the same one is free.
+        """Load one file of a model, or take it from the cache.
 
         Raises:
-            ModelError: the file is missing, damaged or no ONNX model.
-            DeviceError: CUDA was asked for and is not to be had.
+            ModelError: the file is missing, damaged, not an ONNX model, or its tensors do not match the card.
+            DeviceError: CUDA was asked for and is not available.
         """
         card.verify()
         with self._lock:
@@ -156,21 +160,21 @@ class SessionPool:
 
 
 SESSIONS = SessionPool()
-"""The program's one pool: models are large, and both window and batch use the same ones."""
+"""The pool that the whole program shares, because models are large."""
 
 
 def available_devices() -> list[Device]:
-    """The devices that onnxruntime was built for here; whether CUDA works is known only once a model is loaded."""
+    """The devices that the installed onnxruntime was built for; whether CUDA works shows when a model is loaded."""
     present = _library().get_available_providers()
     return [device for device, provider in _PROVIDERS.items() if provider in present]
 
 
 @cache
 def _library() -> Any:
-    """The module onnxruntime, imported at its first use, with its reports to its maker turned off."""
+    """The module onnxruntime, imported at its first use, with its telemetry turned off."""
     import onnxruntime
 
-    # What engine/__init__.py sets is enough on Linux and macOS; on Windows this is needed too.
+    # The variable set in engine/__init__.py is enough on Linux and macOS; Windows needs this call too.
     onnxruntime.disable_telemetry_events()
     return onnxruntime
 
@@ -183,7 +187,7 @@ def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
         raise DeviceError("CUDA was asked for, but this installation of onnxruntime has no CUDA.", "device.cuda")
     if Device.CUDA in wanted:
         _preload_cuda()
-    # What goes wrong is raised and told in words; onnxruntime would also print it.
+    # Errors are raised as exceptions; onnxruntime would print them as well.
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -195,7 +199,7 @@ def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
         inner = onnxruntime.InferenceSession(str(card.path(stage)), options, providers=providers)
     except Exception as error:
         # See Session.run: there is no common base class to catch.
-        raise _explained(error, Words("The model {model} could not be loaded", model=card.id)) from error
+        raise _as_engine_error(error, Words("The model {model} could not be loaded", model=card.id)) from error
     got = Device.CUDA if inner.get_providers()[0] == _PROVIDERS[Device.CUDA] else Device.CPU
     if device is Device.CUDA and got is not Device.CUDA:
         raise DeviceError("CUDA was asked for, but it does not work on this computer.", "device.cuda")
@@ -204,10 +208,10 @@ def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
 
 
 def _check_ports(card: ModelCard, stage: Stage, inner: onnxruntime.InferenceSession) -> None:
-    """Refuse a file whose tensors are not what the card says of them, as far as the file tells.
+    """Refuse a file whose tensors do not match the card, as far as the file declares them.
 
     Raises:
-        ModelError: ``model.ports``; says what does not fit.
+        ModelError: ``model.ports``; says what does not match.
     """
     given = {node.name: node for node in inner.get_inputs()}
     made = {node.name: node for node in inner.get_outputs()}
@@ -220,7 +224,7 @@ def _check_ports(card: ModelCard, stage: Stage, inner: onnxruntime.InferenceSess
                     model=card.id,
                     tensor=port.name,
                 )
-            if reason := _misfit(card, port, present[port.name], takes=present is given):
+            if reason := _port_mismatch(card, port, present[port.name], takes=present is given):
                 raise ModelError(
                     "The file {part} of the model {model} {reason}.",
                     "model.ports",
@@ -238,13 +242,13 @@ def _check_ports(card: ModelCard, stage: Stage, inner: onnxruntime.InferenceSess
         )
 
 
-def _misfit(card: ModelCard, port: Port, node: Any, *, takes: bool) -> Words | None:
-    """What does not fit, as the rest of a sentence; None when all does, or nothing is known."""
+def _port_mismatch(card: ModelCard, port: Port, node: Any, *, takes: bool) -> Words | None:
+    """How a tensor differs from its port, as the rest of a sentence; None when nothing is known to differ."""
     kinds = ("tensor(float)",) if takes else ("tensor(float)", "tensor(float16)", "tensor(double)")
     if node.type not in kinds:
         said = "has {type} for {tensor!r}, and decimal numbers of 32 bits are wanted"
         return Words(said, type=node.type, tensor=port.name)
-    # Sides that are free have a name or none. A file may also say nothing at all.
+    # Dynamic axes are strings or None. A file may also declare no shape at all.
     sides = list(node.shape)
     if sides and len(sides) != len(port.layout):
         said = "has {axes} axes for {tensor!r}, and the card says {layout}"
@@ -263,7 +267,7 @@ def _misfit(card: ModelCard, port: Port, node: Any, *, takes: bool) -> Words | N
 
 
 def _preload_cuda() -> None:
-    """Find the CUDA libraries that were installed as Python packages; harmless where there are none."""
+    """Load the CUDA libraries that were installed as Python packages; does nothing where there are none."""
     import contextlib
     import io
 
@@ -271,8 +275,8 @@ def _preload_cuda() -> None:
         _library().preload_dlls(directory="")
 
 
-def _explained(error: Exception, what: Words) -> DeviceError | ModelError:
-    """What an exception of onnxruntime means."""
+def _as_engine_error(error: Exception, what: Words) -> DeviceError | ModelError:
+    """Convert an exception of onnxruntime; ``what`` is the start of the sentence."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     lowered = str(error).lower()
     if any(sign in lowered for sign in ("out of memory", "failed to allocate", "bad_alloc", "alloc failed")):

@@ -1,4 +1,4 @@
-"""The kinds of repair. A task is a settings dataclass, a pure function and a row in ``TASKS``."""
+"""The tasks (kinds of repair). Each is a settings dataclass, a pure function and a row in ``TASKS``."""
 
 from __future__ import annotations
 
@@ -18,31 +18,30 @@ from engine.tasks.base import Defect, Marks, Patch, Piece, TaskInput
 from engine.tasks.clean import CleanSettings, clean
 from engine.tasks.detect import check_detector, detect
 from engine.tasks.fillers import check_filler, wants_edges
-from engine.tasks.findings import DamageMap, DetectSettings, Findings, mask_of, outlined, pixels_of, sift
+from engine.tasks.findings import DamageMap, DetectSettings, Findings, mask_of, outline_defects, pixels_of, sift
 from engine.tasks.heal import HealSettings, draw_edges, heal
 from engine.tasks.pyramid import scales_in_words
 from engine.tasks.tone import ToneSettings, tone
-from engine.tasks.upscale import Enlarged, UpscaleSettings, check_enlarger, model_of_scale, upscale
+from engine.tasks.upscale import Enlargement, UpscaleSettings, check_enlarger, model_of_scale, upscale
 from engine.tasks.whole import check_restorer
 
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of repair: everything that the rest of the program must know of it.
+    """One kind of repair.
 
     Attributes:
         id: its name in cards, recipes and on the command line.
         title: its name in the window.
-        verb: what the button that starts it says.
-        tip: what that button does, in a sentence.
-        layer: what the layer is called that it makes; empty where it makes none.
-        settings: dataclass of its settings; its fields carry titles and ranges for the task panel.
-        wants_mask: whether it works on a repair mask.
-        gives: ``patch``: a ``Patch``, pixels; ``findings``: ``Findings``, what was seen where; ``picture``: another
-            picture, ``Enlarged``.
-        effort: how long it takes as a step of a recipe, compared with others; 0 = it cannot be one.
-        run: the function.
-        check: refuses a model that it cannot run, by a ModelError.
+        verb: text of the button that starts it.
+        tip: tooltip of that button.
+        layer: name of the layer that it makes; empty if it makes none.
+        settings: dataclass of its settings; the fields carry titles and ranges for the task panel (``knob``).
+        wants_mask: whether it needs a repair mask.
+        gives: type of the result: ``patch`` = ``Patch``, ``findings`` = ``Findings``, ``picture`` = ``Enlargement``.
+        effort: relative time that it takes as a step of a recipe; 0 = it cannot be a step.
+        run: runs the task.
+        check: raises a ModelError for a model that the task cannot run.
     """
 
     id: str
@@ -59,7 +58,7 @@ class Task:
 
 
 _TRIAL = 64
-"""Side of the picture that a model is tried on, pixels; at least its smallest window."""
+"""Side of the picture that a model is tested on, pixels, if its smallest window is not larger."""
 
 _HEAL = Task(
     id="heal",
@@ -133,7 +132,7 @@ def run_task(given: TaskInput, context: JobContext | None = None) -> Any:
     """Run one task on the calling thread.
 
     Returns:
-        A ``Patch``, ``Findings`` or ``Enlarged``, as the task's row in ``TASKS`` says.
+        A ``Patch``, ``Findings`` or ``Enlargement``, as the task's row in ``TASKS`` says.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -144,15 +143,15 @@ def run_task(given: TaskInput, context: JobContext | None = None) -> Any:
 
 
 def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]) -> Any:
-    """A task's settings for a model: the values given, else the card's defaults, else the task's.
+    """A task's settings for a model: the given values, else the card's defaults, else the task's defaults.
 
     Args:
         task: a row of ``TASKS``.
-        card: the model; its settings of the same names replace the task's defaults. Their ranges the task checks.
-        values: by name; None = not given.
+        card: the model. Its ranges are checked later, by the task.
+        values: settings by name; None = not given.
 
     Raises:
-        SettingsError: the model does another task, a value is out of range, or the model has no such setting.
+        SettingsError: the model is for another task, a value is out of the task's range, or the model lacks a setting.
     """
     _check_task(task, card)
     defaults = {setting.name: setting.default for setting in card.settings}
@@ -170,10 +169,10 @@ def make_settings(task: str, card: ModelCard, values: Mapping[str, float | None]
 
 
 def check_card(card: ModelCard) -> None:
-    """Refuse a model that can never run, by what its card says: its task, kind or settings do not fit.
+    """Refuse a model whose card shows that it can never run: an unknown task, or an unfit kind or settings.
 
     Raises:
-        ModelError: ``model.task``, ``model.kind`` or ``model.settings``; says what does not fit.
+        ModelError: ``model.task``, ``model.kind`` or ``model.settings``; says what is wrong.
     """
     if card.task not in TASKS:
         known = ", ".join(TASKS)
@@ -193,10 +192,10 @@ def check_card(card: ModelCard) -> None:
 
 
 def try_model(card: ModelCard, context: JobContext | None = None) -> None:
-    """Run a model once, on a small picture and the processor: what is wrong with its files shows before they are used.
+    """Run a model once on a small picture on the CPU, to find faults of its files before it is installed.
 
     Raises:
-        ModelError: it can never run, or did not; says why.
+        ModelError: it can never run, or the run failed; says why.
         Cancelled: the context was cancelled.
     """
     check_card(card)
@@ -227,7 +226,7 @@ __all__ = [
     "DamageMap",
     "Defect",
     "DetectSettings",
-    "Enlarged",
+    "Enlargement",
     "Findings",
     "HealSettings",
     "Marks",
@@ -242,7 +241,7 @@ __all__ = [
     "make_settings",
     "mask_of",
     "model_of_scale",
-    "outlined",
+    "outline_defects",
     "pixels_of",
     "run_task",
     "scales_in_words",

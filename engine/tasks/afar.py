@@ -1,4 +1,4 @@
-"""Filling the middle of large damages from so far away that a whole damage fits into a window."""
+"""Filling the middle of large damages at a reduced scale, at which a whole damage fits into one window."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from engine import masks
 from engine.raster import Floats, Mask, Rect
 from engine.resample import magnify
 from engine.tasks.view import Scene, View
-from engine.tiling import around
+from engine.tiling import window_around
 
 _NEAR, _FAR = 24, 56
-"""Distance from what is known, pixels: up to the first all is filled up close, from the second on from afar."""
+"""Depth inside a damage, pixels: up to the first the full-scale fill is used, from the second on the reduced one."""
 _SEEN = 512
-"""However large its windows, a model looks no farther than about half of this, pixels."""
+"""Largest window that is used here, pixels: models use hardly any context farther than half of this."""
 _LEAST = 8
-"""A model of windows smaller than so many times ``_NEAR`` sees less around it, and looks from afar sooner."""
+"""For windows smaller than this many times ``_NEAR`` the two depths are reduced in proportion."""
 
 
-class Afar:
-    """Large damages of one picture. Up close a model knows little in their middle, and every window something else.
+class CoarseFill:
+    """Fills of the large damages of one picture at a reduced scale, computed when first needed.
+
+    At full scale the middle of a large damage is far from known pixels, and neighbouring windows fill it differently.
 
     Args:
         scene: the picture.
         boxes: the damages.
         window: side of the model's windows, pixels.
         multiple: sides of windows are multiples of this.
-        fill: the model: a view -> (h, w, 3).
+        fill: runs the model: a view -> (h, w, 3) in model space.
     """
 
     def __init__(
@@ -40,8 +42,16 @@ class Afar:
         self._far = self._near * _FAR / _NEAR
         self._seen: dict[Rect, tuple[Floats, Rect, int]] = {}
 
-    def laid_over(self, picture: Floats, inside: Rect, lost: Mask) -> Floats:
-        """What was filled up close (h, w, 3), and what was filled from afar where all that is known is far away.
+    def apply_to(self, picture: Floats, inside: Rect, lost: Mask) -> Floats:
+        """Replace the full-scale fill by the coarse one deep inside the damages, with a smooth transition.
+
+        Args:
+            picture: (h, w, 3) in model space, filled at full scale.
+            inside: its place in the picture.
+            lost: (h, w), above 0 = filled.
+
+        Returns:
+            (h, w, 3); ``picture`` itself where no damage is that deep.
 
         Raises:
             SettingsError: nothing of the picture is known.
@@ -58,7 +68,7 @@ class Afar:
             share = np.clip(deep, 0, 1)[..., None]
             if share.any():
                 if box not in self._seen:
-                    self._seen[box] = self._filled(box)
+                    self._seen[box] = self._fill(box)
                 filled, area, step = self._seen[box]
                 offset = float(area.left - cut.left), float(area.top - cut.top)
                 far = magnify(filled, float(step), offset, (cut.width, cut.height), smooth=True)
@@ -66,9 +76,12 @@ class Afar:
                 part += share * (far - part)
         return result
 
-    def _filled(self, box: Rect) -> tuple[Floats, Rect, int]:
-        """A box and its surroundings filled: (h, w, 3), what it shows, and the side of its pixels."""
-        # The damage takes about a third of the window, its surroundings another.
+    def _fill(self, box: Rect) -> tuple[Floats, Rect, int]:
+        """Fill a box at reduced scale: the filled view (h, w, 3), the area that it shows, and the reduction factor."""
+        # The damage takes about a third of the window's side, and the context a sixth on each side of it.
         step = -(-3 * max(box.width, box.height) // self._window)
-        area = around(box, self._scene.bounds, step * self._window // 6, step * self._multiple, 1) & self._scene.bounds
+        area = (
+            window_around(box, self._scene.bounds, step * self._window // 6, step * self._multiple, 1)
+            & self._scene.bounds
+        )
         return self._fill_view(self._scene.reduced(area, step, self._multiple)), area, step

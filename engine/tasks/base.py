@@ -1,4 +1,4 @@
-"""What every task shares: its frozen input, the patch or the marks it gives back, and running a model's stages."""
+"""Shared by all tasks: their input, their results (patches and marks), and running the stages of a model."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ R = TypeVar("R")
 def knob(
     title: str, tooltip: str, low: float, high: float, unit: str = "", *, whole: bool = False, by_card: bool = False
 ) -> dict[str, Any]:
-    """Metadata of a setting's field: how the task panel shows it, and what ``Ranged`` lets through.
+    """Metadata of a setting's dataclass field: how the task panel shows it, and the range that ``Ranged`` checks.
 
     Args:
-        title: for the restorer.
-        tooltip: one sentence more.
-        low: of its range, included; a model's card may narrow it.
-        high: the same.
-        unit: behind the number.
-        whole: no fractions.
-        by_card: only models whose card names it have it.
+        title: name in the panel.
+        tooltip: one sentence of explanation.
+        low: least value; a model's card may raise it.
+        high: largest value; a model's card may lower it.
+        unit: shown after the number.
+        whole: whether only whole numbers are allowed.
+        by_card: whether only models whose card declares it have this setting.
     """
     return {
         "title": title,
@@ -46,10 +46,10 @@ def knob(
 
 @dataclass(frozen=True)
 class Ranged:
-    """Settings of a task, each field with a ``knob``.
+    """Base class of a task's settings; each field has a ``knob``.
 
     Raises:
-        SettingsError: a value is out of its range; named.
+        SettingsError: a value is out of its range; names the setting.
     """
 
     def __post_init__(self) -> None:
@@ -70,18 +70,18 @@ class Ranged:
 
 @dataclass(frozen=True)
 class TaskInput:
-    """One task on one picture: frozen input.
+    """The input of one task on one picture. Immutable.
 
     Attributes:
         task: a row of ``engine.tasks.TASKS``.
         source: the picture; must not change while the task runs.
         profile: its ICC profile; None = sRGB.
-        mask: the repair mask, for tasks that want one, of the picture's size.
+        mask: the repair mask, of the picture's size; for tasks that need one.
         settings: the task's settings dataclass.
         card: the model.
         device: where to run it.
-        guide: the edge map that a restorer edited, 255 = edge, of the picture's size; for heal models that follow one.
-        guided: where the guide is followed, grown as the mask is; None = wherever the picture is lost.
+        guide: edge map edited by the user, 255 = edge, of the picture's size; for heal models that take edges.
+        guided: mask of where the guide is used, grown like the repair mask; None = wherever the picture is lost.
     """
 
     task: str
@@ -95,7 +95,12 @@ class TaskInput:
     guided: MaskSource | None = None
 
     def repair(self, device: Device, boxes: tuple[Rect, ...]) -> Repair:
-        """What the record says of it, once it ran on a device for some boxes."""
+        """The entry in the record, after the task ran.
+
+        Args:
+            device: where the model ran.
+            boxes: the damages.
+        """
         return Repair(
             self.task,
             self.card.id,
@@ -109,7 +114,7 @@ class TaskInput:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a patch, read-only: pixels (h, w, channels) in the picture's own encoding and their weight (h, w)."""
+    """A rectangle of a patch: pixels (h, w, channels) in the picture's encoding and their weights (h, w); read-only."""
 
     rect: Rect
     pixels: Pixels
@@ -122,11 +127,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Patch:
-    """Repaired pixels and the mask they were made for.
+    """Repaired pixels and the weights for blending them over the picture.
 
     Attributes:
         pieces: do not overlap; each lies within one cell of the ``engine.raster.TILE`` grid.
-        device: where the model really ran.
+        device: where the model ran.
         boxes: the damages, for the record.
     """
 
@@ -135,7 +140,7 @@ class Patch:
     boxes: tuple[Rect, ...]
 
     def apply_to(self, pixels: Pixels) -> Pixels:
-        """A copy of a picture with the patch on top; where the weight is 0 it is the picture bit for bit."""
+        """A copy of a picture with the patch blended over it; unchanged where the weight is 0. Read-only."""
         result = pixels.copy()
         for piece in self.pieces:
             target = result[piece.rect.slices()]
@@ -144,7 +149,7 @@ class Patch:
         return result
 
     def repair(self, given: TaskInput) -> Repair:
-        """What the record says of it."""
+        """The entry in the record."""
         return given.repair(self.device, self.boxes)
 
     @property
@@ -155,17 +160,18 @@ class Patch:
 
 @dataclass(frozen=True)
 class Defect:
-    """One damage.
+    """One damage that was found.
 
     Attributes:
-        kind: the class with the largest summed probability in it, one of the card's labels.
-        score: probability at its surest pixel, 0..1.
-        box: tight around it.
+        kind: its class: the label with the largest summed probability, or, of models without classes, one by shape.
+        score: highest probability of its pixels, 0..1.
+        box: bounding box.
         area: pixels.
-        outline: corners (x, y) of its outer edge, centres of its outermost pixels; the first is one of its pixels.
-        elongation: length over width of the rectangle that has its area and its perimeter; 1 and more.
+        outline: corners (x, y) of its outer contour, at the centres of its outermost pixels; the first is one of its
+            pixels.
+        elongation: length over width of the rectangle with its area and its perimeter; at least 1.
         width: at its thickest place, pixels.
-        share: its width over the short side of the picture, 0..1.
+        share: width over the short side of the picture, 0..1.
     """
 
     kind: str
@@ -180,15 +186,15 @@ class Defect:
 
 @dataclass(frozen=True)
 class Marks:
-    """Places in a picture: a repair mask that was found, or an edge map that was drawn.
+    """Marked places in a picture: a repair mask that was found, or an edge map that was drawn.
 
     Attributes:
         shape: height and width of the picture.
         pieces: rectangles with their uint8 (h, w), 255 = marked; each lies within one cell of the
-            ``engine.raster.TILE`` grid, and cells without any mark are absent.
-        device: where the model really ran.
-        defects: the damages that a detection found, in reading order.
-        scales: the scales at which a detection looked at the picture (``Findings.scales``).
+            ``engine.raster.TILE`` grid; empty cells are absent.
+        device: where the model ran.
+        defects: the damages that a detection found, row by row.
+        scales: the reductions of the picture that the detection ran on (``Findings.scales``).
     """
 
     shape: tuple[int, int]
@@ -202,7 +208,7 @@ class Marks:
             mask.flags.writeable = False
 
     def mask(self) -> Mask:
-        """All of it, (h, w) uint8."""
+        """The mask of the whole picture, (h, w) uint8."""
         whole = np.zeros(self.shape, np.uint8)
         for rect, mask in self.pieces:
             whole[rect.slices()] = mask
@@ -210,17 +216,17 @@ class Marks:
 
     @property
     def share(self) -> float:
-        """How much of the picture the defects cover, 0..1; the mask may reach farther."""
+        """Share of the picture that the defects cover, 0..1; the mask may cover more."""
         return sum(defect.area for defect in self.defects) / (self.shape[0] * self.shape[1])
 
     def repair(self, given: TaskInput) -> Repair:
-        """What the record says of it; the boxes are those of the defects."""
+        """The entry in the record, with the boxes of the defects."""
         repair = given.repair(self.device, tuple(defect.box for defect in self.defects))
         return dataclasses.replace(repair, settings=repair.settings | {"scales": list(self.scales)})
 
 
 class Model:
-    """The model that a task is given, loaded: all its stages on one device."""
+    """The loaded model of a task: all its stages on one device."""
 
     def __init__(self, given: TaskInput, device: Device) -> None:
         self._job, self._card = given, given.card
@@ -228,22 +234,22 @@ class Model:
 
     @property
     def device(self) -> Device:
-        """Where it really runs: CUDA only if every stage does."""
+        """Where it runs: CUDA only if every stage does."""
         return next((session.device for session in self._sessions if session.device is Device.CPU), Device.CUDA)
 
     @property
     def on_cpu_alone(self) -> bool:
-        """Whether no stage runs anywhere else."""
+        """Whether all stages run on the CPU."""
         return all(session.device is Device.CPU for session in self._sessions)
 
     def run(self, stage: int, context: JobContext, **tensors: Floats) -> list[np.ndarray]:
-        """Run one stage; the card's settings are added as the task was given them.
+        """Run one stage. Inputs for the card's settings are added from the task's settings.
 
         Args:
-            stage: its place in the card.
+            stage: its index in the card.
             context: cancels the run.
-            tensors: by role, as ``Session.run`` takes them; the mask is 1 where the picture is lost, whatever the
-                card's is.
+            tensors: inputs by role, as for ``Session.run``; the mask is 1 where the picture is lost, and inverted here
+                if the card's ``mask_means`` is 0.
 
         Returns:
             The stage's outputs in the card's order.
@@ -259,18 +265,19 @@ class Model:
         return self._sessions[stage].run(tensors, context)
 
     def picture(self, stage: int, context: JobContext, **tensors: Floats) -> Floats:
-        """Run a stage whose first output has the window's size, and give that output as (h, w, channels).
+        """Run a stage whose first output has the window's size, and return that output as (h, w, channels).
 
         Raises:
-            ModelError: it has another size; or see ``run``.
+            ModelError: it has another size.
+            Cancelled, OutOfMemory, ModelError: see ``run``.
         """
         size = tensors["picture"].shape[2:]
         output = self.run(stage, context, **tensors)[0]
         planes = self._card.stages[stage].outputs[0].channels
         if output.ndim != 4 or output.shape[2:] != size or output.shape[1] != planes:
             raise ModelError(
-                "The model {model} was given {width} x {height} px and gave something of another size, "
-                "or not of {planes} planes as its card says.",
+                "The model {model} was given {width} x {height} px, and its output has another size, "
+                "or not the {planes} planes that its card says.",
                 "model.output",
                 model=self._card.id,
                 width=size[1],
@@ -292,10 +299,10 @@ def from_planes(tensor: np.ndarray) -> Floats:
 
 
 def check_settings(given: TaskInput) -> None:
-    """Refuse a value outside the range that the model's card gives it.
+    """Check the settings against the ranges of the model's card.
 
     Raises:
-        SettingsError: names the setting and its range.
+        SettingsError: a value is out of range; names the setting and its range.
     """
     for setting in given.card.settings:
         value = getattr(given.settings, setting.name, setting.default)
@@ -311,15 +318,20 @@ def check_settings(given: TaskInput) -> None:
 
 
 def run_shrinking(given: TaskInput, work: Callable[[Model, int], R], context: JobContext) -> R:
-    """Run a task's work with the largest window that the memory holds: half of it again and again, then the CPU.
+    """Run a task; when memory runs out, try again with windows of half the side, and at last on the CPU.
 
     Args:
         given: names the model and the device.
-        work: called with the loaded model and the side of the largest window, pixels; starts afresh each time.
+        work: called with the loaded model and the side of the largest window, pixels; each call starts from scratch.
         context: only its cancellation is used here.
 
+    Returns:
+        The result of ``work``.
+
     Raises:
+        Cancelled: the job was cancelled.
         DeviceError: the memory is not enough for the smallest window even on the CPU.
+        EngineError: any other error of ``work``.
     """
     tile, device = given.card.tile, given.device
     while True:

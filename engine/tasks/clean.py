@@ -1,4 +1,4 @@
-"""Clean: take noise, grain, blur and traces of compression off a whole picture."""
+"""Clean: remove noise, grain, blur and compression artefacts from a whole picture."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from engine.tasks.whole import WholeSettings, restore
 
 @dataclass(frozen=True)
 class CleanSettings(WholeSettings):
-    """How much is cleaned, and how strong the noise is where that is known."""
+    """Strength of the cleaning, and the noise level where it is known."""
 
     noise_level: float = field(
         default=0.0,
         metadata=knob(
             "Noise level",
-            "How strong the noise is, on a scale of 255 whatever the scan's depth; at 0 the model judges for itself",
+            "How strong the noise is, on a scale of 255 for every depth; at 0 the model estimates it",
             0.0,
             75.0,
             by_card=True,
@@ -27,6 +27,6 @@ class CleanSettings(WholeSettings):
 
 
 def clean(given: TaskInput, context: JobContext) -> Patch:
-    """Clean a whole picture; errors as of ``restore``."""
+    """Clean a whole picture; raises as ``restore``."""
     assert isinstance(given.settings, CleanSettings)
     return restore(given, given.settings.strength, "cleaning", context)

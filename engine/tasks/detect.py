@@ -1,4 +1,4 @@
-"""Detect: look for damage in a whole picture and name it."""
+"""Detect: find and classify damage in a whole picture."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from engine.jobs import JobContext
 from engine.raster import Rect
 from engine.runtime.cards import ModelCard
 from engine.tasks.base import Model, TaskInput, check_settings, run_shrinking, to_planes
-from engine.tasks.findings import DAMAGE, SHAPES, DetectSettings, Findings, Seen, seen_in
+from engine.tasks.findings import DAMAGE, SHAPES, DamagePixels, DetectSettings, Findings, to_damage_pixels
 from engine.tasks.kinds import Signature, check_kind
-from engine.tasks.pyramid import Reduced, add_seen, scales_of
+from engine.tasks.pyramid import ReducedSource, merge_reduced, scales_of
 from engine.tasks.whole import sweep
 
 MAPS: Signature = (("picture", "probability"),)
 
 
 def check_detector(card: ModelCard) -> None:
-    """Refuse a model that cannot be run here; see ``check_kind``."""
+    """Refuse a model that detect cannot run, or without a label for each plane; raises as ``check_kind``."""
     check_kind(card, (MAPS,))
     planes = card.stages[0].outputs[0].channels
     if len(card.labels) != planes or not all(card.labels) or len(set(card.labels)) < planes:
         raise ModelError(
-            "The model {model} has {planes} maps of damage, and its card not a name for each (labels).",
+            "The model {model} has {planes} maps of damage, but its card does not name each of them (labels).",
             "model.kind",
             model=card.id,
             planes=planes,
@@ -32,7 +32,7 @@ def check_detector(card: ModelCard) -> None:
 
 
 def detect(given: TaskInput, context: JobContext) -> Findings:
-    """Look for damage in a whole picture, in a large one also in reductions of it; nothing found is no error.
+    """Find damage in a whole picture, and in a large one also in reductions of it. Finding none is no error.
 
     Raises:
         ModelError: the model is of another kind.
@@ -42,34 +42,36 @@ def detect(given: TaskInput, context: JobContext) -> Findings:
     assert isinstance(given.settings, DetectSettings)
     check_detector(given.card)
     check_settings(given)
-    return run_shrinking(given, lambda model, window: _looked(given, model, window, context), context)
+    return run_shrinking(given, lambda model, window: _detect_scales(given, model, window, context), context)
 
 
-def _looked(given: TaskInput, model: Model, window: int, context: JobContext) -> Findings:
-    """Look at all scales, the coarsest first, and merge what was seen where the full scale is looked at."""
+def _detect_scales(given: TaskInput, model: Model, window: int, context: JobContext) -> Findings:
+    """Run the model at all scales, the coarsest first, and merge their maps into that of full size."""
     *steps, _ = reversed(scales_of(given.source.shape))
     shares = [1 / step**2 for step in steps]
     whole, done = 1 + sum(shares), 0.0
     coarse = []
     for step, share in zip(steps, shares, strict=True):
         part = context.part(done / whole, (done + share) / whole)
-        reduced = replace(given, source=Reduced(given.source, step))
-        pieces = [(rect, seen) for rect, seen in _seen_at(reduced, model, window, part) if seen.any()]
+        reduced = replace(given, source=ReducedSource(given.source, step))
+        pieces = [(rect, seen) for rect, seen in _detect_scale(reduced, model, window, part) if seen.any()]
         coarse.append((step, _findings(reduced, pieces, model, ())))
         done += share
     found = []
-    for rect, seen in _seen_at(given, model, window, context.part(done / whole, 1.0)):
+    for rect, seen in _detect_scale(given, model, window, context.part(done / whole, 1.0)):
         surest = seen
         for step, findings in coarse:
-            surest = add_seen(surest, rect, findings, step)
+            surest = merge_reduced(surest, rect, findings, step)
         if surest.any():
             found.append((rect, surest))
     context.progress(1.0)
     return _findings(given, found, model, tuple(sorted({1, *steps})))
 
 
-def _seen_at(given: TaskInput, model: Model, window: int, context: JobContext) -> Iterator[tuple[Rect, Seen]]:
-    """What a model sees in each cell of a picture at its own scale."""
+def _detect_scale(
+    given: TaskInput, model: Model, window: int, context: JobContext
+) -> Iterator[tuple[Rect, DamagePixels]]:
+    """Run the model at one scale and yield the map of each cell of the ``TILE`` grid."""
     for rect, probability in sweep(
         given,
         window,
@@ -78,9 +80,11 @@ def _seen_at(given: TaskInput, model: Model, window: int, context: JobContext) -
         "looking for damage",
         context,
     ):
-        yield rect, seen_in(probability)
+        yield rect, to_damage_pixels(probability)
 
 
-def _findings(given: TaskInput, pieces: list[tuple[Rect, Seen]], model: Model, scales: tuple[int, ...]) -> Findings:
+def _findings(
+    given: TaskInput, pieces: list[tuple[Rect, DamagePixels]], model: Model, scales: tuple[int, ...]
+) -> Findings:
     labels = SHAPES if given.card.labels == DAMAGE else given.card.labels
     return Findings((given.source.shape[0], given.source.shape[1]), labels, tuple(pieces), model.device, scales)

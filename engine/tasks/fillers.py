@@ -1,4 +1,4 @@
-"""The kinds of heal models, told apart by what their tensors carry, and how each fills one window."""
+"""The kinds of heal models, recognised by the roles of their tensors, and how each kind fills one window."""
 
 from __future__ import annotations
 
@@ -12,54 +12,57 @@ from engine.raster import LUMA, Floats
 from engine.runtime.cards import ModelCard
 from engine.tasks.base import Model, to_planes
 from engine.tasks.kinds import Signature, check_kind, signature
-from engine.tasks.prior import searched
+from engine.tasks.prior import search_fill
 from engine.tasks.view import View
 
 _LUMA = np.array(LUMA, np.float32)
 _NEUTRAL = 0.012
-"""What lies so close to grey (root mean square, of full scale) has no colours but noise."""
+"""Root mean square deviation of the colours from one tone, of full scale, up to which it counts as noise."""
 
 PLAIN: Signature = (("mask picture", "picture"),)
-"""Fills at once."""
+"""One stage."""
 EDGES: Signature = (("mask picture", "edges"), ("edges mask picture", "picture"))
-"""Continues the edges first, then fills along them (EdgeConnect, Nazeri et al. 2019)."""
+"""The first stage completes the edges, the second fills along them (EdgeConnect, Nazeri et al. 2019)."""
 PRIOR: Signature = (("mask picture", "latent"), ("latent", "picture"))
-"""Knows pictures as a whole, and is searched for one that fits (Yeh et al. 2017)."""
+"""A generator of whole pictures whose latent code is searched for the picture that fits (Yeh et al. 2017)."""
 
 
 def wants_edges(card: ModelCard) -> bool:
-    """Whether a heal model draws edges before it fills, so that a restorer can change them."""
+    """Whether a heal model draws edges before it fills, so that the user can edit them."""
     return signature(card) == EDGES
 
 
 def check_filler(card: ModelCard) -> None:
-    """Refuse a model that cannot be run here; see ``check_kind``."""
+    """Refuse a model that heal cannot run; raises as ``check_kind``."""
     prior = signature(card) == PRIOR
     check_kind(card, (PLAIN, EDGES, PRIOR), ("variation",) if prior else ())
     tile = card.tile
     if prior and not tile.multiple == tile.minimum == tile.default:
         raise ModelError(
-            "The model {model} makes whole pictures of one size: its windows must be as large (tile).",
+            "The model {model} makes pictures of one fixed size: its windows must have this size (tile).",
             "model.kind",
             model=card.id,
         )
 
 
 def fill(card: ModelCard, model: Model, view: View, seed: int, context: JobContext) -> Floats:
-    """The model's picture of a window, (h, w, 3) in model space; only where the view is lost is it of use.
+    """Fill a window.
 
     Args:
-        card: what kind of model it is.
-        model: loaded.
+        card: the model's card, which tells its kind.
+        model: the loaded model.
         view: the window.
         seed: chooses among the fills of a model that has several.
         context: progress and cancellation.
+
+    Returns:
+        (h, w, 3) in model space; meaningful only in the hole.
     """
-    return _of_one_tone(_FILLERS[signature(card)](model, view, seed, context), view)
+    return _match_single_tone(_FILLERS[signature(card)](model, view, seed, context), view)
 
 
-def _of_one_tone(filled: Floats, view: View) -> Floats:
-    """A fill in one tone where all that is known around it has one: grey saved as RGB, or faintly toned paper."""
+def _match_single_tone(filled: Floats, view: View) -> Floats:
+    """Make a fill monochrome if the known pixels of the window are: a grey picture saved as RGB, or toned paper."""
     known = view.picture[view.hole == 0]
     if not len(known):
         return filled
@@ -72,38 +75,38 @@ def _of_one_tone(filled: Floats, view: View) -> Floats:
 
 
 def edges(model: Model, view: View, context: JobContext) -> Floats:
-    """The edges of a window as the first stage completes them, (h, w) in 0..1."""
-    return model.picture(0, context, **_shown(view))[..., 0]
+    """The edges of a window as completed by the first stage, (h, w) in 0..1."""
+    return model.picture(0, context, **_model_inputs(view))[..., 0]
 
 
-def _plain(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
-    return model.picture(0, context, **_shown(view))
+def _fill_plain(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
+    return model.picture(0, context, **_model_inputs(view))
 
 
-def _along_edges(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
+def _fill_along_edges(model: Model, view: View, _seed: int, context: JobContext) -> Floats:
     drawn = edges(model, view, context)
     if view.guide is not None:
         followed = view.hole if view.guided is None else view.hole * view.guided
         drawn = np.where(followed > 0, view.guide, drawn)
-    return model.picture(1, context, **_shown(view), edges=to_planes(drawn))
+    return model.picture(1, context, **_model_inputs(view), edges=to_planes(drawn))
 
 
-def _searched(model: Model, view: View, seed: int, context: JobContext) -> Floats:
-    start = model.run(0, context, **_shown(view))[0]
+def _fill_by_search(model: Model, view: View, seed: int, context: JobContext) -> Floats:
+    start = model.run(0, context, **_model_inputs(view))[0]
 
     def generate(codes: Floats) -> Floats:
         pictures: Floats = model.run(1, context, latent=codes)[0]
         return pictures.transpose(0, 2, 3, 1)
 
-    return searched(generate, start[0], view, seed, context)
+    return search_fill(generate, start[0], view, seed, context)
 
 
-def _shown(view: View) -> dict[str, Floats]:
+def _model_inputs(view: View) -> dict[str, Floats]:
     return {"picture": to_planes(view.known), "mask": to_planes(view.hole)}
 
 
 _FILLERS: dict[Signature, Callable[[Model, View, int, JobContext], Floats]] = {
-    PLAIN: _plain,
-    EDGES: _along_edges,
-    PRIOR: _searched,
+    PLAIN: _fill_plain,
+    EDGES: _fill_along_edges,
+    PRIOR: _fill_by_search,
 }

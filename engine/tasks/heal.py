@@ -1,4 +1,4 @@
-"""Heal: fill what a repair mask covers from its surroundings."""
+"""Heal: inpainting of the areas that a repair mask covers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.errors import SettingsError, Words
 from engine.jobs import JobContext
 from engine.raster import Floats, Mask, Rect, from_float
 from engine.tasks import fillers, texture
-from engine.tasks.afar import Afar
+from engine.tasks.afar import CoarseFill
 from engine.tasks.base import Marks, Model, Patch, Piece, TaskInput, check_settings, run_shrinking
 from engine.tasks.view import HealSettings, Scene, Weights
 from engine.tiling import Blender, plan_windows
@@ -22,44 +22,44 @@ __all__ = ["HealSettings", "draw_edges", "heal"]
 def heal(given: TaskInput, context: JobContext) -> Patch:
     """Fill the masked parts of a picture.
 
-    Every value of the mask above 0, once it is grown and feathered, is lost to the model; the value itself is the
-    weight with which the fill replaces the picture. Outside of it the pieces carry the picture's own pixels. A model
-    that works in two stages follows the given guide, where there is one, instead of the edges it would draw itself.
+    The mask is grown and feathered first. Where it is above 0 the model does not see the picture; its value is the
+    weight with which the fill is blended over the picture. Where it is 0 the pieces have the picture's own pixels. A
+    two-stage model uses the given guide, if there is one, instead of the edges that it would draw.
 
     Raises:
-        SettingsError: the mask is empty, absent or of another size than the picture, or so is the guide; a guide for a
-            model that follows none.
+        SettingsError: the mask is missing, empty or of another size than the picture, the guide is of another size, or
+            there is a guide for a model that uses none.
         ModelError: heal cannot run this kind of model.
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
-    weights, boxes = _checked(given)
+    weights, boxes = _prepare(given)
     return run_shrinking(given, lambda model, window: _fill(given, weights, boxes, model, window, context), context)
 
 
 def draw_edges(given: TaskInput, context: JobContext | None = None) -> Marks:
-    """The edges along which a two-stage heal model would fill, and those around, for a restorer to change.
+    """Draw the edges along which a two-stage heal model would fill; a user can edit them and pass them as a guide.
 
     Args:
-        given: as for heal; its guide does not matter.
+        given: as for heal; its guide is not used.
         context: progress and cancellation.
 
     Returns:
-        255 = edge, within the windows around the repair mask; the result of a restorer's changes is a guide for heal.
+        255 = edge, in the windows around the repair mask, also outside the mask.
 
     Raises:
         SettingsError, ModelError, Cancelled, DeviceError: as ``heal``; and for a model that draws no edges.
     """
-    weights, boxes = _checked(given)
+    weights, boxes = _prepare(given)
     _check_draws_edges(given)
     used = context or JobContext()
     return run_shrinking(given, lambda model, window: _edges(given, weights, boxes, model, window, used), used)
 
 
-def _checked(given: TaskInput) -> tuple[Weights, list[Rect]]:
-    """The weights of the repair mask and the boxes of its damages, when all that is given can be used."""
+def _prepare(given: TaskInput) -> tuple[Weights, list[Rect]]:
+    """Check the input; the weights of the repair mask and the boxes of its damages."""
     assert isinstance(given.settings, HealSettings)
     if given.mask is None:
-        raise SettingsError("Healing wants a repair mask.", "heal.mask")
+        raise SettingsError("Healing needs a repair mask.", "heal.mask")
     fillers.check_filler(given.card)
     check_settings(given)
     (h, w), guide = given.source.shape[:2], given.guide
@@ -95,11 +95,11 @@ def _windows(
     """The windows that have something to fill.
 
     Yields:
-        Share of the work done before and after it, window, its inside of the picture, the part that is kept, and the
-        weights of the inside.
+        Progress before and after the window, the window, its part inside the picture, the part that is kept, and the
+        weights (h, w) of the part inside the picture.
     """
     tile = given.card.tile
-    # Half of a small window at most may go to the surroundings.
+    # In small windows at least half of the side is left for the damage.
     plan = plan_windows(
         boxes,
         scene.bounds,
@@ -120,9 +120,9 @@ def _fill(
 ) -> Patch:
     assert isinstance(given.settings, HealSettings)
     scene, seed, blender = Scene(given, weights), round(given.settings.variation), Blender(3)
-    # What is seen from afar is made in between and moves no bar.
+    # The coarse fills are computed on demand inside the loop; they must not move the progress bar.
     still = context.part(0.0, 0.0)
-    afar = Afar(
+    coarse = CoarseFill(
         scene, boxes, window, given.card.tile.multiple, lambda view: fillers.fill(given.card, model, view, seed, still)
     )
     for before, after, whole, inside, part, lost in _windows(given, scene, boxes, window):
@@ -130,8 +130,8 @@ def _fill(
         still = context.part(after, after)
         step = context.part(before, after)
         picture = fillers.fill(given.card, model, scene.view(whole, lost), seed, step)
-        near = picture[inside.slices(whole)]
-        near[...] = afar.laid_over(near, inside, lost)
+        fine = picture[inside.slices(whole)]
+        fine[...] = coarse.apply_to(fine, inside, lost)
         blender.add(part, picture[part.slices(whole)], given.card.tile.overlap)
     pieces = []
     cells = blender.cells()
@@ -139,7 +139,7 @@ def _fill(
         context.progress(0.95 + 0.05 * done / len(cells), "finishing")
         rect = Rect.of_cell(cell) & scene.bounds
         if cell[1] > cells[done - 1][1]:
-            blender.forget_above(rect.top - texture.REACH)
+            blender.free_above(rect.top - texture.REACH)
         weight = scene.lost(rect)
         if weight.any():
             own = given.source.read(rect)
@@ -153,7 +153,7 @@ def _fill(
 
 
 def _detail(scene: Scene, blender: Blender, rect: Rect) -> Floats:
-    """What the fill of a rectangle lacks of the detail around it, (h, w, 3) in model space."""
+    """Fine detail to add to the fill of a rectangle, (h, w, 3) in model space; see ``texture.detail``."""
     area = rect.grown(texture.REACH) & scene.bounds
     lost = scene.lost(area) > 0
     return texture.detail(np.where(lost[..., None], blender.read(area), scene.picture(area)), lost, area, rect)
@@ -166,7 +166,7 @@ def _edges(
     for before, _, whole, inside, _, lost in _windows(given, scene, boxes, window):
         context.progress(before, "drawing edges")
         drawn = fillers.edges(model, scene.view(whole, lost), context)
-        # What a window knows least is at its edge, and its neighbour knows it better.
+        # Edges are least reliable at the border of a window, which is inside a neighbouring one.
         blender.add(inside, drawn[inside.slices(whole)][..., None], given.card.tile.context)
     pieces = []
     for cell in blender.cells():

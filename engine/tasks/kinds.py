@@ -1,4 +1,4 @@
-"""The kinds of model that the tasks can run, told apart by what their tensors carry, and what else must fit."""
+"""The kinds of models, recognised by the roles of their tensors, and checks of whether a task can run a model."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from engine.errors import ModelError, Words
 from engine.runtime.cards import ModelCard, Port
 
 Signature = tuple[tuple[str, str], ...]
-"""What a model's stages take and give: pairs of roles, each sorted and joined by spaces; its settings left out."""
+"""For each stage of a model the roles of its inputs (without settings) and outputs, sorted and joined by spaces."""
 
 _SPATIAL = ("picture", "mask", "edges", "thumbnail", "probability")
 _CHANNELS = {"picture": 3, "thumbnail": 3, "mask": 1, "edges": 1}
 _LARGEST_WINDOW = 4096
-"""The smallest window of a model may have so many pixels a side: more of them hardly fit into a memory."""
+"""Largest side of a model's smallest window, pixels: larger ones rarely fit into memory."""
 
 
 def signature(card: ModelCard) -> Signature:
-    """What kind of model it is, by what its stages carry."""
+    """The signature of a model, which tells its kind."""
     adjustable = {setting.name for setting in card.settings}
     return tuple(
         (
@@ -29,16 +29,16 @@ def signature(card: ModelCard) -> Signature:
 def check_kind(
     card: ModelCard, kinds: tuple[Signature, ...], free: tuple[str, ...] = (), *, enlarges: bool = False
 ) -> None:
-    """Refuse a model that wants or gives what its task has not or cannot use, rather than to work wrongly with it.
+    """Refuse a model with inputs, outputs, settings or windows that its task does not support.
 
     Args:
         card: the model.
-        kinds: what its stages may take and give.
-        free: names of settings that steer the task and not a tensor.
-        enlarges: whether its pictures must come out larger, or as large as they went in.
+        kinds: the supported signatures.
+        free: names of settings that are not inputs of the model but of the task.
+        enlarges: whether the output must be larger than the input (True) or of the same size (False).
 
     Raises:
-        ModelError: ``model.kind``; says what does not fit.
+        ModelError: ``model.kind``; says what is not supported.
     """
     reason = _unfit_kind(card, kinds, enlarges) or _unfit_settings(card, free) or _unfit_windows(card)
     ports = [port for stage in card.stages for port in (*stage.inputs, *stage.outputs)]
@@ -57,8 +57,8 @@ def check_kind(
 
 def _unfit_kind(card: ModelCard, kinds: tuple[Signature, ...], enlarges: bool) -> Words | None:  # noqa: FBT001
     if signature(card) not in kinds:
-        wanted = " or that ".join(map(_in_words, kinds))
-        return Words("it {does}, but one is wanted that {wanted}", does=_in_words(signature(card)), wanted=wanted)
+        wanted = " or that ".join(map(_describe, kinds))
+        return Words("it {does}, but one is wanted that {wanted}", does=_describe(signature(card)), wanted=wanted)
     if enlarges and card.tile.scale == 1:
         return Words("its pictures come out as large as they went in (scale = 1)")
     if not enlarges and card.tile.scale > 1:
@@ -66,7 +66,7 @@ def _unfit_kind(card: ModelCard, kinds: tuple[Signature, ...], enlarges: bool) -
     return None
 
 
-def _in_words(kind: Signature) -> str:
+def _describe(kind: Signature) -> str:
     """For instance: takes mask and picture and gives picture."""
     return ", then ".join(
         f"takes {' and '.join(takes.split()) or 'nothing'} and gives {' and '.join(gives.split()) or 'nothing'}"

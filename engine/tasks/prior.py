@@ -1,8 +1,8 @@
-"""Filling with a generator of whole pictures: searching its codes for the picture that fits what is known.
+"""Filling with a generative model: a search for the latent code whose picture matches the known pixels.
 
 Semantic inpainting after Yeh et al., "Semantic Image Inpainting with Deep Generative Models" (CVPR 2017), but without
-gradients: the codes are searched with the separable CMA evolution strategy of Ros and Hansen, "A Simple Modification
-in CMA-ES Achieving Linear Time and Space Complexity" (PPSN 2008), from an encoder's guess.
+gradients: the search uses the separable CMA evolution strategy of Ros and Hansen, "A Simple Modification in CMA-ES
+Achieving Linear Time and Space Complexity" (PPSN 2008), and starts from an encoder's estimate.
 """
 
 from __future__ import annotations
@@ -20,40 +20,42 @@ from engine.raster import Floats
 from engine.tasks.view import View
 
 _BATCH = 32
-"""Codes tried at a time (lambda)."""
+"""Codes tried in a round (the population size, lambda)."""
 _LEAST_ROUNDS, _MOST_ROUNDS = 8, 24
 _ROUNDS_PER_PIXEL = 4
-"""By how deep a hole is: thin damage is closed by the tone of its rims, whatever is found."""
+"""Rounds for each pixel of a hole's depth: in thin damage the tone correction from its rim decides the result."""
 _STEP = 0.4
-"""First spread of the search; the codes themselves have spread 1."""
+"""Initial step size of the search; the codes have standard deviation 1."""
 _ASTRAY = 0.6
-"""How far from the encoder's guess other variations than 0 start."""
+"""Standard deviation of the random start, around the encoder's estimate, of variations other than 0."""
 _RIM = 6.0
-"""Distance from the hole over which what is known loses its weight by a factor e, pixels."""
+"""Distance from the hole over which the weight of known pixels falls by a factor e, pixels."""
 _FLOOR = 0.05
-"""The weight that it keeps."""
+"""Weight of known pixels far from the hole, relative to those at its rim."""
 _PRIOR = 0.05
-"""Price of a code farther out than the codes the generator learned from: by |z|^2 / n - 1."""
+"""Cost of codes that are less probable than those of the training: this times |z|^2 / n - 1, where that is above 0."""
 
 
-def searched(generate: Callable[[Floats], Floats], start: Floats, view: View, seed: int, context: JobContext) -> Floats:
-    """The generator's picture that fits the known part of a window best, its tone fitted to the surroundings.
+def search_fill(
+    generate: Callable[[Floats], Floats], start: Floats, view: View, seed: int, context: JobContext
+) -> Floats:
+    """Search the generator's picture that matches the known part of a window best, and match its tone at the rim.
 
     The same seed gives the same picture.
 
     Args:
         generate: codes (n, size) -> pictures (n, h, w, 3) in 0..1, h and w being the window's.
-        start: the first guess, (size,); codes are drawn from a normal distribution of mean 0 and spread 1.
+        start: the first estimate, (size,); the generator's codes are standard normal.
         view: the window.
-        seed: chooses among the pictures that fit.
-        context: progress, and cancellation between batches and within them.
+        seed: chooses among the pictures that match; 0 starts from the estimate itself.
+        context: progress, and cancellation between rounds and within them.
 
     Returns:
-        (h, w, 3) float32.
+        (h, w, 3) float32 in model space.
 
     Raises:
         ModelError: the generator's pictures have another size than the window.
-        Cancelled: the job was called off.
+        Cancelled: the job was cancelled.
     """
     weight = _rim_weight(view.hole)
     random = np.random.default_rng([seed, *view.place])
@@ -61,40 +63,40 @@ def searched(generate: Callable[[Floats], Floats], start: Floats, view: View, se
     if seed:
         first += _ASTRAY * random.standard_normal(first.size)
 
-    def judge(codes: Floats) -> tuple[np.ndarray, Floats]:
-        """Price of each code, and the pictures: mean |G(z) - x| over what is known + the price of strange codes."""
+    def cost_of(codes: Floats) -> tuple[np.ndarray, Floats]:
+        """Cost of each code, and its picture: weighted mean |G(z) - x| over known pixels + cost of improbable codes."""
         pictures = generate(codes)
         if pictures.shape[1:] != view.picture.shape:
             raise ModelError("The model's pictures are of another size than its card's windows.", "model.output")
         misfit = (np.abs(pictures - view.known).mean(axis=3) * weight).sum(axis=(1, 2))
-        strange = np.maximum(0, (codes**2).mean(axis=1) - 1)
-        return misfit + _PRIOR * strange, pictures
+        improbable = np.maximum(0, (codes**2).mean(axis=1) - 1)
+        return misfit + _PRIOR * improbable, pictures
 
     if not weight.any():
-        # Nothing to compare with: the damage fills the window, which is then seen from afar.
-        return np.asarray(judge(first[None].astype(np.float32))[1][0], np.float32)
+        # Nothing to compare with: the damage fills the window, and the coarse fill replaces this one.
+        return np.asarray(cost_of(first[None].astype(np.float32))[1][0], np.float32)
     deep = float(masks.depth((view.hole > 0).view(np.uint8)).max())
     rounds = round(min(max(_ROUNDS_PER_PIXEL * deep, _LEAST_ROUNDS), _MOST_ROUNDS))
-    best = _evolved(judge, first, rounds, random, context)
+    best = _evolve(cost_of, first, rounds, random, context)
     return best + _membrane(view.known - best, view.hole > 0)
 
 
 def _rim_weight(hole: Floats) -> Floats:
-    """Weights (h, w) of what is known, of sum 1: most at the rim of the hole; all 0 where nothing is known."""
+    """Weights (h, w) of the known pixels, with sum 1, highest at the rim of the hole; all 0 if nothing is known."""
     known = (hole == 0).astype(np.uint8)
     distance = cv2.distanceTransform(known, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     weight = known * (np.exp(-distance / _RIM) + _FLOOR)
     return np.asarray(weight / max(float(weight.sum()), 1e-9), np.float32)
 
 
-def _evolved(
-    judge: Callable[[Floats], tuple[np.ndarray, Floats]],
+def _evolve(
+    cost_of: Callable[[Floats], tuple[np.ndarray, Floats]],
     mean: np.ndarray,
     rounds: int,
     random: np.random.Generator,
     context: JobContext,
 ) -> Floats:
-    """The best picture that a separable CMA evolution strategy meets; the start is among those tried.
+    """The best picture (h, w, 3) found by a separable CMA evolution strategy; ``mean`` itself is tried too.
 
     Step size, evolution paths and learning rates are those of Ros and Hansen (2008), section 2.
     """
@@ -117,7 +119,7 @@ def _evolved(
         if not done:
             moves[0] = 0
         moves *= np.sqrt(spread)
-        prices, pictures = judge((mean + step * moves).astype(np.float32))
+        prices, pictures = cost_of((mean + step * moves).astype(np.float32))
         order = np.argsort(prices, kind="stable")
         if prices[order[0]] < price:
             found, price = pictures[order[0]].astype(np.float32), float(prices[order[0]])
@@ -132,23 +134,23 @@ def _evolved(
 
 
 def _membrane(difference: Floats, hole: np.ndarray) -> Floats:
-    """A difference known outside a hole, continued into it as a thin membrane is: smooth, and equal to it at the rim.
+    """Interpolate a difference smoothly into a hole (membrane interpolation).
 
-    That solves Laplace's equation inside, as Poisson blending does (Perez, Gangnet and Blake 2003): by repeated
-    averaging, from coarse to fine, what is known being put back each time.
+    Solves Laplace's equation in the hole with the values at its rim as boundary, as Poisson blending does (Perez,
+    Gangnet and Blake 2003): by repeated blurs, from wide to narrow, that restore the known values each time.
 
     Args:
-        difference: (h, w, 3).
-        hole: (h, w) bool; values of the difference inside do not matter.
+        difference: (h, w, 3); its values in the hole are not used.
+        hole: (h, w) bool.
 
     Returns:
-        (h, w, 3); 0 everywhere where nothing is known.
+        (h, w, 3), unchanged outside the hole; all 0 if nothing is known.
     """
     known = (~hole).astype(np.float32)[..., None]
     if not known.any():
         return np.zeros_like(difference)
     field = difference * known
-    # The first guess reaches everywhere: the mean of what is known, the nearer the more.
+    # Start from a wide blur of the known values, which reaches every pixel of the hole.
     size = float(max(hole.shape))
     reach = cv2.GaussianBlur(known[..., 0], (0, 0), size / 8)[..., None] + 1e-6
     mean = field.sum(axis=(0, 1)) / known.sum()

@@ -1,4 +1,4 @@
-"""Looking at a picture at several scales: reductions of it, and what was seen in them brought back to full size."""
+"""Detection at several scales: reducing a picture, and merging the maps of its reductions into that of full size."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from engine.raster import Pixels, PixelSource, Rect
 from engine.resample import magnify
-from engine.tasks.findings import Findings, Seen
+from engine.tasks.findings import DamagePixels, Findings
 from engine.tiling import strips
 
 SHORTEST = 700
-"""A picture is reduced only as long as its short side stays at least so long, pixels. Detectors are trained on
-pictures of this size, so damage in the smallest reduction is about as large as what they were taught."""
+"""Least short side of a reduction, pixels. Detectors are trained on pictures of this size, so in the smallest reduction
+damage has about the size that it had in training."""
 LARGEST_STEP = 8
-"""The strongest reduction."""
+"""Largest reduction factor."""
 _STRIP = 512
-"""Rows of the picture that are reduced at a time, so that memory follows the width of a window."""
+"""Rows of the picture that are reduced at a time, to limit memory."""
 
 
 def scales_of(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The steps by which a picture is reduced when it is searched: 1, and 2, 4 and 8 for large pictures.
+    """The factors by which a picture is reduced for detection: 1, and for large pictures 2, 4 and 8.
 
     Args:
         shape: height, width, ... of the picture.
@@ -34,7 +34,7 @@ def scales_of(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def scales_in_words(scales: tuple[int, ...]) -> str:
-    """For instance ``at full size and reduced 2 and 4 times``; empty where only the full size was looked at."""
+    """Text such as ``at full size and reduced 2 and 4 times``; empty for full size alone."""
     *most, last = ["full size", *(str(step) for step in scales if step > 1)]
     if not most:
         return ""
@@ -42,12 +42,12 @@ def scales_in_words(scales: tuple[int, ...]) -> str:
     return f"at full size and reduced {steps} times"
 
 
-class Reduced:
-    """A picture reduced by a whole step, by means of squares; computed where it is read.
+class ReducedSource:
+    """A ``PixelSource`` reduced by an integer factor, by the means of squares; computed when a rectangle is read.
 
     Args:
         source: the picture.
-        step: side of the squares, pixels; the last row and column of squares may hang over the edge of the picture.
+        step: side of the squares, pixels; at the right and lower edge squares are completed with the last pixel.
     """
 
     def __init__(self, source: PixelSource, step: int) -> None:
@@ -82,14 +82,14 @@ class Reduced:
         return np.asarray(small).reshape(part.height, part.width, -1)
 
 
-def add_seen(seen: Seen, rect: Rect, reduced: Findings, step: int) -> Seen:
-    """The surer of what was seen at full size and in a reduction, pixel by pixel.
+def merge_reduced(seen: DamagePixels, rect: Rect, reduced: Findings, step: int) -> DamagePixels:
+    """Merge the map of a reduction into that of full size: the higher probability of each pixel, and its class.
 
     Args:
-        seen: what was seen in a rectangle of the picture.
+        seen: the map at full size in a rectangle.
         rect: the rectangle.
-        reduced: what was seen in the whole picture reduced.
-        step: by how much it was reduced.
+        reduced: the detection in the whole reduced picture.
+        step: the reduction factor.
 
     Returns:
         (h, w, 2) uint8, as ``seen``.

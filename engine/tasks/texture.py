@@ -1,8 +1,8 @@
-"""Texture: what a fill lacks of the fine detail and the grain around it, taken from where the picture looks alike.
+"""Texture synthesis: adds to a smooth fill the fine detail and grain of similar places nearby.
 
-A generator trained to be right on average fills smoothly. The fine detail of its surroundings is put back block by
-block: each block of a fill is compared with blocks nearby that are known, by what a blur leaves of them, and takes on
-the detail of the one most alike (as in Hertzmann et al., Image analogies, 2001, with blocks for pixels).
+A network trained for a small mean error fills smoothly. Fine detail is added block by block: the low frequencies of
+each block of the fill are compared with those of known blocks nearby, and the high frequencies of the most similar one
+are copied (after Hertzmann et al., Image analogies, 2001, with blocks instead of pixels).
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from numpy.typing import NDArray
 from engine.raster import Floats, Rect
 
 REACH = 64
-"""How far around a block its detail may come from, and what is compared, pixels."""
+"""Largest distance from a block of pixels that are compared or copied, pixels."""
 _BLOCK, _CONTEXT, _STEP = 8, 4, 4
-"""Side of the blocks, how much around them is compared, and how far apart the points that are compared lie."""
+"""Side of the blocks, width of the margin that is compared too, and distance of the compared points, pixels."""
 _BLUR = 1.6
-"""Standard deviation of the blur that parts detail from what is compared, pixels."""
+"""Standard deviation of the blur that separates low from high frequencies, pixels."""
 _AROUND, _FAR_AROUND = 12, 48
-"""How far around a block the usual energy of its detail is measured, pixels."""
+"""Radii around a block in which the energy of the known detail is averaged, pixels."""
 _LIVELIER = 1.6
-"""Detail has at most so many times that energy."""
+"""Largest energy of copied detail, relative to that average."""
 _TRIED = 40
-"""Places that are tried for each block."""
+"""Number of candidate places for each block."""
 _HIDDEN = 4.0
-"""What a place costs of whose detail all is lost; the largest difference between pictures is about 1."""
+"""Cost of a candidate whose pixels are all lost, or outside; differences between blocks are at most about 1."""
 
 
 def detail(picture: Floats, lost: NDArray[np.bool_], area: Rect, wanted: Rect) -> Floats:
-    """The fine detail for the lost part of a picture. The same place gets the same detail whatever the area.
+    """The fine detail to add to the lost part of a picture. It is the same for a pixel whichever area is given.
 
     Args:
         picture: (h, w, 3) of the area, in 0..1; filled where it is lost.
-        lost: (h, w).
-        area: where that lies in the whole picture.
-        wanted: the part for which detail is wanted; the area shows ``REACH`` around it where the picture goes on.
+        lost: (h, w), which pixels of the area are lost.
+        area: place of the area in the whole picture.
+        wanted: the part to compute; the area must extend ``REACH`` px beyond it, except at the edge of the picture.
 
     Returns:
         (h, w, 3) of ``wanted``, to be added to it; 0 where nothing is lost.
@@ -47,7 +47,7 @@ def detail(picture: Floats, lost: NDArray[np.bool_], area: Rect, wanted: Rect) -
         return result
     smooth = cv2.GaussianBlur(picture, (0, 0), _BLUR, borderType=cv2.BORDER_REFLECT)
     fine = np.where(lost[..., None], np.float32(0), picture - smooth)
-    offsets = _offsets(blocks, smooth, lost, area)
+    offsets = _best_offsets(blocks, smooth, lost, area)
     gains = _gains(blocks, blocks + offsets, fine, lost, area)
     inside = np.arange(_BLOCK)
     rows = (blocks[:, 1, None] + inside)[:, :, None].repeat(_BLOCK, axis=2)
@@ -63,7 +63,7 @@ def detail(picture: Floats, lost: NDArray[np.bool_], area: Rect, wanted: Rect) -
 
 
 def _blocks(lost: NDArray[np.bool_], area: Rect, wanted: Rect) -> NDArray[np.intp]:
-    """Left and top of the blocks of the whole picture's grid in which something wanted is lost, (n, 2)."""
+    """Left and top, (n, 2), of the blocks with lost pixels in ``wanted``; blocks form a grid on the whole picture."""
     grid = Rect(wanted.left // _BLOCK, wanted.top // _BLOCK, -(-wanted.right // _BLOCK), -(-wanted.bottom // _BLOCK))
     whole = Rect(grid.left * _BLOCK, grid.top * _BLOCK, grid.right * _BLOCK, grid.bottom * _BLOCK)
     shown = np.zeros((whole.height, whole.width), bool)
@@ -72,19 +72,19 @@ def _blocks(lost: NDArray[np.bool_], area: Rect, wanted: Rect) -> NDArray[np.int
     return np.stack([columns + grid.left, rows + grid.top], axis=1) * _BLOCK
 
 
-def _offsets(blocks: NDArray[np.intp], smooth: Floats, lost: NDArray[np.bool_], area: Rect) -> NDArray[np.intp]:
-    """For each block where the detail comes from, (n, 2) as (x, y) from the block."""
-    tried = _places(blocks)
+def _best_offsets(blocks: NDArray[np.intp], smooth: Floats, lost: NDArray[np.bool_], area: Rect) -> NDArray[np.intp]:
+    """For each block the offset of the candidate with the least cost, (n, 2) as (x, y)."""
+    tried = _candidates(blocks)
     points = np.arange(-_CONTEXT, _BLOCK + _CONTEXT + 1, _STEP)
-    own = _sampled(smooth, blocks[:, None], points, area)
+    own = _sample(smooth, blocks[:, None], points, area)
     there = blocks[:, None] + tried
-    other = _sampled(smooth, there, points, area)
+    other = _sample(smooth, there, points, area)
     difference = np.sqrt(np.square(other - own).mean(axis=(2, 3)))
-    # Places that hang over the picture's edge are as bad as those that are lost.
+    # Candidates beyond the edge of the picture cost as much as lost ones.
     outside = (there[..., 0] < area.left) | (there[..., 0] + _BLOCK > area.right)
     outside |= (there[..., 1] < area.top) | (there[..., 1] + _BLOCK > area.bottom)
     hidden = cv2.boxFilter(lost.astype(np.float32), -1, (_BLOCK, _BLOCK), anchor=(0, 0), borderType=cv2.BORDER_REFLECT)
-    x, y = _clipped(there, area)
+    x, y = _clip_to_area(there, area)
     cost = difference + _HIDDEN * np.maximum(hidden[y, x], outside)
     return np.asarray(tried[np.arange(len(blocks)), cost.argmin(axis=1)])
 
@@ -92,48 +92,48 @@ def _offsets(blocks: NDArray[np.intp], smooth: Floats, lost: NDArray[np.bool_], 
 def _gains(
     blocks: NDArray[np.intp], sources: NDArray[np.intp], fine: Floats, lost: NDArray[np.bool_], area: Rect
 ) -> Floats:
-    """By how much each block's detail is weakened, (n,), so that none is livelier than its new surroundings."""
+    """A factor in 0..1 for each block's detail, (n,), which limits its energy to that of the block's surroundings."""
     energy = np.square(fine).mean(axis=2)
     brought = cv2.boxFilter(energy, -1, (_BLOCK, _BLOCK), anchor=(0, 0), borderType=cv2.BORDER_REFLECT)
     known = np.where(lost, np.float32(0), np.float32(1))
     sums, counts = np.zeros_like(energy), np.full_like(energy, 1e-6)
     for around, share in ((_AROUND, 1.0), (_FAR_AROUND, 0.02)):
-        # What is near counts, and what is farther where nothing near is known.
+        # The far average has a small weight, so that it counts only where no pixel nearby is known.
         wide = (2 * around + 1, 2 * around + 1)
         sums += share * cv2.boxFilter(energy, -1, wide, borderType=cv2.BORDER_REFLECT)
         counts += share * cv2.boxFilter(known, -1, wide, borderType=cv2.BORDER_REFLECT)
-    u, v = _clipped(blocks + _BLOCK // 2, area)
-    x, y = _clipped(sources, area)
+    u, v = _clip_to_area(blocks + _BLOCK // 2, area)
+    x, y = _clip_to_area(sources, area)
     ratio = _LIVELIER * (sums / counts)[v, u] / np.maximum(brought[y, x], 1e-8)
     return np.asarray(np.sqrt(np.clip(ratio, 0.0, 1.0)), np.float32)
 
 
-def _places(blocks: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Offsets to try for each block, (n, _TRIED, 2), drawn from its place in the picture: the nearer the likelier."""
+def _candidates(blocks: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Random offsets to try for each block, (n, _TRIED, 2), more of them near it; the block's position is the seed."""
     numbers = (blocks[:, :1].astype(np.uint64) << np.uint64(32)) + blocks[:, 1:].astype(np.uint64)
     numbers = np.asarray(numbers * np.uint64(_TRIED) + np.arange(_TRIED, dtype=np.uint64), np.uint64)
-    angle = 2 * np.pi * _hashed(numbers, 1)
-    far = _BLOCK + (REACH - 2 * _BLOCK - _CONTEXT) * _hashed(numbers, 2)
+    angle = 2 * np.pi * _hash(numbers, 1)
+    far = _BLOCK + (REACH - 2 * _BLOCK - _CONTEXT) * _hash(numbers, 2)
     offsets = np.stack([np.cos(angle) * far, np.sin(angle) * far], axis=2)
     return np.asarray(np.rint(offsets), np.intp)
 
 
-def _hashed(numbers: NDArray[np.uint64], salt: int) -> NDArray[np.float64]:
-    """Whole numbers to evenly spread values of 0..1 (the finaliser of SplitMix64, Steele et al. 2014)."""
+def _hash(numbers: NDArray[np.uint64], salt: int) -> NDArray[np.float64]:
+    """Hash integers to uniformly distributed values in 0..1 (the finaliser of SplitMix64, Steele et al. 2014)."""
     z = numbers + np.uint64(salt * 0x9E3779B97F4A7C15 % 2**64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return (z ^ (z >> np.uint64(31))) / 2.0**64
 
 
-def _sampled(smooth: Floats, places: NDArray[np.intp], points: NDArray[np.intp], area: Rect) -> Floats:
-    """Values at a square of points from each of (n, k, 2) places: (n, k, points squared, 3)."""
-    x, y = _clipped(places[..., None, :] + np.stack(np.meshgrid(points, points), axis=2).reshape(-1, 2), area)
+def _sample(smooth: Floats, places: NDArray[np.intp], points: NDArray[np.intp], area: Rect) -> Floats:
+    """Values at a square grid of points at each of the places (n, k, 2): (n, k, points squared, 3)."""
+    x, y = _clip_to_area(places[..., None, :] + np.stack(np.meshgrid(points, points), axis=2).reshape(-1, 2), area)
     return np.asarray(smooth[y, x])
 
 
-def _clipped(places: NDArray[np.intp], area: Rect) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Columns and rows within an area."""
+def _clip_to_area(places: NDArray[np.intp], area: Rect) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Columns and rows of places in an area, clipped to it."""
     return (
         np.clip(places[..., 0] - area.left, 0, area.width - 1),
         np.clip(places[..., 1] - area.top, 0, area.height - 1),

@@ -1,4 +1,4 @@
-"""Tone: bring back the tone and colours of a faded or yellowed picture; nothing moves."""
+"""Tone: restore the tone and colours of a faded or yellowed picture; its geometry is unchanged."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from engine.tasks.whole import WholeSettings, restore
 
 @dataclass(frozen=True)
 class ToneSettings(WholeSettings):
-    """How far the tone is corrected."""
+    """Strength of the correction."""
 
 
 def tone(given: TaskInput, context: JobContext) -> Patch:
-    """Correct the tone of a whole picture; errors as of ``restore``."""
+    """Correct the tone of a whole picture; raises as ``restore``."""
     assert isinstance(given.settings, ToneSettings)
     return restore(given, given.settings.strength, "correcting the tone", context)

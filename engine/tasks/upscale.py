@@ -18,27 +18,27 @@ from engine.runtime.session import Device
 from engine.tasks.base import Model, Ranged, TaskInput, check_settings, from_planes, run_shrinking, to_planes
 from engine.tasks.kinds import check_kind
 from engine.tasks.whole import AT_ONCE
-from engine.tiling import Stitcher, plan_sweep, read_padded
+from engine.tiling import Stitcher, pad_to_window, plan_sweep
 
 LONGEST = 65_000
-"""Most pixels a side: JPEG ends a little above it, and so do many programs."""
+"""Most pixels a side: the limit of JPEG, and of many programs, is little above it."""
 _MOST = 2_000_000_000
-"""Most pixels altogether: what is larger could not be opened again."""
+"""Most pixels in total: larger pictures could not be opened again."""
 
 
 @dataclass(frozen=True)
 class UpscaleSettings(Ranged):
-    """Nothing can be set: how many times a picture is enlarged is the model's own."""
+    """There are no settings: the scale is fixed by the model."""
 
 
 @dataclass(frozen=True)
-class Enlarged:
-    """What an enlargement gives: a picture of its own, which is no patch on the scan.
+class Enlargement:
+    """The result of an enlargement: a picture of its own, not a patch on the scan.
 
     Attributes:
         pixels: (scale h, scale w, channels), read-only, in the scan's own encoding and sample type.
-        scale: times wider and higher than the scan.
-        device: where the model really ran.
+        scale: its sides over those of the scan.
+        device: where the model ran.
     """
 
     pixels: Pixels
@@ -49,22 +49,22 @@ class Enlarged:
         self.pixels.flags.writeable = False
 
     def raster(self, scan: Raster) -> Raster:
-        """The new picture with all that travels along; as many more dots an inch, so that it prints as large."""
+        """The new picture with the scan's profile and metadata; its resolution is scaled so that it prints as large."""
         dots = scan.resolution
         more = Resolution(dots.x * self.scale, dots.y * self.scale) if dots is not None else None
         return dataclasses.replace(scan, pixels=self.pixels, resolution=more)
 
     def repair(self, given: TaskInput) -> Repair:
-        """What the record says of it; the box is the scan's."""
+        """The entry in the record, with a box around the whole scan."""
         made = given.repair(self.device, (Rect.of_shape(given.source.shape),))
         return dataclasses.replace(made, settings={**made.settings, "scale": self.scale})
 
 
 def model_of_scale(registry: Registry, scale: int) -> ModelCard:
-    """The model that enlarges so many times when none is named; of several the one whose card says so.
+    """The model for a scale when none is named: of several the one whose card has ``default``.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none for this scale.
     """
     cards = registry.cards("upscale")
     fitting = [card for card in cards if card.tile.scale == scale]
@@ -80,32 +80,33 @@ def model_of_scale(registry: Registry, scale: int) -> ModelCard:
 
 
 def check_enlarger(card: ModelCard) -> None:
-    """Refuse a model that cannot be run here; see ``check_kind``."""
+    """Refuse a model that upscale cannot run; raises as ``check_kind``."""
     check_kind(card, (AT_ONCE,), enlarges=True)
 
 
-def upscale(given: TaskInput, context: JobContext) -> Enlarged:
-    """Enlarge a whole picture. Beside the result itself memory follows the width of the picture, not its area.
+def upscale(given: TaskInput, context: JobContext) -> Enlargement:
+    """Enlarge a whole picture. Apart from the result, memory depends on the width of the picture, not on its area.
 
     Raises:
         ModelError: the model is of another kind.
-        SettingsError: the result would be larger than what can be written; a setting is outside the model's range.
-        DeviceError: the computer's memory does not hold the result.
+        SettingsError: the result would be too large to be written; a setting is outside the model's range.
+        DeviceError: the computer's memory is not enough for the result.
         Cancelled, DeviceError, ModelError: see ``Session.run``.
     """
     assert isinstance(given.settings, UpscaleSettings)
     check_enlarger(given.card)
     check_settings(given)
-    pixels = _room(given)
+    pixels = _allocate(given)
     device = run_shrinking(given, lambda model, window: _enlarge(given, pixels, model, window, context), context)
-    return Enlarged(pixels, given.card.tile.scale, device)
+    return Enlargement(pixels, given.card.tile.scale, device)
 
 
-def _room(given: TaskInput) -> Pixels:
-    """An array for the result.
+def _allocate(given: TaskInput) -> Pixels:
+    """An uninitialised array for the result.
 
     Raises:
-        SettingsError, DeviceError: there is none.
+        SettingsError: it would be too large to be written.
+        DeviceError: the memory is not enough.
     """
     height, width, channels = given.source.shape
     scale = given.card.tile.scale
@@ -122,7 +123,7 @@ def _room(given: TaskInput) -> Pixels:
         )
     wanted, free = shape[0] * shape[1] * channels * dtype.itemsize, _free_memory()
     refusal = DeviceError(
-        "{what}, which take {wanted:.1f} GB: this computer does not have so much free memory.",
+        "{what}, which need {wanted:.1f} GB: this computer does not have that much free memory.",
         "upscale.memory",
         what=what,
         wanted=wanted / 1000000000.0,
@@ -136,7 +137,7 @@ def _room(given: TaskInput) -> Pixels:
 
 
 def _free_memory() -> int | None:
-    """Bytes that can be had; None where the system only tells by refusing."""
+    """Bytes of available memory; None where the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -145,7 +146,7 @@ def _free_memory() -> int | None:
 
 
 def _enlarge(given: TaskInput, pixels: Pixels, model: Model, window: int, context: JobContext) -> Device:
-    """Fill the array of the result, window by window; gives where the model ran."""
+    """Fill the array of the result, window by window; returns where the model ran."""
     space, bounds, tile = (
         ModelSpace(given.profile, given.source.shape[2]),
         Rect.of_shape(given.source.shape),
@@ -155,15 +156,15 @@ def _enlarge(given: TaskInput, pixels: Pixels, model: Model, window: int, contex
         bounds,
         window=window,
         context=min(tile.context, window // 4),
-        # The card's overlap is what is blended, and that is pixels of the result.
+        # The card's overlap is measured in pixels of the result.
         overlap=-(-min(tile.overlap, window // 4) // tile.scale),
         multiple=tile.multiple,
     )
-    stitcher = Stitcher([_scaled(part, tile.scale) for _, part in plan])
+    stitcher = Stitcher([_scale_rect(part, tile.scale) for _, part in plan])
     for number, (whole, part) in enumerate(plan):
         context.progress(number / len(plan), "enlarging")
         inside = whole & bounds
-        shown = read_padded(space.to_model(given.source.read(inside)), inside, whole)
+        shown = pad_to_window(space.to_model(given.source.read(inside)), inside, whole)
         planes = model.run(0, context, picture=to_planes(shown))[0]
         if planes.shape != (1, 3, tile.scale * whole.height, tile.scale * whole.width):
             raise ModelError(
@@ -172,12 +173,12 @@ def _enlarge(given: TaskInput, pixels: Pixels, model: Model, window: int, contex
                 model=given.card.id,
                 scale=tile.scale,
             )
-        kept = _scaled(part, tile.scale).slices(_scaled(whole, tile.scale))
+        kept = _scale_rect(part, tile.scale).slices(_scale_rect(whole, tile.scale))
         rect, values = stitcher.join(number, from_planes(planes)[kept])
         pixels[rect.slices()] = from_float(space.from_model(values), pixels.dtype)
     context.progress(1.0)
     return model.device
 
 
-def _scaled(rect: Rect, scale: int) -> Rect:
+def _scale_rect(rect: Rect, scale: int) -> Rect:
     return Rect(scale * rect.left, scale * rect.top, scale * rect.right, scale * rect.bottom)

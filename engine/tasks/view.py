@@ -1,4 +1,4 @@
-"""What a heal model is shown: parts of a picture with what is lost of them, as they are or from afar."""
+"""The input of heal models: windows of a picture with the mask of lost pixels, at full or reduced scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.colour import ModelSpace
 from engine.errors import SettingsError
 from engine.raster import Floats, Mask, MaskSource, PixelSource, Rect, to_float
 from engine.tasks.base import Ranged, TaskInput, knob
-from engine.tiling import read_padded, strips
+from engine.tiling import pad_to_window, strips
 
 _STRIP = 64
 """Rows of a reduced picture that are made at a time."""
@@ -21,24 +21,25 @@ _STRIP = 64
 
 @dataclass(frozen=True)
 class HealSettings(Ranged):
-    """How the repair mask is used, pixels; how lively the fill is, and which of several is wanted."""
+    """How the repair mask is grown and feathered, pixels, how much texture the fill gets, and which fill is chosen."""
 
-    grow: float = field(default=0.0, metadata=knob("Grow", "First the mask is enlarged by so much", 0, 100, " px"))
-    """The mask is first enlarged by so much."""
+    grow: float = field(default=0.0, metadata=knob("Grow", "The mask is first enlarged by this", 0, 100, " px"))
+    """Radius by which the mask is enlarged first, pixels."""
     feather: float = field(
-        default=0.0, metadata=knob("Feather", "Then the repair fades out over so much around it", 0, 100, " px")
+        default=0.0,
+        metadata=knob("Feather", "Then the repair fades out over this width around it", 0, 100, " px"),
     )
-    """Then it fades outwards over so much."""
+    """Width over which it then fades outwards, pixels."""
     texture: float = field(
         default=1.0,
         metadata=knob(
             "Texture",
-            "At 0 the fill is the likeliest, and smooth; at 1 it has the grain of what is around it",
+            "At 0 the fill is smooth; at 1 it has the grain of its surroundings",
             0.0,
             1.0,
         ),
     )
-    """Share of the fine detail and grain of the surroundings that is put into the fill."""
+    """Share of the surroundings' fine detail and grain that is added to the fill."""
     variation: float = field(
         default=0.0,
         metadata=knob(
@@ -54,21 +55,21 @@ class HealSettings(Ranged):
 
     @property
     def reach(self) -> int:
-        """How far outside the repair mask pixels may change."""
+        """Largest distance from the repair mask at which pixels may change, pixels."""
         return math.ceil(self.grow) + math.ceil(self.feather)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The repair mask as it is used: grown and feathered, piece by piece."""
+    """The repair mask, grown and feathered when a rectangle of it is read."""
 
     mask: MaskSource
     settings: HealSettings
     soft: bool
-    """Of the whole mask, or its parts would be faded in different ways."""
+    """Whether the whole mask is soft; see ``masks.feather``."""
 
     def read(self, rect: Rect) -> Mask:
-        """The weights (h, w) of a rectangle that lies inside."""
+        """The weights (h, w) of a rectangle inside the picture."""
         around = rect.grown(self.settings.reach) & Rect.of_shape(self.mask.shape)
         grown = masks.grow(self.mask.read_mask(around), self.settings.grow)
         return masks.feather(grown, self.settings.feather, soft=self.soft)[rect.slices(around)]
@@ -76,14 +77,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class View:
-    """One window as a model is shown it.
+    """One window, as input of a model.
 
     Attributes:
-        picture: (h, w, 3) in model space, also where it is lost.
+        picture: (h, w, 3) in model space, with its values also in the hole.
         hole: (h, w), 1 = lost, 0 = known.
-        guide: the edges that a restorer wants there, (h, w) in 0..1; None = the model's own.
-        guided: (h, w), 1 = the guide is followed where the picture is lost; None = wherever it is lost.
-        place: whole numbers that differ from window to window: left, top, and the side of its pixels.
+        guide: edges given by the user, (h, w) in 0..1; None = the model draws them.
+        guided: (h, w), 1 = the guide is used here in the hole; None = in all of the hole.
+        place: left and top in the picture and the reduction factor; differs between windows, for random seeds.
     """
 
     picture: Floats
@@ -94,12 +95,12 @@ class View:
 
     @cached_property
     def known(self) -> Floats:
-        """The picture, 0 where it is lost."""
+        """The picture, 0 in the hole."""
         return np.asarray(self.picture * (1 - self.hole)[..., None], np.float32)
 
 
 class Scene:
-    """A picture, its repair mask and guide, read window by window."""
+    """A picture with its repair mask and guide, read window by window."""
 
     def __init__(self, given: TaskInput, weights: Weights) -> None:
         self._source: PixelSource = given.source
@@ -110,39 +111,42 @@ class Scene:
         self.bounds = Rect.of_shape(given.source.shape)
 
     def lost(self, inside: Rect) -> Mask:
-        """The weights (h, w) of a rectangle inside the picture; every value above 0 is lost to the model."""
+        """The weights (h, w) of a rectangle inside the picture; pixels above 0 are lost."""
         return self._weights.read(inside)
 
     def picture(self, inside: Rect) -> Floats:
-        """The picture (h, w, 3) of a rectangle inside it, in model space."""
+        """The pixels (h, w, 3) of a rectangle inside the picture, in model space."""
         return self.space.to_model(self._source.read(inside))
 
     def view(self, whole: Rect, lost: Mask) -> View:
-        """A window as it is.
+        """A window at full scale.
 
         Args:
-            whole: the window; what hangs over the edge is reflected.
-            lost: the weights of its inside.
+            whole: the window; beyond the edge of the picture it is filled by reflection.
+            lost: the weights of its part inside the picture.
         """
         inside = whole & self.bounds
-        picture = read_padded(self.picture(inside), inside, whole)
+        picture = pad_to_window(self.picture(inside), inside, whole)
         guide = self._guide.read_mask(inside) if self._guide is not None else None
         guided = self._guided.read(inside) if self._guided is not None else None
         return View(
             picture,
-            read_padded((lost > 0).astype(np.float32), inside, whole),
-            None if guide is None else read_padded(to_float(guide), inside, whole),
-            None if guided is None else read_padded((guided > 0).astype(np.float32), inside, whole),
+            pad_to_window((lost > 0).astype(np.float32), inside, whole),
+            None if guide is None else pad_to_window(to_float(guide), inside, whole),
+            None if guided is None else pad_to_window((guided > 0).astype(np.float32), inside, whole),
             (whole.left, whole.top, 1),
         )
 
     def reduced(self, area: Rect, step: int, multiple: int) -> View:
-        """A part of the picture in squares of ``step`` px: the mean of what is known of each, lost where too little is.
+        """An area reduced by ``step``: the mean of the known pixels of each square; lost where few pixels are known.
 
-        The view is rounded up to a multiple, by reflection.
+        Args:
+            area: the area, inside the picture.
+            step: side of the squares, pixels.
+            multiple: sides of the view are rounded up to multiples of this, by reflection.
 
         Raises:
-            SettingsError: nothing of it is known.
+            SettingsError: no pixel of the area is known.
         """
         sums, counts, guides, places = [], [], [], []
         for rect in strips(area, max(step, _STRIP // step * step)):
@@ -162,21 +166,21 @@ class Scene:
         inside = Rect.of_shape(lost.shape)
         whole = Rect(0, 0, -(-inside.width // multiple) * multiple, -(-inside.height // multiple) * multiple)
         return View(
-            read_padded(total / np.maximum(count, 1), inside, whole),
-            read_padded(lost.astype(np.float32), inside, whole),
-            read_padded(np.concatenate(guides), inside, whole) if guides else None,
-            read_padded(np.concatenate(places), inside, whole) if places else None,
+            pad_to_window(total / np.maximum(count, 1), inside, whole),
+            pad_to_window(lost.astype(np.float32), inside, whole),
+            pad_to_window(np.concatenate(guides), inside, whole) if guides else None,
+            pad_to_window(np.concatenate(places), inside, whole) if places else None,
             (area.left, area.top, step),
         )
 
 
 def _highest(values: Floats, step: int) -> Floats:
-    """(h, w) -> the highest value of each square."""
+    """The highest value of each square of ``step`` px, (h, w) -> (rows, columns)."""
     return np.asarray(_squares(values[..., None], step).max(axis=(1, 3))[..., 0])
 
 
 def _squares(values: Floats, step: int) -> Floats:
-    """(h, w, c) -> (rows, step, columns, step, c), what is missing at the edges 0."""
+    """Split into squares, (h, w, c) -> (rows, step, columns, step, c), padded with 0 at the right and lower edge."""
     height, width = values.shape[:2]
     padded = np.pad(values, ((0, -height % step), (0, -width % step), (0, 0)))
     return padded.reshape(-(-height // step), step, -(-width // step), step, -1)

@@ -1,4 +1,4 @@
-"""Whole pictures: one sweep of windows over all of a picture, and the tasks that give a new picture by it."""
+"""Running a model over a whole picture in overlapping windows, and the tasks that replace the whole picture."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ from engine.tasks.base import (
     to_planes,
 )
 from engine.tasks.kinds import Signature, check_kind
-from engine.tiling import Blender, plan_sweep, read_padded, strips
+from engine.tiling import Blender, pad_to_window, plan_sweep, strips
 
 AT_ONCE: Signature = (("picture", "picture"),)
+"""The model gets only the window."""
 BY_THUMBNAIL: Signature = (("picture thumbnail", "picture"),)
-"""Is also shown the whole picture, reduced, so that all windows are treated alike."""
+"""The model also gets the whole picture, reduced, so that all windows are treated alike."""
 
 _FULL = np.full((TILE, TILE), 255, np.uint8)
-"""The weight of a cell that is replaced altogether; shared, as it is the same for every cell."""
+"""Weights of a cell that is replaced completely; one array for all cells."""
 _FULL.flags.writeable = False
 _STRIP = 64
 """Rows of a picture that are reduced at a time."""
 _FADING = 0.1
-"""Below this strength what a model makes of it is mixed with the scan, down to nothing at 0."""
+"""Below this strength the output of a model with a strength input is also mixed with the scan, down to 0."""
 
 
 @dataclass(frozen=True)
@@ -44,27 +45,28 @@ class WholeSettings(Ranged):
 
     strength: float = field(
         default=1.0,
-        metadata=knob(
-            "Strength", "At 0 the picture stays as it is; at the full strength all is done that the model can", 0.0, 1.0
-        ),
+        metadata=knob("Strength", "At 0 the picture is unchanged; at 1 the model's result is used in full", 0.0, 1.0),
     )
-    """0 = not at all, 1 = fully; a model's card may say otherwise where it starts."""
+    """0 = unchanged, 1 = fully; a model's card may set another default."""
 
 
 def check_restorer(card: ModelCard) -> None:
-    """Refuse a model that cannot be run here; see ``check_kind``."""
+    """Refuse a model that clean and tone cannot run; raises as ``check_kind``."""
     check_kind(card, (AT_ONCE, BY_THUMBNAIL))
 
 
 def restore(given: TaskInput, strength: float, word: str, context: JobContext) -> Patch:
-    """A new picture of the whole scan.
+    """Run a model over a whole picture.
 
     Args:
-        given: its model takes the picture, perhaps with a thumbnail, and gives a picture.
-        strength: 0..1; goes into a model that has such a setting, else the result is mixed with the scan by it. 0
-            leaves the scan as it is.
-        word: what is done, for the progress.
+        given: its model takes the picture, and possibly a thumbnail, and outputs a picture.
+        strength: 0..1; input of a model that has this setting, else the share by which the output is mixed with the
+            scan. At 0 the scan is unchanged.
+        word: name of the step, for the progress.
         context: progress and cancellation.
+
+    Returns:
+        A patch that covers the whole picture.
 
     Raises:
         ModelError: the model is of another kind.
@@ -75,28 +77,28 @@ def restore(given: TaskInput, strength: float, word: str, context: JobContext) -
     check_settings(given)
     share = strength
     if any(setting.name == "strength" for setting in given.card.settings):
-        # The model knows what a strength means, but none leaves a picture quite as it is.
+        # The strength is an input of the model, but even at 0 a network does not reproduce a picture exactly.
         share = min(1.0, strength / _FADING)
-    return run_shrinking(given, lambda model, window: _restored(given, share, word, model, window, context), context)
+    return run_shrinking(given, lambda model, window: _restore(given, share, word, model, window, context), context)
 
 
 def sweep(
     given: TaskInput, window: int, channels: int, run: Callable[[Floats], Floats], word: str, context: JobContext
 ) -> Iterator[tuple[Rect, Floats]]:
-    """Run something over a whole picture in overlapping windows, and blend what they share.
+    """Run a function over a whole picture in overlapping windows, and blend the overlaps.
 
-    Memory follows the width of the picture, not its area: a cell leaves as soon as no window touches it any more.
+    Memory depends on the width of the picture, not on its area: a cell is yielded when no later window touches it.
 
     Args:
-        given: the picture, and the card's rules for windows.
+        given: the picture, and the card with the rules for windows.
         window: side of the largest window, pixels.
-        channels: planes of the result.
+        channels: channels of the result.
         run: a window (h, w, 3) in model space -> (h, w, channels).
-        word: what is done, for the progress.
+        word: name of the step, for the progress.
         context: progress and cancellation.
 
     Yields:
-        The inside of each cell of the ``TILE`` grid, row by row, and its blended values (h, w, channels).
+        Each cell of the ``TILE`` grid, clipped to the picture, row by row, and its blended values (h, w, channels).
     """
     space, bounds, tile = (
         ModelSpace(given.profile, given.source.shape[2]),
@@ -114,7 +116,7 @@ def sweep(
     for done, (whole, part) in enumerate(plan):
         context.progress(done / len(plan), word)
         inside = whole & bounds
-        picture = read_padded(space.to_model(given.source.read(inside)), inside, whole)
+        picture = pad_to_window(space.to_model(given.source.read(inside)), inside, whole)
         blender.add(part, run(picture)[part.slices(whole)], tile.overlap)
         following = plan[done + 1][1].top if done + 1 < len(plan) else None
         if following == part.top:
@@ -126,11 +128,11 @@ def sweep(
 
 
 def thumbnail(source: PixelSource, space: ModelSpace, size: int, context: JobContext) -> Floats:
-    """The whole picture reduced to a square by area averaging, whatever its shape; read in strips.
+    """The whole picture resized to a square by area averages, ignoring its aspect ratio; read in strips.
 
     Args:
         source: the picture.
-        space: its model space, in which it is averaged.
+        space: its model space, in which the averages are taken.
         size: side of the result, pixels.
         context: cancellation.
 
@@ -138,19 +140,19 @@ def thumbnail(source: PixelSource, space: ModelSpace, size: int, context: JobCon
         (size, size, 3) float32 in model space.
     """
     height, width = source.shape[:2]
-    across = _shares(width, size, 0, width)
+    across = _area_weights(width, size, 0, width)
     result = np.zeros((size, size, 3), np.float32)
     for strip in strips(Rect(0, 0, width, height), _STRIP):
         context.check()
         rows = space.to_model(source.read(strip))
-        result += np.tensordot(_shares(height, size, strip.top, strip.bottom), across @ rows, axes=(1, 0))
+        result += np.tensordot(_area_weights(height, size, strip.top, strip.bottom), across @ rows, axes=(1, 0))
     return result
 
 
-def _shares(length: int, size: int, first: int, last: int) -> Floats:
-    """How much each of some pixels of an axis gives to each of ``size`` equal sections of it: (size, last - first).
+def _area_weights(length: int, size: int, first: int, last: int) -> Floats:
+    """Weights (size, last - first) of the pixels first..last-1 in the averages of ``size`` sections of an axis.
 
-    The shares of a section add up to 1 over the whole axis.
+    Over the whole axis of ``length`` pixels the weights of a section add up to 1.
     """
     edges = np.arange(size + 1) * length / size
     pixels = np.arange(first, last)
@@ -158,7 +160,7 @@ def _shares(length: int, size: int, first: int, last: int) -> Floats:
     return np.asarray(np.maximum(shared, 0) * size / length, np.float32)
 
 
-def _restored(given: TaskInput, share: float, word: str, model: Model, window: int, context: JobContext) -> Patch:
+def _restore(given: TaskInput, share: float, word: str, model: Model, window: int, context: JobContext) -> Patch:
     space, source = ModelSpace(given.profile, given.source.shape[2]), given.source
     port = next((port for port in given.card.stages[0].inputs if port.role == "thumbnail"), None)
     more = {"thumbnail": to_planes(thumbnail(source, space, port.size, context))} if port else {}

@@ -14,8 +14,8 @@ from engine.runtime.cards import SHIPPED, ModelCard, Registry, Training, read_ca
 from engine.runtime.session import Device
 from engine.train.data.batches import Sources
 from engine.train.recipe import TrainingRecipe, read_training_recipe, recipe_from_dict, training_recipe_names
-from engine.train.run.calibrate import calibrated_weights
-from engine.train.run.export import export_model, read_arrays, read_weights, sample_sheet
+from engine.train.run.calibrate import calibrate_weights
+from engine.train.run.export import export_model, read_arrays, read_weights, write_sample_sheet
 from engine.train.run.loop import Budget, fit
 from engine.train.run.parallel import process_group, rank
 from engine.train.run.trainer import Trainer, newest_checkpoint
@@ -195,7 +195,7 @@ def _export_run(
             raise SettingsError(
                 "Only detectors are calibrated, and {recipe} is none.", "train.calibrate", recipe=recipe.name
             )
-        weights = calibrated_weights(recipe, weights, calibrate_on)
+        weights = calibrate_weights(recipe, weights, calibrate_on)
     training = Training(
         recipe=recipe.name,
         data=data,
@@ -205,7 +205,7 @@ def _export_run(
         parameters=sum(value.numel() for value in weights.values()),
         credits=_credit_lines(credits_file) if credits_file else (),
     )
-    return sample_sheet(export_model(recipe, weights, output, training))
+    return write_sample_sheet(export_model(recipe, weights, output, training))
 
 
 def _credit_lines(table: Path) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ class Data:
     zoom_out: float = 2.0
     """A crop is cut from a window of up to this many times its side, and reduced."""
     zoom_in: float = 1.0
-    """A crop is cut from a window of down to its side over this, and enlarged: every other crop where it is above 1."""
+    """If above 1, half of the crops are cut from a window of down to their side divided by this, and enlarged."""
     share_cap: dict[str, float] = field(default_factory=dict)
     """Prefix of file names -> largest share of all crops that these photographs may have together."""
     unlabelled: tuple[str, ...] = ()
@@ -129,7 +129,7 @@ class Adversary:
         _require(0.0 <= self.beta1 < 1.0, f"adversary.beta1 = {self.beta1} (0 to 1)")
 
     @property
-    def plays(self) -> bool:
+    def enabled(self) -> bool:
         """Whether the training has discriminators."""
         return self.weight > 0 or self.matching > 0 or self.style > 0
 

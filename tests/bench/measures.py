@@ -30,7 +30,7 @@ def opening() -> dict[str, float]:
         with program() as (running, wait):
             start = time.perf_counter()
             running.contents.photos.open([path])
-            wait(lambda: shown(running) is not None and shown(running).frames > 0)
+            wait(lambda: front_canvas(running) is not None and front_canvas(running).frames > 0)
             numbers[f"ratio_{compression}"] = (time.perf_counter() - start) / codec
             numbers[f"codec_{compression}_s"] = codec
     return numbers
@@ -45,7 +45,7 @@ def memory() -> dict[str, float]:
         running.contents.photos.open([path])
         wait(lambda: running.contents.photos.photo is not None)
         wait(lambda: bool(running.contents.photos.photo.document.state.scan.levels))
-        wait(lambda: shown(running).frames > 0)
+        wait(lambda: front_canvas(running).frames > 0)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"ratio": peak / (SIDE * SIDE * 6), "peak_mb": peak / 1e6}
 
@@ -58,7 +58,7 @@ def painting() -> dict[str, float]:
     from desktop.document.targets import REPAIR_MASK, LayerMask
 
     with program() as (running, wait):
-        workspace, view = layered(running, wait)
+        workspace, view = open_layered(running, wait)
         view.viewport.zoom_to(1.0)
         view.viewport.centre_on(SIDE / 2, SIDE / 2)
         running.contents.tools.set_size(200)
@@ -68,18 +68,18 @@ def painting() -> dict[str, float]:
         for name, target in (("repair_mask_ms", REPAIR_MASK), ("layer_mask_ms", LayerMask(layer.id))):
             workspace.set_target(target)
             if target is not REPAIR_MASK:
-                running.contents.tools.take("eraser")
+                running.contents.tools.select("eraser")
             settle(wait, view)
             middle = view.rect().center()
             QTest.mousePress(view, Qt.MouseButton.LeftButton, pos=middle)
             times = []
             for step in range(80):
                 place = middle + type(middle)(int(300 * np.cos(step / 9)), int(200 * np.sin(step / 7)))
-                times.append(timed(lambda place=place: QTest.mouseMove(view, place)))
+                times.append(milliseconds(lambda place=place: QTest.mouseMove(view, place)))
             QTest.mouseRelease(view, Qt.MouseButton.LeftButton, pos=place)
             settle(wait, view)
             numbers[name] = float(np.percentile(times, 95))
-            undo = [timed(step) for _ in range(5) for step in (workspace.undo.undo, workspace.undo.redo)]
+            undo = [milliseconds(step) for _ in range(5) for step in (workspace.undo.undo, workspace.undo.redo)]
             numbers[name.replace("_ms", "_undo_ms")] = float(np.median(undo[::2]))
     return numbers
 
@@ -87,7 +87,7 @@ def painting() -> dict[str, float]:
 def moving() -> dict[str, float]:
     """Pan and zoom repaints of a 100 MP document with five layers in a 1600 x 1000 canvas."""
     with program() as (running, wait):
-        _, view = layered(running, wait)
+        _, view = open_layered(running, wait)
         view.viewport.zoom_to(1.0)
         numbers = {}
         for name, places in (("pan_new_ms", 1), ("pan_cached_ms", 2)):
@@ -95,7 +95,7 @@ def moving() -> dict[str, float]:
             for _ in range(places):
                 view.viewport.centre_on(SIDE / 2 - 1500, SIDE / 2)
                 settle(wait, view)
-                times = [timed(lambda: view.viewport.scroll_by(37, 11)) for _ in range(60)]
+                times = [milliseconds(lambda: view.viewport.scroll_by(37, 11)) for _ in range(60)]
             numbers[name] = float(np.percentile(times, 95))
         zooms = [1.0, 0.8, 0.64, 0.5, 0.4, 0.3, 0.2, 0.15, 1.25, 1.6, 2.0, 3.0, 5.0]
         for name in ("zoom_new_ms", "zoom_cached_ms"):
@@ -104,9 +104,9 @@ def moving() -> dict[str, float]:
                 if name == "zoom_cached_ms":
                     # As after a glance elsewhere: the tiles of this zoom are there already.
                     settle_at(view, zoom, wait)
-                    times.append(timed(view.update))
+                    times.append(milliseconds(view.update))
                 else:
-                    times.append(timed(lambda zoom=zoom: view.viewport.zoom_to(zoom)))
+                    times.append(milliseconds(lambda zoom=zoom: view.viewport.zoom_to(zoom)))
                     settle(wait, view)
             numbers[name] = float(np.percentile(times, 95))
     return numbers
@@ -150,13 +150,13 @@ def blocking() -> dict[str, float]:
 
     numbers = {}
     with program() as (running, wait):
-        workspace, view = layered(running, wait, whole=True)
+        workspace, view = open_layered(running, wait, whole=True)
         # The window stays up to date while it is measured.
         settle(wait, view)
         workspace.set_active(workspace.document.state.layers[-1].id)
         edits = {"merge_ms": workspace.merge_down, "turn_ms": lambda: workspace.turn(Turn.RIGHT)}
         for name, edit in edits.items():
-            numbers[name] = longest_pause(lambda edit=edit: (edited(workspace, edit, wait), settle(wait, view)))
+            numbers[name] = longest_pause(lambda edit=edit: (run_edit(workspace, edit, wait), settle(wait, view)))
         _CACHE.mkdir(exist_ok=True)
         path = _CACHE / "mask.png"
         mask = np.zeros((SIDE, SIDE), np.uint8)
@@ -164,7 +164,7 @@ def blocking() -> dict[str, float]:
         imageio.write_mask(mask, path)
         workspace.set_target(REPAIR_MASK)
         numbers["mask_ms"] = longest_pause(
-            lambda: edited(workspace, lambda: running.files.load_mask(workspace, path), wait)
+            lambda: run_edit(workspace, lambda: running.files.load_mask(workspace, path), wait)
         )
     return numbers
 
@@ -176,14 +176,14 @@ def remembering() -> dict[str, float]:
 
     times: dict[int, float] = {}
     with program() as (running, wait):
-        workspace, _ = layered(running, wait)
+        workspace, _ = open_layered(running, wait)
 
         def stroke(number: int) -> float:
             edit = workspace.document.state.mask.edit()
             x, y = 40 * (number % 200), 40 * (number // 200)
             edit.change(Rect(x, y, x + 30, y + 30), lambda view, _: view.fill(255))
             delta = edit.commit()
-            return timed(lambda: workspace.paint("Brush", {REPAIR_MASK: delta}))
+            return milliseconds(lambda: workspace.paint("Brush", {REPAIR_MASK: delta}))
 
         for number in range(4001):
             stroke(number)
@@ -209,7 +209,7 @@ def waiting() -> dict[str, float]:
     Session.run = watched
     delays = []
     with program() as (running, wait):
-        workspace, _ = layered(running, wait)
+        workspace, _ = open_layered(running, wait)
         heal_at(workspace, 300, wait)
         pauses = np.random.default_rng(0).uniform(0.2, 2.0, 7)
         finding = workspace.queue.find(TaskRequest("detect", running.registry.default("detect").id, "cpu", {}))
@@ -344,7 +344,7 @@ def program() -> Iterator[tuple[object, Callable]]:
         running = Program(folder, SettingsStore(folder / "settings.ini"))
         running.start([])
         running.window.resize(2000, 1200)
-        wait(lambda: running.furnished and bool(running.contents.task.models))
+        wait(lambda: running.ready and bool(running.contents.task.models))
         try:
             yield running, wait
         finally:
@@ -354,7 +354,7 @@ def program() -> Iterator[tuple[object, Callable]]:
             running.stop()
 
 
-def layered(running: object, wait: Callable, *, whole: bool = False) -> tuple[object, object]:
+def open_layered(running: object, wait: Callable, *, whole: bool = False) -> tuple[object, object]:
     """A 100 MP document with five layers over its middle, or over all of it, in a canvas of 1600 x 1000."""
     from desktop.document.autosave_folder import AutosaveFolder
     from desktop.document.edits import AddLayer
@@ -367,7 +367,7 @@ def layered(running: object, wait: Callable, *, whole: bool = False) -> tuple[ob
         document, Path("bench.tif"), AutosaveFolder(Path(tempfile.mkdtemp())), running.jobs, running.registry
     )
     running.contents.photos._on_opened(workspace)
-    view = shown(running)
+    view = front_canvas(running)
     view.setFixedSize(1600, 1000)
     rect = Rect(0, 0, SIDE, SIDE) if whole else Rect(4000, 4200, 6000, 5800)
     for number in range(5):
@@ -375,7 +375,7 @@ def layered(running: object, wait: Callable, *, whole: bool = False) -> tuple[ob
         pixels, mask = layer.pixels.edit(), layer.mask.edit()
         pixels.write(rect, np.full((rect.height, rect.width, 3), 9000 * number, np.uint16))
         mask.write(rect, np.random.default_rng(number).integers(0, 90, (rect.height, rect.width)).astype(np.uint8))
-        made = layer.with_pixels(pixels.commit().applied(layer.pixels), mask.commit().applied(layer.mask))
+        made = layer.with_pixels(pixels.commit().apply_to(layer.pixels), mask.commit().apply_to(layer.mask))
         workspace.push(AddLayer("add", made, number))
     wait(lambda: document.state.scan.levels)
     return workspace, view
@@ -396,9 +396,9 @@ def heal(document: object, context: object, width: int = 40) -> object:
         edit.change(
             Rect(150 + step, 150 + step // 2, 150 + step + width // 4, 156 + step // 2), lambda view, _: view.fill(255)
         )
-    patch = edit.commit()
-    mask = patch.applied(edit.source)
-    Paint("Brush", REPAIR_MASK, patch).apply(document)
+    delta = edit.commit()
+    mask = delta.apply_to(edit.source)
+    Paint("Brush", REPAIR_MASK, delta).apply(document)
     request = TaskRequest("heal", "heal", "cpu", {"grow": 0.0, "feather": 0.0}, new_layer=True)
     runner = ApplyTaskRunner(ApplyTask(request=request, mask=mask, spot=False), document, Registry())
     result = runner.freeze(None)(context)
@@ -422,7 +422,7 @@ def heal_at(workspace: object, place: int, wait: Callable) -> None:
     wait(lambda: bool(ended))
 
 
-def edited(workspace: object, ask: Callable[[], object], wait: Callable) -> None:
+def run_edit(workspace: object, ask: Callable[[], object], wait: Callable) -> None:
     """Ask for an edit and run the window until its undo step is there."""
     steps = workspace.undo.index()
     ask()
@@ -443,7 +443,7 @@ def longest_pause(action: Callable[[], object]) -> float:
     return 1000 * max(later - before for before, later in itertools.pairwise(beats))
 
 
-def timed(action: Callable[[], object]) -> float:
+def milliseconds(action: Callable[[], object]) -> float:
     """Milliseconds until an action is done and what it changed is painted."""
     from PySide6.QtWidgets import QApplication
 
@@ -467,7 +467,7 @@ def settle_at(view: object, zoom: float, wait: Callable) -> None:
     settle(wait, view)
 
 
-def shown(running: object) -> object:
+def front_canvas(running: object) -> object:
     """The canvas in front, None without a photograph."""
     return running.contents.photos.view
 

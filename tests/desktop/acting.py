@@ -72,15 +72,15 @@ def mask(workspace: Workspace) -> np.ndarray:
     return tiles.read(tiles.bounds)
 
 
-def shot(view: CanvasView) -> np.ndarray:
+def screenshot(view: CanvasView) -> np.ndarray:
     image = view.grab().toImage().convertToFormat(QImage.Format.Format_RGB888)
     rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
     return rows[:, : image.width() * 3].reshape(image.height(), image.width(), 3).astype(int)
 
 
-def seen(view: CanvasView, x: int, y: int) -> np.ndarray:
+def pixel_at(view: CanvasView, x: int, y: int) -> np.ndarray:
     place = at(view, x + 0.5, y + 0.5)
-    return shot(view)[place.y(), place.x()]
+    return screenshot(view)[place.y(), place.x()]
 
 
 def heal(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
@@ -89,7 +89,7 @@ def heal(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     qtbot.waitUntil(lambda: not workspace.queue.busy)
 
 
-def kept_running(monkeypatch: pytest.MonkeyPatch, name: str = "run_task") -> threading.Event:
+def hold_tasks(monkeypatch: pytest.MonkeyPatch, name: str = "run_task") -> threading.Event:
     """Tasks are done but do not end until the event is set."""
     gate = threading.Event()
     real: Callable[[TaskInput, JobContext], object] = getattr(engine.tasks, name)
@@ -129,7 +129,7 @@ def pick(program: Program, name: str, data: str) -> None:
     box.activated.emit(row)
 
 
-def asked(program: Program, id_: str) -> Ticket:
+def trigger_job(program: Program, id_: str) -> Ticket:
     """Trigger a command that queues a job."""
     tickets: list[Ticket] = []
     program.jobs.added.connect(tickets.append)

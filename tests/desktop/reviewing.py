@@ -37,7 +37,7 @@ BLOTS = (
 )
 
 
-def blotted(path: Path, *blots: tuple[int, int, int, int, int, int], size: tuple[int, int] = (300, 400)) -> Path:
+def write_blots(path: Path, *blots: tuple[int, int, int, int, int, int], size: tuple[int, int] = (300, 400)) -> Path:
     """A black scan with coloured blots."""
     pixels = np.zeros((*size, 3), np.uint8)
     for left, top, width, height, channel, value in blots:
@@ -53,13 +53,13 @@ def find(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
 
 
-def found(qtbot: QtBot, program: Program, path: Path) -> tuple[Workspace, CanvasView]:
+def open_and_find(qtbot: QtBot, program: Program, path: Path) -> tuple[Workspace, CanvasView]:
     workspace, view = open_scan(qtbot, program, path)
     find(qtbot, program, workspace)
     return workspace, view
 
 
-def outlined(qtbot: QtBot, workspace: Workspace) -> None:
+def wait_for_outlines(qtbot: QtBot, workspace: Workspace) -> None:
     """Wait until the list is as the document wants it."""
     qtbot.waitUntil(lambda: not workspace.defects.outlining, timeout=10000)
 
@@ -72,7 +72,7 @@ def counts(workspace: Workspace) -> Counter[Verdict]:
     return Counter(item.verdict for item in workspace.defects.items)
 
 
-def at(workspace: Workspace) -> int | None:
+def current_left(workspace: Workspace) -> int | None:
     """Left edge of the defect that is looked at."""
     item = workspace.defects.current
     return item.defect.box.left if item is not None else None

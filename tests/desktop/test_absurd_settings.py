@@ -48,7 +48,7 @@ def test_the_window_opens_and_paints_whatever_the_settings(
     program = Program(tmp_path / "state", SettingsStore(file), registry)
     program.window.resize(1280, 860)
     program.start([])
-    qtbot.waitUntil(lambda: program.furnished and bool(program.contents.task.models))
+    qtbot.waitUntil(lambda: program.ready and bool(program.contents.task.models))
     try:
         workspace, view = open_scan(qtbot, program, scan)
         drag(view, [(100, 100), (150, 100)])

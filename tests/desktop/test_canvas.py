@@ -75,7 +75,7 @@ def test_a_repaint_ends_in_time_and_the_next_goes_on() -> None:
     document.attach_levels(document.state.scan, reductions(document.state.scan.base, LEVELS))
     AddLayer("add", filled_layer(document, document.bounds, 4, 140), 0).apply(document)
     frame = Frame(0.1, WIDTH, HEIGHT)
-    photo: Any = SimpleNamespace(document=document, scan_hidden=False, veils=list, edges=None)
+    photo: Any = SimpleNamespace(document=document, scan_hidden=False, veil_masks=list, edges=None)
     image = QImage(frame.bounds.width, frame.bounds.height, QImage.Format.Format_RGB32)
     painting = PicturePainter()
     repaints = 1
@@ -154,7 +154,7 @@ def test_the_image_cache_keeps_to_its_limit_and_forgets_other_zooms() -> None:
     assert cache.get(("after", 1.0, 0, 0)) is None
     assert cache.get(("after", 1.0, 4, 0)) is not None
     cache.put(("after", 2.0, 0, 0), pixels.copy(), Rect.of_cell((0, 0)))
-    cache.mark("after", Frame(2.0, 1000, 1000), Rect(0, 0, 10, 10))
+    cache.invalidate("after", Frame(2.0, 1000, 1000), Rect(0, 0, 10, 10))
     assert cache.get(("after", 1.0, 4, 0)) is None
     tile = cache.get(("after", 2.0, 0, 0))
     assert tile is not None

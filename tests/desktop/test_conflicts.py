@@ -19,12 +19,12 @@ from desktop.document.project import VERSION
 from desktop.photo.workspace import Workspace
 from desktop.work.threads import Lane
 from tests.desktop.acting import drag, mask, open_scan, trigger
-from tests.document.test_project import layered, rewritten, save
+from tests.document.test_project import layered_document, rewrite, save
 
 
-def changed_by_another(qtbot: QtBot, program: Program, project: Path) -> tuple[Workspace, bytes]:
+def open_changed_elsewhere(qtbot: QtBot, program: Program, project: Path) -> tuple[Workspace, bytes]:
     """A project with a stroke that is not saved, whose file another program has written meanwhile."""
-    save(layered(), project)
+    save(layered_document(), project)
     workspace, view = open_scan(qtbot, program, project)
     drag(view, [(150, 150), (200, 170)])
     other = open_project(project)
@@ -48,7 +48,7 @@ def test_a_project_that_nobody_touched_is_saved_without_a_question(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, asked = tmp_path / "work.ora", answer(monkeypatch, Conflict.CANCEL)
-    save(layered(), project)
+    save(layered_document(), project)
     workspace, view = open_scan(qtbot, program, project)
     for end in (180, 220):
         drag(view, [(150, 150), (200, end)])
@@ -59,7 +59,7 @@ def test_a_project_that_nobody_touched_is_saved_without_a_question(
 
 
 def test_cancel_writes_nothing(qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace, theirs = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    workspace, theirs = open_changed_elsewhere(qtbot, program, tmp_path / "work.ora")
     asked = answer(monkeypatch, Conflict.CANCEL)
     trigger(program, "save")
     assert asked == ["work.ora"]
@@ -69,7 +69,7 @@ def test_cancel_writes_nothing(qtbot: QtBot, program: Program, tmp_path: Path, m
 
 
 def test_overwrite_writes_mine(qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace, _ = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    workspace, _ = open_changed_elsewhere(qtbot, program, tmp_path / "work.ora")
     answer(monkeypatch, Conflict.OVERWRITE)
     with qtbot.waitSignal(program.files.written):
         trigger(program, "save")
@@ -79,7 +79,7 @@ def test_overwrite_writes_mine(qtbot: QtBot, program: Program, tmp_path: Path, m
 
 
 def test_save_as_leaves_theirs(qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace, theirs = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    workspace, theirs = open_changed_elsewhere(qtbot, program, tmp_path / "work.ora")
     answer(monkeypatch, Conflict.SAVE_AS)
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "mine.ora"))
     with qtbot.waitSignal(program.files.written):
@@ -92,7 +92,7 @@ def test_save_as_leaves_theirs(qtbot: QtBot, program: Program, tmp_path: Path, m
 def test_theirs_is_opened_beside_mine_which_keeps_its_work(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace, theirs = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    workspace, theirs = open_changed_elsewhere(qtbot, program, tmp_path / "work.ora")
     answer(monkeypatch, Conflict.OPEN_THEIRS)
     with qtbot.waitSignal(program.files.opened, timeout=20000):
         trigger(program, "save")
@@ -106,7 +106,7 @@ def test_theirs_is_opened_beside_mine_which_keeps_its_work(
 def test_theirs_is_not_saved_over_while_it_is_open_in_another_tab(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    _, theirs = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    _, theirs = open_changed_elsewhere(qtbot, program, tmp_path / "work.ora")
     mine = program.contents.photos.view
     answer(monkeypatch, Conflict.OPEN_THEIRS)
     with qtbot.waitSignal(program.files.opened, timeout=20000):
@@ -123,7 +123,7 @@ def test_saving_under_its_own_name_asks_too(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the system's dialog asked: that is about a file that exists, not about one that was changed."""
-    _, theirs = changed_by_another(qtbot, program, tmp_path / "work.ora")
+    _, theirs = open_changed_elsewhere(qtbot, program, tmp_path / "work.ora")
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: tmp_path / "link" / "work.ora"))
     asked = answer(monkeypatch, Conflict.CANCEL)
@@ -135,11 +135,11 @@ def test_saving_under_its_own_name_asks_too(
 def test_another_programs_project_that_was_changed_asks_before_it_is_saved_over(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = rewritten(save(layered(), tmp_path / "work.ora"), lambda parts: parts.pop("lacuna/document.json"))
+    project = rewrite(save(layered_document(), tmp_path / "work.ora"), lambda parts: parts.pop("lacuna/document.json"))
     workspace, view = open_scan(qtbot, program, project)
     assert workspace.project is None
     drag(view, [(150, 150), (200, 170)])
-    rewritten(project, lambda parts: parts.update(note=b"theirs"))
+    rewrite(project, lambda parts: parts.update(note=b"theirs"))
     theirs = project.read_bytes()
     monkeypatch.setattr(FileDialogs, "save_project", classmethod(lambda *_: project))
     asked = answer(monkeypatch, Conflict.CANCEL)
@@ -152,13 +152,13 @@ def test_what_is_changed_while_saving_waits_is_not_overwritten(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, gate = tmp_path / "work.ora", threading.Event()
-    save(layered(), project)
+    save(layered_document(), project)
     workspace, view = open_scan(qtbot, program, project)
     drag(view, [(150, 150), (200, 170)])
     asked = answer(monkeypatch, Conflict.CANCEL)
     program.jobs.submit("Exporting", Lane.IO, lambda: lambda _: gate.wait(30))
     trigger(program, "save")
-    rewritten(project, lambda parts: parts.update(note=b"theirs"))
+    rewrite(project, lambda parts: parts.update(note=b"theirs"))
     theirs = project.read_bytes()
     with qtbot.waitSignal(program.files.written):
         gate.set()
@@ -173,7 +173,7 @@ def test_two_saves_that_wait_for_one_another_are_no_conflict(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, asked = tmp_path / "work.ora", answer(monkeypatch, Conflict.CANCEL)
-    save(layered(), project)
+    save(layered_document(), project)
     workspace, view = open_scan(qtbot, program, project)
     for end in (180, 220):
         drag(view, [(150, 150), (200, end)])
@@ -184,17 +184,17 @@ def test_two_saves_that_wait_for_one_another_are_no_conflict(
     assert not program.contents.strip._problems
 
 
-def of_version(project: Path, version: int, **more: object) -> Path:
+def set_version(project: Path, version: int, **more: object) -> Path:
     with zipfile.ZipFile(project) as archive:
         own = json.loads(archive.read("lacuna/document.json"))
     told = json.dumps(own | {"version": version} | more).encode()
-    return rewritten(project, lambda parts: parts.update({"lacuna/document.json": told}))
+    return rewrite(project, lambda parts: parts.update({"lacuna/document.json": told}))
 
 
 def test_a_newer_versions_project_is_opened_but_not_saved_over(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = of_version(save(layered(), tmp_path / "work.ora"), VERSION + 1)
+    project = set_version(save(layered_document(), tmp_path / "work.ora"), VERSION + 1)
     before = project.read_bytes()
     workspace, view = open_scan(qtbot, program, project)
     assert "newer version" in program.contents.strip.text
@@ -217,19 +217,19 @@ def test_a_newer_versions_project_is_opened_but_not_saved_over(
 
 
 def test_a_newer_versions_project_is_known_also_where_its_layers_are_told_otherwise(tmp_path: Path) -> None:
-    project = of_version(save(layered(), tmp_path / "work.ora"), VERSION + 1, stack="told otherwise")
+    project = set_version(save(layered_document(), tmp_path / "work.ora"), VERSION + 1, stack="told otherwise")
     assert open_project(project).newer_project
 
 
 def test_an_older_versions_project_opens_and_is_saved_as_a_newer_one(
     qtbot: QtBot, program: Program, tmp_path: Path
 ) -> None:
-    project = save(layered(), tmp_path / "work.ora")
+    project = save(layered_document(), tmp_path / "work.ora")
     with zipfile.ZipFile(project) as archive:
         own = json.loads(archive.read("lacuna/document.json"))
     for row in own["layers"]:
         del row["content"]
-    project = of_version(project, 1, layers=own["layers"])
+    project = set_version(project, 1, layers=own["layers"])
     workspace, view = open_scan(qtbot, program, project)
     assert workspace.project == project
     assert len(workspace.document.state.layers) == 4
@@ -241,7 +241,7 @@ def test_an_older_versions_project_opens_and_is_saved_as_a_newer_one(
 
 
 def test_parts_that_are_not_known_are_said_before_they_are_lost(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    project = of_version(save(layered(), tmp_path / "work.ora"), VERSION, curves=[1, 2])
+    project = set_version(save(layered_document(), tmp_path / "work.ora"), VERSION, curves=[1, 2])
     workspace, _ = open_scan(qtbot, program, project)
     assert "does not know (curves)" in program.contents.strip.text
     assert workspace.project is None, "it is not saved over unasked"

@@ -23,7 +23,7 @@ from desktop.theme import icon
 from engine import imageio
 from engine.resources import resource
 from tests.conftest import noise_raster
-from tests.desktop.acting import key, open_scan, seen, trigger
+from tests.desktop.acting import key, open_scan, pixel_at, trigger
 
 
 def test_settings_survive_and_damaged_ones_fall_back(tmp_path: Path, qapp: object) -> None:
@@ -86,7 +86,7 @@ def test_a_monitor_profile_that_is_none_is_said_once_and_the_picture_is_shown(
     imageio.write(raster, tmp_path / "s.png")
     _, view = open_scan(qtbot, program, tmp_path / "s.png")
     assert "screen.icc" in program.contents.strip.text
-    assert np.abs(seen(view, 30, 30) - raster.pixels[30, 30] / 257).max() <= 1
+    assert np.abs(pixel_at(view, 30, 30) - raster.pixels[30, 30] / 257).max() <= 1
 
 
 def shortcut_rows() -> list[ShortcutRow]:

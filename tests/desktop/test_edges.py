@@ -16,7 +16,19 @@ from desktop.work.threads import Lane
 from engine.jobs import JobContext
 from engine.runtime.cards import Registry
 from tests.desktop import tiny
-from tests.desktop.acting import asked, drag, heal, kept_running, key, mask, open_scan, pick, picture, seen, trigger
+from tests.desktop.acting import (
+    drag,
+    heal,
+    hold_tasks,
+    key,
+    mask,
+    open_scan,
+    pick,
+    picture,
+    pixel_at,
+    trigger,
+    trigger_job,
+)
 
 
 @pytest.fixture
@@ -56,7 +68,7 @@ def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Progra
     assert workspace.target == EDGE_MAP
     assert np.array_equal(edges(workspace) == 255, painted > 0)
     # Seen over the picture, in a colour that the veil has not.
-    shown = seen(view, 200, 150)
+    shown = pixel_at(view, 200, 150)
     assert shown[2] > 200
     assert shown[0] < 100
     assert program.contents.tools.brush.size == 2
@@ -142,7 +154,7 @@ def test_edges_turn_while_they_are_being_drawn(
     drag(view, [(100, 150), (200, 180)])
     painted = mask(workspace)
     pick(program, "Model", "along_edges")
-    gate, ticket = kept_running(monkeypatch, "draw_edges"), asked(program, "edges_draw")
+    gate, ticket = hold_tasks(monkeypatch, "draw_edges"), trigger_job(program, "edges_draw")
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     trigger(program, "rotate_right")
     gate.set()
@@ -199,14 +211,14 @@ def test_edges_are_seen_only_with_a_model_that_follows_them(qtbot: QtBot, progra
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(100, 150), (200, 150)])
     draw_edges(qtbot, program, workspace)
-    shown, drawn = seen(view, 150, 150), edges(workspace)
+    shown, drawn = pixel_at(view, 150, 150), edges(workspace)
     assert shown[2] > 200
     actions, box = program.contents.menus.by_id, program.contents.task._edges
     for name, other in (("Model", "heal"), ("Task", "clean")):
         assert workspace.target == EDGE_MAP
         assert not box.isHidden()
         pick(program, name, other)
-        assert seen(view, 150, 150)[2] < 200
+        assert pixel_at(view, 150, 150)[2] < 200
         assert workspace.target == REPAIR_MASK
         assert box.isHidden()
         assert not actions["edges_paint"].isEnabled()
@@ -216,7 +228,7 @@ def test_edges_are_seen_only_with_a_model_that_follows_them(qtbot: QtBot, progra
         if name == "Task":
             pick(program, "Task", "heal")
         pick(program, "Model", "along_edges")
-        assert np.array_equal(seen(view, 150, 150), shown)
+        assert np.array_equal(pixel_at(view, 150, 150), shown)
         assert np.array_equal(edges(workspace), drawn)
         trigger(program, "edges_paint")
 

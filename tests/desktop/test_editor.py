@@ -32,7 +32,7 @@ from tests.document.test_edits import filled_layer
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def changes_are_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every change is large enough for a job."""
     monkeypatch.setattr(desktop.photo.editor, "AT_ONCE", -1)
 
@@ -58,11 +58,11 @@ def two_layers(workspace: Workspace) -> None:
     workspace.undo.setClean()
 
 
-def settled(qtbot: QtBot, workspace: Workspace) -> None:
+def wait_until_idle(qtbot: QtBot, workspace: Workspace) -> None:
     qtbot.waitUntil(lambda: not [t for t in workspace._tickets if t.urgency], timeout=10000)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("changes_are_jobs")
 def test_merging_and_turning_are_jobs_with_the_same_result(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, _ = open_scan(qtbot, program, scan)
     two_layers(workspace)
@@ -81,7 +81,7 @@ def test_merging_and_turning_are_jobs_with_the_same_result(qtbot: QtBot, program
     assert len(workspace.document.state.layers) == 2
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("changes_are_jobs")
 @pytest.mark.parametrize("command", ["layer_merge", "rotate_half", "mask_load"])
 def test_they_can_be_called_off(
     qtbot: QtBot,
@@ -103,13 +103,13 @@ def test_they_can_be_called_off(
     (ticket,) = [ticket for ticket in workspace._tickets if ticket.urgency]
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     ticket.cancel()
-    settled(qtbot, workspace)
+    wait_until_idle(qtbot, workspace)
     gate.set()
     assert workspace.undo.count() == steps
     assert workspace.document.state.same_work(before)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("changes_are_jobs")
 def test_what_is_painted_meanwhile_is_turned_along(
     qtbot: QtBot, program: Program, scan: Path, gate: threading.Event
 ) -> None:
@@ -137,7 +137,7 @@ def test_a_view_that_is_not_to_be_prepared_is_left_alone(
         while True:
             context.check()
 
-    monkeypatch.setattr(desktop.photo.workspace, "_prepared", endless)
+    monkeypatch.setattr(desktop.photo.workspace, "_make_reductions", endless)
     tickets: list[Ticket] = []
     program.jobs.added.connect(lambda ticket: tickets.append(ticket) if ticket.lane is Lane.IO else None)
     with qtbot.waitSignal(program.files.opened, timeout=20000):
@@ -187,23 +187,23 @@ class Step:
         self.edit.saved = saved
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "cut", "renew", "take"]), st.integers(0, 200), st.booleans())))
+@given(st.lists(st.tuples(st.sampled_from(["add", "truncate", "refresh", "take"]), st.integers(0, 200), st.booleans())))
 def test_what_is_counted_is_what_the_steps_hold(moves: list[tuple[str, int, bool]]) -> None:
     memory, steps, taken = UndoMemory(), [], []
     for move, number, saved in moves:
         if move == "add":
             steps.append(Step(number, saved=saved))
             memory.add(steps[-1])
-        elif move == "cut":
+        elif move == "truncate":
             del steps[number % (len(steps) + 1) :]
-            memory.cut(len(steps))
-        elif move == "renew" and steps:
+            memory.truncate(len(steps))
+        elif move == "refresh" and steps:
             steps[-1].edit = Step(number, saved=saved).edit
-            memory.renew()
+            memory.refresh_last()
         elif move == "take":
             taken += memory.take_oldest(number)
     held = [delta for step in steps for delta in step.edit.deltas() if not any(delta is other for other in taken)]
     assert memory.nbytes == sum(delta.nbytes for delta in held)
     for one in range(len(steps) + 1):
         for other in range(one, len(steps) + 1):
-            assert memory.change_saved(one, other) == any(step.edit.saved for step in steps[one:other])
+            assert memory.changes_saved_work(one, other) == any(step.edit.saved for step in steps[one:other])

@@ -23,7 +23,7 @@ from engine.output import Output
 from engine.runtime.session import SESSIONS, Device
 from tests.conftest import noise_raster
 from tests.desktop.acting import drag, heal, mask, open_scan, picture, trigger
-from tests.document.test_project import layered, rewritten, save
+from tests.document.test_project import layered_document, rewrite, save
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -222,7 +222,7 @@ def test_a_project_of_another_program_is_not_saved_over_unasked(
         for name in [name for name in parts if name.startswith("lacuna/")]:
             del parts[name]
 
-    theirs = rewritten(save(layered(), tmp_path / "theirs.ora"), foreign)
+    theirs = rewrite(save(layered_document(), tmp_path / "theirs.ora"), foreign)
     data, asked = theirs.read_bytes(), []
     workspace, view = open_scan(qtbot, program, theirs)
     drag(view, [(50, 50), (90, 50)])
@@ -368,7 +368,7 @@ def test_turns_are_undone_and_exported(qtbot: QtBot, program: Program, scan: Pat
     for id_ in ("rotate_left", "flip_horizontal", "rotate_half", "flip_vertical", "rotate_right"):
         trigger(program, id_)
     qtbot.waitUntil(lambda: bool(workspace.document.state.scan.levels))
-    assert view.viewport.visible().width() == pytest.approx(workspace.document.bounds.width)
+    assert view.viewport.visible_image().width() == pytest.approx(workspace.document.bounds.width)
     assert np.array_equal(picture(workspace), np.rot90(np.rot90(np.rot90(before)[:, ::-1], 2)[::-1], -1))
     while workspace.undo.canUndo():
         workspace.undo.undo()

@@ -24,7 +24,7 @@ from desktop.work.threads import Lane, Ticket
 from engine.errors import WriteError
 from engine.jobs import JobContext
 from engine.output import Output
-from tests.desktop.acting import LEFT, at, drag, heal, key, mask, open_scan, picture, shot, trigger, two_repairs
+from tests.desktop.acting import LEFT, at, drag, heal, key, mask, open_scan, picture, screenshot, trigger, two_repairs
 
 
 class Gate:
@@ -383,7 +383,7 @@ def test_a_step_that_cannot_be_read_back_leaves_the_document_whole(
     two_repairs(qtbot, program, workspace, view)
     trigger(program, "layer_merge")
     steps = [workspace.undo.command(i) for i in range(workspace.undo.count())]
-    qtbot.waitUntil(lambda: not any(patch.nbytes for step in steps for patch in step.edit.deltas()))
+    qtbot.waitUntil(lambda: not any(delta.nbytes for step in steps for delta in step.edit.deltas()))
     tiles, elsewhere = workspace.autosave.folder.folder / "tiles", scan.with_name("elsewhere")
     tiles.rename(elsewhere)
     before, count, state = picture(workspace), workspace.undo.index(), workspace.document.state
@@ -407,7 +407,7 @@ def test_closing_while_undo_is_put_away_is_no_trouble(
     crashes: list[object] = []
     program.jobs.crashed.connect(crashes.append)
     drag(view, [(50, 50), (90, 50)])
-    ticket = last(tickets, "Putting")
+    ticket = last(tickets, "Moving")
     qtbot.waitUntil(lambda: ticket.state.name != "WAITING")
     trigger(program, "close")
     qtbot.waitUntil(lambda: all(t.state.name not in ("WAITING", "RUNNING") for t in tickets))
@@ -461,10 +461,10 @@ def test_turning_twice_is_the_same_picture_upside_down(qtbot: QtBot, program: Pr
     view.grab()
     qtbot.waitUntil(lambda: bool(workspace.document.state.scan.levels))
     assert np.array_equal(picture(workspace), before[::-1, ::-1])
-    shown = shot(view)
+    shown = screenshot(view)
     view.show_workspace(workspace)
     view.viewport.zoom_to(0.5)
-    assert np.array_equal(shot(view), shown)
+    assert np.array_equal(screenshot(view), shown)
 
 
 def test_a_stroke_whose_release_is_lost_ends_where_it_was(qtbot: QtBot, program: Program, scan: Path) -> None:

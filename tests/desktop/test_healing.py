@@ -21,7 +21,7 @@ from tests.desktop.acting import (
     click_row,
     drag,
     heal,
-    kept_running,
+    hold_tasks,
     key,
     mask,
     open_scan,
@@ -141,7 +141,7 @@ def test_a_repair_turns_with_the_picture(
     while workspace.undo.canUndo():
         workspace.undo.undo()
     if running:
-        release = kept_running(monkeypatch)
+        release = hold_tasks(monkeypatch)
     else:
         release = threading.Event()
         program.jobs.submit("busy", Lane.COMPUTE, lambda: lambda _: release.wait(30))
@@ -170,7 +170,7 @@ def test_a_turned_repair_hides_the_picture_and_no_black(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    gate = kept_running(monkeypatch)
+    gate = hold_tasks(monkeypatch)
     drag(view, [(50, 50), (90, 50)])
     trigger(program, "heal")
     qtbot.waitUntil(lambda: "RUNNING" in [ticket.state.name for ticket in workspace._tickets])

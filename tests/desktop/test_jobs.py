@@ -58,7 +58,7 @@ def test_a_job_that_is_not_ready_lets_others_go_first(qtbot: QtBot, centre: JobC
     gone.cancel()
     ready.append(True)
     with qtbot.waitSignal(first.done):
-        centre.go_on()
+        centre.recheck()
     assert order == ["second", "first"]
 
 

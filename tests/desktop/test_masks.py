@@ -19,18 +19,18 @@ from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
 from engine import imageio
 from engine.raster import Rect
-from tests.desktop.acting import LEFT, asked, at, drag, key, mask, open_scan, seen, trigger
+from tests.desktop.acting import LEFT, at, drag, key, mask, open_scan, pixel_at, trigger, trigger_job
 
 
 def test_a_stroke_is_one_undo_step_and_shows_as_a_veil(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    plain = seen(view, 200, 150)
+    plain = pixel_at(view, 200, 150)
     drag(view, [(180, 150), (200, 150), (230, 160)])
     assert workspace.undo.count() == 1
     assert mask(workspace)[150, 200] == 255
-    assert seen(view, 200, 150)[0] > plain[0] + 20
+    assert pixel_at(view, 200, 150)[0] > plain[0] + 20
     trigger(program, "veil")
-    assert np.abs(seen(view, 200, 150) - plain).max() <= 1
+    assert np.abs(pixel_at(view, 200, 150) - plain).max() <= 1
     trigger(program, "undo")
     assert not mask(workspace).any()
     trigger(program, "redo")
@@ -119,12 +119,12 @@ def test_pen_pressure_scales_the_stroke(qtbot: QtBot, program: Program, scan: Pa
 
 def test_rectangle_and_lasso(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.contents.tools.take("rectangle")
+    program.contents.tools.select("rectangle")
     drag(view, [(50, 60), (90, 100)])
     inside = np.zeros_like(mask(workspace))
     inside[60:100, 50:90] = 255
     assert np.array_equal(mask(workspace), inside)
-    program.contents.tools.take("lasso")
+    program.contents.tools.select("lasso")
     drag(view, [(200, 50), (300, 50), (300, 150), (200, 150)])
     assert mask(workspace)[100, 250] == 255
     assert mask(workspace)[160, 250] == 0
@@ -135,7 +135,7 @@ def test_rectangle_and_lasso(qtbot: QtBot, program: Program, scan: Path) -> None
 
 def test_mask_commands(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
-    program.contents.tools.take("rectangle")
+    program.contents.tools.select("rectangle")
     drag(view, [(100, 100), (140, 140)])
     counts = {}
     for name in ("mask_grow", "mask_shrink", "mask_feather"):
@@ -187,7 +187,7 @@ def test_loading_a_mask_can_be_called_off_while_the_picture_is_read(
 
     monkeypatch.setattr(imageio, "read_mask", waiting)
     monkeypatch.setattr(FileDialogs, "open_mask", classmethod(lambda *_: path))
-    ticket = asked(program, "mask_load")
+    ticket = trigger_job(program, "mask_load")
     qtbot.waitUntil(began.is_set)
     with qtbot.waitSignal(ticket.cancelled):
         ticket.cancel()

@@ -14,13 +14,13 @@ from pytestqt.qtbot import QtBot
 from desktop.app import Program
 from engine import imageio
 from engine.raster import Raster
-from tests.desktop.acting import LEFT, at, drag, heal, key, open_scan, picture, seen, shot, trigger
+from tests.desktop.acting import LEFT, at, drag, heal, key, open_scan, picture, pixel_at, screenshot, trigger
 
 
 def test_a_scan_opens_and_is_shown_in_its_colours(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     expected = (picture(workspace)[120, 200] / 257).round()
-    assert np.abs(seen(view, 200, 120) - expected).max() <= 1
+    assert np.abs(pixel_at(view, 200, 120) - expected).max() <= 1
     assert program.store.settings.recent[0] == str(scan)
 
 
@@ -32,7 +32,7 @@ def test_an_adobe_rgb_scan_is_shown_converted(qtbot: QtBot, program: Program, tm
     imageio.write(Raster(pixels, adobe), tmp_path / "green.tif")
     _, view = open_scan(qtbot, program, tmp_path / "green.tif")
     raw = np.array([30000, 50000, 30000]) / 257
-    assert seen(view, 30, 30)[0] < raw[0] - 10
+    assert pixel_at(view, 30, 30)[0] < raw[0] - 10
 
 
 def test_drop_opens_and_a_second_drop_shows_the_same_tab(qtbot: QtBot, program: Program, scan: Path) -> None:
@@ -77,7 +77,7 @@ def test_zoom_keys_and_wheel_keep_the_point_under_the_pointer(qtbot: QtBot, prog
     trigger(program, "actual")
     assert view.viewport.zoom == 1.0
     trigger(program, "fit")
-    assert view.viewport.visible().width() == pytest.approx(400)
+    assert view.viewport.visible_image().width() == pytest.approx(400)
     for _ in range(60):
         trigger(program, "zoom_in")
     assert view.viewport.zoom == 32.0
@@ -90,9 +90,11 @@ def test_pixels_are_crisp_above_200_percent(qtbot: QtBot, program: Program, tmp_
     _, view = open_scan(qtbot, program, tmp_path / "board.png")
     view.viewport.zoom_to(8.0)
     corner = at(view, 10, 10)
-    square = shot(view)[corner.y() : corner.y() + 8, corner.x() : corner.x() + 8]
+    square = screenshot(view)[corner.y() : corner.y() + 8, corner.x() : corner.x() + 8]
     assert np.unique(square).tolist() == [255]
-    assert np.unique(shot(view)[corner.y() + 40 : corner.y() + 80, corner.x() + 40 : corner.x() + 80]).tolist() == [
+    assert np.unique(
+        screenshot(view)[corner.y() + 40 : corner.y() + 80, corner.x() + 40 : corner.x() + 80]
+    ).tolist() == [
         0,
         255,
     ]
@@ -115,9 +117,9 @@ def test_middle_button_space_and_hand_tool_pan(qtbot: QtBot, program: Program, s
     QTest.keyPress(view, Qt.Key.Key_Space)
     assert pan(LEFT) == (10, 5)
     QTest.keyRelease(view, Qt.Key.Key_Space)
-    program.contents.tools.take("hand")
+    program.contents.tools.select("hand")
     assert pan(LEFT) == (10, 5)
-    program.contents.tools.take("brush")
+    program.contents.tools.select("brush")
     assert pan(LEFT) == (0, 0)
 
 
@@ -125,11 +127,11 @@ def test_the_divider_shows_the_scan_on_its_left_and_can_be_dragged(qtbot: QtBot,
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (250, 150)])
     heal(qtbot, program, workspace)
-    healed = shot(view)
+    healed = screenshot(view)
     view.hold_before(held=True)
-    scanned = shot(view)
+    scanned = screenshot(view)
     view.hold_before(held=False)
-    assert np.array_equal(shot(view), healed)
+    assert np.array_equal(screenshot(view), healed)
     changed = np.argwhere((healed != scanned).any(axis=2))
     (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
     trigger(program, "divider")
@@ -139,7 +141,7 @@ def test_the_divider_shows_the_scan_on_its_left_and_can_be_dragged(qtbot: QtBot,
         QTest.mousePress(view, LEFT, pos=QPoint(split, 300))
         QTest.mouseMove(view, QPoint(target, 300))
         QTest.mouseRelease(view, LEFT, pos=QPoint(target, 300))
-        return shot(view)
+        return screenshot(view)
 
     middle = int(left + right) // 2
     drawn = pull(middle)

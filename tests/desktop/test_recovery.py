@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from desktop.document.opening import open_document
 from desktop.document.project import OpenedFile, Snapshot
 from desktop.document.recovery import autosaved_source, recover
 from desktop.document.targets import REPAIR_MASK
-from desktop.photo.files import TRASH_DAYS, Files
+from desktop.photo.files import Files
 from desktop.photo.workspace import Workspace
 from desktop.settings import SettingsStore
 from engine import imageio
@@ -38,7 +37,7 @@ from engine.runtime.cards import Registry
 from tests.conftest import noise_raster
 from tests.desktop.acting import drag, heal, mask, open_scan, picture, trigger
 from tests.document.test_edits import paint
-from tests.document.test_project import layered, save
+from tests.document.test_project import layered_document, save
 
 
 def autosave(qtbot: QtBot, workspace: Workspace) -> Path:
@@ -69,7 +68,7 @@ def second(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest
         program = Program(state, SettingsStore(tmp_path / "settings-after.ini"), registry)
         program.start([])
         programs.append(program)
-        qtbot.waitUntil(lambda: program.furnished and bool(program.contents.task.models))
+        qtbot.waitUntil(lambda: program.ready and bool(program.contents.task.models))
         return program, asked
 
     yield start
@@ -108,7 +107,7 @@ def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
     other, asked = second(autosave(qtbot, workspace), Recovery.FORGET)
     assert asked
     assert named == [["scan.tif"]]
-    assert not other.files.abandoned()
+    assert not other.files.abandoned_work()
     assert other.contents.photos.photo is None
     monkeypatch.setattr(
         RecoverDialog, "ask", classmethod(lambda _cls, _parent, _here, trash: dict.fromkeys(trash, Recovery.OPEN))
@@ -116,7 +115,7 @@ def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
     trigger(other, "recover")
     qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
     assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
-    assert not other.files.forgotten()
+    assert not other.files.forgotten_work()
 
 
 def test_nothing_is_forgotten_when_the_question_is_answered_with_no(
@@ -126,39 +125,8 @@ def test_nothing_is_forgotten_when_the_question_is_answered_with_no(
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     other, _ = second(autosave(qtbot, workspace), Recovery.FORGET)
-    assert list(other.files.abandoned().values()) == [scan]
-    assert not other.files.forgotten()
-
-
-def in_the_trash(state: Path, name: str, days: float, manifest: str | None = None) -> Path:
-    folder = state / "trash" / name
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(manifest or json.dumps({"source": f"/scans/{name}.tif"}))
-    (folder / "forgotten").touch()
-    then = time.time() - 24 * 60 * 60 * days
-    os.utime(folder / "forgotten", (then, then))
-    return folder
-
-
-def test_the_trash_is_emptied_after_its_days(
-    qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the next start, whether anybody looks into it or not."""
-    state = tmp_path / "state"
-    young, old, damaged = (
-        in_the_trash(state, "young", TRASH_DAYS - 1),
-        in_the_trash(state, "old", TRASH_DAYS + 1),
-        in_the_trash(state, "damaged", TRASH_DAYS - 1, "{"),
-    )
-    program = Program(state, SettingsStore(tmp_path / "settings.ini"), registry)
-    program.start([])
-    qtbot.waitUntil(lambda: not old.exists())
-    assert list(program.files.forgotten().values()) == [Path("/scans/young.tif")]
-    assert young.exists()
-    assert damaged.exists(), "nobody asked for it to go"
-    program.window.close()
-    program.stop()
-    program.window.deleteLater()
+    assert list(other.files.abandoned_work().values()) == [scan]
+    assert not other.files.forgotten_work()
 
 
 def test_work_that_cannot_be_read_is_kept_in_the_trash(
@@ -172,14 +140,7 @@ def test_work_that_cannot_be_read_is_kept_in_the_trash(
     assert not asked
     kept = tmp_path / "state-after" / "trash" / folder.name
     assert sorted(path.name for path in kept.iterdir()) == ["forgotten", "manifest.json", "tiles"]
-    assert not other.files.abandoned()
-
-
-def test_work_without_a_manifest_is_tidied_away(program: Program, tmp_path: Path) -> None:
-    folder = tmp_path / "state" / "sessions" / "old"
-    (folder / "tiles").mkdir(parents=True)
-    assert not program.files.abandoned()
-    assert not folder.exists()
+    assert not other.files.abandoned_work()
 
 
 def test_work_left_for_later_is_offered_again(
@@ -193,7 +154,7 @@ def test_work_left_for_later_is_offered_again(
     assert other.contents.photos.photo is None
     other.window.close()
     other.stop()
-    assert list(other.files.abandoned().values()) == [scan]
+    assert list(other.files.abandoned_work().values()) == [scan]
 
 
 def test_the_dialog_sorts_work_into_open_later_and_forgotten(program: Program, tmp_path: Path) -> None:
@@ -217,7 +178,7 @@ def test_a_second_program_leaves_open_photographs_alone(
     drag(view, [(150, 150), (260, 170)])
     folder = autosave(qtbot, workspace)
     beside = Files(program.jobs, registry, tmp_path / "state")
-    assert beside.abandoned() == {}
+    assert beside.abandoned_work() == {}
     assert (folder / "manifest.json").is_file()
 
 
@@ -295,7 +256,7 @@ def test_a_scan_that_was_replaced_while_open_gets_no_layers_of_the_old_one(
 
 
 def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Path) -> None:
-    document = open_document(save(layered(), tmp_path / "p.ora"))
+    document = open_document(save(layered_document(), tmp_path / "p.ora"))
     session = AutosaveFolder(tmp_path / "session")
     opened = OpenedFile(tmp_path / "p.ora", document.stamp)
     base = Snapshot(document.state, None, None, document.metadata, opened=opened)
@@ -398,38 +359,6 @@ def test_a_torn_tile_is_written_anew(qtbot: QtBot, program: Program, scan: Path,
         AutosaveFolder(folder).get(tile.stem)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the paths of open files are read from /proc")
-def test_tiles_are_on_the_disk_before_the_manifest_that_names_them(
-    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace, view = open_scan(qtbot, program, scan)
-    drag(view, [(20, 20), (390, 290)])
-    events: list[tuple[str, str]] = []
-    fsync, replace_file = os.fsync, os.replace
-
-    def noted_fsync(descriptor: int) -> None:
-        events.append(("synced", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
-        fsync(descriptor)
-
-    def noted_replace(source: Path, target: Path) -> None:
-        events.append(("placed", str(target)))
-        replace_file(source, target)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "fsync", noted_fsync)
-        patched.setattr(os, "replace", noted_replace)
-        folder = autosave(qtbot, workspace)
-    manifest = events.index(("placed", str(folder / "manifest.json")))
-    tiles = {str(path) for path in (folder / "tiles").glob("*.z")}
-    assert len(tiles) > 1
-    for tile in tiles:
-        assert events.index(("placed", tile)) < events.index(("synced", tile)) < manifest
-    names = events.index(("synced", str(folder / "tiles")))
-    assert max(events.index(("placed", tile)) for tile in tiles) < names < manifest
-    assert any(what == "synced" and Path(place).parent == folder for what, place in events[:manifest]), "its contents"
-    assert ("synced", str(folder)) in events[manifest:], "its name"
-
-
 def test_a_copied_or_touched_scan_is_still_the_same(qtbot: QtBot, program: Program, scan: Path, second) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
@@ -469,7 +398,7 @@ class Painting(desktop.app.Program):
         self.timer.start(50)
 
     def paint(self):
-        photo = self.contents.photos.photo if self.furnished else None
+        photo = self.contents.photos.photo if self.ready else None
         if photo is None:
             return
         if not photo.undo.count():
@@ -519,7 +448,7 @@ def test_however_the_program_ends_the_next_start_offers_the_work(
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
     program = Program(tmp_path / "lacuna", SettingsStore(tmp_path / "settings.ini"), registry)
     program.start([])
-    qtbot.waitUntil(lambda: program.furnished and program.contents.photos.photo is not None, timeout=20000)
+    qtbot.waitUntil(lambda: program.ready and program.contents.photos.photo is not None, timeout=20000)
     assert mask(program.contents.photos.photo)[10:60, 10:60].min() == 255
     program.window.close()
     program.stop()

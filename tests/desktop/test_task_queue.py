@@ -20,17 +20,17 @@ from engine.runtime.cards import Registry
 from tests.desktop import tiny
 from tests.desktop.acting import (
     LEFT,
-    asked,
     combo,
     drag,
     heal,
-    kept_running,
+    hold_tasks,
     key,
     mask,
     open_scan,
     pick,
     picture,
     trigger,
+    trigger_job,
     two_repairs,
 )
 
@@ -184,7 +184,7 @@ def test_a_whole_picture_turns_while_it_is_being_cleaned(
     workspace, view = open_scan(qtbot, program, scan)
     before = picture(workspace).astype(int)
     pick(program, "Task", "clean")
-    gate, ticket = kept_running(monkeypatch), asked(program, "heal")
+    gate, ticket = hold_tasks(monkeypatch), trigger_job(program, "heal")
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     trigger(program, "rotate_left")
     view.grab()
@@ -202,7 +202,7 @@ def test_a_whole_picture_lies_just_above_what_it_was_made_of(
     lower, upper = (layer.id for layer in workspace.document.state.layers)
     workspace.set_active(lower)
     pick(program, "Task", "clean")
-    gate, ticket = kept_running(monkeypatch), asked(program, "heal")
+    gate, ticket = hold_tasks(monkeypatch), trigger_job(program, "heal")
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     if gone:
         trigger(program, "layer_delete")

@@ -18,13 +18,15 @@ from desktop.document.tiles import TileDelta, TileEdit, TileMap
 from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool, Stroke, coverage
 from desktop.tools.navigate import HandTool, ZoomTool
-from desktop.tools.select import LassoTool, RectangleTool, filtered, replaced
+from desktop.tools.select import LassoTool, RectangleTool, filter_mask, replace_mask
+from desktop.tools.table import TOOLS, make_tools
 from engine import masks
 from engine.raster import Raster, Rect
+from engine.resources import resource
 from tests.document.test_edits import filled_layer
 
 
-class Room:
+class FakeContext:
     """A tool's context over a plain document."""
 
     def __init__(self) -> None:
@@ -69,11 +71,11 @@ class Room:
         return tiles.read(tiles.bounds)
 
 
-def drag(tool: Tool, room: Room, points: list[tuple[float, float]], **modifiers: bool) -> None:
-    tool.press(room, PointerEvent(*points[0], **modifiers))
+def drag(tool: Tool, context: FakeContext, points: list[tuple[float, float]], **modifiers: bool) -> None:
+    tool.press(context, PointerEvent(*points[0], **modifiers))
     for point in points[1:]:
-        tool.move(room, PointerEvent(*point, **modifiers))
-    tool.release(room, PointerEvent(*points[-1], **modifiers))
+        tool.move(context, PointerEvent(*point, **modifiers))
+    tool.release(context, PointerEvent(*points[-1], **modifiers))
 
 
 def test_a_hard_dab_is_a_disc_of_its_size() -> None:
@@ -100,65 +102,65 @@ def test_hardness_softens_the_edge_inwards() -> None:
 def test_a_stroke_does_not_depend_on_how_often_the_pointer_reports(
     corners: list[tuple[float, float]], pieces: int
 ) -> None:
-    def laid(points: list[tuple[float, float]]) -> np.ndarray:
+    def paint_points(points: list[tuple[float, float]]) -> np.ndarray:
         source = TileMap.empty((300, 400), np.uint8)
         stroke = Stroke(source.edit(), BrushSettings(size=16, hardness=0.5), adding=True)
         for x, y in points:
-            stroke.to(PointerEvent(x, y))
+            stroke.line_to(PointerEvent(x, y))
         return stroke.edit.preview().read(source.bounds).astype(int)
 
     fine = [corners[0]]
     for (x0, y0), (x1, y1) in itertools.pairwise(corners):
         fine += [(x0 + (x1 - x0) * i / pieces, y0 + (y1 - y0) * i / pieces) for i in range(1, pieces + 1)]
-    assert np.abs(laid(corners) - laid(fine)).max() <= 2
+    assert np.abs(paint_points(corners) - paint_points(fine)).max() <= 2
 
 
 def test_opacity_caps_the_whole_stroke_and_strokes_add_up() -> None:
-    room = Room()
-    room.brush.opacity = 0.5
+    context = FakeContext()
+    context.brush.opacity = 0.5
     tool = BrushTool()
-    drag(tool, room, [(100, 100), (140, 100), (100, 100), (140, 100)])
-    assert room.mask().max() == 128
-    drag(tool, room, [(100, 100), (140, 100)])
-    assert room.mask()[100, 120] == 192
-    assert room.painted == ["Brush", "Brush"]
+    drag(tool, context, [(100, 100), (140, 100), (100, 100), (140, 100)])
+    assert context.mask().max() == 128
+    drag(tool, context, [(100, 100), (140, 100)])
+    assert context.mask()[100, 120] == 192
+    assert context.painted == ["Brush", "Brush"]
 
 
 def test_a_stroke_outside_the_picture_is_no_step() -> None:
-    room = Room()
-    drag(BrushTool(), room, [(-200, -200), (-100, -150)])
-    assert room.painted == []
+    context = FakeContext()
+    drag(BrushTool(), context, [(-200, -200), (-100, -150)])
+    assert context.painted == []
 
 
 def test_cancel_leaves_nothing() -> None:
     for tool in (BrushTool(), EraserTool(), SpotHealTool(), RectangleTool(), LassoTool(), HandTool()):
-        room = Room()
-        tool.press(room, PointerEvent(50, 50))
-        tool.move(room, PointerEvent(90, 90))
-        tool.cancel(room)
-        tool.release(room, PointerEvent(90, 90))
-        assert not room.mask().any()
-        assert room.spots == []
+        context = FakeContext()
+        tool.press(context, PointerEvent(50, 50))
+        tool.move(context, PointerEvent(90, 90))
+        tool.cancel(context)
+        tool.release(context, PointerEvent(90, 90))
+        assert not context.mask().any()
+        assert context.spots == []
         assert tool.outline() == []
 
 
 def test_the_target_is_a_layers_mask_when_one_is_chosen() -> None:
-    room = Room()
-    layer = filled_layer(room.document, Rect(0, 0, 100, 100), 1, 0)
-    AddLayer("add", layer, 0).apply(room.document)
-    room.target = LayerMask(layer.id)
-    drag(BrushTool(), room, [(50, 50), (60, 50)])
-    assert not room.mask().any()
-    assert LayerMask(layer.id).read(room.document.state).read(Rect(55, 50, 56, 51)) == 255
+    context = FakeContext()
+    layer = filled_layer(context.document, Rect(0, 0, 100, 100), 1, 0)
+    AddLayer("add", layer, 0).apply(context.document)
+    context.target = LayerMask(layer.id)
+    drag(BrushTool(), context, [(50, 50), (60, 50)])
+    assert not context.mask().any()
+    assert LayerMask(layer.id).read(context.document.state).read(Rect(55, 50, 56, 51)) == 255
 
 
 def test_a_layers_mask_is_painted_only_where_the_layer_has_pixels() -> None:
-    room = Room()
-    layer = filled_layer(room.document, Rect(0, 0, 100, 100), 1, 0)
-    AddLayer("add", layer, 0).apply(room.document)
-    room.target = LayerMask(layer.id)
-    drag(BrushTool(), room, [(50, 50), (390, 50)])
-    mask = LayerMask(layer.id).read(room.document.state)
+    context = FakeContext()
+    layer = filled_layer(context.document, Rect(0, 0, 100, 100), 1, 0)
+    AddLayer("add", layer, 0).apply(context.document)
+    context.target = LayerMask(layer.id)
+    drag(BrushTool(), context, [(50, 50), (390, 50)])
+    mask = LayerMask(layer.id).read(context.document.state)
     assert set(mask.stored) == set(layer.pixels.stored)
 
 
@@ -185,58 +187,58 @@ class DabTool(Tool):
 
 
 def test_a_tool_can_paint_the_pixels_of_a_layer() -> None:
-    room = Room()
-    layer = room.document.new_layer("empty")
-    AddLayer("add", layer, 0).apply(room.document)
-    room.target = LayerPixels(layer.id)
-    drag(DabTool(), room, [(20, 30)])
-    painted = flatten(Composite.of(room.document.state))
+    context = FakeContext()
+    layer = context.document.new_layer("empty")
+    AddLayer("add", layer, 0).apply(context.document)
+    context.target = LayerPixels(layer.id)
+    drag(DabTool(), context, [(20, 30)])
+    painted = flatten(Composite.of(context.document.state))
     assert (painted[30:40, 20:30] == 77).all()
     painted = painted.copy()
     painted[30:40, 20:30] = 0
     assert not painted.any()
-    assert room.painted == ["Dab"]
+    assert context.painted == ["Dab"]
 
 
 def test_spot_heal_hands_over_a_mask_of_its_own() -> None:
-    room = Room()
-    drag(SpotHealTool(), room, [(50, 50), (60, 50)])
-    assert not room.mask().any()
-    (spot,) = room.spots
+    context = FakeContext()
+    drag(SpotHealTool(), context, [(50, 50), (60, 50)])
+    assert not context.mask().any()
+    (spot,) = context.spots
     assert spot.read(Rect(55, 50, 56, 51)) == 255
-    assert room.shown is None
+    assert context.shown is None
 
 
 def test_a_rectangle_snaps_to_pixels_and_is_square_with_shift() -> None:
-    room = Room()
+    context = FakeContext()
     tool = RectangleTool()
-    drag(tool, room, [(10.4, 20.6), (30.2, 50.9)])
-    expected = np.zeros_like(room.mask())
+    drag(tool, context, [(10.4, 20.6), (30.2, 50.9)])
+    expected = np.zeros_like(context.mask())
     expected[21:51, 10:30] = 255
-    assert np.array_equal(room.mask(), expected)
-    room = Room()
-    drag(tool, room, [(100, 100), (140, 80)], shift=True)
-    assert (room.mask() > 0).sum() == 40 * 40
-    drag(tool, room, [(100, 100), (100, 100)])
-    assert len(room.painted) == 1
+    assert np.array_equal(context.mask(), expected)
+    context = FakeContext()
+    drag(tool, context, [(100, 100), (140, 80)], shift=True)
+    assert (context.mask() > 0).sum() == 40 * 40
+    drag(tool, context, [(100, 100), (100, 100)])
+    assert len(context.painted) == 1
 
 
 def test_a_shape_that_hangs_over_the_edge_is_clipped() -> None:
-    room = Room()
-    drag(RectangleTool(), room, [(-50, -50), (20, 30)])
-    assert (room.mask() > 0).sum() == 600
-    drag(LassoTool(), room, [(350, 250), (500, 250), (500, 400), (350, 400)])
-    assert room.mask()[299, 399] == 255
+    context = FakeContext()
+    drag(RectangleTool(), context, [(-50, -50), (20, 30)])
+    assert (context.mask() > 0).sum() == 600
+    drag(LassoTool(), context, [(350, 250), (500, 250), (500, 400), (350, 400)])
+    assert context.mask()[299, 399] == 255
 
 
 def test_hand_and_zoom_move_the_view_only() -> None:
-    room = Room()
-    drag(HandTool(), room, [(50, 50), (45, 40)])
-    assert room.moves == [(5, 10)]
-    drag(ZoomTool(), room, [(7, 8)])
-    drag(ZoomTool(), room, [(7, 8)], alt=True)
-    assert room.moves[1:] == [(7, 8, 1), (7, 8, -1)]
-    assert room.painted == []
+    context = FakeContext()
+    drag(HandTool(), context, [(50, 50), (45, 40)])
+    assert context.moves == [(5, 10)]
+    drag(ZoomTool(), context, [(7, 8)])
+    drag(ZoomTool(), context, [(7, 8)], alt=True)
+    assert context.moves[1:] == [(7, 8, 1), (7, 8, -1)]
+    assert context.painted == []
 
 
 def test_cursors_say_what_the_tool_does() -> None:
@@ -249,19 +251,19 @@ def test_cursors_say_what_the_tool_does() -> None:
 
 
 def test_whole_mask_commands() -> None:
-    room = Room()
-    drag(RectangleTool(), room, [(100, 100), (140, 140)])
-    state = room.document.state
-    filtered(state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(room.document)
+    context = FakeContext()
+    drag(RectangleTool(), context, [(100, 100), (140, 140)])
+    state = context.document.state
+    filter_mask(state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5).apply(context.document)
     whole = np.zeros((300, 400), np.uint8)
     whole[100:140, 100:140] = 255
-    assert np.array_equal(room.mask(), masks.grow(whole, 5))
-    filtered(room.document.state, REPAIR_MASK, "Invert", masks.invert, float("inf")).apply(room.document)
-    assert np.array_equal(room.mask(), masks.invert(masks.grow(whole, 5)))
-    replaced(room.document.state, REPAIR_MASK, "Load", whole).apply(room.document)
-    assert np.array_equal(room.mask(), whole)
-    nothing = Room()
-    assert filtered(nothing.document.state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5) is None
+    assert np.array_equal(context.mask(), masks.grow(whole, 5))
+    filter_mask(context.document.state, REPAIR_MASK, "Invert", masks.invert, float("inf")).apply(context.document)
+    assert np.array_equal(context.mask(), masks.invert(masks.grow(whole, 5)))
+    replace_mask(context.document.state, REPAIR_MASK, "Load", whole).apply(context.document)
+    assert np.array_equal(context.mask(), whole)
+    nothing = FakeContext()
+    assert filter_mask(nothing.document.state, REPAIR_MASK, "Grow", lambda mask: masks.grow(mask, 5), 5) is None
 
 
 @pytest.mark.parametrize("how", [masks.grow, masks.shrink, masks.feather])
@@ -270,8 +272,14 @@ def test_a_command_tile_by_tile_is_the_same_as_on_the_whole(how: Callable[..., n
     whole = np.zeros((300, 400), np.uint8)
     for number, left in enumerate((20, 190, 251, 300)):
         whole[number * 60 + 20 : number * 60 + 60, left : left + 30] = values[number % len(values)]
-    room = Room()
-    replaced(room.document.state, REPAIR_MASK, "Load", whole).apply(room.document)
-    soft = {"soft": masks.is_soft(room.document.state.mask)} if how is masks.feather else {}
-    filtered(room.document.state, REPAIR_MASK, "x", lambda mask: how(mask, 7, **soft), 7).apply(room.document)
-    assert np.array_equal(room.mask(), how(whole, 7))
+    context = FakeContext()
+    replace_mask(context.document.state, REPAIR_MASK, "Load", whole).apply(context.document)
+    soft = {"soft": masks.is_soft(context.document.state.mask)} if how is masks.feather else {}
+    filter_mask(context.document.state, REPAIR_MASK, "x", lambda mask: how(mask, 7, **soft), 7).apply(context.document)
+    assert np.array_equal(context.mask(), how(whole, 7))
+
+
+def test_every_tool_that_is_offered_is_made_and_has_its_icon() -> None:
+    assert [row.id for row in TOOLS] == list(dict.fromkeys(row.id for row in TOOLS))
+    assert {row.id for row in TOOLS} == set(make_tools())
+    assert all(resource("icons", f"{row.id}.svg").is_file() for row in TOOLS)

@@ -20,11 +20,11 @@ from desktop.document.opening import open_project
 from desktop.photo.workspace import Workspace
 from desktop.work.threads import Lane
 from engine.raster import Rect
-from tests.desktop.acting import LEFT, drag, heal, kept_running, key, open_scan, picture, trigger
+from tests.desktop.acting import LEFT, drag, heal, hold_tasks, key, open_scan, picture, trigger
 from tests.document.test_edits import filled_layer
 
 
-def spot(qtbot: QtBot, program: Program, scan: Path) -> tuple[Workspace, CanvasView]:
+def open_with_spot(qtbot: QtBot, program: Program, scan: Path) -> tuple[Workspace, CanvasView]:
     """A scan with one spot whose heal does not end."""
     workspace, view = open_scan(qtbot, program, scan)
     key(program, Qt.Key.Key_J)
@@ -36,8 +36,8 @@ def spot(qtbot: QtBot, program: Program, scan: Path) -> tuple[Workspace, CanvasV
 def test_a_spot_that_waits_counts_as_unsaved_and_undo_takes_it_back(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = kept_running(monkeypatch)
-    workspace, _ = spot(qtbot, program, scan)
+    gate = hold_tasks(monkeypatch)
+    workspace, _ = open_with_spot(qtbot, program, scan)
     assert workspace.unsaved
     assert program.window.windowTitle().startswith("scan.tif*")
     assert program.contents.menus.by_id["undo"].isEnabled()
@@ -52,8 +52,8 @@ def test_a_spot_that_waits_counts_as_unsaved_and_undo_takes_it_back(
 def test_closing_finishes_what_waits_and_then_saves_it(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, project = kept_running(monkeypatch), tmp_path / "work.ora"
-    workspace, view = spot(qtbot, program, scan)
+    gate, project = hold_tasks(monkeypatch), tmp_path / "work.ora"
+    workspace, view = open_with_spot(qtbot, program, scan)
     drag(view, [(60, 200), (80, 200)])
     monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.FINISH))
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.SAVE))
@@ -73,8 +73,8 @@ def test_closing_finishes_what_waits_and_then_saves_it(
 def test_the_window_closes_when_what_waits_is_done(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = kept_running(monkeypatch)
-    workspace, _ = spot(qtbot, program, scan)
+    gate = hold_tasks(monkeypatch)
+    workspace, _ = open_with_spot(qtbot, program, scan)
     asked: list[int] = []
 
     def unsaved(*_: object) -> Closing:
@@ -95,8 +95,8 @@ def test_the_window_closes_when_what_waits_is_done(
 def test_what_waits_is_given_up_or_the_photograph_stays(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch, answer: Waiting
 ) -> None:
-    gate = kept_running(monkeypatch)
-    workspace, _ = spot(qtbot, program, scan)
+    gate = hold_tasks(monkeypatch)
+    workspace, _ = open_with_spot(qtbot, program, scan)
     monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: answer))
     monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: pytest.fail("nothing was done")))
     trigger(program, "close")
@@ -111,7 +111,7 @@ def test_what_waits_is_given_up_or_the_photograph_stays(
 def test_a_search_that_runs_is_no_unsaved_work(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = kept_running(monkeypatch)
+    gate = hold_tasks(monkeypatch)
     workspace, _ = open_scan(qtbot, program, scan)
     trigger(program, "defects_find")
     assert workspace.queue.busy

@@ -85,7 +85,7 @@ def test_the_button_that_cancels_a_job_is_seen_whole_in_a_narrow_panel(qtbot: Qt
 def test_a_message_lies_over_the_canvas_which_keeps_its_size(qtbot: QtBot, program: Program, scan: Path) -> None:
     _, view = open_scan(qtbot, program, scan)
     strip = program.contents.strip
-    place, shown = view.mapTo(program.window, QPoint(0, 0)), view.viewport.visible()
+    place, shown = view.mapTo(program.window, QPoint(0, 0)), view.viewport.visible_image()
     size, whole = view.size(), program.window.size()
     for number in range(4):
         strip.warn(f"Something went wrong, and it takes very many words to say what it was. {number} " * 4)
@@ -93,7 +93,7 @@ def test_a_message_lies_over_the_canvas_which_keeps_its_size(qtbot: QtBot, progr
         QTest.qWait(0)
         assert (view.size(), program.window.size()) == (size, whole)
         assert view.mapTo(program.window, QPoint(0, 0)) == place
-        assert view.viewport.visible() == shown
+        assert view.viewport.visible_image() == shown
     over = QRect(strip.mapTo(program.window, QPoint(0, 0)), strip.size())
     canvas = QRect(place, size)
     assert over.intersects(canvas)

@@ -15,19 +15,19 @@ from desktop.document.compose import ComposeCache, Composite, flatten
 from desktop.document.content import KINDS, Content, Operation
 from desktop.document.edits import (
     AddLayer,
+    AddToLayer,
     Compound,
     Edit,
-    JoinLayer,
     MoveLayer,
     Paint,
-    PutReview,
     RemoveLayer,
+    ReplaceReview,
     SetLayer,
-    SetReview,
     TurnPicture,
+    UpdateReview,
     merge_down,
 )
-from desktop.document.geometry import Motion, Turn
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Change, Document, Layer
 from desktop.document.opening import file_stamp, open_project
 from desktop.document.project import OpenedFile, Snapshot, write_project
@@ -57,7 +57,7 @@ def filled_layer(document: Document, rect: Rect, seed: int = 1, weight: int = 25
     top = np.iinfo(layer.pixels.dtype).max
     pixels.write(rect, random.integers(0, top, (rect.height, rect.width, document.channels), layer.pixels.dtype))
     mask.write(rect, np.full((rect.height, rect.width), weight, np.uint8))
-    return layer.with_pixels(pixels.commit().applied(layer.pixels), mask.commit().applied(layer.mask))
+    return layer.with_pixels(pixels.commit().apply_to(layer.pixels), mask.commit().apply_to(layer.mask))
 
 
 def paint(document: Document, target: Target, rect: Rect, value: int) -> Paint:
@@ -66,16 +66,16 @@ def paint(document: Document, target: Target, rect: Rect, value: int) -> Paint:
     return Paint("paint", target, edit.commit())
 
 
-def merged(document: Document, id_: int) -> Edit:
+def merge(document: Document, id_: int) -> Edit:
     return merge_down(document.state, id_, document.new_layer(""))
 
 
-def join(document: Document, id_: int, rect: Rect, seed: int) -> JoinLayer:
+def join(document: Document, id_: int, rect: Rect, seed: int) -> AddToLayer:
     layer, other = document.state.layer(id_), filled_layer(document, rect, seed)
     pixels, mask = layer.pixels.edit(), layer.mask.edit()
     pixels.write(rect, other.pixels.read(rect))
     mask.write(rect, other.mask.read(rect))
-    return JoinLayer("join", id_, pixels.commit(), mask.commit(), REPAIR)
+    return AddToLayer("join", id_, pixels.commit(), mask.commit(), REPAIR)
 
 
 def picture(document: Document) -> np.ndarray:
@@ -132,12 +132,12 @@ def random_review_edit(document: Document, kind: str, rect: Rect) -> Edit | None
     if kind == "find":
         edit = TileMap.empty((document.bounds.height, document.bounds.width, 2), np.uint8).edit()
         edit.change(rect, lambda view, _: view.fill(99))
-        damage, filters = edit.commit().applied(edit.source), Filters(0.5, 2, 4, 1e8, 1000)
-        return PutReview("find", document.state, Review(document.new_id(), damage, ("dust",) * 100, filters))
+        damage, filters = edit.commit().apply_to(edit.source), Filters(0.5, 2, 4, 1e8, 1000)
+        return ReplaceReview("find", document.state, Review(document.new_id(), damage, ("dust",) * 100, filters))
     if review is None or not rect:
         return None
     judgement = Judgement(Verdict.KEPT, rect, 0.5)
-    return SetReview("judge", review, judgements={(rect.left, rect.top): judgement})
+    return UpdateReview("judge", review, judgements={(rect.left, rect.top): judgement})
 
 
 def random_layer_edit(draw: Callable, document: Document, kind: str, rect: Rect) -> Edit | None:
@@ -157,7 +157,7 @@ def random_layer_edit(draw: Callable, document: Document, kind: str, rect: Rect)
         return join(document, layer.id, rect, draw(st.integers(0, 9)))
     if kind == "mask":
         return paint(document, LayerMask(layer.id), rect, draw(st.integers(0, 255)))
-    return merged(document, layer.id) if document.state.index(layer.id) > 0 else None
+    return merge(document, layer.id) if document.state.index(layer.id) > 0 else None
 
 
 @given(st.data())
@@ -230,7 +230,7 @@ def test_merging_down_keeps_the_picture(blend: BlendMode, channels: int) -> None
     upper = replace(filled_layer(document, Rect(60, 60, 290, 260), 2, 90), blend=blend, opacity=0.7)
     AddLayer("add", upper, 1).apply(document)
     before = picture(document)
-    merged(document, upper.id).apply(document)
+    merge(document, upper.id).apply(document)
     assert len(document.state.layers) == 1
     assert np.array_equal(picture(document), before)
 
@@ -253,10 +253,10 @@ def test_a_turned_rectangle_lies_where_its_pixels_do(turn: Turn) -> None:
     array = np.zeros((30, 50), bool)
     rect = Rect(7, 3, 20, 11)
     array[rect.slices()] = True
-    motion = Motion.of_turn(turn, Rect(0, 0, 50, 30))
-    turned = np.zeros_like(motion.array(array))
-    turned[motion.rect(rect).slices()] = True
-    assert np.array_equal(turned, motion.array(array))
+    transform = Transform.of_turn(turn, Rect(0, 0, 50, 30))
+    turned = np.zeros_like(transform.array(array))
+    turned[transform.rect(rect).slices()] = True
+    assert np.array_equal(turned, transform.array(array))
 
 
 def test_a_dragged_opacity_is_one_step_and_another_drag_is_another() -> None:
@@ -267,16 +267,16 @@ def test_a_dragged_opacity_is_one_step_and_another_drag_is_another() -> None:
     first.apply(document)
     second = SetLayer("opacity", document.state.layers[0], {"opacity": 0.4}, gesture=7)
     second.apply(document)
-    merged = first.merged(second)
+    merged = first.merge_with(second)
     assert merged is not None
     merged.revert(document)
     assert document.state.layers[0].opacity == 1.0
     merged.apply(document)
     assert document.state.layers[0].opacity == 0.4
     other_drag = SetLayer("opacity", layer, {"opacity": 0.1}, gesture=8)
-    assert first.merged(other_drag) is None
-    assert SetLayer("name", layer, {"name": "a"}).merged(SetLayer("name", layer, {"name": "b"})) is None
-    assert first.merged(SetLayer("hide", layer, {"visible": False}, gesture=7)) is None
+    assert first.merge_with(other_drag) is None
+    assert SetLayer("name", layer, {"name": "a"}).merge_with(SetLayer("name", layer, {"name": "b"})) is None
+    assert first.merge_with(SetLayer("hide", layer, {"visible": False}, gesture=7)) is None
 
 
 def test_watchers_hear_what_changed_and_no_more() -> None:
@@ -347,14 +347,14 @@ def test_every_blend_mode_is_finite_and_stays_within_its_neighbours(blend: Blend
     assert np.abs(half - (b + drawn) / 2).max() <= 1.01
 
 
-def repaired(document: Document, rect: Rect, number: int) -> Layer:
+def repaired_layer(document: Document, rect: Rect, number: int) -> Layer:
     return replace(filled_layer(document, rect, number), made_by=(replace(REPAIR, boxes=((number, 0, 9, 9),)),))
 
 
 def test_a_record_lists_the_repairs_that_show_each_once() -> None:
     document = make_document()
     shown, hidden, clear, emptied = (
-        repaired(document, Rect(10 * n, 10 * n, 10 * n + 30, 10 * n + 30), n) for n in range(4)
+        repaired_layer(document, Rect(10 * n, 10 * n, 10 * n + 30, 10 * n + 30), n) for n in range(4)
     )
     copy = replace(shown, id=document.new_id(), name="copy")
     layers = (
@@ -376,10 +376,10 @@ def test_a_record_lists_the_repairs_that_show_each_once() -> None:
 @pytest.mark.parametrize("unseen", [{"visible": False}, {"opacity": 0.0}])
 def test_a_record_lists_nothing_that_was_merged_without_being_seen(unseen: dict[str, float]) -> None:
     document = make_document()
-    shown, hidden = (repaired(document, Rect(10 * n, 10, 10 * n + 30, 40), n) for n in range(2))
+    shown, hidden = (repaired_layer(document, Rect(10 * n, 10, 10 * n + 30, 40), n) for n in range(2))
     for place, layer in enumerate((shown, replace(hidden, **unseen))):
         AddLayer("add", layer, place).apply(document)
-    merged(document, hidden.id).apply(document)
+    merge(document, hidden.id).apply(document)
     assert document.state.repairs() == list(shown.made_by)
 
 
@@ -399,7 +399,7 @@ class Inverted(Content):
     def mask_within(self) -> TileMap | None:
         return None
 
-    def moved(self, motion: Motion, scan: TileMap, context: JobContext) -> Content:
+    def transformed(self, transform: Transform, scan: TileMap, context: JobContext) -> Content:
         return self
 
     def maps(self) -> Mapping[str, TileMap]:
@@ -427,18 +427,18 @@ class _Invert(Operation):
     def touches(self, cell: tuple[int, int], level: int) -> bool:
         return self.mask.holds(cell, level)
 
-    def prepare(self, rect: Rect, level: int, go_on: Callable[[], bool]) -> bool:
-        return self.mask.prepare(rect, level, go_on)
+    def prepare(self, rect: Rect, level: int, keep_going: Callable[[], bool]) -> bool:
+        return self.mask.prepare(rect, level, keep_going)
 
-    def drawn(self, below: np.ndarray, rect: Rect, level: int) -> np.ndarray | None:
+    def render(self, below: np.ndarray, rect: Rect, level: int) -> np.ndarray | None:
         mask = self.mask.read(rect, level)
         return mix(below, np.iinfo(below.dtype).max - below, mask, self.amount) if mask.any() else None
 
-    def made_of(self, cell: tuple[int, int], level: int) -> tuple[tuple[object, ...], tuple[float, ...]]:
+    def inputs(self, cell: tuple[int, int], level: int) -> tuple[tuple[object, ...], tuple[float, ...]]:
         return (self.mask.at(cell, level),), (self.amount,)
 
 
-def inverted(document: Document) -> Layer:
+def add_inverted_layer(document: Document) -> Layer:
     """An adjustment of a part of the picture, on top of a layer of pixels."""
     AddLayer("add", filled_layer(document, Rect(30, 20, 200, 160)), 0).apply(document)
     layer = replace(document.new_layer("adjust"), content=Inverted(1.0))
@@ -449,7 +449,7 @@ def inverted(document: Document) -> Layer:
 
 def test_a_layer_may_show_something_else_than_pixels() -> None:
     document = make_document()
-    layer = inverted(document)
+    layer = add_inverted_layer(document)
     below = flatten(Composite.of(document.state, below=1))
     expected = below.copy()
     expected[100:265, 100:280] = 65535 - below[100:265, 100:280]
@@ -466,7 +466,7 @@ def test_a_layer_may_show_something_else_than_pixels() -> None:
     assert np.array_equal(picture(document), np.rot90(below))
     removal.revert(document)
     assert np.array_equal(picture(document), np.rot90(expected))
-    merged(document, layer.id).apply(document)
+    merge(document, layer.id).apply(document)
     (only,) = document.state.layers
     assert only.has_pixels
     assert np.array_equal(picture(document), np.rot90(expected))
@@ -475,7 +475,7 @@ def test_a_layer_may_show_something_else_than_pixels() -> None:
 def test_such_a_layer_is_kept_by_projects_and_autosave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, Inverted.kind, Inverted)
     document, project = make_document(), tmp_path / "p.ora"
-    inverted(document)
+    add_inverted_layer(document)
     write_project(Snapshot.of(document), project)
     assert np.array_equal(picture(open_project(project)), picture(document))
     folder = AutosaveFolder(tmp_path / "autosave")

@@ -137,7 +137,7 @@ def saved(tmp_path: Path) -> Path:
     return folder
 
 
-def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def rewrite_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path = folder / "manifest.json"
     table = json.loads(path.read_text())
     change(table)
@@ -199,7 +199,7 @@ def test_a_manifest_that_is_none_holds_no_work(saved: Path, text: str) -> None:
 @pytest.mark.parametrize("entry", ["stamp", "sha256", "turns", "layers", "mask", "review"])
 @pytest.mark.parametrize("value", [None, 3, 1e300, "x", [], [3], {}, {"a": 3}, [[]], [{}], {"1,1": "../x"}, {"x": "y"}])
 def test_an_entry_of_another_kind_is_refused_or_does_no_harm(saved: Path, entry: str, value: object) -> None:
-    rewritten(saved, lambda table: table.update({entry: value}))
+    rewrite_manifest(saved, lambda table: table.update({entry: value}))
     try:
         document = recover(saved).document
     except ReadError as error:

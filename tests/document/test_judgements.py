@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from desktop.document.autosave_folder import AutosaveFolder
-from desktop.document.edits import PutReview, SetReview, TurnPicture
-from desktop.document.geometry import Motion, Turn
+from desktop.document.edits import ReplaceReview, TurnPicture, UpdateReview
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Change, Document
 from desktop.document.opening import file_stamp, open_project
 from desktop.document.project import OpenedFile, Snapshot, write_project
 from desktop.document.recovery import recover
-from desktop.document.review import Filters, Judgement, Review, Verdict, damage_of, sheet_of
+from desktop.document.review import Filters, Judgement, Review, Verdict, pack_damage, unpack_damage
 from desktop.document.tiles import TileMap
-from desktop.work.outlines import items_of, outlines_of
+from desktop.work.outlines import judged_defects, outline_defects
 from engine import imageio
 from engine.errors import ReadError
 from engine.raster import Raster, Rect
@@ -30,12 +30,12 @@ FILTERS = Filters(0.5, 2.0, 4.0, 1e8, 1000.0)
 LABELS = ("dust", "scratch")
 
 
-def seen(*blots: tuple[Rect, int, int], size: tuple[int, int] = (HEIGHT, WIDTH)) -> TileMap:
+def damage_map(*blots: tuple[Rect, int, int], size: tuple[int, int] = (HEIGHT, WIDTH)) -> TileMap:
     """A map with blots of a probability and a class."""
     edit = TileMap.empty((*size, 2), np.uint8).edit()
     for rect, sure, kind in blots:
         edit.write(rect, np.broadcast_to(np.array([sure, kind], np.uint8), (rect.height, rect.width, 2)))
-    return edit.commit().applied(edit.source)
+    return edit.commit().apply_to(edit.source)
 
 
 # Two sure places, joined by a place that is less sure; and a scratch across a border between tiles.
@@ -49,31 +49,31 @@ DUMBBELL = (
 
 def review_of(document: Document, *blots: tuple[Rect, int, int]) -> Review:
     size = document.bounds.height, document.bounds.width
-    return Review(document.new_id(), seen(*(blots or DUMBBELL), size=size), LABELS, FILTERS)
+    return Review(document.new_id(), damage_map(*(blots or DUMBBELL), size=size), LABELS, FILTERS)
 
 
-def put(document: Document, review: Review | None) -> PutReview:
-    edit = PutReview("Find damage", document.state, review)
+def put_review(document: Document, review: Review | None) -> ReplaceReview:
+    edit = ReplaceReview("Find damage", document.state, review)
     edit.apply(document)
     return edit
 
 
-def judge(document: Document, point: tuple[int, int], verdict: Verdict, kind: str | None = None) -> SetReview:
+def judge(document: Document, point: tuple[int, int], verdict: Verdict, kind: str | None = None) -> UpdateReview:
     """Judge the defect that a pixel lies in, as it is outlined now."""
     review = document.state.review
     assert review is not None
     pixel = Rect(point[0], point[1], point[0] + 1, point[1] + 1)
-    item = next(item for item in items_of(outlines_of(review), review) if item.defect.box.contains(pixel))
+    item = next(item for item in judged_defects(outline_defects(review), review) if item.defect.box.contains(pixel))
     made = {item.point: Judgement(verdict, item.defect.box, review.filters.threshold, kind)}
-    edit = SetReview("judge", review, judgements=made)
+    edit = UpdateReview("judge", review, judgements=made)
     edit.apply(document)
     return edit
 
 
-def at_threshold(document: Document, threshold: float, gesture: int = 0) -> SetReview:
+def at_threshold(document: Document, threshold: float, gesture: int = 0) -> UpdateReview:
     review = document.state.review
     assert review is not None
-    edit = SetReview("filter", review, filters=replace(review.filters, threshold=threshold), gesture=gesture)
+    edit = UpdateReview("filter", review, filters=replace(review.filters, threshold=threshold), gesture=gesture)
     edit.apply(document)
     return edit
 
@@ -82,7 +82,7 @@ def verdicts(document: Document) -> list[tuple[int, str, Verdict]]:
     """Left edge, class and verdict of each defect."""
     review = document.state.review
     assert review is not None
-    return [(item.defect.box.left, item.kind, item.verdict) for item in items_of(outlines_of(review), review)]
+    return [(item.defect.box.left, item.kind, item.verdict) for item in judged_defects(outline_defects(review), review)]
 
 
 def same(one: Review | None, other: Review | None) -> bool:
@@ -98,16 +98,16 @@ def test_a_search_and_its_judgements_are_undone_step_by_step() -> None:
     document.watch(heard.append)
     states, edits = [document.state.review], []
 
-    def did(edit: PutReview | SetReview) -> None:
+    def record(edit: ReplaceReview | UpdateReview) -> None:
         edits.append(edit)
         states.append(document.state.review)
 
-    did(put(document, review_of(document)))
-    did(judge(document, (25, 25), Verdict.ACCEPTED))
-    did(at_threshold(document, 0.9))
-    did(judge(document, (55, 25), Verdict.KEPT, "scratch"))
-    did(put(document, review_of(document, (Rect(0, 0, 9, 9), 255, 0))))
-    did(put(document, None))
+    record(put_review(document, review_of(document)))
+    record(judge(document, (25, 25), Verdict.ACCEPTED))
+    record(at_threshold(document, 0.9))
+    record(judge(document, (55, 25), Verdict.KEPT, "scratch"))
+    record(put_review(document, review_of(document, (Rect(0, 0, 9, 9), 255, 0))))
+    record(put_review(document, None))
     assert all(change == Change(review=True) for change in heard)
     for edit, before in zip(reversed(edits), reversed(states[:-1]), strict=True):
         edit.revert(document)
@@ -120,7 +120,7 @@ def test_a_search_and_its_judgements_are_undone_step_by_step() -> None:
 def test_a_review_is_work_that_is_saved_and_its_id_is_no_layers() -> None:
     document = make_document()
     start = document.state
-    edit = put(document, review_of(document))
+    edit = put_review(document, review_of(document))
     assert not document.state.same_work(start)
     assert edit.saved
     assert document.state.review is not None
@@ -131,22 +131,22 @@ def test_a_review_is_work_that_is_saved_and_its_id_is_no_layers() -> None:
 
 def test_a_dragged_threshold_is_one_step() -> None:
     document = make_document()
-    put(document, review_of(document))
+    put_review(document, review_of(document))
     before = document.state.review
     first, second, third = (at_threshold(document, value, gesture=3) for value in (0.6, 0.7, 0.8))
-    merged = first.merged(second)
+    merged = first.merge_with(second)
     assert merged is not None
-    merged = merged.merged(third)
+    merged = merged.merge_with(third)
     assert merged is not None
     merged.revert(document)
     assert same(document.state.review, before)
-    assert third.merged(at_threshold(document, 0.9, gesture=4)) is None
-    assert at_threshold(document, 0.9).merged(at_threshold(document, 0.5)) is None
+    assert third.merge_with(at_threshold(document, 0.9, gesture=4)) is None
+    assert at_threshold(document, 0.9).merge_with(at_threshold(document, 0.5)) is None
 
 
 def test_the_parts_of_a_judged_defect_inherit_its_judgement_and_the_latest_holds() -> None:
     document = make_document()
-    put(document, review_of(document))
+    put_review(document, review_of(document))
     whole, scratch = (20, "dust"), (200, "scratch", Verdict.TO_DO)
     assert verdicts(document) == [(*whole, Verdict.TO_DO), scratch]
     judge(document, (25, 25), Verdict.ACCEPTED)
@@ -166,7 +166,7 @@ def test_the_parts_of_a_judged_defect_inherit_its_judgement_and_the_latest_holds
 @pytest.mark.parametrize("turn", list(Turn))
 def test_a_turned_picture_turns_the_map_and_the_judgements(turn: Turn) -> None:
     document = make_document()
-    put(document, review_of(document))
+    put_review(document, review_of(document))
     judge(document, (25, 25), Verdict.ACCEPTED)
     judge(document, (240, 255), Verdict.KEPT, "dust")
     before, bounds = document.state.review, document.bounds
@@ -175,30 +175,30 @@ def test_a_turned_picture_turns_the_map_and_the_judgements(turn: Turn) -> None:
     edit.apply(document)
     after = document.state.review
     assert after is not None
-    motion = Motion.of_turn(turn, bounds)
-    expected = motion.array(before.damage.read(before.damage.bounds))
+    transform = Transform.of_turn(turn, bounds)
+    expected = transform.array(before.damage.read(before.damage.bounds))
     assert np.array_equal(after.damage.read(after.damage.bounds), expected)
-    items = items_of(outlines_of(after), after)
-    boxes = {motion.rect(Rect(20, 20, 60, 30)): Verdict.ACCEPTED, motion.rect(DUMBBELL[3][0]): Verdict.KEPT}
+    items = judged_defects(outline_defects(after), after)
+    boxes = {transform.rect(Rect(20, 20, 60, 30)): Verdict.ACCEPTED, transform.rect(DUMBBELL[3][0]): Verdict.KEPT}
     assert {item.defect.box: item.verdict for item in items} == boxes
     edit.revert(document)
     assert same(document.state.review, before)
 
 
-def reviewed() -> Document:
+def reviewed_document() -> Document:
     document = make_document()
-    put(document, review_of(document))
+    put_review(document, review_of(document))
     judge(document, (25, 25), Verdict.ACCEPTED)
     judge(document, (240, 255), Verdict.HEALED, "dust")
     review = document.state.review
     assert review is not None
     filters = replace(review.filters, smallest=7.0, without=frozenset({"dust"}))
-    SetReview("filter", review, filters=filters).apply(document)
+    UpdateReview("filter", review, filters=filters).apply(document)
     return document
 
 
 def test_a_project_keeps_the_review(tmp_path: Path) -> None:
-    document = reviewed()
+    document = reviewed_document()
     again = open_project(save(document, tmp_path / "p.ora"))
     assert same(again.state.review, document.state.review)
     review = again.state.review
@@ -235,7 +235,7 @@ def test_a_project_of_before_has_no_review(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_review_is_refused(tmp_path: Path, name: str, value: object) -> None:
-    path, broken = save(reviewed(), tmp_path / "p.ora"), tmp_path / "broken.ora"
+    path, broken = save(reviewed_document(), tmp_path / "p.ora"), tmp_path / "broken.ora"
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(broken, "w") as copy:
         for entry in archive.namelist():
             data = archive.read(entry)
@@ -249,26 +249,26 @@ def test_a_damaged_review_is_refused(tmp_path: Path, name: str, value: object) -
 
 
 def test_a_session_keeps_the_review(tmp_path: Path) -> None:
-    document, path = reviewed(), tmp_path / "scan.tif"
+    document, path = reviewed_document(), tmp_path / "scan.tif"
     imageio.write(Raster(np.array(document.state.scan.base)), path)
     session = AutosaveFolder(tmp_path / "session")
     session.autosave(Snapshot.of(document, OpenedFile(path, file_stamp(path))))
     assert same(recover(tmp_path / "session").document.state.review, document.state.review)
-    put(document, None)
+    put_review(document, None)
     session.autosave(Snapshot.of(document, OpenedFile(path, file_stamp(path)), 1))
     assert recover(tmp_path / "session").document.state.review is None
 
 
 def test_only_what_holds_damage_is_laid_out_and_saved(tmp_path: Path) -> None:
-    far = seen((Rect(9000, 4000, 9004, 4004), 200, 1), (Rect(3, 3, 5, 5), 90, 0), size=(5000, 10_000))
-    sheet = sheet_of(far)
+    far = damage_map((Rect(9000, 4000, 9004, 4004), 200, 1), (Rect(3, 3, 5, 5), 90, 0), size=(5000, 10_000))
+    sheet = pack_damage(far)
     assert sheet.shape == (256, 512, 2)
-    back = damage_of(sheet, sorted(far.stored), (5000, 10_000))
+    back = unpack_damage(sheet, sorted(far.stored), (5000, 10_000))
     assert back.stored.keys() == far.stored.keys()
     assert all(np.array_equal(tile, far.stored[cell]) for cell, tile in back.stored.items())
     empty = TileMap.empty((50, 60, 2), np.uint8)
-    assert not damage_of(sheet_of(empty), [], (50, 60)).stored
+    assert not unpack_damage(pack_damage(empty), [], (50, 60)).stored
     document = make_document()
-    put(document, Review(9, TileMap.empty((HEIGHT, WIDTH, 2), np.uint8), LABELS, FILTERS))
+    put_review(document, Review(9, TileMap.empty((HEIGHT, WIDTH, 2), np.uint8), LABELS, FILTERS))
     write_project(Snapshot.of(document), tmp_path / "empty.ora")
     assert open_project(tmp_path / "empty.ora").state.review is not None

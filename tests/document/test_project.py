@@ -35,7 +35,7 @@ from tests.document.test_edits import REPAIR, filled_layer, make_document, paint
 ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
 
 
-def layered(channels: int = 3, dtype: type = np.uint16) -> Document:
+def layered_document(channels: int = 3, dtype: type = np.uint16) -> Document:
     document = make_document(channels, dtype)
     document.resolution = Resolution(600, 300)
     document.metadata = Metadata(xmp=b"<x/>", iptc=b"\x1c\x02\x05\x00\x03abc", tags={34377: (1, b"8BIM")})
@@ -63,7 +63,7 @@ def save(document: Document, path: Path) -> Path:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_project_comes_back_as_it_was(tmp_path: Path, channels: int, dtype: type) -> None:
-    document = layered(channels, dtype)
+    document = layered_document(channels, dtype)
     again = open_project(save(document, tmp_path / "p.ora"))
     assert again.profile == document.profile
     assert again.resolution == document.resolution
@@ -82,7 +82,7 @@ def test_a_project_comes_back_as_it_was(tmp_path: Path, channels: int, dtype: ty
 
 
 def test_the_file_is_openraster(tmp_path: Path) -> None:
-    document = layered()
+    document = layered_document()
     with zipfile.ZipFile(save(document, tmp_path / "p.ora")) as archive:
         first = archive.infolist()[0]
         assert (first.filename, first.compress_type) == ("mimetype", zipfile.ZIP_STORED)
@@ -105,7 +105,7 @@ def test_the_file_is_openraster(tmp_path: Path) -> None:
 
 
 def test_a_turned_document_is_saved_turned(tmp_path: Path) -> None:
-    document = layered()
+    document = layered_document()
     TurnPicture(Turn.LEFT, document.state).apply(document)
     again = open_project(save(document, tmp_path / "p.ora"))
     assert np.array_equal(picture(again), picture(document))
@@ -117,7 +117,7 @@ def test_a_turned_document_is_saved_turned(tmp_path: Path) -> None:
 def test_a_failed_save_keeps_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception, code: str
 ) -> None:
-    path = save(layered(), tmp_path / "p.ora")
+    path = save(layered_document(), tmp_path / "p.ora")
     data = path.read_bytes()
 
     def full(*_: object, **__: object) -> bytes:
@@ -125,13 +125,13 @@ def test_a_failed_save_keeps_the_old_file(
 
     monkeypatch.setattr(imageio, "encode_png", full)
     with pytest.raises(WriteError) as caught:
-        save(layered(), path)
+        save(layered_document(), path)
     assert caught.value.code == code
     assert path.read_bytes() == data
     assert list(tmp_path.iterdir()) == [path]
 
 
-def rewritten(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     change(parts)
@@ -142,13 +142,13 @@ def rewritten(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
 
 
 def test_a_file_of_another_program_opens_with_its_layers(tmp_path: Path) -> None:
-    document = layered()
+    document = layered_document()
 
     def foreign(parts: dict[str, bytes]) -> None:
         for name in [name for name in parts if name.startswith("lacuna/")]:
             del parts[name]
 
-    again = open_project(rewritten(save(document, tmp_path / "p.ora"), foreign))
+    again = open_project(rewrite(save(document, tmp_path / "p.ora"), foreign))
     assert again.profile == ADOBE
     assert [layer.name for layer in again.state.layers] == [layer.name for layer in document.state.layers]
     assert np.array_equal(flatten(Composite.of(again.state)), picture(document))
@@ -158,18 +158,18 @@ def test_layers_changed_by_another_program_win_over_our_own_part(tmp_path: Path)
     def rename(parts: dict[str, bytes]) -> None:
         parts["stack.xml"] = parts["stack.xml"].replace(b"layer 1", b"theirs")
 
-    again = open_project(rewritten(save(layered(), tmp_path / "p.ora"), rename))
+    again = open_project(rewrite(save(layered_document(), tmp_path / "p.ora"), rename))
     assert again.state.layers[0].name == "theirs"
 
 
 def test_an_arrangement_we_do_not_know_opens_as_the_merged_picture(tmp_path: Path) -> None:
-    document = layered()
+    document = layered_document()
 
     def nested(parts: dict[str, bytes]) -> None:
         text = parts["stack.xml"].decode()
         parts["stack.xml"] = text.replace("<stack>", "<stack><stack>").replace("</stack>", "</stack></stack>").encode()
 
-    again = open_project(rewritten(save(document, tmp_path / "p.ora"), nested))
+    again = open_project(rewrite(save(document, tmp_path / "p.ora"), nested))
     assert not again.state.layers
     assert again.notices
     assert np.array_equal(picture(again), picture(document))
@@ -206,7 +206,7 @@ BOMB_PNG = imageio.encode_png(np.zeros((4, 4, 4), np.uint16)).replace(
     ],
 )
 def test_broken_and_hostile_files_are_refused(tmp_path: Path, part: str, data: bytes) -> None:
-    path = rewritten(save(layered(), tmp_path / "p.ora"), lambda parts: parts.__setitem__(part, data))
+    path = rewrite(save(layered_document(), tmp_path / "p.ora"), lambda parts: parts.__setitem__(part, data))
     if part == "lacuna/document.json" and data == b"[]":
         assert open_project(path).state.layers
         return
@@ -220,7 +220,7 @@ def damaged_json(path: Path, change: Callable[[dict], None]) -> Path:
         change(own)
         parts["lacuna/document.json"] = json.dumps(own).encode()
 
-    return rewritten(path, apply)
+    return rewrite(path, apply)
 
 
 @pytest.mark.parametrize(
@@ -240,11 +240,11 @@ def damaged_json(path: Path, change: Callable[[dict], None]) -> Path:
 )
 def test_a_damaged_description_is_refused(tmp_path: Path, change: Callable[[dict], None]) -> None:
     with pytest.raises(ReadError):
-        read_project(damaged_json(save(layered(), tmp_path / "p.ora"), change))
+        read_project(damaged_json(save(layered_document(), tmp_path / "p.ora"), change))
 
 
 def test_a_truncated_or_absent_file_is_refused(tmp_path: Path) -> None:
-    path = save(layered(), tmp_path / "p.ora")
+    path = save(layered_document(), tmp_path / "p.ora")
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ReadError):
         read_project(path)

@@ -38,18 +38,18 @@ def test_a_map_over_an_array_copies_nothing_and_cannot_be_written() -> None:
 @given(st.lists(st.tuples(rects(), st.integers(0, 255)), min_size=1, max_size=8))
 def test_edits_are_exact_and_reverting_them_restores_the_first_picture(steps: list[tuple[Rect, int]]) -> None:
     first = noise(SHAPE, np.uint8)
-    tiles, expected, patches = TileMap.of_array(first), first.copy(), []
+    tiles, expected, deltas = TileMap.of_array(first), first.copy(), []
     for rect, value in steps:
         edit = tiles.edit()
         edit.change(rect, lambda view, _, value=value: view.fill(value))
         expected[rect.slices()] = value
         assert np.array_equal(edit.preview().read(tiles.bounds), expected)
-        patch = edit.commit()
-        tiles = patch.applied(tiles)
-        patches.append(patch)
+        delta = edit.commit()
+        tiles = delta.apply_to(tiles)
+        deltas.append(delta)
         assert np.array_equal(tiles.read(tiles.bounds), expected)
-    for patch in reversed(patches):
-        tiles = patch.reverted(tiles)
+    for delta in reversed(deltas):
+        tiles = delta.remove_from(tiles)
     assert np.array_equal(tiles.read(tiles.bounds), first)
     assert not tiles.stored
 
@@ -59,7 +59,7 @@ def test_views_that_leak_from_an_edit_do_not_reach_what_it_published() -> None:
     edit = TileMap.empty((64, 64), np.uint8).edit()
     edit.change(Rect(0, 0, 64, 64), lambda view, _: leaked.append(view))
     edit.change(Rect(3, 4, 9, 9), lambda view, _: view.fill(7))
-    tiles = edit.commit().applied(edit.source)
+    tiles = edit.commit().apply_to(edit.source)
     leaked[0][...] = 99
     assert tiles.read(tiles.bounds).max() == 7
 
@@ -67,9 +67,9 @@ def test_views_that_leak_from_an_edit_do_not_reach_what_it_published() -> None:
 def test_uniform_tiles_cost_nothing() -> None:
     edit = TileMap.empty((1024, 1024), np.uint8).edit()
     edit.change(Rect(0, 0, 1024, 1024), lambda view, _: view.fill(255))
-    patch = edit.commit()
-    tiles = patch.applied(edit.source)
-    assert patch.nbytes == tiles.nbytes == 0
+    delta = edit.commit()
+    tiles = delta.apply_to(edit.source)
+    assert delta.nbytes == tiles.nbytes == 0
     assert (tiles.read(tiles.bounds) == 255).all()
     assert len(tiles.occupied()) == 16
 
@@ -78,7 +78,7 @@ def test_a_map_with_holes_keeps_a_written_tile_of_zeros() -> None:
     for holes in (False, True):
         edit = TileMap.empty((64, 64), np.uint8, holes=holes).edit()
         edit.write(Rect(0, 0, 64, 64), np.zeros((64, 64), np.uint8))
-        assert bool(edit.commit().applied(edit.source).stored) is holes
+        assert bool(edit.commit().apply_to(edit.source).stored) is holes
 
 
 @given(rects(), st.integers(1, 4))
@@ -88,7 +88,7 @@ def test_levels_are_the_reductions_of_the_edited_picture(rect: Rect, level: int)
     tiles = tiles.with_levels(reductions(first, 6))
     edit = tiles.edit()
     edit.change(rect, lambda view, _: view.fill(1000))
-    edited = edit.commit().applied(tiles)
+    edited = edit.commit().apply_to(tiles)
     expected = edited.read(edited.bounds)
     for _ in range(level):
         expected = halve(expected)
@@ -100,7 +100,7 @@ def test_levels_are_the_reductions_of_the_edited_picture(rect: Rect, level: int)
 def test_reductions_are_made_in_steps_and_kept() -> None:
     edit = TileMap.empty((1300, 1600), np.uint8).edit()
     edit.write(Rect(0, 0, 1600, 1300), noise((1300, 1600), np.uint8))
-    tiles = edit.commit().applied(edit.source)
+    tiles = edit.commit().apply_to(edit.source)
     whole, calls = tiles.bounds_at(2), 0
     while not tiles.prepare(whole, 2, iter([True, True, False]).__next__):
         calls += 1
@@ -125,7 +125,7 @@ def test_halve_means_pairs_and_keeps_odd_edges(shape: tuple[int, ...]) -> None:
     assert np.abs(halve(picture) - mean).max() <= 0.5
 
 
-class Drawer:
+class MemoryStore:
     """A tile store in memory."""
 
     def __init__(self) -> None:
@@ -144,11 +144,11 @@ def test_a_patch_that_was_put_away_still_works() -> None:
     tiles = TileMap.of_array(noise(SHAPE, np.uint8))
     edit = tiles.edit()
     edit.write(Rect(10, 10, 290, 200), noise((190, 280), np.uint8, seed=5))
-    patch = edit.commit()
-    wanted = patch.applied(tiles).read(tiles.bounds)
-    assert patch.nbytes > 0
-    drawer = Drawer()
-    patch.put_away(drawer, patch.keys(drawer))
-    assert patch.nbytes == 0
-    assert np.array_equal(patch.applied(tiles).read(tiles.bounds), wanted)
-    assert np.array_equal(patch.reverted(patch.applied(tiles)).read(tiles.bounds), tiles.read(tiles.bounds))
+    delta = edit.commit()
+    wanted = delta.apply_to(tiles).read(tiles.bounds)
+    assert delta.nbytes > 0
+    store = MemoryStore()
+    delta.release(store, delta.copy_to(store))
+    assert delta.nbytes == 0
+    assert np.array_equal(delta.apply_to(tiles).read(tiles.bounds), wanted)
+    assert np.array_equal(delta.remove_from(delta.apply_to(tiles)).read(tiles.bounds), tiles.read(tiles.bounds))

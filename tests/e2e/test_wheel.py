@@ -30,7 +30,7 @@ app = QApplication([])
 program = Program(Path("state"), SettingsStore(Path("settings.ini")))
 program.start([SAMPLE])
 until = time.monotonic() + 60
-while not (program.furnished and program.contents.task.models and program.contents.photos.photo):
+while not (program.ready and program.contents.task.models and program.contents.photos.photo):
     assert time.monotonic() < until
     app.processEvents()
 icons = [not action.icon().isNull() for action in program.menus.by_id.values()]

@@ -101,7 +101,7 @@ def test_heal_at_another_depth_and_profile_and_without_a_record(folder: Path, mo
         (["models", "show", "none"], "none"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence_and_nothing_is_written(
+def test_impossible_commands_fail_with_a_sentence_and_write_nothing(
     folder: Path, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     imageio.write_mask(np.full((9, 8), 255, np.uint8), folder / "small.png")
@@ -156,7 +156,7 @@ def test_models_lists_shows_and_verifies(
         assert "heal" in capsys.readouterr().out
 
 
-def test_what_was_done_in_writing_is_in_the_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_record_holds_the_notices_of_writing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for words, expected in (
         (["a.tif"], {"depth": 16, "samples_kept": True}),
         (["a.png", "--depth", "8"], {"depth": 8, "samples_kept": False}),
@@ -168,7 +168,7 @@ def test_what_was_done_in_writing_is_in_the_record(folder: Path, monkeypatch: py
         assert expected.items() <= record["written"].items()
 
 
-def test_a_project_given_as_a_picture_is_told_where_to_go(
+def test_a_project_given_as_a_picture_is_refused_with_advice(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = Document(imageio.read(folder / "in.tif"))
@@ -217,7 +217,7 @@ def test_a_record_never_stays_beside_another_picture(folder: Path, monkeypatch: 
     assert not (folder / "out.tif.record.json").exists()
 
 
-def test_what_cannot_be_written_is_refused_before_any_work(
+def test_impossible_outputs_are_refused_before_any_work(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     imageio.write(noise_raster(8, 16_500), folder / "wide.tif")
@@ -228,7 +228,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(
     assert "none.icc" in capsys.readouterr().err
 
 
-def test_on_a_terminal_the_answer_stands_alone(
+def test_on_a_terminal_the_progress_bar_is_removed_before_the_output(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)

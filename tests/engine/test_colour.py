@@ -66,7 +66,7 @@ def test_grey_scans_stay_grey(profile: bytes | None) -> None:
     assert np.array_equal(from_float(space.from_model(values), pixels.dtype), pixels)
 
 
-def test_a_profile_of_tables_has_no_model_space_and_is_taken_as_it_is() -> None:
+def test_values_with_a_table_profile_are_not_converted_to_model_space() -> None:
     table = ADOBE.replace(b"rTRC", b"A2B0")
     assert colour.with_srgb_curve(table) is None
     pixels = noise()

@@ -1,4 +1,4 @@
-"""Healing with the shipped model, for real."""
+"""Healing with the shipped model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def scratch(shape: tuple[int, ...], soft: bool = False) -> np.ndarray:
 @pytest.mark.parametrize("profile", [None, ADOBE])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_nothing_changes_outside_the_mask_and_the_fill_is_near(
+def test_nothing_changes_outside_the_mask_and_the_fill_is_close_to_the_original(
     registry: Registry, profile: bytes | None, dtype: type, channels: int
 ) -> None:
     if profile is not None and channels == 1:
@@ -67,7 +67,7 @@ def test_nothing_changes_outside_the_mask_and_the_fill_is_near(
 
 
 @pytest.mark.parametrize(("grow", "feather"), [(0, 0), (3, 0), (0, 5), (2.5, 4)])
-def test_the_promise_holds_outside_mask_grow_and_feather(registry: Registry, grow: float, feather: float) -> None:
+def test_nothing_changes_outside_the_grown_and_feathered_mask(registry: Registry, grow: float, feather: float) -> None:
     pixels = noise_raster().pixels
     mask = scratch(pixels.shape)
     result = run_task(job(pixels, mask, registry, grow=grow, feather=feather)).apply_to(pixels)
@@ -76,7 +76,7 @@ def test_the_promise_holds_outside_mask_grow_and_feather(registry: Registry, gro
     assert (result[reach > 0] != pixels[reach > 0]).any()
 
 
-def test_a_soft_mask_blends_and_hides_all_that_it_touches(registry: Registry) -> None:
+def test_a_soft_mask_blends_and_hides_every_pixel_above_0_from_the_model(registry: Registry) -> None:
     pixels = noise_raster().pixels
     mask = scratch(pixels.shape, soft=True)
     first = run_task(job(pixels, mask, registry))
@@ -105,7 +105,7 @@ def test_pictures_of_any_size_are_healed(registry: Registry, shape: tuple[int, i
     assert np.array_equal(healed[mask == 0], pixels[mask == 0])
 
 
-def test_a_mask_of_hard_and_soft_parts_fades_as_a_whole(registry: Registry) -> None:
+def test_hard_parts_of_a_soft_mask_are_feathered_like_the_soft_ones(registry: Registry) -> None:
     pixels = noise_raster(400, 900).pixels
     mask = np.zeros((400, 900), np.uint8)
     mask[200:280, 200:280] = 255
@@ -118,13 +118,13 @@ def test_a_mask_of_hard_and_soft_parts_fades_as_a_whole(registry: Registry) -> N
 
 
 @pytest.mark.parametrize("shape", [(100, 120, 3), (1, 1, 3), (700, 800, 1)])
-def test_a_picture_that_is_masked_altogether_is_refused(registry: Registry, shape: tuple[int, int, int]) -> None:
+def test_a_completely_masked_picture_is_refused(registry: Registry, shape: tuple[int, int, int]) -> None:
     pixels = np.zeros(shape, np.uint16)
     with pytest.raises(SettingsError, match="Everything is masked"):
         run_task(job(pixels, np.full(shape[:2], 255, np.uint8), registry))
 
 
-def test_the_middle_of_a_loss_wider_than_a_window_takes_the_colour_of_what_is_around(registry: Registry) -> None:
+def test_the_middle_of_a_loss_wider_than_a_window_gets_the_colour_of_its_surroundings(registry: Registry) -> None:
     height, width = 360, 400
     y = np.arange(height)[:, None, None] / height
     pixels = np.broadcast_to((0.3 + 0.3 * y) * np.array([1.0, 0.8, 0.6]) * 65535, (height, width, 3)).astype(np.uint16)
@@ -168,7 +168,7 @@ def test_the_result_does_not_depend_on_what_lies_far_away(registry: Registry) ->
         (np.full((30, 40), 255, np.uint8), "40 x 30"),
     ],
 )
-def test_a_mask_that_makes_no_sense_is_refused(registry: Registry, mask: np.ndarray, words: str) -> None:
+def test_an_impossible_mask_is_refused(registry: Registry, mask: np.ndarray, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         run_task(job(noise_raster().pixels, mask, registry))
 
@@ -192,13 +192,13 @@ def test_progress_rises_to_one_and_cancel_stops(registry: Registry) -> None:
 
 
 def with_windows(given: TaskInput, side: int) -> TaskInput:
-    """A job for a model whose windows are at most of a size."""
+    """The same input for a model with windows of at most this side."""
     tile = dataclasses.replace(given.card.tile, default=side)
     return dataclasses.replace(given, card=dataclasses.replace(given.card, tile=tile))
 
 
 def out_of_memory_above(limit: int, run: Callable, tried: list[int] | None = None) -> Callable:
-    """``Session.run`` on a device that holds windows up to a limit; the sides that were tried are noted."""
+    """``Session.run`` on a device that runs out of memory above a window side; tried sides are appended to a list."""
 
     def limited(self: Session, inputs: dict[str, np.ndarray], context: JobContext) -> list[np.ndarray]:
         side = max(inputs["mask"].shape[2:])
@@ -220,13 +220,13 @@ def test_when_memory_runs_out_the_windows_shrink(registry: Registry, monkeypatch
     tried: list[int] = []
     monkeypatch.setattr(Session, "run", out_of_memory_above(200, Session.run, tried))
     healed = run_task(given).apply_to(pixels)
-    # 1024, 512 and 256 are each given up at the first window that is too large; nothing of them is in the result.
+    # Attempts with 1024, 512 and 256 stop at the first window that is too large, and leave nothing in the result.
     assert sum(side > 200 for side in tried) == 3
     assert np.array_equal(healed, wanted)
     assert np.array_equal(healed[mask == 0], pixels[mask == 0])
 
 
-def test_when_no_window_fits_it_is_said(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_for_any_window_is_an_error(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = noise_raster().pixels
     monkeypatch.setattr(Session, "run", out_of_memory_above(0, Session.run))
     with pytest.raises(DeviceError, match="memory"):

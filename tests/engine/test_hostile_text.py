@@ -1,4 +1,4 @@
-"""Cards, recipes, records and settings that make no sense are told in words, and break nothing else."""
+"""Malformed cards, recipes, records and settings give a sentence and do not affect anything else."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def test_one_bad_card_breaks_nothing_else_and_can_be_removed(
     assert (SHIPPED / "heal" / "card.toml").exists()
 
 
-def test_a_bad_card_keeps_its_place(registry: Registry, tmp_path: Path) -> None:
-    """What stands there is only replaced by somebody who removes it."""
+def test_a_folder_with_a_bad_card_is_not_overwritten(registry: Registry, tmp_path: Path) -> None:
+    """The folder can only be reused after the user removes the bad model."""
     theirs = tmp_path / "theirs"
     shutil.copytree(SHIPPED / "tone", theirs)
     (theirs / "card.toml").write_text(card_text())
@@ -164,7 +164,7 @@ def test_only_models_are_removed(registry: Registry, tmp_path: Path, id_: str) -
 
 
 def denied(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    """As for somebody who may not look into a folder; an administrator, who runs tests too, always may."""
+    """Simulate missing permission for a folder, because root, who may run the tests, always has it."""
     real = {name: getattr(os, name) for name in ("stat", "listdir", "scandir", "open")}
 
     def guarded(name: str):
@@ -181,7 +181,7 @@ def denied(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(os, "access", lambda path, _: Path(path) != place)
 
 
-def test_folders_that_may_not_be_looked_into_are_told(
+def test_unreadable_folders_are_reported(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     locked = folder / "locked"
@@ -220,7 +220,7 @@ def test_folders_that_may_not_be_looked_into_are_told(
         (b"x" * (2 << 20), "cannot be read"),
     ],
 )
-def test_recipes_are_refused_in_words(folder: Path, data: bytes, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_recipes_are_refused(folder: Path, data: bytes, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "mine.toml").write_bytes(data)
     with pytest.raises(SettingsError, match=said) as caught:
         read_recipe("mine.toml")
@@ -230,14 +230,14 @@ def test_recipes_are_refused_in_words(folder: Path, data: bytes, said: str, caps
 
 
 @pytest.mark.parametrize("name", ["none", "none.toml", "in.tif/x.toml", "a\0b", "../none"])
-def test_a_recipe_that_is_not_there_is_said(folder: Path, name: str) -> None:
+def test_a_missing_recipe_is_an_error(folder: Path, name: str) -> None:
     with pytest.raises(SettingsError, match="There is no recipe") as caught:
         read_recipe(name)
     assert "standard" in caught.value.text()
 
 
 @pytest.mark.parametrize("box", [[float("inf"), 0, 0, 0], [float("nan"), 0, 0, 0], [1], 3, None])
-def test_a_damaged_record_of_a_repair_is_said(box: object) -> None:
+def test_a_damaged_record_of_a_repair_is_an_error(box: object) -> None:
     table = dict.fromkeys(("task", "model", "version", "checksum", "device"), "")
     for hostile in (table | {"boxes": [box]}, table | {"settings": 3}, [table], None):
         with pytest.raises(ReadError):

@@ -1,4 +1,4 @@
-"""Pixels in and out of every format, orientation, profiles, resolution, masks, depth."""
+"""Reading and writing pixels in every format, orientation, profiles, resolution, masks, depth."""
 
 import functools
 import itertools
@@ -17,7 +17,7 @@ from PIL import Image
 from engine import colour, imageio
 from engine.errors import SettingsError, WriteError
 from engine.imageio import WriteOptions, tiffwrite
-from engine.imageio.common import oriented
+from engine.imageio.common import upright_view
 from engine.jobs import Cancelled, JobContext
 from engine.raster import Raster, Resolution
 
@@ -210,7 +210,7 @@ def test_bmp(tmp_path, mode):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".webp"])
-def test_lossy_formats_come_close_and_say_so(tmp_path, channels, suffix):
+def test_lossy_formats_are_close_and_give_a_notice(tmp_path, channels, suffix):
     pixels = smooth(channels)
     path = tmp_path / f"a{suffix}"
     notices = imageio.write(Raster(pixels.copy()), path, WriteOptions(quality=98, lossless=False))
@@ -268,7 +268,7 @@ def test_to_depth():
 
 
 def with_orientation(path, suffix, stored, number, planar=False):
-    """A file that a camera held askew would write."""
+    """Write a file with an EXIF orientation."""
     if suffix == ".tif":
         tags = [(274, 3, 1, number, True)]
         data = stored.transpose(2, 0, 1) if planar else stored
@@ -291,7 +291,7 @@ def test_orientation_is_applied_once(tmp_path, number, suffix):
     turns = [turn.FLIP_LEFT_RIGHT, turn.ROTATE_180, turn.FLIP_TOP_BOTTOM, turn.TRANSPOSE]
     turns += [turn.ROTATE_270, turn.TRANSVERSE, turn.ROTATE_90]
     with Image.open(path) as opened:
-        # Pillow turns TIFFs by itself.
+        # Pillow applies the orientation of TIFFs itself.
         plain = Image.fromarray(stored) if suffix == ".tif" else opened.convert("RGB")
     upright = np.asarray(plain.transpose(turns[number - 2]) if number > 1 else plain)
     raster = imageio.read(path)
@@ -308,10 +308,10 @@ def test_orientation_of_planar_and_packed_tiffs(tmp_path, number):
     stored = picture(np.uint8, 3, 24, 40)
     path = tmp_path / "a.tif"
     with_orientation(path, ".tif", stored, number, planar=True)
-    assert np.array_equal(imageio.read(path).pixels, oriented(stored, number))
+    assert np.array_equal(imageio.read(path).pixels, upright_view(stored, number))
     tags = [(274, 3, 1, number, True)]
     tifffile.imwrite(path, stored, photometric="rgb", compression="zlib", tile=(16, 16), extratags=tags)
-    assert np.array_equal(imageio.read(path).pixels, oriented(stored, number))
+    assert np.array_equal(imageio.read(path).pixels, upright_view(stored, number))
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".webp"])
@@ -346,7 +346,7 @@ def test_profile_longer_than_a_jpeg_segment(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg", ".webp"])
-def test_broken_and_foreign_profiles_are_told_of(tmp_path, suffix):
+def test_broken_and_foreign_profiles_are_dropped_with_a_notice(tmp_path, suffix):
     for profile in (b"not a profile", colour.srgb()[:200], grey_profile()):
         imageio.write(Raster(smooth(3), profile=profile), tmp_path / f"a{suffix}")
         raster = imageio.read(tmp_path / f"a{suffix}")
@@ -402,7 +402,7 @@ def test_progress_and_cancelling(tmp_path, monkeypatch):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.tif", "b.tif", "c.tif"]
 
 
-def test_probe_tells_without_reading_pixels(tmp_path):
+def test_probe_reads_only_the_header(tmp_path):
     options = {"compression": "lzw", "resolution": (300, 300), "photometric": "rgb"}
     tifffile.imwrite(tmp_path / "a.tif", picture(np.uint16, 3), **options)
     probe = imageio.probe(tmp_path / "a.tif")

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and never over what was opened."""
+"""Files are written atomically, and never over an opened file."""
 
 import errno
 import os
@@ -31,7 +31,7 @@ def failed(code, act):
     return caught.value.text()
 
 
-def test_a_file_takes_its_place_at_the_end(tmp_path):
+def test_a_file_is_replaced_at_the_end(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"old")
     with imageio.atomic_write(path) as file:
@@ -86,7 +86,7 @@ def test_failures_of_the_disk(tmp_path, monkeypatch, number, code, step):
 
 @pytest.mark.skipif(os.name == "nt", reason="file size limits are POSIX")
 @pytest.mark.parametrize("suffix", [".tif", ".png"])
-def test_a_disk_that_really_ends(tmp_path, suffix):
+def test_a_full_disk(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"old")
     program = (
@@ -182,7 +182,7 @@ def test_targets_through_links(tmp_path):
 
 
 def test_read_only_places(tmp_path, monkeypatch):
-    # By what os.access says, since an administrator may write everywhere.
+    # Patches os.access, because root may write everywhere.
     (tmp_path / "a.tif").write_bytes(b"kept")
     for locked in (tmp_path, tmp_path / "a.tif"):
         monkeypatch.setattr(os, "access", lambda path, _, locked=locked: Path(path) != locked)

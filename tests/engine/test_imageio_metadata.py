@@ -1,4 +1,4 @@
-"""What travels beside the pixels: EXIF, XMP, IPTC, Photoshop resources. exiftool is the judge where it is installed."""
+"""Metadata: EXIF, XMP, IPTC, Photoshop resources; also checked with exiftool where it is installed."""
 
 import hashlib
 import itertools
@@ -75,7 +75,7 @@ def judged(path):
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(run.stdout)[0]
     complaints = [value for name, value in told.items() if name.endswith((":Warning", ":Error"))]
-    # Our maker's note is an invention.
+    # exiftool does not know the invented maker note.
     assert set(complaints) <= {"[minor] Unrecognized MakerNotes"}
     return told
 
@@ -260,7 +260,7 @@ def test_long_metadata_in_a_jpeg(tmp_path):
         assert judged(tmp_path / "a.jpg")["XMP-dc:Source"].startswith("Plate Plate")
 
 
-def test_damaged_xmp_extension_is_told_of(tmp_path):
+def test_a_damaged_xmp_extension_gives_a_notice(tmp_path):
     imageio.write(Raster(pixels(), metadata=Metadata(xmp=XMP.replace(b"12", b"1" * 200_000))), tmp_path / "a.jpg")
     data = bytearray((tmp_path / "a.jpg").read_bytes())
     data[data.index(b"1" * 1000) + 500] = ord("2")
@@ -269,7 +269,7 @@ def test_damaged_xmp_extension_is_told_of(tmp_path):
     assert any("XMP" in notice for notice in raster.notices)
 
 
-def test_an_extension_that_needs_its_root_is_not_torn_off():
+def test_an_xmp_extension_with_namespaces_on_its_root_is_not_merged():
     extension = XMP.replace(b"Plate", b"More")
     name = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper().encode()
     packet = blocks.pointer_packet(name).replace(b"<rdf:RDF ", b'<rdf:RDF xmlns:dc="http://purl.org/dc/elements/1.1/" ')
@@ -306,7 +306,7 @@ def test_raw_profiles_of_a_png(tmp_path):
     assert raster.notices == ()
 
 
-def test_damaged_chunks_and_blocks_are_told_of(tmp_path):
+def test_damaged_chunks_and_blocks_give_a_notice(tmp_path):
     imageio.write(full(), tmp_path / "a.png")
     data = (tmp_path / "a.png").read_bytes().replace(b"Plate 12", b"Plate 13")
     (tmp_path / "b.png").write_bytes(data)
@@ -320,7 +320,7 @@ def test_damaged_chunks_and_blocks_are_told_of(tmp_path):
         assert any("EXIF" in notice for notice in raster.notices)
 
 
-def test_comments_of_jpegs_are_told_of(tmp_path):
+def test_jpeg_comments_give_a_notice(tmp_path):
     Image.fromarray(pixels()).save(tmp_path / "a.jpg", comment=b"hello")
     assert any("comment" in notice for notice in imageio.read(tmp_path / "a.jpg").notices)
 
@@ -362,12 +362,12 @@ def test_a_new_size_and_resolution_reach_the_exif(tmp_path):
         assert directories.resolution_of(exif.main) == back.resolution == Resolution(600, 600)
 
 
-def test_directories_in_circles_end():
+def test_looping_directories_end():
     ring = b"II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, 34665, 4, 1, 8) + struct.pack("<I", 8)
     parsed = directories.parse(ring)
     assert parsed is not None
     assert directories.parse(parsed.block()) is not None
-    assert directories.normal(ring, 1, 1, None)
+    assert directories.normalise_exif(ring, 1, 1, None)
 
 
 def test_iptc_padding_is_removed():

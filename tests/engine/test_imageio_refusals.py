@@ -1,4 +1,4 @@
-"""Bad input: a sentence with a stable code, or a picture with a notice; never anything else, whatever the bytes."""
+"""Bad input gives an error with a stable code or a picture with a notice, and nothing else, for any bytes."""
 
 import errno
 import os
@@ -67,7 +67,7 @@ def test_unreadable_file(tmp_path, monkeypatch, failure, code):
     def deny(*_):
         raise OSError(failure, os.strerror(failure))
 
-    # Not by permissions, since an administrator may read everything.
+    # Not with permissions, because root may read everything.
     monkeypatch.setattr(imageio, "open_plain", deny)
     refused(tmp_path / "a.tif", code)
 
@@ -79,7 +79,7 @@ def test_files_that_are_no_pictures(tmp_path, suffix):
         refused(tmp_path / f"a{suffix}", "read.format")
 
 
-def test_contents_decide_and_wrong_names_are_told_of(tmp_path):
+def test_the_contents_decide_the_format_and_a_wrong_suffix_gives_a_notice(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(imageio.encode_png(pixels()))
     raster = imageio.read(path)
@@ -110,7 +110,7 @@ def test_truncated_files_are_never_filled_up(tmp_path, suffix):
         except ReadError as error:
             assert error.code in ("read.truncated", "read.damaged")  # noqa: PT017
         else:
-            # Our TIFFs end with metadata: the pixels before it are whole.
+            # Our TIFFs end with metadata: the pixels before it are complete.
             assert suffix == ".tif"
             assert np.array_equal(raster.pixels, pixels())
             assert any("metadata" in notice for notice in raster.notices)
@@ -145,7 +145,7 @@ def test_tiff_with_a_missing_strip(tmp_path):
 
 
 def claims(width, height, extra=b""):
-    """A tiny TIFF that says that it is huge."""
+    """A tiny TIFF whose header states a huge size."""
     tags = {
         256: (4, struct.pack("<I", width)),
         257: (4, struct.pack("<I", height)),
@@ -186,7 +186,7 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(tmp_path):
     refused(tmp_path / "a.bmp", "read.size")
 
 
-def test_blank_pictures_are_not_taken_for_bombs(tmp_path):
+def test_highly_compressed_blank_pictures_are_not_refused(tmp_path):
     Image.new("1", (12_000, 9_000)).save(tmp_path / "a.png", bits=1)
     assert not imageio.read_mask(tmp_path / "a.png").any()
     blank = np.zeros((5000, 6000, 1), np.uint16)
@@ -195,7 +195,7 @@ def test_blank_pictures_are_not_taken_for_bombs(tmp_path):
         assert imageio.read(tmp_path / f"b{suffix}").width == 6000
 
 
-def test_overlapping_directories_are_soon_left_alone(tmp_path):
+def test_the_number_of_overlapping_directories_is_limited(tmp_path):
     entries = b"".join(struct.pack("<HHII", 254, 4, 1, 0) for _ in range(40_000))
     path = tmp_path / "a.tif"
     path.write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", 4000) + entries)
@@ -209,7 +209,7 @@ def test_a_png_in_the_wrong_order(tmp_path):
     refused(tmp_path / "a.png", "read.damaged")
 
 
-def test_tags_of_senseless_types(tmp_path):
+def test_tags_of_invalid_types(tmp_path):
     path = tmp_path / "a.tif"
     layout = {256: (3, b"\4\0"), 257: (3, b"\4\0"), 258: (3, b"\x08\0"), 259: (3, b"\1\0"), 262: (3, b"\3\0")}
     layout |= {273: (3, b"\x08\0"), 277: (3, b"\1\0"), 279: (3, b"\x10\0")}
@@ -227,7 +227,7 @@ def test_tags_of_senseless_types(tmp_path):
                 survives(path)
 
 
-def test_compressed_texts_do_not_explode(tmp_path):
+def test_the_size_of_decompressed_texts_is_limited(tmp_path):
     bomb = zlib.compress(bytes(1 << 26), 9)
     data = imageio.encode_png(pixels())
     chunks = b""
@@ -317,7 +317,7 @@ def test_transparent_palette_and_key_colour(tmp_path):
     refused(path, "read.transparent")
 
 
-def test_further_channels_are_left_out_and_told_of(tmp_path):
+def test_further_channels_are_dropped_with_a_notice(tmp_path):
     path = tmp_path / "a.tif"
     data = np.dstack([pixels(), pixels()[..., :1]]).astype(np.uint16) * 257
     for planar in ("contig", "separate"):
@@ -355,7 +355,7 @@ def test_pages(tmp_path):
         assert any("pictures" in notice for notice in raster.notices)
 
 
-def test_photoshop_layers_are_told_of(tmp_path):
+def test_photoshop_layers_give_a_notice(tmp_path):
     tags = [(37724, 7, 40, b"Adobe Photoshop Document Data Block\0" + bytes(4), True)]
     tifffile.imwrite(tmp_path / "a.tif", pixels(), photometric="rgb", extratags=tags)
     raster = imageio.read(tmp_path / "a.tif")
@@ -407,7 +407,7 @@ def seeds(folder):
 
 
 def survives(path):
-    """Whatever the file holds: a picture, or an expected failure."""
+    """Read a file: it must give a picture or an ``EngineError``."""
     for look in (imageio.read, imageio.probe, imageio.read_mask):
         with suppress(ReadError):
             assert isinstance(look(path), Raster | imageio.Probe | np.ndarray)

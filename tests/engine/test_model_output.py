@@ -1,4 +1,4 @@
-"""What a network gives is looked at before it becomes a picture."""
+"""The output of a network is checked before it is used."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run(card: ModelCard) -> object:
 
 @pytest.mark.parametrize("kind", NOT_FINITE)
 @pytest.mark.parametrize("task", ["clean", "heal"])
-def test_values_that_are_no_numbers_are_refused(tmp_path: Path, kind: str, task: str) -> None:
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, kind: str, task: str) -> None:
     with pytest.raises(ModelError, match="no numbers") as caught:
         run(model(tmp_path, NOT_FINITE[kind], task))
     assert caught.value.code == "model.numbers"
@@ -95,7 +95,7 @@ PROBABILITY = Port("result", "probability", channels=2)
 def test_output_of_another_kind_than_the_card_says_is_refused(
     tmp_path: Path, task: str, output: Port, nodes: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The file itself may say what it likes of its output.
+    # onnx's own checker would refuse to save such a file.
     monkeypatch.setattr("onnx.checker.check_model", lambda _: None)
     with pytest.raises(ModelError) as caught:
         run(model(tmp_path, nodes, task, output))

@@ -13,7 +13,7 @@ import pytest
 from engine.errors import DeviceError, ModelError, Words
 from engine.jobs import Cancelled, JobContext
 from engine.runtime.cards import SHIPPED, ModelCard, Registry, TileRules, read_card, write_card
-from engine.runtime.session import SESSIONS, Device, OutOfMemory, SessionPool, _explained, available_devices
+from engine.runtime.session import SESSIONS, Device, OutOfMemory, SessionPool, _as_engine_error, available_devices
 
 SHIPPED_IDS = sorted(path.parent.name for path in SHIPPED.glob("*/card.toml"))
 HEALERS = ["context_encoder", "dcgan", "edgeconnect", "heal", "partial_convolution", "unsupervised"]
@@ -91,7 +91,7 @@ def test_a_card_is_written_and_read_again(card: ModelCard, tmp_path: Path) -> No
         ("[tile]", "[tile"),
     ],
 )
-def test_a_card_that_makes_no_sense_is_refused(card: ModelCard, tmp_path: Path, before: str, after: str) -> None:
+def test_an_impossible_card_is_refused(card: ModelCard, tmp_path: Path, before: str, after: str) -> None:
     text = (card.folder / "card.toml").read_text()
     assert before in text
     (tmp_path / "card.toml").write_text(text.replace(before, after, 1))
@@ -147,7 +147,7 @@ def feeds(size: int = 64) -> dict[str, np.ndarray]:
     return {"picture": np.full((1, 3, size, size), 0.5, np.float32), "mask": np.zeros((1, 1, size, size), np.float32)}
 
 
-def test_a_session_runs_says_where_and_is_kept(card: ModelCard) -> None:
+def test_a_session_runs_reports_its_device_and_is_cached(card: ModelCard) -> None:
     session = SESSIONS.open(card, card.stages[0], Device.CPU)
     assert session.device is Device.CPU
     assert SESSIONS.open(card, card.stages[0], Device.CPU) is session
@@ -169,7 +169,7 @@ def test_a_run_is_cancelled_while_it_runs(card: ModelCard) -> None:
     assert session.run(feeds(), JobContext())[0].shape == (1, 3, 64, 64)
 
 
-def test_cuda_that_is_asked_for_and_absent_is_said(card: ModelCard) -> None:
+def test_missing_cuda_is_an_error(card: ModelCard) -> None:
     if SessionPool().open(card, card.stages[0], Device.AUTO).device is Device.CPU:
         with pytest.raises(DeviceError, match="CUDA was asked for"):
             SessionPool().open(card, card.stages[0], Device.CUDA)
@@ -177,7 +177,7 @@ def test_cuda_that_is_asked_for_and_absent_is_said(card: ModelCard) -> None:
     assert SessionPool().open(card, card.stages[0], Device.AUTO).device in (Device.CPU, Device.CUDA)
 
 
-def test_a_file_that_is_no_model_is_said(copy: Path) -> None:
+def test_a_file_that_is_not_a_model_is_an_error(copy: Path) -> None:
     (copy / "model.onnx").write_bytes(b"rubbish")
     card = read_card(copy / "card.toml")
     import hashlib
@@ -187,10 +187,10 @@ def test_a_file_that_is_no_model_is_said(copy: Path) -> None:
     with pytest.raises(ModelError, match="could not be loaded") as caught:
         SessionPool().open(card, stage, Device.CPU)
     assert caught.value.text().endswith(".")
-    assert len(_explained(RuntimeError("x" * 5000), Words("It failed")).text()) < 500
+    assert len(_as_engine_error(RuntimeError("x" * 5000), Words("It failed")).text()) < 500
 
 
-def test_a_card_that_names_a_missing_tensor_is_said(card: ModelCard) -> None:
+def test_a_card_that_names_a_missing_tensor_is_an_error(card: ModelCard) -> None:
     stage = card.stages[0]
     port = dataclasses.replace(stage.inputs[0], name="nonsense")
     stage = dataclasses.replace(stage, inputs=(port, stage.inputs[1]))
@@ -198,9 +198,9 @@ def test_a_card_that_names_a_missing_tensor_is_said(card: ModelCard) -> None:
         SessionPool().open(dataclasses.replace(card, stages=(stage,)), stage, Device.CPU)
 
 
-def test_out_of_memory_is_told_apart() -> None:
+def test_out_of_memory_is_recognised() -> None:
     assert isinstance(
-        _explained(RuntimeError("Failed to allocate memory for requested buffer"), Words("x")), OutOfMemory
+        _as_engine_error(RuntimeError("Failed to allocate memory for requested buffer"), Words("x")), OutOfMemory
     )
-    assert isinstance(_explained(RuntimeError("CUDA error: out of memory"), Words("x")), OutOfMemory)
-    assert isinstance(_explained(RuntimeError("bad shape"), Words("x")), ModelError)
+    assert isinstance(_as_engine_error(RuntimeError("CUDA error: out of memory"), Words("x")), OutOfMemory)
+    assert isinstance(_as_engine_error(RuntimeError("bad shape"), Words("x")), ModelError)

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from desktop.document.edits import moved
-from desktop.document.geometry import Motion, Turn
+from desktop.document.edits import transform_state
+from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Document
 from desktop.document.project import Snapshot, write_project
 from desktop.document.project_reader import read_project
 from engine import colour, imageio
 from engine.errors import WriteError
-from engine.imageio.common import oriented
+from engine.imageio.common import upright_view
 from engine.raster import ArrayMask, ArraySource, Raster
 from engine.runtime.cards import TileRules
 from engine.runtime.session import Device
@@ -43,8 +43,8 @@ def test_every_orientation_is_read_and_written(tmp_path: Path, shape: tuple[int,
         path = tmp_path / "scan.tif"
         tifffile.imwrite(path, pixels.squeeze(2) if channels == 1 else pixels, photometric=kind, extratags=[tag])
         scan = imageio.read(path)
-        assert np.array_equal(scan.pixels, oriented(pixels, orientation))
-        mirrored = scan.with_pixels(oriented(pixels, orientation))
+        assert np.array_equal(scan.pixels, upright_view(pixels, orientation))
+        mirrored = scan.with_pixels(upright_view(pixels, orientation))
         for name in ("o.tif", "o.png", "o.jpg", "o.webp"):
             imageio.write(mirrored, tmp_path / name)
             assert imageio.read(tmp_path / name).pixels.shape[:2] == scan.pixels.shape[:2]
@@ -64,7 +64,7 @@ def test_colours_are_converted(shape: tuple[int, int]) -> None:
 def test_a_turned_project_is_saved(tmp_path: Path, shape: tuple[int, int]) -> None:
     for turn in Turn:
         document = Document(Raster(noise(shape)))
-        document.restore(moved(document.state, Motion.of_turn(turn, document.state.scan.bounds)))
+        document.restore(transform_state(document.state, Transform.of_turn(turn, document.state.scan.bounds)))
         write_project(Snapshot.of(document), tmp_path / "work.ora")
         state = document.state
         saved = read_project(tmp_path / "work.ora").scan.pixels

@@ -22,7 +22,7 @@ from tests.conftest import noise_raster
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Path:
-    """A model for every task, with results that are known (and the heal that ships)."""
+    """A folder with a model of known results for every task, and the shipped heal model."""
     shelf = tmp_path / "shelf"
     for make in (tiny_models.cleaner, tiny_models.toner, tiny_models.finder):
         make(shelf)
@@ -113,7 +113,7 @@ def test_what_is_wrong_with_a_recipe_is_named(tmp_path: Path, text: str, said: s
     assert raised.value.text().endswith(".")
 
 
-def test_a_recipe_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+def test_the_error_about_a_missing_recipe_lists_the_recipes(tmp_path: Path) -> None:
     for name in ("none", str(tmp_path / "none.toml")):
         with pytest.raises(SettingsError, match="Recipes: gentle, standard, strong"):
             read_recipe(name)
@@ -143,7 +143,7 @@ def test_each_step_sees_what_the_one_before_made(shelf: Path, tmp_path: Path, dt
     assert result.device is Device.CPU
 
 
-def test_laid_patch_by_patch_it_is_the_same(shelf: Path) -> None:
+def test_applying_the_patches_one_by_one_gives_the_same_picture(shelf: Path) -> None:
     pixels = scratched()
     result = made(shelf, "standard", pixels)
     laid = pixels
@@ -165,7 +165,7 @@ def test_a_step_names_its_model(shelf: Path, tmp_path: Path) -> None:
             made(shelf, recipe_file(tmp_path, text.replace(*change)), pixels)
 
 
-def test_nothing_is_healed_where_nothing_or_nearly_all_is_damaged(shelf: Path) -> None:
+def test_nothing_is_healed_when_nothing_or_nearly_everything_is_damaged(shelf: Path) -> None:
     plain = noise_raster().pixels
     result = made(shelf, "gentle", plain)
     assert result.notices == ("No damage was found: nothing was healed.",)
@@ -189,7 +189,7 @@ def test_progress_rises_over_all_steps_and_cancel_stops(shelf: Path) -> None:
         made(shelf, "standard", scratched(), context)
 
 
-def test_a_missing_model_is_told_before_anything_is_run(shelf: Path) -> None:
+def test_a_missing_model_is_an_error_before_anything_is_run(shelf: Path) -> None:
     shutil.rmtree(shelf / "toner")
     shares: list[float] = []
     with pytest.raises(ModelError, match="No model for tone is installed"):
@@ -208,7 +208,7 @@ def run(*words: str) -> int:
     return cli.main([*words, "--device", "cpu"])
 
 
-def test_gentle_leaves_everything_else_bit_for_bit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gentle_changes_nothing_outside_the_damage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("restore", "in.tif", "-o", "out.tif", "--recipe", "gentle") == 0
     assert capsys.readouterr() == ("", "")
     scan, result = imageio.read(folder / "in.tif"), imageio.read(folder / "out.tif")
@@ -236,7 +236,7 @@ def test_standard_is_the_default_and_lists_every_repair(folder: Path) -> None:
     assert record["repairs"][2]["settings"] == {"strength": 0.3, "noise_level": 0.0}
 
 
-def test_what_was_not_healed_is_said_and_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_that_was_not_healed_is_reported_and_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for scan, said in (("plain.tif", "No damage was found"), ("white.tif", "67 % of the picture")):
         assert run("restore", scan, "-o", "out.tif", "--recipe", "gentle") == 0
         assert said in capsys.readouterr().err
@@ -246,7 +246,7 @@ def test_what_was_not_healed_is_said_and_recorded(folder: Path, capsys: pytest.C
         assert said in record["notices"][0]
 
 
-def test_a_recipe_of_ones_own_is_not_written_over(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_recipe_file_is_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = recipe_file(folder, HEAD + step("clean", strength=0.5))
     assert run("restore", "in.tif", "-o", "out.tif", "--recipe", "mine.toml") == 0
     assert json.loads((folder / "out.tif.record.json").read_text())["recipe"] == "mine"
@@ -318,7 +318,7 @@ RESTORE = ["restore", "in.tif", "-o", "out.tif"]
         (["restore", "in.tif", "-o", "nowhere/out.tif"], "nowhere"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_nothing_is_written(
+def test_impossible_commands_fail_with_a_sentence_and_write_nothing(
     folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe_file(folder, HEAD + "colour = 1", "bad.toml")
@@ -331,7 +331,7 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_no_model_of_a_scale_is_said(folder: Path, shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scale_without_a_model_is_an_error(folder: Path, shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(shelf / "enlarger4")
     assert run(*UPSCALE, "--scale", "4") == 1
     assert "No model that enlarges 4 times is installed. Models that enlarge: enlarger2 (2 times)." in (
@@ -354,7 +354,7 @@ def test_usage_errors_exit_with_2(folder: Path, words: list[str]) -> None:
     ("command", "words"),
     [("upscale", ["--scale {2,4}", "--model"]), ("restore", ["--recipe", "gentle"]), ("clean", ["--noise-level"])],
 )
-def test_the_help_names_what_can_be_said(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_the_options(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         cli.main([command, "--help"])
     assert raised.value.code == 0

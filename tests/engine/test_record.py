@@ -1,4 +1,4 @@
-"""A picture and the record beside it: they belong together, or it is seen that they do not."""
+"""A picture and its record match, or a mismatch is detected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.errors import WriteError
 from engine.imageio import atomic
 from engine.output import Output, write_result
 from engine.raster import Raster
-from engine.record import record_belongs, record_path
+from engine.record import record_matches, record_path
 from tests.conftest import noise_raster
 
 
@@ -39,23 +39,23 @@ def told(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.png", "out.jpg", "out.webp"])
-def test_a_record_knows_its_file(folder: Path, name: str) -> None:
+def test_a_record_holds_the_digest_of_its_file(folder: Path, name: str) -> None:
     assert cli.main(["convert", "in.tif", "-o", name]) == 0
     data = (folder / name).read_bytes()
     expected = {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "size": [60, 40]}
     assert expected.items() <= told(folder / name).items()
-    assert record_belongs(folder / name) is True
+    assert record_matches(folder / name) is True
 
 
 def info(name: str, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    """What info says of the record, and the last of its notices."""
+    """The record line of ``info``, and its last notice."""
     capsys.readouterr()
     assert cli.main(["info", name, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     return facts["record"], ([""] + facts["notices"])[-1]
 
 
-def test_info_says_whose_the_record_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_says_whether_the_record_matches_the_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert info("in.tif", capsys) == ("none", "")
     assert cli.main(["convert", "in.tif", "-o", "out.tif"]) == 0
     assert info("out.tif", capsys) == ("of this picture", "")
@@ -63,13 +63,13 @@ def test_info_says_whose_the_record_is(folder: Path, capsys: pytest.CaptureFixtu
     assert "of this picture" in capsys.readouterr().out
     imageio.write(noise_raster(41, 60), folder / "out.tif")
     said = info("out.tif", capsys)
-    assert said == ("of another picture", "The record beside it tells of another picture.")
+    assert said == ("of another picture", "The record beside it is about another picture.")
     for text in ("{}", "[]", "{", '{"written": 3}', "[" * 100_000, '{"written": {"sha256": null, "sha": 1}}'):
         (folder / "out.tif.record.json").write_text(text)
         assert info("out.tif", capsys)[0] == ("of another picture" if "sha256" in text else "unknown")
 
 
-def test_the_pair_stays_together_when_two_write_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picture_and_record_match_when_two_write_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if sys.platform == "win32":
         pytest.skip("folders are not locked on Windows: the digest tells")
     out, replace, lock = folder / "out.png", os.replace, atomic._lock
@@ -89,17 +89,17 @@ def test_the_pair_stays_together_when_two_write_at_once(folder: Path, monkeypatc
 
     monkeypatch.setattr(os, "replace", slowly)
     monkeypatch.setattr(atomic, "_lock", watched)
-    monkeypatch.setattr(atomic, "_PATIENCE", 60.0)
+    monkeypatch.setattr(atomic, "_LOCK_TIMEOUT", 60.0)
     first = threading.Thread(target=written, args=(out, 1))
     first.start()
     assert first_is_between.wait(10)
     written(out, 2)
     first.join()
     assert imageio.read(out).pixels.max() == 2
-    assert record_belongs(out) is True
+    assert record_matches(out) is True
 
 
-def test_two_that_cannot_wait_leave_a_pair_that_does_not_claim_to_match(
+def test_without_a_lock_a_mismatch_of_picture_and_record_is_detected(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, replace = folder / "out.png", os.replace
@@ -114,12 +114,12 @@ def test_two_that_cannot_wait_leave_a_pair_that_does_not_claim_to_match(
     monkeypatch.setattr(os, "replace", between)
     written(out, 1)
     assert imageio.read(out).pixels.max() == 2
-    assert record_belongs(out) is False
+    assert record_matches(out) is False
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_record_that_cannot_be_written(folder: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """Before anything was replaced nothing is; afterwards an old record does not stay beside a new picture."""
+    """On failure nothing is replaced, or, after the picture was replaced, its old record is deleted."""
     out = folder / "out.png"
     written(out, 1)
     before, work, calls = out.read_bytes(), getattr(os, step), []
@@ -137,7 +137,7 @@ def test_a_record_that_cannot_be_written(folder: Path, monkeypatch: pytest.Monke
     if step == "fsync":
         assert caught.value.code == "write.failed"
         assert out.read_bytes() == before
-        assert record_belongs(out) is True
+        assert record_matches(out) is True
     else:
         assert caught.value.code == "write.companion"
         assert "out.png was written, but out.png.record.json" in caught.value.text()

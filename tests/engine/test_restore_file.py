@@ -1,4 +1,4 @@
-"""Restoring a file by a recipe, as the command line and a batch do it."""
+"""Restoring a file by a recipe with ``restore_file``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.errors import EngineError, WriteError
 from engine.jobs import Cancelled, JobContext
 from engine.output import Output
 from engine.recipes import Recipe, read_recipe
-from engine.record import record_belongs
+from engine.record import record_matches
 from engine.restore import restore_file
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device
@@ -56,7 +56,7 @@ def recipe(folder: Path) -> Recipe:
     return read_recipe(str(folder / "mine.toml"))
 
 
-def test_it_tells_what_was_found_and_done(folder: Path, recipe: Recipe, registry: Registry) -> None:
+def test_the_result_lists_found_damage_and_repairs(folder: Path, recipe: Recipe, registry: Registry) -> None:
     shares: list[float] = []
     out = Output(folder / "out.tif")
     done = restore_file(
@@ -73,7 +73,7 @@ def test_it_tells_what_was_found_and_done(folder: Path, recipe: Recipe, registry
     record = json.loads(done.record.read_text())
     assert (record["command"], record["recipe"]) == ("restore", "mine")
     assert [repair["task"] for repair in record["repairs"]] == ["detect", "heal", "clean"]
-    assert record_belongs(out.path)
+    assert record_matches(out.path)
     before, after = imageio.read(folder / "in.tif").pixels, imageio.read(out.path).pixels
     assert np.abs(after[0].astype(int) - before[0] / 2).max() <= 1
 
@@ -91,7 +91,7 @@ def test_the_command_line_writes_the_same(
     assert records[0] == records[1]
 
 
-def test_nothing_found_is_said(folder: Path, recipe: Recipe, registry: Registry) -> None:
+def test_a_notice_says_that_no_damage_was_found(folder: Path, recipe: Recipe, registry: Registry) -> None:
     out = Output(folder / "out.png", record=False)
     done = restore_file(folder / "plain.tif", recipe, out, Device.CPU, registry=registry)
     assert done.found == {}
@@ -101,7 +101,7 @@ def test_nothing_found_is_said(folder: Path, recipe: Recipe, registry: Registry)
     assert restore_file(folder / "plain.tif", only, out, Device.CPU, registry=registry).found is None
 
 
-def test_nothing_is_written_when_it_fails_or_is_called_off(folder: Path, recipe: Recipe, registry: Registry) -> None:
+def test_nothing_is_written_on_failure_or_cancellation(folder: Path, recipe: Recipe, registry: Registry) -> None:
     before = sorted(path.name for path in folder.iterdir())
 
     def fail(source: str, target: str, context: JobContext | None = None, **more: str) -> type[BaseException]:
@@ -129,7 +129,7 @@ def test_the_recipe_s_own_file_is_never_the_output(folder: Path, recipe: Recipe,
     assert (folder / "mine.toml").read_text() == RECIPE
 
 
-def test_the_models_at_hand_are_taken_when_none_are_given(
+def test_the_installed_models_are_used_when_no_registry_is_given(
     folder: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, registry: Registry
 ) -> None:
     """All but those that can never run."""

@@ -1,4 +1,4 @@
-"""The digest in records and projects is that of the bytes whose pixels were used, or it is none."""
+"""The digest in records and projects is that of the bytes that were decoded, or absent."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def told(path: Path) -> Any:
 
 
 def put_another_there(path: Path) -> None:
-    """As programs do that write whole files: the old file is gone from its path."""
+    """Replace the file at a path by another one."""
     imageio.write(noise_raster(41, 60), path)
 
 
 def write_into(path: Path) -> None:
-    """As programs do that write in place."""
+    """Modify a file in place."""
     with path.open("r+b") as file:
         file.seek(200)
         file.write(b"other bytes")
@@ -71,7 +71,7 @@ def test_every_format_is_read_with_its_digest(folder: Path, name: str) -> None:
     assert raster.pixels.shape[2] == 3
 
 
-def test_a_scan_that_was_replaced_while_it_was_read_is_named_by_what_was_read(
+def test_the_digest_of_a_scan_replaced_while_reading_is_that_of_the_bytes_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, expected, decode = folder / "in.tif", sha256(folder / "in.tif"), imageio.tiff.decode
@@ -130,7 +130,7 @@ def test_the_record_of_a_command_names_the_scan_it_worked_on(
     assert told(folder / "out.tif") == expected
 
 
-def test_convert_names_it_too(folder: Path) -> None:
+def test_the_record_of_convert_has_the_digest_too(folder: Path) -> None:
     expected = sha256(folder / "in.tif")
     assert cli.main(["convert", "in.tif", "-o", "out.tif"]) == 0
     assert told(folder / "out.tif") == expected

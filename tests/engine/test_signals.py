@@ -1,4 +1,4 @@
-"""Processes that are asked to end, and those that are killed: nothing half-written stays."""
+"""Processes that are terminated or killed leave no partial files."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def writer(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def new_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a new process has looked into: nothing."""
+    """Reset the set of cleaned folders, as in a new process."""
     monkeypatch.setattr(atomic, "_swept", set())
 
 
-def test_what_a_killed_process_left_is_swept_by_the_next_run(
+def test_temporary_files_of_a_killed_process_are_deleted_by_the_next_run(
     folder: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = hidden(folder)
@@ -97,7 +97,7 @@ def test_what_a_killed_process_left_is_swept_by_the_next_run(
     assert not (folder / "out.bin").exists()
 
 
-def test_a_file_that_was_being_written_is_complete_when_others_swept(
+def test_a_temporary_file_in_use_is_not_deleted(
     folder: Path, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new_run(monkeypatch)
@@ -162,7 +162,7 @@ def test_an_addition_that_is_called_off_leaves_nothing(folder: Path, adder: subp
     assert list((folder / "models").iterdir()) == []
 
 
-def test_only_what_is_ours_is_swept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_files_of_this_program_are_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = f".lacuna-{atomic._machine()}-{'0' * 16}.tmp"
     others = [".lacuna-notes.tmp", ".lacuna-0123456789abcdef.tmp.bak", f".lacuna-{'1' * 8}-{'0' * 16}.tmp"]
     others += [f"lacuna-{'0' * 16}.tmp", f".lacuna-{'2' * 16}.tmp"]
@@ -176,7 +176,7 @@ def test_only_what_is_ours_is_swept(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert sorted(path.name for path in folder.iterdir()) == kept
 
 
-def test_without_locks_and_from_another_computer_only_old_files_are_swept(
+def test_without_locks_and_from_another_computer_only_old_files_are_deleted(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -198,7 +198,7 @@ def test_without_locks_and_from_another_computer_only_old_files_are_swept(
     assert (folder / "a").read_bytes() == b"b"
 
 
-def test_a_hidden_file_swept_before_it_was_locked_is_made_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_file_deleted_before_its_lock_is_recreated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock, swept = atomic._lock, []
 
     def late(descriptor: int, *, wait: bool) -> bool | None:
@@ -288,7 +288,7 @@ def test_ctrl_c_while_the_program_starts_prints_no_traceback(module: str) -> Non
     assert process.returncode == -signal.SIGINT
 
 
-def test_a_second_signal_ends_it_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_signal_stops_the_command_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     context, cancelled = JobContext(), threading.Event()
     monkeypatch.setattr(context, "cancel", cancelled.set)
     before = [signal.getsignal(number) for number in ENDINGS]

@@ -1,4 +1,4 @@
-"""What may be read, and what may be written over: plain files, and nothing that must stay as it is."""
+"""Only regular files are read or overwritten, and never input files."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def _profile() -> bytes:
 
 @pytest.fixture(params=["device", "link", "pipe", "socket"])
 def special(request: pytest.FixtureRequest, folder: Path) -> Iterator[Path]:
-    """Something in the folder that is no plain file, whose name ends in .png, and which is there afterwards too."""
+    """A special file in the folder, named ``*.png``; checks at the end that it still exists."""
     path = folder / "special.png"
     opened = socket.socket(socket.AF_UNIX)
     if request.param in ("device", "link"):
-        # One of its own: an administrator who breaks this must not lose /dev/null.
+        # A device node of its own: if the test fails under root, /dev/null must not be lost.
         device = path if request.param == "device" else folder / "device"
         try:
             os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
@@ -80,7 +80,7 @@ def test_only_plain_files_are_replaced(special: Path) -> None:
     assert not special.is_file()
 
 
-def test_what_became_something_else_meanwhile_is_not_replaced(folder: Path) -> None:
+def test_a_path_that_became_a_special_file_meanwhile_is_not_replaced(folder: Path) -> None:
     target = folder / "out.png"
 
     def meanwhile() -> None:
@@ -119,7 +119,7 @@ def test_what_became_something_else_meanwhile_is_not_replaced(folder: Path) -> N
         ["flatten", "special.png", "-o", "o.tif"],
     ],
 )
-def test_a_command_refuses_what_is_no_plain_file(
+def test_a_command_refuses_special_files(
     special: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.tasks.run_task", lambda *_: pytest.fail("worked for nothing"))
@@ -143,19 +143,19 @@ def test_nothing_waits_for_a_pipe(folder: Path) -> None:
 
 def test_a_pipe_that_took_a_picture_s_place_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(folder / "in.png")
-    monkeypatch.setattr("engine.imageio.special", lambda _: "")
-    monkeypatch.setattr("engine.imageio.plain.special", lambda _: "")
+    monkeypatch.setattr("engine.imageio.special_kind", lambda _: "")
+    monkeypatch.setattr("engine.imageio.plain.special_kind", lambda _: "")
     with pytest.raises(ReadError, match="pipe"):
         imageio.read(folder / "in.png")
 
 
-def test_a_link_in_a_circle_is_refused(folder: Path) -> None:
+def test_a_looping_link_is_refused(folder: Path) -> None:
     (folder / "round.tif").symlink_to("round.tif")
     assert code(lambda: imageio.check_target(folder / "round.tif", [])) == "write.special"
     assert code(lambda: imageio.read(folder / "round.tif")) == "read.special"
 
 
-def test_a_link_to_nothing_yet_is_written_through(folder: Path) -> None:
+def test_a_dangling_link_is_followed_when_writing(folder: Path) -> None:
     (folder / "link.png").symlink_to("real.png")
     imageio.check_target(folder / "link.png", [])
     imageio.atomic_write_bytes(folder / "link.png", b"x")
@@ -198,13 +198,13 @@ def test_a_folder_too_deep_for_the_hidden_file_is_refused_before_the_work(folder
     assert code(lambda: imageio.check_target(deep / "a.png", [])) == "write.name"
 
 
-def test_where_the_record_cannot_be_is_refused_before_the_work(folder: Path) -> None:
+def test_a_path_where_the_record_cannot_be_written_is_refused_before_the_work(folder: Path) -> None:
     (folder / "o.tif.record.json").mkdir()
     with pytest.raises(WriteError, match=r"o\.tif\.record\.json"):
         check_place(Output(folder / "o.tif"), [])
     check_place(Output(folder / "o.tif", record=False), [])
 
 
-def test_a_name_that_no_file_can_have_is_no_other_file(folder: Path) -> None:
+def test_an_impossible_name_is_not_the_same_file_as_another(folder: Path) -> None:
     assert not imageio.same_file(folder / "in.tif", Path("in\0.tif"))
     assert code(lambda: imageio.check_target(folder / "o\0.tif", [])) == "write.name"

@@ -147,7 +147,7 @@ HEAL = ["heal", "in.tif", "-o", "out.tif", "--mask", "mask.png"]
         (["tone", "in.tif", "-o", "out.xyz"], "xyz"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence_and_nothing_is_written(
+def test_impossible_commands_fail_with_a_sentence_and_write_nothing(
     folder: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     imageio.write_mask(np.full((9, 8), 255, np.uint8), folder / "small.png")
@@ -168,7 +168,7 @@ def test_heal_wants_a_mask_or_auto_and_not_both(folder: Path, words: list[str]) 
     assert not (folder / "out.tif").exists()
 
 
-def test_the_list_of_models_has_room_for_a_few_scores(
+def test_the_list_of_models_shows_a_few_scores(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores = {f"score_{i}": i / 2 for i in range(7)}
@@ -180,7 +180,7 @@ def test_the_list_of_models_has_room_for_a_few_scores(
     assert folder.is_dir()
 
 
-def test_a_task_takes_the_model_of_its_name_then_the_one_that_says_so(tmp_path: Path, folder: Path) -> None:
+def test_the_default_model_is_that_of_the_task_s_name_then_that_with_default(tmp_path: Path, folder: Path) -> None:
     shelf = tmp_path / "shelf"
     assert Registry().default("clean").id == "darker"
     card = tiny_models.identity(shelf, "zeta")
@@ -191,7 +191,7 @@ def test_a_task_takes_the_model_of_its_name_then_the_one_that_says_so(tmp_path: 
     assert folder.is_dir()
 
 
-def test_an_added_model_brings_its_sheet(tmp_path: Path) -> None:
+def test_the_sample_sheet_of_an_added_model_is_copied(tmp_path: Path) -> None:
     card = tiny_models.prior(tmp_path)
     (card.folder / "samples.png").write_bytes(b"a picture")
     tiny_models.save(tmp_path, "prior", "heal", *card.stages, sheet="samples.png")

@@ -17,7 +17,7 @@ from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import Defect, DetectSettings, Findings, Marks, TaskInput, pyramid, run_task, sift
 from engine.tasks.base import Model
-from engine.tasks.findings import SHAPES, kind_by_shape, seen_in
+from engine.tasks.findings import SHAPES, kind_by_shape, to_damage_pixels
 from tests import tiny_models
 
 
@@ -58,7 +58,7 @@ def test_a_white_line_and_a_black_spot_are_found_and_named(card: ModelCard, chan
     assert np.array_equal(detected(card, pixels, grow=3).mask(), masks.grow(truth, 3))
 
 
-def test_threshold_and_smallest_choose(card: ModelCard) -> None:
+def test_threshold_and_smallest_select_defects(card: ModelCard) -> None:
     pixels = grey()
     pixels[10:12, 10:12] = 65535
     pixels[50:60, 50:60] = 0
@@ -82,7 +82,7 @@ def test_a_defect_over_many_windows_and_cells_is_one_and_nested_ones_are_two(car
     assert set(inner.outline) == {(300, 300), (309, 300), (309, 309), (300, 309)}
 
 
-def test_defects_of_two_classes_take_the_heavier_one(card: ModelCard) -> None:
+def test_a_defect_of_two_classes_gets_the_one_with_the_larger_sum(card: ModelCard) -> None:
     pixels = grey()
     pixels[100:110, 100:130] = 65535
     pixels[100:110, 130:140] = 0
@@ -119,7 +119,7 @@ def test_progress_rises_and_cancel_stops(card: ModelCard) -> None:
         run_task(job, context)
 
 
-def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_unfit_models_and_settings_are_refused_with_a_sentence(tmp_path: Path) -> None:
     for values in ({"threshold": 0}, {"threshold": 1}, {"grow": -1}, {"smallest": 0}):
         with pytest.raises(SettingsError):
             DetectSettings(**values)
@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
         detected(tiny_models.identity(tmp_path, "wrong", "detect"), grey())
 
 
-def test_a_limit_at_its_highest_is_none() -> None:
+def test_a_limit_at_its_maximum_means_no_limit() -> None:
     long = Defect("scratch", 0.9, Rect(0, 0, 4, 9000), 12_000, ((0, 0),), elongation=3000.0)
     assert sift([long], DetectSettings()) == (long,)
     assert sift([long], DetectSettings(elongation=999.0)) == ()
@@ -136,7 +136,7 @@ def test_a_limit_at_its_highest_is_none() -> None:
 # -- scales -------------------------------------------------------------------------------------------------------
 
 
-def test_large_pictures_are_also_looked_at_reduced() -> None:
+def test_large_pictures_are_also_searched_at_reduced_scales() -> None:
     assert pyramid.scales_of((600, 900, 3)) == (1,)
     assert pyramid.scales_of((1399, 3000, 3)) == (1,)
     assert pyramid.scales_of((3000, 4000, 3)) == (1, 2, 4)
@@ -152,9 +152,7 @@ def specks(size: int, height: int = 300, width: int = 420) -> np.ndarray:
     return pixels
 
 
-def test_damage_four_times_as_large_as_what_a_model_knows_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damage_four_times_as_large_as_in_training_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = tiny_models.speck_finder(tmp_path)
     assert [defect.box for defect in detected(card, specks(12)).defects] == [Rect(40, 240, 43, 243)]
     monkeypatch.setattr(pyramid, "SHORTEST", 70)
@@ -162,14 +160,14 @@ def test_damage_four_times_as_large_as_what_a_model_knows_is_found(
     assert marks.scales == (1, 2, 4)
     large, small = marks.defects
     assert (large.kind, small.kind) == ("stain", "dust")
-    # Outlines from a reduction by four are as exact as its pixels.
+    # Outlines from a reduction by four are accurate to four pixels.
     assert large.box.grown(4).contains(Rect(200, 100, 212, 112))
     assert Rect(196, 96, 216, 116).contains(large.box)
     assert small.box == Rect(40, 240, 43, 243)
     assert not detected(card, np.full((300, 420, 1), 128, np.uint8)).defects
 
 
-def test_what_was_seen_is_the_same_whatever_the_cells_and_edges(
+def test_merging_a_reduction_does_not_depend_on_cells_and_edges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pyramid, "SHORTEST", 70)
@@ -219,7 +217,7 @@ def test_a_reduction_is_read_in_strips_and_is_the_mean_of_squares() -> None:
             tallest.append(rect.height)
             return super().read(rect)
 
-    reduced = pyramid.Reduced(Watched(pixels), 4)
+    reduced = pyramid.ReducedSource(Watched(pixels), 4)
     assert reduced.shape == (513, 258, 3)
     made = reduced.read(Rect(3, 0, 258, 513))
     assert max(tallest) <= 512
@@ -243,13 +241,13 @@ def test_a_reduction_is_read_in_strips_and_is_the_mean_of_squares() -> None:
         ("stain", 900, 6.0, 25.0, 45.0),
     ],
 )
-def test_a_model_that_knows_no_classes_has_them_by_shape(
+def test_defects_of_a_model_without_classes_are_classified_by_shape(
     kind: str, area: int, elongation: float, width: float, diagonal: float
 ) -> None:
     assert kind_by_shape(area, elongation, width, diagonal, short=1000) == kind
 
 
-def test_a_line_a_curl_a_speck_and_a_blot_are_told_apart(tmp_path: Path) -> None:
+def test_lines_curls_specks_and_blots_get_different_classes(tmp_path: Path) -> None:
     card = tiny_models.finder(tmp_path)
     plain = dataclasses.replace(card, labels=("scratch", "stain"))
     pixels = grey(400, 500, dtype=np.uint8)
@@ -279,17 +277,17 @@ def test_damage_is_sifted_by_its_width(card: ModelCard) -> None:
 
 
 def findings_of(probability: np.ndarray) -> Findings:
-    """What a detection saw, from its probabilities (H, W) in 0..1."""
-    seen = seen_in(probability[..., None].astype(np.float32))
+    """Findings from probabilities (H, W) in 0..1."""
+    seen = to_damage_pixels(probability[..., None].astype(np.float32))
     bounds = Rect.of_shape(probability.shape)
     pieces = [(Rect.of_cell(cell) & bounds) for cell in bounds.cells()]
     kept = tuple((rect, seen[rect.slices()].copy()) for rect in pieces if seen[rect.slices()].any())
     return Findings(probability.shape, ("damage",), kept, Device.CPU)
 
 
-def test_the_repair_mask_covers_the_soft_edge_of_a_defect_and_no_more() -> None:
+def test_the_repair_mask_covers_the_faint_edge_of_a_defect_and_no_more() -> None:
     probability = np.zeros((300, 520))
-    # Across a border of cells: sure, then fading out over 6 px; beside it a faint spot, connected with nothing.
+    # A certain defect across a border of cells that fades out over 6 px, and a faint unconnected spot beside it.
     probability[100:120, 250:262] = 0.95
     for step, value in enumerate((0.4, 0.3, 0.2, 0.15, 0.1, 0.06)):
         probability[100:120, 249 - step] = probability[100:120, 262 + step] = value

@@ -1,4 +1,4 @@
-"""Heal with models of two stages: along edges, and by searching a generator's codes."""
+"""Heal with two-stage models: EdgeConnect, and a generator whose latent code is searched."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_fill_follows_the_guide_and_only_inside_the_mask(tmp_path: Path, cha
     assert changed.sum() == 20
 
 
-def test_a_thin_guide_is_still_seen_from_afar(tmp_path: Path) -> None:
+def test_a_thin_guide_survives_the_reduction(tmp_path: Path) -> None:
     card, pixels = tiny_models.edger(tmp_path), noise_raster(300, 300).pixels
     mask, guide = spot(pixels.shape, 50, 50, 200), np.zeros((300, 300), np.uint8)
     guide[150] = 255
@@ -69,8 +69,8 @@ def test_a_thin_guide_is_still_seen_from_afar(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [20, 200])
-def test_a_guide_is_followed_only_where_it_was_drawn_for(tmp_path: Path, side: int) -> None:
-    """Up close and from afar: another damage gets the model's own edges, black in this one."""
+def test_a_guide_is_used_only_inside_its_own_mask(tmp_path: Path, side: int) -> None:
+    """At full and reduced scale: other damage is filled along the model's own edges, which gives black here."""
     card, pixels = tiny_models.edger(tmp_path), noise_raster(300, 600).pixels
     first, second = spot(pixels.shape, 50, 50, side), spot(pixels.shape, 50, 350, side)
     whole = job(card, pixels, first | second, np.full((300, 600), 255, np.uint8))
@@ -79,7 +79,7 @@ def test_a_guide_is_followed_only_where_it_was_drawn_for(tmp_path: Path, side: i
     assert (result[middle, middle] == WHITE).all()
     assert (result[middle, middle + 300] == 0).all()
     assert (result[second > 0] == 0).all()
-    # Grown as the mask is.
+    # The guide's mask is grown like the repair mask.
     grown = dataclasses.replace(whole, guided=ArrayMask(first), settings=HealSettings(grow=5, texture=0))
     assert (run_task(grown).apply_to(pixels)[47, middle] == WHITE).all()
 
@@ -99,7 +99,7 @@ def test_edges_are_drawn_around_the_damage_too(tmp_path: Path) -> None:
     for rect, piece in marks.pieces:
         assert len(list(rect.cells())) == 1
         assert piece.any()
-    # The mask as it is grown decides what is lost.
+    # Lost pixels are those of the grown mask.
     grown = draw_edges(job(card, pixels, mask, grow=5)).mask()
     assert not grown[300:310, 245:250].any()
     assert np.array_equal(healed(card, pixels, mask, drawn), healed(card, pixels, mask))
@@ -131,8 +131,8 @@ def test_the_same_variation_gives_the_same_fill_and_another_another(tmp_path: Pa
     assert np.array_equal(healed(card, pixels, mask, variation=3), other)
 
 
-def test_a_prior_finds_the_picture_it_knows_and_closes_the_seam(tmp_path: Path) -> None:
-    """A picture that the generator can make is found again, though a tenth darker."""
+def test_a_prior_finds_a_picture_it_can_generate_and_matches_its_tone_at_the_rim(tmp_path: Path) -> None:
+    """A picture that the generator can produce is found although it is a tenth darker."""
     from engine.runtime.session import SESSIONS
 
     card = tiny_models.prior(tmp_path)
@@ -150,14 +150,14 @@ def test_a_prior_finds_the_picture_it_knows_and_closes_the_seam(tmp_path: Path) 
     assert rim.mean() < np.abs(np.diff(pixels.astype(float), axis=0)).mean() / WHITE + 0.02
 
 
-def test_a_prior_fills_what_is_larger_than_its_window(tmp_path: Path) -> None:
+def test_a_prior_fills_damage_larger_than_its_window(tmp_path: Path) -> None:
     pixels = np.full((300, 320, 1), 30000, np.uint16)
     mask = spot(pixels.shape, 80, 90, 80)
     result = healed(tiny_models.prior(tmp_path), pixels, mask)
     assert np.abs(result.astype(float) - 30000)[mask > 0].mean() < 0.2 * WHITE
 
 
-def test_a_search_tells_how_far_it_is_and_is_cancelled(tmp_path: Path) -> None:
+def test_a_search_reports_progress_and_can_be_cancelled(tmp_path: Path) -> None:
     card, pixels = tiny_models.prior(tmp_path), noise_raster(150, 160).pixels
     task = job(card, pixels, spot(pixels.shape, 40, 40, 50))
     shares: list[float] = []
@@ -169,7 +169,7 @@ def test_a_search_tells_how_far_it_is_and_is_cancelled(tmp_path: Path) -> None:
         run_task(task, context)
 
 
-def test_a_generator_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_a_generator_with_pictures_of_another_size_is_refused(tmp_path: Path) -> None:
     pixels = noise_raster(150, 160).pixels
     with pytest.raises(ModelError, match="another size"):
         run_task(job(tiny_models.prior(tmp_path, side=32), pixels, spot(pixels.shape, 40, 40, 5)))

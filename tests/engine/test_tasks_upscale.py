@@ -16,7 +16,7 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import ArraySource, Raster, Rect, Resolution, to_float
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import SESSIONS, Device, OutOfMemory, Session
-from engine.tasks import Enlarged, TaskInput, UpscaleSettings, model_of_scale, run_task
+from engine.tasks import Enlargement, TaskInput, UpscaleSettings, model_of_scale, run_task
 from tests import tiny_models
 from tests.conftest import noise_raster
 
@@ -46,15 +46,15 @@ def test_windows_give_what_one_run_gives(tmp_path: Path, scale: int, dtype: type
     top = np.iinfo(dtype).max
     pixels = np.random.default_rng(2).integers(0, top, shape, dtype, endpoint=True)
     card = tiny_models.enlarger(tmp_path, scale)
-    result: Enlarged = run_task(job(card, pixels))
+    result: Enlargement = run_task(job(card, pixels))
     assert result.pixels.dtype == dtype
     assert result.pixels.shape == (scale * shape[0], scale * shape[1], shape[2])
     assert not result.pixels.flags.writeable
-    # Half a step is rounding; nothing else is lost at any seam.
+    # The only difference, also at seams, is rounding by half a step.
     assert np.abs(result.pixels / top - whole(card, pixels)).max() < 0.51 / top + 1e-5
 
 
-def test_another_profile_is_enlarged_in_its_own_primaries(tmp_path: Path) -> None:
+def test_a_picture_with_another_profile_is_enlarged_in_its_own_primaries(tmp_path: Path) -> None:
     flat = np.full((50, 120, 3), (60000, 500, 30000), np.uint16)
     pixels = run_task(job(tiny_models.enlarger(tmp_path), flat, ADOBE)).pixels
     assert np.abs(pixels[10:-10, 10:-10].astype(int) - flat[0, 0]).max() <= 2
@@ -68,7 +68,7 @@ def test_a_model_with_a_multiple_is_shown_windows_of_it(tmp_path: Path) -> None:
     assert inside.max() < 1e-4
 
 
-def test_memory_follows_the_width(tmp_path: Path) -> None:
+def test_memory_depends_on_the_width(tmp_path: Path) -> None:
     rows: list[Rect] = []
 
     @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def test_memory_follows_the_width(tmp_path: Path) -> None:
     run_task(dataclasses.replace(job(card, pixels), source=Watched(pixels)))
     assert max(rect.height for rect in rows) <= card.tile.default
     assert [rect.top for rect in rows] == sorted(rect.top for rect in rows)
-    # Few windows, and little of the picture is seen twice.
+    # Few windows with little overlap.
     assert sum(rect.area for rect in rows) < 2 * 500 * 150
 
 
@@ -110,7 +110,7 @@ def test_progress_rises_cancel_stops_and_windows_shrink(tmp_path: Path, monkeypa
 def test_the_result_prints_as_large_and_says_what_was_done(tmp_path: Path) -> None:
     scan = noise_raster(20, 30)
     asked = job(tiny_models.enlarger(tmp_path, 4), scan.pixels)
-    result: Enlarged = run_task(asked)
+    result: Enlargement = run_task(asked)
     assert result.raster(scan).resolution == Resolution(2400, 2400)
     assert result.raster(scan).pixels is result.pixels
     assert result.raster(Raster(scan.pixels)).resolution is None
@@ -121,13 +121,13 @@ def test_the_result_prints_as_large_and_says_what_was_done(tmp_path: Path) -> No
 
 @dataclasses.dataclass(frozen=True)
 class Vast:
-    """A picture of which nothing but the size is there."""
+    """A ``PixelSource`` with a size but no pixels."""
 
     shape: tuple[int, int, int]
     dtype: np.dtype = dataclasses.field(default_factory=lambda: np.dtype(np.uint16))
 
 
-def test_what_cannot_be_held_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_that_are_too_large_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = tiny_models.enlarger(tmp_path, 4)
     for shape in ((17_000, 100, 3), (100, 20_000, 1), (12_000, 12_000, 3)):
         with pytest.raises(SettingsError, match=f"{4 * shape[1]} x {4 * shape[0]} pixels; the most are 65000"):
@@ -137,7 +137,7 @@ def test_what_cannot_be_held_is_refused_at_once(tmp_path: Path, monkeypatch: pyt
         run_task(dataclasses.replace(job(card, None), source=Vast((10_000, 10_000, 3))))
 
 
-def test_a_model_that_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_an_unfit_model_is_refused_with_a_sentence(tmp_path: Path) -> None:
     pixels = noise_raster(20, 20).pixels
     for card in (tiny_models.identity(tmp_path, "same", "upscale"), tiny_models.finder(tmp_path, "odd", "upscale")):
         with pytest.raises(ModelError, match="kind that upscale can run"):

@@ -80,18 +80,18 @@ def test_a_thumbnail_averages_areas(shape: tuple[int, int, int]) -> None:
     if shape[0] > 16:
         wanted = cv2.resize(pixels, (16, 16), interpolation=cv2.INTER_AREA)
         assert np.abs(small - wanted).max() < 1e-4
-    # Enlarged, the first pixel fills the first sections.
+    # When the thumbnail is larger than the picture, the first pixel fills the first sections.
     if shape[0] == 3:
         assert small[0, 0] == pytest.approx(pixels[0, 0], abs=1e-5)
 
 
-def test_wide_profiles_come_back(tmp_path: Path) -> None:
+def test_wide_gamut_profiles_are_restored_exactly(tmp_path: Path) -> None:
     pixels = noise_raster(50, 60).pixels
     result = restored(tiny_models.identity(tmp_path), pixels, profile=ADOBE)
     assert np.abs(result.astype(int) - pixels).max() <= 2
 
 
-def test_finished_cells_leave_at_once(tmp_path: Path) -> None:
+def test_finished_cells_are_yielded_at_once(tmp_path: Path) -> None:
     pixels = np.zeros((5 * TILE, 100, 3), np.uint8)
     job = TaskInput(
         "clean", ArraySource(pixels), None, None, CleanSettings(), tiny_models.identity(tmp_path), Device.CPU
@@ -133,7 +133,7 @@ def test_progress_rises_cancel_stops_and_windows_shrink(tmp_path: Path, monkeypa
     assert np.array_equal(run_task(job).apply_to(pixels), pixels)
 
 
-def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_unfit_models_and_settings_are_refused_with_a_sentence(tmp_path: Path) -> None:
     pixels = noise_raster(40, 40).pixels
     for card, settings in (
         (tiny_models.finder(tmp_path, "wrong", "clean"), CleanSettings()),

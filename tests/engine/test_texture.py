@@ -1,4 +1,4 @@
-"""The detail that is put into a fill: as lively as the surroundings, and the same from any side."""
+"""Texture synthesis: detail has the energy of its surroundings, and does not depend on the given area."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_fill_gets_as_much_grain_as_is_around_it(sigma: float) -> None:
     assert not added[~lost].any()
 
 
-def test_what_is_around_is_calm_so_is_the_fill() -> None:
+def test_a_fill_in_smooth_surroundings_stays_smooth() -> None:
     picture = grainy(0.0)
     picture[:, 200:] = grainy(0.06)[:, 200:]
     lost = hole(60, 100, 120, 160)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from engine import masks
 from engine.raster import ArrayMask, Rect
-from engine.tiling import Blender, Stitcher, plan_sweep, plan_windows, read_padded
+from engine.tiling import Blender, Stitcher, pad_to_window, plan_sweep, plan_windows
 
 RULES = {"window": 256, "context": 48, "overlap": 32, "multiple": 32}
 
@@ -34,7 +34,7 @@ def test_windows_cover_the_boxes_and_obey_the_rules(
         assert window.width % 32 == window.height % 32 == 0
         assert window.width <= RULES["window"] + 32
         assert window.height <= RULES["window"] + 32
-        # Networks that halve a picture see the same only from the same place on their coarsest grid.
+        # Windows are aligned to the network's coarsest grid.
         assert window.left % 32 == window.top % 32 == 0
         assert 0 <= window.left <= window.right < width + 32
         assert 0 <= window.top <= window.bottom < height + 32
@@ -44,7 +44,7 @@ def test_windows_cover_the_boxes_and_obey_the_rules(
             assert covered[box.slices()].all()
 
 
-def test_cost_follows_the_damage_and_not_the_picture() -> None:
+def test_cost_depends_on_the_damage_and_not_on_the_picture() -> None:
     boxes = [Rect(100, 100, 110, 400)]
     small = plan_windows(boxes, Rect(0, 0, 1000, 1000), **RULES)
     large = plan_windows(boxes, Rect(0, 0, 20000, 20000), **RULES)
@@ -60,7 +60,7 @@ def test_specks_near_each_other_share_a_window() -> None:
 def test_reflection_is_numpys(height: int, width: int, top: int, bottom: int, left: int, right: int) -> None:
     array = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
     inside = Rect(0, 0, width, height)
-    padded = read_padded(array, inside, Rect(-left, -top, width + right, height + bottom))
+    padded = pad_to_window(array, inside, Rect(-left, -top, width + right, height + bottom))
     mode = "reflect" if height > 1 and width > 1 else "symmetric"
     if mode == "reflect":
         assert np.array_equal(padded, np.pad(array, ((top, bottom), (left, right), (0, 0)), mode="reflect"))
@@ -178,7 +178,7 @@ def test_a_sweep_covers_the_picture_with_few_windows(rules: tuple[int, int, int,
         assert max(whole.width, whole.height) <= window
         assert bounds.contains(part)
         assert whole.contains(part)
-        # The surroundings are seen on every side but at the picture's own edge.
+        # There is context on every side except at the edge of the picture.
         for near, far, edge in (
             (whole.left, part.left, 0),
             (whole.top, part.top, 0),
@@ -191,13 +191,13 @@ def test_a_sweep_covers_the_picture_with_few_windows(rules: tuple[int, int, int,
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 7))
-def test_stitching_gives_every_pixel_once_and_leads_over(width: int, height: int, overlap: int) -> None:
+def test_stitching_returns_every_pixel_once_and_cross_fades(width: int, height: int, overlap: int) -> None:
     bounds = Rect(0, 0, width, height)
     plan = [part for _, part in plan_sweep(bounds, window=30, context=5, overlap=overlap, multiple=1)]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     truth = np.stack([x, y, x * y], axis=2)
     for shift in (0, 1):
-        # Parts that agree are joined without a trace; parts that differ by 1 each lie between the two.
+        # Equal parts are joined exactly; where parts differ by 1, the result is between them.
         stitcher, result, times = Stitcher(plan), np.zeros_like(truth), np.zeros((height, width), int)
         for number, part in enumerate(plan):
             rect, values = stitcher.join(number, truth[part.slices()] + np.float32(shift * (number % 2)))

@@ -1,4 +1,4 @@
-"""Models that can never run are refused at once; what a card may declare is honoured."""
+"""Models that can never run are refused at once; layouts and ranges that a card declares are applied."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_ships_can_run(id_: str) -> None:
 
 
 def with_port(card: ModelCard, **changes: Any) -> ModelCard:
-    """A card whose first input is another."""
+    """The card with changes to its first input."""
     first = card.stages[0]
     changed = replace(first, inputs=(replace(first.inputs[0], **changes), *first.inputs[1:]))
     return replace(card, stages=(changed, *card.stages[1:]))
@@ -81,7 +81,7 @@ def test_a_card_that_cannot_be_run_is_refused_with_the_reason(
     assert cli.main(["models", "add", "theirs/bad/card.toml"]) == 1
     assert said in capsys.readouterr().err
     assert not (folder / "models").exists()
-    # Somebody put it there by hand.
+    # As if the user had copied it into the folder by hand.
     shutil.copytree(folder / "theirs" / "bad", folder / "models" / "bad")
     for words in (["models"], ["clean", "in.tif", "-o", "out.tif", "--device", "cpu"]):
         assert cli.main(words) == 0
@@ -110,17 +110,17 @@ def test_an_unfit_model_never_becomes_a_task_s_default(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", [(), ("scratch",), ("scratch", ""), ("scratch", "scratch"), ("a", "b", "c")])
 def test_a_detector_names_each_of_its_maps(tmp_path: Path, labels: tuple[str, ...]) -> None:
-    with pytest.raises(ModelError, match="not a name for each"):
+    with pytest.raises(ModelError, match="does not name each"):
         check_card(replace(finder(tmp_path), labels=labels))
 
 
 def test_a_generator_of_whole_pictures_has_windows_of_one_size(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="of one size"):
+    with pytest.raises(ModelError, match="of one fixed size"):
         check_card(replace(prior(tmp_path), tile=TileRules(128, 64, 8, 16, 64)))
 
 
 def file_with(folder: Path, change: Callable[[onnx.ModelProto], None], tile: TileRules = SMALL) -> ModelCard:
-    """A model that gives the picture as it is, whose file says something else of its tensors."""
+    """An identity model whose ONNX file was changed."""
     card = identity(folder, "bad")
     model = onnx.load(folder / "bad" / "model.onnx")
     change(model)
@@ -163,7 +163,7 @@ FILES: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
     "one size": (sides("n", 3, 256, 256), "takes 256 pixels a side"),
     "type": (kind, "decimal numbers of 32 bits are wanted"),
     "input": (another_input, "wants 'more', which its card does not name"),
-    "smaller": (half_as_large, "of another size"),
+    "smaller": (half_as_large, "has another size"),
     "broken": (nothing_at_all, "could not be loaded"),
 }
 
@@ -209,7 +209,7 @@ def result(card: ModelCard, mask: bool = False) -> np.ndarray:
 def test_layouts_and_ranges_that_a_card_declares_are_honoured(
     tmp_path: Path, layout: str, low: float, high: float
 ) -> None:
-    """Half of the picture, whatever its numbers are and how they lie."""
+    """The output is half of the picture for every layout and range."""
     ports = [replace(port, layout=layout, low=low, high=high) for port in (PICTURE, RESULT)]
     nodes = [node("Sub", "picture low", "above"), node("Mul", "above half", "less"), node("Add", "less low", "result")]
     numbers = {"half": np.full(1, 0.5, np.float32), "low": np.full(1, low, np.float32)}
@@ -235,7 +235,7 @@ def test_two_cards_of_one_file_are_each_honoured(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mask_means", [0, 1])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_a_mask_s_layout_and_range_are_honoured(tmp_path: Path, layout: str, mask_means: int) -> None:
-    """A fill of the mask itself: what is lost is 1, or 0 where the card says so."""
+    """The model outputs its mask: lost pixels are 1, or 0 if the card says so."""
     mask, filled = (replace(port, layout=layout, low=-1.0) for port in (MASK, RESULT))
     nodes = [
         node("Concat", "mask mask mask", "result", axis=3 if layout == "NHWC" else 1),

@@ -1,4 +1,4 @@
-"""``make fuzz``: every reader of the program is given thousands of files that are slightly wrong.
+"""``make fuzz``: runs every file reader of the program on thousands of slightly corrupted files.
 
     python -m tests.fuzz [READER ...] [--mutations N] [--seed S] [--case N] [--keep FOLDER]
 
@@ -25,20 +25,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 MUTATIONS = 2000
 MEMORY = 6 << 30
-"""Bytes of address space that a reader's process may take; the libraries of models take some of it before any work."""
+"""Limit of a reader process's address space, bytes, including that of the libraries that it loads."""
 SECONDS = 30.0
 """Time limit of a file."""
 
 
 @dataclass
 class Outcome:
-    """What came of one reader.
+    """Result of fuzzing one reader.
 
     Attributes:
-        cases: files that were read.
-        refused: of them, those that were refused with a sentence.
+        cases: number of files that were tried.
+        refused: number of them that were refused with an ``EngineError``.
         failures: number of the file -> what happened.
-        seconds: that it took.
+        seconds: total time.
     """
 
     cases: int = 0
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def fuzz(reader: str, first: int, last: int, seed: int, keep: Path, limit: float = SECONDS) -> Outcome:
-    """Have a process of its own try the files of some numbers; it is started again after each one that ends it."""
+    """Try the files ``first``..``last - 1`` in a separate process, which is restarted after each crash or timeout."""
     outcome, start = Outcome(), time.monotonic()
     while first < last:
         first = _run(reader, first, last, seed, keep, outcome, limit)
@@ -57,10 +57,10 @@ def fuzz(reader: str, first: int, last: int, seed: int, keep: Path, limit: float
 
 
 def _run(reader: str, first: int, last: int, seed: int, keep: Path, outcome: Outcome, limit: float) -> int:
-    """One process; gives the number to go on with.
+    """Run one process; returns the number of the file to continue with.
 
     Raises:
-        RuntimeError: it did not even begin.
+        RuntimeError: the process failed to start.
     """
     environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
     command = [
@@ -91,7 +91,7 @@ def _run(reader: str, first: int, last: int, seed: int, keep: Path, outcome: Out
                 ended = not news
                 *lines, waiting = (waiting + news).split(b"\n")
                 for line in map(json.loads, lines):
-                    case = _noted(line, outcome, case)
+                    case = _count_line(line, outcome, case)
         process.wait()
         said.seek(0)
         last_words = said.read()[-2000:].decode(errors="replace")
@@ -104,8 +104,8 @@ def _run(reader: str, first: int, last: int, seed: int, keep: Path, outcome: Out
     return last
 
 
-def _noted(line: dict[str, Any], outcome: Outcome, case: int) -> int:
-    """Count what the worker says; gives the number of the file that it reads now."""
+def _count_line(line: dict[str, Any], outcome: Outcome, case: int) -> int:
+    """Count a line of the worker's output; returns the number of the file that it is trying."""
     if "failure" in line:
         outcome.failures[case] = line["failure"]
     outcome.cases += "refused" in line or "failure" in line or "read" in line
@@ -121,7 +121,7 @@ def _word(status: int) -> str:
 
 
 def main() -> int:
-    """Try all readers, or those that are named; 1 when any failed."""
+    """Fuzz all readers, or the named ones; exit status 1 if any failed."""
     from tests.fuzz.readers import READERS
 
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Give every reader files that are wrong.")

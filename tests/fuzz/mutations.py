@@ -1,7 +1,7 @@
-"""Small changes to files that are sound: of bytes anywhere, and of the parts that a format is made of.
+"""Mutations of valid files: of bytes anywhere, and of the structures of a format.
 
-Every function takes a ``random.Random`` and the contents of a file, and gives other contents. The structured ones keep
-checksums and lengths right, so that what is behind them is reached.
+Every function takes a ``random.Random`` and the contents of a file, and returns changed contents. Mutations of
+structures keep checksums and lengths valid, so that the code behind those checks is reached.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NUMBERS += [1 << 20, 1 << 40, (1 << 63) - 1, (1 << 64) - 1]
 
 
 def flip(random: Random, data: bytes) -> bytes:
-    """A few bits."""
+    """Flip a few bits."""
     changed = bytearray(data)
     for _ in range(random.choice((1, 1, 2, 8))):
         if changed:
@@ -33,7 +33,7 @@ def flip(random: Random, data: bytes) -> bytes:
 
 
 def number(random: Random, data: bytes) -> bytes:
-    """A number of 1, 2, 4 or 8 bytes somewhere, more often near the beginning or the end."""
+    """Replace a number of 1, 2, 4 or 8 bytes, more often near the beginning or the end."""
     size, order = random.choice((1, 2, 4, 8)), random.choice(("little", "big"))
     if len(data) < size:
         return data
@@ -43,7 +43,7 @@ def number(random: Random, data: bytes) -> bytes:
 
 
 def cut(random: Random, data: bytes) -> bytes:
-    """Without a part, often the end."""
+    """Remove a part, often the end."""
     if not data:
         return data
     start = random.randrange(len(data))
@@ -52,7 +52,7 @@ def cut(random: Random, data: bytes) -> bytes:
 
 
 def repeat(random: Random, data: bytes) -> bytes:
-    """With a part twice, or elsewhere too."""
+    """Copy a part to another place."""
     if not data:
         return data
     start = random.randrange(len(data))
@@ -62,7 +62,7 @@ def repeat(random: Random, data: bytes) -> bytes:
 
 
 def fill(random: Random, data: bytes) -> bytes:
-    """With a stretch of one byte or of noise."""
+    """Overwrite a part with one repeated byte or with noise."""
     if not data:
         return data
     at, size = random.randrange(len(data)), random.choice((1, 4, 32, 256))
@@ -74,7 +74,7 @@ BYTES: tuple[Mutation, ...] = (flip, number, number, cut, repeat, fill)
 
 
 def any_bytes(random: Random, data: bytes) -> bytes:
-    """One to three changes of bytes."""
+    """One to three mutations of bytes."""
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         data = random.choice(BYTES)(random, data)
     return data
@@ -93,7 +93,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def png(random: Random, data: bytes) -> bytes:
-    """Chunks with right lengths and checksums; what is packed is unpacked, changed and packed again."""
+    """Mutate PNG chunks, with valid lengths and checksums; compressed data is mutated after decompression."""
     if random.random() < 0.15:
         return any_bytes(random, data)
     chunks = list(_chunks(data))
@@ -141,7 +141,7 @@ def _packed(random: Random, kind: bytes, body: bytes) -> bytes:
 
 
 def tiff(random: Random, data: bytes) -> bytes:
-    """The fields of the directories."""
+    """Mutate the fields of TIFF directories."""
     places = list(_entries(data))
     if not places or random.random() < 0.2:
         return any_bytes(random, data)
@@ -181,7 +181,7 @@ def _entries(data: bytes) -> list[int]:
 
 
 def jpeg(random: Random, data: bytes) -> bytes:
-    """Segments with right lengths, EXIF as the TIFF that it is."""
+    """Mutate JPEG segments, with valid lengths; EXIF is mutated as a TIFF."""
     if random.random() < 0.3:
         return any_bytes(random, data)
     segments, at = [], 2
@@ -209,7 +209,7 @@ def jpeg(random: Random, data: bytes) -> bytes:
 
 
 def webp(random: Random, data: bytes) -> bytes:
-    """RIFF chunks with right lengths."""
+    """Mutate RIFF chunks, with valid lengths."""
     if random.random() < 0.3:
         return any_bytes(random, data)
     parts, at = [], 12
@@ -232,7 +232,7 @@ def webp(random: Random, data: bytes) -> bytes:
 
 
 def icc(random: Random, data: bytes) -> bytes:
-    """The table of tags, the types of their data, or numbers in them."""
+    """Mutate an ICC profile's tag table, the types of its data, or numbers in them."""
     if len(data) < 144 or random.random() < 0.2:
         return any_bytes(random, data)
     changed = bytearray(data)
@@ -259,7 +259,7 @@ def icc(random: Random, data: bytes) -> bytes:
 
 
 def picture(random: Random, data: bytes) -> bytes:
-    """A picture of any kind, by how it begins."""
+    """Mutate a picture of any format, recognised by its first bytes."""
     kinds: dict[bytes, Mutation] = {b"\x89P": png, b"II": tiff, b"MM": tiff, b"\xff\xd8": jpeg, b"RI": webp}
     return kinds.get(data[:2], any_bytes)(random, data)
 
@@ -308,7 +308,7 @@ _STRANGE = [
 
 
 def text(random: Random, data: bytes) -> bytes:
-    """Words, numbers, strings and brackets of JSON, TOML or XML."""
+    """Mutate words, numbers, strings and brackets of JSON, TOML or XML."""
     tokens = _TOKEN.findall(data)
     words = [at for at, token in enumerate(tokens) if token.strip()]
     if not words or random.random() < 0.1:
@@ -332,19 +332,19 @@ def text(random: Random, data: bytes) -> bytes:
 
 
 def by_name(name: str) -> Mutation:
-    """The change that fits a file by its name."""
+    """The mutation for a file of this name."""
     kinds: dict[str, Mutation] = {"png": png, "json": text, "xml": text, "toml": text, "icc": icc, "exif": tiff}
     return kinds.get(name.rsplit(".", 1)[-1].rsplit("/", 1)[-1], any_bytes)
 
 
 def unzipped(data: bytes) -> dict[str, bytes]:
-    """The members of an archive."""
+    """The members of a ZIP archive by name."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
-    """An archive of members."""
+    """A ZIP archive of members."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in members.items():
@@ -353,7 +353,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
 
 
 def archive(random: Random, data: bytes) -> bytes:
-    """Members changed by what they are, left out, exchanged or named otherwise, and packed again."""
+    """Mutate a ZIP archive: members are mutated by their type, removed, swapped or renamed."""
     if random.random() < 0.1:
         return any_bytes(random, data)
     members = unzipped(data)

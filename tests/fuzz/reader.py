@@ -1,4 +1,4 @@
-"""What a reader is to the fuzzer."""
+"""Description of a reader for the fuzzer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Reader:
     """One reader.
 
     Attributes:
-        suffix: of its files.
-        seeds: sound files.
-        mutate: changes one.
-        read: reads a file, which lies alone in a folder, and uses what it gave.
+        suffix: suffix of its files.
+        seeds: gives valid files.
+        mutate: corrupts a file.
+        read: reads a file, which is alone in its folder, and uses the result.
     """
 
     suffix: str

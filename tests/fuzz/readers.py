@@ -1,7 +1,7 @@
-"""What is fuzzed: for each reader sound files, the changes that fit them, and what reads and then uses them.
+"""The fuzzed readers: for each one valid files, suitable mutations, and a function that reads a file and uses it.
 
-A reader may do what it likes with a file but to raise anything else than an ``EngineError``. What it has accepted is
-used as the program uses it: shown, written, read again.
+A reader must either succeed or raise an ``EngineError``. What it accepts is used as in the program: shown, written, and
+read again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from engine import colour, imageio
 from engine.errors import EngineError, ReadError
 from engine.output import Output, check_output
 from engine.recipes import RECIPES, read_recipe
-from engine.record import record_belongs
+from engine.record import record_matches
 from engine.runtime.cards import Registry, read_card, write_card
 from engine.tasks import check_card, try_model
 from tests.fuzz import mutations, seeds
 from tests.fuzz.reader import Reader
 
 _WRITTEN_AGAIN = 2_000_000
-"""Pixels up to which a picture that was read is also written."""
+"""Pictures of at most this many pixels are also written."""
 
 
 # -- pictures, masks, profiles --------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def _read_profile(path: Path) -> None:
         space = colour.ModelSpace(profile, channels)
         space.from_model(space.to_model(pixels))
         with contextlib.suppress(EngineError):
-            # A profile may lead to the screen and not back.
+            # Some profiles can only be converted from.
             colour.convert(seeds.pixels(), None, profile)
     check_output(Output(path.with_name("o.tif"), profile=str(path)), 8, 8)
 
@@ -108,7 +108,7 @@ def _read_project(path: Path) -> None:
 
 
 def _mutate_project(random: Random, data: bytes) -> bytes:
-    """Our own part is read only when it names the list of layers that is there."""
+    """Mutate a project; our own part is only read if its digest of the list of layers matches, so that is updated."""
     changed = mutations.archive(random, data)
     if random.random() < 0.3:
         return changed
@@ -142,7 +142,7 @@ def _read_autosave(path: Path) -> None:
 
 
 def _mutate_autosave(random: Random, data: bytes) -> bytes:
-    """Tiles are unpacked before they are changed, and named by what they are then."""
+    """Mutate an autosave; tiles are decompressed, changed, and named by their new digest."""
     members = mutations.unzipped(data)
     tiles = [name for name in members if name.endswith(".z")]
     if not tiles or random.random() < 0.6:
@@ -194,7 +194,7 @@ def _settings() -> list[bytes]:
 
 
 def _read_settings(path: Path) -> None:
-    """As the value of its key in the file, and as the file itself."""
+    """Read the data as the value of a key of the settings file, and as the settings file itself."""
     quoted = path.read_bytes().replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b" ")
     path.with_name("settings.ini").write_bytes(b'[General]\nsettings="' + quoted + b'"\n')
     for file in (path.with_name("settings.ini"), path):
@@ -211,14 +211,14 @@ def _read_record(path: Path) -> None:
     picture = path.with_name("a.tif")
     picture.write_bytes(b"abc")
     os.replace(path, path.with_name("a.tif.record.json"))
-    assert record_belongs(picture) in (None, False)
+    assert record_matches(picture) in (None, False)
 
 
 # -- models ---------------------------------------------------------------------------------------------------------
 
 
 def _mutate_model(random: Random, data: bytes) -> bytes:
-    """The graph of a model: kinds of nodes, names, attributes, sides, constants."""
+    """Mutate the graph of a model: operators, names, attributes, dimensions, constants."""
     import onnx
 
     members = mutations.unzipped(data)

@@ -1,4 +1,4 @@
-"""Sound files to begin with, small and of as many kinds as a reader knows."""
+"""Valid files to mutate: small, and of as many variants as a reader supports."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tests.fuzz.mutations import unzipped, zipped
 
 ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
 SOURCE = "@SOURCE@"
-"""Stands in autosave folders for the path of the photograph."""
+"""Placeholder for the path of the photograph in autosave folders."""
 
 
 def pixels(height: int = 20, width: int = 30, channels: int = 3, dtype: type = np.uint8) -> Pixels:
-    """Something smooth with noise."""
+    """A smooth picture with noise."""
     random, top = np.random.default_rng(7), np.iinfo(dtype).max
     ramp = np.linspace(0.1, 0.8, width)[None, :, None] + np.linspace(0, 0.1, height)[:, None, None]
     return ((ramp + random.normal(0, 0.01, (height, width, channels))).clip(0, 1) * top).astype(dtype)
@@ -70,7 +70,7 @@ def _saved(image: Image.Image, kind: str, **more: object) -> bytes:
 
 
 def tiffs() -> list[bytes]:
-    """Plain, packed, tiled, planar, big, with palette, opacity, few bits, turned, and of another byte order."""
+    """Uncompressed, compressed, tiled, planar, BigTIFF, with palette, alpha, few bits, rotated, and big-endian."""
     rgb, deep = pixels(), pixels(dtype=np.uint16)
     palette = np.arange(768, dtype=np.uint16).reshape(3, 256) * 85
     turned = [(274, "H", 1, 6, True)]
@@ -90,7 +90,7 @@ def tiffs() -> list[bytes]:
 
 
 def pngs() -> list[bytes]:
-    """Of all colour types, with everything that travels along."""
+    """Of all colour types, with profile and metadata."""
     rgb = pixels()
     opacity = np.full((20, 30, 1), 255, np.uint8)
     return [
@@ -105,7 +105,7 @@ def pngs() -> list[bytes]:
 
 
 def jpegs() -> list[bytes]:
-    """With everything that travels along, in parts too; grey; progressive; CMYK."""
+    """With profile and metadata, also in several segments; grey; progressive; CMYK."""
     image = Image.fromarray(pixels())
     return [
         _written(".jpg", _raster()),
@@ -117,7 +117,7 @@ def jpegs() -> list[bytes]:
 
 
 def webps() -> list[bytes]:
-    """Lossy and not, with metadata, opacity and frames."""
+    """Lossy and lossless, with metadata, alpha and frames."""
     image = Image.fromarray(pixels())
     return [
         _written(".webp", _raster()),
@@ -168,13 +168,13 @@ def _document(channels: int = 3, dtype: type = np.uint16) -> Document:
 
 
 def _looked_at(document: Document) -> Document:
-    """With a search for damage that found two."""
+    """The document with a detection that found two defects."""
     put(document, review_of(document, (Rect(20, 20, 40, 28), 250, 0), (Rect(200, 40, 262, 52), 255, 1)))
     return document
 
 
 def projects() -> list[bytes]:
-    """Ours, of several kinds of scan, and one as another program would write it."""
+    """Projects of several kinds of scans, and one without our own part, as other programs write it."""
     made = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.ora"

@@ -1,4 +1,4 @@
-"""Every reader takes a few wrong files without a word too much; ``make fuzz`` tries thousands."""
+"""Every reader is tried on a few corrupted files; ``make fuzz`` tries thousands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.fuzz.__main__ import ROOT, fuzz
 from tests.fuzz.readers import READERS
-from tests.fuzz.worker import made, tried
+from tests.fuzz.worker import mutated_file, try_file
 
 FEW = 20
 SECONDS = 20
@@ -26,27 +26,27 @@ def test_a_few_wrong_files(name: str, tmp_path: Path) -> None:
         folder = tmp_path / f"sound{number}"
         folder.mkdir()
         (folder / f"file{reader.suffix}").write_bytes(data)
-        tried(reader, folder / f"file{reader.suffix}")
+        try_file(reader, folder / f"file{reader.suffix}")
     reader = replace(reader, seeds=lambda: sound)
     changed = 0
     for case in range(FEW):
         folder = tmp_path / str(case)
         folder.mkdir()
-        data = made(reader, name, 0, case)
+        data = mutated_file(reader, name, 0, case)
         changed += data not in sound
         (folder / f"file{reader.suffix}").write_bytes(data)
-        tried(reader, folder / f"file{reader.suffix}")
+        try_file(reader, folder / f"file{reader.suffix}")
     assert changed > FEW // 2
 
 
 @pytest.mark.parametrize("name", ["tiff", "png", "jpeg", "webp", "bmp", "masks", "projects", "autosaves", "models"])
 def test_most_sound_files_are_read(name: str, tmp_path: Path) -> None:
-    """Or nothing behind the first check would ever be reached."""
+    """Otherwise the fuzzer would not get beyond the first check."""
     reader, read = READERS[name], []
     for number, data in enumerate(sound := reader.seeds()):
         (folder := tmp_path / str(number)).mkdir()
         (folder / f"file{reader.suffix}").write_bytes(data)
-        read.append(tried(reader, folder / f"file{reader.suffix}"))
+        read.append(try_file(reader, folder / f"file{reader.suffix}"))
     assert read.count("read") >= 0.6 * len(sound)
 
 
@@ -63,7 +63,7 @@ def test_most_sound_files_are_read(name: str, tmp_path: Path) -> None:
 )
 def test_failures_are_found_and_kept(name: str, said: str, tmp_path: Path) -> None:
     limit = 1.0 if name == "hangs" else SECONDS
-    # After a crash another process goes on.
+    # After a crash a new process continues.
     cases = [5, 6] if name in ("raises", "crashes") else [5]
     outcome = fuzz(f"faulty.{name}", cases[0], cases[-1] + 1, 1, tmp_path, limit)
     assert sorted(outcome.failures) == cases
@@ -74,7 +74,7 @@ def test_failures_are_found_and_kept(name: str, said: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("name", "refused"), [("reads", 0), ("prints", 0), ("refuses", 3)])
-def test_success_and_refusal_are_none(name: str, refused: int, tmp_path: Path) -> None:
+def test_success_and_refusal_are_not_failures(name: str, refused: int, tmp_path: Path) -> None:
     outcome = fuzz(f"faulty.{name}", 0, 3, 1, tmp_path)
     assert (outcome.cases, outcome.refused, outcome.failures) == (3, refused, {})
     assert list(tmp_path.iterdir()) == []
@@ -90,8 +90,8 @@ def test_the_command_says_what_it_did(tmp_path: Path) -> None:
     assert "no reader 'nonsense'" in wrong.stderr
 
 
-def test_a_number_gives_the_same_file_every_time() -> None:
+def test_a_number_always_gives_the_same_file() -> None:
     sound = READERS["png"].seeds()
     reader = replace(READERS["png"], seeds=lambda: sound)
-    assert made(reader, "png", 4, 7) == made(reader, "png", 4, 7)
-    assert made(reader, "png", 4, 7) != made(reader, "png", 5, 7)
+    assert mutated_file(reader, "png", 4, 7) == mutated_file(reader, "png", 4, 7)
+    assert mutated_file(reader, "png", 4, 7) != mutated_file(reader, "png", 5, 7)

@@ -1,4 +1,4 @@
-"""The process that reads the files of one reader; says on stdout what it begins and how that ended."""
+"""The process that tries the files of one reader; reports the start and outcome of each on stdout as JSON lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.fuzz.reader import Reader
 
 
 def named(name: str) -> Reader:
-    """A reader of the program, or ``faulty.NAME``: one that fails, for tests."""
+    """A reader of the program by its name, or ``faulty.NAME``, a failing one for tests."""
     if name.startswith("faulty."):
         from tests.fuzz import faulty
 
@@ -28,13 +28,13 @@ def named(name: str) -> Reader:
     return READERS[name]
 
 
-def made(reader: Reader, name: str, seed: int, case: int) -> bytes:
-    """The file of a number: always the same."""
+def mutated_file(reader: Reader, name: str, seed: int, case: int) -> bytes:
+    """The contents of the file number ``case``; the same for the same seed and number."""
     random = Random(f"{name} {seed} {case}")
     return reader.mutate(random, random.choice(reader.seeds()))
 
 
-def tried(reader: Reader, file: Path) -> str:
+def try_file(reader: Reader, file: Path) -> str:
     """Read a file: ``read``, or ``refused``.
 
     Raises:
@@ -54,8 +54,8 @@ def tried(reader: Reader, file: Path) -> str:
 
 
 def main(words: list[str]) -> None:
-    """Try files from one number up to another; see ``tests.fuzz.__main__``."""
-    # Libraries may print what they like: that goes where errors go.
+    """Try the files from one number up to another; see ``tests.fuzz.__main__``."""
+    # What libraries print to stdout is redirected to stderr, as stdout is for the report.
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
@@ -78,12 +78,12 @@ def main(words: list[str]) -> None:
             folder = Path(place) / "case"
             folder.mkdir()
             file = folder / f"file{reader.suffix}"
-            file.write_bytes(made(reader, name, seed, case))
-            # Kept before it is read: what ends the process is kept too.
+            file.write_bytes(mutated_file(reader, name, seed, case))
+            # Saved before it is read, so that a file that crashes the process is kept.
             kept = keep / f"{name}-{seed}-{case}{reader.suffix}"
             shutil.copyfile(file, kept)
             try:
-                say({tried(reader, file): True})
+                say({try_file(reader, file): True})
                 kept.unlink()
             except Exception:  # noqa: BLE001 - that is what is looked for
                 said = traceback.format_exc(limit=-5, chain=False)

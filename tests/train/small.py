@@ -31,7 +31,7 @@ SMALL = {
 
 
 def small(name: str, *more: str) -> TrainingRecipe:
-    """A shipped recipe with a tiny network, playing against its discriminators from the first step."""
+    """A shipped recipe with a tiny network and its discriminators active from the first step."""
     settings = ["data.crop=64", "data.batch=4", "damage.pool=6", "schedule.validation_crops=4", "adversary.start=0.0"]
     return read_training_recipe(name, [*settings, f"network.options={SMALL[name]}", *more])
 
@@ -52,5 +52,5 @@ def make_photographs(root: Path) -> None:
 
 
 def sources(root: Path) -> Sources:
-    """Where they are."""
+    """The folders of these photographs and masks."""
     return Sources(root / "scans", masks=root / "masks")

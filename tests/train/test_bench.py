@@ -1,4 +1,4 @@
-"""Pages of restored pictures, the numbers that must hold, and damage that is held out for them."""
+"""Pages of restored pictures, the bench of the models, and held-out damage."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_picture_goes_through_the_command_line_as_through_its_task(tmp_path: P
 def test_tone_is_measured_against_the_untouched_and_the_better_peer(
     restore: Callable[[Picture], Picture], photographs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A method that is known stands in for the model: each claim must have exactly that method's ratio."""
+    """A known method replaces the model: each claim must have exactly that method's ratio."""
     monkeypatch.setattr(bench.Bench, "run_command", lambda _self, _words, picture: restore(picture))
     claims = list(bench.measure(photographs, None, 2, ["tone"]))
     (picture,) = (read_photograph(path) for path in photograph_paths(photographs, validation=True))
@@ -94,7 +94,7 @@ def test_numbers_that_must_hold_are_those_of_the_command_line(
     commands: list[str] = []
 
     def command(_: bench.Bench, words: str, picture: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """A detector that finds all that is not as the photograph, and a recipe that changes one line of it."""
+        """A detector that finds every difference from the photograph, and a recipe that changes one row of it."""
         commands.append(words)
         changed = np.abs(picture.astype(int) - scene(96, 112)).max(axis=2) > 14
         restored = picture.copy()
@@ -124,7 +124,7 @@ def test_a_claim_says_whether_it_holds() -> None:
     assert "aim >= 2" in bench.Claim("x", 0.7, (1, np.inf), (2, np.inf)).line()
 
 
-def test_scanned_damage_is_laid_over_photographs_where_its_mask_says() -> None:
+def test_scanned_damage_is_composited_where_its_mask_says() -> None:
     texture = np.zeros((100, 100), np.uint8)
     texture[20:30, 20:80] = 255
     picture = np.full((120, 140, 3), 90, np.uint8)
@@ -137,7 +137,7 @@ def test_scanned_damage_is_laid_over_photographs_where_its_mask_says() -> None:
     assert np.array_equal(case.given, again.given)
 
 
-def test_textures_are_run_frozen_out_by_name(tmp_path: Path) -> None:
+def test_textures_are_held_out_by_name(tmp_path: Path) -> None:
     (tmp_path / "film_dirt").mkdir()
     for number in range(60):
         cv2.imwrite(str(tmp_path / "film_dirt" / f"{number}.png"), np.full((8, 8), 255, np.uint8))

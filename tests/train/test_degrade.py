@@ -1,4 +1,4 @@
-"""The damage of the training room: exact functions against known results, the table, and the shapes."""
+"""Damage for training: degradations against known results, their table, and the shapes of masks."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def test_every_row_is_seeded_stays_in_range_and_grows_with_its_level(name: str, 
     assert torch.equal(photos, before)
     one, same, other = (DEGRADATIONS[name].apply(photos, torch.full((8,), 0.7), generator(s)) for s in (2, 2, 3))
     assert torch.equal(one, same)
-    # These have nothing but their severity.
+    # These have no random parameters.
     assert torch.equal(one, other) == (name in {"monochrome", "defocus_blur", "gaussian_blur", "jpeg"})
 
 
 @pytest.mark.parametrize("name", list(DEGRADATIONS))
-def test_every_row_bears_black_white_and_odd_sizes(name: str) -> None:
+def test_every_row_works_on_black_white_and_odd_sizes(name: str) -> None:
     for value in (0.0, 1.0):
         flat = torch.full((2, 3, 37, 51), value)
         result = DEGRADATIONS[name].apply(flat, tensor(0.0, 1.0), generator())
@@ -94,7 +94,7 @@ def test_rows_come_in_physical_order() -> None:
     assert names.index("gaussian_noise") < names.index("halftone") < names.index("jpeg")
 
 
-def test_a_picture_ages_before_and_after_it_is_damaged_but_lies_on_the_bed_before() -> None:
+def test_ageing_is_split_before_and_after_damage_but_the_mount_is_only_before() -> None:
     chances = {"jpeg": 0.3, "mount": 0.2, "monochrome": 0.5}
     before, after = before_and_after_marks(chances)
     assert before == {"jpeg": 0.15, "mount": 0.2, "monochrome": 0.25}
@@ -188,7 +188,7 @@ def test_an_impulse_shows_the_kernel() -> None:
     assert bell[1].max() > bell[0].max()
 
 
-def test_a_blur_goes_on_as_the_last_pixel_beyond_the_border(photos: Tensor) -> None:
+def test_a_blur_repeats_the_last_pixel_beyond_the_border(photos: Tensor) -> None:
     blurred = ageing.gaussian_blur(photos[:1], tensor(2.0))[0].permute(1, 2, 0).numpy()
     picture = photos[0].permute(1, 2, 0).numpy()
     expected = cv2.GaussianBlur(picture, (25, 25), 2.0, borderType=cv2.BORDER_REPLICATE)
@@ -312,7 +312,7 @@ def test_marks_are_seen_where_their_mask_is(name: str, photos: Tensor) -> None:
     assert change[inside].mean() > 2 * change[far].mean()
 
 
-def test_masks_of_several_classes_are_all_laid_over(photos: Tensor) -> None:
+def test_masks_of_several_classes_are_all_composited(photos: Tensor) -> None:
     masks = torch.zeros(8, 3, SIZE, SIZE)
     masks[:, 0, 5:15, 5:15] = 1
     masks[:, 1, 40:42, 5:60] = 1
@@ -357,7 +357,7 @@ def test_a_missing_corner_is_the_one_that_is_asked(corner: int) -> None:
         assert mask[0, 0] or mask[0, -1] or mask[-1, -1] or mask[-1, 0]
 
 
-def test_a_tide_mark_is_the_rim_of_its_stain() -> None:
+def test_a_dried_rim_is_the_edge_of_its_stain() -> None:
     full, ring = np.zeros((80, 80), np.uint8), np.zeros((80, 80), np.uint8)
     radii = np.full(24, 30.0)
     shapes.draw_stain(full, (40, 40), radii, 0)
@@ -430,7 +430,7 @@ def test_textures_and_frames_are_placed_at_many_sizes() -> None:
     assert max(lines) > 30
 
 
-def test_pools_name_kinds_that_there_are_not() -> None:
+def test_unknown_mask_kinds_are_named() -> None:
     with pytest.raises(SettingsError, match="rust"):
         pools.mask_pool({"dust": 1.0, "rust": 1.0}, 2, 32, 0)
 

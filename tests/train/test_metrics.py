@@ -98,7 +98,7 @@ def test_a_blurred_fill_lacks_detail_and_a_noisy_one_has_too_much() -> None:
     noisy = np.clip(picture + random.normal(0, 20, picture.shape), 0, 255).astype(np.uint8)
     assert metrics.high_frequency_ratio(blurred, picture, mask) < 0.3
     assert metrics.high_frequency_ratio(noisy, picture, mask) > 1.5
-    # A seam is no detail: only the inside of the hole counts, however bright its surroundings are.
+    # Only the inside of the hole counts, not the step at its edge.
     flat = np.full_like(picture, 90)
     fill = np.where(mask[..., None] > 0, flat, np.uint8(255))
     assert metrics.high_frequency_ratio(fill, flat, mask) == 1

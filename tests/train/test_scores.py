@@ -44,7 +44,7 @@ def _validates(name: str) -> bool:
 def tiny_card(
     folder: Path, task: str, inputs: tuple[Port, ...], nodes: list[onnx.NodeProto], output: Port
 ) -> ModelCard:
-    """A model made by hand, in a folder of its task's name."""
+    """A minimal ONNX model with its card, in a folder with the name of its task."""
 
     def info(port: Port) -> onnx.ValueInfoProto:
         shape = ["n", port.channels, *([port.size] * 2 if port.size else ["h", "w"])]
@@ -166,7 +166,7 @@ def test_models_of_all_tasks_are_scored_and_the_scores_written(photographs: Path
     assert tables.keys() == {"tiny_clean", "tiny_tone", "tiny_detect"}
     for protocol in PROTOCOLS["clean"]:
         rows = tables["tiny_clean"][protocol.name]
-        # A model that changes nothing is as good as the picture that was given.
+        # An identity model has the score of the given picture.
         assert rows["model"]["psnr"] == pytest.approx(rows["untouched"]["psnr"])
         assert rows["model"]["pictures"] == 2
     assert tables["tiny_tone"]["fading"]["model"]["structure"] == pytest.approx(1, abs=1e-3)
@@ -195,7 +195,7 @@ def test_detection_is_scored_on_held_out_scanned_damage_at_several_thresholds(
     (table,) = evaluate_all(cards, photographs, textures=tmp_path / "textures", device=Device.CPU)
     assert {"film", "film_0.3", "film_0.5", "film_0.97"} <= table.keys()
     assert table["film"].keys() == {"model", "top_hat", "median_residue"}
-    # The model gives 1 for what is nearly white, whatever the threshold.
+    # The model outputs the probability 1 for nearly white pixels, so the threshold has no effect.
     assert table["film_0.3"]["model"] == table["film_0.97"]["model"] == table["film"]["model"]
     assert table["film"]["model"]["pictures"] == 2
     assert 0 < table["film"]["model"]["recall_stain"] < 1
@@ -203,7 +203,7 @@ def test_detection_is_scored_on_held_out_scanned_damage_at_several_thresholds(
     assert scored.scores["film_f1"] == round(table["film"]["model"]["f1"], 2)
 
 
-def test_what_an_archive_has_lost_is_filled_but_not_judged(photographs: Path, models: Path, tmp_path: Path) -> None:
+def test_losses_of_an_archive_are_filled_but_not_scored(photographs: Path, models: Path, tmp_path: Path) -> None:
     masks = tmp_path / "masks"
     masks.mkdir()
     readable = [path for path in sorted(photographs.glob("p*.png")) if path.stat().st_size > 100]
@@ -217,14 +217,14 @@ def test_what_an_archive_has_lost_is_filled_but_not_judged(photographs: Path, mo
     for protocol in ("scratches", "strokes"):
         row = table[protocol]["model"]
         assert row["pictures"] == 2
-        # Half of the picture is gone: what is left of the holes is harder to fill.
+        # Half of the picture is lost, so the scored holes are harder to fill.
         assert 5 < row["psnr"] < whole[protocol]["model"]["psnr"] + 3
         assert row["whole_psnr"] > row["psnr"] + 5
     with pytest.raises(SettingsError, match="heal only"):
         evaluate_all(cards_of(models), photographs, masks=masks)
 
 
-def test_beside_keeps_hole_and_loss_apart() -> None:
+def test_add_known_losses_separates_scored_holes_from_losses() -> None:
     picture = scene(60, 60)
     case = PROTOCOLS["heal"][2].make(picture, 0)
     lost = np.zeros((60, 60), np.uint8)
@@ -241,7 +241,7 @@ def test_beside_keeps_hole_and_loss_apart() -> None:
     assert score("heal", both, wrong)["whole_psnr"] == 100
 
 
-def test_no_readable_photograph_is_said(tmp_path: Path, models: Path) -> None:
+def test_no_readable_photograph_is_an_error(tmp_path: Path, models: Path) -> None:
     name = next(f"p{number}.png" for number in range(200) if _validates(f"p{number}.png"))
     for broken in (name, "x1.png"):
         (tmp_path / broken).write_bytes(b"rubbish")
@@ -297,7 +297,7 @@ def test_the_page_shows_every_system_on_every_picture(models: Path, tmp_path: Pa
         assert shown.height > 8 * 200
 
 
-def test_pages_that_cannot_be_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impossible_pages_are_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="at least one"):
         pages.picture_page([], [("a", scene())], tmp_path)
     monkeypatch.setattr(pages, "MOST_HTML", 1000)

@@ -33,7 +33,7 @@ def drawn(recipe: TrainingRecipe, root: Path, *, needs: frozenset[str] = frozens
 
 
 def result_of(card: ModelCard, picture: np.ndarray) -> np.ndarray:
-    """A picture through a model's task, with a stroke for a mask where one is wanted."""
+    """Run a model's task on a picture, with a stroke as mask if it needs one."""
     mask = np.zeros(picture.shape[:2], np.uint8)
     mask[20:26, 10:50] = 255
     task = TASKS[card.task]
@@ -200,7 +200,7 @@ def test_tone_moves_colours_and_no_geometry() -> None:
     assert torch.allclose(whole.flip(3), shuffled, atol=1e-6)
 
 
-def test_variety_tells_a_collapsed_generator() -> None:
+def test_variety_is_low_for_a_collapsed_generator() -> None:
     random = torch.Generator().manual_seed(0)
     photographs = torch.rand(32, 3, 16, 16, generator=random)
     fine = torch.rand(32, 3, 16, 16, generator=random)
@@ -209,7 +209,7 @@ def test_variety_tells_a_collapsed_generator() -> None:
     assert systems.sample_variety(collapsed, photographs) < 0.05
 
 
-def test_the_priors_encoder_learns_and_its_generator_does_not_follow(tmp_path: Path, folder: Path) -> None:
+def test_the_encoder_of_the_prior_is_trained_without_changing_its_generator(tmp_path: Path, folder: Path) -> None:
     trainer = Trainer(small("dcgan", "adversary.weight=0"), tmp_path, CPU)
     batch = drawn(trainer.recipe, folder)
     nets = trainer.system.generator
@@ -218,7 +218,7 @@ def test_the_priors_encoder_learns_and_its_generator_does_not_follow(tmp_path: P
         trainer.train_step(batch, 0.0)
     for name, value in nets.named_parameters():
         assert torch.equal(value, before[name]) == name.startswith("generator."), name
-    # Statistics are those of samples alone.
+    # The batch statistics are those of the samples only.
     assert {int(norm.num_batches_tracked) for norm in nets.generator.norms} == {3}
 
 
@@ -229,7 +229,7 @@ def test_the_prior_logs_its_variety(tmp_path: Path, folder: Path) -> None:
     assert 0 <= rows[-1]["variety"] < 10
 
 
-def test_the_image_pool_gives_back_earlier_pictures(tmp_path: Path) -> None:
+def test_the_image_pool_returns_earlier_pictures(tmp_path: Path) -> None:
     system = Trainer(small("cyclegan"), tmp_path, CPU).system
     seen: set[float] = set()
     for step in range(40):
@@ -243,7 +243,7 @@ def test_the_image_pool_gives_back_earlier_pictures(tmp_path: Path) -> None:
 # -- losses -------------------------------------------------------------------------------------------------------
 
 
-def test_games_have_the_values_of_their_formulas() -> None:
+def test_adversarial_losses_have_the_values_of_their_formulas() -> None:
     real, fake = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -1.0])
 
     def log_sigmoid(values: torch.Tensor) -> float:
@@ -288,7 +288,7 @@ def test_terms_have_the_values_of_their_formulas() -> None:
     assert float(penalty.detach()) == pytest.approx((0.5 * np.sqrt(48) - 1) ** 2, rel=1e-5)
 
 
-def test_colours_beyond_black_and_white_find_back() -> None:
+def test_colours_outside_0_to_1_have_a_gradient() -> None:
     beyond = torch.tensor([[[[-0.5, 1.5]]] * 3]).reshape(1, 3, 1, 2).requires_grad_()
     losses.lab(beyond, torch.full((1, 3, 1, 2), 0.5), torch.zeros(1, 1, 1, 2)).backward()
     assert beyond.grad is not None
@@ -297,7 +297,7 @@ def test_colours_beyond_black_and_white_find_back() -> None:
 
 
 @pytest.mark.parametrize("game", sorted(losses.ADVERSARIAL))
-def test_every_game_can_be_played(game: str, tmp_path: Path, folder: Path) -> None:
+def test_every_adversarial_loss_trains(game: str, tmp_path: Path, folder: Path) -> None:
     more = [f"adversary.game={game}", "adversary.weight=0.1", "adversary.style=0.1", "adversary.gradient_penalty=1.0"]
     recipe = small("partial_convolution", *more)
     trainer = Trainer(recipe, tmp_path, CPU)

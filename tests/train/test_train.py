@@ -1,4 +1,4 @@
-"""The training room on tiny networks and pictures: settings, damage, the loop, export and the way through the task."""
+"""Training with tiny networks and pictures: settings, damage, the loop, export, and running the exported model."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_unknown_and_impossible_settings_are_named(override: str, named: str) ->
         read_training_recipe("heal", [override])
 
 
-def test_a_recipe_that_is_missing_or_no_toml_is_said(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_recipe_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="heal"):
         read_training_recipe("hael")
     (tmp_path / "r.toml").write_text("= 3")
@@ -142,7 +142,7 @@ def test_what_cannot_be_used_is_skipped_and_counted(photographs: Path) -> None:
         Photographs.load(paths[1:], Data(crop=32), CPU)
 
 
-def test_a_folder_without_photographs_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_photographs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="does not exist"):
         photograph_paths(tmp_path / "none", validation=False)
     with pytest.raises(SettingsError, match="holds 0 pictures"):
@@ -167,7 +167,7 @@ def test_crops_are_pieces_of_the_photographs(photographs: Path) -> None:
     assert torch.equal(crops, again)
 
 
-def test_a_look_alike_series_is_drawn_no_more_than_its_share(photographs: Path) -> None:
+def test_a_series_of_similar_photographs_is_drawn_no_more_than_its_share(photographs: Path) -> None:
     paths = [photographs / f"photo_{number:02d}.png" for number in range(20)]
     loaded = Photographs.load(paths, Data(crop=32, share_cap={"photo_0": 0.1}), CPU)
     chances = loaded.weights / loaded.weights.sum()
@@ -304,7 +304,7 @@ def test_a_slice_stops_early_and_resuming_goes_on_exactly(tmp_path: Path, photog
     assert second.step > first.step
 
 
-def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path: Path) -> None:
     saved = Trainer(tiny(), tmp_path, CPU)
     for step in (3, 7):
         saved.step = step
@@ -364,7 +364,7 @@ def test_a_loss_that_is_not_a_number_stops_the_training(
     assert not list(tmp_path.glob("*.pt"))
 
 
-def test_the_adversary_sets_in_and_is_logged_and_resumed(tmp_path: Path, photographs: Path) -> None:
+def test_the_discriminators_start_late_and_are_logged_and_resumed(tmp_path: Path, photographs: Path) -> None:
     settings = ["adversary.weight=0.01", "adversary.matching=1.0", "adversary.start=0.0", "schedule.warm_up=1"]
     trainer = trained(tmp_path, photographs, *settings)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""What a training is given and where it runs: bad input, full disks and memories, killed and parallel processes."""
+"""Training with bad input, full disks, too little memory, and killed or parallel processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_unknown_systems_degradations_and_games_are_named(
         fit(Trainer(small("heal", override), tmp_path, CPU), sources(folder), Budget(0.001), say=lambda _: None)
 
 
-def test_masks_of_another_size_or_none_at_all_are_said(folder: Path, tmp_path: Path) -> None:
+def test_masks_that_are_missing_or_of_another_size_are_an_error(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no mask"):
         mask_reader(tmp_path, folder / "scans")
     cv2.imwrite(str(tmp_path / "photo_00.png"), np.zeros((5, 5), np.uint8))
@@ -58,7 +58,7 @@ def test_masks_of_another_size_or_none_at_all_are_said(folder: Path, tmp_path: P
         lost_in(folder / "scans" / "photo_00.png", np.zeros((70, 90, 3), np.uint8))
 
 
-def test_when_memory_runs_out_the_batch_is_halved_once_and_said(
+def test_when_memory_runs_out_the_batch_is_halved_once_with_a_message(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, said, sizes = small("autoencoder"), list[str](), list[int]()
@@ -115,18 +115,18 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(
 
 
 @pytest.mark.parametrize(("name", "crop"), [("dcgan", 128), ("context_encoder", 96), ("partial_convolution", 32)])
-def test_crops_that_a_network_cannot_take_are_said(name: str, crop: int, tmp_path: Path) -> None:
+def test_crop_sizes_that_a_network_cannot_take_are_an_error(name: str, crop: int, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"data\.crop = "):
         Trainer(read_training_recipe(name, [f"data.crop={crop}"]), tmp_path, CPU)
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan"), float("inf")])
-def test_impossible_times_are_said(minutes: float) -> None:
+def test_impossible_times_are_an_error(minutes: float) -> None:
     with pytest.raises(SettingsError, match="training time"):
         Budget(minutes)
 
 
-def test_files_that_cannot_be_used_are_said(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_files_are_an_error(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("no folder")
     scans = str(folder / "scans")
     short = ["--minutes", "0.001", "--device", "cpu", "--set", f"network.options={SMALL['heal']}"]
@@ -164,7 +164,7 @@ def test_an_aged_archive_keeps_names_and_has_its_masks(tmp_path: Path, folder: P
     assert 0.005 < np.mean(shares) < 0.6
 
 
-def test_what_is_lost_leaks_into_no_reduced_crop(tmp_path: Path) -> None:
+def test_lost_pixels_do_not_leak_into_reduced_crops(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for number in range(2):
         mask = np.zeros((140, 140), np.uint8)
@@ -180,7 +180,7 @@ def test_what_is_lost_leaks_into_no_reduced_crop(tmp_path: Path) -> None:
     photographs = Photographs.load(paths, settings, CPU, mask_reader(masks, tmp_path))
     for seed in range(12):
         crops, _ = photographs.draw_crops(4, settings, torch.Generator().manual_seed(seed))
-        # All that is not black is lost: none of it may stay among what is known.
+        # Every pixel that is not black is lost; none of them may count as known in a crop.
         assert not (crops[:, :3] * (1 - crops[:, 3:])).any()
 
 

@@ -1,6 +1,6 @@
-"""What the window can do: the action records of each menu. To add a command, add a record to its menu's module.
+"""The commands of the window: the action records of each menu. To add a command, add a record to its menu's module.
 
-These modules are imported before the window is up: whatever is heavy is imported inside the functions.
+These modules are imported before the window is shown: heavy modules are imported inside the functions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Defects menu: finding damage, going through it, and healing it."""
+"""The Defects menu: find damage, review it, and heal it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def find(context: Context) -> None:
-    """Look for damage in the whole picture; a photograph that was searched before keeps its filters."""
+    """Queue a search for damage in the whole picture; filters of an earlier search are kept."""
     photo = context.photo
     if photo is None:
         return
@@ -25,65 +25,72 @@ def find(context: Context) -> None:
     if photo.defects.review is not None:
         filters = asdict(photo.defects.review.filters)
         request = replace(request, settings={name: filters[name] for name in request.settings})
-    ticket = context.asked(lambda: photo.queue.find(request))
+    ticket = context.start_task(lambda: photo.queue.find(request))
     if ticket is not None:
-        ticket.done.connect(photo.while_open(partial(_found, context, photo)))
+        ticket.done.connect(photo.while_open(partial(_on_found, context, photo)))
 
 
-def _found(context: Context, photo: Workspace, outcome: Outcome) -> None:
-    """Say what a search found, and show it in the photograph that is in front."""
+def _on_found(context: Context, photo: Workspace, outcome: Outcome) -> None:
+    """Show a message about what a search found, and the defects if the photograph is shown."""
     from desktop.work.find import found_sentence
 
     context.say_of(photo, found_sentence(outcome))
-    if outcome.result.any and photo is context.photo:
+    if outcome.result.any_damage and photo is context.photo:
         show(context)
         if context.task.task is not None and context.task.task.gives == "findings":
-            # What comes next, unless something else was chosen meanwhile.
+            # Healing is the next step; not if the user chose another task meanwhile.
             context.task.choose("heal")
 
 
 def show(context: Context) -> None:
-    """Bring the panel to the front, and the outlines to the picture."""
+    """Show the Defects panel, and the outlines on the picture."""
     context.window.panels["Defects"].raise_()
     context.switch("marks", True)
 
 
 def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
-    """Heal the accepted defects, and go on with the recipe that had them found; what is hardly all damage is asked."""
-    from engine.masks import TOO_MUCH
+    """Heal ``DefectList.to_heal``, or continue the recipe to which the search belongs.
+
+    Args:
+        context: of the window.
+        photo: whose defects are healed.
+        sure: heal even if they cover so much of the picture that most of it is probably no damage; otherwise the user
+            is asked.
+    """
+    from engine.masks import MAX_DAMAGE_SHARE
 
     found, items = photo.defects, photo.defects.to_heal
-    if found.outlined is None or photo.closed:
+    if found.outlined_review is None or photo.closed:
         return
-    if found.share > TOO_MUCH and not sure:
+    if found.heal_share > MAX_DAMAGE_SHARE and not sure:
         sentence = context.window.tr("About {0} % of the picture would be healed, which is hardly all damage.")
         again = partial(heal, context, photo, sure=True)
         verb = context.window.tr("Heal it all the same")
-        context.strip.offer(sentence.format(round(100 * found.share)), verb, again)
+        context.strip.offer(sentence.format(round(100 * found.heal_share)), verb, again)
         return
-    if found.outlined.recipe:
-        go_on(context, photo, found.outlined.recipe)
+    if found.outlined_review.recipe:
+        continue_recipe(context, photo, found.outlined_review.recipe)
         return
-    ticket = context.asked(lambda: photo.queue.heal_defects(context.task.request(new_layer=True, task="heal")))
+    ticket = context.start_task(lambda: photo.queue.heal_defects(context.task.request(new_layer=True, task="heal")))
     if ticket is not None:
         words = context.window.tr("Healed {0:,} defects on a layer of their own.") if len(items) > 1 else ""
         words = words or context.window.tr("Healed the defect on a layer of its own.")
         ticket.done.connect(photo.while_open(lambda _: context.say_of(photo, words.format(len(items)))))
 
 
-def go_on(context: Context, photo: Workspace, name: str) -> None:
-    """Do the steps of a recipe that follow its search, on the defects that are to be healed now."""
+def continue_recipe(context: Context, photo: Workspace, name: str) -> None:
+    """Queue the steps of a recipe after its search; they heal ``DefectList.to_heal``. Does nothing without any."""
     from engine.recipes import read_recipe
 
     count = len(photo.defects.to_heal)
     if not count and all(step.task in ("detect", "heal") for step in read_recipe(name).steps):
         return
-    ticket = context.asked(lambda: photo.queue.restore(read_recipe(name), context.task.device))
+    ticket = context.start_task(lambda: photo.queue.restore(read_recipe(name), context.task.device))
     if ticket is not None:
-        ticket.done.connect(photo.while_open(partial(_restored, context, photo, count)))
+        ticket.done.connect(photo.while_open(partial(_on_restored, context, photo, count)))
 
 
-def _restored(context: Context, photo: Workspace, count: int, outcome: Outcome) -> None:
+def _on_restored(context: Context, photo: Workspace, count: int, outcome: Outcome) -> None:
     done = context.window.tr("Restored; {0:,} defects were healed.").format(count)
     context.say_of(photo, " ".join([done, *outcome.result.notices]))
 
@@ -94,7 +101,7 @@ def _heal(context: Context) -> None:
 
 
 def _step(by: int) -> Callable[[Context], object]:
-    """What goes to the next (1) or previous (-1) defect."""
+    """The command that goes to the next (1) or previous (-1) defect."""
 
     def run(context: Context) -> None:
         photo, view = context.photo, context.view
@@ -102,7 +109,7 @@ def _step(by: int) -> Callable[[Context], object]:
             return
         show(context)
         if not context.window.panels["Defects"].isAncestorOf(context.window.focusWidget() or view):
-            # So that Return and Delete are about the defect that is shown now.
+            # So that Return and Delete apply to the defect.
             view.setFocus()
         photo.defects.step(by)
 
@@ -110,7 +117,7 @@ def _step(by: int) -> Callable[[Context], object]:
 
 
 def _judge(verdict: str, label: str) -> Callable[[Context], object]:
-    """What decides about the chosen defects, by a name of ``Verdict``."""
+    """The command that decides about the selected defects, by a name of ``Verdict``."""
 
     def run(context: Context) -> None:
         from desktop.document.review import Verdict
@@ -129,18 +136,18 @@ def _repaint(context: Context) -> None:
     if photo is None or item is None or ticket is None:
         return
     photo.defects.choose(item)
-    ticket.done.connect(photo.while_open(lambda _: _on_repainting(context, photo)))
+    ticket.done.connect(photo.while_open(lambda _: _on_repainted(context, photo)))
 
 
-def _on_repainting(context: Context, photo: Workspace) -> None:
-    """The brush in hand, and the mask to be seen."""
+def _on_repainted(context: Context, photo: Workspace) -> None:
+    """Prepare the window for painting the repair mask."""
     from desktop.document.targets import REPAIR_MASK
 
     if photo is not context.photo:
         return
     photo.set_target(REPAIR_MASK)
     context.task.choose("heal")
-    context.tools.take("brush")
+    context.tools.select("brush")
     context.switch("veil", True)
     context.strip.say(context.window.tr("Shape the mask with brush and eraser, then press Heal."))
 
@@ -160,7 +167,7 @@ def _has_review(context: Context) -> bool:
 
 
 def _has_open(context: Context) -> bool:
-    """There are defects that are not healed."""
+    """Whether there are defects that are not healed."""
     from desktop.document.review import Verdict
 
     photo = context.photo

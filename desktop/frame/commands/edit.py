@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 def _can_undo(context: Context) -> bool:
     photo = context.photo
-    return photo is not None and (photo.undo.canUndo() or photo.queue.can_call_off)
+    return photo is not None and (photo.undo.canUndo() or photo.queue.can_cancel_latest)
 
 
 def _undo(context: Context) -> None:
-    """Call off the task that was asked for last, or else take back the last step."""
+    """Cancel the job that was queued last, if it is later than the last undo step; otherwise undo that step."""
     photo = context.photo
     if photo is None:
         return
-    if photo.queue.call_off():
+    if photo.queue.cancel_latest():
         context.strip.say(context.window.tr("The repair was called off."))
     else:
         photo.undo.undo()
@@ -32,11 +32,11 @@ def _redo(context: Context) -> None:
 
 
 def _ask_settings(context: Context) -> None:
-    from desktop.dialogs.settings import SettingsDialog, updated
+    from desktop.dialogs.settings import SettingsDialog, copy_look
 
     look = SettingsDialog.ask(context.window, context.store.settings.look)
     if look is not None:
-        updated(context.store.settings.look, look)
+        copy_look(context.store.settings.look, look)
         context.store.save()
         context.apply_look()
 

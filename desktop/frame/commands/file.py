@@ -1,4 +1,4 @@
-"""The File menu: opening, saving, exporting and closing."""
+"""The File menu: open, save, export and close."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from desktop.work.threads import Ticket
 
 _EXPORTED = (".tif", ".tiff", ".png")
-"""Endings that an export keeps from its scan."""
+"""Suffixes of scans that the suggested name of an export keeps."""
 
 
 def ask_open(context: Context) -> None:
@@ -31,7 +31,7 @@ def open_sample(context: Context) -> None:
 
 
 def ask_recover(context: Context) -> None:
-    """Ask what becomes of autosaved work that was left for later or forgotten."""
+    """Offer autosaved work that was left for later or is in the trash."""
     from desktop.frame.recovery import offer_recovery
 
     if not offer_recovery(context.window, context.files, forgotten=True):
@@ -39,10 +39,15 @@ def ask_recover(context: Context) -> None:
 
 
 def save(context: Context, photo: Workspace, *, ask: bool = False) -> Ticket | None:
-    """Save a photograph as a project, asking where the first time.
+    """Save a photograph as a project.
+
+    Args:
+        context: of the window.
+        photo: the photograph.
+        ask: ask for a file name even if there is a project file.
 
     Returns:
-        None when the user cancelled, or it cannot be written there.
+        The ticket; None when the user cancelled, or the file cannot be written.
     """
     from desktop.dialogs.export import FileDialogs
     from desktop.dialogs.questions import Conflict, Questions
@@ -59,7 +64,7 @@ def save(context: Context, photo: Workspace, *, ask: bool = False) -> Ticket | N
         if answer is Conflict.SAVE_AS:
             return save(context, photo, ask=True)
         if answer is Conflict.OPEN_THEIRS:
-            # Mine is asked for a name when it is saved.
+            # Saving this one asks for a name.
             photo.project = None
             context.files.open(path)
         if answer is not Conflict.OVERWRITE:
@@ -116,7 +121,7 @@ def _ask_export(context: Context) -> None:
 
 
 def _folder(context: Context) -> Path:
-    """Where file dialogs begin: beside the present photograph, or the latest one."""
+    """Where file dialogs start: the folder of the shown photograph, or of the most recent one."""
     recent = context.store.settings.recent
     if context.photo is not None:
         return context.photo.source.parent

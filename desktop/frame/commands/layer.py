@@ -16,13 +16,13 @@ def _has_layer(context: Context) -> bool:
 
 
 def _has_lower(context: Context) -> bool:
-    """There is a layer below the active one."""
+    """Whether there is a layer below the active one."""
     photo = context.photo
     return photo is not None and photo.active is not None and photo.document.state.layers[0].id != photo.active.id
 
 
 def _has_upper(context: Context) -> bool:
-    """There is a layer above the active one."""
+    """Whether there is a layer above the active one."""
     photo = context.photo
     return photo is not None and photo.active is not None and photo.document.state.layers[-1].id != photo.active.id
 
@@ -52,7 +52,7 @@ def _paints_mask(context: Context) -> bool:
 
 
 def _move(step: int) -> Callable[[Context], object]:
-    """What moves the active layer up (1) or down (-1)."""
+    """The command that moves the active layer up (1) or down (-1)."""
 
     def run(context: Context) -> None:
         photo = context.photo

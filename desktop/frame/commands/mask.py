@@ -1,4 +1,4 @@
-"""The Mask menu: commands on the whole of a mask, and the edge map."""
+"""The Mask menu: commands that change a whole mask, and the edge map."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from engine.raster import Mask
 
 AT_ONCE = 4_000_000
-"""Pixels of a whole-mask command that is done at once, in less than 100 ms; a larger one is a job."""
+"""``filter_cost`` up to which a command runs on the GUI thread, in less than 100 ms; above, it is a job."""
 
 
 def _filter(photo: Workspace, label: str, change: Callable[[Mask], Mask], reach: float) -> None:
-    """A command on the whole of the mask that is painted; see ``tools.select.filtered`` for the reach."""
-    from desktop.tools.select import filter_cost, filtered
+    """Change the whole mask of the paint target; see ``tools.select.filter_mask`` for the arguments."""
+    from desktop.tools.select import filter_cost, filter_mask
 
     def make(state: State, target: Target, context: JobContext) -> Edit | None:
-        return filtered(state, target, label, change, reach, context)
+        return filter_mask(state, target, label, change, reach, context)
 
     photo.change_mask(label, make, at_once=filter_cost(photo.mask(), reach) <= AT_ONCE)
 
@@ -62,7 +62,7 @@ def _shrink(context: Context) -> None:
 
 
 def _feather(context: Context) -> None:
-    from desktop.tools.select import filter_cost, filtered
+    from desktop.tools.select import filter_cost, filter_mask
     from engine import masks
 
     photo, label, width = context.photo, context.window.tr("Feather mask"), context.task.amount
@@ -70,9 +70,9 @@ def _feather(context: Context) -> None:
         return
 
     def make(state: State, target: Target, context: JobContext) -> Edit | None:
-        # Decided for the whole mask, or tiles would differ.
+        # Determined for the whole mask, not tile by tile, or there would be seams.
         soft = masks.is_soft(target.read(state))
-        return filtered(state, target, label, lambda mask: masks.feather(mask, width, soft=soft), width, context)
+        return filter_mask(state, target, label, lambda mask: masks.feather(mask, width, soft=soft), width, context)
 
     photo.change_mask(label, make, at_once=filter_cost(photo.mask(), width) <= AT_ONCE)
 
@@ -101,7 +101,7 @@ def _draw_edges(context: Context) -> None:
     photo = context.photo
     if photo is None:
         return
-    ticket = context.asked(lambda: photo.queue.draw_edges(context.task.request(new_layer=False)))
+    ticket = context.start_task(lambda: photo.queue.draw_edges(context.task.request(new_layer=False)))
     if ticket is not None:
         ticket.done.connect(photo.while_open(partial(_on_edges_drawn, context, photo)))
 

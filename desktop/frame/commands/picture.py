@@ -1,4 +1,4 @@
-"""The Picture menu: turning."""
+"""The Picture menu: rotate and flip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def _turn(name: str) -> Callable[[Context], object]:
-    """What turns the picture, by a name of ``geometry.Turn``."""
+    """The command that turns the picture, by a name of ``geometry.Turn``."""
 
     def run(context: Context) -> None:
         from desktop.document.geometry import Turn

@@ -1,4 +1,4 @@
-"""The Repair menu: the task of the panel, restoring by a recipe, enlarging."""
+"""The Repair menu: run the task of the panel, restore by a recipe, enlarge."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from desktop.work.base import Outcome, TaskRequest
 
 _SUFFIXES = (".tif", ".tiff", ".png")
-"""Endings that an enlargement keeps from its scan."""
+"""Suffixes of scans that the suggested name of an enlargement keeps."""
 
 
 def start(context: Context, *, new_layer: bool = False) -> None:
-    """Do what is chosen in the Repair panel."""
+    """Run the task that is chosen in the Repair panel; ``new_layer``: put its result on a new layer."""
     photo, panel = context.photo, context.task
     if photo is None:
         return
@@ -32,16 +32,16 @@ def start(context: Context, *, new_layer: bool = False) -> None:
     elif gives == "findings":
         defects.find(context)
     else:
-        context.asked(lambda: photo.queue.apply(panel.request(new_layer=new_layer)))
+        context.start_task(lambda: photo.queue.apply(panel.request(new_layer=new_layer)))
 
 
 def heal_spot(context: Context, photo: Workspace, spot: TileMap) -> None:
     """Heal one stroke of the spot heal."""
-    context.asked(lambda: photo.queue.apply(context.task.request(new_layer=False, task="heal"), spot))
+    context.start_task(lambda: photo.queue.apply(context.task.request(new_layer=False, task="heal"), spot))
 
 
 def enlarge(context: Context, photo: Workspace, request: TaskRequest) -> None:
-    """Ask where to, make a larger picture there, and open it; the photograph is not touched."""
+    """Ask for a file, write the enlarged picture to it, and open it; the photograph is not changed."""
     from desktop.dialogs.export import FileDialogs
     from desktop.dialogs.questions import Questions
     from engine.errors import EngineError
@@ -61,20 +61,20 @@ def enlarge(context: Context, photo: Workspace, request: TaskRequest) -> None:
         return
     if output.path.exists() and not Questions.overwrite(context.window, output.path):
         return
-    ticket = context.asked(lambda: photo.queue.enlarge(replace(request, settings={}), output))
+    ticket = context.start_task(lambda: photo.queue.enlarge(replace(request, settings={}), output))
     if ticket is not None:
         context.files.reserve(output.path, ticket)
-        ticket.done.connect(partial(_enlarged, context))
+        ticket.done.connect(partial(_on_enlarged, context))
 
 
-def _enlarged(context: Context, outcome: Outcome) -> None:
+def _on_enlarged(context: Context, outcome: Outcome) -> None:
     context.photos.open([outcome.result.path])
     for notice in outcome.result.notices:
         context.strip.say(notice)
 
 
 def _enlarge_by(scale: int) -> Callable[[Context], object]:
-    """What enlarges so many times."""
+    """The command that enlarges by a factor."""
 
     def run(context: Context) -> None:
         from desktop.work.base import TaskRequest
@@ -93,7 +93,7 @@ def _enlarge_by(scale: int) -> Callable[[Context], object]:
 
 
 def _restore(name: str) -> Callable[[Context], object]:
-    """What restores by a recipe: the damage is found and shown first, and healed when the restorer says so."""
+    """The command that restores by a recipe: it finds and shows the damage, and heals after a confirmation."""
 
     def run(context: Context) -> None:
         from desktop.work.base import TaskRequest
@@ -110,28 +110,28 @@ def _restore(name: str) -> Callable[[Context], object]:
             context.strip.warn(error)
             return
         request = TaskRequest(step.task, model, context.task.device, dict(step.settings))
-        ticket = context.asked(lambda: photo.queue.find(request, name))
+        ticket = context.start_task(lambda: photo.queue.find(request, name))
         if ticket is not None:
-            ticket.done.connect(photo.while_open(partial(_found_for, context, photo, name)))
+            ticket.done.connect(photo.while_open(partial(_on_found_for_recipe, context, photo, name)))
 
     return run
 
 
-def _found_for(context: Context, photo: Workspace, name: str, outcome: Outcome) -> None:
-    """What a recipe would heal is shown; where there is nothing to heal, it goes on by itself."""
+def _on_found_for_recipe(context: Context, photo: Workspace, name: str, outcome: Outcome) -> None:
+    """Show what a recipe would heal and offer to continue; if there is nothing to heal, continue at once."""
     from desktop.work.find import found_sentence
 
-    if photo.defects.to_heal and outcome.result.any:
+    if photo.defects.to_heal and outcome.result.any_damage:
         defects.show(context)
         verb = context.window.tr("Heal All and Go On")
         context.strip.offer(found_sentence(outcome), verb, partial(defects.heal, context, photo))
     else:
         context.strip.say(found_sentence(outcome))
-        defects.go_on(context, photo, name)
+        defects.continue_recipe(context, photo, name)
 
 
 def _words(context: Context) -> tuple[str, str]:
-    """The command says what the task of the panel does."""
+    """Text and tooltip of the command: those of the chosen task."""
     task = context.task.task
     return (task.verb, task.tip) if task is not None else ("Heal", "Fill what is masked")
 

@@ -1,4 +1,4 @@
-"""The tools, at the end of the Repair menu, and the keys of the brush."""
+"""The tools, at the end of the Repair menu, and the keys for the brush settings."""
 
 from __future__ import annotations
 
@@ -6,29 +6,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from desktop.frame.actions import Action, always
+from desktop.tools.table import TOOLS
 
 if TYPE_CHECKING:
     from desktop.frame.context import Context
 
 _BRUSH_STEP = 1.15
 _HARDNESS_STEP = 0.25
-_TOOLS = (
-    ("brush", "Brush", "B", "Paint the mask"),
-    ("eraser", "Eraser", "E", "Take away from the mask"),
-    ("rectangle", "Rectangle", "M", "Mask a rectangle"),
-    ("lasso", "Lasso", "L", "Mask a free outline"),
-    ("spot", "Spot heal", "J", "Each stroke is healed on release"),
-    ("hand", "Hand", "H", "Move the picture; a click chooses the defect under it"),
-    ("zoom", "Zoom", "Z", "Zoom in; with Alt, out"),
-)
 
 
 def _take(id_: str) -> Callable[[Context], object]:
-    return lambda context: context.tools.take(id_)
+    return lambda context: context.tools.select(id_)
 
 
 def _resize(factor: float) -> Callable[[Context], object]:
-    """What makes the brush larger or smaller, by a pixel at least."""
+    """The command that changes the brush size by a factor, but at least by one pixel."""
 
     def run(context: Context) -> None:
         size = context.tools.brush.size
@@ -49,19 +41,19 @@ def _opacity(digit: int) -> Callable[[Context], object]:
 ACTIONS = (
     *(
         Action(
-            id=f"tool_{id_}",
+            id=f"tool_{tool.id}",
             menu="Repair",
-            text=text,
-            run=_take(id_),
+            text=tool.text,
+            run=_take(tool.id),
             enabled=always,
-            shortcuts=(key,),
-            tip=tip,
-            icon=id_,
+            shortcuts=(tool.key,),
+            tip=tool.tip,
+            icon=tool.id,
             group="tool",
-            separator=id_ == "brush",
+            separator=tool is TOOLS[0],
             while_dragging=True,
         )
-        for id_, text, key, tip in _TOOLS
+        for tool in TOOLS
     ),
     Action(
         id="swap",

@@ -1,4 +1,4 @@
-"""The View menu: zoom, what is shown, and moving about in the window."""
+"""The View menu: zoom, what is shown, and keyboard focus."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from desktop.frame.context import Context
 
 
-def _on_viewport(do: Callable[[Viewport], object]) -> Callable[[Context], object]:
-    """What is done with the viewport of the photograph that is shown."""
+def _for_viewport(do: Callable[[Viewport], object]) -> Callable[[Context], object]:
+    """A command on the viewport of the shown photograph."""
 
     def run(context: Context) -> None:
         if context.view is not None:
@@ -26,8 +26,8 @@ def _on_viewport(do: Callable[[Viewport], object]) -> Callable[[Context], object
     return run
 
 
-def _on_all(do: Callable[[CanvasView, bool], object]) -> Callable[[Context, bool], object]:
-    """A switch of all photographs."""
+def _for_all_views(do: Callable[[CanvasView, bool], object]) -> Callable[[Context, bool], object]:
+    """A switch that applies to all photographs."""
 
     def run(context: Context, on: bool) -> None:  # noqa: FBT001 - a switch's state
         for view in context.photos.views():
@@ -53,12 +53,12 @@ def _show_scan(context: Context, on: bool) -> None:  # noqa: FBT001 - a switch's
 
 def _full_screen(context: Context, on: bool) -> None:  # noqa: FBT001 - a switch's state
     full, state = Qt.WindowState.WindowFullScreen, context.window.windowState()
-    # The rest of the state stays, so that a maximised window is maximised again.
+    # The other flags are kept, so that a maximised window is maximised again afterwards.
     context.window.setWindowState(state | full if on else state & ~full)
 
 
 def _escape(context: Context) -> None:
-    """Call off what is being dragged; else paint the repair mask again; else leave the full screen."""
+    """Cancel the current drag; otherwise set the repair mask as paint target; otherwise leave full screen."""
     from desktop.document.targets import REPAIR_MASK
 
     view, photo = context.view, context.photo
@@ -73,7 +73,7 @@ def _escape(context: Context) -> None:
 
 
 def _next_area(context: Context) -> None:
-    """Move the keyboard from picture to options to tools to panels, and round again."""
+    """Move the keyboard focus from picture to options, tools and panels, and back to the picture."""
     window, view = context.window, context.view
     areas: list[QWidget] = [window.options, window.tools, *window.shown_panels()]
     if view is not None:
@@ -102,7 +102,7 @@ ACTIONS = (
         id="fit",
         menu="View",
         text="Fit in Window",
-        run=_on_viewport(lambda viewport: viewport.fit()),
+        run=_for_viewport(lambda viewport: viewport.fit()),
         shortcuts=("Ctrl+0",),
         icon="fit",
         while_dragging=True,
@@ -111,7 +111,7 @@ ACTIONS = (
         id="actual",
         menu="View",
         text="100 %",
-        run=_on_viewport(lambda viewport: viewport.zoom_to(1.0)),
+        run=_for_viewport(lambda viewport: viewport.zoom_to(1.0)),
         shortcuts=("Ctrl+1",),
         while_dragging=True,
     ),
@@ -119,7 +119,7 @@ ACTIONS = (
         id="zoom_in",
         menu="View",
         text="Zoom In",
-        run=_on_viewport(lambda viewport: viewport.zoom_step(1)),
+        run=_for_viewport(lambda viewport: viewport.zoom_step(1)),
         shortcuts=("Ctrl++", "Ctrl+="),
         repeats=True,
         while_dragging=True,
@@ -128,7 +128,7 @@ ACTIONS = (
         id="zoom_out",
         menu="View",
         text="Zoom Out",
-        run=_on_viewport(lambda viewport: viewport.zoom_step(-1)),
+        run=_for_viewport(lambda viewport: viewport.zoom_step(-1)),
         shortcuts=("Ctrl+-",),
         repeats=True,
         while_dragging=True,
@@ -137,7 +137,7 @@ ACTIONS = (
         id="veil",
         menu="View",
         text="Show Mask",
-        toggle=_on_all(lambda view, on: view.set_veil(shown=on)),
+        toggle=_for_all_views(lambda view, on: view.set_veil(shown=on)),
         enabled=with_photo,
         shortcuts=("Q",),
         tip="Show or hide the mask's veil",
@@ -150,7 +150,7 @@ ACTIONS = (
         id="marks",
         menu="View",
         text="Show Defects",
-        toggle=_on_all(lambda view, on: view.overlay.set_shown(shown=on)),
+        toggle=_for_all_views(lambda view, on: view.overlay.set_shown(shown=on)),
         enabled=lambda context: context.photo is not None and context.photo.defects.review is not None,
         shortcuts=("Shift+Q",),
         tip="Show or hide the outlines of the defects",

@@ -29,7 +29,7 @@ LARGEST = 640
 
 
 def mask_reader(folder: Path, scans: Path) -> LossReader:
-    """Read what scans have lost from a folder of masks.
+    """A function that reads the mask of lost content of a scan from a folder of masks.
 
     The mask of the scan ``ROLL/NAME.jpg`` is ``ROLL/NAME.png``, white = lost. A scan without a mask has lost nothing.
 
@@ -60,10 +60,10 @@ def mask_reader(folder: Path, scans: Path) -> LossReader:
     return read_lost
 
 
-def detected_losses() -> LossReader:
-    """Find what scans have lost with the installed detection model.
+def detection_loss_reader() -> LossReader:
+    """A function that finds the lost content of a scan with the installed detection model.
 
-    The threshold is low and the masks are enlarged, because everything outside of them is learnt from as sound.
+    The threshold is low and the masks are enlarged, because training treats everything outside of them as sound.
 
     Raises:
         ModelError: no detection model is installed.

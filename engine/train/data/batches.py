@@ -11,13 +11,13 @@ from torch import Tensor
 
 from engine.errors import SettingsError
 from engine.train.damage import ageing, degrade, pools
-from engine.train.data.archives import detected_losses, mask_reader
+from engine.train.data.archives import detection_loss_reader, mask_reader
 from engine.train.data.crops import Photographs, flip_and_turn
 from engine.train.data.photographs import LossReader, is_in_old_half, photograph_paths
 from engine.train.data.textures import read_frames, read_textures
 from engine.train.recipe import TrainingRecipe
 
-NOISE_TOLD_SHARE = 0.75
+NOISE_GIVEN_SHARE = 0.75
 """Share of the pictures with white noise whose noise level the network is given, so that it works with and without."""
 
 OPAQUE = 0.2
@@ -27,7 +27,7 @@ VISIBLE_CHANGE = 0.05
 """A mark counts as damage only where it changes some channel by more than this, of 0..1."""
 
 MOST_MARKS = 6
-"""A damaged crop gets 1 to so many marks, mostly few."""
+"""Largest number of marks in a damaged crop; most have few."""
 
 SOUND_SHARE = 0.2
 """Share of the crops that get no mark."""
@@ -166,7 +166,7 @@ class Batches:
             damaged, rows = degrade.degrade(damaged, ageing_after, level, random, damage.alone)
             if "gaussian_noise" in rows:
                 told = rows["gaussian_noise"] & (
-                    torch.rand(count, generator=random, device=photo.device) < NOISE_TOLD_SHARE
+                    torch.rand(count, generator=random, device=photo.device) < NOISE_GIVEN_SHARE
                 )
                 noise = told * ageing.NOISIEST * level
         layout = torch.channels_last
@@ -220,4 +220,4 @@ class Batches:
 
 def _loss_reader(sources: Sources) -> LossReader:
     """The masks of the folder of masks, or, without one, those that the detection model makes."""
-    return detected_losses() if sources.masks is None else mask_reader(sources.masks, sources.photographs)
+    return detection_loss_reader() if sources.masks is None else mask_reader(sources.masks, sources.photographs)

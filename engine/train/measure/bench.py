@@ -1,7 +1,7 @@
 """``make bench-models``: the numbers that the shipped models must reach, measured on the validation tenth.
 
-Pictures go through the command line. Times are of one megapixel through the task, relative to a classical peer or to
-the network alone in the same run. Published figures belong to the published test sets; where a bar comes from such a
+Pictures go through the command line. Times are for one megapixel through the task, relative to a classical peer or to
+the network alone in the same run. Published figures belong to the published test sets; where a limit comes from such a
 figure, a comment says what is compared instead.
 """
 
@@ -269,7 +269,7 @@ def _tiling(bench: Bench) -> Iterator[Claim]:
     seen = [_probability_map(_with_window(card, side), picture).astype(float) for side in (card.tile.default, 4 * SIDE)]
     yield Claim("detect: tiled against whole, of 255", np.abs(seen[0] - seen[1]).max(), (0, 1))
     picture = np.tile(_large_picture(bench.pictures), (3, 3, 1))[:2800, :2800]
-    # Strips of less than 1,400 px are looked at in their own scale only.
+    # Detection runs on strips with a short side below 1,400 px at full size only.
     strips = [picture[top : top + 700] for top in range(0, 2800, 700)]
     ratio = _seconds(_probability_map, card, picture, times=1) / _seconds(
         lambda: [_probability_map(card, strip) for strip in strips], times=1
@@ -341,7 +341,7 @@ def _with_window(card: ModelCard, side: int) -> ModelCard:
 
 
 def _gigamacs(card: ModelCard) -> float:
-    """What a model computes for a megapixel, from the network of its training recipe."""
+    """10^9 multiply-accumulate operations of a model for a megapixel, from the network of its training recipe."""
     recipe = read_training_recipe(card.training.recipe)
     return gigamacs(build(NETWORKS, recipe.network.name, recipe.network.options))
 

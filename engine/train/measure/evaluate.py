@@ -63,7 +63,7 @@ SCORED_WITH = {"heal": {"texture": 0.0}}
 
 
 def model_as_peer(card: ModelCard, device: Device, values: Mapping[str, float] | None = None) -> Peer:
-    """A function like a peer's that runs a model through its task, as window and command line do.
+    """A function with the signature of a peer that runs a model through its task.
 
     Args:
         card: the model.
@@ -206,7 +206,7 @@ def _run_protocol(
             continue
         megapixels = case.given.shape[0] * case.given.shape[1] / 1e6
         for name, method in methods.items():
-            # Copies, because a peer may work in place. The mask of a detection is the truth, which it must not see.
+            # Copies, because a peer may work in place. The mask of a detection case is the truth and is not passed.
             given = case.given.copy()
             mask = case.mask.copy() if case.mask is not None and kind == "heal" else None
             start = time.perf_counter()

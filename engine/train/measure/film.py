@@ -35,7 +35,8 @@ FRAME_LABELS = {1: "dust", 2: "dust", 3: "hair", 4: "hair", 5: "scratch"}
 """Label in a frame -> class."""
 
 _OPAQUE, _VISIBLE = 0.2, 18
-"""True damage has an opacity above the first and a difference above the second, grey levels, that a person can see."""
+"""Damage counts as true where its opacity is above the first and it changes the picture by more than the second, grey
+levels, so that a person can see it."""
 
 Detector = Callable[[Picture], Mapping[float, Mask]]
 """From a picture to the found masks (H, W), above 0 = damage, by threshold; methods without one use the key 0.5."""
@@ -148,7 +149,13 @@ class Counts:
     true_of: dict[str, int] = field(default_factory=dict)
 
     def add(self, case: FilmCase, mask: Mask, on_sound: Mask) -> None:
-        """Count one picture: what was found in it, and in it undamaged."""
+        """Count one picture.
+
+        Args:
+            case: the damaged picture.
+            mask: what was found in it, (H, W), above 0 = damage.
+            on_sound: what was found in the undamaged original.
+        """
         claimed, true = mask > 0, case.classes > 0
         near_true, near_found = near(true, 2), near(claimed, 2)
         self.right += int((claimed & near_true).sum())
@@ -196,7 +203,7 @@ def film_scores(cases: Sequence[FilmCase], detect: Detector) -> dict[float, dict
 
 
 def model_detector(card: ModelCard, device: Device, thresholds: Sequence[float] = THRESHOLDS) -> Detector:
-    """A detector that runs a model through its task once, and reads its findings at each threshold without growing."""
+    """A detector that runs a model through its task once and gives its mask at each threshold, not enlarged."""
 
     def detect(picture: Picture) -> dict[float, Mask]:
         findings = model_findings(card, device, picture)
@@ -206,17 +213,17 @@ def model_detector(card: ModelCard, device: Device, thresholds: Sequence[float] 
 
 
 def model_findings(card: ModelCard, device: Device, picture: Picture) -> Findings:
-    """What a model sees in a picture."""
+    """Run a detection model on a picture."""
     findings = run_task(TaskInput("detect", ArraySource(picture), None, None, DetectSettings(), card, device))
     assert isinstance(findings, Findings)
     return findings
 
 
 def reliability(cases: Sequence[FilmCase], card: ModelCard, device: Device, bins: int = 10) -> NDArray[np.float64]:
-    """How often pixels are damaged for which a model says a probability.
+    """Reliability diagram of a model: how often pixels of a given probability are really damaged.
 
     Args:
-        cases: the pictures; pixels within 2 px of an edge of the damage are left out, whatever they are.
+        cases: the pictures; pixels within 2 px of an edge of the damage are left out.
         card: the model.
         device: where it runs.
         bins: equal ranges of the probability.

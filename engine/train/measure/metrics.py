@@ -36,7 +36,7 @@ def psnr(a: Picture, b: Picture, where: Mask | None = None) -> float:
 
 
 def luma_psnr(a: Picture, b: Picture, rim: int) -> float:
-    """PSNR of the BT.601 luma in 16..235 without a rim of ``rim`` pixels, the usual score of enlargements; dB."""
+    """PSNR of the BT.601 luma in 16..235, dB, without a margin of ``rim`` pixels: the usual score of enlargements."""
     weights = np.array([65.481, 128.553, 24.966]) / 255
     error = ((a.astype(np.float64) - b) @ weights)[rim:-rim, rim:-rim]
     return min(MOST_DB, 10 * math.log10(255**2 / max(float(np.mean(error**2)), 1e-9)))
@@ -94,7 +94,7 @@ def delta_e(a: Picture, b: Picture) -> float:
 
 
 def structure(a: Picture, b: Picture) -> float:
-    """How well a tone correction kept the structure of a picture: 1 = unchanged but for a rising tone curve.
+    """How well a tone correction preserves the structure of a picture; 1 = it only applied an increasing tone curve.
 
     The SSIM of the lumas after histogram matching of ``b`` to ``a`` over the whole picture.
 

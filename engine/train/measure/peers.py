@@ -107,16 +107,15 @@ def top_hat(picture: Picture, _: Mask | None = None) -> Mask:
 
 
 def median_residue(picture: Picture, _: Mask | None = None) -> Mask:
-    """What stands out of a median of 15 px by more than the local deviation, with hysteresis.
+    """Difference from a median of 15 px, thresholded relative to the local mean difference, with hysteresis.
 
-    The residue to the median is compared with its mean over 41 px, which is large in texture and raises the bar there:
-    seeds stand out by six times that mean, at least 30 grey levels; they grow to where it is half of that. Parts below
-    4 px are dropped.
+    The difference is compared with its mean over 41 px, which is larger in texture: seeds exceed six times that mean,
+    and at least 30 grey levels; they grow to where the difference is half of that. Parts below 4 px are dropped.
     """
     grey = np.clip(np.rint(luma(picture)), 0, 255).astype(np.uint8)
     residue = cv2.absdiff(grey, cv2.medianBlur(grey, 15)).astype(np.float32)
-    bar = np.maximum(30.0, 6 * cv2.blur(residue, (41, 41)))
-    seeds, body = residue > bar, residue > bar / 2
+    threshold = np.maximum(30.0, 6 * cv2.blur(residue, (41, 41)))
+    seeds, body = residue > threshold, residue > threshold / 2
     count, parts, stats, _ = cv2.connectedComponentsWithStats(body.astype(np.uint8), connectivity=8)
     seeded = np.bincount(parts[seeds], minlength=count) > 0
     kept = seeded & (stats[:, cv2.CC_STAT_AREA] >= 4)

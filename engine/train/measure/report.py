@@ -62,14 +62,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 """Kind of model -> its scores in the table; six at most, so that all kinds fit into one table."""
 
 MEASURED = """\
-Each model's exported file was run through the task that the window and the command line use, with the settings it
-starts with there (heal without texture), on the middle 384 px of photographs that were never trained on (a tenth, by
-hash of the file name). Damage and classical ways (*slanted*) are the same for all models of a task. Bold = best of its
-task. – = not measured.
+Each model's exported file was run through the task that the window and the command line use, with default settings
+(heal without texture), on the middle 384 px of photographs that were never trained on (a tenth, by hash of the file
+name). Damage and classical methods (*in italics*) are the same for all models of a task. Bold = best of its task.
+– = not measured.
 
 * **heal**: PSNR and SSIM inside the hole: scratches of 1-6 px over 4 % of the picture, strokes of 12-36 px over 17 %,
   one square hole of a quarter of the side. *Detail* is the energy of the Laplacian in the hole over that of the
-  original (1 = as lively, less = blurred).
+  original (1 = the same, less = blurred).
 * **clean**: PSNR of the whole picture: white noise of sigma 25, defocus of 2.5 px, JPEG of quality 15, half the
   resolution, film grain, small flat boxes.
 * **upscale**: PSNR of the luma and SSIM of photographs that were halved, and then reduced two or four times.

@@ -26,7 +26,7 @@ class PatchDiscriminator(nn.Module):
         return nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, planes: Tensor) -> list[Tensor]:
-        """The features of each layer, and last the judgement (B, 1, h, w), above 0 = real."""
+        """The features of each layer, and last the scores (B, 1, h, w), above 0 = real."""
         x = planes
         features = []
         for layer in self.layers:

@@ -17,11 +17,11 @@ CROPS = 256
 """Held-out crops that a detector is calibrated on."""
 
 
-def calibrated_weights(recipe: TrainingRecipe, weights: dict[str, Tensor], sources: Sources) -> dict[str, Tensor]:
-    """Weights whose probabilities are calibrated on held-out crops; what is more and what is less probable stays.
+def calibrate_weights(recipe: TrainingRecipe, weights: dict[str, Tensor], sources: Sources) -> dict[str, Tensor]:
+    """Calibrate the probabilities of a detector on held-out crops; the order of the probabilities does not change.
 
-    Training weighs damaged pixels more and draws sound crops that look damaged, so its probabilities are not
-    frequencies.
+    Training weights damaged pixels more and oversamples sound crops that look damaged, so that its probabilities differ
+    from frequencies.
 
     Args:
         recipe: the training recipe of a detector.
@@ -45,7 +45,7 @@ def calibrated_weights(recipe: TrainingRecipe, weights: dict[str, Tensor], sourc
 
 
 def fit_scale_and_shift(logits: Tensor, truth: Tensor) -> tuple[float, float]:
-    """The scale above 0 and the shift of logits for which the cross entropy with the truth is least (Platt 1999)."""
+    """The scale (above 0) and shift of logits with the least cross entropy to the truth (Platt scaling, 1999)."""
     parameters = torch.tensor([0.0, 0.0], requires_grad=True)
     optimiser = torch.optim.LBFGS([parameters], max_iter=50, line_search_fn="strong_wolfe")
 

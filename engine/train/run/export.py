@@ -255,7 +255,7 @@ def _make_card(
     )
 
 
-def sample_sheet(card: ModelCard, columns: int = 8) -> ModelCard:
+def write_sample_sheet(card: ModelCard, columns: int = 8) -> ModelCard:
     """Write a sheet of samples beside the card of a model that makes pictures from latents, and name it in the card."""
     stage = card.stages[-1]
     if [port.role for port in stage.inputs] != ["latent"]:

@@ -1,7 +1,7 @@
 """Loss terms by name: scalars of pictures (B, 3, H, W), float32 RGB in 0..1, and masks (B, 1, H, W), 1 = lost.
 
-Notation of the formulas: x the photograph, y the output of the network, m the mask, D the discriminator (above 0 for
-what it takes for real), E the mean.
+Notation of the formulas: x the photograph, y the output of the network, m the mask, D the discriminator (above 0 =
+judged real), E the mean.
 """
 
 from __future__ import annotations
@@ -129,9 +129,9 @@ def damage_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 def detection_weight(logits: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
     """Weight of each pixel of a detection, (B, 1, H, W) of 0 to 1.
 
-    Pixels within 2 px of an edge of the truth have half of the weight, because where damage ends is a matter of
-    opinion. In photographs that may have damage of their own, pixels that are not in the truth but look damaged to the
-    network have none.
+    Pixels within 2 px of an edge of the truth have half of the weight, because the exact edge of damage is uncertain.
+    In photographs that may have damage of their own, pixels outside the truth that the network takes for damage have
+    the weight 0.
 
     Args:
         logits: (B, 1, H, W).
@@ -298,7 +298,7 @@ def check_game(name: str) -> None:
 
 
 def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
-    """Mean L1 distance of the discriminator's features without its judgement (Wang et al., pix2pixHD, 2018)."""
+    """Mean L1 distance of the discriminator's features, without its final scores (Wang et al., pix2pixHD, 2018)."""
     pairs = list(zip(real[:-1], fake[:-1], strict=True))
     return torch.stack([functional.l1_loss(f, r.detach()) for r, f in pairs]).mean()
 

@@ -13,7 +13,7 @@ from engine.train.recipe import TrainingRecipe
 
 
 class Negatives:
-    """A pool of hard negatives, searched for again and again with the detector as it is by then.
+    """A pool of hard negatives, which is extended with the current detector at regular intervals.
 
     Args:
         recipe: the training recipe.

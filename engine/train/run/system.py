@@ -61,7 +61,7 @@ class System(nn.Module):
         critic = recipe.adversary.network
         self.critics = nn.ModuleList(
             [build(DISCRIMINATORS, critic, {"channels": planes}) for planes in self.CRITIC_CHANNELS]
-            if recipe.adversary.plays
+            if recipe.adversary.enabled
             else []
         )
 

@@ -298,7 +298,7 @@ SYSTEMS: dict[str, type[System]] = {
 def _run_frozen(network: nn.Module, *inputs: Tensor) -> Tensor:
     """Run a network in evaluation mode without gradients for its weights and without changing its batch statistics.
 
-    Gradients reach the inputs only: the encoder learns to fit the generator, and the generator does not follow it.
+    Gradients reach the inputs only: the encoder is trained to match the generator, and the generator is not changed.
     """
     held = {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
     training = network.training

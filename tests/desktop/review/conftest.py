@@ -8,7 +8,7 @@ import pytest
 
 from engine.runtime.cards import Registry
 from tests.desktop import tiny
-from tests.desktop.reviewing import BLOTS, blotted
+from tests.desktop.reviewing import BLOTS, write_blots
 
 
 @pytest.fixture
@@ -21,4 +21,4 @@ def registry(tmp_path: Path) -> Registry:
 @pytest.fixture
 def blots(tmp_path: Path) -> Path:
     """Five defects: two of dust, a scratch, a hair of two sure ends and a fainter scratch."""
-    return blotted(tmp_path / "blots.png", *BLOTS)
+    return write_blots(tmp_path / "blots.png", *BLOTS)

@@ -19,19 +19,19 @@ from tests.desktop.reviewing import (
     ACCEPTED,
     KEPT,
     TO_DO,
-    at,
-    blotted,
     counts,
-    found,
+    current_left,
     middle,
-    outlined,
+    open_and_find,
     slider,
     verdicts,
+    wait_for_outlines,
+    write_blots,
 )
 
 
 def test_several_are_decided_in_one_step(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = found(qtbot, program, blots)
+    workspace, view = open_and_find(qtbot, program, blots)
     list_, steps = program.contents.defects.view, workspace.undo.count()
 
     def click(row: int, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
@@ -61,33 +61,33 @@ def test_several_are_decided_in_one_step(qtbot: QtBot, program: Program, blots: 
 
 
 def test_a_click_with_the_hand_chooses_and_moves_nothing(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = found(qtbot, program, blots)
+    workspace, view = open_and_find(qtbot, program, blots)
     key(program, Qt.Key.Key_H)
     zoom, seen = view.viewport.zoom, middle(view)
     drag(view, [(100, 122)])
-    assert at(workspace) == 60
+    assert current_left(workspace) == 60
     assert (view.viewport.zoom, middle(view)) == (zoom, seen)
     assert program.contents.defects.view.currentIndex().row() == 1
     drag(view, [(200, 200)])
-    assert at(workspace) == 60, "nothing is there"
+    assert current_left(workspace) == 60, "nothing is there"
     drag(view, [(24, 24), (64, 64)])
-    assert at(workspace) == 60, "that was a drag"
+    assert current_left(workspace) == 60, "that was a drag"
     key(program, Qt.Key.Key_B)
     steps = workspace.undo.count()
     QTest.keyPress(view, Qt.Key.Key_Space)
     drag(view, [(24, 24)])
     QTest.keyRelease(view, Qt.Key.Key_Space)
-    assert at(workspace) == 20
+    assert current_left(workspace) == 20
     assert workspace.undo.count() == steps
     trigger(program, "marks")
     key(program, Qt.Key.Key_H)
     drag(view, [(100, 122)])
-    assert at(workspace) == 20, "what is hidden cannot be meant"
+    assert current_left(workspace) == 20, "what is hidden cannot be meant"
 
 
 def test_shift_goes_on_from_where_the_restorer_is(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     dots = [(10 + (i % 10) * 30, 10 + (i // 10) * 30, 8, 8, 0, 255) for i in range(30)]
-    workspace, _ = found(qtbot, program, blotted(tmp_path / "dots.png", *dots))
+    workspace, _ = open_and_find(qtbot, program, write_blots(tmp_path / "dots.png", *dots))
     list_ = program.contents.defects.view
     list_.setFocus()
     QTest.mouseClick(list_.viewport(), LEFT, pos=list_.visualRect(list_.model().index(0)).center())
@@ -106,30 +106,30 @@ def test_shift_goes_on_from_where_the_restorer_is(qtbot: QtBot, program: Program
 
 
 def test_the_place_is_kept_when_the_current_defect_goes(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     for _ in range(3):
         key(program, Qt.Key.Key_N)
-    assert at(workspace) == 260
+    assert current_left(workspace) == 260
     slider(program, "threshold")._number.setValue(80)
-    outlined(qtbot, workspace)
-    assert at(workspace) == 260, "what became of it"
+    wait_for_outlines(qtbot, workspace)
+    assert current_left(workspace) == 260, "what became of it"
     program.contents.defects._kinds["hair"].click()
-    assert at(workspace) == 60, "what took its place at the end of the list"
+    assert current_left(workspace) == 60, "what took its place at the end of the list"
     assert program.contents.menus.by_id["defect_accept"].isEnabled()
 
 
 def test_the_hand_means_what_is_under_it(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    path = blotted(tmp_path / "near.png", (100, 100, 60, 6, 1, 255), (165, 100, 3, 3, 0, 255))
-    workspace, view = found(qtbot, program, path)
+    path = write_blots(tmp_path / "near.png", (100, 100, 60, 6, 1, 255), (165, 100, 3, 3, 0, 255))
+    workspace, view = open_and_find(qtbot, program, path)
     key(program, Qt.Key.Key_H)
     view.viewport.zoom_to(0.25)
     drag(view, [(148, 103)])
-    assert at(workspace) == 100
+    assert current_left(workspace) == 100
     drag(view, [(172, 101)])
-    assert at(workspace) == 165
+    assert current_left(workspace) == 165
     view.viewport.zoom_to(1.0)
     view.set_divider(shown=True)
     view.grab()
     assert view.viewport.to_image(view.rect().center().toPointF())[0] > 170
     drag(view, [(130, 103)])
-    assert at(workspace) == 165, "left of the divider the scan is as it was"
+    assert current_left(workspace) == 165, "left of the divider the scan is as it was"

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.document.review import Verdict
-from desktop.work.outlines import Order, items_of, outlines_of
+from desktop.work.outlines import Order, judged_defects, outline_defects
 from tests.desktop.acting import (
     LEFT,
     combo,
@@ -24,7 +24,7 @@ from tests.desktop.acting import (
     open_scan,
     pick,
     picture,
-    seen,
+    pixel_at,
     trigger,
 )
 from tests.desktop.reviewing import (
@@ -33,17 +33,17 @@ from tests.desktop.reviewing import (
     HEALED,
     KEPT,
     TO_DO,
-    at,
-    blotted,
     button,
     counts,
+    current_left,
     find,
-    found,
     heal_found,
     middle,
-    outlined,
+    open_and_find,
     slider,
     verdicts,
+    wait_for_outlines,
+    write_blots,
 )
 
 
@@ -70,17 +70,17 @@ def test_from_the_search_to_the_healed_layer(qtbot: QtBot, program: Program, blo
     view.viewport.zoom_to(0.3)
     view.setFocus()
     key(program, Qt.Key.Key_N)
-    assert at(workspace) == 20
+    assert current_left(workspace) == 20
     assert view.viewport.zoom == 10.0
     assert middle(view) == pytest.approx((24, 24), abs=1)
     key(program, Qt.Key.Key_Return)
-    assert at(workspace) == 60
+    assert current_left(workspace) == 60
     key(program, Qt.Key.Key_Delete)
-    assert at(workspace) == 260
+    assert current_left(workspace) == 260
     key(program, Qt.Key.Key_Enter)
-    assert at(workspace) == 330
+    assert current_left(workspace) == 330
     key(program, Qt.Key.Key_P)
-    assert at(workspace) == 260
+    assert current_left(workspace) == 260
     assert panel.view.currentIndex().row() == 2
     assert counts(workspace) == {ACCEPTED: 2, KEPT: 1, TO_DO: 2}
     assert panel._counts.text() == "5 found · 2 accepted · 1 kept · 2 to do"
@@ -112,7 +112,7 @@ def test_from_the_search_to_the_healed_layer(qtbot: QtBot, program: Program, blo
 
 
 def test_as_long_as_nothing_is_decided_all_are_healed(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = found(qtbot, program, blots)
+    workspace, view = open_and_find(qtbot, program, blots)
     drag(view, [(200, 200), (220, 200)])
     painted = mask(workspace)
     heal_found(qtbot, program, workspace)
@@ -123,14 +123,14 @@ def test_as_long_as_nothing_is_decided_all_are_healed(qtbot: QtBot, program: Pro
         assert not program.contents.menus.by_id[id_].isEnabled(), id_
     # What a lower threshold shows is to do.
     slider(program, "threshold")._number.setValue(30)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert counts(workspace) == {HEALED: 5}
     heal(qtbot, program, workspace)
     assert len(workspace.document.state.layers) == 1, "the mask joins the layer"
 
 
 def test_accepting_all_is_one_step_and_leaves_what_is_kept(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     steps = workspace.undo.count()
     trigger(program, "defect_next")
     QTest.mouseClick(button(program, "Keep as is"), LEFT)
@@ -144,10 +144,10 @@ def test_accepting_all_is_one_step_and_leaves_what_is_kept(qtbot: QtBot, program
 
 
 def test_a_row_of_the_list_is_looked_at(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = found(qtbot, program, blots)
+    workspace, view = open_and_find(qtbot, program, blots)
     list_ = program.contents.defects.view
     QTest.mouseClick(list_.viewport(), LEFT, pos=list_.visualRect(list_.model().index(1)).center())
-    assert at(workspace) == 60
+    assert current_left(workspace) == 60
     assert middle(view) == pytest.approx((105, 122), abs=1)
     # Return and Delete are meant for defects in the panel, too.
     QTest.keyClick(list_, Qt.Key.Key_Return)
@@ -157,18 +157,18 @@ def test_a_row_of_the_list_is_looked_at(qtbot: QtBot, program: Program, blots: P
 
 
 def test_a_large_defect_is_looked_at_as_a_whole(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    path = blotted(tmp_path / "long.png", (10, 10, 2900, 6, 1, 255), size=(100, 3000))
-    workspace, view = found(qtbot, program, path)
+    path = write_blots(tmp_path / "long.png", (10, 10, 2900, 6, 1, 255), size=(100, 3000))
+    workspace, view = open_and_find(qtbot, program, path)
     key(program, Qt.Key.Key_N)
     assert view.viewport.zoom < 1
-    assert view.viewport.visible().contains(10, 10)
-    assert view.viewport.visible().contains(2909, 15)
+    assert view.viewport.visible_image().contains(10, 10)
+    assert view.viewport.visible_image().contains(2909, 15)
     view.viewport.zoom_to(8.0)
-    assert at(workspace) == 10
+    assert current_left(workspace) == 10
 
 
 def test_keys_are_not_taken_from_fields(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = found(qtbot, program, blots)
+    workspace, view = open_and_find(qtbot, program, blots)
     key(program, Qt.Key.Key_N)
     field = slider(program, "threshold")._number
     field.setFocus()
@@ -178,7 +178,7 @@ def test_keys_are_not_taken_from_fields(qtbot: QtBot, program: Program, blots: P
     QTest.keyClick(field, Qt.Key.Key_Delete)
     assert counts(workspace)[KEPT] == 0
     QTest.keyClick(field, Qt.Key.Key_Return)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert counts(workspace)[ACCEPTED] == 0
     assert workspace.document.state.review.filters.threshold == pytest.approx(0.6)
     # The name of a layer ends with Return, whatever is being reviewed.
@@ -199,7 +199,7 @@ def test_keys_are_not_taken_from_fields(qtbot: QtBot, program: Program, blots: P
 def test_filters_answer_without_the_model(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     runs: list[object] = []
     monkeypatch.setattr("engine.tasks.run_task", lambda *job: runs.append(job))
     panel, desk = program.contents.defects, workspace.defects
@@ -226,18 +226,18 @@ def test_filters_answer_without_the_model(
         trigger(program, "undo")
     assert len(desk.items) == 5
     slider(program, "threshold")._number.setValue(95)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert [left for left, _, _ in verdicts(workspace)] == [20, 60]
     assert not runs
     assert program.contents.task.request(new_layer=False, task="detect").settings["threshold"] == 0.5
 
 
 def test_the_threshold_belongs_to_the_photograph(qtbot: QtBot, program: Program, blots: Path, tmp_path: Path) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     slider(program, "threshold")._number.setValue(95)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert len(workspace.defects.items) == 2
-    other, _ = found(qtbot, program, blotted(tmp_path / "other.png", *BLOTS))
+    other, _ = open_and_find(qtbot, program, write_blots(tmp_path / "other.png", *BLOTS))
     assert len(other.defects.items) == 5, "another photograph begins with the task's own threshold"
     program.contents.photos.tabs.setCurrentIndex(0)
     trigger(program, "defects_find")
@@ -248,69 +248,69 @@ def test_the_threshold_belongs_to_the_photograph(qtbot: QtBot, program: Program,
 def test_a_dragged_slider_is_one_step_and_the_latest_threshold_wins(
     qtbot: QtBot, program: Program, blots: Path
 ) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     steps, moved = workspace.undo.count(), slider(program, "threshold")._slider
     moved.sliderPressed.emit()
     for position in range(500, 1000, 20):
         moved.setValue(position)
     moved.sliderReleased.emit()
     assert workspace.undo.count() == steps + 1
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert len(workspace.defects.items) == 2
     assert workspace.defects._outlines.threshold == workspace.document.state.review.filters.threshold
     trigger(program, "undo")
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert len(workspace.defects.items) == 5
     assert slider(program, "threshold").value == 50
 
 
 def test_another_threshold_inherits_what_was_decided(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     for _ in range(3):
         key(program, Qt.Key.Key_N)
-    assert at(workspace) == 260
+    assert current_left(workspace) == 260
     key(program, Qt.Key.Key_Return)
     slider(program, "threshold")._number.setValue(80)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     hairs = [(left, verdict) for left, kind, verdict in verdicts(workspace) if kind == "hair"]
     assert hairs == [(260, ACCEPTED), (292, ACCEPTED)], "both ends of what was accepted"
     trigger(program, "undo")
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert (260, "hair", ACCEPTED) in verdicts(workspace)
     assert len(workspace.defects.items) == 5
 
 
 def test_a_part_is_decided_for_itself(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = found(qtbot, program, blots)
+    workspace, view = open_and_find(qtbot, program, blots)
     for _ in range(3):
         key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
     slider(program, "threshold")._number.setValue(80)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
 
     def hairs() -> list[Verdict]:
         return [verdict for _, kind, verdict in verdicts(workspace) if kind == "hair"]
 
     def afresh() -> list[Verdict]:
         review = workspace.defects.review
-        return [item.verdict for item in items_of(outlines_of(review), review) if item.kind == "hair"]
+        return [item.verdict for item in judged_defects(outline_defects(review), review) if item.kind == "hair"]
 
     workspace.defects.choose(next(item for item in workspace.defects.items if item.kind == "hair"))
     view.setFocus()
     key(program, Qt.Key.Key_Delete)
     assert hairs() == afresh() == [KEPT, ACCEPTED]
     slider(program, "threshold")._number.setValue(85)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     trigger(program, "undo")
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert hairs() == [KEPT, ACCEPTED]
     trigger(program, "undo")
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert hairs() == afresh() == [ACCEPTED, ACCEPTED]
 
 
 def test_another_class_is_one_step_and_counts(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     chooser = program.contents.defects._kind
     assert not chooser.isEnabled()
     key(program, Qt.Key.Key_N)
@@ -327,7 +327,7 @@ def test_another_class_is_one_step_and_counts(qtbot: QtBot, program: Program, bl
 
 
 def test_other_orders(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     chooser = program.contents.defects._order
     for order, expected in ((Order.SIZE, [60, 260, 20, 330, 330]), (Order.SCORE, [20, 60, 260, 330, 330])):
         row = chooser.findData(order)
@@ -335,12 +335,12 @@ def test_other_orders(qtbot: QtBot, program: Program, blots: Path) -> None:
         chooser.activated.emit(row)
         assert [left for left, _, _ in verdicts(workspace)] == expected
     key(program, Qt.Key.Key_N)
-    assert at(workspace) == 20
+    assert current_left(workspace) == 20
 
 
 def test_repaint_hands_a_defect_to_the_brush(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, view = found(qtbot, program, blots)
-    program.contents.tools.take("hand")
+    workspace, view = open_and_find(qtbot, program, blots)
+    program.contents.tools.select("hand")
     pick(program, "Task", "clean")
     view.viewport.zoom_to(0.2)
     key(program, Qt.Key.Key_N)
@@ -368,42 +368,42 @@ def test_outlines_are_drawn_and_hidden(qtbot: QtBot, program: Program, blots: Pa
     view.viewport.zoom_to(1.0)
     view.viewport.centre_on(200, 150)
     view.setFocus()
-    plain = seen(view, 60, 122)
+    plain = pixel_at(view, 60, 122)
     find(qtbot, program, workspace)
 
     def coloured(x: int, y: int) -> bool:
-        red, green, blue = (int(part) for part in seen(view, x, y))
-        return red > green + 40 and red > blue + 40 and not np.array_equal(seen(view, x, y), plain)
+        red, green, blue = (int(part) for part in pixel_at(view, x, y))
+        return red > green + 40 and red > blue + 40 and not np.array_equal(pixel_at(view, x, y), plain)
 
     assert coloured(60, 122), "the scratch's edge in the accent"
-    drawn = seen(view, 100, 121)
+    drawn = pixel_at(view, 100, 121)
     QTest.keyClick(view, Qt.Key.Key_Q, Qt.KeyboardModifier.ShiftModifier)
-    assert np.array_equal(seen(view, 60, 122), plain)
+    assert np.array_equal(pixel_at(view, 60, 122), plain)
     key(program, Qt.Key.Key_N)
     assert program.contents.menus.by_id["marks"].isChecked()
     trigger(program, "defects_accept_all")
     view.viewport.zoom_to(1.0)
     view.viewport.centre_on(200, 150)
-    assert not np.array_equal(seen(view, 100, 121), drawn), "accepted ones are filled"
+    assert not np.array_equal(pixel_at(view, 100, 121), drawn), "accepted ones are filled"
     view.hold_before(held=True)
-    assert np.array_equal(seen(view, 60, 122), plain)
+    assert np.array_equal(pixel_at(view, 60, 122), plain)
     view.hold_before(held=False)
     view.set_divider(shown=True)
     divider = view.viewport.to_image(view.rect().center().toPointF())[0]
     assert divider > 100
-    assert np.array_equal(seen(view, 60, 122), plain), "the scan, left of the divider"
+    assert np.array_equal(pixel_at(view, 60, 122), plain), "the scan, left of the divider"
     view.set_divider(shown=False)
     trigger(program, "defects_clear")
-    assert np.array_equal(seen(view, 60, 122), plain)
+    assert np.array_equal(pixel_at(view, 60, 122), plain)
     assert workspace.document.state.review is None
     trigger(program, "undo")
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert counts(workspace) == {ACCEPTED: 5}
 
 
 def test_a_small_defect_is_zoomed_to_until_it_can_be_seen(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    path = blotted(tmp_path / "small.png", (200, 140, 5, 4, 0, 255), (330, 20, 90, 90, 1, 255), size=(300, 500))
-    _, view = found(qtbot, program, path)
+    path = write_blots(tmp_path / "small.png", (200, 140, 5, 4, 0, 255), (330, 20, 90, 90, 1, 255), size=(300, 500))
+    _, view = open_and_find(qtbot, program, path)
     view.viewport.zoom_to(1.0)
     key(program, Qt.Key.Key_N)
     if middle(view)[0] > 300:

@@ -24,36 +24,36 @@ from engine.jobs import JobContext
 from engine.raster import Rect
 from tests.desktop.acting import (
     LEFT,
-    asked,
     combo,
     drag,
-    kept_running,
+    hold_tasks,
     key,
     open_scan,
     pick,
     picture,
     trigger,
+    trigger_job,
 )
 from tests.desktop.reviewing import (
     ACCEPTED,
     HEALED,
     KEPT,
     TO_DO,
-    blotted,
     counts,
     find,
-    found,
     heal_found,
-    outlined,
+    open_and_find,
     slider,
     verdicts,
+    wait_for_outlines,
+    write_blots,
 )
 
 
 def test_a_project_and_a_session_keep_the_review(
     qtbot: QtBot, program: Program, blots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
     key(program, Qt.Key.Key_Delete)
@@ -82,12 +82,12 @@ def test_a_project_and_a_session_keep_the_review(
 
 
 def test_a_turned_picture_keeps_its_review(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
     trigger(program, "rotate_left")
     assert not workspace.defects.items, "nothing is shown where it was"
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     accepted = [item.defect.box for item in workspace.defects.items if item.verdict is ACCEPTED]
     assert accepted == [Rect(20, 372, 28, 380)]
     heal_found(qtbot, program, workspace)
@@ -95,7 +95,7 @@ def test_a_turned_picture_keeps_its_review(qtbot: QtBot, program: Program, blots
     assert picture(workspace)[376, 24].tolist() != [255, 0, 0]
     trigger(program, "undo")
     trigger(program, "undo")
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert verdicts(workspace)[0] == (20, "dust", ACCEPTED)
 
 
@@ -106,15 +106,15 @@ def test_a_picture_turns_meanwhile(
     if task == "find":
         workspace, _ = open_scan(qtbot, program, blots)
     else:
-        workspace, _ = found(qtbot, program, blots)
+        workspace, _ = open_and_find(qtbot, program, blots)
         key(program, Qt.Key.Key_N)
         key(program, Qt.Key.Key_Return)
-    gate, ticket = kept_running(monkeypatch), asked(program, f"defects_{task}")
+    gate, ticket = hold_tasks(monkeypatch), trigger_job(program, f"defects_{task}")
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     trigger(program, "rotate_left")
     gate.set()
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     boxes = {item.defect.box: item.verdict for item in workspace.defects.items}
     assert boxes[Rect(20, 372, 28, 380)] is (TO_DO if task == "find" else HEALED)
     assert len(boxes) == 5
@@ -125,9 +125,9 @@ def test_a_picture_turns_meanwhile(
 def test_a_picture_turns_while_healing_waits(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace, view = found(qtbot, program, blots)
+    workspace, view = open_and_find(qtbot, program, blots)
     drag(view, [(200, 200), (230, 200)])
-    gate, first = kept_running(monkeypatch), asked(program, "heal")
+    gate, first = hold_tasks(monkeypatch), trigger_job(program, "heal")
     qtbot.waitUntil(lambda: first.state.name == "RUNNING")
     key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
@@ -137,26 +137,26 @@ def test_a_picture_turns_while_healing_waits(
     trigger(program, "flip_horizontal")
     gate.set()
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert {item.defect.box: item.verdict for item in workspace.defects.items}[Rect(372, 20, 380, 28)] is HEALED
     assert picture(workspace)[24, 376].tolist() != [255, 0, 0]
     assert len(workspace.document.state.layers) == 2
 
 
 def test_a_heal_comes_late(qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
-    gate, ticket = kept_running(monkeypatch), asked(program, "defects_heal")
+    gate, ticket = hold_tasks(monkeypatch), trigger_job(program, "defects_heal")
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     # Decided and filtered otherwise meanwhile.
     key(program, Qt.Key.Key_P)
     key(program, Qt.Key.Key_Delete)
     slider(program, "threshold")._number.setValue(80)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     gate.set()
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert verdicts(workspace)[0] == (20, "dust", HEALED)
     assert len(workspace.document.state.layers) == 1
 
@@ -165,7 +165,7 @@ def heal_meanwhile(
     qtbot: QtBot, program: Program, monkeypatch: pytest.MonkeyPatch, workspace: Workspace, command: str
 ) -> None:
     """Give a command while the defects are being healed, and wait for both."""
-    gate, ticket = kept_running(monkeypatch), asked(program, "defects_heal")
+    gate, ticket = hold_tasks(monkeypatch), trigger_job(program, "defects_heal")
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     trigger(program, command)
     gate.set()
@@ -175,7 +175,7 @@ def heal_meanwhile(
 def test_another_search_is_not_judged_by_a_late_heal(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     heal_meanwhile(qtbot, program, monkeypatch, workspace, "defects_clear")
     assert workspace.document.state.review is None
     assert len(workspace.document.state.layers) == 1
@@ -184,26 +184,26 @@ def test_another_search_is_not_judged_by_a_late_heal(
 
 
 def test_undo_calls_a_heal_off(qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     heal_meanwhile(qtbot, program, monkeypatch, workspace, "undo")
     assert counts(workspace) == {TO_DO: 5}
     assert not workspace.document.state.layers
 
 
 def test_a_second_search_replaces_the_first(qtbot: QtBot, program: Program, blots: Path) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
     slider(program, "smallest")._number.setValue(60)
     find(qtbot, program, workspace)
     assert counts(workspace) == {TO_DO: 4}, "it begins with the filters of the first"
     trigger(program, "undo")
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert counts(workspace) == {ACCEPTED: 1, TO_DO: 3}
 
 
 def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    workspace, _ = found(qtbot, program, blotted(tmp_path / "dark.png"))
+    workspace, _ = open_and_find(qtbot, program, write_blots(tmp_path / "dark.png"))
     assert program.contents.strip.text == "No damage was found."
     assert workspace.undo.count() == 0
     assert workspace.document.state.review is None
@@ -211,19 +211,19 @@ def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tm
 
 
 def test_what_is_less_sure_is_a_lower_threshold_away(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    workspace, _ = found(qtbot, program, blotted(tmp_path / "faint.png", (20, 20, 9, 9, 0, 80)))
+    workspace, _ = open_and_find(qtbot, program, write_blots(tmp_path / "faint.png", (20, 20, 9, 9, 0, 80)))
     assert program.contents.strip.text == "No damage was found at this threshold. A lower one finds more."
     assert not workspace.document.state.layers
     assert program.contents.defects.isVisible()
     assert not program.contents.menus.by_id["defects_heal"].isEnabled()
     slider(program, "threshold")._number.setValue(25)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert verdicts(workspace) == [(20, "dust", TO_DO)]
 
 
 def test_half_a_picture_is_asked_for_first(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    path = blotted(tmp_path / "half.png", (0, 0, 200, 300, 0, 255))
-    workspace, _ = found(qtbot, program, path)
+    path = write_blots(tmp_path / "half.png", (0, 0, 200, 300, 0, 255))
+    workspace, _ = open_and_find(qtbot, program, path)
     assert program.contents.strip.text.endswith("% of the picture counts as damaged; a higher threshold finds less.")
     assert program.contents.strip.button is None
     trigger(program, "defects_heal")
@@ -247,7 +247,7 @@ def test_what_is_found_in_the_background_is_said_with_its_name(
 ) -> None:
     workspace, _ = open_scan(qtbot, program, blots)
     pick(program, "Task", "detect")
-    gate, ticket = kept_running(monkeypatch), asked(program, "heal")
+    gate, ticket = hold_tasks(monkeypatch), trigger_job(program, "heal")
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     open_scan(qtbot, program, scan)
     gate.set()
@@ -266,28 +266,28 @@ def test_what_is_found_in_the_background_is_said_with_its_name(
 def test_outlines_that_come_too_late_are_not_shown(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace, _ = found(qtbot, program, blots)
-    real, thresholds = desktop.photo.defect_list.outlines_of, []
+    workspace, _ = open_and_find(qtbot, program, blots)
+    real, thresholds = desktop.photo.defect_list.outline_defects, []
 
     def slow(review: Review, context: JobContext) -> Outlines:
         thresholds.append(review.filters.threshold)
         return real(review, context)
 
-    monkeypatch.setattr(desktop.photo.defect_list, "outlines_of", slow)
+    monkeypatch.setattr(desktop.photo.defect_list, "outline_defects", slow)
     for value in (55, 60, 70, 95):
         slider(program, "threshold")._number.setValue(value)
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert thresholds == [0.95], "those in between are left out"
     assert len(workspace.defects.items) == 2
     slider(program, "threshold")._number.setValue(60)
     trigger(program, "defects_clear")
-    outlined(qtbot, workspace)
+    wait_for_outlines(qtbot, workspace)
     assert not workspace.defects.items
 
 
 def test_thousands_of_defects_are_listed_and_few_are_drawn(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     dots = [(x, y, 3, 3, 0, 255) for x in range(4, 1000, 14) for y in range(4, 1000, 14)]
-    _, view = found(qtbot, program, blotted(tmp_path / "dusty.png", *dots, size=(1000, 1000)))
+    _, view = open_and_find(qtbot, program, write_blots(tmp_path / "dusty.png", *dots, size=(1000, 1000)))
     panel = program.contents.defects
     assert panel.model.rowCount() == len(dots) > 5000
     view.viewport.fit()
@@ -305,7 +305,7 @@ def test_thousands_of_defects_are_listed_and_few_are_drawn(qtbot: QtBot, program
 def test_a_second_search_that_finds_nothing_leaves_all_as_it_is(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace, _ = found(qtbot, program, blots)
+    workspace, _ = open_and_find(qtbot, program, blots)
     before, search = verdicts(workspace), engine.tasks.run_task
     monkeypatch.setattr(engine.tasks, "run_task", lambda job, context: replace(search(job, context), pieces=()))
     find(qtbot, program, workspace)

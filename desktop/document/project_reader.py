@@ -150,7 +150,7 @@ class _Archive:
 
 
 def _own_part(archive: _Archive) -> dict[str, Any] | None:
-    """The content of ``lacuna/document.json``, if there is one."""
+    """The content of ``lacuna/document.json``; None if there is none."""
     own = tables.parse_json(archive.text(OWN)) if OWN in archive.names else None
     return own if isinstance(own, dict) else None
 

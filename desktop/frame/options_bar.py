@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QToolBar, QTo
 from desktop.frame.toolbox import Toolbox
 from desktop.panels.widgets import ValueSlider
 from desktop.theme import icon
-from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE
+from desktop.tools.base import MAXIMUM_SIZE, MINIMUM_SIZE
 
 _NOTE_WIDTH = 130
 """Width for the name of the paint target, logical pixels."""

@@ -7,8 +7,7 @@ import time
 
 from PySide6.QtCore import QObject, Signal
 
-from desktop.tools.base import EDGES, BrushSettings, Tool, ToolSettings
-from desktop.tools.brush import MAXIMUM_SIZE, MINIMUM_SIZE
+from desktop.tools.base import EDGES, MAXIMUM_SIZE, MINIMUM_SIZE, BrushSettings, Tool, ToolSettings
 from desktop.tools.table import make_tools
 
 _DIGIT_SECONDS = 0.6

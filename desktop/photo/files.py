@@ -122,9 +122,9 @@ class Files(QObject):
     # -- recovery ---------------------------------------------------------------------------------------------
 
     def abandoned_work(self) -> dict[Path, Path]:
-        """Autosave folders that a crash left behind -> the photograph.
+        """Autosave folders left by a crash -> file of the photograph. Locks them.
 
-        Those without work are tidied away; those whose work cannot be read here go to the trash.
+        Deletes those without work; moves those whose work cannot be read to the trash.
         """
         found: dict[Path, Path] = {}
         folders = {path.with_suffix("") for path in self._sessions.glob("*")}
@@ -141,13 +141,13 @@ class Files(QObject):
         return found
 
     def forgotten_work(self) -> dict[Path, Path]:
-        """Autosaved work in the trash -> the photograph, the latest first."""
+        """Autosave folders in the trash -> file of the photograph, latest first."""
         kept = [folder for folder in self._trash.glob("*") if not _is_outdated(folder)]
         sources = {folder: autosaved_source(folder) for folder in sorted(kept, key=_age)}
         return {folder: source for folder, source in sources.items() if source is not None}
 
     def empty_trash(self) -> None:
-        """Delete what lay in the trash for more than ``TRASH_DAYS``, in the background."""
+        """Start deleting what has been in the trash for more than ``TRASH_DAYS``."""
         outdated = [folder for folder in self._trash.glob("*") if _is_outdated(folder)]
 
         def work(_: JobContext) -> None:
@@ -252,7 +252,7 @@ class Files(QObject):
             self.written.emit()
 
     def changed_elsewhere(self, workspace: Workspace, path: Path) -> bool:
-        """Whether a project was changed by somebody else since this program read it or wrote it last."""
+        """Whether another program changed a project since this program last read or wrote it."""
         opened = workspace.autosave.opened
         known = None
         if workspace.project is not None and imageio.same_file(path, workspace.project):
@@ -262,11 +262,11 @@ class Files(QObject):
         return known is not None and file_stamp(path) not in (known, None)
 
     def save(self, workspace: Workspace, path: Path) -> Ticket:
-        """Save the project; it fails where somebody else changed the file since it was asked for."""
+        """Start saving a project; the job fails if another program changes the file before its turn comes."""
         snapshot, found = workspace.snapshot(), file_stamp(path)
 
         def check() -> None:
-            # It may have waited for a long export. What was saved from here meanwhile is no change.
+            # The job may wait for a long export. An earlier save of this photograph is no conflict.
             if file_stamp(path) not in (found, None) and self.changed_elsewhere(workspace, path):
                 raise WriteError(
                     "{file} was changed by another program meanwhile. Nothing was written; please save again.",
@@ -300,8 +300,8 @@ class Files(QObject):
         return self._write(self.tr("Exporting {0}").format(output.path.name), output.path, work, exported)
 
     def measure(self, workspace: Workspace, output: Output) -> Ticket:
-        """Find out how large an export would be, by making it in the autosave folder; done carries the bytes."""
-        # There it goes with the folder when the program is killed meanwhile.
+        """Start an export to the autosave folder to find out its size; ``done`` carries the bytes."""
+        # If the program is killed meanwhile, the file is deleted together with that folder.
         snapshot, folder = workspace.snapshot(), workspace.autosave.folder.folder
         trial = replace(output, path=folder / f"trial{output.path.suffix}", record=False)
 

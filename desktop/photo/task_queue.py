@@ -228,7 +228,7 @@ class TaskQueue(QObject):
             self._release(ticket)
 
     def _show_layer(self, id_: int, where: TileMap | None) -> None:
-        """Go on with a layer that something was repaired on; say so if other layers hide what was repaired."""
+        """Make the layer with a repair active; offer to move it to the top if other layers hide the repair."""
         editor, state = self._editor, self._editor.document.state
         if editor.target == REPAIR_MASK:
             editor.set_active(id_)

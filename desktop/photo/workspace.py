@@ -188,7 +188,7 @@ class Workspace(Editor):
         self._preparing = True
 
     def _on_prepared(self, *, again: bool) -> None:
-        """Prepare what changed meanwhile too, unless the user cancelled the job: then it does not come back by itself."""
+        """Prepare what changed meanwhile too, unless the user cancelled the job: then it does not come back."""
         self._preparing = False
         if again:
             self._prepare_view()

@@ -30,6 +30,10 @@ class PointerEvent:
     alt: bool = False
 
 
+MINIMUM_SIZE, MAXIMUM_SIZE = 1.0, 2000.0
+"""Diameters that a brush may have, image pixels."""
+
+
 @dataclass
 class BrushSettings:
     """The settings of a brush in the options bar; every painting tool has its own.
@@ -46,6 +50,10 @@ class BrushSettings:
     opacity: float = 1.0
     pen_size: bool = True
     pen_opacity: bool = False
+
+    def __post_init__(self) -> None:
+        if not (MINIMUM_SIZE <= self.size <= MAXIMUM_SIZE and 0 <= self.hardness <= 1 and 0 <= self.opacity <= 1):
+            raise ValueError("brush")
 
 
 EDGES = "edges"

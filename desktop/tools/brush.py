@@ -15,9 +15,6 @@ from desktop.document.tiles import TileEdit, TileMap
 from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from engine.raster import Floats, Mask, Rect
 
-MINIMUM_SIZE, MAXIMUM_SIZE = 1.0, 2000.0
-"""Range of the diameter of a brush, image pixels."""
-
 
 class Stroke:
     """One stroke in the making: its coverage so far, and the mask that results from it.

@@ -18,12 +18,12 @@ _MOSTLY = 0.5
 
 
 def covering_layer(state: State, id_: int, where: TileMap | None = None) -> Layer | None:
-    """The layer that hides more than any other of what one below shows; None where most of that can be seen.
+    """The layer that hides most of another layer; None if the layers above hide at most half of it together.
 
     Args:
         state: of the document.
         id_: of the layer below.
-        where: the mask of what was repaired; None = all that the layer shows.
+        where: mask of the pixels that count; None = all that the layer shows.
     """
     below, above = state.layer(id_), state.layers[state.index(id_) + 1 :]
     solid = [layer for layer in above if layer.shows and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL]

@@ -244,7 +244,10 @@ def _lock(descriptor: int, *, wait: bool) -> bool | None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete the hidden files and folders that killed processes left in a folder; looks once into each. Any thread."""
+    """Delete the temporary files and folders that killed processes left in a folder; searches each folder once.
+
+    Any thread.
+    """
     if folder in _swept:
         return
     _swept.add(folder)
@@ -257,7 +260,7 @@ def sweep(folder: Path) -> None:
 
 
 def _delete_if_dead(hidden: Path, *, here: bool) -> None:
-    """Delete a hidden file or folder that no living process is writing.
+    """Delete a temporary file or folder that no running process is writing.
 
     That its lock is free proves this only for files made on this computer, because some network disks keep locks for
     each computer separately. Other files, and all files on disks without locks and on Windows, must be old as well

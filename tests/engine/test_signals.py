@@ -162,7 +162,7 @@ def test_an_addition_that_is_called_off_leaves_nothing(folder: Path, adder: subp
     assert list((folder / "models").iterdir()) == []
 
 
-def test_only_what_is_ours_is_swept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_files_of_this_program_are_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = f".lacuna-{atomic._machine()}-{'0' * 16}.tmp"
     others = [".lacuna-notes.tmp", ".lacuna-0123456789abcdef.tmp.bak", f".lacuna-{'1' * 8}-{'0' * 16}.tmp"]
     others += [f"lacuna-{'0' * 16}.tmp", f".lacuna-{'2' * 16}.tmp"]

@@ -64,7 +64,7 @@ def save(context: Context, photo: Workspace, *, ask: bool = False) -> Ticket | N
         if answer is Conflict.SAVE_AS:
             return save(context, photo, ask=True)
         if answer is Conflict.OPEN_THEIRS:
-            # Mine is asked for a name when it is saved.
+            # Saving this one asks for a name.
             photo.project = None
             context.files.open(path)
         if answer is not Conflict.OVERWRITE:

@@ -70,7 +70,7 @@ def _feather(context: Context) -> None:
         return
 
     def make(state: State, target: Target, context: JobContext) -> Edit | None:
-        # Decided for the whole mask, or tiles would differ.
+        # Determined for the whole mask, not tile by tile, or there would be seams.
         soft = masks.is_soft(target.read(state))
         return filter_mask(state, target, label, lambda mask: masks.feather(mask, width, soft=soft), width, context)
 

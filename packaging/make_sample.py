@@ -1,7 +1,7 @@
-"""Make the sample scan: scikit-image's astronaut (NASA, public domain), aged by ``engine.train.damage.degrade``.
+"""Makes the sample scan: scikit-image's astronaut (NASA, public domain), aged by ``engine.train.damage``.
 
-Needs scikit-image, which nothing else does. Writes
-``resources/samples/astronaut.tif`` (16 bit, Adobe RGB, 300 dpi) and its repair mask.
+Needs the packages for training. Writes ``resources/samples/astronaut.tif`` (16 bit, Adobe RGB, 300 dpi) and its repair
+mask.
 """
 
 import imagecodecs

@@ -1,6 +1,6 @@
-"""``make run``: the window with the sample open; without a display, the same sample healed headless.
+"""``make run``: opens the window with the sample; without a display, heals the sample on the command line.
 
-python packaging/run.py [FOLDER]: where the headless results go, ``out`` by default.
+Usage: python packaging/run.py [FOLDER], the folder for the results without a display, ``out`` by default.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
-    """Start the program; its exit status."""
+    """Start the program; returns its exit status."""
     sample = resource("samples", "astronaut.tif")
     display = not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     lacuna = [sys.executable, "-m", "desktop"]

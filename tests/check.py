@@ -1,4 +1,4 @@
-"""The one command: format, lint, types, import contracts, tests. ``make test`` runs it."""
+"""``make test``: checks format, lint, types and import contracts, and runs the tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = (
 
 
 def main() -> int:
-    """Run all steps; 0 when every one of them passed."""
+    """Run all steps; returns 0 when all passed."""
     environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
     failed = []
     for name, command in STEPS:

@@ -1,4 +1,4 @@
-"""What holds for every test: no leaked thread, no Qt warning, no stray log line; its own program for each window."""
+"""Checks for every test - no leaked threads, no warnings in the log - and fixtures for models, program and scans."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from desktop.app import Program
 
-# A window that nobody sees, wherever the tests are started.
+# Windows are never shown, even if there is a display.
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
 hypothesis.settings.register_profile("lacuna", deadline=None, derandomize=True, max_examples=40)
@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("lacuna")
 
 @pytest.fixture(autouse=True)
 def _no_stray_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """A log line of warning or above, from anybody, fails the test."""
+    """Fail a test in which anything logs a warning or an error."""
     yield
     records = [r for when in ("setup", "call") for r in caplog.get_records(when) if r.levelno >= logging.WARNING]
     assert not records, [record.getMessage() for record in records]
@@ -38,7 +38,7 @@ def _no_stray_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_leaked_threads() -> Iterator[None]:
-    """A thread that outlives the test fails it (onnxruntime's and OpenCV's own pools are no Python threads)."""
+    """Fail a test that leaves a Python thread (those of onnxruntime and OpenCV are not Python threads)."""
     before = set(threading.enumerate())
     yield
     leaked = [thread.name for thread in threading.enumerate() if thread not in before and not thread.daemon]
@@ -47,13 +47,13 @@ def _no_leaked_threads() -> Iterator[None]:
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """The models that ship, and an empty place for added ones."""
+    """The models that ship, and an empty folder for added ones."""
     return Registry(user_folder=tmp_path / "models")
 
 
 @pytest.fixture
 def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
-    """The whole application with its own settings and sessions; closed without questions at the end."""
+    """The running application with its own settings and autosave folder; closed without questions at the end."""
     from desktop.app import Program
     from desktop.dialogs.questions import Closing, Questions, Waiting
     from desktop.settings import SettingsStore
@@ -74,7 +74,7 @@ def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytes
 
 @pytest.fixture
 def scan(tmp_path: Path) -> Path:
-    """A 16-bit scan on the disk."""
+    """The file of a 16-bit scan."""
     from engine import imageio
 
     path = tmp_path / "scan.tif"
@@ -84,7 +84,7 @@ def scan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def other(scan: Path) -> Path:
-    """A second scan beside the first."""
+    """The file of a second scan in the same folder."""
     path = scan.with_name("other.tif")
     path.write_bytes(scan.read_bytes())
     return path

@@ -1,4 +1,4 @@
-"""Rules of the house that import contracts cannot see."""
+"""Project rules that import contracts cannot check."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def modules_imported(path: Path) -> set[str]:
         ("InferenceSession", "engine/runtime/session.py"),
     ],
 )
-def test_one_home_each(name: str, home: str) -> None:
+def test_each_of_these_names_is_used_in_one_module(name: str, home: str) -> None:
     assert [path.relative_to(ROOT).as_posix() for path in SOURCES if name in names_used(path)] == [home]
 
 
@@ -61,21 +61,21 @@ def test_nothing_calls_the_network_and_nothing_is_pickled() -> None:
 
 
 def test_the_programs_own_files_are_found_in_one_place() -> None:
-    """``Path(__file__)`` is right in a checkout only; the training's recipes are package data beside its modules."""
+    """``Path(__file__)`` is wrong in a frozen program. Exception: the training recipes are package data."""
     using = [path.relative_to(ROOT).as_posix() for path in SOURCES if "__file__" in path.read_text(encoding="utf-8")]
     assert [name for name in using if not name.startswith("engine/train/")] == ["engine/resources.py"]
 
 
 def templates(path: Path) -> Iterator[tuple[ast.Call, ast.expr, set[str]]]:
-    """The calls that carry words: the call, its template, and the names of the values that are given with it."""
+    """The calls that make errors: the call, its template, and the names of the values for the template."""
     kinds = {name for name, value in vars(errors).items() if isinstance(value, type)} | {"Refusal", "OutOfMemory"}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds and node.args:
             yield node, node.args[0], {word.arg or "**" for word in node.keywords}
 
 
-def test_words_are_made_where_they_are_shown() -> None:
-    """A template that had its values laid in already, or that names others than are given, could not be translated."""
+def test_error_sentences_are_not_formatted_before_they_are_shown() -> None:
+    """A template that is formatted already, or has other fields than there are values, cannot be translated."""
     found = 0
     for path in SOURCES:
         for call, template, given in templates(path):
@@ -89,7 +89,7 @@ def test_words_are_made_where_they_are_shown() -> None:
 
 
 def test_no_painter_stays_open() -> None:
-    """What goes wrong while it paints would otherwise end the program: Qt meets a painter on what is shown."""
+    """Each QPainter is a context manager: Qt aborts if one is still active after an exception."""
     for path in SOURCES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         opened = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)}
@@ -109,12 +109,12 @@ def test_torch_loads_only_plain_weights() -> None:
                 assert "weights_only=True" in ast.unparse(node), path
 
 
-def test_files_stay_readable() -> None:
+def test_files_have_at_most_500_lines() -> None:
     for path in [*SOURCES, *(ROOT / "tests").rglob("*.py")]:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 500, path
 
 
-def test_what_is_pinned_is_what_is_asked_for() -> None:
+def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [
         *project["dependencies"],
@@ -123,12 +123,12 @@ def test_what_is_pinned_is_what_is_asked_for() -> None:
     pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").lower().replace("_", "-")
     for line in wanted:
         name = line.split(";")[0].split("[")[0].split(">")[0].split("=")[0].strip().lower().replace("_", "-")
-        # macOS takes the plain onnxruntime, which nobody has pinned from here.
+        # onnxruntime without GPU is used only on macOS and is not pinned.
         assert name in ("lacuna", "onnxruntime") or f"\n{name}==" in pinned, line
 
 
-def test_nothing_lies_about_beside_the_rooms() -> None:
-    """A file that a tool left at the top would be carried by every clone for good."""
+def test_no_unknown_files_at_the_top_level() -> None:
+    """Files left there by a tool must not be committed."""
     known = {".ci", ".git", ".github", "desktop", "engine", "packaging", "resources", "tests"}
     known |= {".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"}
     known |= {"constraints.txt", "pyproject.toml"}

@@ -1,4 +1,4 @@
-"""Models made by hand, of a few nodes each, whose results are known: the tasks are tested with them."""
+"""Handmade ONNX models of a few nodes with known results, for tests of the tasks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL = TileRules(default=96, minimum=32, overlap=16, context=8, multiple=16)
 def save(
     folder: Path, id_: str, task: str, *stages: Stage, tile: TileRules = SMALL, title: str = "", **more: Any
 ) -> ModelCard:
-    """Write a card beside its stages, in ``folder / id``."""
+    """Write a model card to ``folder / id``, where its stages are, and read it again."""
     card = ModelCard(id_, task, title or id_, "1", "CC0-1.0", 18, tile, stages, **more)
     write_card(card, folder / id_)
     return read_card(folder / id_ / "card.toml")
@@ -35,7 +35,7 @@ def stage(
     outputs: tuple[Port, ...],
     **constants: np.ndarray,
 ) -> Stage:
-    """Write one ONNX file and describe it."""
+    """Write an ONNX file; returns its description for the card."""
     folder.mkdir(parents=True, exist_ok=True)
     ranks = {layout: len(layout) for layout in LAYOUTS}
     values = {
@@ -57,18 +57,18 @@ def stage(
 
 
 def node(kind: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
-    """One node; inputs are words, ``-`` one that is left out."""
+    """A node; ``inputs`` are names separated by spaces, ``-`` for one that is left out."""
     return helper.make_node(kind, [word.strip("-") for word in inputs.split()], [output], **attributes)
 
 
 def identity(folder: Path, id_: str = "same", task: str = "clean") -> ModelCard:
-    """The picture as it is."""
+    """The result is the unchanged picture."""
     nodes = [node("Identity", "picture", "result")]
     return save(folder, id_, task, stage(folder / id_, "model.onnx", nodes, (PICTURE,), (RESULT,)))
 
 
 def smoother(folder: Path) -> ModelCard:
-    """The mean of 5 x 5 pixels."""
+    """The result is the mean of 5 x 5 pixels."""
     nodes = [node("Conv", "picture kernel", "result", group=3, pads=[2, 2, 2, 2])]
     kernel = np.full((3, 1, 5, 5), 0.04, np.float32)
     return save(
@@ -80,7 +80,7 @@ def smoother(folder: Path) -> ModelCard:
 
 
 def darker(folder: Path) -> ModelCard:
-    """Half of the picture."""
+    """The result is half of the picture."""
     nodes = [node("Mul", "picture half", "result")]
     half = np.full(1, 0.5, np.float32)
     return save(
@@ -89,7 +89,7 @@ def darker(folder: Path) -> ModelCard:
 
 
 def dimmer(folder: Path) -> ModelCard:
-    """The picture times a strength that goes into the model, 0.25 if nobody says otherwise."""
+    """The result is the picture times the strength, which is 0.25 by default."""
     nodes = [node("Mul", "picture amount", "result")]
     ports = (PICTURE, Port("amount", "strength", channels=1, layout="N"))
     made = stage(folder / "dimmer", "model.onnx", nodes, ports, (RESULT,))
@@ -97,7 +97,7 @@ def dimmer(folder: Path) -> ModelCard:
 
 
 def toner(folder: Path) -> ModelCard:
-    """The mean colour of the whole picture everywhere, as the thumbnail tells it."""
+    """The result is the mean colour of the thumbnail of the whole picture, everywhere."""
     nodes = [
         node("ReduceMean", "small axes", "mean", keepdims=1),
         node("Mul", "picture zero", "nothing"),
@@ -109,7 +109,7 @@ def toner(folder: Path) -> ModelCard:
 
 
 def finder(folder: Path, id_: str = "finder", task: str = "detect") -> ModelCard:
-    """What is nearly white is a scratch with 0.9, what is nearly black is a stain with 0.8."""
+    """Nearly white pixels are a scratch with probability 0.9, nearly black ones a stain with 0.8."""
     nodes = [
         node("ReduceMean", "picture axis", "grey", keepdims=1),
         node("Greater", "grey high", "is_white"),
@@ -128,7 +128,7 @@ def finder(folder: Path, id_: str = "finder", task: str = "detect") -> ModelCard
 
 
 def speck_finder(folder: Path) -> ModelCard:
-    """Knows specks of about 3 px only: what is far brighter than the mean of 9 x 9 px is damage with 0.9."""
+    """Finds only specks of about 3 px: pixels far brighter than the mean of 9 x 9 px are damage with 0.9."""
     nodes = [
         node("ReduceMean", "picture axis", "grey", keepdims=1),
         node("AveragePool", "grey", "mean", kernel_shape=[9, 9], pads=[4, 4, 4, 4], count_include_pad=0),
@@ -145,7 +145,7 @@ def speck_finder(folder: Path) -> ModelCard:
 
 
 def edger(folder: Path) -> ModelCard:
-    """First stage: the edges are the picture's brightness. Second stage: the fill is as bright as the edges."""
+    """First stage: the edges are the picture's brightness. Second stage: the result is as bright as the edges."""
     first = stage(
         folder / "edger",
         "edges.onnx",
@@ -165,7 +165,7 @@ def edger(folder: Path) -> ModelCard:
 
 
 def masker(folder: Path, mask_means: int) -> ModelCard:
-    """A heal model whose fill is the mask itself: white where it is 1."""
+    """A heal model whose result is the mask: white where it is 1."""
     made = stage(
         folder / "masker",
         "model.onnx",
@@ -177,7 +177,7 @@ def masker(folder: Path, mask_means: int) -> ModelCard:
 
 
 def prior(folder: Path, side: int = 64) -> ModelCard:
-    """A generator of soft patterns of 64 px: 8 numbers of the code count, the others do not."""
+    """A generator of smooth pictures of 64 px that depend on 8 of the 64 numbers of the latent code."""
     random = np.random.default_rng(3)
     basis = np.zeros((64, 3 * 8 * 8), np.float32)
     basis[:8] = random.normal(0, 1, (8, 3 * 8 * 8))
@@ -217,7 +217,7 @@ def prior(folder: Path, side: int = 64) -> ModelCard:
 
 
 def enlarger(folder: Path, scale: int = 2, says: int = 0, id_: str = "", **more: Any) -> ModelCard:
-    """The mean of 5 x 5 pixels, bilinearly enlarged; its card may say another scale."""
+    """The mean of 5 x 5 pixels, enlarged bilinearly; ``says`` is the scale in its card, if it differs."""
     id_ = id_ or f"enlarger{scale}"
     nodes = [
         node("Conv", "picture kernel", "smooth", group=3, pads=[2, 2, 2, 2]),
@@ -237,7 +237,7 @@ def enlarger(folder: Path, scale: int = 2, says: int = 0, id_: str = "", **more:
 
 
 def cleaner(folder: Path) -> ModelCard:
-    """The picture less a noise level that goes into the model, in shares of 255."""
+    """The result is the picture minus the noise level / 255."""
     nodes = [node("Div", "level full", "share"), node("Sub", "picture share", "result")]
     ports = (PICTURE, Port("level", "noise_level", channels=1, high=255.0, layout="N"))
     made = stage(folder / "cleaner", "model.onnx", nodes, ports, (RESULT,), full=np.full(1, 255, np.float32))
@@ -245,7 +245,7 @@ def cleaner(folder: Path) -> ModelCard:
 
 
 def endless(folder: Path) -> ModelCard:
-    """The picture as it is, after more rounds than anybody waits for."""
+    """A model that practically never ends, to be cancelled."""
     body = helper.make_graph(
         [node("Identity", "go", "on"), node("Relu", "before", "after")],
         "round",

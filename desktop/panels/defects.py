@@ -350,7 +350,7 @@ class DefectsPanel(QWidget):
         text = self.tr("Heal {0:,} accepted") if accepted else self.tr("Heal all {0:,}")
         review = self._workspace.defects.review
         if review is not None and review.recipe:
-            text = self.tr("{0}, go on").format(text)
+            text = self.tr("{0}, continue").format(text)
         return text.format(len(chosen))
 
     def _show_kinds(self, labels: tuple[str, ...], without: frozenset[str]) -> None:

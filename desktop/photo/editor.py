@@ -352,7 +352,7 @@ class Editor(QObject):
         self.undo_memory.truncate(0)
         self._held_results.clear()
 
-    # -- undo steps that cannot be taken ----------------------------------------------------------------------
+    # -- undo steps that fail ---------------------------------------------------------------------------------
 
     def run_step(self, step: QUndoCommand, change: Callable[[Document], None], *, done_before: bool) -> None:
         """Apply or revert a step of the undo stack. Only the stack's commands call this.
@@ -373,7 +373,7 @@ class Editor(QObject):
             self._failed_step = step, done_before
             everything = Change(self.document.bounds, self.document.bounds, layers=True, size=True, review=True)
             self.document.update(before, everything)
-            self.message.emit(f"This step cannot be taken. {sentence_of(error)}")
+            self.message.emit(f"This step cannot be undone or redone. {sentence_of(error)}")
             QTimer.singleShot(0, self, self._realign_stack)
 
     def _realign_stack(self) -> None:

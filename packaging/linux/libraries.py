@@ -1,7 +1,7 @@
-"""Look for the system libraries that Qt's window needs on Linux, and say or do what installs the missing ones.
+"""Checks for the system libraries that Qt needs on Linux, and installs missing ones or prints how to.
 
-As root on Debian or Ubuntu they are installed; elsewhere the exact line is printed. Silent when nothing is missing.
-Only the standard library is used: this runs before anything is known to work.
+As root on Debian or Ubuntu they are installed; otherwise the command is printed. Prints nothing when none is missing.
+Uses only the standard library, because nothing else may be installed yet.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PACKAGES = {
 
 
 def missing() -> list[str]:
-    """Debian's names of the packages whose library cannot be loaded."""
+    """Names of the Debian packages whose library cannot be loaded."""
     packages = []
     for library, package in PACKAGES.items():
         try:
@@ -41,7 +41,7 @@ def missing() -> list[str]:
 
 
 def main() -> int:
-    """0 when nothing is missing (any more), 1 after saying what is."""
+    """Returns 0 when no library is missing (any more), 1 after printing which are."""
     if not sys.platform.startswith("linux"):
         return 0
     packages = missing()
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _run_quietly(command: list[str]) -> None:
-    """Run a command of apt's; what it printed is shown only when it failed: it warns of harmless things too."""
+    """Run a command; its output is printed only if it fails, because apt also prints harmless warnings."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     result = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, errors="replace")
     if result.returncode:

@@ -1,7 +1,7 @@
-"""``make bench``: the numbers that must hold, as JSON lines.
+"""``make bench``: measures performance, compares it with its limits, and prints JSON lines.
 
-Each measure runs in a process of its own, three times; the best counts, since machines are noisy. Ratios compare two
-times of the same run. ``python -m tests.bench NAME`` runs one measure once and prints what it saw.
+Each measure runs three times, each in its own process; the best run counts, because timings are noisy. Ratios compare
+two times of the same run. ``python -m tests.bench NAME`` runs one measure once and prints its values.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Row:
     """One number of the table.
 
     Attributes:
-        measure: the function of ``measures`` that gives it.
-        key: which of its values.
-        limit: the most that holds.
-        what: in words.
+        measure: the function of ``measures`` that returns it.
+        key: of the value in what it returns.
+        limit: the largest value that passes.
+        what: description.
     """
 
     measure: str
@@ -62,7 +62,7 @@ ROWS = (
 
 
 def main() -> int:
-    """Measure everything, or one thing; 0 when every row holds."""
+    """Run all measures, or the one that is named; returns 0 when all rows pass."""
     if len(sys.argv) > 1:
         print(json.dumps(getattr(measures, sys.argv[1])()))
         return 0

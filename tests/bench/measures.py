@@ -1,4 +1,4 @@
-"""What ``make bench`` measures. Each function runs in a fresh process and returns its numbers."""
+"""The measures of ``make bench``. Each runs in a new process and returns its values by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CACHE = Path(tempfile.gettempdir()) / "lacuna-bench"
 
 
 def opening() -> dict[str, float]:
-    """From the wish to open a 100 MP 16-bit RGB TIFF to its first picture, over the codec alone."""
+    """Time from opening a 100 MP 16-bit RGB TIFF to its first paint, divided by that of the codec alone."""
     import tifffile
 
     numbers = {}
@@ -37,7 +37,7 @@ def opening() -> dict[str, float]:
 
 
 def memory() -> dict[str, float]:
-    """Peak memory of the process with a 100 MP document open, reductions made, over its raw pixels."""
+    """Peak memory of the process with an open 100 MP document and its reductions, divided by its raw pixels."""
     import resource
 
     path = large_tiff("uncompressed")
@@ -102,7 +102,7 @@ def moving() -> dict[str, float]:
             times = []
             for zoom in zooms:
                 if name == "zoom_cached_ms":
-                    # As after a glance elsewhere: the tiles of this zoom are there already.
+                    # The tiles of this zoom are cached then.
                     settle_at(view, zoom, wait)
                     times.append(milliseconds(view.update))
                 else:
@@ -113,7 +113,7 @@ def moving() -> dict[str, float]:
 
 
 def healing() -> dict[str, float]:
-    """The same scratch in a 1 MP and in a 100 MP document, from the press to the layer; and a cancel."""
+    """Time for healing the same scratch in a 1 MP and in a 100 MP document, and for cancelling a heal."""
     from desktop.document.model import Document
     from engine.jobs import Cancelled, JobContext
     from engine.raster import Raster
@@ -143,7 +143,7 @@ def healing() -> dict[str, float]:
 
 
 def blocking() -> dict[str, float]:
-    """The longest time for which the window's thread is not free during long edits of 100 MP with five layers."""
+    """The longest time for which the GUI thread is blocked during long edits of 100 MP with five layers."""
     from desktop.document.geometry import Turn
     from desktop.document.targets import REPAIR_MASK
     from engine import imageio
@@ -151,7 +151,7 @@ def blocking() -> dict[str, float]:
     numbers = {}
     with program() as (running, wait):
         workspace, view = open_layered(running, wait, whole=True)
-        # The window stays up to date while it is measured.
+        # The window is repainted during the measurement.
         settle(wait, view)
         workspace.set_active(workspace.document.state.layers[-1].id)
         edits = {"merge_ms": workspace.merge_down, "turn_ms": lambda: workspace.turn(Turn.RIGHT)}
@@ -170,7 +170,7 @@ def blocking() -> dict[str, float]:
 
 
 def remembering() -> dict[str, float]:
-    """A stroke and its undo step after 4,000 undo steps, over the same after 100."""
+    """Time of a stroke after 4,000 undo steps, divided by that after 100."""
     from desktop.document.targets import REPAIR_MASK
     from engine.raster import Rect
 
@@ -193,7 +193,7 @@ def remembering() -> dict[str, float]:
 
 
 def waiting() -> dict[str, float]:
-    """How long a heal waits for its turn while damage is looked for in 100 MP, over one window of the search."""
+    """Time that a heal waits during a search for damage in 100 MP, divided by that of one window of the search."""
     from desktop.work.base import TaskRequest
     from engine.runtime.session import Session
 
@@ -230,7 +230,7 @@ def waiting() -> dict[str, float]:
 
 
 def starting() -> dict[str, float]:
-    """From the start of the process to a visible window, over a bare PySide6 main window."""
+    """Time from the start of the process to a visible window, divided by that of an empty PySide6 main window."""
     bare = (
         "from PySide6.QtWidgets import QApplication, QMainWindow;"
         "app = QApplication([]); window = QMainWindow(); window.resize(1480, 940); window.show(); app.processEvents()"
@@ -259,7 +259,7 @@ def starting() -> dict[str, float]:
 
 
 def fidelity() -> dict[str, float]:
-    """Samples outside the mask that differ from the scan after heal and export, in all kinds of scans together."""
+    """Number of samples outside the mask that differ from the scan after heal and export, over all kinds of scans."""
     import imagecodecs
 
     from desktop.document.opening import open_document
@@ -293,7 +293,7 @@ def fidelity() -> dict[str, float]:
 
 
 def picture(side: int) -> np.ndarray:
-    """A picture (side, side, 3) uint16 with structure and grain, the same at every size in its middle 700 px."""
+    """A picture (side, side, 3) uint16 with structure and grain, which repeats every 500 px."""
     tile = np.random.default_rng(0).normal(0, 400, (500, 500, 3))
     y, x = np.mgrid[0:500, 0:500] * (2 * np.pi / 500)
     tile += 32000 + 14000 * np.sin(x * 3 + np.cos(y * 2))[..., None] + 6000 * np.cos(y * 5)[..., None]
@@ -302,7 +302,7 @@ def picture(side: int) -> np.ndarray:
 
 
 def large_tiff(compression: str) -> Path:
-    """A 100 MP 16-bit RGB TIFF, kept in the temporary folder for the next run."""
+    """The path of a 100 MP 16-bit RGB TIFF; it is kept in the temporary folder for later runs."""
 
     _CACHE.mkdir(exist_ok=True)
     path = _CACHE / f"{compression}-{SIDE}.tif"
@@ -313,14 +313,14 @@ def large_tiff(compression: str) -> Path:
             "from engine import imageio; from engine.imageio import WriteOptions; from engine.raster import Raster;"
             f"imageio.write(Raster(picture(SIDE)), Path({str(path)!r}), WriteOptions(compression={kind!r}))"
         )
-        # In another process, so that its memory does not count here.
+        # In another process, so that its memory is not measured.
         subprocess.run([sys.executable, "-c", code], check=True)
     return path
 
 
 @contextmanager
 def program() -> Iterator[tuple[object, Callable]]:
-    """The running application with a 1600 x 1000 canvas, and a function that runs it until something holds."""
+    """The running application, and a function that processes its events until a condition holds."""
     from PySide6.QtCore import QEventLoop, QTimer
     from PySide6.QtWidgets import QApplication
 
@@ -329,7 +329,7 @@ def program() -> Iterator[tuple[object, Callable]]:
 
     app = QApplication.instance() or QApplication([])
 
-    # Wakes the event loop, which sleeps in between as it does in the running program.
+    # Wakes the event loop, which waits for events as in the real program.
     ticking = QTimer()
     ticking.start(2)
 
@@ -355,7 +355,7 @@ def program() -> Iterator[tuple[object, Callable]]:
 
 
 def open_layered(running: object, wait: Callable, *, whole: bool = False) -> tuple[object, object]:
-    """A 100 MP document with five layers over its middle, or over all of it, in a canvas of 1600 x 1000."""
+    """Open a 100 MP document with five layers in the middle or, with ``whole``, of full size; canvas 1600 x 1000."""
     from desktop.document.autosave_folder import AutosaveFolder
     from desktop.document.edits import AddLayer
     from desktop.document.model import Document
@@ -382,7 +382,7 @@ def open_layered(running: object, wait: Callable, *, whole: bool = False) -> tup
 
 
 def heal(document: object, context: object, width: int = 40) -> object:
-    """Heal one scratch in the middle of the document's first megapixel and add the layer; gives the mask."""
+    """Heal a scratch in the first megapixel of a document without a window; returns the mask."""
     from desktop.document.edits import Paint
     from desktop.document.targets import REPAIR_MASK
     from desktop.document.tiles import TileMap
@@ -408,7 +408,7 @@ def heal(document: object, context: object, width: int = 40) -> object:
 
 
 def heal_at(workspace: object, place: int, wait: Callable) -> None:
-    """Paint a small square of the repair mask, and heal it."""
+    """Paint a small square of the repair mask, heal it, and wait."""
     from desktop.document.targets import REPAIR_MASK
     from desktop.work.base import TaskRequest
     from engine.raster import Rect
@@ -423,14 +423,14 @@ def heal_at(workspace: object, place: int, wait: Callable) -> None:
 
 
 def run_edit(workspace: object, ask: Callable[[], object], wait: Callable) -> None:
-    """Ask for an edit and run the window until its undo step is there."""
+    """Start an edit and process events until its undo step was pushed."""
     steps = workspace.undo.index()
     ask()
     wait(lambda: workspace.undo.index() > steps)
 
 
 def longest_pause(action: Callable[[], object]) -> float:
-    """Milliseconds of the longest time, while something runs the event loop, between two of its turns."""
+    """The longest time between two iterations of the event loop during an action, milliseconds."""
     from PySide6.QtCore import QTimer
 
     beats = [time.perf_counter()]
@@ -444,7 +444,7 @@ def longest_pause(action: Callable[[], object]) -> float:
 
 
 def milliseconds(action: Callable[[], object]) -> float:
-    """Milliseconds until an action is done and what it changed is painted."""
+    """Time until an action is done and its changes are painted, milliseconds."""
     from PySide6.QtWidgets import QApplication
 
     start = time.perf_counter()
@@ -455,25 +455,25 @@ def milliseconds(action: Callable[[], object]) -> float:
 
 
 def settle(wait: Callable, view: object) -> None:
-    """Run until the canvas is complete."""
+    """Process events until the canvas is painted with all tiles."""
     frames = view.frames
     view.update()
     wait(lambda: view.frames > frames and view.complete)
 
 
 def settle_at(view: object, zoom: float, wait: Callable) -> None:
-    """Go to a zoom and wait until it is painted."""
+    """Set a zoom and wait until it is painted with all tiles."""
     view.viewport.zoom_to(zoom)
     settle(wait, view)
 
 
 def front_canvas(running: object) -> object:
-    """The canvas in front, None without a photograph."""
+    """The canvas that is shown; None without a photograph."""
     return running.contents.photos.view
 
 
 def best_of(runs: int, action: Callable[[], object]) -> float:
-    """Seconds of the quickest of some runs."""
+    """Time of the fastest of some runs, seconds."""
     times = []
     for _ in range(runs):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a restorer does to the window, for tests: real buttons, real strokes, and a look at the pixels."""
+"""Helpers for tests that use the window like a restorer: buttons, strokes, and pixels on the screen."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def heal(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
 
 
 def hold_tasks(monkeypatch: pytest.MonkeyPatch, name: str = "run_task") -> threading.Event:
-    """Tasks are done but do not end until the event is set."""
+    """Make tasks wait, after their work is done, until the returned event is set."""
     gate = threading.Event()
     real: Callable[[TaskInput, JobContext], object] = getattr(engine.tasks, name)
 
@@ -104,7 +104,7 @@ def hold_tasks(monkeypatch: pytest.MonkeyPatch, name: str = "run_task") -> threa
 
 
 def two_repairs(qtbot: QtBot, program: Program, workspace: Workspace, view: CanvasView) -> None:
-    """Two strokes, healed on a layer each."""
+    """Paint two strokes, and heal each on its own layer."""
     for x in (60, 200):
         drag(view, [(x, 100), (x + 50, 100)])
         with qtbot.waitSignal(workspace.undo.indexChanged, timeout=60000):
@@ -121,7 +121,7 @@ def combo(program: Program, name: str) -> QComboBox:
 
 
 def pick(program: Program, name: str, data: str) -> None:
-    """Choose in one of the panel's lists, as a hand does."""
+    """Choose an entry in a list of the Repair panel, as the user does."""
     box = combo(program, name)
     row = box.findData(data)
     assert row >= 0, data
@@ -130,7 +130,7 @@ def pick(program: Program, name: str, data: str) -> None:
 
 
 def trigger_job(program: Program, id_: str) -> Ticket:
-    """Trigger a command that queues a job."""
+    """Trigger a command that queues a job; returns its ticket."""
     tickets: list[Ticket] = []
     program.jobs.added.connect(tickets.append)
     trigger(program, id_)

@@ -1,4 +1,4 @@
-"""What a restorer does to the defects of a picture, for tests."""
+"""Helpers for tests of the review of defects."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.desktop.acting import (
 )
 
 TO_DO, ACCEPTED, KEPT, HEALED = Verdict.TO_DO, Verdict.ACCEPTED, Verdict.KEPT, Verdict.HEALED
-# Left, top, width, height, channel and value: the tiny detector takes red for dust, green for a scratch, blue for a
-# hair, and is as sure as it is bright.
+# Left, top, width, height, channel and value. The tiny detector finds dust in red, scratches in green, hairs in blue;
+# the probability is the brightness.
 BLOTS = (
     (20, 20, 8, 8, 0, 255),
     (330, 20, 4, 4, 0, 200),
@@ -38,7 +38,7 @@ BLOTS = (
 
 
 def write_blots(path: Path, *blots: tuple[int, int, int, int, int, int], size: tuple[int, int] = (300, 400)) -> Path:
-    """A black scan with coloured blots."""
+    """Write a black scan with coloured blots; returns its path."""
     pixels = np.zeros((*size, 3), np.uint8)
     for left, top, width, height, channel, value in blots:
         pixels[top : top + height, left : left + width, channel] = value
@@ -47,7 +47,7 @@ def write_blots(path: Path, *blots: tuple[int, int, int, int, int, int], size: t
 
 
 def find(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
-    """Search as a hand does, and wait for the list."""
+    """Search for damage as the user does, and wait for the list."""
     pick(program, "Task", "detect")
     QTest.mouseClick(program.contents.task.button, LEFT)
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
@@ -60,7 +60,7 @@ def open_and_find(qtbot: QtBot, program: Program, path: Path) -> tuple[Workspace
 
 
 def wait_for_outlines(qtbot: QtBot, workspace: Workspace) -> None:
-    """Wait until the list is as the document wants it."""
+    """Wait until the defects are outlined."""
     qtbot.waitUntil(lambda: not workspace.defects.outlining, timeout=10000)
 
 
@@ -73,7 +73,7 @@ def counts(workspace: Workspace) -> Counter[Verdict]:
 
 
 def current_left(workspace: Workspace) -> int | None:
-    """Left edge of the defect that is looked at."""
+    """Left edge of the current defect."""
     item = workspace.defects.current
     return item.defect.box.left if item is not None else None
 

@@ -1,4 +1,4 @@
-"""The canvas's arithmetic: tiles fit without seams, and a part redrawn is the same as all of it."""
+"""Rendering of the canvas: tiles without seams, redrawn parts equal to the whole, caches."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_change_reaches_no_screen_pixel_outside_what_is_marked(zoom: float, x:
     assert np.array_equal(before[~marked], after[~marked])
 
 
-def test_a_repaint_ends_in_time_and_the_next_goes_on() -> None:
+def test_a_repaint_ends_in_time_and_the_next_continues_it() -> None:
     document = make_document(dtype=np.uint8)
     document.attach_levels(document.state.scan, reductions(document.state.scan.base, LEVELS))
     AddLayer("add", filled_layer(document, document.bounds, 4, 140), 0).apply(document)
@@ -80,7 +80,7 @@ def test_a_repaint_ends_in_time_and_the_next_goes_on() -> None:
     painting = PicturePainter()
     repaints = 1
     with QPainter(image) as painter:
-        # There is time for the question and for one reduction.
+        # Time for two steps.
         while not painting.paint(painter, photo, frame, frame.bounds, iter([True, True, False, False]).__next__):
             repaints += 1
     assert repaints > 3
@@ -108,7 +108,7 @@ def test_the_veil_is_drawn_where_a_mask_is_and_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 1, 3])
-def test_kept_composed_tiles_are_what_is_composed_anew(level: int) -> None:
+def test_cached_composed_tiles_equal_newly_composed_ones(level: int) -> None:
     document = make_document()
     document.attach_levels(document.state.scan, reductions(document.state.scan.base, LEVELS))
     cache = ComposeCache(1 << 30)

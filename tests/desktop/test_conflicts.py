@@ -1,4 +1,4 @@
-"""Projects that somebody else changed, or that a newer version wrote, are not saved over unasked."""
+"""Projects changed by another program or written by a newer version are not overwritten without asking."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.document.test_project import layered_document, rewrite, save
 
 
 def open_changed_elsewhere(qtbot: QtBot, program: Program, project: Path) -> tuple[Workspace, bytes]:
-    """A project with a stroke that is not saved, whose file another program has written meanwhile."""
+    """Open a project and paint a stroke; another program changes the file meanwhile. Returns its new bytes too."""
     save(layered_document(), project)
     workspace, view = open_scan(qtbot, program, project)
     drag(view, [(150, 150), (200, 170)])
@@ -44,7 +44,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, what: Conflict) -> list[str]:
     return asked
 
 
-def test_a_project_that_nobody_touched_is_saved_without_a_question(
+def test_an_unchanged_project_file_is_overwritten_without_a_question(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, asked = tmp_path / "work.ora", answer(monkeypatch, Conflict.CANCEL)
@@ -89,7 +89,7 @@ def test_save_as_leaves_theirs(qtbot: QtBot, program: Program, tmp_path: Path, m
     assert not workspace.unsaved
 
 
-def test_theirs_is_opened_beside_mine_which_keeps_its_work(
+def test_the_changed_file_is_opened_too_and_mine_keeps_its_work(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, theirs = open_changed_elsewhere(qtbot, program, tmp_path / "work.ora")
@@ -240,7 +240,7 @@ def test_an_older_versions_project_opens_and_is_saved_as_a_newer_one(
         assert json.loads(archive.read("lacuna/document.json"))["version"] == VERSION
 
 
-def test_parts_that_are_not_known_are_said_before_they_are_lost(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+def test_unknown_parts_are_reported_before_they_are_lost(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     project = set_version(save(layered_document(), tmp_path / "work.ora"), VERSION, curves=[1, 2])
     workspace, _ = open_scan(qtbot, program, project)
     assert "does not know (curves)" in program.contents.strip.text

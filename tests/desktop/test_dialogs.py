@@ -1,4 +1,4 @@
-"""Dialogs, options, shortcuts and settings, without anybody answering."""
+"""Dialogs, options, shortcuts and settings."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_look_is_applied(qtbot: QtBot, program: Program, tmp_path: Path, mon
     trigger(program, "settings")
 
 
-def test_a_monitor_profile_that_is_missing_is_said(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+def test_a_missing_monitor_profile_is_reported(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     program.store.settings.look.monitor = str(tmp_path / "none.icc")
     imageio.write(noise_raster(64, 64), tmp_path / "s.png")
     open_scan(qtbot, program, tmp_path / "s.png")
@@ -97,7 +97,7 @@ def shortcut_rows() -> list[ShortcutRow]:
     return rows
 
 
-def test_shortcuts_are_searched_changed_and_never_twice(
+def test_shortcuts_are_searched_and_changed_and_cannot_be_used_twice(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dialog = ShortcutsDialog(program.window, shortcut_rows())
@@ -108,7 +108,7 @@ def test_shortcuts_are_searched_changed_and_never_twice(
     assert "Ctrl+Z" in dialog._note.text()
     dialog._edits["heal"].setKeySequence(QKeySequence("Ctrl+H"))
     assert not dialog._note.text()
-    # Also where the other command has it as its second.
+    # Also if it is the second shortcut of the other command.
     dialog._edits["heal"].setKeySequence(QKeySequence("Ctrl+="))
     assert "Ctrl+=" in dialog._note.text()
     assert "Zoom In" in dialog._note.text()
@@ -124,7 +124,7 @@ def test_shortcuts_are_searched_changed_and_never_twice(
     assert program.contents.menus.by_id["heal"].toolTip().endswith("(Ctrl+H)")
 
 
-def test_a_key_that_a_file_of_settings_gives_twice_does_what_the_user_chose(program: Program) -> None:
+def test_a_key_used_twice_in_the_settings_belongs_to_the_first_action(program: Program) -> None:
     menus = program.contents.menus
     menus.set_shortcuts({"mask_clear": "Ctrl+=", "mask_invert": "Ctrl+=", "heal": "Ctrl+Z"})
     keys = [key for action in menus.by_id.values() for key in action.shortcuts()]
@@ -200,7 +200,9 @@ def test_tab_hides_the_panels_and_f6_moves_the_keyboard(qtbot: QtBot, program: P
     assert view not in visited[:2]
 
 
-def test_the_status_bar_tells_the_truth(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+def test_the_status_bar_shows_position_samples_and_facts_of_the_scan(
+    qtbot: QtBot, program: Program, tmp_path: Path
+) -> None:
     raster = noise_raster(64, 64)
     imageio.write(raster, tmp_path / "s.tif")
     _, view = open_scan(qtbot, program, tmp_path / "s.tif")

@@ -1,4 +1,4 @@
-"""The edge map: drawn, painted, followed where it was drawn for, turned, and gone with its mask."""
+"""The edge map: drawn, painted, used under its mask, rotated, and removed with its mask."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.desktop.acting import (
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """Tiny models alone."""
+    """Only the tiny models."""
     tiny.add_all(tmp_path / "models")
     return Registry(user_folder=tmp_path / "models", shipped=tmp_path / "none")
 
@@ -45,7 +45,7 @@ def edges(workspace: Workspace) -> np.ndarray:
 
 
 def guided(workspace: Workspace) -> np.ndarray:
-    """The mask that the edges were drawn for."""
+    """The mask for which the edges were drawn."""
     tiles = workspace.document.state.guided
     assert tiles is not None
     return tiles.read(tiles.bounds)
@@ -57,7 +57,7 @@ def draw_edges(qtbot: QtBot, program: Program, workspace: Workspace) -> None:
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
 
 
-def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_edges_are_drawn_painted_used_and_removed_by_a_heal(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     program.store.settings.repair.of("heal").values |= {"feather": 0.0, "texture": 0.0}
     assert not program.contents.menus.by_id["edges_draw"].isEnabled()
@@ -67,7 +67,7 @@ def test_edges_are_drawn_painted_followed_and_gone(qtbot: QtBot, program: Progra
     draw_edges(qtbot, program, workspace)
     assert workspace.target == EDGE_MAP
     assert np.array_equal(edges(workspace) == 255, painted > 0)
-    # Seen over the picture, in a colour that the veil has not.
+    # Shown over the picture, in another colour than the mask.
     shown = pixel_at(view, 200, 150)
     assert shown[2] > 200
     assert shown[0] < 100
@@ -120,7 +120,9 @@ def test_the_brush_for_edges_has_a_size_of_its_own(qtbot: QtBot, program: Progra
     assert [tools.brush(name).size for name in ("brush", "edges", "spot")] == [30, 3, 24]
 
 
-def test_edges_are_cleared_turned_and_no_unsaved_work(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_edges_are_cleared_and_rotated_and_do_not_count_as_unsaved_work(
+    qtbot: QtBot, program: Program, scan: Path
+) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(100, 150), (200, 180)])
     workspace.undo.setClean()
@@ -146,7 +148,7 @@ def test_edges_are_cleared_turned_and_no_unsaved_work(qtbot: QtBot, program: Pro
     assert workspace.unsaved
 
 
-def test_edges_turn_while_they_are_being_drawn(
+def test_edges_are_rotated_if_the_picture_is_rotated_meanwhile(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -163,7 +165,7 @@ def test_edges_turn_while_they_are_being_drawn(
     assert np.array_equal(guided(workspace), np.rot90(painted, 3))
 
 
-def test_damage_painted_after_the_edges_gets_the_models_own(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_edges_do_not_guide_the_repair_of_damage_painted_later(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     program.store.settings.repair.of("heal").values |= {"feather": 0.0, "texture": 0.0}
     drag(view, [(100, 150), (200, 150)])
@@ -183,7 +185,7 @@ def test_damage_painted_after_the_edges_gets_the_models_own(qtbot: QtBot, progra
     assert (healed[50, 150] == 65535).all()
 
 
-def test_edges_go_with_their_mask_whatever_model_heals_it(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_edges_are_removed_when_any_model_heals_their_mask(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(100, 150), (200, 150)])
     painted = mask(workspace)
@@ -197,7 +199,7 @@ def test_edges_go_with_their_mask_whatever_model_heals_it(qtbot: QtBot, program:
     trigger(program, "undo")
     assert np.array_equal(edges(workspace), drawn)
     assert np.array_equal(guided(workspace), painted)
-    # Another damage than theirs leaves them alone.
+    # Healing other damage does not remove them.
     trigger(program, "mask_clear")
     drag(view, [(100, 50), (200, 50)])
     heal(qtbot, program, workspace)
@@ -207,7 +209,7 @@ def test_edges_go_with_their_mask_whatever_model_heals_it(qtbot: QtBot, program:
     assert workspace.document.state.edges is workspace.document.state.guided is None
 
 
-def test_edges_are_seen_only_with_a_model_that_follows_them(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_edges_are_shown_only_with_a_model_that_uses_them(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(100, 150), (200, 150)])
     draw_edges(qtbot, program, workspace)
@@ -233,7 +235,7 @@ def test_edges_are_seen_only_with_a_model_that_follows_them(qtbot: QtBot, progra
         trigger(program, "edges_paint")
 
 
-def test_all_edges_erased_is_an_answer(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_an_edge_map_without_edges_still_guides_the_repair(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(100, 150), (200, 150)])
     draw_edges(qtbot, program, workspace)
@@ -249,7 +251,7 @@ def test_all_edges_erased_is_an_answer(qtbot: QtBot, program: Program, scan: Pat
     assert workspace.document.state.edges is None
 
 
-def test_edges_need_a_mask_and_are_called_off(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_drawing_edges_needs_a_mask_and_can_be_cancelled(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     pick(program, "Model", "along_edges")
     trigger(program, "edges_draw")
@@ -259,7 +261,7 @@ def test_edges_need_a_mask_and_are_called_off(qtbot: QtBot, program: Program, sc
     program.jobs.submit("before", Lane.COMPUTE, lambda: before.append)
     trigger(program, "edges_draw")
     trigger(program, "undo")
-    assert "called off" in program.contents.strip.text
+    assert "was cancelled" in program.contents.strip.text
     qtbot.waitUntil(lambda: bool(before) and not workspace.queue.busy)
     assert workspace.document.state.edges is None
     assert mask(workspace).any()

@@ -1,4 +1,4 @@
-"""Changes that take long are jobs, and what undo holds is counted as it comes and goes."""
+"""Long edits run in jobs; the memory of undo steps is counted."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from tests.document.test_edits import filled_layer
 
 @pytest.fixture
 def changes_are_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every change is large enough for a job."""
+    """Every edit is large enough for a job."""
     monkeypatch.setattr(desktop.photo.editor, "AT_ONCE", -1)
 
 
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """No step of a job is done until it is set."""
+    """An event; until it is set, jobs wait in their progress steps."""
     gate, progress = threading.Event(), JobContext.progress
 
     def held(self: JobContext, share: float, step: str = "") -> None:
@@ -83,7 +83,7 @@ def test_merging_and_turning_are_jobs_with_the_same_result(qtbot: QtBot, program
 
 @pytest.mark.usefixtures("changes_are_jobs")
 @pytest.mark.parametrize("command", ["layer_merge", "rotate_half", "mask_load"])
-def test_they_can_be_called_off(
+def test_long_edits_can_be_cancelled(
     qtbot: QtBot,
     program: Program,
     scan: Path,
@@ -110,7 +110,7 @@ def test_they_can_be_called_off(
 
 
 @pytest.mark.usefixtures("changes_are_jobs")
-def test_what_is_painted_meanwhile_is_turned_along(
+def test_what_is_painted_during_a_rotation_is_rotated_too(
     qtbot: QtBot, program: Program, scan: Path, gate: threading.Event
 ) -> None:
     gate.set()
@@ -127,7 +127,7 @@ def test_what_is_painted_meanwhile_is_turned_along(
     assert np.array_equal(mask(workspace), painted[::-1, ::-1])
 
 
-def test_a_view_that_is_not_to_be_prepared_is_left_alone(
+def test_a_cancelled_preparation_of_the_view_is_not_repeated(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = threading.Event()
@@ -153,7 +153,7 @@ def test_a_view_that_is_not_to_be_prepared_is_left_alone(
     assert [ticket.title for ticket in tickets[1:]] == ["Preparing the view", "after"]
 
 
-def test_ctrl_y_does_again_and_the_scan_can_be_hidden(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_ctrl_y_redoes_and_the_scan_can_be_hidden(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     workspace.push(AddLayer("add", filled_layer(workspace.document, Rect(100, 100, 140, 140)), 0))
     trigger(program, "undo")
@@ -178,7 +178,7 @@ def test_ctrl_y_does_again_and_the_scan_can_be_hidden(qtbot: QtBot, program: Pro
 
 
 class Step:
-    """A step that holds so many bytes."""
+    """A step that holds a number of bytes."""
 
     def __init__(self, size: int, *, saved: bool) -> None:
         tile = np.arange(size, dtype=np.uint8)[None]
@@ -188,7 +188,7 @@ class Step:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "truncate", "refresh", "take"]), st.integers(0, 200), st.booleans())))
-def test_what_is_counted_is_what_the_steps_hold(moves: list[tuple[str, int, bool]]) -> None:
+def test_the_counted_memory_is_that_of_the_steps(moves: list[tuple[str, int, bool]]) -> None:
     memory, steps, taken = UndoMemory(), [], []
     for move, number, saved in moves:
         if move == "add":

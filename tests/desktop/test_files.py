@@ -1,4 +1,4 @@
-"""Export, projects, closing, turning."""
+"""Export, projects, closing, rotating."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_undo_steps_beyond_the_memory_go_to_the_session_folder_and_still_work(
         return sum(delta.nbytes for step in steps for delta in step.edit.deltas())
 
     qtbot.waitUntil(lambda: held() <= 100_000)
-    # Saved twice since, and what the first one alone needed was tidied away.
+    # Two autosaves, the second of which deletes tiles that only the first one needed.
     folder = workspace.autosave.folder.folder
     for id_ in ("mask_clear", "undo"):
         workspace.save_for_recovery()
@@ -179,7 +179,7 @@ def test_undo_steps_beyond_the_memory_go_to_the_session_folder_and_still_work(
         assert np.array_equal(mask(workspace), expected)
 
 
-def test_cuda_that_is_not_there_is_said_and_the_mask_stays(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_missing_cuda_is_reported_and_the_mask_stays(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     card = program.registry.default("heal")
     if SESSIONS.open(card, card.stages[0], Device.AUTO).device is Device.CUDA:
@@ -215,7 +215,7 @@ def test_a_project_is_saved_and_opened_again(
     assert again.document.state.layers[0].made_by == state.layers[0].made_by
 
 
-def test_a_project_of_another_program_is_not_saved_over_unasked(
+def test_a_project_of_another_program_is_not_overwritten_without_asking(
     qtbot: QtBot, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def foreign(parts: dict[str, bytes]) -> None:
@@ -266,7 +266,7 @@ def test_nothing_is_written_over_the_file_of_another_tab(
     assert (other.read_bytes(), project.read_bytes()) == kept
 
 
-def test_undoing_while_it_is_saved_leaves_unsaved_work(
+def test_undoing_during_a_save_leaves_unsaved_work(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)

@@ -1,4 +1,4 @@
-"""What happens while something is being dragged, saved or closed."""
+"""Results and commands that arrive while a stroke is dragged, or a photograph is saved or closed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def full_disk(*_: object) -> None:
 
 @pytest.fixture
 def tickets(program: Program) -> list[Ticket]:
-    """All jobs that are queued from now on."""
+    """The tickets of all jobs that are queued during the test."""
     queued: list[Ticket] = []
     program.jobs.added.connect(queued.append)
     return queued
@@ -58,7 +58,7 @@ def last(tickets: list[Ticket], word: str) -> Ticket:
     return next(ticket for ticket in reversed(tickets) if ticket.title.startswith(word))
 
 
-def test_a_heal_that_is_done_during_a_stroke_lands_after_it(
+def test_a_heal_that_ends_during_a_stroke_is_applied_after_it(
     qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket]
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -81,7 +81,7 @@ def test_a_heal_that_is_done_during_a_stroke_lands_after_it(
     assert workspace.document.shown is workspace.document.state
 
 
-def test_a_heal_that_is_done_while_its_layers_mask_is_painted_keeps_both(
+def test_a_heal_that_ends_while_its_layers_mask_is_painted_keeps_both(
     qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket]
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -104,7 +104,7 @@ def test_a_heal_that_is_done_while_its_layers_mask_is_painted_keeps_both(
     assert len(layer.made_by) == 2
 
 
-def test_nothing_else_happens_during_a_stroke(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_commands_do_nothing_during_a_stroke(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     QTest.mousePress(view, LEFT, pos=at(view, 50, 200))
@@ -123,16 +123,14 @@ def test_two_quick_clicks_are_two_dabs(qtbot: QtBot, program: Program, scan: Pat
     workspace, view = open_scan(qtbot, program, scan)
     key(program, Qt.Key.Key_5)
     QTest.mouseClick(view, LEFT, pos=at(view, 100, 100))
-    # What the second press of a double click arrives as.
+    # Qt sends the second press as a double click.
     QTest.mouseDClick(view, LEFT, pos=at(view, 100, 100))
     QTest.mouseRelease(view, LEFT, pos=at(view, 100, 100))
     assert workspace.undo.count() == 2
     assert mask(workspace)[100, 100] == 192
 
 
-def test_ctrl_z_right_after_heal_calls_it_off(
-    qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket]
-) -> None:
+def test_ctrl_z_right_after_heal_cancels_it(qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket]) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     gate = Gate(program, Lane.COMPUTE)
@@ -146,7 +144,7 @@ def test_ctrl_z_right_after_heal_calls_it_off(
     assert not mask(workspace).any()
 
 
-def test_undo_while_a_heal_waits_takes_back_what_was_done_since(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_undo_while_a_heal_waits_undoes_the_step_made_since(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(50, 50), (90, 50)])
     gate = Gate(program, Lane.COMPUTE)
@@ -175,7 +173,7 @@ def test_closing_waits_for_an_export(
     assert (tmp_path / "out.tif").is_file()
 
 
-def test_what_is_painted_while_saving_to_close_is_asked_for_again(
+def test_changes_made_while_saving_to_close_lead_to_another_question(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -225,14 +223,14 @@ def test_a_failed_export_keeps_the_window_that_waits_to_close(
     assert "not enough room" in program.contents.strip.text
     assert program.window.isVisible()
     assert program.contents.photos.tabs.count() == 1
-    # Nor does it close of itself when something else is written later.
+    # It does not close either when another file is written later.
     monkeypatch.setattr(FileDialogs, "save_mask", classmethod(lambda *_: tmp_path / "mask.png"))
     with qtbot.waitSignal(program.files.written):
         trigger(program, "mask_save")
     assert program.window.isVisible()
 
 
-def test_quitting_with_two_photographs_asks_for_both_before_anything_goes(
+def test_quitting_with_two_photographs_asks_about_both_before_closing_any(
     qtbot: QtBot, program: Program, scan: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in (scan, other):
@@ -264,7 +262,7 @@ def test_quitting_with_two_photographs_asks_for_both_before_anything_goes(
     assert (tmp_path / "other.ora").is_file()
 
 
-def test_a_save_that_ends_while_the_next_question_is_open_lets_the_window_close(
+def test_the_window_closes_if_a_save_ends_while_the_next_question_is_open(
     qtbot: QtBot, program: Program, scan: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in (scan, other):
@@ -286,7 +284,7 @@ def test_a_save_that_ends_while_the_next_question_is_open_lets_the_window_close(
     assert asked == ["other.tif", "scan.tif"]
 
 
-def test_work_that_appears_during_a_question_is_asked_for_too(
+def test_work_that_appears_during_a_question_is_asked_about_too(
     qtbot: QtBot, program: Program, scan: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = open_scan(qtbot, program, scan)
@@ -307,7 +305,7 @@ def test_work_that_appears_during_a_question_is_asked_for_too(
     assert program.contents.photos.tabs.count() == 2
 
 
-def test_closing_a_tab_during_a_stroke_takes_no_other_tab_away(
+def test_closing_a_tab_during_a_stroke_closes_no_other_tab(
     qtbot: QtBot, program: Program, scan: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, view = open_scan(qtbot, program, scan)
@@ -355,7 +353,7 @@ def test_a_file_that_opens_during_a_stroke_waits_in_its_tab(
     QTest.mouseRelease(view, LEFT, pos=at(view, 90, 200))
     assert program.contents.photos.photo is workspace
     assert mask(workspace)[200, 70] == 255
-    # Going there in the middle of a stroke calls the stroke off.
+    # Changing the tab cancels a stroke.
     QTest.mousePress(view, LEFT, pos=at(view, 50, 100))
     program.contents.photos.tabs.setCurrentIndex(1)
     assert workspace.document.shown is workspace.document.state
@@ -375,7 +373,7 @@ def test_a_slider_that_is_dragged_belongs_to_its_photograph(
     assert not workspace.gesturing
 
 
-def test_a_step_that_cannot_be_read_back_leaves_the_document_whole(
+def test_an_undo_step_that_cannot_be_read_leaves_the_document_unchanged(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("desktop.photo.autosave.UNDO_BYTES", 0)
@@ -388,7 +386,7 @@ def test_a_step_that_cannot_be_read_back_leaves_the_document_whole(
     tiles.rename(elsewhere)
     before, count, state = picture(workspace), workspace.undo.index(), workspace.document.state
     workspace.undo.setIndex(1)
-    assert "cannot be taken" in program.contents.strip.text
+    assert "cannot be undone" in program.contents.strip.text
     qtbot.waitUntil(lambda: workspace.undo.index() == count)
     assert workspace.document.state.layers is state.layers
     assert np.array_equal(picture(workspace), before)
@@ -399,7 +397,7 @@ def test_a_step_that_cannot_be_read_back_leaves_the_document_whole(
     assert np.array_equal(picture(workspace), before)
 
 
-def test_closing_while_undo_is_put_away_is_no_trouble(
+def test_closing_while_undo_steps_are_moved_to_disk_does_not_crash(
     qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("desktop.photo.autosave.UNDO_BYTES", 0)
@@ -414,7 +412,7 @@ def test_closing_while_undo_is_put_away_is_no_trouble(
     assert not crashes
 
 
-def test_a_closed_photograph_gives_its_memory_back(
+def test_a_closed_photograph_frees_its_memory(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -435,7 +433,7 @@ def test_a_closed_photograph_gives_its_memory_back(
     qtbot.waitUntil(gone)
 
 
-def test_a_photograph_that_is_closed_during_its_heal_is_left_alone(
+def test_closing_a_photograph_cancels_its_heal(
     qtbot: QtBot, program: Program, scan: Path, tickets: list[Ticket]
 ) -> None:
     _, view = open_scan(qtbot, program, scan)
@@ -467,7 +465,7 @@ def test_turning_twice_is_the_same_picture_upside_down(qtbot: QtBot, program: Pr
     assert np.array_equal(screenshot(view), shown)
 
 
-def test_a_stroke_whose_release_is_lost_ends_where_it_was(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_a_stroke_whose_release_is_lost_ends_at_its_last_position(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     QTest.mousePress(view, LEFT, pos=at(view, 50, 100))
     QTest.mouseMove(view, at(view, 90, 100))
@@ -481,7 +479,7 @@ def test_a_stroke_whose_release_is_lost_ends_where_it_was(qtbot: QtBot, program:
     assert not workspace.gesturing
 
 
-def test_a_stroke_in_hand_is_work_when_the_window_closes(
+def test_an_unfinished_stroke_counts_as_work_when_the_window_closes(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)

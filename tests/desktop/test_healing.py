@@ -1,4 +1,4 @@
-"""Healing in the background, and the layers that come of it."""
+"""Healing in the background, and the resulting layers."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_repair_turns_with_the_picture(
         assert np.array_equal((found != before).any(axis=2), (turned != before).any(axis=2))
 
 
-def test_a_turned_repair_hides_the_picture_and_no_black(
+def test_a_rotated_repair_holds_the_picture_where_its_mask_is_empty(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -212,7 +212,7 @@ def test_a_repair_waits_for_one_that_a_drag_holds_back(qtbot: QtBot, program: Pr
     assert np.array_equal(later.pixels.read(later.pixels.bounds)[hidden], healed[hidden]), "it saw the first"
 
 
-def test_what_a_repair_worked_on_is_free_again_when_its_edit_fails(
+def test_the_mask_of_a_repair_is_free_again_when_its_edit_fails(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -298,7 +298,7 @@ def test_eye_opacity_blend_rename_reorder_and_delete(qtbot: QtBot, program: Prog
     assert np.array_equal(picture(workspace), before)
 
 
-def test_the_layer_below_a_deleted_one_is_gone_on_with(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_the_layer_below_a_deleted_one_becomes_active(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     two_repairs(qtbot, program, workspace, view)
     first, second = (layer.id for layer in workspace.document.state.layers)

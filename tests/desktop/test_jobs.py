@@ -174,7 +174,7 @@ def test_progress_reaches_the_ticket(qtbot: QtBot, centre: JobCentre) -> None:
     assert len(seen) < 200
 
 
-def test_stopping_calls_everything_off(qtbot: QtBot) -> None:
+def test_stopping_cancels_everything(qtbot: QtBot) -> None:
     centre = JobCentre()
     started = threading.Event()
 
@@ -213,7 +213,7 @@ def test_a_more_urgent_job_is_done_within_the_next_step_of_the_one_that_runs(qtb
     assert order == ["repair", "step 0", "step 1", "step 2", "second"]
 
 
-def test_what_is_urgent_interrupts_what_is_less_so_and_nothing_else(qtbot: QtBot, centre: JobCentre) -> None:
+def test_a_job_interrupts_only_less_urgent_ones(qtbot: QtBot, centre: JobCentre) -> None:
     order: list[str] = []
     begun = {name: threading.Event() for name in ("whole", "repair")}
     go = {name: threading.Event() for name in ("whole", "repair")}

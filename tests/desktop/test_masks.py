@@ -22,7 +22,7 @@ from engine.raster import Rect
 from tests.desktop.acting import LEFT, at, drag, key, mask, open_scan, pixel_at, trigger, trigger_job
 
 
-def test_a_stroke_is_one_undo_step_and_shows_as_a_veil(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_a_stroke_is_one_undo_step_and_is_shown_as_overlay(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     plain = pixel_at(view, 200, 150)
     drag(view, [(180, 150), (200, 150), (230, 160)])
@@ -37,7 +37,7 @@ def test_a_stroke_is_one_undo_step_and_shows_as_a_veil(qtbot: QtBot, program: Pr
     assert mask(workspace)[150, 200] == 255
 
 
-def test_escape_calls_a_stroke_off(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_escape_cancels_a_stroke(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     QTest.mousePress(view, LEFT, pos=at(view, 100, 100))
     QTest.mouseMove(view, at(view, 140, 100))

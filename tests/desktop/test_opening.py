@@ -1,4 +1,4 @@
-"""Opening and looking: files, colours, zoom, pan, before and after."""
+"""Opening files, colours, zoom, pan, before and after."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_drop_opens_and_a_second_drop_shows_the_same_tab(qtbot: QtBot, program: 
 
     with qtbot.waitSignal(program.files.opened, timeout=20000):
         drop()
-        # While it is being read, and then again once it is open.
+        # Once more while it is being read.
         drop()
     first = program.contents.photos.view
     other = scan.with_name("other.tif")
@@ -58,7 +58,9 @@ def test_drop_opens_and_a_second_drop_shows_the_same_tab(qtbot: QtBot, program: 
 
 
 @pytest.mark.parametrize("name", ["missing.tif", "text.tif"])
-def test_what_cannot_be_opened_is_said_in_the_strip(qtbot: QtBot, program: Program, tmp_path: Path, name: str) -> None:
+def test_a_file_that_cannot_be_opened_is_reported_in_the_strip(
+    qtbot: QtBot, program: Program, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "text.tif").write_text("not a picture")
     with qtbot.waitSignal(program.files.failed):
         program.contents.photos.open([tmp_path / name])

@@ -1,4 +1,4 @@
-"""After a crash the next start offers the work; after a proper end it does not."""
+"""After a crash, but not after a normal exit, the next start offers the unsaved work."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.document.test_project import layered_document, save
 
 
 def autosave(qtbot: QtBot, workspace: Workspace) -> Path:
-    """Autosave, and a copy of the session folder as a crash would leave it."""
+    """Autosave a photograph and wait for it; returns the autosave folder."""
     folder = workspace.autosave.folder.folder
     workspace.save_for_recovery()
     qtbot.waitUntil(lambda: (folder / "manifest.json").is_file() and not workspace.autosave.busy, timeout=10000)
@@ -50,7 +50,7 @@ def autosave(qtbot: QtBot, workspace: Workspace) -> Path:
 
 @pytest.fixture
 def second(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch):
-    """Starts a second program over the sessions that a crashed one left."""
+    """A function that starts a second program with a copy of the autosave folder that the first one left."""
     programs = []
 
     def start(folder: Path, answer: Recovery) -> tuple[Program, list[list[Path]]]:
@@ -196,7 +196,7 @@ def test_saved_work_is_not_offered_again(
     assert autosave(qtbot, workspace) == folder
 
 
-def test_work_that_was_autosaved_behind_a_save_stays(
+def test_work_done_during_a_save_stays_autosaved(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -240,7 +240,7 @@ def test_a_project_that_is_saved_over_while_it_is_changed_is_recovered_as_it_is(
     recovered = other.contents.photos.photo
     assert np.array_equal(mask(recovered), mask(workspace))
     assert np.array_equal(picture(recovered), picture(workspace))
-    # It may have been saved elsewhere before the crash, so it asks where.
+    # Saving asks for a name: it may have been saved under another one before the crash.
     assert recovered.project is None
 
 
@@ -255,7 +255,7 @@ def test_a_scan_that_was_replaced_while_open_gets_no_layers_of_the_old_one(
     assert other.contents.photos.photo is None
 
 
-def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Path) -> None:
+def test_an_older_snapshot_does_not_replace_a_newer_one(tmp_path: Path) -> None:
     document = open_document(save(layered_document(), tmp_path / "p.ora"))
     session = AutosaveFolder(tmp_path / "session")
     opened = OpenedFile(tmp_path / "p.ora", document.stamp)
@@ -267,7 +267,7 @@ def test_saving_in_trouble_wins_over_an_autosave_that_is_under_way(tmp_path: Pat
     assert (tiles.read(Rect(100, 100, 150, 150)) == 77).all()
 
 
-def test_work_that_was_taken_back_is_not_offered(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+def test_undone_work_is_not_offered(qtbot: QtBot, program: Program, scan: Path, second) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     folder = autosave(qtbot, workspace)
@@ -280,7 +280,7 @@ def test_work_that_was_taken_back_is_not_offered(qtbot: QtBot, program: Program,
     assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
 
 
-def test_what_no_autosave_needs_any_more_is_tidied_away(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_tiles_that_no_autosave_needs_are_deleted(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     folder = autosave(qtbot, workspace)
@@ -303,7 +303,7 @@ def test_what_changes_during_an_autosave_is_saved_after_it(qtbot: QtBot, program
 
 
 @pytest.mark.parametrize("harm", ["gone", "changed", "newer", "manifest"])
-def test_work_that_cannot_be_recovered_is_said_and_kept(
+def test_work_that_cannot_be_recovered_is_reported_and_kept(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, second, harm: str
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -328,7 +328,7 @@ def test_work_that_cannot_be_recovered_is_said_and_kept(
     assert (tmp_path / "state-after" / "sessions" / folder.name / "manifest.json").is_file()
 
 
-def test_a_damaged_tile_costs_that_tile_and_no_more(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+def test_only_a_damaged_tile_is_lost(qtbot: QtBot, program: Program, scan: Path, second) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     folder = autosave(qtbot, workspace)
@@ -343,13 +343,13 @@ def test_a_damaged_tile_costs_that_tile_and_no_more(qtbot: QtBot, program: Progr
     assert np.array_equal(mask(recovered)[:, 256:], mask(workspace)[:, 256:])
 
 
-def test_a_torn_tile_is_written_anew(qtbot: QtBot, program: Program, scan: Path, second) -> None:
+def test_an_incomplete_tile_file_is_written_again(qtbot: QtBot, program: Program, scan: Path, second) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (200, 170)])
     folder = autosave(qtbot, workspace)
     (tile,) = (folder / "tiles").glob("*.z")
     whole = tile.read_bytes()
-    # As another program finds it after a power cut: the name is there, and what it holds is not.
+    # As after a power cut: the file exists, but its contents are incomplete.
     tile.write_bytes(whole[: len(whole) // 2])
     beside = AutosaveFolder(folder)
     assert beside.put(workspace.document.state.mask.stored[0, 0]) == tile.stem
@@ -369,7 +369,7 @@ def test_a_copied_or_touched_scan_is_still_the_same(qtbot: QtBot, program: Progr
     assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
 
 
-def test_a_proper_end_leaves_no_session(
+def test_a_normal_exit_leaves_no_autosave_folder(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)

@@ -1,4 +1,4 @@
-"""Recipes and enlargements in the window, with models whose results are known."""
+"""Recipes and enlargements in the window, with handmade models."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_damage_is_shown_before_anything_is_healed_and_what_is_left_alone_st
     (layer,) = workspace.document.state.layers
     assert [(repair.task, repair.recipe) for repair in layer.made_by] == [("detect", "gentle"), ("heal", "gentle")]
     assert workspace.defects.counts[Verdict.KEPT] == 1
-    # The recipe is done: what is healed now is healed alone.
+    # The recipe is finished: healing now does not continue it.
     assert workspace.defects.review is not None
     assert workspace.defects.review.recipe == ""
 
@@ -115,7 +115,7 @@ def test_the_window_records_what_the_command_line_records(
     assert workspace.document.state.repairs() == list(result.repairs)
 
 
-def test_what_a_recipe_left_out_is_said_and_makes_no_step(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_a_recipe_that_finds_nothing_says_so_and_makes_no_undo_step(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, _ = open_scan(qtbot, program, scan)
     trigger(program, "restore_gentle")
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
@@ -123,14 +123,14 @@ def test_what_a_recipe_left_out_is_said_and_makes_no_step(qtbot: QtBot, program:
     assert "No damage was found" in program.contents.strip.text
 
 
-def test_without_damage_a_recipe_goes_on_by_itself(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_without_damage_a_recipe_continues_without_asking(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, _ = open_scan(qtbot, program, scan)
     trigger(program, "restore_standard")
     qtbot.waitUntil(lambda: len(workspace.document.state.layers) == 2, timeout=60000)
     assert [layer.name.split()[0] for layer in workspace.document.state.layers] == ["Clean", "Tone"]
 
 
-def test_a_recipe_that_is_called_off_leaves_nothing(
+def test_a_cancelled_recipe_changes_nothing(
     qtbot: QtBot, program: Program, scratched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = open_scan(qtbot, program, scratched)
@@ -195,7 +195,7 @@ def test_an_enlargement_is_a_file_of_its_own_that_is_opened(
     assert asked == [scratched.with_name("old-x2.tif")]
     assert large.title == "old-x2.tif"
     assert picture(large).shape == (600, 800, 3)
-    # All that is visible was enlarged.
+    # The visible picture with its layer was enlarged.
     card = registry.card("enlarger2")
     alone = run_task(TaskInput("upscale", ArraySource(before), None, None, UpscaleSettings(), card, Device.CPU))
     assert np.array_equal(picture(large), alone.pixels)

@@ -35,7 +35,7 @@ def test_a_shipped_model_runs_in_the_window(
     QTest.mouseClick(program.contents.task.button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=120000)
     if task.gives == "findings":
-        # A smooth scan has little to find: what is found is listed, and nothing else changes.
+        # Findings are listed and do not change the picture.
         assert np.array_equal(picture(workspace), before)
         return
     if task.gives == "picture":
@@ -58,7 +58,7 @@ def test_a_shipped_model_runs_in_the_window(
 
 
 def _around(painted: np.ndarray, reach: int) -> np.ndarray:
-    """The rectangle around what is painted, larger by so many pixels on each side."""
+    """The bounding box of a mask, enlarged by ``reach`` pixels on each side, as a boolean array."""
     rows, columns = np.nonzero(painted)
     near = np.zeros_like(painted)
     top, left = max(0, rows.min() - reach), max(0, columns.min() - reach)

@@ -1,4 +1,4 @@
-"""The other tasks and models: chosen in the panel, run on the whole picture, and found marks."""
+"""Tasks and models chosen in the Repair panel, and tasks on the whole picture."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.desktop.acting import (
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """Tiny models alone."""
+    """Only the tiny models."""
     tiny.add_all(tmp_path / "models")
     return Registry(user_folder=tmp_path / "models", shipped=tmp_path / "none")
 
@@ -136,7 +136,7 @@ def test_clean_makes_a_layer_of_the_whole_picture_and_leaves_the_mask(
     assert np.abs(picture(workspace) - (65535 - before)).max() <= 2
     assert np.array_equal(mask(workspace), painted)
     assert layer.made_by[0].task == "clean"
-    # Of what is below it: the same again, on a layer of its own.
+    # Again: it reads the layer below and makes a second one.
     run(qtbot, program, workspace)
     assert len(workspace.document.state.layers) == 2
     assert np.abs(picture(workspace).astype(int) - before).max() <= 4
@@ -146,7 +146,7 @@ def test_clean_makes_a_layer_of_the_whole_picture_and_leaves_the_mask(
     assert np.array_equal(picture(workspace), before)
 
 
-def test_a_heal_after_it_does_not_join_a_cleaned_picture(qtbot: QtBot, program: Program, scan: Path) -> None:
+def test_a_heal_is_not_added_to_the_layer_of_a_cleaned_picture(qtbot: QtBot, program: Program, scan: Path) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     pick(program, "Task", "clean")
     run(qtbot, program, workspace)
@@ -178,7 +178,7 @@ def test_a_strength_goes_into_the_model(qtbot: QtBot, program: Program, scan: Pa
     assert program.store.settings.repair.of("clean").values == {"strength": 1.0}
 
 
-def test_a_whole_picture_turns_while_it_is_being_cleaned(
+def test_a_cleaned_picture_is_rotated_if_the_picture_is_rotated_meanwhile(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
@@ -194,7 +194,7 @@ def test_a_whole_picture_turns_while_it_is_being_cleaned(
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_a_whole_picture_lies_just_above_what_it_was_made_of(
+def test_the_layer_of_a_whole_picture_is_inserted_above_the_layers_that_were_read(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch, *, gone: bool
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)

@@ -27,7 +27,7 @@ from tests.document.test_edits import filled_layer
 
 
 class FakeContext:
-    """A tool's context over a plain document."""
+    """A tool context with a document, without a window."""
 
     def __init__(self) -> None:
         self.document = Document(Raster(np.zeros((300, 400, 3), np.uint8)))
@@ -165,7 +165,7 @@ def test_a_layers_mask_is_painted_only_where_the_layer_has_pixels() -> None:
 
 
 class DabTool(Tool):
-    """Paints grey pixels on the target layer, and shows them through its mask: what a clone stamp does."""
+    """Paints grey pixels and their mask on a layer, as a clone stamp would."""
 
     id = "dab"
     label = "Dab"

@@ -1,4 +1,4 @@
-"""Repairs that wait or run are work: they count as unsaved, are taken back by undo, and survive closing."""
+"""Waiting and running repairs count as unsaved work, are cancelled by undo, and can be finished before closing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.document.test_edits import filled_layer
 
 
 def open_with_spot(qtbot: QtBot, program: Program, scan: Path) -> tuple[Workspace, CanvasView]:
-    """A scan with one spot whose heal does not end."""
+    """Open a scan and paint a spot heal, which ``hold_tasks`` keeps from ending."""
     workspace, view = open_scan(qtbot, program, scan)
     key(program, Qt.Key.Key_J)
     drag(view, [(200, 100), (220, 100)])
@@ -49,7 +49,7 @@ def test_a_spot_that_waits_counts_as_unsaved_and_undo_takes_it_back(
     assert not workspace.document.state.layers
 
 
-def test_closing_finishes_what_waits_and_then_saves_it(
+def test_closing_finishes_waiting_work_and_then_saves_it(
     qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, project = hold_tasks(monkeypatch), tmp_path / "work.ora"
@@ -70,7 +70,7 @@ def test_closing_finishes_what_waits_and_then_saves_it(
         assert not np.array_equal(healed[rect.slices()], scan_pixels[rect.slices()])
 
 
-def test_the_window_closes_when_what_waits_is_done(
+def test_the_window_closes_when_waiting_work_is_done(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = hold_tasks(monkeypatch)
@@ -92,7 +92,7 @@ def test_the_window_closes_when_what_waits_is_done(
 
 
 @pytest.mark.parametrize("answer", [Waiting.DISCARD, Waiting.CANCEL])
-def test_what_waits_is_given_up_or_the_photograph_stays(
+def test_waiting_work_is_discarded_or_the_photograph_stays_open(
     qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch, answer: Waiting
 ) -> None:
     gate = hold_tasks(monkeypatch)
@@ -120,7 +120,7 @@ def test_a_search_that_runs_is_no_unsaved_work(
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=30000)
 
 
-def test_a_repair_under_an_opaque_layer_is_said_and_moved_to_the_top(
+def test_a_repair_hidden_by_an_opaque_layer_is_reported_and_moved_to_the_top(
     qtbot: QtBot, program: Program, scan: Path
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)

@@ -1,4 +1,4 @@
-"""One model of each kind for the window, made by hand; their ids are what they do."""
+"""A handmade model for each task in the window; their ids say what they do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ZERO, HALF, ONE = ({name: np.full(1, value, np.float32)} for name, value in (("z
 
 
 def add_all(folder: Path) -> None:
-    """Models of all tasks but tone."""
+    """Write models of all tasks but tone to a folder."""
     _add_heal(folder)
     _add_along_edges(folder)
     made = stage(folder / "clean", "model.onnx", [node("Sub", "one picture", "result")], (PICTURE,), (RESULT,), **ONE)
@@ -28,7 +28,7 @@ def add_all(folder: Path) -> None:
 
 
 def _add_heal(folder: Path) -> None:
-    """All that is lost becomes grey."""
+    """Masked pixels become grey."""
     nodes = [
         node("Sub", "one mask", "known"),
         node("Mul", "picture known", "kept"),
@@ -40,7 +40,7 @@ def _add_heal(folder: Path) -> None:
 
 
 def _add_along_edges(folder: Path) -> None:
-    """All that is lost is edge, and edges are filled with white, the rest with black."""
+    """All masked pixels are edges; edges are filled with white, the rest with black."""
     place = folder / "along_edges"
     kept = [node("Mul", "picture zero", "dark"), node("Identity", "mask", "edges")]
     drawn = stage(place, "edges.onnx", kept, (PICTURE, MASK), (EDGES,), **ZERO)
@@ -55,7 +55,7 @@ def _add_along_edges(folder: Path) -> None:
 
 
 def _add_darken(folder: Path) -> None:
-    """Everything darker, the more the stronger; with a sheet of samples."""
+    """The picture becomes darker by the strength; with a sample sheet."""
     nodes = [node("Sub", "one strength", "share"), node("Mul", "picture share", "result")]
     ports = (PICTURE, Port("strength", "strength", 1, layout="N"))
     made = stage(folder / "darken", "model.onnx", nodes, ports, (RESULT,), **ONE)

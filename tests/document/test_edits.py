@@ -1,4 +1,4 @@
-"""Edits: what they do, and that taking all of them back gives the first picture bit for bit."""
+"""Edits: their effects, and that reverting all of them restores the document exactly."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -182,7 +182,7 @@ def test_any_sequence_of_edits_followed_by_as_many_undos_gives_the_first_picture
             assert np.array_equal(now, then)
 
 
-def test_edges_are_no_work_that_is_saved_and_stay_when_they_are_all_erased() -> None:
+def test_edges_are_not_saved_and_an_edge_map_stays_when_all_edges_are_erased() -> None:
     document = make_document()
     start = document.state
     drawing = paint(document, EDGE_MAP, Rect(10, 10, 40, 12), 255)
@@ -279,7 +279,7 @@ def test_a_dragged_opacity_is_one_step_and_another_drag_is_another() -> None:
     assert first.merge_with(SetLayer("hide", layer, {"visible": False}, gesture=7)) is None
 
 
-def test_watchers_hear_what_changed_and_no_more() -> None:
+def test_watchers_are_told_exactly_what_changed() -> None:
     document = make_document()
     heard: list[Change] = []
     document.watch(heard.append)
@@ -367,7 +367,7 @@ def test_a_record_lists_the_repairs_that_show_each_once() -> None:
     for layer in layers:
         AddLayer("add", layer, len(document.state.layers)).apply(document)
     assert document.state.repairs() == list(shown.made_by)
-    # One hundredth of a layer is enough, and what its original no longer shows a copy still does.
+    # A layer with an opacity of 1 % counts, and so does a visible copy of a hidden layer.
     document.update(document.state.with_layer(replace(clear, opacity=0.01)), Change())
     document.update(document.state.with_layer(replace(shown, visible=False)), Change())
     assert document.state.repairs() == [*clear.made_by, *shown.made_by]
@@ -385,7 +385,7 @@ def test_a_record_lists_nothing_that_was_merged_without_being_seen(unseen: dict[
 
 @dataclass(frozen=True)
 class Inverted(Content):
-    """The picture below, inverted: a kind of layer that is not made of pixels."""
+    """Inverts the picture below: a kind of layer without pixels."""
 
     kind = "inverted"
     amount: float
@@ -439,7 +439,7 @@ class _Invert(Operation):
 
 
 def add_inverted_layer(document: Document) -> Layer:
-    """An adjustment of a part of the picture, on top of a layer of pixels."""
+    """Add a layer that inverts a part of the picture, on top of a pixel layer."""
     AddLayer("add", filled_layer(document, Rect(30, 20, 200, 160)), 0).apply(document)
     layer = replace(document.new_layer("adjust"), content=Inverted(1.0))
     AddLayer("add", layer, 1).apply(document)
@@ -472,7 +472,9 @@ def test_a_layer_may_show_something_else_than_pixels() -> None:
     assert np.array_equal(picture(document), np.rot90(expected))
 
 
-def test_such_a_layer_is_kept_by_projects_and_autosave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_without_pixels_is_kept_by_projects_and_autosave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(KINDS, Inverted.kind, Inverted)
     document, project = make_document(), tmp_path / "p.ora"
     add_inverted_layer(document)
@@ -484,7 +486,7 @@ def test_such_a_layer_is_kept_by_projects_and_autosave(tmp_path: Path, monkeypat
     paint(opened, LayerMask(opened.state.layers[1].id), Rect(0, 0, 50, 50), 255).apply(opened)
     folder.autosave(Snapshot.of(opened, OpenedFile(project, opened.stamp)))
     assert np.array_equal(picture(recover(folder.folder).document), picture(opened))
-    # A program that does not know the kind says so, and does not show the picture without it.
+    # A program that does not know the kind refuses to open the project.
     monkeypatch.delitem(KINDS, Inverted.kind)
     with pytest.raises(ReadError, match="inverted"):
         open_project(project)

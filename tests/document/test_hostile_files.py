@@ -1,4 +1,4 @@
-"""Projects and autosaved work that a fuzzer found: refused with a sentence, or opened without what makes no sense."""
+"""Damaged projects and autosaved work found by fuzzing: refused with a sentence, or opened without invalid parts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def shown(document: Document) -> None:
 
 @pytest.mark.parametrize("profile", [b"", b"rubbish", CUT_OFF, OF_ANOTHER_KIND])
 @pytest.mark.parametrize("own", [True, False])
-def test_a_profile_that_does_not_fit_is_ignored_with_a_word(tmp_path: Path, profile: bytes, own: bool) -> None:
+def test_an_unusable_profile_is_ignored_with_a_notice(tmp_path: Path, profile: bytes, own: bool) -> None:
     def change(members: dict[str, bytes]) -> None:
         if own:
             members["lacuna/profile.icc"] = profile
@@ -69,7 +69,7 @@ def test_a_profile_that_does_not_fit_is_ignored_with_a_word(tmp_path: Path, prof
 def manifest(**entries: Any) -> Callable[[dict[str, bytes]], None]:
     def change(members: dict[str, bytes]) -> None:
         text = json.dumps(json.loads(members["lacuna/document.json"]) | entries, allow_nan=True)
-        # JSON has no word for infinity, but numbers that are too large for a float.
+        # JSON has no infinity, but 1e999 is read as one.
         members["lacuna/document.json"] = text.replace("Infinity", "1e999").encode()
 
     return change
@@ -84,7 +84,7 @@ def test_a_resolution_that_makes_no_sense_is_ignored(tmp_path: Path, resolution:
 
 @pytest.mark.parametrize("entry", ["x", "name"])
 def test_a_sentence_about_a_project_stays_one(tmp_path: Path, entry: str) -> None:
-    """However long the words of the file are."""
+    """Long texts of the file are cut in error messages."""
     row = {"id": 1, "name": "n" * 5000, "src": "data/scan.png" if entry == "name" else "s" * 5000, "x": 0, "y": 0}
     row |= {"opacity": 1, "blend": "NORMAL", "visible": True, "cells": [], "made_by": []}
     with pytest.raises(ReadError) as caught:
@@ -154,8 +154,8 @@ def rewrite_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> 
     ],
 )
 @pytest.mark.parametrize("named", [True, False])
-def test_a_tile_that_is_none_costs_that_tile(saved: Path, data: bytes, named: bool) -> None:
-    """Also one that is named by what it holds, as no damage is, but an enemy might."""
+def test_only_an_invalid_tile_is_lost(saved: Path, data: bytes, named: bool) -> None:
+    """Also if its name matches its contents, as in a file made with intent."""
     tile = next((saved / "tiles").iterdir())
     key = hashlib.blake2b(data, digest_size=16).hexdigest() if named else tile.stem
     text = (saved / "manifest.json").read_text()
@@ -166,7 +166,7 @@ def test_a_tile_that_is_none_costs_that_tile(saved: Path, data: bytes, named: bo
     assert any("parts are damaged" in notice for notice in recover(saved).document.notices)
 
 
-def test_a_tile_whose_contents_changed_costs_that_tile(saved: Path) -> None:
+def test_only_a_tile_with_changed_contents_is_lost(saved: Path) -> None:
     tile = next((saved / "tiles").iterdir())
     data = bytearray(zlib.decompress(tile.read_bytes()))
     data[-1] ^= 1
@@ -189,7 +189,7 @@ def test_an_opacity_that_makes_no_sense_is_kept_within_its_range(saved: Path, op
     "text",
     ["[" * 100_000, '{"source": ' + "[" * 100_000, "9" * 5000, "NaN", "[]", "3", "null", '{"source": 3}', "\xff"],
 )
-def test_a_manifest_that_is_none_holds_no_work(saved: Path, text: str) -> None:
+def test_an_invalid_manifest_counts_as_no_work(saved: Path, text: str) -> None:
     (saved / "manifest.json").write_bytes(text.encode("latin-1"))
     assert autosaved_source(saved) is None
     with pytest.raises(ReadError):
@@ -208,7 +208,7 @@ def test_an_entry_of_another_kind_is_refused_or_does_no_harm(saved: Path, entry:
         shown(document)
 
 
-def test_the_profile_of_a_grey_project_is_looked_at_as_one(tmp_path: Path) -> None:
+def test_a_grey_project_keeps_its_grey_profile(tmp_path: Path) -> None:
     path = tmp_path / "grey.ora"
     grey = Raster(np.full((20, 20, 1), 90, np.uint8), OF_ANOTHER_KIND)
     write_project(Snapshot.of(Document(grey)), path)

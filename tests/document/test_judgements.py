@@ -1,4 +1,4 @@
-"""The review of a search: kept, judged, turned and saved without loss."""
+"""The review of a search: judged, rotated and saved without loss."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LABELS = ("dust", "scratch")
 
 
 def damage_map(*blots: tuple[Rect, int, int], size: tuple[int, int] = (HEIGHT, WIDTH)) -> TileMap:
-    """A map with blots of a probability and a class."""
+    """A damage map with rectangles of a probability (0..255) and a class."""
     edit = TileMap.empty((*size, 2), np.uint8).edit()
     for rect, sure, kind in blots:
         edit.write(rect, np.broadcast_to(np.array([sure, kind], np.uint8), (rect.height, rect.width, 2)))
     return edit.commit().apply_to(edit.source)
 
 
-# Two sure places, joined by a place that is less sure; and a scratch across a border between tiles.
+# Two certain spots joined by a less certain bridge; and a scratch across a tile border.
 DUMBBELL = (
     (Rect(20, 20, 60, 28), 80, 0),
     (Rect(20, 20, 30, 30), 250, 0),
@@ -59,7 +59,7 @@ def put_review(document: Document, review: Review | None) -> ReplaceReview:
 
 
 def judge(document: Document, point: tuple[int, int], verdict: Verdict, kind: str | None = None) -> UpdateReview:
-    """Judge the defect that a pixel lies in, as it is outlined now."""
+    """Judge the defect that contains a pixel, as it is outlined at the current threshold."""
     review = document.state.review
     assert review is not None
     pixel = Rect(point[0], point[1], point[0] + 1, point[1] + 1)
@@ -117,7 +117,7 @@ def test_a_search_and_its_judgements_are_undone_step_by_step() -> None:
         assert same(document.state.review, after)
 
 
-def test_a_review_is_work_that_is_saved_and_its_id_is_no_layers() -> None:
+def test_a_review_is_saved_and_its_id_is_not_used_for_layers() -> None:
     document = make_document()
     start = document.state
     edit = put_review(document, review_of(document))
@@ -207,7 +207,7 @@ def test_a_project_keeps_the_review(tmp_path: Path) -> None:
     assert again.new_id() > review.id
 
 
-def test_a_project_of_before_has_no_review(tmp_path: Path) -> None:
+def test_a_project_of_an_older_version_has_no_review(tmp_path: Path) -> None:
     path = save(make_document(), tmp_path / "p.ora")
     old = tmp_path / "old.ora"
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(old, "w") as copy:
@@ -259,7 +259,7 @@ def test_a_session_keeps_the_review(tmp_path: Path) -> None:
     assert recover(tmp_path / "session").document.state.review is None
 
 
-def test_only_what_holds_damage_is_laid_out_and_saved(tmp_path: Path) -> None:
+def test_only_tiles_with_damage_are_packed_and_saved(tmp_path: Path) -> None:
     far = damage_map((Rect(9000, 4000, 9004, 4004), 200, 1), (Rect(3, 3, 5, 5), 90, 0), size=(5000, 10_000))
     sheet = pack_damage(far)
     assert sheet.shape == (256, 512, 2)

@@ -1,4 +1,4 @@
-"""OpenRaster files: ours without loss, others' as far as they go, broken and hostile ones refused."""
+"""OpenRaster files: our own without loss, those of other programs as far as supported, damaged ones refused."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_a_truncated_or_absent_file_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.data())
-def test_no_bytes_make_it_crash(data: st.DataObject) -> None:
+def test_damaged_bytes_do_not_crash_the_reader(data: st.DataObject) -> None:
     whole = _example()
     spoilt = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 5))):

@@ -1,4 +1,4 @@
-"""Tiles: any sequence of edits, taken back, gives the first picture bit for bit."""
+"""Tile maps: edits, deltas, reductions and storage."""
 
 import numpy as np
 import pytest
@@ -140,7 +140,7 @@ class MemoryStore:
         return self.tiles[key]
 
 
-def test_a_patch_that_was_put_away_still_works() -> None:
+def test_a_released_delta_still_works() -> None:
     tiles = TileMap.of_array(noise(SHAPE, np.uint8))
     edit = tiles.edit()
     edit.write(Rect(10, 10, 290, 200), noise((190, 280), np.uint8, seed=5))

@@ -1,4 +1,4 @@
-"""The main job from beginning to end on the sample, in the window and without one."""
+"""The main workflow on the sample, in the window and without a display."""
 
 from __future__ import annotations
 

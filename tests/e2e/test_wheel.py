@@ -1,4 +1,4 @@
-"""A wheel, built and installed without a network, works in an environment that knows nothing of this checkout."""
+"""A wheel, built and installed without a network, works in an environment without this checkout."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Installed:
     """An installation in a folder.
 
     Attributes:
-        site: where the wheel's packages lie.
+        site: the folder with the wheel's packages.
     """
 
     def __init__(self, site: Path, others: Path, state: Path) -> None:
         self.site = site
-        # Without site (-S) nothing but this path is looked at: neither this checkout nor its metadata.
+        # With -S Python uses only this path: neither this checkout nor its metadata.
         self._environment = {
             "PYTHONPATH": os.pathsep.join([str(site), str(others)]),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -79,7 +79,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Lacuna depends on, as it is installed here, without Lacuna."""
+    """A folder with the dependencies that are installed here, without Lacuna."""
     folder = tmp_path_factory.mktemp("others")
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         if "lacuna" not in path.name:

@@ -21,7 +21,7 @@ def _undo(context: Context) -> None:
     if photo is None:
         return
     if photo.queue.cancel_latest():
-        context.strip.say(context.window.tr("The repair was called off."))
+        context.strip.say(context.window.tr("The repair was cancelled."))
     else:
         photo.undo.undo()
 

@@ -35,7 +35,7 @@ def ask_recover(context: Context) -> None:
     from desktop.frame.recovery import offer_recovery
 
     if not offer_recovery(context.window, context.files, forgotten=True):
-        context.strip.say(context.window.tr("There is no autosaved work of another start."))
+        context.strip.say(context.window.tr("There is no autosaved work to recover."))
 
 
 def save(context: Context, photo: Workspace, *, ask: bool = False) -> Ticket | None:

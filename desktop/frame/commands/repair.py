@@ -123,7 +123,7 @@ def _on_found_for_recipe(context: Context, photo: Workspace, name: str, outcome:
 
     if photo.defects.to_heal and outcome.result.any_damage:
         defects.show(context)
-        verb = context.window.tr("Heal All and Go On")
+        verb = context.window.tr("Heal All and Continue")
         context.strip.offer(found_sentence(outcome), verb, partial(defects.heal, context, photo))
     else:
         context.strip.say(found_sentence(outcome))

@@ -217,7 +217,7 @@ ACTIONS = (
     ),
     Action(
         id="escape",
-        text="Call Off, or Back to the Repair Mask",
+        text="Cancel, or Back to the Repair Mask",
         run=_escape,
         enabled=always,
         shortcuts=("Esc",),

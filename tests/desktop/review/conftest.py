@@ -1,4 +1,4 @@
-"""The reviewed picture, and the models that find and heal its defects."""
+"""Fixtures: a picture with defects, and models that find and heal them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.desktop.reviewing import BLOTS, write_blots
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """Tiny models alone."""
+    """Only the tiny models."""
     tiny.add_all(tmp_path / "models")
     return Registry(user_folder=tmp_path / "models", shipped=tmp_path / "none")
 
 
 @pytest.fixture
 def blots(tmp_path: Path) -> Path:
-    """Five defects: two of dust, a scratch, a hair of two sure ends and a fainter scratch."""
+    """A scan with five defects: dust twice, a scratch, a faint hair with two certain ends, and a fainter scratch."""
     return write_blots(tmp_path / "blots.png", *BLOTS)

@@ -1,4 +1,4 @@
-"""Which defects a decision is about: in the list, on the picture, one or several."""
+"""Selecting defects: in the list and on the picture, one or several."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_several_are_decided_in_one_step(qtbot: QtBot, program: Program, blots: 
     assert counts(workspace)[KEPT] == 0
 
 
-def test_a_click_with_the_hand_chooses_and_moves_nothing(qtbot: QtBot, program: Program, blots: Path) -> None:
+def test_a_click_with_the_hand_selects_without_scrolling(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = open_and_find(qtbot, program, blots)
     key(program, Qt.Key.Key_H)
     zoom, seen = view.viewport.zoom, middle(view)
@@ -85,7 +85,7 @@ def test_a_click_with_the_hand_chooses_and_moves_nothing(qtbot: QtBot, program: 
     assert current_left(workspace) == 20, "what is hidden cannot be meant"
 
 
-def test_shift_goes_on_from_where_the_restorer_is(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+def test_shift_extends_the_selection_from_the_current_defect(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     dots = [(10 + (i % 10) * 30, 10 + (i // 10) * 30, 8, 8, 0, 255) for i in range(30)]
     workspace, _ = open_and_find(qtbot, program, write_blots(tmp_path / "dots.png", *dots))
     list_ = program.contents.defects.view
@@ -105,7 +105,9 @@ def test_shift_goes_on_from_where_the_restorer_is(qtbot: QtBot, program: Program
     assert bar.value() == bar.maximum(), "nobody went anywhere"
 
 
-def test_the_place_is_kept_when_the_current_defect_goes(qtbot: QtBot, program: Program, blots: Path) -> None:
+def test_a_near_defect_becomes_current_when_the_current_one_is_no_longer_listed(
+    qtbot: QtBot, program: Program, blots: Path
+) -> None:
     workspace, _ = open_and_find(qtbot, program, blots)
     for _ in range(3):
         key(program, Qt.Key.Key_N)
@@ -118,7 +120,7 @@ def test_the_place_is_kept_when_the_current_defect_goes(qtbot: QtBot, program: P
     assert program.contents.menus.by_id["defect_accept"].isEnabled()
 
 
-def test_the_hand_means_what_is_under_it(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+def test_the_hand_selects_the_defect_under_the_pointer(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     path = write_blots(tmp_path / "near.png", (100, 100, 60, 6, 1, 255), (165, 100, 3, 3, 0, 255))
     workspace, view = open_and_find(qtbot, program, path)
     key(program, Qt.Key.Key_H)

@@ -1,4 +1,4 @@
-"""The review of found damage, from the search to the healed layer."""
+"""The review of defects, from the search to the healed layer."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def test_from_the_search_to_the_healed_layer(qtbot: QtBot, program: Program, blo
     assert not workspace.document.state.layers
     assert workspace.undo.undoText() == "Find damage"
     assert panel.isVisible()
-    # Line by line: first the upper band of the picture, from left to right.
+    # Reading order: first the upper row of tiles, from left to right.
     assert [left for left, _, _ in verdicts(workspace)] == [20, 60, 260, 330, 330]
     assert panel.heal_button.text() == "Heal all 5"
-    # By the keys alone, as a spelling check.
+    # With keys only.
     view.viewport.zoom_to(0.3)
     view.setFocus()
     key(program, Qt.Key.Key_N)
@@ -121,7 +121,7 @@ def test_as_long_as_nothing_is_decided_all_are_healed(qtbot: QtBot, program: Pro
     assert np.array_equal(mask(workspace), painted), "the repair mask is another matter"
     for id_ in ("defect_next", "defects_heal", "defects_accept_all"):
         assert not program.contents.menus.by_id[id_].isEnabled(), id_
-    # What a lower threshold shows is to do.
+    # A lower threshold.
     slider(program, "threshold")._number.setValue(30)
     wait_for_outlines(qtbot, workspace)
     assert counts(workspace) == {HEALED: 5}
@@ -129,7 +129,9 @@ def test_as_long_as_nothing_is_decided_all_are_healed(qtbot: QtBot, program: Pro
     assert len(workspace.document.state.layers) == 1, "the mask joins the layer"
 
 
-def test_accepting_all_is_one_step_and_leaves_what_is_kept(qtbot: QtBot, program: Program, blots: Path) -> None:
+def test_accepting_all_is_one_step_and_does_not_change_kept_defects(
+    qtbot: QtBot, program: Program, blots: Path
+) -> None:
     workspace, _ = open_and_find(qtbot, program, blots)
     steps = workspace.undo.count()
     trigger(program, "defect_next")
@@ -143,20 +145,20 @@ def test_accepting_all_is_one_step_and_leaves_what_is_kept(qtbot: QtBot, program
     assert "All defects are decided" in program.contents.strip.text
 
 
-def test_a_row_of_the_list_is_looked_at(qtbot: QtBot, program: Program, blots: Path) -> None:
+def test_a_click_on_a_row_shows_its_defect(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = open_and_find(qtbot, program, blots)
     list_ = program.contents.defects.view
     QTest.mouseClick(list_.viewport(), LEFT, pos=list_.visualRect(list_.model().index(1)).center())
     assert current_left(workspace) == 60
     assert middle(view) == pytest.approx((105, 122), abs=1)
-    # Return and Delete are meant for defects in the panel, too.
+    # The shortcuts Return and Delete work in the panel too.
     QTest.keyClick(list_, Qt.Key.Key_Return)
     assert verdicts(workspace)[1] == (60, "scratch", ACCEPTED)
     assert "scratch" in list_.model().index(1).data()
     assert "accepted" in list_.model().index(1).data()
 
 
-def test_a_large_defect_is_looked_at_as_a_whole(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+def test_a_large_defect_is_shown_completely(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     path = write_blots(tmp_path / "long.png", (10, 10, 2900, 6, 1, 255), size=(100, 3000))
     workspace, view = open_and_find(qtbot, program, path)
     key(program, Qt.Key.Key_N)
@@ -167,7 +169,7 @@ def test_a_large_defect_is_looked_at_as_a_whole(qtbot: QtBot, program: Program, 
     assert current_left(workspace) == 10
 
 
-def test_keys_are_not_taken_from_fields(qtbot: QtBot, program: Program, blots: Path) -> None:
+def test_shortcuts_do_not_take_keys_from_fields(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = open_and_find(qtbot, program, blots)
     key(program, Qt.Key.Key_N)
     field = slider(program, "threshold")._number
@@ -181,7 +183,7 @@ def test_keys_are_not_taken_from_fields(qtbot: QtBot, program: Program, blots: P
     wait_for_outlines(qtbot, workspace)
     assert counts(workspace)[ACCEPTED] == 0
     assert workspace.document.state.review.filters.threshold == pytest.approx(0.6)
-    # The name of a layer ends with Return, whatever is being reviewed.
+    # Return in the name field of a layer ends editing and does not accept a defect.
     heal_found(qtbot, program, workspace)
     program.window.panels["Layers"].raise_()
     layers = program.contents.layers.view
@@ -196,7 +198,7 @@ def test_keys_are_not_taken_from_fields(qtbot: QtBot, program: Program, blots: P
     view.setFocus()
 
 
-def test_filters_answer_without_the_model(
+def test_filters_do_not_run_the_model(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = open_and_find(qtbot, program, blots)
@@ -264,7 +266,7 @@ def test_a_dragged_slider_is_one_step_and_the_latest_threshold_wins(
     assert slider(program, "threshold").value == 50
 
 
-def test_another_threshold_inherits_what_was_decided(qtbot: QtBot, program: Program, blots: Path) -> None:
+def test_decisions_are_kept_at_another_threshold(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, _ = open_and_find(qtbot, program, blots)
     for _ in range(3):
         key(program, Qt.Key.Key_N)
@@ -280,7 +282,7 @@ def test_another_threshold_inherits_what_was_decided(qtbot: QtBot, program: Prog
     assert len(workspace.defects.items) == 5
 
 
-def test_a_part_is_decided_for_itself(qtbot: QtBot, program: Program, blots: Path) -> None:
+def test_a_part_of_a_judged_defect_can_be_judged_separately(qtbot: QtBot, program: Program, blots: Path) -> None:
     workspace, view = open_and_find(qtbot, program, blots)
     for _ in range(3):
         key(program, Qt.Key.Key_N)

@@ -1,4 +1,4 @@
-"""The review over time: saved, turned, searched again, and results that come late."""
+"""The review when the photograph is saved, rotated or searched again, and results that arrive later."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_turned_picture_keeps_its_review(qtbot: QtBot, program: Program, blots
 
 
 @pytest.mark.parametrize("task", ["find", "heal"])
-def test_a_picture_turns_meanwhile(
+def test_a_result_is_rotated_if_the_picture_is_rotated_meanwhile(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     if task == "find":
@@ -122,7 +122,7 @@ def test_a_picture_turns_meanwhile(
         assert picture(workspace)[376, 24].tolist() != [255, 0, 0]
 
 
-def test_a_picture_turns_while_healing_waits(
+def test_a_waiting_heal_works_on_the_rotated_picture(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, view = open_and_find(qtbot, program, blots)
@@ -143,13 +143,15 @@ def test_a_picture_turns_while_healing_waits(
     assert len(workspace.document.state.layers) == 2
 
 
-def test_a_heal_comes_late(qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_judged_again_during_its_heal_counts_as_healed(
+    qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workspace, _ = open_and_find(qtbot, program, blots)
     key(program, Qt.Key.Key_N)
     key(program, Qt.Key.Key_Return)
     gate, ticket = hold_tasks(monkeypatch), trigger_job(program, "defects_heal")
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
-    # Decided and filtered otherwise meanwhile.
+    # Decision and threshold are changed meanwhile.
     key(program, Qt.Key.Key_P)
     key(program, Qt.Key.Key_Delete)
     slider(program, "threshold")._number.setValue(80)
@@ -164,7 +166,7 @@ def test_a_heal_comes_late(qtbot: QtBot, program: Program, blots: Path, monkeypa
 def heal_meanwhile(
     qtbot: QtBot, program: Program, monkeypatch: pytest.MonkeyPatch, workspace: Workspace, command: str
 ) -> None:
-    """Give a command while the defects are being healed, and wait for both."""
+    """Trigger a command while the defects are being healed, and wait for the heal."""
     gate, ticket = hold_tasks(monkeypatch), trigger_job(program, "defects_heal")
     qtbot.waitUntil(lambda: ticket.state.name == "RUNNING")
     trigger(program, command)
@@ -172,7 +174,7 @@ def heal_meanwhile(
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
 
 
-def test_another_search_is_not_judged_by_a_late_heal(
+def test_a_heal_does_not_judge_the_defects_of_a_later_search(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = open_and_find(qtbot, program, blots)
@@ -183,7 +185,7 @@ def test_another_search_is_not_judged_by_a_late_heal(
     assert "No damage" in program.contents.strip.text or counts(workspace)[HEALED] == 0
 
 
-def test_undo_calls_a_heal_off(qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undo_cancels_a_heal(qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace, _ = open_and_find(qtbot, program, blots)
     heal_meanwhile(qtbot, program, monkeypatch, workspace, "undo")
     assert counts(workspace) == {TO_DO: 5}
@@ -202,7 +204,9 @@ def test_a_second_search_replaces_the_first(qtbot: QtBot, program: Program, blot
     assert counts(workspace) == {ACCEPTED: 1, TO_DO: 3}
 
 
-def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+def test_a_search_that_finds_nothing_says_so_and_makes_no_undo_step(
+    qtbot: QtBot, program: Program, tmp_path: Path
+) -> None:
     workspace, _ = open_and_find(qtbot, program, write_blots(tmp_path / "dark.png"))
     assert program.contents.strip.text == "No damage was found."
     assert workspace.undo.count() == 0
@@ -210,7 +214,7 @@ def test_nothing_found_is_said_and_is_no_step(qtbot: QtBot, program: Program, tm
     assert program.contents.task.button.text() == "Find damage"
 
 
-def test_what_is_less_sure_is_a_lower_threshold_away(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+def test_less_certain_damage_is_listed_at_a_lower_threshold(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     workspace, _ = open_and_find(qtbot, program, write_blots(tmp_path / "faint.png", (20, 20, 9, 9, 0, 80)))
     assert program.contents.strip.text == "No damage was found at this threshold. A lower one finds more."
     assert not workspace.document.state.layers
@@ -221,7 +225,7 @@ def test_what_is_less_sure_is_a_lower_threshold_away(qtbot: QtBot, program: Prog
     assert verdicts(workspace) == [(20, "dust", TO_DO)]
 
 
-def test_half_a_picture_is_asked_for_first(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+def test_healing_half_of_the_picture_asks_first(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
     path = write_blots(tmp_path / "half.png", (0, 0, 200, 300, 0, 255))
     workspace, _ = open_and_find(qtbot, program, path)
     assert program.contents.strip.text.endswith("% of the picture counts as damaged; a higher threshold finds less.")
@@ -242,7 +246,7 @@ def test_half_a_picture_is_asked_for_first(qtbot: QtBot, program: Program, tmp_p
     assert strip.button is None
 
 
-def test_what_is_found_in_the_background_is_said_with_its_name(
+def test_a_search_in_the_background_is_reported_with_the_photographs_name(
     qtbot: QtBot, program: Program, blots: Path, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = open_scan(qtbot, program, blots)
@@ -263,7 +267,7 @@ def test_what_is_found_in_the_background_is_said_with_its_name(
     assert not program.contents.defects.model.rowCount()
 
 
-def test_outlines_that_come_too_late_are_not_shown(
+def test_outdated_outlines_are_not_shown(
     qtbot: QtBot, program: Program, blots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, _ = open_and_find(qtbot, program, blots)

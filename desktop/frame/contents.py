@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QSignalBlocker, QSize, Qt, QTimer
+from PySide6.QtCore import QObject, QSize, Qt, QTimer
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
 
@@ -170,6 +170,7 @@ class Contents(QObject):
         self.status.show_view(view)
         for panel in (self.layers, self.history, self.task, self.defects):
             panel.show_workspace(photo)
+        self.strip.show_offer_of(photo)
         if view is not None:
             view.set_tool(self.tools.tool)
         self._on_changed()
@@ -202,8 +203,8 @@ class Contents(QObject):
 
     def _on_tool(self) -> None:
         tool = self.tools.tool
-        with QSignalBlocker(self.menus.by_id[f"tool_{tool.id}"]):
-            self.menus.by_id[f"tool_{tool.id}"].setChecked(True)
+        # Not with blocked signals: the group would not hear of it, and two tools would look selected.
+        self.menus.by_id[f"tool_{tool.id}"].setChecked(True)
         if self.photos.view is not None:
             self.photos.view.set_tool(tool)
         if tool.id == "spot":

@@ -73,7 +73,16 @@ class Context:
 
     def say_of(self, photo: Workspace, sentence: str) -> None:
         """Show a message about a photograph, with its name if another one is shown."""
-        self.strip.say(sentence if photo is self.photo else f"{photo.title}: {sentence}")
+        if photo is self.photo:
+            self.strip.say(sentence)
+        else:
+            self.strip.say(f"{photo.title}: {sentence}", keep_offer=True)
+
+    def offer_of(self, photo: Workspace, sentence: str, verb: str, do: Callable[[], object]) -> None:
+        """Offer something about a photograph; if another one is shown, say so now and offer it later."""
+        self.strip.offer(sentence, verb, do, photo)
+        if photo is not self.photo:
+            self.say_of(photo, sentence)
 
     def start_task(self, ask: Callable[[], Ticket]) -> Ticket | None:
         """Queue a task, and show a message if it is refused or fails.

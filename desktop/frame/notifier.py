@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -49,6 +50,13 @@ def show_log() -> bool:
     return bool(names) and QDesktopServices.openUrl(QUrl.fromLocalFile(names[0]))
 
 
+@dataclass(frozen=True)
+class _Offer:
+    sentence: str
+    verb: str
+    do: Callable[[], object]
+
+
 class MessageStrip(QWidget):
     """Messages in a strip over the lower edge of the picture. Hidden when there are none; does not affect the layout.
 
@@ -70,7 +78,8 @@ class MessageStrip(QWidget):
         self._close.clicked.connect(self._clear)
         self._offer = QPushButton()
         self._offer.clicked.connect(self._on_offer)
-        self._offered: Callable[[], object] | None = None
+        self._offers: dict[Hashable, _Offer] = {}
+        self._subject: Hashable | None = None
         self._problems: dict[str, float] = {}
         self._information = ""
         layout = QHBoxLayout(self)
@@ -93,30 +102,54 @@ class MessageStrip(QWidget):
         self.setParent(area)
         area.installEventFilter(self)
 
-    def say(self, sentence: str) -> None:
-        """Show an information for some seconds. Problems that are still shown stay."""
-        self._information, self._offered = sentence, None
+    def say(self, sentence: str, *, keep_offer: bool = False) -> None:
+        """Show an information for some seconds. Problems that are still shown stay.
+
+        Args:
+            sentence: the message.
+            keep_offer: keep the offer that is shown; otherwise the information takes its place.
+        """
+        self._information = sentence
+        if not keep_offer:
+            self._drop_offer()
         self._show()
         self._timer.start(_INFORMATION_SECONDS * 1000)
 
-    def offer(self, sentence: str, verb: str, do: Callable[[], object]) -> None:
-        """Show a message with a button until it is pressed or closed, or another information is shown.
+    def offer(self, sentence: str, verb: str, do: Callable[[], object], of: Hashable) -> None:
+        """Show a message with a button until it is pressed or closed, or another information takes its place.
 
         Args:
             sentence: the message.
             verb: text of the button.
             do: called when it is pressed.
+            of: the photograph that it is about; the message is shown while that photograph is.
         """
-        self._information, self._offered = sentence, do
-        self._offer.setText(verb)
-        self._offer.setToolTip(sentence)
-        self._timer.stop()
+        self._offers[of] = _Offer(sentence, verb, do)
+        if of is self._subject:
+            self._information = ""
+        self._show()
+
+    def show_offer_of(self, photo: Hashable | None) -> None:
+        """Another photograph is shown, or none: show its offer."""
+        self._subject = photo
+        self._show()
+
+    def forget_offer_of(self, photo: Hashable) -> None:
+        """A photograph is closed."""
+        self._offers.pop(photo, None)
         self._show()
 
     @property
     def button(self) -> QPushButton | None:
         """The button of an offer; None when there is none."""
         return self._offer if self._offered is not None and not self.isHidden() else None
+
+    @property
+    def _offered(self) -> _Offer | None:
+        return self._offers.get(self._subject)
+
+    def _drop_offer(self) -> None:
+        self._offers.pop(self._subject, None)
 
     def warn(self, error: EngineError | str) -> None:
         """Show a problem until it is closed, or until it was read and the user continues. Also logs it."""
@@ -139,16 +172,18 @@ class MessageStrip(QWidget):
 
     def _clear(self) -> None:
         self._problems.clear()
+        self._drop_offer()
         self._on_timeout()
 
     def _on_offer(self) -> None:
-        do = self._offered
+        offer = self._offered
+        self._drop_offer()
         self._on_timeout()
-        if do is not None:
-            do()
+        if offer is not None:
+            offer.do()
 
     def _on_timeout(self) -> None:
-        self._information, self._offered = "", None
+        self._information = ""
         self._timer.stop()
         self._show()
 
@@ -156,12 +191,17 @@ class MessageStrip(QWidget):
         shown = list(self._problems)[-_MOST_PROBLEMS:]
         more = len(self._problems) - len(shown)
         first = [self.tr("Earlier problems are in the log (Help > Show Log).")] if more else []
-        lines = [*first, *shown, *([self._information] if self._information else [])]
+        offer = self._offered
+        last = [self._information] if self._information else []
+        lines = [*first, *shown, *last, *([offer.sentence] if offer is not None else [])]
         if not lines:
             self.hide()
             return
         self._label.setText("\n".join(lines))
-        self._offer.setVisible(self._offered is not None)
+        self._offer.setVisible(offer is not None)
+        if offer is not None:
+            self._offer.setText(offer.verb)
+            self._offer.setToolTip(offer.sentence)
         self.setProperty("problem", bool(shown))
         self.style().unpolish(self)
         self.style().polish(self)

@@ -126,7 +126,7 @@ class Photos(QObject):
             signal.connect(lambda _: self.changed.emit())
         photo.scan_shown.connect(self.changed)
         photo.message.connect(self._strip.warn)
-        photo.offered.connect(self._strip.offer)
+        photo.offered.connect(partial(self._strip.offer, of=photo))
         self.opened.emit(view)
         index = self.tabs.addTab(view, photo.title)
         self.tabs.tabBar().setTabButton(index, QTabBar.ButtonPosition.RightSide, self._close_button(view))
@@ -208,6 +208,8 @@ class Photos(QObject):
             photo.queue.cancel_all()
             return not self._has_unsaved_work(view) or self._ask(view)
         self._finishing.add(view)
+        if not self._closing:
+            self._strip.say(self.tr("{0} is closed when its repairs are done.").format(photo.title), keep_offer=True)
         photo.queue.changed.connect(lambda: self._on_finished_to_close(view))
         self._on_finished_to_close(view)
         return True
@@ -255,6 +257,7 @@ class Photos(QObject):
         self._last = None if self._last is view else self._last
         self.tabs.removeTab(index)
         view.show_workspace(None)
+        self._strip.forget_offer_of(photo)
         self._files.close(photo)
         view.deleteLater()
         # Signals and slots create reference cycles, which keep hundreds of megabytes until the next collection.

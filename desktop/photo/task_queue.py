@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
+from desktop.document.geometry import Geometry
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK, EdgeMap
 from desktop.document.tiles import TileMap
 from desktop.photo.defect_list import DefectList
@@ -36,12 +38,16 @@ class _QueuedJob:
     Attributes:
         job: the description.
         runner: executes it.
+        title: what it does, for the job list.
         step: index of the undo stack when it was queued.
+        geometry: how the picture lay then.
     """
 
     job: Job
     runner: Runner[Any]
+    title: str
     step: int
+    geometry: Geometry
 
 
 class TaskQueue(QObject):
@@ -200,7 +206,7 @@ class TaskQueue(QObject):
             # Not while a drag holds back a result that its input must include.
             ready=lambda: editor.settled,
         )
-        self._queued[ticket] = _QueuedJob(job, runner, editor.undo.index())
+        self._queued[ticket] = _QueuedJob(job, runner, title, editor.undo.index(), editor.document.state.geometry)
         ticket.done.connect(editor.while_open(lambda outcome: self._on_done(ticket, outcome)))
         for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
             signal.connect(lambda *_: self._release(ticket))
@@ -222,20 +228,36 @@ class TaskQueue(QObject):
             if isinstance(chosen, EdgeMap):
                 editor.set_target(EDGE_MAP)
             elif chosen is not None:
-                self._show_layer(chosen, self._queued[ticket].runner.mask)
+                self._show_layer(chosen, self._queued[ticket])
         finally:
             # In any case: its part of the mask must be free again.
             self._release(ticket)
 
-    def _show_layer(self, id_: int, where: TileMap | None) -> None:
-        """Make the layer with a repair active; offer to move it to the top if other layers hide the repair."""
+    def _show_layer(self, id_: int, queued: _QueuedJob) -> None:
+        """Make the layer with a repair active; if other layers hide the repair, offer to do it again above them."""
         editor, state = self._editor, self._editor.document.state
         if editor.target == REPAIR_MASK:
             editor.set_active(id_)
-        covering = covering_layer(state, id_, where)
+        covering = covering_layer(state, id_, queued.runner.mask)
         if covering is not None:
             sentence = f"The repair is on {state.layer(id_).name}, which {covering.name} hides."
-            editor.offered.emit(sentence, "Move It to the Top", lambda: editor.move_layer(id_, len(state.layers) - 1))
+            repeat = partial(self._repeat_on_top, queued, editor.undo.index())
+            editor.offered.emit(sentence, "Repair on Top Instead", repeat)
+
+    def _repeat_on_top(self, queued: _QueuedJob, step: int) -> None:
+        """Take a repair back and do it again above all layers: there it fits what is seen.
+
+        Args:
+            queued: the finished job.
+            step: index of the undo stack after it.
+        """
+        editor = self._editor
+        if editor.undo.index() != step or editor.document.state.geometry != queued.geometry:
+            editor.message.emit("The picture was changed meanwhile. Choose the top layer and repair it there.")
+            return
+        editor.undo.undo()
+        editor.set_active(editor.document.state.layers[-1].id)
+        self._submit(queued.job, queued.title)
 
     def _release(self, ticket: Ticket) -> None:
         queued = self._queued.pop(ticket, None)

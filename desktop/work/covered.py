@@ -13,6 +13,8 @@ from engine.raster import Rect
 
 _MOST_CELLS = 64
 """Tiles of a layer that are sampled, so that the check takes no noticeable time."""
+_OPAQUE = 0.75 * 255
+"""Mask value times opacity from which a layer hides what is below: hardly anything of a repair shows through."""
 _MOSTLY = 0.5
 """Share of a repair, 0..1, that may be hidden without a message."""
 
@@ -26,8 +28,7 @@ def covering_layer(state: State, id_: int, where: TileMap | None = None) -> Laye
         where: mask of the pixels that count; None = all that the layer shows.
     """
     below, above = state.layer(id_), state.layers[state.index(id_) + 1 :]
-    solid = [layer for layer in above if layer.shows and layer.opacity == 1.0 and layer.blend is BlendMode.NORMAL]
-    solid = [layer for layer in solid if layer.has_pixels]
+    solid = [layer for layer in above if layer.shows and layer.blend is BlendMode.NORMAL and layer.has_pixels]
     cells = sorted(below.operation().cells() & (below.operation().cells() if where is None else where.stored.keys()))
     shown, hidden = 0, Counter[int]()
     for cell in cells[:: max(1, len(cells) // _MOST_CELLS)] if solid else []:
@@ -38,7 +39,7 @@ def covering_layer(state: State, id_: int, where: TileMap | None = None) -> Laye
         shown += int(np.count_nonzero(seen))
         for layer in reversed(solid):
             if layer.pixels.holds(cell):
-                covered = seen & (layer.mask.read(rect) == np.iinfo(np.uint8).max)
+                covered = seen & (layer.mask.read(rect) * layer.opacity >= _OPAQUE)
                 hidden[layer.id] += int(np.count_nonzero(covered))
                 # What a higher layer hides is hidden by that one alone.
                 seen &= ~covered

@@ -66,7 +66,7 @@ def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
         sentence = context.window.tr("About {0} % of the picture would be healed, which is hardly all damage.")
         again = partial(heal, context, photo, sure=True)
         verb = context.window.tr("Heal Anyway")
-        context.strip.offer(sentence.format(round(100 * found.heal_share)), verb, again)
+        context.offer_of(photo, sentence.format(round(100 * found.heal_share)), verb, again)
         return
     if found.outlined_review.recipe:
         continue_recipe(context, photo, found.outlined_review.recipe)

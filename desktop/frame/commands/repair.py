@@ -122,11 +122,12 @@ def _on_found_for_recipe(context: Context, photo: Workspace, name: str, outcome:
     from desktop.work.find import found_sentence
 
     if photo.defects.to_heal and outcome.result.any_damage:
-        defects.show(context)
+        if photo is context.photo:
+            defects.show(context)
         verb = context.window.tr("Heal All and Continue")
-        context.strip.offer(found_sentence(outcome), verb, partial(defects.heal, context, photo))
+        context.offer_of(photo, found_sentence(outcome), verb, partial(defects.heal, context, photo))
     else:
-        context.strip.say(found_sentence(outcome))
+        context.say_of(photo, found_sentence(outcome))
         defects.continue_recipe(context, photo, name)
 
 

@@ -133,7 +133,7 @@ def test_results_that_are_too_large_are_refused_at_once(tmp_path: Path, monkeypa
         with pytest.raises(SettingsError, match=f"{4 * shape[1]} x {4 * shape[0]} pixels; the most are 65000"):
             run_task(dataclasses.replace(job(card, None), source=Vast(shape)))
     monkeypatch.setattr(importlib.import_module("engine.tasks.upscale"), "_free_memory", lambda: 10**9)
-    with pytest.raises(DeviceError, match=r"take 9\.6 GB"):
+    with pytest.raises(DeviceError, match=r"need 9\.6 GB"):
         run_task(dataclasses.replace(job(card, None), source=Vast((10_000, 10_000, 3))))
 
 

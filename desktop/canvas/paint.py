@@ -111,14 +111,14 @@ class PicturePainter:
         """Release the placeholder: all tiles in view are computed."""
         self._placeholder = None
 
-    def picture_changed(self, frame: Frame, rect: Rect) -> None:
+    def invalidate_picture(self, frame: Frame, rect: Rect) -> None:
         """The composed picture changed in an image rectangle."""
         self._images.invalidate("after", frame, rect)
         if rect == Rect(0, 0, frame.width, frame.height):
             # The whole picture changed or its reductions were computed: that affects the view of the scan too.
             self._images.invalidate("before", frame, rect)
 
-    def mask_changed(self, frame: Frame, rect: Rect) -> None:
+    def invalidate_masks(self, frame: Frame, rect: Rect) -> None:
         """The masks changed in an image rectangle."""
         self._images.invalidate("veil", frame, rect)
 

@@ -366,12 +366,12 @@ class CanvasView(QWidget):
         self.update()
 
     def _on_picture_changed(self, rect: Rect) -> None:
-        self._picture.picture_changed(self.viewport.frame, rect)
+        self._picture.invalidate_picture(self.viewport.frame, rect)
         self.update(self.viewport.widget_rect(rect))
         self._point(self._hover)
 
     def _on_mask_changed(self, rect: Rect) -> None:
-        self._picture.mask_changed(self.viewport.frame, rect)
+        self._picture.invalidate_masks(self.viewport.frame, rect)
         self.update(self.viewport.widget_rect(rect))
 
     def _on_size_changed(self) -> None:

@@ -44,7 +44,7 @@ _STEPS = {
     Turn.FLIP_HORIZONTAL: (True, 0),
     Turn.FLIP_VERTICAL: (True, 2),
 }
-"""Each turn as (mirrored left to right first?, then quarter turns to the left)."""
+"""Turn -> (whether it is first mirrored left to right, number of quarter turns to the left)."""
 
 
 @dataclass(frozen=True)

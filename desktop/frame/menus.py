@@ -70,19 +70,19 @@ class Menus(QObject):
         for action in self.actions:
             qt_action = self.by_id[action.id]
             if action.toggle is not None:
-                qt_action.toggled.connect(partial(self._toggled, action))
+                qt_action.toggled.connect(partial(self._on_toggled, action))
             else:
-                qt_action.triggered.connect(partial(self._triggered, action))
+                qt_action.triggered.connect(partial(self._on_triggered, action))
         for action in self.actions:
             if action.starts_on:
                 self.by_id[action.id].setChecked(True)
         self.refresh()
 
-    def _triggered(self, action: Action, _checked: bool = False) -> None:  # noqa: FBT001, FBT002 - Qt's signal
+    def _on_triggered(self, action: Action, _checked: bool = False) -> None:  # noqa: FBT001, FBT002 - Qt's signal
         if self._context is not None and action.run is not None and self._may_run(action):
             action.run(self._context)
 
-    def _toggled(self, action: Action, on: bool) -> None:  # noqa: FBT001 - Qt's signal
+    def _on_toggled(self, action: Action, on: bool) -> None:  # noqa: FBT001 - Qt's signal
         if self._context is not None and action.toggle is not None and self._may_run(action):
             action.toggle(self._context, on)
 

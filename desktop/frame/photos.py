@@ -150,7 +150,7 @@ class Photos(QObject):
 
     # -- closing ----------------------------------------------------------------------------------------------
 
-    def close_shown(self) -> None:
+    def close_current(self) -> None:
         """Close the photograph that is shown."""
         self.close(self.tabs.currentIndex())
 

@@ -99,14 +99,14 @@ class Autosave(QObject):
         def work(context: JobContext) -> None:
             self.folder.autosave(snapshot, context)
 
-        def kept() -> None:
+        def on_saved() -> None:
             # Not if it was deleted or the opened file was overwritten meanwhile: then it has to be saved again.
             if snapshot.opened is self._opened and self._kept is before:
                 self._kept = state
 
         self._running = True
         ticket = self._submit("Autosave", Lane.AUTOSAVE, lambda: work)
-        ticket.done.connect(kept)
+        ticket.done.connect(on_saved)
         ticket.failed.connect(self._on_failed)
         ticket.ended.connect(self._on_ended)
 

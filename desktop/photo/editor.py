@@ -249,7 +249,7 @@ class Editor(QObject):
             frozen.append(self.document.state)
             return freeze(self.document.state)
 
-        def made(edit: Edit | None) -> None:
+        def on_made(edit: Edit | None) -> None:
             if fits(frozen[0], self.document.state):
                 self._push_made(edit, then)
             elif tries > 1:
@@ -258,7 +258,7 @@ class Editor(QObject):
                 self.message.emit(f"{label} was not done: the picture was changed meanwhile. Please try again.")
 
         ticket = self.submit(label, Lane.COMPUTE, prepare, urgency=Urgency.HAND, ready=lambda: self.settled)
-        ticket.done.connect(self.while_open(made))
+        ticket.done.connect(self.while_open(on_made))
         ticket.failed.connect(lambda error: self.message.emit(sentence_of(error)))
 
     def _push_made(self, edit: Edit | None, then: Callable[[], object]) -> None:

@@ -178,7 +178,7 @@ class Files(QObject):
         self.unlock(folder)
 
     def recover(self, folder: Path, source: Path) -> Ticket:
-        """Start opening a photograph with its autosaved work; it goes on autosaving to the same folder."""
+        """Start opening a photograph with its autosaved work; later autosaves use the same folder."""
 
         def work(context: JobContext) -> Recovered:
             return recover(folder, context)
@@ -278,11 +278,11 @@ class Files(QObject):
             write_project(snapshot, path, context)
             return file_stamp(path)
 
-        def saved(stamp: tuple[int, int] | None) -> None:
+        def on_saved(stamp: tuple[int, int] | None) -> None:
             workspace.mark_saved(path, snapshot, stamp)
             self.said.emit(self.tr("Saved {0}.").format(path.name))
 
-        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved, check)
+        return self._write(self.tr("Saving {0}").format(path.name), path, work, on_saved, check)
 
     def export(self, workspace: Workspace, output: Output) -> Ticket:
         """Start writing the visible picture and its record."""
@@ -292,12 +292,12 @@ class Files(QObject):
             notices = export(snapshot, output, "export", context)
             return notices, output.path.stat().st_size
 
-        def exported(result: tuple[tuple[str, ...], int]) -> None:
+        def on_exported(result: tuple[tuple[str, ...], int]) -> None:
             notices, size = result
             written = self.tr("Exported {0}, {1:.1f} MB.").format(output.path.name, size / 1e6)
             self.said.emit(" ".join([written, *notices]))
 
-        return self._write(self.tr("Exporting {0}").format(output.path.name), output.path, work, exported)
+        return self._write(self.tr("Exporting {0}").format(output.path.name), output.path, work, on_exported)
 
     def measure(self, workspace: Workspace, output: Output) -> Ticket:
         """Start an export to the autosave folder to find out its size; ``done`` carries the bytes."""
@@ -342,10 +342,10 @@ class Files(QObject):
         def work(_: JobContext) -> None:
             imageio.write_mask(mask.read(mask.bounds), path)
 
-        def saved(_: object) -> None:
+        def on_saved(_: object) -> None:
             self.said.emit(self.tr("Saved {0}.").format(path.name))
 
-        return self._write(self.tr("Saving {0}").format(path.name), path, work, saved)
+        return self._write(self.tr("Saving {0}").format(path.name), path, work, on_saved)
 
     def close(self, workspace: Workspace) -> None:
         """Close a photograph whose work was saved or discarded: cancel its jobs and delete its autosave folder."""

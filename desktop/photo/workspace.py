@@ -179,11 +179,11 @@ class Workspace(Editor):
         # If it is cancelled, the scan is sampled instead, and reductions of layers are computed when they are painted.
         ticket = self.submit("Preparing the view", Lane.IO, prepare, soon=True)
 
-        def done(levels: tuple[NDArray[Any], ...]) -> None:
+        def on_done(levels: tuple[NDArray[Any], ...]) -> None:
             if not scan[0].levels:
                 self.document.attach_levels(scan[0], levels)
 
-        ticket.done.connect(self.while_open(done))
+        ticket.done.connect(self.while_open(on_done))
         ticket.ended.connect(lambda: self._on_prepared(again=self._prepare_again and ticket.state is JobState.DONE))
         self._preparing = True
 

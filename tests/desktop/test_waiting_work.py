@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,25 +121,81 @@ def test_a_search_that_runs_is_no_unsaved_work(
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=30000)
 
 
-def test_a_repair_hidden_by_an_opaque_layer_is_reported_and_moved_to_the_top(
-    qtbot: QtBot, program: Program, scan: Path
+@pytest.mark.parametrize("opacity", [1.0, 0.95])
+def test_a_repair_hidden_by_a_layer_is_reported_and_done_again_on_top(
+    qtbot: QtBot, program: Program, scan: Path, opacity: float
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(60, 100), (110, 100)])
     heal(qtbot, program, workspace)
     (lower,) = workspace.document.state.layers
-    cover = filled_layer(workspace.document, Rect(0, 0, 400, 300))
+    cover = replace(filled_layer(workspace.document, Rect(0, 0, 400, 300)), opacity=opacity)
     workspace.push(AddLayer("add", cover, 1))
     workspace.set_active(lower.id)
     before = picture(workspace)
     drag(view, [(200, 200), (250, 200)])
     heal(qtbot, program, workspace)
-    assert np.array_equal(picture(workspace), before), "nothing of it can be seen"
     assert f"which {cover.name} hides" in program.contents.strip.text
-    assert program.contents.strip.button is not None
-    QTest.mouseClick(program.contents.strip.button, LEFT)
-    assert workspace.document.state.layers[-1].id == lower.id
-    assert not np.array_equal(picture(workspace), before)
+    button = program.contents.strip.button
+    assert button is not None
+    with qtbot.waitSignal(workspace.queue.changed):
+        QTest.mouseClick(button, LEFT)
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
+    layers = workspace.document.state.layers
+    assert [layer.id for layer in layers[:-1]] == [lower.id, cover.id]
+    assert np.array_equal(layers[0].mask.read(lower.mask.bounds), lower.mask.read(lower.mask.bounds)), "taken back"
+    changed = (picture(workspace) != before).any(axis=2)
+    assert changed[200, 200:250].any()
+    assert not changed[:180].any()
+    assert not workspace.document.state.mask.read(Rect(190, 190, 260, 210)).any()
+
+
+def test_a_hidden_repair_is_not_repeated_on_another_picture(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, view = open_scan(qtbot, program, scan)
+    drag(view, [(60, 100), (110, 100)])
+    heal(qtbot, program, workspace)
+    (lower,) = workspace.document.state.layers
+    workspace.push(AddLayer("add", filled_layer(workspace.document, Rect(0, 0, 400, 300)), 1))
+    workspace.set_active(lower.id)
+    drag(view, [(200, 200), (250, 200)])
+    heal(qtbot, program, workspace)
+    drag(view, [(300, 200), (320, 200)])
+    before, button = workspace.document.state, program.contents.strip.button
+    assert button is not None
+    QTest.mouseClick(button, LEFT)
+    assert workspace.document.state is before
+    assert "changed meanwhile" in program.contents.strip.text
+
+
+def test_an_offer_is_shown_with_its_own_photograph(qtbot: QtBot, program: Program, scan: Path, tmp_path: Path) -> None:
+    first, _ = open_scan(qtbot, program, scan)
+    other = tmp_path / "other.tif"
+    other.write_bytes(scan.read_bytes())
+    second, _ = open_scan(qtbot, program, other)
+    photos, strip, pressed = program.contents.photos, program.contents.strip, []
+    program.contents.context.offer_of(first, "About the first.", "Do", lambda: pressed.append(1))
+    assert strip.button is None
+    assert strip.text == "scan.tif: About the first."
+    program.contents.context.offer_of(second, "About the second.", "Do", lambda: pressed.append(2))
+    program.contents.context.say_of(first, "More about the first.")
+    assert strip.text.endswith("About the second.")
+    photos.tabs.setCurrentIndex(0)
+    assert strip.text.endswith("About the first.")
+    QTest.mouseClick(strip.button, LEFT)
+    assert (pressed, strip.button) == ([1], None)
+    photos.tabs.setCurrentIndex(1)
+    assert strip.button is not None
+    trigger(program, "close")
+    assert strip.button is None
+
+
+def test_one_tool_looks_selected(qtbot: QtBot, program: Program, scan: Path) -> None:
+    open_scan(qtbot, program, scan)
+    for id_ in ("eraser", "zoom", "brush", "spot"):
+        program.contents.tools.select(id_)
+        actions = program.menus.by_id.items()
+        shown = [name for name, action in actions if name.startswith("tool_") and action.isChecked()]
+        assert shown == [f"tool_{id_}"]
 
 
 def test_a_spot_that_several_layers_hide_is_said_whatever_else_its_layer_shows(

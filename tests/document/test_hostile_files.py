@@ -44,7 +44,7 @@ def project(folder: Path, change: Callable[[dict[str, bytes]], None], profile: b
     return path
 
 
-def shown(document: Document) -> None:
+def render(document: Document) -> None:
     colour.to_screen(flatten(Composite.of(document.state)), document.profile)
 
 
@@ -63,7 +63,7 @@ def test_an_unusable_profile_is_ignored_with_a_notice(tmp_path: Path, profile: b
     document = open_project(project(tmp_path, change))
     assert document.profile is None
     assert any("profile" in notice for notice in document.notices)
-    shown(document)
+    render(document)
 
 
 def manifest(**entries: Any) -> Callable[[dict[str, bytes]], None]:
@@ -205,7 +205,7 @@ def test_an_entry_of_another_kind_is_refused_or_does_no_harm(saved: Path, entry:
     except ReadError as error:
         assert error.text().endswith(".")  # noqa: PT017 - both ends are right
     else:
-        shown(document)
+        render(document)
 
 
 def test_a_grey_project_keeps_its_grey_profile(tmp_path: Path) -> None:

@@ -79,7 +79,10 @@ def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
 
 
 def continue_recipe(context: Context, photo: Workspace, name: str) -> None:
-    """Queue the steps of a recipe after its search; they heal ``DefectList.to_heal``. Does nothing without any."""
+    """Queue the steps of a recipe after its search; they heal ``DefectList.to_heal``.
+
+    Does nothing if there are no defects to heal and the recipe has no other steps.
+    """
     from engine.recipes import read_recipe
 
     count = len(photo.defects.to_heal)

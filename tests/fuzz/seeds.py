@@ -24,7 +24,7 @@ from engine.raster import Metadata, Pixels, Raster, Rect, Resolution
 from engine.record import ScanFile
 from tests import tiny_models
 from tests.document.test_edits import filled_layer
-from tests.document.test_judgements import put, review_of
+from tests.document.test_judgements import put_review, review_of
 from tests.fuzz.mutations import unzipped, zipped
 
 ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
@@ -169,7 +169,7 @@ def _document(channels: int = 3, dtype: type = np.uint16) -> Document:
 
 def _looked_at(document: Document) -> Document:
     """The document with a detection that found two defects."""
-    put(document, review_of(document, (Rect(20, 20, 40, 28), 250, 0), (Rect(200, 40, 262, 52), 255, 1)))
+    put_review(document, review_of(document, (Rect(20, 20, 40, 28), 250, 0), (Rect(200, 40, 262, 52), 255, 1)))
     return document
 
 

@@ -176,7 +176,7 @@ class SignalWatch(QObject):
         self._read, self._write = os.pipe()
         for end in (self._read, self._write):
             os.set_blocking(end, False)
-        # What was ignored when the program started, by nohup for instance, stays ignored.
+        # Signals that were ignored at the start (by nohup, for example) stay ignored.
         heard = [number for number in _ENDING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
         self._before = {number: signal.signal(number, lambda *_: None) for number in heard}
         signal.set_wakeup_fd(self._write)

@@ -364,7 +364,7 @@ def merge_down(state: State, id_: int, empty: Layer, context: JobContext | None 
         pixels.write(rect, composite.read(rect))
         mask.write(rect, np.where(shows, np.uint8(255), np.uint8(0)))
     merged = empty.with_pixels(pixels.commit().apply_to(empty.pixels), mask.commit().apply_to(empty.mask))
-    # What did not show is not in the result either, and no record lists it.
+    # A layer that is not visible contributes no pixels, so its repairs are not recorded either.
     shown = [layer for layer in (lower, upper) if layer.shows and not layer.mask.is_empty()]
     merged = replace(merged, name=lower.name, made_by=tuple(repair for layer in shown for repair in layer.made_by))
     label = f"Merge {upper.name} down"

@@ -79,7 +79,7 @@ def read_project(path: Path, context: JobContext | None = None) -> Project:
             stack = archive.text("stack.xml")
             own = _own_part(archive)
             context.progress(0.0, "reading the layers")
-            # Before all else: what a newer version means by the rest is not known here.
+            # Checked first: a newer version may describe its layers differently.
             if own is not None and _version(own) > VERSION:
                 return _read_newer(archive, stack, path, context)
             if own is None or own.get("stack") != hashlib.sha256(stack).hexdigest():
@@ -310,7 +310,7 @@ def _read_foreign(archive: _Archive, stack: bytes, path: Path, context: JobConte
     rows = list(image.iter("layer"))
     notices: list[str] = []
     flat = len(list(image.iter("stack"))) == 1 and bool(rows) and _is_plain(rows[-1])
-    # A small file could ask for any number of layers of one large picture.
+    # Otherwise a small file could have any number of layers made of one large picture.
     flat = flat and len({row.get("src", "") for row in rows}) == len(rows)
     bottom = archive.picture(rows[-1].get("src", ""), width * height) if flat else np.zeros((0, 0, 3), np.uint8)
     opaque = bottom.shape[2] in (1, 3) or bool((bottom[..., -1] == np.iinfo(bottom.dtype).max).all())

@@ -50,7 +50,7 @@ def autosaved_source(folder: Path) -> Path | None:
 
 
 def holds_work(folder: Path) -> bool:
-    """Whether an autosave folder holds unsaved work, also such as cannot be read here."""
+    """Whether an autosave folder holds unsaved work, readable or not."""
     return os.path.lexists(folder / MANIFEST)
 
 

@@ -41,6 +41,6 @@ def covering_layer(state: State, id_: int, where: TileMap | None = None) -> Laye
             if layer.pixels.holds(cell):
                 covered = seen & (layer.mask.read(rect) * layer.opacity >= _OPAQUE)
                 hidden[layer.id] += int(np.count_nonzero(covered))
-                # What a higher layer hides is hidden by that one alone.
+                # A pixel counts only for the topmost layer that hides it.
                 seen &= ~covered
     return state.layer(hidden.most_common(1)[0][0]) if hidden.total() > _MOSTLY * shown else None

@@ -99,12 +99,13 @@ def atomic_write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """A hidden folder that becomes the target, which must not exist yet, only when the block ends well.
+    """Context manager: a hidden folder that is renamed to the target when the block ends without an error.
 
-    Whatever goes wrong, it is gone; what a killed process left goes with the next ``sweep`` of the place.
+    The target must not exist yet. After an error the hidden folder is deleted; what a killed process left is deleted by
+    the next ``sweep``.
 
     Raises:
-        OSError: it cannot be made, or not be put in place.
+        OSError: the folder cannot be created or renamed.
     """
     sweep(target.parent)
     hidden, descriptor = _created_folder(target.parent)

@@ -369,7 +369,7 @@ class Registry:
         return ModelError("There is no model {model!r}. Models: {known}.", "model.unknown", model=id_, known=known)
 
     def _read(self) -> list[_Entry]:
-        # An addition that was killed leaves as much as a whole model.
+        # A killed ``add`` leaves a copy of the model.
         sweep(self._user_folder)
         return [entry for place in (self._shipped, self._user_folder) for entry in self._entries(place)]
 

@@ -149,7 +149,7 @@ class SessionPool:
         """
         card.verify()
         with self._lock:
-            # One file may have two cards, which take its tensors for different things.
+            # Two cards may declare the same file with different layouts or ranges.
             key = (stage, device)
             if key not in self._sessions:
                 self._sessions[key] = _load(card, stage, device)

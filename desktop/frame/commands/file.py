@@ -73,10 +73,9 @@ def save(context: Context, photo: Workspace, *, ask: bool = False) -> Ticket | N
 
 
 def _protected(context: Context, photo: Workspace) -> list[Path]:
-    """Files that a project is not saved over.
+    """Files that saving a project must not overwrite: all files in use except its own project file.
 
-    They are all in use but its own, and its own too where a newer version of this program wrote it or another tab has
-    it.
+    Its own project file is protected too if a newer version of this program wrote it or another tab has it open.
     """
     from desktop.document.project import SUFFIX
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+
+from desktop.dialogs.questions import Questions
+from desktop.photo.files import TRASH_DAYS
+
+_MARGIN = 6
+"""Space above and below the text of a row, pixels."""
 
 
 class Recovery(Enum):
@@ -31,10 +37,10 @@ class RecoverDialog(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Autosaved work"))
-        self._answer = Recovery.LATER
+        self._answer, self._abandoned = Recovery.LATER, abandoned
         text = QLabel(self.tr("Lacuna was not closed properly. Work on these pictures was autosaved:"))
-        if not abandoned:
-            text.setText(self.tr("Autosaved work on these pictures is in the trash:"))
+        if forgotten:
+            text.setText(self.tr("There is autosaved work on these pictures:"))
         text.setWordWrap(True)
         self._list = QListWidget()
         self._list.setMinimumWidth(460)
@@ -48,17 +54,20 @@ class RecoverDialog(QDialog):
         self.later_button = buttons.addButton(self.tr("Later"), roles.RejectRole)
         self.forget_button = buttons.addButton(self.tr("Forget ticked…"), roles.ResetRole)
         self.forget_button.setToolTip(self.tr("Put what is ticked into the trash, where it is kept for some weeks"))
-        self.forget_button.setEnabled(bool(abandoned))
         self.open_button.setDefault(True)
         layout = QVBoxLayout(self)
         for widget in (text, self._list, buttons):
             layout.addWidget(widget)
         self.open_button.clicked.connect(lambda: self._finish(Recovery.OPEN))
-        self.forget_button.clicked.connect(lambda: self._finish(Recovery.FORGET))
+        self.forget_button.clicked.connect(self._on_forget)
+        self._list.itemChanged.connect(self._on_check)
+        self._on_check()
         self.later_button.clicked.connect(self.reject)
 
     def _add(self, folder: Path, text: str, *, ticked: bool) -> None:
         item = QListWidgetItem(text)
+        # Rows would otherwise grow when the first box is clicked, and another one be under the pointer.
+        item.setSizeHint(QSize(0, self.fontMetrics().height() + 2 * _MARGIN))
         item.setData(Qt.ItemDataRole.UserRole, folder)
         item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
         self._list.addItem(item)
@@ -85,6 +94,23 @@ class RecoverDialog(QDialog):
             ticked = item.checkState() == Qt.CheckState.Checked
             answers[item.data(Qt.ItemDataRole.UserRole)] = self._answer if ticked else Recovery.LATER
         return answers
+
+    def _checked(self) -> list[QListWidgetItem]:
+        items = (self._list.item(row) for row in range(self._list.count()))
+        return [item for item in items if item.checkState() == Qt.CheckState.Checked]
+
+    def _on_check(self) -> None:
+        """Work that is in the trash already cannot be put there, and there must be something to do."""
+        checked = [item.data(Qt.ItemDataRole.UserRole) for item in self._checked()]
+        self.open_button.setEnabled(bool(checked))
+        self.forget_button.setEnabled(any(folder in self._abandoned for folder in checked))
+
+    def _on_forget(self) -> None:
+        folders = [item.data(Qt.ItemDataRole.UserRole) for item in self._checked()]
+        names = [self._abandoned[folder].name for folder in folders if folder in self._abandoned]
+        # After a no the dialog stays open.
+        if Questions.forget(self, names, TRASH_DAYS):
+            self._finish(Recovery.FORGET)
 
     def _finish(self, answer: Recovery) -> None:
         self._answer = answer

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
 
-from desktop.dialogs.questions import Questions
 from desktop.dialogs.recover import RecoverDialog, Recovery
-from desktop.photo.files import TRASH_DAYS, Files
+from desktop.photo.files import Files
 
 
 def offer_recovery(parent: QWidget, files: Files, *, forgotten: bool = False) -> bool:
@@ -25,10 +24,6 @@ def offer_recovery(parent: QWidget, files: Files, *, forgotten: bool = False) ->
     if not abandoned and not trash:
         return False
     answers = RecoverDialog.ask(parent, abandoned, trash)
-    forgetting = [folder for folder in abandoned if answers.get(folder) is Recovery.FORGET]
-    names = [abandoned[folder].name for folder in forgetting]
-    if forgetting and not Questions.forget(parent, names, TRASH_DAYS):
-        answers |= dict.fromkeys(forgetting, Recovery.LATER)
     for folder, source in abandoned.items():
         answer = answers.get(folder, Recovery.LATER)
         if answer is Recovery.OPEN:

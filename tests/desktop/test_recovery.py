@@ -98,15 +98,10 @@ def test_autosaved_work_is_offered_and_complete(qtbot: QtBot, program: Program, 
 def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
     qtbot: QtBot, program: Program, scan: Path, second, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    named: list[list[str]] = []
-    monkeypatch.setattr(
-        Questions, "forget", classmethod(lambda _cls, _parent, names, _days: named.append(names) or True)
-    )
     workspace, view = open_scan(qtbot, program, scan)
     drag(view, [(150, 150), (260, 170)])
     other, asked = second(autosave(qtbot, workspace), Recovery.FORGET)
     assert asked
-    assert named == [["scan.tif"]]
     assert not other.files.abandoned_work()
     assert other.contents.photos.photo is None
     monkeypatch.setattr(
@@ -115,17 +110,6 @@ def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
     trigger(other, "recover")
     qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
     assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
-    assert not other.files.forgotten_work()
-
-
-def test_nothing_is_forgotten_when_the_question_is_answered_with_no(
-    qtbot: QtBot, program: Program, scan: Path, second, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Questions, "forget", classmethod(lambda *_: False))
-    workspace, view = open_scan(qtbot, program, scan)
-    drag(view, [(150, 150), (260, 170)])
-    other, _ = second(autosave(qtbot, workspace), Recovery.FORGET)
-    assert list(other.files.abandoned_work().values()) == [scan]
     assert not other.files.forgotten_work()
 
 
@@ -157,7 +141,10 @@ def test_work_left_for_later_is_offered_again(
     assert list(other.files.abandoned_work().values()) == [scan]
 
 
-def test_the_dialog_sorts_work_into_open_later_and_forgotten(program: Program, tmp_path: Path) -> None:
+def test_the_dialog_sorts_work_into_open_later_and_forgotten(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Questions, "forget", classmethod(lambda *_: True))
     found = {tmp_path / name: Path(f"/scans/{name}.tif") for name in ("one", "two")}
     for button, answer in (
         ("open_button", Recovery.OPEN),
@@ -169,6 +156,28 @@ def test_the_dialog_sorts_work_into_open_later_and_forgotten(program: Program, t
         QTest.mouseClick(getattr(dialog, button), Qt.MouseButton.LeftButton)
         assert list(dialog.answers().values()) == [answer, Recovery.LATER]
         dialog.deleteLater()
+
+
+def test_the_dialog_stays_when_nothing_is_to_be_forgotten_after_all(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[list[str]] = []
+    monkeypatch.setattr(
+        Questions, "forget", classmethod(lambda _cls, _parent, names, _days: named.append(names) and False)
+    )
+    here, trash = ({tmp_path / name: Path(f"/scans/{name}.tif")} for name in ("here", "trash"))
+    dialog = RecoverDialog(program.window, here, trash)
+    dialog.show()
+    dialog._list.item(1).setCheckState(Qt.CheckState.Checked)
+    QTest.mouseClick(dialog.forget_button, Qt.MouseButton.LeftButton)
+    assert named == [["here.tif"]]
+    assert dialog.isVisible()
+    assert set(dialog.answers().values()) == {Recovery.LATER}
+    dialog._list.item(0).setCheckState(Qt.CheckState.Unchecked)
+    assert dialog.open_button.isEnabled()
+    assert not dialog.forget_button.isEnabled()
+    dialog.close()
+    dialog.deleteLater()
 
 
 def test_a_second_program_leaves_open_photographs_alone(

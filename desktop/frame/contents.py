@@ -122,7 +122,7 @@ class Contents(QObject):
         contents = {
             "Navigator": self.navigator,
             "Repair": _scroll_area(self.task),
-            "Defects": self.defects,
+            "Defects": _scroll_area(self.defects),
             "Layers": self.layers,
             "History": self.history,
             "Jobs": jobs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from PySide6.QtCore import QObject, QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSizePolicy, QToolBar, QToolButton, QWidget
 
@@ -15,6 +15,10 @@ from desktop.tools.base import MAXIMUM_SIZE, MINIMUM_SIZE
 
 _NOTE_WIDTH = 130
 """Width for the name of the paint target, logical pixels."""
+_CLOSE_WIDTH = 32
+"""Width for the cross behind it."""
+_NARROW_NOTE_WIDTH = 90
+"""Width of both in a narrow window."""
 
 
 class OptionsBar(QObject):
@@ -53,6 +57,8 @@ class OptionsBar(QObject):
         # One widget that shrinks; a tool bar would hide the items that do not fit.
         row.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         bar.addWidget(row)
+        self._row, self._full_width = row, layout.minimumSize().width()
+        row.installEventFilter(self)
         tools.changed.connect(self.redraw)
         self._size.changed.connect(tools.set_size)
         self._hardness.changed.connect(lambda value: tools.set_hardness(value / 100))
@@ -93,11 +99,26 @@ class OptionsBar(QObject):
         self._adding.setToolTip(self.tr("Whether the tools add to the mask or remove from it; Alt for one drag (X)"))
         self._target = QToolButton()
         self._target.setObjectName("targetNote")
-        self._target.setFixedWidth(_NOTE_WIDTH + 32)
+        self._target.setFixedWidth(_NOTE_WIDTH + _CLOSE_WIDTH)
         policy = self._target.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self._target.setSizePolicy(policy)
         self._target.clicked.connect(self.target_left)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self._row and event.type() == QEvent.Type.Resize:
+            self._fit()
+        return super().eventFilter(watched, event)
+
+    def _fit(self) -> None:
+        """Without the pen's boxes and the place for the target if the window is too narrow for all of it."""
+        wide = self._row.width() >= self._full_width
+        for box in (self._pen_size, self._pen_opacity):
+            box.setVisible(wide)
+        self._target.setFixedWidth(_NOTE_WIDTH + _CLOSE_WIDTH if wide else _NARROW_NOTE_WIDTH)
+        policy = self._target.sizePolicy()
+        policy.setRetainSizeWhenHidden(wide)
+        self._target.setSizePolicy(policy)
 
     def show_target(self, name: str) -> None:
         """Show the name of the paint target, a part of a sentence; empty for the repair mask."""

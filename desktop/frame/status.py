@@ -6,8 +6,8 @@ import math
 import time
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QFocusEvent, QKeyEvent
-from PySide6.QtWidgets import QLabel, QLineEdit, QProgressBar, QSizePolicy, QStatusBar, QToolButton
+from PySide6.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QLabel, QLineEdit, QProgressBar, QSizePolicy, QStatusBar, QToolButton, QWidget
 
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite
@@ -20,6 +20,8 @@ from engine.raster import Rect
 
 _SHOWN_AFTER_MS = 250
 """Shorter jobs are not shown, because they would only flicker."""
+_SPACING = 8
+"""Between two widgets, logical pixels."""
 
 
 class StatusBar(QStatusBar):
@@ -55,8 +57,9 @@ class StatusBar(QStatusBar):
         self._tickets: list[Ticket] = []
         self._since: dict[Ticket, float] = {}
         self.addWidget(self._zoom)
-        for label, width in ((self._place, 96), (self._values, 168)):
-            label.setMinimumWidth(width)
+        for label, longest in ((self._place, "00000, 00000"), (self._values, "R 00000  G 00000  B 00000")):
+            # So that nothing moves with the pointer.
+            label.setMinimumWidth(label.fontMetrics().horizontalAdvance(longest) + _SPACING)
             self.addWidget(label)
         for label in (self._size, self._kind, self._resolution, self._device):
             self.addWidget(label)
@@ -90,6 +93,7 @@ class StatusBar(QStatusBar):
     def show_device(self, text: str) -> None:
         """Show the device on which the last repair ran."""
         self._device.setText(text)
+        self._fit()
 
     def _on_size_changed(self) -> None:
         if self._view is not None and self._view.workspace is not None:
@@ -113,6 +117,7 @@ class StatusBar(QStatusBar):
         resolution = document.resolution
         self._resolution.setText(self.tr("{0} dpi").format(f"{resolution.x:.4g}") if resolution else "")
         self._size.setText(f"{document.bounds.width} x {document.bounds.height} px")
+        self._fit()
 
     def _on_pointed(self, point: tuple[float, float] | None) -> None:
         workspace = self._view.workspace if self._view is not None else None
@@ -158,6 +163,7 @@ class StatusBar(QStatusBar):
         if running is not None and not shown and not self._timer.isActive():
             self._timer.start()
         if running is None or not shown:
+            self._fit()
             return
         waiting = len(self._tickets) - 1
         count = self.tr(" ({0} waiting)").format(waiting) if waiting else ""
@@ -167,10 +173,28 @@ class StatusBar(QStatusBar):
         text = f"{running.title}{count}{left}"
         self._job.setText(self._job.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, 360))
         self._bar.setValue(round(1000 * running.progress))
+        self._fit()
+
+    def _fit(self) -> None:
+        """Hide the less important facts about the scan if the window is too narrow for all."""
+        kept = (self._zoom, self._place, self._values, self._job, self._bar, self._cancel)
+        room = self.width() - sum(_taken_width(widget) for widget in kept if not widget.isHidden())
+        for label in (self._size, self._kind, self._resolution, self._device):
+            room -= _taken_width(label)
+            label.setVisible(room >= 0)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
 
     def _on_cancel(self) -> None:
         if self._running is not None:
             self._running.cancel()
+
+
+def _taken_width(widget: QWidget) -> int:
+    """The width of a widget in the status bar, with the space beside it."""
+    return max(widget.sizeHint().width(), widget.minimumWidth()) + _SPACING
 
 
 class ZoomField(QLineEdit):

@@ -80,6 +80,11 @@ class TaskQueue(QObject):
         """Whether jobs are waiting or running that will change the picture."""
         return any(queued.job.changes for queued in self._queued.values())
 
+    @property
+    def nothing_painted(self) -> bool:
+        """Whether the repair mask, which is the paint target, is empty."""
+        return self._editor.target == REPAIR_MASK and self._editor.document.state.mask.is_empty()
+
     def spot_masks(self) -> list[TileMap]:
         """The masks of queued spot heals."""
         masks = [queued.runner.mask for queued in self._queued.values() if _is_spot(queued.job)]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QToolButton
+from PySide6.QtWidgets import QLabel, QToolButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.work.threads import Lane
 from engine.jobs import JobContext
-from tests.desktop.acting import LEFT, combo, open_scan, pick
+from tests.desktop.acting import LEFT, combo, open_scan, pick, trigger
 
 
 def test_the_zoom_can_be_typed(qtbot: QtBot, program: Program, scan: Path) -> None:
@@ -127,3 +128,33 @@ def test_the_task_belongs_to_the_photograph(qtbot: QtBot, program: Program, scan
     assert combo(program, "Task").currentData() == "clean"
     assert program.contents.task.request(new_layer=False).task == "clean"
     assert (first.task, second.task) == ("clean", "detect")
+
+
+def test_a_small_window_shows_what_matters_whole(qtbot: QtBot, program: Program, scan: Path) -> None:
+    _, view = open_scan(qtbot, program, scan)
+    assert program.window.minimumSizeHint().height() <= 600
+    options, status = program.contents.options, program.contents.status
+    for width, all_of_it in ((2000, True), (900, False)):
+        program.window.resize(width, 600)
+        QTest.mouseMove(view, view.rect().center())
+        qtbot.waitUntil(lambda width=width: program.window.width() == width and status.width() == width)
+        assert options._pen_size.isVisible() == all_of_it
+        row = [child for child in options._row.children() if isinstance(child, QWidget) and child.isVisible()]
+        assert all(child.width() >= child.minimumSizeHint().width() for child in row)
+        facts = [child for child in status.children() if isinstance(child, QWidget) and child.isVisible()]
+        facts.sort(key=lambda child: child.x())
+        assert all(one.geometry().right() < other.x() for one, other in itertools.pairwise(facts))
+        labels = [fact for fact in facts if isinstance(fact, QLabel)]
+        assert [label.text() for label in labels if label.width() < label.sizeHint().width()] == []
+
+
+def test_heal_without_a_mask_offers_to_find_the_damage(qtbot: QtBot, program: Program, scan: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scan)
+    trigger(program, "heal")
+    button = program.contents.strip.button
+    assert button is not None
+    with qtbot.waitSignal(workspace.queue.changed):
+        QTest.mouseClick(button, LEFT)
+    assert not workspace.queue.pending, "a search changes nothing"
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=30000)
+    assert "damage" in program.contents.strip.text

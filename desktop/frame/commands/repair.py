@@ -31,6 +31,9 @@ def start(context: Context, *, new_layer: bool = False) -> None:
         enlarge(context, photo, panel.request(new_layer=False))
     elif gives == "findings":
         defects.find(context)
+    elif panel.task is not None and panel.task.wants_mask and photo.queue.nothing_painted:
+        sentence = context.window.tr("Paint over the damage first, or let it be found.")
+        context.offer_of(photo, sentence, context.window.tr("Find Damage"), partial(defects.find, context))
     else:
         context.start_task(lambda: photo.queue.apply(panel.request(new_layer=new_layer)))
 

@@ -58,9 +58,11 @@ class StatusBar(QStatusBar):
         self._since: dict[Ticket, float] = {}
         self.addWidget(self._zoom)
         for label, longest in ((self._place, "00000, 00000"), (self._values, "R 00000  G 00000  B 00000")):
-            # So that nothing moves with the pointer.
-            label.setMinimumWidth(label.fontMetrics().horizontalAdvance(longest) + _SPACING)
             self.addWidget(label)
+            # So that nothing moves with the pointer.
+            label.setText(longest)
+            label.setMinimumWidth(label.sizeHint().width())
+            label.clear()
         for label in (self._size, self._kind, self._resolution, self._device):
             self.addWidget(label)
         for widget in (self._job, self._bar, self._cancel):

@@ -214,11 +214,6 @@ def _defects_json(path: Path, given: TaskInput, marks: Marks) -> str:
 COMMANDS = (
     Command("detect", "find the damage of a scan and write it as a mask", _detect_arguments, _detect),
     Command("heal", "fill the masked parts of a scan", _heal_arguments, _heal),
-    Command(
-        "clean",
-        "remove noise, grain and blur from a scan",
-        _clean_arguments,
-        _picture_command("clean", "strength", "noise_level"),
-    ),
+    Command("clean", "remove noise, grain and blur from a scan", _clean_arguments, _clean),
     Command("tone", "correct the tone and colours of a faded scan", _tone_arguments, _tone),
 )

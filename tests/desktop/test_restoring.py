@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
@@ -26,7 +27,7 @@ from engine.runtime.session import Device
 from engine.tasks import TaskInput, UpscaleSettings, run_task
 from tests import tiny_models
 from tests.conftest import noise_raster
-from tests.desktop.acting import LEFT, open_scan, picture, trigger
+from tests.desktop.acting import LEFT, key, open_scan, picture, trigger
 from tests.document.test_edits import filled_layer
 
 
@@ -58,6 +59,16 @@ def restore(qtbot: QtBot, program: Program, name: str) -> None:
     qtbot.waitUntil(lambda: program.contents.strip.button is not None, timeout=60000)
     QTest.mouseClick(program.contents.strip.button, LEFT)
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
+
+
+def test_one_key_heals_all_that_a_recipe_found(qtbot: QtBot, program: Program, scratched: Path) -> None:
+    workspace, _ = open_scan(qtbot, program, scratched)
+    trigger(program, "restore_gentle")
+    qtbot.waitUntil(lambda: program.contents.strip.button is not None, timeout=60000)
+    assert not workspace.document.state.layers
+    key(program, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    qtbot.waitUntil(lambda: not workspace.queue.busy and bool(workspace.document.state.layers), timeout=60000)
+    assert not workspace.defects.to_heal
 
 
 def test_a_recipe_gives_its_layers_in_one_step(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -35,6 +36,7 @@ class Autosave(QObject):
         path: the file from which it was read.
         folder: where it is saved.
         submit: queues a job.
+        state: the state that is autosaved: the document's, with work that is still waiting.
         steps: the memory of the undo steps.
 
     Signals:
@@ -51,12 +53,13 @@ class Autosave(QObject):
         path: Path,
         folder: AutosaveFolder,
         submit: Submit,
+        state: Callable[[], State],
         steps: UndoMemory,
         parent: QObject,
     ) -> None:
         super().__init__(parent)
         self.folder = folder
-        self._document, self._submit, self._steps = document, submit, steps
+        self._document, self._submit, self._state, self._steps = document, submit, state, steps
         self._opened = OpenedFile(path, document.stamp)
         self._numbers = itertools.count(1)
         self._kept: State | None = document.state
@@ -88,13 +91,13 @@ class Autosave(QObject):
 
     def save(self) -> None:
         """Start saving the current state to the autosave folder, if it changed since the last time."""
-        state = self._document.state
+        state = self._state()
         if self._running:
             self._again = True
             return
         if self._kept is not None and state.same_work(self._kept):
             return
-        snapshot, before = self.snapshot(), self._kept
+        snapshot, before = replace(self.snapshot(), state=state), self._kept
 
         def work(context: JobContext) -> None:
             self.folder.autosave(snapshot, context)
@@ -129,7 +132,7 @@ class Autosave(QObject):
         Raises:
             EngineError: it cannot be saved.
         """
-        self.folder.autosave(self.snapshot())
+        self.folder.autosave(replace(self.snapshot(), state=self._state()))
 
     def mark_saved(self, snapshot: Snapshot, path: Path, stamp: tuple[int, int] | None) -> None:
         """The project was saved: only later changes have to be autosaved.

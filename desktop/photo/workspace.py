@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from desktop.photo.autosave import Autosave
 from desktop.photo.defect_list import DefectList
 from desktop.photo.editor import EditMaker, Editor
 from desktop.photo.task_queue import TaskQueue
+from desktop.work.outlines import union_delta
 from desktop.work.threads import JobCentre, Lane
 from engine.jobs import JobContext, JobState
 from engine.raster import Rect
@@ -64,7 +66,7 @@ class Workspace(Editor):
         self.recovered = self._recovered = False
         self._spot: TileEdit | None = None
         self._scan_hidden = False
-        self.autosave = Autosave(document, path, folder, self.submit, self.undo_memory, self)
+        self.autosave = Autosave(document, path, folder, self.submit, self._autosaved_state, self.undo_memory, self)
         self.autosave.due.connect(self.save_for_recovery)
         self.autosave.message.connect(self.message)
         self.defects = DefectList(self)
@@ -127,6 +129,13 @@ class Workspace(Editor):
             self.autosave.save()
         else:
             self.autosave.forget()
+
+    def _autosaved_state(self) -> State:
+        """The document's state; strokes that wait for their spot heal are kept as parts of the repair mask."""
+        state = self.document.state
+        for spot in self.queue.spot_masks():
+            state = replace(state, mask=union_delta(state.mask, spot).apply_to(state.mask))
+        return state
 
     def close(self) -> None:
         """Cancel the jobs, stop autosaving, and release the document's memory."""

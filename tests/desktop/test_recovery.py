@@ -35,7 +35,7 @@ from engine.errors import ReadError
 from engine.raster import Rect
 from engine.runtime.cards import Registry
 from tests.conftest import noise_raster
-from tests.desktop.acting import drag, heal, mask, open_scan, picture, trigger
+from tests.desktop.acting import drag, heal, hold_tasks, key, mask, open_scan, picture, trigger
 from tests.document.test_edits import paint
 from tests.document.test_project import layered_document, save
 
@@ -111,6 +111,27 @@ def test_forgotten_work_is_in_the_trash_and_comes_back_from_there(
     qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
     assert np.array_equal(mask(other.contents.photos.photo), mask(workspace))
     assert not other.files.forgotten_work()
+
+
+def test_a_stroke_that_waits_for_its_heal_is_recovered_as_a_part_of_the_mask(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path, second, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = hold_tasks(monkeypatch)
+    workspace, view = open_scan(qtbot, program, scan)
+    key(program, Qt.Key.Key_J)
+    drag(view, [(200, 100), (220, 100)])
+    assert not mask(workspace).any()
+    folder = autosave(qtbot, workspace)
+    other, _ = second(folder, Recovery.OPEN)
+    qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
+    assert mask(other.contents.photos.photo)[100, 200:220].min() == 255
+    gate.set()
+    qtbot.waitUntil(lambda: not workspace.queue.busy and not workspace.autosave.busy, timeout=30000)
+    assert not mask(workspace).any()
+    other, _ = second(Path(shutil.copytree(autosave(qtbot, workspace), tmp_path / "after")), Recovery.OPEN)
+    qtbot.waitUntil(lambda: other.contents.photos.photo is not None, timeout=10000)
+    assert not mask(other.contents.photos.photo).any()
+    assert len(other.contents.photos.photo.document.state.layers) == 1
 
 
 def test_work_that_cannot_be_read_is_kept_in_the_trash(

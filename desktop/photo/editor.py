@@ -16,15 +16,13 @@ from desktop.document.targets import EDGE_MAP, REPAIR_MASK, LayerMask, LayerPixe
 from desktop.document.tiles import TileDelta, TileEdit, TileMap
 from desktop.language import sentence_of
 from desktop.photo.undo_memory import UndoMemory
-from desktop.work.base import Urgency
+from desktop.work.base import AT_ONCE, Urgency
 from desktop.work.edges import clear_edges
 from desktop.work.threads import JobCentre, Lane, Ticket, Work
 from engine.errors import EngineError
 from engine.jobs import JobContext
 from engine.raster import Rect
 
-AT_ONCE = 16
-"""Number of tiles up to which a change is made on the GUI thread, without a job: about 50 ms."""
 _TRIES = 3
 """How often an edit is computed before it is given up, if the picture is changed meanwhile."""
 

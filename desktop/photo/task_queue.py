@@ -14,7 +14,7 @@ from desktop.document.targets import EDGE_MAP, REPAIR_MASK, EdgeMap
 from desktop.document.tiles import TileMap
 from desktop.photo.defect_list import DefectList
 from desktop.photo.editor import Editor
-from desktop.work.base import Job, Outcome, Runner, TaskRequest
+from desktop.work.base import Job, Outcome, Runner, TaskRequest, Urgency
 from desktop.work.covered import covering_layer
 from desktop.work.edges import DrawEdges
 from desktop.work.enlarge import Enlarge
@@ -22,7 +22,7 @@ from desktop.work.find import FindDamage, FindResult
 from desktop.work.repair import ApplyTask, subtraction_delta
 from desktop.work.restore import Restore, heal_defects
 from desktop.work.runners import runner_of
-from desktop.work.threads import Lane, Ticket
+from desktop.work.threads import Lane, Ticket, Work
 from engine.errors import SettingsError
 from engine.output import Output
 
@@ -224,6 +224,10 @@ class TaskQueue(QObject):
         editor = self._editor
         if ticket not in self._queued:
             return
+        turn = self._queued[ticket].runner.turn(outcome)
+        if turn is not None:
+            self._turn(ticket, turn, outcome)
+            return
         try:
             edit, chosen = self._queued[ticket].runner.edit(outcome)
             if edit is not None:
@@ -237,6 +241,16 @@ class TaskQueue(QObject):
         finally:
             # In any case: its part of the mask must be free again.
             self._release(ticket)
+
+    def _turn(self, ticket: Ticket, turn: Work, outcome: Outcome) -> None:
+        """Have a job rotate or flip a large result, because the picture was meanwhile; then continue with it."""
+        editor = self._editor
+        turning = editor.submit(f"Turning the result, {self._name()}", Lane.COMPUTE, lambda: turn, urgency=Urgency.HAND)
+        # It is the job that can be cancelled now.
+        self._queued[turning] = self._queued.pop(ticket)
+        turning.done.connect(editor.while_open(lambda _: self._on_done(turning, outcome)))
+        for signal in (turning.failed, turning.cancelled, turning.crashed):
+            signal.connect(lambda *_: self._release(turning))
 
     def _show_layer(self, id_: int, queued: _QueuedJob) -> None:
         """Make the layer with a repair active; if other layers hide the repair, offer to do it again above them."""

@@ -95,6 +95,9 @@ class Outcome:
     repairs: tuple[Repair, ...] = ()
 
 
+AT_ONCE = 16
+"""Number of tiles up to which a change is made on the GUI thread, without a job: about 50 ms."""
+
 NextActive = int | EdgeMap | None
 """What becomes active after an edit: the layer with this id, the edge map as paint target, or None for no change."""
 
@@ -135,6 +138,15 @@ class Runner(ABC, Generic[J]):
             SettingsError: a setting is out of range.
             ModelError: the model is not installed any more.
         """
+
+    def turn(self, outcome: Outcome) -> Callable[[JobContext], None] | None:
+        """What must be done on an engine thread before ``edit``, if a large result is to be rotated or flipped.
+
+        Returns:
+            The work; None if there is little to do, or if it was done for the picture's current orientation.
+        """
+        del outcome
+        return None
 
     @abstractmethod
     def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:

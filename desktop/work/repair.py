@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from desktop.document.geometry import Transform
 from desktop.document.model import Document, Layer
 from desktop.document.targets import REPAIR_MASK
 from desktop.document.tiles import Cell, TileDelta, TileMap, compact
-from desktop.work.base import J, Job, NextActive, Outcome, TaskRequest, TaskRunner, Urgency, index_above
+from desktop.work.base import AT_ONCE, J, Job, NextActive, Outcome, TaskRequest, TaskRunner, Urgency, index_above
 from desktop.work.edges import clear_edges_edits
 from engine.jobs import JobContext
 from engine.raster import Rect, mix
@@ -55,6 +56,7 @@ class PatchRunner(TaskRunner[J]):
         super().__init__(job, document, registry, request)
         self._source: Composite | None = None
         self._below: tuple[int, ...] = ()
+        self._turned: dict[int, tuple[Transform, Sequence[Piece]]] = {}
 
     def _read_below(self, index: int) -> Composite:
         """Freeze the visible picture of the layers below an index. The result will be inserted above these layers."""
@@ -75,8 +77,28 @@ class PatchRunner(TaskRunner[J]):
         layer = layer.with_pixels(pixels.apply_to(layer.pixels), mask.apply_to(layer.mask))
         return replace(layer, name=f"{kind} {layer.id}{self._model_suffix}")
 
+    @abstractmethod
+    def _patches(self, outcome: Outcome) -> Sequence[Patch]:
+        """All patches of an outcome."""
+
+    def turn(self, outcome: Outcome) -> Callable[[JobContext], None] | None:
+        patches, source, transform = self._patches(outcome), self._source, self._transform()
+        done = all(self._turned.get(id(patch), (None,))[0] == transform for patch in patches)
+        if source is None or not transform or done or sum(len(patch.pieces) for patch in patches) <= AT_ONCE:
+            return None
+
+        def work(context: JobContext) -> None:
+            for number, patch in enumerate(patches):
+                part = context.part(number / len(patches), (number + 1) / len(patches))
+                self._turned[id(patch)] = transform, transform_pieces(patch, source, transform, part)
+
+        return work
+
     def _pieces_now(self, patch: Patch) -> Sequence[Piece]:
         """The pieces of a patch in the current orientation of the picture."""
+        transform, pieces = self._turned.get(id(patch), (None, ()))
+        if transform == self._transform():
+            return pieces
         transform, source = self._transform(), self._source
         assert source is not None
         return transform_pieces(patch, source, transform) if transform else patch.pieces
@@ -111,6 +133,9 @@ class ApplyTaskRunner(PatchRunner[ApplyTask]):
         source = self._read_below(index_above(self._document, active))
         follows = self._job.claims and wants_edges(self._registry.card(request.model))
         return self._task_input(source, *((state.edges, state.guided) if follows else ()))
+
+    def _patches(self, outcome: Outcome) -> Sequence[Patch]:
+        return [outcome.result]
 
     def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
         """Add the result to the layer for which it was computed, if that still can take it.
@@ -179,15 +204,23 @@ def patch_deltas(document: Document, layer: Layer, pieces: Sequence[Piece]) -> t
     return TileDelta(pixels), TileDelta(masks)
 
 
-def transform_pieces(patch: Patch, source: Composite, transform: Transform) -> list[Piece]:
+def transform_pieces(
+    patch: Patch, source: Composite, transform: Transform, context: JobContext | None = None
+) -> list[Piece]:
     """The pieces of a patch after the picture was rotated or flipped.
 
     Args:
         patch: in the orientation before.
         source: the picture from which it was computed, in the orientation before.
         transform: what was done to the picture.
+        context: progress and cancellation.
+
+    Raises:
+        Cancelled: the context was cancelled.
     """
     from engine.tasks import Piece
+
+    context = context or JobContext()
 
     made = {next(piece.rect.cells()): piece for piece in patch.pieces}
     weights = TileMap.empty(source.shape[:2], np.uint8)
@@ -197,8 +230,9 @@ def transform_pieces(patch: Patch, source: Composite, transform: Transform) -> l
     bounds = weights.bounds
     near = {cell for piece in made.values() for cell in (piece.rect.grown(1) & bounds).cells()}
     tiles |= {cell: source.read(Rect.of_cell(cell) & bounds) for cell in near - made.keys()}
-    pixels = transform.tiles(TileMap.empty(source.shape, source.dtype, holes=True).with_tiles(tiles))
-    weights, bounds = transform.tiles(weights), pixels.bounds
+    filled = TileMap.empty(source.shape, source.dtype, holes=True).with_tiles(tiles)
+    pixels = transform.tiles(filled, context=context.part(0.0, 0.8))
+    weights, bounds = transform.tiles(weights, context=context.part(0.8, 1.0)), pixels.bounds
     return [Piece(Rect.of_cell(cell) & bounds, pixels.tile(cell), weights.tile(cell)) for cell in weights.stored]
 
 

@@ -93,6 +93,9 @@ class RestoreRunner(PatchRunner[Restore]):
 
         return work
 
+    def _patches(self, outcome: Outcome) -> Sequence[Patch]:
+        return [patch for _, patch in outcome.result.patches]
+
     def edit(self, outcome: Outcome) -> tuple[Edit | None, NextActive]:
         """Insert the new layers above those that were read and mark the defects as healed. The repair mask stays."""
         from engine.tasks import TASKS

@@ -11,6 +11,7 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
+import desktop.work.repair
 from desktop.app import Program
 from desktop.panels.sheet import SheetButton
 from desktop.panels.widgets import ValueSlider
@@ -178,10 +179,15 @@ def test_a_strength_goes_into_the_model(qtbot: QtBot, program: Program, scan: Pa
     assert program.store.settings.repair.of("clean").values == {"strength": 1.0}
 
 
+@pytest.mark.parametrize("large", [False, True])
 def test_a_cleaned_picture_is_rotated_if_the_picture_is_rotated_meanwhile(
-    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch, *, large: bool
 ) -> None:
     workspace, view = open_scan(qtbot, program, scan)
+    titles: list[str] = []
+    program.jobs.added.connect(lambda ticket: titles.append(ticket.title))
+    if large:
+        monkeypatch.setattr(desktop.work.repair, "AT_ONCE", 0)
     before = picture(workspace).astype(int)
     pick(program, "Task", "clean")
     gate, ticket = hold_tasks(monkeypatch), trigger_job(program, "heal")
@@ -191,6 +197,7 @@ def test_a_cleaned_picture_is_rotated_if_the_picture_is_rotated_meanwhile(
     gate.set()
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert np.abs(picture(workspace) - (65535 - np.rot90(before))).max() <= 2
+    assert ("Turning the result, scan.tif" in titles) == large, "a large one does not hold the window"
 
 
 @pytest.mark.parametrize("gone", [False, True])

@@ -53,7 +53,7 @@ _LEAST = 48
 """Minimum side of the area that a thumbnail shows, image pixels."""
 _KEPT_THUMBNAILS = 300
 _SHARES = ("threshold",)
-_POWERS = {"smallest": 3.0, "largest": 4.0, "elongation": 2.0, "grow": 2.0}
+_POWERS = {"smallest": 3.0, "largest": 4.0, "elongation": 2.0, "widest": 4.0, "grow": 2.0}
 _BOUNDLESS = {"largest": 1e6, "elongation": 100.0}
 """Maximum of a slider, at which it means no limit."""
 Index = QModelIndex | QPersistentModelIndex

@@ -108,8 +108,8 @@ def toner(folder: Path) -> ModelCard:
     return save(folder, "toner", "tone", stage(folder / "toner", "model.onnx", nodes, ports, (RESULT,), **constants))
 
 
-def finder(folder: Path, id_: str = "finder", task: str = "detect") -> ModelCard:
-    """Nearly white pixels are a scratch with probability 0.9, nearly black ones a stain with 0.8."""
+def finder(folder: Path, id_: str = "finder", task: str = "detect", sure: float = 0.9) -> ModelCard:
+    """Nearly white pixels are a scratch with the probability ``sure``, nearly black ones a stain with 0.8."""
     nodes = [
         node("ReduceMean", "picture axis", "grey", keepdims=1),
         node("Greater", "grey high", "is_white"),
@@ -120,7 +120,7 @@ def finder(folder: Path, id_: str = "finder", task: str = "detect") -> ModelCard
         node("Mul", "black less_sure", "stain"),
         node("Concat", "scratch stain", "probability", axis=1),
     ]
-    numbers = {"high": 0.9, "low": 0.1, "sure": 0.9, "less_sure": 0.8}
+    numbers = {"high": 0.9, "low": 0.1, "sure": sure, "less_sure": 0.8}
     constants = {name: np.full(1, value, np.float32) for name, value in numbers.items()}
     outputs = (Port("probability", "probability", channels=2),)
     made = stage(folder / id_, "model.onnx", nodes, (PICTURE,), outputs, axis=np.array([1], np.int64), **constants)

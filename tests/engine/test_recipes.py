@@ -24,8 +24,9 @@ from tests.conftest import noise_raster
 def shelf(tmp_path: Path) -> Path:
     """A folder with a model of known results for every task, and the shipped heal model."""
     shelf = tmp_path / "shelf"
-    for make in (tiny_models.cleaner, tiny_models.toner, tiny_models.finder):
+    for make in (tiny_models.cleaner, tiny_models.toner):
         make(shelf)
+    tiny_models.finder(shelf, sure=0.99)
     tiny_models.save(shelf, "darker", "clean", *tiny_models.darker(shelf).stages, default=True)
     for scale in (2, 4):
         tiny_models.enlarger(shelf, scale)
@@ -51,7 +52,8 @@ def folder(tmp_path: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def scratched(dtype: type = np.uint16, channels: int = 3) -> np.ndarray:
     pixels = noise_raster(dtype=dtype, channels=channels).pixels.copy()
-    pixels[100:104, 50:200] = np.iinfo(dtype).max
+    # As thin as what the shipped recipes heal.
+    pixels[100:102, 50:200] = np.iinfo(dtype).max
     return pixels
 
 
@@ -131,10 +133,10 @@ def test_each_step_sees_what_the_one_before_made(shelf: Path, tmp_path: Path, dt
     result = made(shelf, recipe_file(tmp_path, text), pixels)
     assert result.marks is not None
     marked = result.marks.mask() > 0
-    assert marked[100:104, 50:200].all()
+    assert marked[100:102, 50:200].all()
     healed = gentle.pixels()
     assert np.array_equal(healed[~marked], pixels[~marked])
-    assert (healed[100:104, 50:200] != pixels[100:104, 50:200]).mean() > 0.99
+    assert (healed[100:102, 50:200] != pixels[100:102, 50:200]).mean() > 0.99
     # The healed picture, and no longer the scratch, was darkened by a quarter.
     assert np.abs(result.pixels() - healed * 0.75).max() <= 1
     assert [repair.task for repair, _ in result.patches] == ["heal", "clean"]
@@ -165,7 +167,7 @@ def test_a_step_names_its_model(shelf: Path, tmp_path: Path) -> None:
             made(shelf, recipe_file(tmp_path, text.replace(*change)), pixels)
 
 
-def test_nothing_is_healed_when_nothing_or_nearly_everything_is_damaged(shelf: Path) -> None:
+def test_nothing_is_healed_when_nothing_or_nearly_everything_is_damaged(shelf: Path, tmp_path: Path) -> None:
     plain = noise_raster().pixels
     result = made(shelf, "gentle", plain)
     assert result.notices == ("No damage was found: nothing was healed.",)
@@ -173,7 +175,7 @@ def test_nothing_is_healed_when_nothing_or_nearly_everything_is_damaged(shelf: P
     assert [repair.task for repair in result.repairs] == ["detect"]
     white = plain.copy()
     white[:100] = 65535
-    result = made(shelf, "gentle", white)
+    result = made(shelf, recipe_file(tmp_path, HEAD + step("detect", threshold=0.5) + step("heal", feather=0)), white)
     assert result.notices[0].startswith("33 % of the picture count as damaged")
     assert np.array_equal(result.pixels(), white)
     assert result.marks is not None
@@ -213,10 +215,10 @@ def test_gentle_changes_nothing_outside_the_damage(folder: Path, capsys: pytest.
     assert capsys.readouterr() == ("", "")
     scan, result = imageio.read(folder / "in.tif"), imageio.read(folder / "out.tif")
     changed = (scan.pixels != result.pixels).any(axis=2)
-    assert changed[100:104, 50:200].mean() > 0.99
+    assert changed[100:102, 50:200].mean() > 0.99
     # Two pixels of grow and two of feather.
     assert not changed[:96].any()
-    assert not changed[108:].any()
+    assert not changed[106:].any()
     assert result.resolution == scan.resolution
     record = json.loads((folder / "out.tif.record.json").read_text())
     assert (record["command"], record["recipe"]) == ("restore", "gentle")
@@ -224,7 +226,7 @@ def test_gentle_changes_nothing_outside_the_damage(folder: Path, capsys: pytest.
         ("detect", "finder"),
         ("heal", "heal"),
     ]
-    assert record["repairs"][0]["settings"]["threshold"] == 0.8
+    assert record["repairs"][0]["settings"]["threshold"] == 0.97
     assert record["samples_changed"] == int((scan.pixels != result.pixels).sum())
 
 
@@ -237,8 +239,9 @@ def test_standard_is_the_default_and_lists_every_repair(folder: Path) -> None:
 
 
 def test_damage_that_was_not_healed_is_reported_and_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = recipe_file(folder, HEAD + step("detect", threshold=0.5) + step("heal", feather=0))
     for scan, said in (("plain.tif", "No damage was found"), ("white.tif", "67 % of the picture")):
-        assert run("restore", scan, "-o", "out.tif", "--recipe", "gentle") == 0
+        assert run("restore", scan, "-o", "out.tif", "--recipe", own) == 0
         assert said in capsys.readouterr().err
         assert np.array_equal(imageio.read(folder / "out.tif").pixels, imageio.read(folder / scan).pixels)
         record = json.loads((folder / "out.tif.record.json").read_text())

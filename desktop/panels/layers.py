@@ -49,7 +49,7 @@ _EMPTY = 40.0
 """Grey level of the empty parts of a thumbnail, 0..255."""
 _MIME = "application/x-lacuna-layer"
 _REFRESH_MS = 250
-_SECONDS = 0.01
+_SECONDS = 0.002
 """Time in one repaint for computing the reductions of a thumbnail."""
 Index = QModelIndex | QPersistentModelIndex
 _NONE = QModelIndex()

@@ -245,6 +245,8 @@ def starting() -> dict[str, float]:
         "program.start([]); app.exec()"
     )
     environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    # As on a user's computer, where modules are compiled once.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as folder:
 
         def start(code: str) -> bytes:

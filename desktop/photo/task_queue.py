@@ -212,11 +212,15 @@ class TaskQueue(QObject):
             ready=lambda: editor.settled,
         )
         self._queued[ticket] = _QueuedJob(job, runner, title, editor.undo.index(), editor.document.state.geometry)
-        ticket.done.connect(editor.while_open(lambda outcome: self._on_done(ticket, outcome)))
-        for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
-            signal.connect(lambda *_: self._release(ticket))
+        self._follow(ticket, lambda outcome: self._on_done(ticket, outcome))
         self.changed.emit()
         return ticket
+
+    def _follow(self, ticket: Ticket, on_done: Callable[[Any], None]) -> None:
+        """Connect a job: what is done with its result, and the release of its part of the mask if there is none."""
+        ticket.done.connect(self._editor.while_open(on_done))
+        for signal in (ticket.failed, ticket.cancelled, ticket.crashed):
+            signal.connect(lambda *_: self._release(ticket))
 
     # -- results ----------------------------------------------------------------------------------------------
 
@@ -248,9 +252,7 @@ class TaskQueue(QObject):
         turning = editor.submit(f"Turning the result, {self._name()}", Lane.COMPUTE, lambda: turn, urgency=Urgency.HAND)
         # It is the job that can be cancelled now.
         self._queued[turning] = self._queued.pop(ticket)
-        turning.done.connect(editor.while_open(lambda _: self._on_done(turning, outcome)))
-        for signal in (turning.failed, turning.cancelled, turning.crashed):
-            signal.connect(lambda *_: self._release(turning))
+        self._follow(turning, lambda _: self._on_done(turning, outcome))
 
     def _show_layer(self, id_: int, queued: _QueuedJob) -> None:
         """Make the layer with a repair active; if other layers hide the repair, offer to do it again above them."""

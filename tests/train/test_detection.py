@@ -125,7 +125,7 @@ def test_photographs_with_damage_of_their_own_are_neither_negatives_nor_sound(fo
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Photographs, "draw_crops", spy)
-        assert drawn.draw_sound(3).shape == (3, 3, 64, 64)
+        assert drawn.draw_sound(3)[0].shape == (3, 3, 64, 64)
     assert torch.equal(seen[0], weights)
     with pytest.raises(SettingsError, match="hard negatives need others"):
         batches(small("detect", 'data.unlabelled=["photo_"]'), folder)
@@ -155,6 +155,32 @@ def test_hard_negatives_are_the_sound_crops_with_the_most_false_damage(folder: P
     negatives.search(detector)
     assert negatives._pool is not None
     assert len(negatives._pool) == 5
+
+
+def test_photographs_with_false_damage_are_searched_more_often(folder: Path) -> None:
+    recipe = small("detect", "negatives={share=0.5,candidates=24,kept=3,pool=5,every=1}", "damage.ageing={}")
+    drawn = batches(recipe, folder)
+    negatives, counts = Negatives(recipe, drawn), torch.zeros(len(drawn.photographs.names))
+    draw = drawn.draw_sound
+
+    def only_first_looks_damaged(pictures: torch.Tensor) -> torch.Tensor:
+        part, chosen[:] = chosen[: len(pictures)], chosen[len(pictures) :]
+        looks = torch.tensor([10.0 if number == 0 else -10.0 for number in part])
+        return looks[:, None, None, None].expand(len(pictures), 1, *pictures.shape[2:])
+
+    def spy(count: int, weights: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        crops, numbers = draw(count, weights)
+        chosen.extend(numbers.tolist())
+        counts.index_add_(0, numbers, torch.ones(count))
+        return crops, numbers
+
+    chosen: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawn, "draw_sound", spy)
+        for _ in range(12):
+            negatives.search(only_first_looks_damaged)
+    assert counts[0] > 2 * counts[1:].max()
+    assert counts[1:].sum() > 0
 
 
 # -- losses -------------------------------------------------------------------------------------------------------

@@ -190,15 +190,25 @@ class Batches:
         chosen = torch.randint(len(self._masks), (count,), generator=self._choices).to(self._masks.device)
         return flip_and_turn(self._masks[chosen], self._choices).float().div_(255)
 
-    def draw_sound(self, count: int) -> Tensor:
-        """Draw crops without damage, aged like damaged ones, from labelled photographs only: (count, 3, S, S)."""
+    def draw_sound(self, count: int, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draw crops without damage, aged like damaged ones, from labelled photographs only.
+
+        Args:
+            count: number of crops.
+            weights: how often each photograph is drawn, (photographs,), relative to the others; None = all alike.
+
+        Returns:
+            (count, 3, S, S); and the number of the photograph of each crop, (count,) int64 on the CPU.
+        """
         settings, random = self._recipe.damage, self._random
-        photographs = dataclasses.replace(self.photographs, weights=self.photographs.weights * self._labelled)
-        photo = photographs.draw_crops(count, self._recipe.data, self._choices)[0][:, :3]
+        weights = self.photographs.weights if weights is None else self.photographs.weights * weights
+        photographs = dataclasses.replace(self.photographs, weights=weights * self._labelled)
+        drawn, chosen = photographs.draw_crops(count, self._recipe.data, self._choices)
+        photo = drawn[:, :3]
         level = settings.strongest * torch.rand(count, generator=random, device=photo.device)
         for ageing_ in degrade.before_and_after_marks(settings.ageing):
             photo, _ = degrade.degrade(photo, ageing_, level, random, settings.alone)
-        return photo.contiguous(memory_format=torch.channels_last)
+        return photo.contiguous(memory_format=torch.channels_last), chosen
 
     def _add_damage(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures with 0 to ``MOST_MARKS`` marks, and where these can be seen, (B, 1, S, S) of 0 and 1."""

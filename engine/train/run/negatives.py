@@ -11,9 +11,16 @@ from torch import Tensor
 from engine.train.data.batches import Batch, Batches
 from engine.train.recipe import TrainingRecipe
 
+_FIRST_ERROR = 0.002
+"""Mean square probability that photographs are taken to have before they are searched: that of an average one."""
+_SHARE_OF_NEW = 0.3
+"""Weight of the newest crop in the mean error of a photograph."""
+
 
 class Negatives:
     """A pool of hard negatives, which is extended with the current detector at regular intervals.
+
+    Photographs in which the detector has found much false damage are searched more often than others.
 
     Args:
         recipe: the training recipe.
@@ -24,14 +31,18 @@ class Negatives:
         self._settings, self._batches = recipe.negatives, batches
         self._random = torch.Generator().manual_seed(recipe.schedule.seed)
         self._pool: Tensor | None = None
+        # Mean error lately found in crops of each photograph; all alike until they are known.
+        self._errors = torch.full((len(batches.photographs.names),), _FIRST_ERROR)
 
     @torch.no_grad()
     def search(self, generator: Any) -> None:
         """Run a detector on sound crops; those with the largest mean square of the probability join the pool."""
-        crops = self._batches.draw_sound(self._settings.candidates)
+        # Half of the draws are even, so that photographs in which the detector was right are seen again.
+        crops, chosen = self._batches.draw_sound(self._settings.candidates, self._errors + self._errors.mean())
         with torch.autocast(crops.device.type, torch.bfloat16):
             logits = torch.cat([generator(part) for part in torch.split(crops, 8)])
         errors = torch.sigmoid(logits.float()).square().mean(dim=(1, 2, 3))
+        self._errors[chosen] += _SHARE_OF_NEW * (errors.cpu() - self._errors[chosen])
         worst = crops[errors.topk(self._settings.kept).indices]
         known = worst if self._pool is None else torch.cat([self._pool, worst])
         self._pool = known[-self._settings.pool :]

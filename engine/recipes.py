@@ -81,7 +81,8 @@ class RestoreResult:
     Attributes:
         source: the picture with all patches applied.
         patches: the patches in order, each with its entry in the record.
-        marks: the damage that was found, healed or not; None if the recipe has no detection.
+        marks: the damage that was found, healed or not; None if the recipe has no detection. Its ``unsure`` damage is
+            never healed.
         repairs: all entries for the record.
         notices: sentences about steps that were skipped, and why.
         device: where the last model ran.
@@ -192,7 +193,8 @@ class _RecipeRun:
         given = TaskInput(task, self._current_picture(), self._profile, None, settings, card, self._device)
         if TASKS[task].gives == "findings":
             findings = run_task(given, context.part(0.0, 0.85))
-            self._marks = findings.marks(settings, context.part(0.85, 1.0))
+            self._marks = findings.marks(settings, context.part(0.85, 1.0), leave_unsure=True)
+            self._notices += notices_of_unsure(self._marks)
             self._repairs.append(self._marks.repair(given))
             return
         if TASKS[task].wants_mask:
@@ -251,8 +253,26 @@ class _PatchedSource:
         return pixels
 
 
+def notices_of_unsure(marks: Marks) -> tuple[str, ...]:
+    """A sentence about large areas that are left alone while other damage is healed, if there are any."""
+    if not marks.unsure or not marks.pieces:
+        return ()
+    return (f"{_large_areas(marks)} may be damage too; only a person can tell, so nothing was changed there.",)
+
+
+def _large_areas(marks: Marks) -> str:
+    count = len(marks.unsure)
+    return "One large area" if count == 1 else f"{count} large areas"
+
+
 def refusal_to_heal(marks: Marks | None) -> SettingsError | None:
     """Why found damage must not be healed without asking the user; None when it may be."""
+    if marks is not None and marks.unsure and not marks.pieces:
+        return SettingsError(
+            "{what} may be damage, but only a person can tell: nothing was healed. Heal it with a mask of your own.",
+            "heal.found",
+            what=_large_areas(marks),
+        )
     if marks is None or not marks.pieces:
         return SettingsError("No damage was found: nothing was healed.", "heal.found")
     if marks.share <= MAX_DAMAGE_SHARE:

@@ -121,7 +121,9 @@ class DefectOverlay(QObject):
             (Verdict.TO_DO, accent, none),
             (Verdict.ACCEPTED, accent, fill),
         ):
-            self._draw([item for item in seen if item.verdict is verdict], painter, place, line, inside)
+            judged = [item for item in seen if item.verdict is verdict]
+            self._draw([item for item in judged if not item.undecided], painter, place, line, inside)
+            self._draw([item for item in judged if item.undecided], painter, place, line, inside, Qt.PenStyle.DashLine)
 
     def _defects_in(self, seen: QRectF, items: Sequence[JudgedDefect]) -> list[JudgedDefect]:
         if items is not self._items:
@@ -135,7 +137,13 @@ class DefectOverlay(QObject):
         return [items[row] for row in rows.tolist()]
 
     def _draw(
-        self, items: list[JudgedDefect], painter: QPainter, place: QTransform, line: QColor, inside: QColor
+        self,
+        items: list[JudgedDefect],
+        painter: QPainter,
+        place: QTransform,
+        line: QColor,
+        inside: QColor,
+        style: Qt.PenStyle = Qt.PenStyle.SolidLine,
     ) -> None:
         scale = place.m11()
         squares, shapes = [], []
@@ -150,7 +158,7 @@ class DefectOverlay(QObject):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, not many)
         passes = ((_DARK, 2.5, QColor(0, 0, 0, 0)), (line, 1.25, inside))
         for colour, width, brush in ((line, 0.0, inside),) if many else passes:
-            painter.setPen(QPen(colour, width))
+            painter.setPen(QPen(colour, width, style))
             painter.setBrush(brush)
             if squares:
                 painter.drawRects(squares)

@@ -92,8 +92,9 @@ class DefectModel(QAbstractListModel):
         if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             return None
         item = self.items[index.row()]
-        text = self.tr("{0}, {1} % sure, {2:,} px, {3}")
-        return text.format(item.kind, round(100 * item.defect.score), item.defect.area, item.verdict.title)
+        text = self.tr("{0}, {1}, {2:,} px, {3}")
+        sure = self.tr("large, unsure") if item.unsure else self.tr("{0} % sure").format(round(100 * item.defect.score))
+        return text.format(item.kind, sure, item.defect.area, item.verdict.title)
 
 
 class _RowPainter(QStyledItemDelegate):
@@ -129,7 +130,8 @@ class _RowPainter(QStyledItemDelegate):
             painter.drawText(words, right, item.verdict.title)
         words.translate(0, words.height())
         painter.setPen(faint)
-        painter.drawText(words, left, f"{round(100 * item.defect.score)} %")
+        sure = self._panel.tr("large, unsure") if item.unsure else f"{round(100 * item.defect.score)} %"
+        painter.drawText(words, left, sure)
         painter.drawText(words, right, f"{item.defect.area:,} px")
 
 
@@ -194,6 +196,7 @@ class DefectsPanel(QWidget):
                 hints["low"] * scale,
                 high * scale,
                 unit=" %" if name in _SHARES else hints["unit"],
+                decimals=1 if 0 < hints["low"] * scale < 1 else 0,
                 power=_POWERS.get(name, 1.0),
                 tooltip=hints["tooltip"],
                 title_width=56,
@@ -339,6 +342,8 @@ class DefectsPanel(QWidget):
             return self.tr("Outlining the defects…")
         shown = (Verdict.ACCEPTED, Verdict.KEPT, Verdict.HEALED, Verdict.TO_DO)
         parts = [f"{defects.counts[verdict]:,} {verdict.title}" for verdict in shown if defects.counts[verdict]]
+        if unsure := sum(item.undecided for item in defects.items):
+            parts.append(self.tr("{0:,} large, unsure").format(unsure))
         return " · ".join([self.tr("{0:,} found").format(len(defects.items)), *parts])
 
     def _heal_words(self) -> str:

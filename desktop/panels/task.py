@@ -70,6 +70,7 @@ class _PanelSetting:
             self.low * self.scale,
             self.high * self.scale,
             unit=" %" if self.scale > 1 else self.unit,
+            decimals=1 if 0 < self.low * self.scale < 1 else 0,
             power=2.0 if self.unit else 1.0,
             tooltip=self.tooltip,
             title_width=_TITLE_WIDTH,

@@ -241,8 +241,8 @@ class DefectList(QObject):
         return self._go(1, lambda other: other.verdict is Verdict.TO_DO, last)
 
     def accept_all(self) -> None:
-        """Accept all defects that are to do."""
-        todo = [item for item in self.items if item.verdict is Verdict.TO_DO]
+        """Accept all defects that are to do, but for those that are unsure."""
+        todo = [item for item in self.items if item.verdict is Verdict.TO_DO and not item.unsure]
         self._judge([replace(item, verdict=Verdict.ACCEPTED) for item in todo], "Accept all defects")
 
     def set_kind(self, kind: str) -> None:

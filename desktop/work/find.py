@@ -15,7 +15,7 @@ from desktop.document.model import Document, Layer
 from desktop.document.review import Filters, Review
 from desktop.document.tiles import TileMap
 from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner
-from desktop.work.outlines import Outlines, covered_share, matching_rows, outline_defects
+from desktop.work.outlines import Outlines, covered_share, detect_settings, matching_rows, outline_defects
 from engine.jobs import JobContext
 from engine.masks import MAX_DAMAGE_SHARE
 
@@ -94,6 +94,8 @@ class FindRunner(TaskRunner[FindDamage]):
 
 def found_sentence(outcome: Outcome) -> str:
     """A message about what a search found; empty for the outcome of another job."""
+    from engine.tasks import is_unsure
+
     found = outcome.result
     if not isinstance(found, FindResult):
         return ""
@@ -107,9 +109,17 @@ def found_sentence(outcome: Outcome) -> str:
     kinds = Counter(item.kind for item in items).most_common()
     listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
     what = f"{len(items)} {'defects' if len(items) > 1 else 'defect'}{looked}: {listed}"
-    share = covered_share(items, filters.grow, found.review.damage.bounds)
+    sure = [item for item in items if not is_unsure(item.defect, detect_settings(filters))]
+    if not sure:
+        return f"Found {what}. Such large areas may be no damage at all: accept what is to be healed."
+    share = covered_share(sure, filters.grow, found.review.damage.bounds)
     if share > MAX_DAMAGE_SHARE:
         return f"Found {what}. {round(share * 100)} % of the picture counts as damaged; a higher threshold finds less."
+    if unsure := len(items) - len(sure):
+        large, them = ("one is", "it") if unsure == 1 else (f"{unsure} are", "them")
+        return (
+            f"Found {what}; {large} large, and healed only if you accept {them}. Look through them, or heal the others."
+        )
     return f"Found {what}. Look through them, or heal them all."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -45,16 +45,23 @@ class JudgedDefect:
         defect: as it was outlined.
         verdict: the decision.
         kind: its class: the restorer's, otherwise the detected one.
+        unsure: whether it is so wide that it is healed only once the restorer accepted it.
     """
 
     defect: Defect
     verdict: Verdict
     kind: str
+    unsure: bool = False
 
     @property
     def point(self) -> Point:
         """The pixel that identifies it: the first of its outline."""
         return self.defect.outline[0]
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it is unsure, and the restorer has not decided about it."""
+        return self.unsure and self.verdict is Verdict.TO_DO
 
 
 @dataclass(frozen=True)
@@ -117,12 +124,15 @@ def outline_defects(review: Review, context: JobContext | None = None) -> Outlin
 
 def judged_defects(outlines: Outlines, review: Review) -> list[JudgedDefect]:
     """All defects with the decisions about them; of several judgements about one, the latest applies."""
-    items = list(outlines.items)
+    from engine.tasks import is_unsure
+
+    settings = detect_settings(review.filters)
+    items = [replace(item, unsure=True) if is_unsure(item.defect, settings) else item for item in outlines.items]
     for point, judgement in review.judgements.items():
         own = outlines.rows.get(point)
         for row in (*outlines.others(point, judgement), *(() if own is None else (own,))):
-            defect = items[row].defect
-            items[row] = JudgedDefect(defect, judgement.verdict, judgement.kind or defect.kind)
+            item = items[row]
+            items[row] = replace(item, verdict=judgement.verdict, kind=judgement.kind or item.defect.kind)
     return items
 
 
@@ -142,10 +152,11 @@ def sorted_defects(items: list[JudgedDefect], order: Order) -> list[JudgedDefect
 
 
 def defects_to_heal(items: Iterable[JudgedDefect]) -> list[JudgedDefect]:
-    """The accepted defects; all, as long as nothing is decided."""
+    """The accepted defects; as long as nothing is decided, all that are not unsure."""
     items = list(items)
-    untouched = all(item.verdict is Verdict.TO_DO for item in items)
-    return items if untouched else [item for item in items if item.verdict is Verdict.ACCEPTED]
+    if all(item.verdict is Verdict.TO_DO for item in items):
+        return [item for item in items if not item.unsure]
+    return [item for item in items if item.verdict is Verdict.ACCEPTED]
 
 
 def judgements_of(items: Iterable[JudgedDefect], threshold: float) -> dict[Point, Judgement]:

@@ -28,7 +28,7 @@ from engine.raster import ArrayMask, Raster
 from engine.record import Repair
 
 if TYPE_CHECKING:
-    from engine.tasks import Marks, TaskInput
+    from engine.tasks import Findings, Marks, TaskInput
 
 # -- heal ---------------------------------------------------------------------------------------------------------
 
@@ -38,7 +38,9 @@ def _heal_arguments(parser: argparse.ArgumentParser) -> None:
     add_writer_arguments(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--mask", type=Path, metavar="M", help="picture of the same size; white = repair")
-    where.add_argument("--auto", action="store_true", help="heal all damage that the detector finds")
+    where.add_argument(
+        "--auto", action="store_true", help="heal all damage that the detector finds, but for large areas"
+    )
     parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask first (default 0)")
     parser.add_argument("--feather", type=float, metavar="PX", help="then fade it outwards (default 0)")
     parser.add_argument("--texture", type=float, metavar="0..1", help="grain added to the fill (default 1; 0 = smooth)")
@@ -48,7 +50,7 @@ def _heal_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _heal(options: argparse.Namespace, context: JobContext) -> None:
-    from engine.recipes import refusal_to_heal
+    from engine.recipes import notices_of_unsure, refusal_to_heal
     from engine.tasks import draw_edges, run_task, wants_edges
 
     card, settings = choose_model(
@@ -69,12 +71,14 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
 
     def repair(scan: Raster, context: JobContext) -> RepairResult:
         repairs: list[Repair] = []
+        notices: tuple[str, ...] = ()
         if detector is not None:
             search = task_input("detect", scan, *detector, options.device)
-            found: Marks = run_task(search, context.part(0.0, 0.25)).marks(search.settings, context.part(0.25, 0.3))
+            findings: Findings = run_task(search, context.part(0.0, 0.25))
+            found = findings.marks(detector[1], context.part(0.25, 0.3), leave_unsure=True)
             if unfit := refusal_to_heal(found):
                 raise unfit
-            mask, repairs = found.mask(), [found.repair(search)]
+            mask, repairs, notices = found.mask(), [found.repair(search)], notices_of_unsure(found)
         else:
             mask = imageio.read_mask(options.mask, context.part(0.0, 0.2))
         guide = ArrayMask(imageio.read_mask(options.edges, context.part(0.2, 0.3))) if options.edges else None
@@ -82,7 +86,8 @@ def _heal(options: argparse.Namespace, context: JobContext) -> None:
         if options.save_edges:
             drawn.append(draw_edges(given, context.part(0.3, 0.4)))
         patch = run_task(given, context.part(0.4, 1.0))
-        return RepairResult(scan.with_pixels(patch.apply_to(scan.pixels)), [*repairs, patch.repair(given)])
+        healed = scan.with_pixels(patch.apply_to(scan.pixels))
+        return RepairResult(healed, [*repairs, patch.repair(given)], notices)
 
     write_repaired(options, context, "heal", repair, read)
     for marks in drawn:
@@ -158,7 +163,7 @@ def _detect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--largest", type=float, metavar="PX", help="ignore larger damage (default: no limit)")
     parser.add_argument("--longest", type=float, metavar="X", help="ignore damage longer than X times its width")
     parser.add_argument(
-        "--widest", type=float, metavar="PERCENT", help="ignore damage wider than PERCENT of the short side"
+        "--widest", type=float, metavar="PERCENT", help="leave out damage wider than PERCENT of the short side"
     )
 
 
@@ -180,7 +185,8 @@ def _detect(options: argparse.Namespace, context: JobContext) -> None:
     )
     scan = imageio.read(options.input, context.part(0.0, 0.2))
     given = task_input("detect", scan, card, settings, options.device)
-    marks: Marks = run_task(given, context.part(0.2, 0.9)).marks(settings, context.part(0.9, 0.95))
+    findings: Findings = run_task(given, context.part(0.2, 0.9))
+    marks = findings.marks(settings, context.part(0.9, 0.95), leave_unsure=options.widest is not None)
     kinds = Counter(defect.kind for defect in marks.defects)
     imageio.write_mask(marks.mask(), options.output)
     if options.json:

@@ -18,7 +18,16 @@ from engine.tasks.base import Defect, Marks, Patch, Piece, TaskInput
 from engine.tasks.clean import CleanSettings, clean
 from engine.tasks.detect import check_detector, detect
 from engine.tasks.fillers import check_filler, wants_edges
-from engine.tasks.findings import DamageMap, DetectSettings, Findings, mask_of, outline_defects, pixels_of, sift
+from engine.tasks.findings import (
+    DamageMap,
+    DetectSettings,
+    Findings,
+    is_unsure,
+    mask_of,
+    outline_defects,
+    pixels_of,
+    sift,
+)
 from engine.tasks.heal import HealSettings, draw_edges, heal
 from engine.tasks.pyramid import scales_in_words
 from engine.tasks.tone import ToneSettings, tone
@@ -238,6 +247,7 @@ __all__ = [
     "UpscaleSettings",
     "check_card",
     "draw_edges",
+    "is_unsure",
     "make_settings",
     "mask_of",
     "model_of_scale",

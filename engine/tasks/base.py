@@ -195,6 +195,7 @@ class Marks:
         device: where the model ran.
         defects: the damages that a detection found, row by row.
         scales: the reductions of the picture that the detection ran on (``Findings.scales``).
+        unsure: further damages that it found, which are not in the mask because a person must look at them first.
     """
 
     shape: tuple[int, int]
@@ -202,6 +203,7 @@ class Marks:
     device: Device
     defects: tuple[Defect, ...] = ()
     scales: tuple[int, ...] = (1,)
+    unsure: tuple[Defect, ...] = ()
 
     def __post_init__(self) -> None:
         for _, mask in self.pieces:

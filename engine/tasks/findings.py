@@ -24,10 +24,12 @@ DamagePixels = NDArray[np.uint8]
 
 FLOOR = 0.02
 """Lower probabilities are stored as 0."""
-_EXTENT = 0.5
-"""A defect extends down to this share of the threshold (hysteresis, Canny 1986)."""
+_EXTENT, _LIKELY = 0.8, 0.5
+"""A defect extends down to this share of the threshold (hysteresis, Canny 1986), and always to the second probability:
+what is more likely damaged than not belongs to it."""
 _EDGE = 0.05
-"""A repair mask also covers the faint edge of a defect, down to this probability; without it a halo would remain."""
+"""A repair mask that is enlarged covers the faint edge of a defect first, down to this probability; without it a halo
+would remain."""
 _SIMPLE = 1.0
 """Largest distance of a simplified outline from the damage's contour, pixels."""
 
@@ -68,7 +70,7 @@ class DetectSettings(Ranged):
         default=2.0,
         metadata=knob("Grow", "The mask is enlarged beyond the found damage by this", 0.0, 100.0, " px"),
     )
-    """Radius by which the mask is enlarged, pixels; outlines and areas are not."""
+    """Radius by which the mask is enlarged, pixels; outlines and areas are not. At 0 it is exactly what was found."""
     smallest: float = field(
         default=4.0, metadata=knob("Smallest", "Damage of fewer pixels is left alone", 1.0, 10_000.0, " px")
     )
@@ -90,16 +92,18 @@ class DetectSettings(Ranged):
     )
     """Largest length over width of a damage."""
     widest: float = field(
-        default=100.0,
+        default=1.5,
         metadata=knob(
             "Widest",
-            "Damage wider than this share of the picture's short side is left alone; at most = no limit",
+            "Damage wider than this share of the picture's short side is unsure: it is shown, and healed only if you "
+            "accept it; at most = no limit",
             0.1,
             100.0,
             " %",
         ),
     )
-    """Largest width of a damage, at its thickest place, per cent of the picture's short side."""
+    """Largest width at which a damage is healed without being asked, per cent of the picture's short side; at its
+    thickest place. Nobody but a person can tell large stains and losses from what the picture shows."""
 
     def upper_limit(self, name: str) -> float:
         """The value of an upper limit; infinity at its maximum, which means no limit."""
@@ -146,16 +150,25 @@ class Findings:
         """The entry in the record of the detection, without defects."""
         return Marks(self.size, (), self.device, (), self.scales).repair(given)
 
-    def marks(self, settings: DetectSettings, context: JobContext | None = None) -> Marks:
+    def marks(
+        self, settings: DetectSettings, context: JobContext | None = None, *, leave_unsure: bool = False
+    ) -> Marks:
         """The defects that the settings select, and their mask.
+
+        Args:
+            settings: what counts as damage.
+            context: progress and cancellation.
+            leave_unsure: leave what is too wide to be healed without being asked (``is_unsure``) out of the mask.
 
         Raises:
             Cancelled: the context was cancelled.
         """
         used = context or JobContext()
-        defects = sift(outline_defects(self, self.labels, settings.threshold, used.part(0.0, 0.5)), settings)
+        found = sift(outline_defects(self, self.labels, settings.threshold, used.part(0.0, 0.5)), settings)
+        unsure = tuple(defect for defect in found if is_unsure(defect, settings)) if leave_unsure else ()
+        defects = tuple(defect for defect in found if defect not in unsure) if unsure else found
         pieces = mask_of(self, defects, settings, used.part(0.5, 1.0))
-        return Marks(self.size, tuple(pieces), self.device, defects, self.scales)
+        return Marks(self.size, tuple(pieces), self.device, defects, self.scales, unsure)
 
 
 def to_damage_pixels(probability: NDArray[np.float32]) -> DamagePixels:
@@ -172,7 +185,7 @@ def outline_defects(
     """Find the defects of a picture and outline them, from top to bottom, without limits of size.
 
     A defect is a set of 8-connected pixels that reaches the threshold somewhere; it ends where the probability falls
-    below half of the threshold.
+    below ``_lowest`` of the threshold.
 
     Args:
         seen: the probability map.
@@ -186,7 +199,7 @@ def outline_defects(
     used = context or JobContext()
     found: list[Defect] = []
     # Cells without values above the lower threshold separate defects, and are left out.
-    least = _to_8bit(_EXTENT * threshold)
+    least = _lowest(threshold)
     islands = _connected_cells([rect for rect in seen.occupied() if seen.read(rect)[..., 0].max() >= least])
     for done, island in enumerate(islands):
         used.progress(done / len(islands), "outlining")
@@ -201,18 +214,22 @@ def sift(
 
     Args:
         defects: from ``outline_defects`` at the settings' threshold.
-        settings: limits of area, elongation and width.
+        settings: limits of area and elongation.
         kinds: the selected classes; None = all.
     """
-    largest, longest, widest = (settings.upper_limit(name) for name in ("largest", "elongation", "widest"))
+    largest, longest = (settings.upper_limit(name) for name in ("largest", "elongation"))
     return tuple(
         defect
         for defect in defects
         if settings.smallest <= defect.area <= largest
         and defect.elongation <= longest
-        and 100 * defect.share <= widest
         and (kinds is None or defect.kind in kinds)
     )
+
+
+def is_unsure(defect: Defect, settings: DetectSettings) -> bool:
+    """Whether a defect is so wide that a person must decide whether it is damage at all."""
+    return 100 * defect.share > settings.upper_limit("widest")
 
 
 def mask_of(
@@ -220,13 +237,14 @@ def mask_of(
 ) -> Iterator[tuple[Rect, Mask]]:
     """The repair mask of some defects, cell by cell of the ``TILE`` grid; empty cells are left out.
 
-    It covers each defect and its faint edge (pixels connected with it, not below ``_EDGE`` and not far away), and is
-    then enlarged by ``settings.grow``.
+    It covers each defect. If ``settings.grow`` is above 0, it also covers its faint edge (pixels connected with it, not
+    below ``_EDGE`` and not far away), and is then enlarged by ``settings.grow``.
 
     Raises:
         Cancelled: the context was cancelled.
     """
-    used, bounds, edge = context or JobContext(), Rect.of_shape(seen.shape), _edge_reach(seen.shape)
+    used, bounds = context or JobContext(), Rect.of_shape(seen.shape)
+    edge = _edge_reach(seen.shape) if settings.grow > 0 else 0
     reach = edge + math.ceil(settings.grow)
     cells: dict[tuple[int, int], Mask] = {}
     for defect in defects:
@@ -259,7 +277,7 @@ def pixels_of(seen: DamageMap, defect: Defect, threshold: float) -> Mask:
         defect: one that was outline_defects at this threshold.
         threshold: 0..1.
     """
-    inside = seen.read(defect.box)[..., 0] >= _to_8bit(_EXTENT * threshold)
+    inside = seen.read(defect.box)[..., 0] >= _lowest(threshold)
     _, labels = cv2.connectedComponents(inside.astype(np.uint8), connectivity=8)
     x, y = defect.outline[0]
     number = labels[y - defect.box.top, x - defect.box.left]
@@ -268,7 +286,7 @@ def pixels_of(seen: DamageMap, defect: Defect, threshold: float) -> Mask:
 
 def _edge_reach(shape: tuple[int, ...]) -> int:
     """Largest width of the faint edge of a defect, pixels; grows with the resolution of the scan."""
-    return max(8, round(min(shape[:2]) / 250))
+    return max(2, round(min(shape[:2]) / 250))
 
 
 def _grow_within(mask: Mask, allowed: NDArray[np.bool_], steps: int) -> Mask:
@@ -288,6 +306,11 @@ def _probability_around(seen: DamageMap, rect: Rect, bounds: Rect) -> NDArray[np
     probability = np.zeros((rect.height, rect.width), np.uint8)
     probability[inside.slices(rect)] = seen.read(inside)[..., 0]
     return probability
+
+
+def _lowest(threshold: float) -> int:
+    """The 8-bit probability down to which a defect extends."""
+    return _to_8bit(min(_LIKELY, _EXTENT * threshold))
 
 
 def _to_8bit(probability: float) -> int:
@@ -325,7 +348,7 @@ def _defects_of(
     for rect in island:
         context.check()
         values[rect.slices(whole)] = seen.read(rect)
-    inside = (values[..., 0] >= _to_8bit(_EXTENT * threshold)).astype(np.uint8)
+    inside = (values[..., 0] >= _lowest(threshold)).astype(np.uint8)
     count, numbers, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     where = inside > 0
     by_class, surest = _sum_by_label(numbers[where], values[where], count, len(labels))

@@ -30,14 +30,14 @@ BLOTS = (
     (20, 20, 8, 8, 0, 255),
     (330, 20, 4, 4, 0, 200),
     (60, 120, 90, 4, 1, 255),
-    (260, 100, 40, 8, 2, 90),
+    (260, 100, 40, 8, 2, 110),
     (260, 100, 8, 8, 2, 240),
     (292, 100, 8, 8, 2, 230),
     (330, 280, 8, 8, 1, 150),
 )
 
 
-def write_blots(path: Path, *blots: tuple[int, int, int, int, int, int], size: tuple[int, int] = (300, 400)) -> Path:
+def write_blots(path: Path, *blots: tuple[int, int, int, int, int, int], size: tuple[int, int] = (560, 600)) -> Path:
     """Write a black scan with coloured blots; returns its path."""
     pixels = np.zeros((*size, 3), np.uint8)
     for left, top, width, height, channel, value in blots:

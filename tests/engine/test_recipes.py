@@ -175,10 +175,29 @@ def test_nothing_is_healed_when_nothing_or_nearly_everything_is_damaged(shelf: P
     assert [repair.task for repair in result.repairs] == ["detect"]
     white = plain.copy()
     white[:100] = 65535
-    result = made(shelf, recipe_file(tmp_path, HEAD + step("detect", threshold=0.5) + step("heal", feather=0)), white)
-    assert result.notices[0].startswith("33 % of the picture count as damaged")
-    assert np.array_equal(result.pixels(), white)
-    assert result.marks is not None
+    for limits, said in (
+        ({}, "One large area may be damage"),
+        ({"widest": 100}, "33 % of the picture count as damaged"),
+    ):
+        own = HEAD + step("detect", threshold=0.5, **limits) + step("heal", feather=0)
+        result = made(shelf, recipe_file(tmp_path, own), white)
+        (notice,) = result.notices
+        assert notice.startswith(said)
+        assert np.array_equal(result.pixels(), white)
+        assert result.marks is not None
+
+
+def test_large_areas_are_left_alone_while_small_damage_is_healed(shelf: Path, tmp_path: Path) -> None:
+    pixels = scratched()
+    pixels[200:260, 300:380] = 65535
+    result = made(shelf, recipe_file(tmp_path, HEAD + step("detect", threshold=0.5) + step("heal", feather=0)), pixels)
+    (notice,) = result.notices
+    assert notice.startswith("One large area may be damage too")
+    changed = (result.pixels() != pixels).any(axis=2)
+    assert changed[:150].any()
+    assert not changed[190:].any()
+    (found, _) = result.repairs
+    assert all(bottom < 190 for _, _, _, bottom in found.boxes)
 
 
 def test_progress_rises_over_all_steps_and_cancel_stops(shelf: Path) -> None:
@@ -239,7 +258,7 @@ def test_standard_is_the_default_and_lists_every_repair(folder: Path) -> None:
 
 
 def test_damage_that_was_not_healed_is_reported_and_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = recipe_file(folder, HEAD + step("detect", threshold=0.5) + step("heal", feather=0))
+    own = recipe_file(folder, HEAD + step("detect", threshold=0.5, widest=100) + step("heal", feather=0))
     for scan, said in (("plain.tif", "No damage was found"), ("white.tif", "67 % of the picture")):
         assert run("restore", scan, "-o", "out.tif", "--recipe", own) == 0
         assert said in capsys.readouterr().err

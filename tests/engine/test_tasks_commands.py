@@ -78,6 +78,29 @@ def test_heal_finds_the_damage_by_itself(folder: Path) -> None:
     assert (healed["task"], healed["model"]) == ("heal", "heal")
 
 
+def test_a_large_area_is_found_but_not_healed_unasked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = imageio.read(folder / "in.tif").pixels.copy()
+    pixels[200:260, 300:380] = 65535
+    imageio.write(Raster(pixels), folder / "large.tif")
+    assert run("detect", "large.tif", "-o", "all.png") == 0
+    assert run("detect", "large.tif", "-o", "thin.png", "--widest", "1.5") == 0
+    everything, thin = (imageio.read_mask(folder / name) for name in ("all.png", "thin.png"))
+    assert everything[230, 340]
+    assert not thin[180:].any()
+    assert np.array_equal(thin[:180], everything[:180])
+    assert run("heal", "large.tif", "-o", "out.tif", "--auto") == 0
+    assert "One large area may be damage too" in capsys.readouterr().err
+    changed = (imageio.read(folder / "out.tif").pixels != pixels).any(axis=2)
+    assert changed[:180].any()
+    assert not changed[180:].any()
+    pixels = pixels.copy()
+    pixels[100:104, 50:200] = 20000
+    imageio.write(Raster(pixels), folder / "only.tif")
+    assert run("heal", "only.tif", "-o", "none.tif", "--auto") == 1
+    assert "nothing was healed" in capsys.readouterr().err
+    assert not (folder / "none.tif").exists()
+
+
 def test_clean_and_tone_write_new_pictures_with_records(folder: Path) -> None:
     scan = imageio.read(folder / "in.tif").pixels
     for words, wanted in (

@@ -264,13 +264,22 @@ def test_lines_curls_specks_and_blots_get_different_classes(tmp_path: Path) -> N
     assert [round(defect.width) for defect in defects[:3]] == [3, 3, 39]
 
 
-def test_damage_is_sifted_by_its_width(card: ModelCard) -> None:
+def test_damage_that_is_too_wide_is_left_out_of_the_mask_if_wanted(card: ModelCard) -> None:
     pixels = grey()
     pixels[100:103, 40:380] = 65535
     pixels[200:230, 250:290] = 0
     pixels[20:24, 20:24] = 65535
-    assert [defect.kind for defect in detected(card, pixels, widest=1.5).defects] == ["scratch", "scratch"]
-    assert [round(defect.share, 3) for defect in detected(card, pixels).defects] == [0.01, 0.01, 0.097]
+    everything = detected(card, pixels)
+    assert [round(defect.share, 3) for defect in everything.defects] == [0.01, 0.01, 0.097]
+    assert everything.mask()[215, 270]
+    job = TaskInput("detect", ArraySource(pixels), None, None, DetectSettings(), card, Device.CPU)
+    findings: Findings = run_task(job)
+    sure = findings.marks(DetectSettings(), leave_unsure=True)
+    assert [defect.share < 0.015 for defect in sure.defects] == [True, True]
+    assert [round(defect.share, 3) for defect in sure.unsure] == [0.097]
+    assert not sure.mask()[215, 270]
+    assert sure.mask()[101, 100]
+    assert not findings.marks(DetectSettings(widest=100.0), leave_unsure=True).unsure
 
 
 # -- the edge of a defect -----------------------------------------------------------------------------------------
@@ -285,27 +294,35 @@ def findings_of(probability: np.ndarray) -> Findings:
     return Findings(probability.shape, ("damage",), kept, Device.CPU)
 
 
-def test_the_repair_mask_covers_the_faint_edge_of_a_defect_and_no_more() -> None:
-    probability = np.zeros((300, 520))
-    # A certain defect across a border of cells that fades out over 6 px, and a faint unconnected spot beside it.
+def test_an_enlarged_repair_mask_covers_the_faint_edge_of_a_defect_and_no_more() -> None:
+    probability = np.zeros((1000, 520))
+    # A certain defect across a border of cells that fades out over 2 px, and a faint unconnected spot beside it.
     probability[100:120, 250:262] = 0.95
-    for step, value in enumerate((0.4, 0.3, 0.2, 0.15, 0.1, 0.06)):
+    for step, value in enumerate((0.3, 0.06)):
         probability[100:120, 249 - step] = probability[100:120, 262 + step] = value
     probability[150:160, 255:265] = 0.2
     probability[:3, 300:] = 0.04
-    settings = DetectSettings(threshold=0.9, grow=0)
-    marks = findings_of(probability).marks(settings)
-    (defect,) = marks.defects
+    exact = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=0))
+    (defect,) = exact.defects
     assert defect.box == Rect(250, 100, 262, 120)
-    assert np.array_equal(marks.mask() > 0, (probability >= 0.05) & (np.arange(300)[:, None] < 150))
+    assert np.array_equal(exact.mask() > 0, probability >= 0.9)
     grown = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=2)).mask()
-    assert np.array_equal(grown, masks.grow(marks.mask(), 2))
+    faint = (probability >= 0.05) & (np.arange(1000)[:, None] < 150)
+    assert np.array_equal(grown, masks.grow(np.where(faint, np.uint8(255), np.uint8(0)), 2))
+
+
+def test_a_defect_extends_to_what_is_more_likely_damaged_than_not() -> None:
+    probability = np.zeros((40, 60))
+    probability[10:20, 10:50] = np.linspace(1, 0, 40)
+    for threshold, lowest in ((0.97, 0.5), (0.5, 0.4), (0.3, 0.24)):
+        marks = findings_of(probability).marks(DetectSettings(threshold=threshold, grow=0))
+        assert np.array_equal(marks.mask() > 0, np.rint(255 * probability) >= round(255 * lowest))
 
 
 def test_the_edge_of_a_defect_ends_after_some_pixels() -> None:
     probability = np.zeros((60, 400))
     probability[30:33, :] = 0.1
     probability[30:33, 100:110] = 0.95
-    mask = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=0)).mask() > 0
+    mask = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=1)).mask() > 0
     columns = np.flatnonzero(mask.any(axis=0))
-    assert (columns[0], columns[-1]) == (92, 117)
+    assert (columns[0], columns[-1]) == (100 - 2 - 1, 109 + 2 + 1)

@@ -255,7 +255,7 @@ ACTIONS = (
         text="Accept All",
         run=_accept_all,
         enabled=_has_undecided,
-        tip="Accept all that is still to do",
+        tip="Accept all that is still to do, but for large areas of which Lacuna is unsure",
     ),
     Action(
         id="defects_heal",
@@ -264,7 +264,7 @@ ACTIONS = (
         run=_heal,
         enabled=_has_to_heal,
         shortcuts=("Ctrl+Shift+Return",),
-        tip="Heal the accepted defects on a layer of their own; all of them as long as nothing is decided",
+        tip="Heal the accepted defects on a layer of their own; all but large ones as long as nothing is decided",
         icon="heal",
         separator=True,
     ),

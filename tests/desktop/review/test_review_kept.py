@@ -89,7 +89,7 @@ def test_a_turned_picture_keeps_its_review(qtbot: QtBot, program: Program, blots
     assert not workspace.defects.items, "nothing is shown where it was"
     wait_for_outlines(qtbot, workspace)
     accepted = [item.defect.box for item in workspace.defects.items if item.verdict is ACCEPTED]
-    assert accepted == [Rect(20, 372, 28, 380)]
+    assert accepted == [Rect(20, 572, 28, 580)]
     heal_found(qtbot, program, workspace)
     assert counts(workspace) == {HEALED: 1, TO_DO: 4}
     assert picture(workspace)[376, 24].tolist() != [255, 0, 0]
@@ -116,7 +116,7 @@ def test_a_result_is_rotated_if_the_picture_is_rotated_meanwhile(
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     wait_for_outlines(qtbot, workspace)
     boxes = {item.defect.box: item.verdict for item in workspace.defects.items}
-    assert boxes[Rect(20, 372, 28, 380)] is (TO_DO if task == "find" else HEALED)
+    assert boxes[Rect(20, 572, 28, 580)] is (TO_DO if task == "find" else HEALED)
     assert len(boxes) == 5
     if task == "heal":
         assert picture(workspace)[376, 24].tolist() != [255, 0, 0]
@@ -138,7 +138,7 @@ def test_a_waiting_heal_works_on_the_rotated_picture(
     gate.set()
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     wait_for_outlines(qtbot, workspace)
-    assert {item.defect.box: item.verdict for item in workspace.defects.items}[Rect(372, 20, 380, 28)] is HEALED
+    assert {item.defect.box: item.verdict for item in workspace.defects.items}[Rect(572, 20, 580, 28)] is HEALED
     assert picture(workspace)[24, 376].tolist() != [255, 0, 0]
     assert len(workspace.document.state.layers) == 2
 
@@ -226,7 +226,8 @@ def test_less_certain_damage_is_listed_at_a_lower_threshold(qtbot: QtBot, progra
 
 
 def test_healing_half_of_the_picture_asks_first(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
-    path = write_blots(tmp_path / "half.png", (0, 0, 200, 300, 0, 255))
+    stripes = [(left, 0, 4, 560, 0, 255) for left in range(0, 440, 8)]
+    path = write_blots(tmp_path / "half.png", *stripes)
     workspace, _ = open_and_find(qtbot, program, path)
     assert program.contents.strip.text.endswith("% of the picture counts as damaged; a higher threshold finds less.")
     assert program.contents.strip.button is None
@@ -242,8 +243,47 @@ def test_healing_half_of_the_picture_asks_first(qtbot: QtBot, program: Program, 
         QTest.mouseClick(strip.button, LEFT)
     qtbot.waitUntil(lambda: not workspace.queue.busy)
     assert len(workspace.document.state.layers) == 1
-    assert counts(workspace) == {HEALED: 1}
+    assert counts(workspace) == {HEALED: len(stripes)}
     assert strip.button is None
+
+
+def test_a_large_area_is_unsure_and_healed_only_if_it_is_accepted(
+    qtbot: QtBot, program: Program, tmp_path: Path
+) -> None:
+    path = write_blots(tmp_path / "large.png", (20, 20, 6, 6, 0, 255), (300, 100, 90, 90, 0, 255))
+    workspace, _ = open_and_find(qtbot, program, path)
+    panel, strip = program.contents.defects, program.contents.strip
+    assert strip.text == (
+        "Found 2 defects: 2 dust; one is large, and healed only if you accept it. "
+        "Look through them, or heal the others."
+    )
+    assert panel._counts.text() == "2 found · 2 to do · 1 large, unsure"
+    rows = [panel.model.index(row).data() for row in range(2)]
+    assert [("large, unsure" in row, "% sure" in row) for row in rows] == [(False, True), (True, False)]
+    assert panel.heal_button.text() == "Heal all 1"
+    trigger(program, "defects_accept_all")
+    assert verdicts(workspace) == [(20, "dust", ACCEPTED), (300, "dust", TO_DO)]
+    trigger(program, "undo")
+    heal_found(qtbot, program, workspace)
+    assert verdicts(workspace) == [(20, "dust", HEALED), (300, "dust", TO_DO)]
+    large = workspace.defects.items[1]
+    workspace.defects.choose(large)
+    trigger(program, "defect_accept")
+    heal_found(qtbot, program, workspace)
+    assert counts(workspace) == {HEALED: 2}
+
+
+def test_the_limit_of_what_is_unsure_is_a_filter(qtbot: QtBot, program: Program, tmp_path: Path) -> None:
+    path = write_blots(tmp_path / "large.png", (20, 20, 6, 6, 0, 255), (300, 100, 90, 90, 0, 255))
+    workspace, _ = open_and_find(qtbot, program, path)
+    assert [item.unsure for item in workspace.defects.items] == [False, True]
+    slider(program, "widest")._number.setValue(100)
+    assert [item.unsure for item in workspace.defects.items] == [False, False]
+    assert program.contents.defects.heal_button.text() == "Heal all 2"
+    slider(program, "widest")._number.setValue(0.5)
+    assert [item.unsure for item in workspace.defects.items] == [True, True]
+    assert not workspace.defects.to_heal
+    assert not program.contents.defects.heal_button.isEnabled()
 
 
 def test_a_search_in_the_background_is_reported_with_the_photographs_name(

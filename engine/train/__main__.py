@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--models", type=Path, default=SHIPPED, metavar="DIR", help="default: those that ship")
     command.add_argument("--pictures", type=Path, metavar="DIR", help="rows of the page (default: scikit-image's)")
     command.add_argument("--samples", action="store_true", help="only a page of pictures restored by a recipe")
+    command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to composite on the samples")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     command.set_defaults(command=_report)
     return parser
@@ -254,16 +255,20 @@ def _age(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from engine.train.data.photographs import SUFFIXES, read_photograph
-    from engine.train.measure.pages import CREDITS, default_pictures, old_print_pictures, picture_page, sample_page
+    from engine.train.data.textures import read_frames, read_textures
+    from engine.train.measure.pages import CREDITS, Print, default_pictures, old_prints, picture_page, sample_page
     from engine.train.measure.report import write_report
 
     if options.pictures:
         files = sorted(path for path in options.pictures.iterdir() if path.suffix.lower() in SUFFIXES)
         pictures, credit = [(path.stem, read_photograph(path)) for path in files], ""
     else:
-        pictures, credit = (old_print_pictures if options.samples else default_pictures)(), CREDITS
+        pictures, credit = default_pictures(), CREDITS
     if options.samples:
-        for path in sample_page(pictures, options.output, credit=credit):
+        textures = read_textures(options.textures, validation=True) if options.textures else {}
+        frames = read_frames(options.textures, validation=True) if options.textures else []
+        own = [Print(*picture) for picture in pictures] if options.pictures else old_prints(textures, frames)
+        for path in sample_page(own, options.output, credit=credit):
             print(f"wrote {path}")
         return
     table = write_report(options.models, options.output)

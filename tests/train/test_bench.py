@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,8 +40,14 @@ def scene(height: int, width: int) -> np.ndarray:
 def test_a_page_of_samples_shows_the_square_with_the_most_damage(tmp_path: Path) -> None:
     picture = np.full((300, 400, 3), 120, np.uint8)
     picture[40:280, 300:303] = 255
-    page, sheet = pages.sample_page([("a line", picture), ("tiny", scene(40, 50))], tmp_path, device=Device.CPU)
-    assert "found damage" in page.read_text(encoding="utf-8")
+    damage = np.zeros((300, 400), np.uint8)
+    damage[40:280, 300:303] = 1
+    prints = [pages.Print("a line", picture, damage), pages.Print("tiny", scene(40, 50))]
+    page, sheet = pages.sample_page(prints, tmp_path, device=Device.CPU)
+    text = page.read_text(encoding="utf-8")
+    (found, missed, _), *_ = re.findall(r"a line<br>(\d+) found<br>(\d+) missed<br>(\d+) wrong", text)
+    assert int(found) + int(missed) == 1
+    assert "<th scope=row>tiny</th>" in text
     with Image.open(sheet) as shown:
         assert shown.width > 4 * 32
     with pytest.raises(SettingsError, match="at least one"):

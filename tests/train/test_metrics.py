@@ -25,6 +25,16 @@ def test_equal_pictures_score_best() -> None:
     assert metrics.delta_e(picture, picture) == 0
 
 
+def test_places_are_found_missed_or_wrongly_flagged() -> None:
+    true, found = np.zeros((60, 80), np.uint8), np.zeros((60, 80), np.uint8)
+    assert metrics.count_objects(found, true) == (0, 0, 0)
+    true[10:20, 10:20] = true[40:44, 10:30] = true[10, 60] = 1
+    found[12:20, 12:20] = found[40:44, 10:14] = found[30:34, 60:70] = 255
+    # The first is found, of the second too little, the third is missed; the last find is wrong.
+    assert metrics.count_objects(found, true) == (1, 2, 1)
+    assert metrics.count_objects(true, true) == (3, 0, 0)
+
+
 def test_psnr_of_a_known_error_counts_only_what_is_asked() -> None:
     picture = np.full((40, 50, 3), 100, np.uint8)
     other = picture.copy()

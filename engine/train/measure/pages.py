@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +17,16 @@ import torch
 
 from engine.errors import SettingsError
 from engine.imageio import atomic_write_bytes
-from engine.raster import ArraySource, Rect
-from engine.recipes import Recipe, read_recipe, run_recipe
+from engine.raster import ArrayMask, ArraySource, Mask, Rect
+from engine.recipes import FoundDamage, RestoreResult, read_recipe, run_recipe
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
+from engine.tasks import DetectSettings, Findings, TaskInput, run_task
 from engine.train.damage import ageing
 from engine.train.damage.shapes import draw_mask
 from engine.train.measure.evaluate import HEADLINES, model_as_peer
-from engine.train.measure.metrics import Picture
+from engine.train.measure.film import composite_film
+from engine.train.measure.metrics import Picture, count_objects, near
 from engine.train.measure.peers import PEERS
 from engine.train.measure.protocols import Case, degraded_case, drawn_damage_case
 
@@ -102,13 +104,31 @@ def picture_page(
     return page.write(output, "systems")
 
 
+@dataclass(frozen=True)
+class Print:
+    """An old print for the page of samples.
+
+    Attributes:
+        name: of its row.
+        picture: uint8 (H, W, 3) sRGB.
+        damage: (H, W), above 0 = damaged; None where it is not known.
+    """
+
+    name: str
+    picture: Picture
+    damage: Mask | None = None
+
+
 def sample_page(
-    pictures: Sequence[tuple[str, Picture]], output: Path, *, credit: str = "", device: Device = Device.AUTO
+    prints: Sequence[Print], output: Path, *, credit: str = "", device: Device = Device.AUTO
 ) -> tuple[Path, Path]:
-    """Write ``samples.html`` and ``samples.png``: photographs restored by the standard recipe, at 100 %.
+    """Write ``samples.html`` and ``samples.png``: prints searched and restored by the standard recipe, at 100 %.
+
+    All that was found is healed, as after a review in which all of it is accepted.
 
     Args:
-        pictures: name and uint8 (H, W, 3) sRGB of each row; the square with the most found damage is shown.
+        prints: one for each row; the square with the most damage is shown. Where the damage is known, the page says how
+            much of it was found at the default threshold, missed, and wrongly flagged in the whole picture.
         output: folder to write into; created if it is missing.
         credit: text at the foot of the page.
         device: where the models run.
@@ -118,26 +138,53 @@ def sample_page(
         EngineError: a model cannot be run.
         WriteError: a file cannot be written.
     """
-    if not pictures:
+    if not prints:
         raise SettingsError("A page of pictures needs at least one picture.", "train.report")
-    recipe = read_recipe("standard")
-    rows = tuple(_restoration_steps(recipe, picture, device) for _, picture in pictures)
-    section = Section(f"Restored by the recipe {recipe.title}, at 100 %", _STEPS, rows)
-    return Page("Before and after", (section,), tuple(name for name, _ in pictures), credit).write(output, "samples")
+    recipe, registry = read_recipe("standard"), Registry()
+    names, rows = [], []
+    for one in prints:
+        given = ArraySource(one.picture)
+        search = TaskInput("detect", given, None, None, DetectSettings(), registry.default("detect"), device)
+        findings: Findings = run_task(search)
+        found = findings.marks(DetectSettings(grow=0)).mask()
+        marks = findings.marks(DetectSettings())
+        accepted = FoundDamage(ArrayMask(marks.mask()) if marks.pieces else None, marks.repair(search))
+        done = run_recipe(recipe, given, None, registry, device, found=accepted)
+        names.append(one.name + _counts_in_words(one, found))
+        rows.append(_restoration_steps(one, found, done))
+    section = Section(
+        f"Restored by the recipe {recipe.title}, all that was found accepted, at 100 %", _STEPS, tuple(rows)
+    )
+    return Page("Before and after", (section,), tuple(names), credit).write(output, "samples")
 
 
-_STEPS = ("scan", "found damage", "healed", "restored")
+_STEPS = ("scan", "green: found, red: missed, orange: wrong", "healed", "restored")
+_FOUND, _MISSED, _WRONG = (60, 220, 60), (255, 0, 0), (255, 160, 0)
 
 
-def _restoration_steps(recipe: Recipe, picture: Picture, device: Device) -> tuple[Picture, ...]:
-    """The same square of a picture after each of ``_STEPS``."""
-    done = run_recipe(recipe, ArraySource(picture), None, Registry(), device)
-    found = done.marks.mask() if done.marks else np.zeros(picture.shape[:2], np.uint8)
-    healed = picture
+def _counts_in_words(one: Print, found: Mask) -> str:
+    if one.damage is None:
+        return ""
+    hits, missed, wrong = count_objects(found, one.damage)
+    return f"\n{hits} found\n{missed} missed\n{wrong} wrong"
+
+
+def _restoration_steps(one: Print, found: Mask, done: RestoreResult) -> tuple[Picture, ...]:
+    """The same square of a print after each of ``_STEPS``."""
+    healed = one.picture
     for repair, patch in done.patches:
         healed = np.asarray(patch.apply_to(healed), np.uint8) if repair.task == "heal" else healed
-    stages = (picture, _overlay_red(picture, found), healed, np.asarray(done.pixels(), np.uint8))
-    return tuple(_pad_to_square(stage[_most_masked_square(found).slices()]) for stage in stages)
+    damage = found if one.damage is None else one.damage
+    marked = one.picture
+    near_damage, near_found = near(damage > 0, 2), near(found > 0, 2)
+    for colour, where in (
+        (_FOUND, (found > 0) & near_damage),
+        (_MISSED, (damage > 0) & ~near_found),
+        (_WRONG, (found > 0) & ~near_damage),
+    ):
+        marked = _overlay(marked, where, colour)
+    stages = (one.picture, marked, healed, np.asarray(done.pixels(), np.uint8))
+    return tuple(_pad_to_square(stage[_most_masked_square(damage).slices()]) for stage in stages)
 
 
 def _most_masked_square(mask: np.ndarray) -> Rect:
@@ -156,12 +203,22 @@ def _pad_to_square(part: Picture) -> Picture:
     return cell
 
 
-def old_print_pictures() -> list[tuple[str, Picture]]:
-    """The pictures of ``default_pictures`` as old prints: faded, yellowed, grainy and damaged, always alike."""
+def old_prints(textures: Mapping[str, list[Mask]], frames: list[Mask]) -> list[Print]:
+    """The pictures of ``default_pictures`` as old prints: faded, yellowed, grainy and damaged, always alike.
+
+    Args:
+        textures: scanned damage by class, which is composited as in the film protocol; empty = drawn damage instead.
+        frames: label maps of film frames, for the same.
+    """
     aged = []
     for number, (name, picture) in enumerate(default_pictures()):
         old = degraded_case(picture, number, _age_as_print).given
-        aged.append((name, drawn_damage_case(("dust", "scratch", "hair"), old, number).given))
+        if textures:
+            damaged, classes = composite_film(textures, frames, old, np.random.default_rng(number))
+            aged.append(Print(name, np.asarray(np.clip(np.rint(damaged), 0, 255), np.uint8), classes))
+        else:
+            case = drawn_damage_case(("dust", "scratch", "hair"), old, number)
+            aged.append(Print(name, case.given, case.mask))
     return aged
 
 
@@ -204,7 +261,7 @@ def _section(task: str, cards: list[ModelCard], squares: list[Picture], device: 
     for number, square in enumerate(squares):
         case = _example_case(task, square, number)
         results = [method(case.given.copy(), case.mask) for method in methods.values()]
-        shown = [_overlay_red(case.given, result) if task == "detect" else result for result in results]
+        shown = [_overlay(case.given, result, _MISSED) if task == "detect" else result for result in results]
         rows.append((case.original, case.given, *shown))
     return Section(_TITLES[task], ("original", "damaged", *methods), tuple(rows))
 
@@ -233,9 +290,9 @@ def _fade_and_yellow(photo: torch.Tensor, random: torch.Generator) -> torch.Tens
     return ageing.yellowing(faded, torch.tensor([0.6]), torch.tensor([[0.93, 0.8, 0.5]]))
 
 
-def _overlay_red(picture: Picture, mask: np.ndarray) -> Picture:
-    red = (0.3 * picture + 0.7 * np.array([255, 0, 0])).astype(np.uint8)
-    return np.where(mask[..., None] > 0, red, picture)
+def _overlay(picture: Picture, mask: np.ndarray, colour: tuple[int, int, int]) -> Picture:
+    tinted = (0.3 * picture + 0.7 * np.array(colour)).astype(np.uint8)
+    return np.where(mask[..., None] > 0, tinted, picture)
 
 
 def _largest_that_fits(make: Callable[[int], bytes], most: int) -> bytes:
@@ -272,7 +329,8 @@ def _html(page: Page, side: int) -> bytes:
                 f"<td>{_img(cell, f'{name}, {column}', side)}</td>"
                 for cell, column in zip(row, section.columns, strict=True)
             )
-            parts.append(f"<tr><th scope=row>{html.escape(name)}</th>{cells}</tr>")
+            head = html.escape(name).replace("\n", "<br>")
+            parts.append(f"<tr><th scope=row>{head}</th>{cells}</tr>")
         parts.append("</table></div>")
     parts.append(f"<p>{html.escape(page.credit)}</p></html>\n")
     return "\n".join(parts).encode()
@@ -293,7 +351,7 @@ def _sheet(page: Page, side: int) -> Image.Image:
 
     sections, names = page.sections, page.names
     font, large = ImageFont.load_default(13), ImageFont.load_default(18)
-    gap, head, left = 4, 52, 24 + max(int(font.getlength(name)) for name in names)
+    gap, head, left = 4, 52, 24 + max(int(font.getlength(line)) for name in names for line in name.split("\n"))
     width = left + max(len(section.columns) for section in sections) * (side + gap) + gap
     credit = textwrap.fill(page.credit, max(20, (width - 20) // 8))
     height = sum(head + len(names) * (side + gap) for section in sections) + 30 + 18 * credit.count("\n")
@@ -306,7 +364,7 @@ def _sheet(page: Page, side: int) -> Image.Image:
             draw.text((left + column * (side + gap), top + head - 4), name, (208, 208, 208), font, anchor="ls")
         top += head
         for name, row in zip(names, section.rows, strict=True):
-            draw.text((left - 10, top + side // 2), name, (208, 208, 208), font, anchor="rm")
+            draw.text((left - 10, top + side // 2), name, (208, 208, 208), font, anchor="rm", align="right")
             for column, cell in enumerate(row):
                 sheet.paste(Image.fromarray(_resize_cell(cell, side)), (left + column * (side + gap), top))
             top += side + gap

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--data", type=Path, metavar="DIR", help="photographs to calibrate a detector on (held-out ones)"
     )
-    command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage, for the same")
+    command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to calibrate it on")
     command.add_argument("--credits", type=Path, metavar="TSV", help="table whose CC BY credit lines go into the card")
     command.set_defaults(command=_export)
 
@@ -166,7 +166,7 @@ def _fit(options: argparse.Namespace) -> None:
         fit(trainer, sources, budget, say=lambda line: print(line, flush=True))
         finished = trainer.elapsed >= 60 * options.minutes and rank() == 0
     if finished:
-        calibrate_on = sources if recipe.system == "detect" else None
+        calibrate_on = sources if recipe.system == "detect" and sources.textures else None
         card = _export_run(run, run / recipe.name, options.data.name, None, calibrate_on)
         print(f"exported {run / recipe.name} ({card.training.parameters / 1e6:.2f} million parameters)")
 

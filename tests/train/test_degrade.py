@@ -94,10 +94,10 @@ def test_rows_come_in_physical_order() -> None:
     assert names.index("gaussian_noise") < names.index("halftone") < names.index("jpeg")
 
 
-def test_ageing_is_split_before_and_after_damage_but_the_mount_is_only_before() -> None:
-    chances = {"jpeg": 0.3, "mount": 0.2, "monochrome": 0.5}
+def test_ageing_is_split_before_and_after_damage_but_scene_and_mount_are_only_before() -> None:
+    chances = {"jpeg": 0.3, "mount": 0.2, "monochrome": 0.5, "grating": 0.1}
     before, after = before_and_after_marks(chances)
-    assert before == {"jpeg": 0.15, "mount": 0.2, "monochrome": 0.25}
+    assert before == {"jpeg": 0.15, "mount": 0.2, "monochrome": 0.25, "grating": 0.1}
     assert after == {"jpeg": 0.15, "monochrome": 0.25}
     assert chances["monochrome"] == 0.5
 

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from engine.errors import SettingsError
-from engine.train.damage import ageing, shapes
+from engine.train.damage import ageing, scene, shapes
 from engine.train.damage.ageing import as_planes, constant, gaussian_blur, uniform
 from engine.train.luma import luma
 
@@ -302,6 +302,7 @@ MARKS = 1
 """The ``order`` of marks on a print."""
 
 _ROWS = (
+    Degradation("grating", scene.random_grating, 0),
     Degradation("monochrome", ageing.random_monochrome, 0),
     Degradation("overexposure", ageing.random_overexposure, 0),
     Degradation("vignette", ageing.random_vignette, 0),
@@ -352,14 +353,18 @@ def check_degradations(chances: Mapping[str, float]) -> None:
             )
 
 
+_ONLY_BEFORE = ("grating", "mount")
+"""Degradations that a print has before it is damaged."""
+
+
 def before_and_after_marks(chances: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
     """Split a table of chances into degradations before a print is damaged, and those after.
 
     Each is in both with half of its chance: grain, blur or fading may be older than the damage, or come from the scan.
-    The scanner's bed is only in the first, as dust lies on it too.
+    The lines of a scene and the scanner's bed, on which dust lies too, are only in the first.
     """
-    before = {name: chance if name == "mount" else chance / 2 for name, chance in chances.items()}
-    after = {name: chance for name, chance in before.items() if name != "mount"}
+    before = {name: chance if name in _ONLY_BEFORE else chance / 2 for name, chance in chances.items()}
+    after = {name: chance for name, chance in before.items() if name not in _ONLY_BEFORE}
     return before, after
 
 

@@ -142,16 +142,23 @@ def evaluate_all(
     return tables
 
 
-def film_cases(folder: Path, textures: Path, most: int | None) -> list[FilmCase]:
-    """The cases of the film protocol: held-out damage on the validation photographs that are not old.
+def film_cases(folder: Path, textures: Path, most: int | None = None, *, held_out: bool = True) -> list[FilmCase]:
+    """The cases of the film protocol: damage on the validation photographs that are not old.
+
+    Args:
+        folder: of photographs.
+        textures: folder of scanned damage.
+        most: largest number of photographs; None = all.
+        held_out: the damage that is held out of trainings; False: the other damage, and composited elsewhere.
 
     Raises:
         SettingsError: no photograph or no texture can be read.
     """
     paths = [path for path in photograph_paths(folder, validation=True) if not path.name.startswith(OLD_PACKS)]
     pictures = [picture for picture, _ in read_middles(paths[:most])]
-    held_out, frames = read_textures(textures, validation=True), read_frames(textures, validation=True)
-    return [film_case(held_out, frames, picture, number) for number, picture in enumerate(pictures)]
+    damage, frames = read_textures(textures, validation=held_out), read_frames(textures, validation=held_out)
+    first = 0 if held_out else 10_000
+    return [film_case(damage, frames, picture, number) for number, picture in enumerate(pictures, first)]
 
 
 def _as_detector(peer: Peer) -> Detector:

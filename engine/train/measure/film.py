@@ -219,6 +219,12 @@ def model_findings(card: ModelCard, device: Device, picture: Picture) -> Finding
     return findings
 
 
+def certain_pixels(case: FilmCase) -> NDArray[np.bool_]:
+    """The pixels that are not within 2 px of an edge of the damage, where nobody could say what is damaged."""
+    true = case.classes > 0
+    return np.asarray(~(near(true, 2) & near(~true, 2)))
+
+
 def reliability(cases: Sequence[FilmCase], card: ModelCard, device: Device, bins: int = 10) -> NDArray[np.float64]:
     """Reliability diagram of a model: how often pixels of a given probability are really damaged.
 
@@ -235,8 +241,7 @@ def reliability(cases: Sequence[FilmCase], card: ModelCard, device: Device, bins
     for case in cases:
         findings = model_findings(card, device, case.given)
         values = findings.read(Rect.of_shape(case.given.shape))[..., 0] / 255
-        true = case.classes > 0
-        certain = ~(near(true, 2) & near(~true, 2))
+        true, certain = case.classes > 0, certain_pixels(case)
         place = np.minimum((values[certain] * bins).astype(int), bins - 1)
         for column, weights in enumerate((values[certain], true[certain], np.ones(len(place)))):
             sums[:, column] += np.bincount(place, weights, minlength=bins)

@@ -15,7 +15,13 @@ from engine.runtime.session import Device
 from engine.train.data.batches import Sources
 from engine.train.recipe import TrainingRecipe, read_training_recipe, recipe_from_dict, training_recipe_names
 from engine.train.run.calibrate import calibrate_weights
-from engine.train.run.export import export_model, read_arrays, read_weights, write_sample_sheet
+from engine.train.run.export import (
+    count_parameters,
+    export_model,
+    read_arrays,
+    read_weights,
+    write_sample_sheet,
+)
 from engine.train.run.loop import Budget, fit
 from engine.train.run.parallel import process_group, rank
 from engine.train.run.trainer import Trainer, newest_checkpoint
@@ -203,7 +209,7 @@ def _export_run(
         machine=state["machine"],
         minutes=round(state["elapsed"] / 60, 2),
         pictures_seen=state["seen"],
-        parameters=sum(value.numel() for value in weights.values()),
+        parameters=count_parameters(recipe),
         credits=_credit_lines(credits_file) if credits_file else (),
     )
     return write_sample_sheet(export_model(recipe, weights, output, training))

@@ -60,9 +60,13 @@ def export_model(
         EngineError: a file cannot be written.
     """
     network = build(NETWORKS, recipe.network.name, recipe.network.options).eval()
-    network.load_state_dict({name: _round_to_half(value) for name, value in weights.items()})
+    network.load_state_dict(weights)
     folder.mkdir(parents=True, exist_ok=True)
     exports = network.exports()
+    for export in exports:
+        # After the export merged what is merged, so that torch and ONNX have the same weights.
+        for value in (*export.module.parameters(), *export.module.buffers()):
+            value.data = _round_to_half(value.data)
     partials = [folder / f".{export.file}.partial" for export in exports]
     try:
         for export, partial in zip(exports, partials, strict=True):
@@ -111,6 +115,12 @@ def _stage(export: Export, partial: Path) -> Stage:
     return Stage(export.file, hashlib.sha256(partial.read_bytes()).hexdigest(), export.inputs, export.outputs)
 
 
+def count_parameters(recipe: TrainingRecipe) -> int:
+    """Number of parameters of the exported files of a recipe's network."""
+    exports = build(NETWORKS, recipe.network.name, recipe.network.options).exports()
+    return sum(value.numel() for value in {id(v): v for one in exports for v in one.module.parameters()}.values())
+
+
 def read_weights(recipe: TrainingRecipe, folder: Path) -> dict[str, Tensor]:
     """Weights of an exported model as float32, by the names of the parameters of the recipe's network.
 
@@ -133,7 +143,8 @@ def read_weights(recipe: TrainingRecipe, folder: Path) -> dict[str, Tensor]:
                 "The model {file} cannot be read: {reason}.", "model.missing", file=file, reason=error
             ) from error
         inside = (*export.module.named_parameters(), *export.module.named_buffers())
-        whole = {name: names[id(value)] for name, value in inside}
+        # Where a network exports a merged copy of itself, its weights have the same names there.
+        whole = {name: names.get(id(value), name) for name, value in inside}
         for tensor in model.graph.initializer:
             name = tensor.name.removesuffix(HALF)
             if name in whole:

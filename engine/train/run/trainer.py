@@ -222,14 +222,15 @@ class Trainer:
         Raises:
             SettingsError: they do not fit the network.
         """
-        missing = [name for name, _ in self.system.generator.named_parameters() if name not in weights]
+        needed = {name for name, _ in self.system.generator.named_parameters()}
         try:
-            _, unexpected = self.system.generator.load_state_dict(weights, strict=False)
-            self.average.module.load_state_dict(weights, strict=False)
+            missing, unexpected = self.system.generator.load_state_dict(weights, strict=False)
+            self.average.module.load_state_dict(self.system.generator.state_dict())
         except RuntimeError as error:
             raise SettingsError(
                 "The model's weights do not fit the recipe's network: {reason}.", "train.start", reason=error
             ) from error
+        missing = [name for name in missing if name in needed]
         if unexpected or missing:
             # An exporter may have merged weights into others; a part of the weights is no use as a beginning.
             named = ", ".join([*unexpected, *missing][:3])

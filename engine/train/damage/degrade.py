@@ -303,6 +303,7 @@ MARKS = 1
 
 _ROWS = (
     Degradation("grating", scene.random_grating, 0),
+    Degradation("lettering", scene.random_lettering, 0),
     Degradation("monochrome", ageing.random_monochrome, 0),
     Degradation("overexposure", ageing.random_overexposure, 0),
     Degradation("vignette", ageing.random_vignette, 0),
@@ -353,7 +354,7 @@ def check_degradations(chances: Mapping[str, float]) -> None:
             )
 
 
-_ONLY_BEFORE = ("grating", "mount")
+_ONLY_BEFORE = ("grating", "lettering", "mount")
 """Degradations that a print has before it is damaged."""
 
 
@@ -361,7 +362,7 @@ def before_and_after_marks(chances: Mapping[str, float]) -> tuple[dict[str, floa
     """Split a table of chances into degradations before a print is damaged, and those after.
 
     Each is in both with half of its chance: grain, blur or fading may be older than the damage, or come from the scan.
-    The lines of a scene and the scanner's bed, on which dust lies too, are only in the first.
+    The lines and letters of a scene and the scanner's bed, on which dust lies too, are only in the first.
     """
     before = {name: chance if name in _ONLY_BEFORE else chance / 2 for name, chance in chances.items()}
     after = {name: chance for name, chance in before.items() if name not in _ONLY_BEFORE}

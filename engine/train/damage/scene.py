@@ -1,12 +1,16 @@
-"""Regular lines of a scene, which no detector may take for scratches and hairs.
+"""Regular lines and lettering of a scene, which no detector may take for scratches and hairs.
 
 Photographs are (B, 3, H, W) float32 sRGB in 0..1.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import string
 
+import cv2
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -14,6 +18,8 @@ from engine.train.damage.ageing import as_planes, uniform
 
 _CLOSEST, _FARTHEST = 5.0, 45.0
 """Least and largest distance of two lines, pixels."""
+_LETTERINGS = 192
+"""Number of pieces of lettering that are drawn once and chosen from."""
 
 
 def random_grating(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
@@ -35,10 +41,22 @@ def random_grating(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
     # In brickwork the joints of every second row lie in the middle of the bricks above.
     shift = bricks * (torch.floor(u / as_planes(spacing[:, 0])) % 2) * as_planes(spacing[:, 1]) / 2
     cover = torch.maximum(rows, crossed * _lines(v + shift, spacing[:, 1], width[:, 1]))
+    return _paint(photo, cover * _region(photo, random), level, random)
+
+
+def random_lettering(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Write some lines of random letters in one hand or type, turned at random; arguments as ``random_grating``."""
+    written = _letterings(photo.shape[2], photo.shape[3]).to(photo.device)
+    chosen = torch.randint(len(written), (len(photo),), generator=random, device=photo.device)
+    return _paint(photo, written[chosen].float() / 255, level, random)
+
+
+def _paint(photo: Tensor, cover: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Cover a picture with one nearly grey colour for each picture."""
     grey = uniform(photo, random, 0.0, 1.0, 1)
     colour = (grey + 0.15 * (uniform(photo, random, 0.0, 1.0, 3) - 0.5)).clamp(0, 1)
     opacity = (2.5 * level).clamp_max(1) * uniform(photo, random, 0.5, 1.0)
-    return photo + cover * _region(photo, random) * as_planes(opacity) * (as_planes(colour) - photo)
+    return photo + cover * as_planes(opacity) * (as_planes(colour) - photo)
 
 
 def _plane(photo: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
@@ -67,3 +85,30 @@ def _region(photo: Tensor, random: Generator) -> Tensor:
     turn = as_planes(uniform(photo, random, 0.0, 2 * math.pi))
     edge = as_planes(uniform(photo, random, -0.2, 0.8))
     return (turn.cos() * x + turn.sin() * y < edge).float()
+
+
+@functools.lru_cache(maxsize=8)
+def _letterings(height: int, width: int) -> Tensor:
+    """Lettering (_LETTERINGS, 1, height, width) uint8, 255 = ink, with soft edges."""
+    random = np.random.default_rng(_LETTERINGS)
+    pages = [_lettering(height, width, random) for _ in range(_LETTERINGS)]
+    return torch.from_numpy(np.stack(pages)[:, None])
+
+
+def _lettering(height: int, width: int, random: np.random.Generator) -> np.ndarray:
+    # Larger than the picture, so that turned lines reach its corners.
+    side = 2 * max(height, width)
+    page = np.zeros((side, side), np.uint8)
+    font = int(random.integers(8)) | (cv2.FONT_ITALIC if random.random() < 0.3 else 0)
+    size = math.exp(random.uniform(math.log(0.35), math.log(2.5)))
+    stroke = max(1, round(size * random.uniform(0.8, 2.5)))
+    line = round(size * random.uniform(35, 60))
+    for row in range(int(random.integers(1, 5))):
+        letters = random.choice(list(string.ascii_letters + string.digits + "   .,"), int(random.integers(3, 30)))
+        left, bottom = int(side * random.uniform(0.1, 0.5)), side // 2 + (row - 1) * line
+        cv2.putText(page, "".join(letters), (left, bottom), font, size, 255, stroke, cv2.LINE_AA)
+    # Most writing is level or upright.
+    angle = random.choice([0, 0, 90, -90]) + random.normal(0, 4) if random.random() < 0.7 else random.uniform(0, 360)
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), angle, 1.0)
+    turn[:, 2] -= (side - width) / 2 + random.uniform(-0.3, 0.3) * width, (side - height) / 2
+    return np.asarray(cv2.warpAffine(page, turn, (width, height), flags=cv2.INTER_LINEAR))

@@ -76,7 +76,7 @@ def test_every_row_is_seeded_stays_in_range_and_grows_with_its_level(name: str, 
     one, same, other = (DEGRADATIONS[name].apply(photos, torch.full((8,), 0.7), generator(s)) for s in (2, 2, 3))
     assert torch.equal(one, same)
     # These have no random parameters.
-    assert torch.equal(one, other) == (name in {"monochrome", "defocus_blur", "gaussian_blur", "jpeg"})
+    assert torch.equal(one, other) == (name in {"monochrome", "defocus_blur", "gaussian_blur"})
 
 
 @pytest.mark.parametrize("name", list(DEGRADATIONS))
@@ -237,6 +237,16 @@ def test_grain_is_correlated_grey_and_strongest_in_middle_tones() -> None:
     white = torch.ones(1, 3, 160, 160)
     bright = ageing.film_grain(white, tensor(0.1), tensor(1.0), ageing.normal(white, generator(), 1)) - white
     assert float(bright.std()) == pytest.approx(0.025, rel=0.1)
+
+
+def test_the_blocks_of_jpeg_begin_anywhere() -> None:
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(96.0), indexing="ij")
+    ramp = (0.2 + 0.006 * x + 0.002 * y).expand(12, 3, 64, 96)
+    coded = ageing.random_jpeg(ramp, torch.ones(12), generator(3))
+    steps = (coded[:, :, :, 1:] - coded[:, :, :, :-1]).abs().mean(dim=(1, 2))
+    by_place = torch.stack([steps[:, place:88:8].mean(dim=1) for place in range(8)], dim=1)
+    assert len(set(by_place.argmax(dim=1).tolist())) > 3
+    assert (coded - ramp).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize("quality", [15, 50, 90])

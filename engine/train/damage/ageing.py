@@ -449,9 +449,27 @@ def jpeg(photo: Tensor, quality: Tensor) -> Tensor:
     return coded[:, :, :height, :width]
 
 
-def random_jpeg(photo: Tensor, level: Tensor, random: Generator) -> Tensor:  # noqa: ARG001 - has no random parameter
-    """Code as JPEG of quality 95 down to 5, falling with the square root of the level, so that most are coarse."""
-    return jpeg(photo, 95 - 90 * level**0.5)
+def random_jpeg(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Code as JPEG of quality 95 down to 5, falling with the square root of the level, so that most are coarse.
+
+    The blocks begin anywhere, as in the middle of a scan.
+    """
+    height, width = photo.shape[2:]
+    first = torch.randint(16, (len(photo), 2), generator=random, device=photo.device)
+    y = torch.arange(height + 16, device=photo.device)[None] - first[:, :1]
+    x = torch.arange(width + 16, device=photo.device)[None] - first[:, 1:]
+    shifted = _take(photo, y.clamp(0, height - 1), x.clamp(0, width - 1))
+    return _take(
+        jpeg(shifted, 95 - 90 * level**0.5),
+        *(first[:, i, None] + torch.arange(n, device=photo.device) for i, n in enumerate((height, width))),
+    )
+
+
+def _take(photo: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Some rows (B, h) and columns (B, w) of each picture."""
+    size = photo.shape[:2]
+    photo = photo.gather(2, rows[:, None, :, None].expand(*size, -1, photo.shape[3]))
+    return photo.gather(3, columns[:, None, None, :].expand(*size, photo.shape[2], -1))
 
 
 def _quantise(plane: Tensor, table: tuple[tuple[int, ...], ...], scale: Tensor) -> Tensor:

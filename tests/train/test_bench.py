@@ -109,11 +109,17 @@ def test_numbers_that_must_hold_are_those_of_the_command_line(
         return np.where(changed, np.uint8(255), np.uint8(0)) if words.startswith("detect") else restored
 
     monkeypatch.setattr(bench.Bench, "run_command", command)
-    f1, thin, flagged, as_trained, gentle = bench.measure(photographs, tmp_path, 2, ["detect"])
-    assert set(commands) == {"detect --grow 0", "detect --grow 0 --threshold 0.5", "restore --recipe gentle"}
+    f1, thin, flagged, calibration, unasked, as_trained, gentle = bench.measure(photographs, tmp_path, 2, ["detect"])
+    assert set(commands) == {
+        "detect --grow 0",
+        f"detect --grow 0 --threshold {bench.BALANCED}",
+        "detect --grow 0 --widest 1.5",
+        "restore --recipe gentle",
+    }
     assert "F1" in f1.what
     assert f1.value > 0.9
-    assert (thin.value, flagged.value) == (0, 0)
+    assert (thin.value, flagged.value, unasked.value) == (0, 0, 0)
+    assert 0 <= calibration.value <= 1
     assert as_trained.value > 0.7
     assert gentle.value == pytest.approx(100 / 96)
     assert [claim.holds for claim in (f1, thin, flagged, gentle)] == [True, False, True, False]

@@ -199,6 +199,10 @@ def test_detection_is_scored_on_held_out_scanned_damage_at_several_thresholds(
     assert table["film_0.3"]["model"] == table["film_0.97"]["model"] == table["film"]["model"]
     assert table["film"]["model"]["pictures"] == 2
     assert 0 < table["film"]["model"]["recall_stain"] < 1
+    bins = [table[f"reliability_{place / 10:g}"]["model"] for place in range(10)]
+    # The model is certain of everything it says.
+    assert [row["pixels"] > 0 for row in bins] == [True, *[False] * 8, True]
+    assert (bins[0]["probability"], bins[9]["probability"]) == (0, 1)
     scored = write_scores(cards[0], table)
     assert scored.scores["film_f1"] == round(table["film"]["model"]["f1"], 2)
 

@@ -22,7 +22,7 @@ from engine.train.data.archives import mask_reader
 from engine.train.data.photographs import OLD_PACKS, LossReader, photograph_paths, read_photograph
 from engine.train.data.textures import read_frames, read_textures
 from engine.train.measure import metrics
-from engine.train.measure.film import Detector, FilmCase, film_case, film_scores, model_detector
+from engine.train.measure.film import Detector, FilmCase, film_case, film_scores, model_detector, reliability
 from engine.train.measure.peers import PEERS, Peer
 from engine.train.measure.protocols import PROTOCOLS, Case, add_known_losses, crop_middle
 
@@ -139,6 +139,7 @@ def evaluate_all(
             scored = {name: film_scores(cases, _as_detector(peer))[0.5] for name, peer in peers.items()}
             for place, card in fitting:
                 tables[int(place)] |= _film_rows(film_scores(cases, model_detector(card, device)), scored, len(cases))
+                tables[int(place)] |= _reliability_rows(reliability(cases, card, device))
     return tables
 
 
@@ -171,6 +172,15 @@ def _film_rows(by_threshold: dict[float, Metrics], peers: dict[str, Metrics], co
     curve: Table = {f"film_{threshold:g}": {"model": row | pictures} for threshold, row in by_threshold.items()}
     main = {"model": by_threshold[0.5] | pictures} | {name: row | pictures for name, row in peers.items()}
     return {"film": main} | curve
+
+
+def _reliability_rows(bins: NDArray[np.float64]) -> Table:
+    """Rows ``reliability_P`` for each range of probabilities that begins at P."""
+    names = ("probability", "damaged", "pixels")
+    return {
+        f"reliability_{number / len(bins):g}": {"model": dict(zip(names, map(float, row), strict=True))}
+        for number, row in enumerate(bins)
+    }
 
 
 def kind_of(card: ModelCard) -> str:

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.language import sentence_of
+from desktop.panels.measured import MeasuredLabel
 from desktop.panels.sheet import SheetButton
 from desktop.panels.widgets import ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
@@ -120,6 +121,7 @@ class TaskPanel(QWidget):
         for label in (self._summary, self._absent, self._note):
             layout.addWidget(label)
         layout.addLayout(self._model_values)
+        layout.addWidget(self._measured)
         layout.addWidget(self._mask_use)
         layout.addLayout(self._values)
         for widget in (self._edges, self._mask_tools(), self._sheet_title, self._sheet):
@@ -154,6 +156,7 @@ class TaskPanel(QWidget):
         self._absent.setText(self.tr("No model is installed."))
         self._sheet_title = QLabel(self.tr("What this model has learnt to draw"))
         self._sheet = SheetButton()
+        self._measured = MeasuredLabel()
         self._mask_use = QLabel(self.tr("The mask is used enlarged and faded by"))
         self._model_values, self._values = QVBoxLayout(), QVBoxLayout()
         for values in (self._model_values, self._values):
@@ -312,6 +315,7 @@ class TaskPanel(QWidget):
             )
             slider.changed.connect(lambda value, setting=setting: self._on_value(setting.name, value / setting.scale))
             (self._model_values if setting.of_model else self._values).addWidget(slider)
+        self._measured.follow(self._workspace, task)
         self._edges.setVisible(self.draws_edges)
         self.chosen.emit()
 

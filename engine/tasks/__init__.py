@@ -11,11 +11,11 @@ import numpy as np
 
 from engine.errors import EngineError, ModelError, SettingsError
 from engine.jobs import JobContext
-from engine.raster import ArrayMask, ArraySource
+from engine.raster import ArrayMask, ArraySource, PixelSource
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
 from engine.tasks.base import Defect, Marks, Patch, Piece, TaskInput
-from engine.tasks.clean import CleanSettings, clean
+from engine.tasks.clean import CleanSettings, clean, noise_in_words
 from engine.tasks.detect import check_detector, detect
 from engine.tasks.fillers import check_filler, wants_edges
 from engine.tasks.findings import (
@@ -51,6 +51,7 @@ class Task:
         effort: relative time that it takes as a step of a recipe; 0 = it cannot be a step.
         run: runs the task.
         check: raises a ModelError for a model that the task cannot run.
+        measure: gives a sentence about a picture that helps to choose the settings; None = there is nothing to say.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Task:
     effort: float
     run: Callable[[TaskInput, JobContext], Any]
     check: Callable[[ModelCard], None]
+    measure: Callable[[PixelSource, bytes | None, JobContext], str] | None = None
 
 
 _TRIAL = 64
@@ -94,6 +96,7 @@ _CLEAN = Task(
     effort=3.0,
     run=clean,
     check=check_restorer,
+    measure=noise_in_words,
 )
 _TONE = Task(
     id="tone",

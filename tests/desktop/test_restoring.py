@@ -18,16 +18,17 @@ from desktop.document.edits import AddLayer
 from desktop.document.geometry import Turn
 from desktop.document.review import Verdict
 from desktop.frame.commands import ACTIONS
+from desktop.panels.measured import MeasuredLabel
 from engine import imageio
 from engine.jobs import JobContext
-from engine.raster import ArraySource, Rect
+from engine.raster import ArraySource, Raster, Rect
 from engine.recipes import read_recipe, recipe_names, run_recipe
 from engine.runtime.cards import SHIPPED, Registry
 from engine.runtime.session import Device
 from engine.tasks import TaskInput, UpscaleSettings, run_task
 from tests import tiny_models
 from tests.conftest import noise_raster
-from tests.desktop.acting import LEFT, key, open_scan, picture, trigger
+from tests.desktop.acting import LEFT, key, open_scan, pick, picture, trigger, trigger_job
 from tests.document.test_edits import filled_layer
 
 
@@ -51,6 +52,27 @@ def scratched(tmp_path: Path) -> Path:
     path = tmp_path / "old.tif"
     imageio.write(noise_raster().with_pixels(pixels), path)
     return path
+
+
+def test_the_noise_of_the_visible_picture_is_shown_beside_the_settings_of_clean(
+    qtbot: QtBot, program: Program, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(4).normal(128, 12, (300, 400, 3))
+    imageio.write(Raster(np.clip(noise, 0, 255).astype(np.uint8)), tmp_path / "noisy.png")
+    workspace, _ = open_scan(qtbot, program, tmp_path / "noisy.png")
+    label = program.contents.task.findChild(MeasuredLabel)
+    assert label.isHidden(), "there is nothing to say for healing"
+    pick(program, "Task", "clean")
+    qtbot.waitUntil(lambda: label.text() == "Noise measured in this picture: about 12.")
+    assert not label.isHidden()
+    trigger_job(program, "heal")
+    qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
+    # The model halves all values.
+    qtbot.waitUntil(lambda: label.text() == "Noise measured in this picture: about 6.")
+    trigger(program, "undo")
+    qtbot.waitUntil(lambda: label.text() == "Noise measured in this picture: about 12.")
+    pick(program, "Task", "heal")
+    assert label.isHidden()
 
 
 def restore(qtbot: QtBot, program: Program, name: str) -> None:

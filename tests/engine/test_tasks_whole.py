@@ -16,6 +16,7 @@ from engine.raster import TILE, ArraySource
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
 from engine.tasks import CleanSettings, Patch, TaskInput, ToneSettings, make_settings, run_task
+from engine.tasks.clean import noise_in_words, noise_level
 from engine.tasks.whole import sweep, thumbnail
 from tests import tiny_models
 from tests.conftest import noise_raster
@@ -131,6 +132,31 @@ def test_progress_rises_cancel_stops_and_windows_shrink(tmp_path: Path, monkeypa
         Session, "run", lambda self, inputs, context: limited(self, {**inputs, "mask": inputs["picture"]}, context)
     )
     assert np.array_equal(run_task(job).apply_to(pixels), pixels)
+
+
+@pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 3), (np.uint16, 3), (np.uint16, 1)])
+def test_noise_is_measured_beside_the_picture(dtype: type, channels: int) -> None:
+    random, (y, x) = np.random.default_rng(3), np.mgrid[0:500, 0:700]
+    clean = 0.5 + 0.25 * np.sin(x / 40) * np.cos(y / 30) + 0.1 * (x > 350) + 0.05 * np.sin(x * y / 900) * (y > 250)
+    for sigma in (0.0, 4.0, 15.0, 25.0):
+        noisy = clean[..., None] + random.normal(0, sigma / 255, (*clean.shape, channels))
+        pixels = (np.clip(noisy, 0, 1) * np.iinfo(dtype).max).astype(dtype)
+        assert noise_level(ArraySource(pixels), None, JobContext()) == pytest.approx(sigma, rel=0.12, abs=0.7)
+        said = noise_in_words(ArraySource(pixels), None, JobContext())
+        assert said.startswith("Noise measured" if sigma else "Hardly any")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 90, 1), (20, 700, 3)])
+def test_noise_is_measured_in_the_smallest_pictures(shape: tuple[int, int, int]) -> None:
+    for value in (0, 128, 255):
+        assert noise_level(ArraySource(np.full(shape, value, np.uint8)), None, JobContext()) == 0
+
+
+def test_measuring_noise_can_be_cancelled() -> None:
+    context = JobContext()
+    context.cancel()
+    with pytest.raises(Cancelled):
+        noise_level(ArraySource(noise_raster().pixels), None, context)
 
 
 def test_unfit_models_and_settings_are_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from engine.runtime.session import Device
 from engine.train.damage import ageing
 from engine.train.damage.shapes import draw_mask
 from engine.train.measure.evaluate import HEADLINES, model_as_peer
+from engine.train.measure.faces import draw_faces
 from engine.train.measure.metrics import Picture
 from engine.train.measure.peers import PEERS
 from engine.train.measure.protocols import Case, degraded_case, drawn_damage_case
@@ -122,7 +123,7 @@ def sample_page(
         raise SettingsError("A page of pictures needs at least one picture.", "train.report")
     recipe = read_recipe("standard")
     rows = tuple(_restoration_steps(recipe, picture, device) for _, picture in pictures)
-    section = Section(f"Restored by the recipe {recipe.title}, at 100 %", _STEPS, rows)
+    section = Section(f"Restored by the recipe {recipe.title}, at 100 %; boxes: faces", _STEPS, rows)
     return Page("Before and after", (section,), tuple(name for name, _ in pictures), credit).write(output, "samples")
 
 
@@ -136,7 +137,7 @@ def _restoration_steps(recipe: Recipe, picture: Picture, device: Device) -> tupl
     healed = picture
     for repair, patch in done.patches:
         healed = np.asarray(patch.apply_to(healed), np.uint8) if repair.task == "heal" else healed
-    stages = (picture, _overlay_red(picture, found), healed, np.asarray(done.pixels(), np.uint8))
+    stages = (picture, _overlay_red(draw_faces(picture, device), found), healed, np.asarray(done.pixels(), np.uint8))
     return tuple(_pad_to_square(stage[_most_masked_square(found).slices()]) for stage in stages)
 
 

@@ -1,0 +1,214 @@
+"""Faces: where the faces of a picture are. Nothing is repaired; other steps are more careful there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.colour import ModelSpace
+from engine.errors import ModelError
+from engine.jobs import JobContext
+from engine.raster import Floats, PixelSource, Rect
+from engine.runtime.cards import ModelCard
+from engine.runtime.session import Device
+from engine.tasks.base import Model, Ranged, TaskInput, check_settings, knob, run_shrinking, to_planes
+from engine.tasks.kinds import Signature, check_kind
+from engine.tasks.pyramid import ReducedSource
+
+CENTRES: Signature = (("picture", "heat offset size"),)
+"""The model gives maps at a quarter of the resolution, as ``decode`` reads them."""
+
+CELL = 4
+"""Side of the squares of the picture that have one value in a map, pixels."""
+ENLARGED = 2.0
+"""A picture smaller than the model's window is enlarged to it, but at most this many times."""
+SHARED = 0.3
+"""Of two boxes that share more of their common area than this, only the surer one is kept."""
+_MOST = 1000
+"""Largest number of boxes that are compared with each other; of more, only the surest."""
+_LARGEST_LOGARITHM = 10.0
+"""Logarithms of sizes are limited to this, so that no size is infinite."""
+
+
+@dataclass(frozen=True)
+class FaceSettings(Ranged):
+    """How sure a face must be."""
+
+    threshold: float = field(
+        default=0.5, metadata=knob("Certainty", "Faces less sure than this are left out", 0.05, 0.95)
+    )
+    """Least score of a face, 0..1."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """The box of one face, pixels of the picture, inside it.
+
+    Attributes:
+        x, y: its left and its upper edge.
+        width, height: its size.
+        score: how sure it is, 0..1.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of a picture.
+
+    Attributes:
+        shape: height and width of the picture.
+        faces: the surest first.
+        device: where the model ran.
+    """
+
+    shape: tuple[int, int]
+    faces: tuple[Face, ...]
+    device: Device
+
+
+def check_face_finder(card: ModelCard) -> None:
+    """Refuse a model that this task cannot run; raises as ``check_kind``."""
+    check_kind(card, (CENTRES,), ("threshold",))
+
+
+def find_faces(given: TaskInput, context: JobContext) -> Faces:
+    """Find the faces in a picture of any size. Finding none is no error.
+
+    The whole picture is seen at once, resized so that its long side is that of the model's window.
+
+    Raises:
+        ModelError: the model is of another kind, or its maps have another size than a quarter of the picture's.
+        SettingsError: a setting is outside the model's range.
+        Cancelled, DeviceError, ModelError: see ``Session.run``.
+    """
+    assert isinstance(given.settings, FaceSettings)
+    check_face_finder(given.card)
+    check_settings(given)
+    threshold = given.settings.threshold
+    return run_shrinking(given, lambda model, window: _find(given, threshold, model, window, context), context)
+
+
+def _find(given: TaskInput, threshold: float, model: Model, window: int, context: JobContext) -> Faces:
+    context.progress(0.0, "looking for faces")
+    height, width = given.source.shape[:2]
+    seen = fit_into(given.source, ModelSpace(given.profile, given.source.shape[2]), window)
+    context.progress(0.3, "looking for faces")
+    multiple = given.card.tile.multiple
+    missing = [(0, -side % multiple) for side in seen.shape[:2]]
+    # A mirrored border, as it is used elsewhere, would show mirrored faces.
+    padded = np.pad(seen, [*missing, (0, 0)], mode="edge")
+    heat, size, offset = _maps(given.card, model, padded, context)
+    boxes, scores = decode(heat, size, offset, threshold)
+    scale = width / seen.shape[1], height / seen.shape[0]
+    corners = boxes * np.array([*scale, *scale])
+    corners[:, 0::2] = corners[:, 0::2].clip(0, width)
+    corners[:, 1::2] = corners[:, 1::2].clip(0, height)
+    found = [
+        Face(float(left), float(top), float(right - left), float(bottom - top), float(score))
+        for (left, top, right, bottom), score in zip(corners, scores, strict=True)
+        if right > left and bottom > top
+    ]
+    context.progress(1.0)
+    return Faces((height, width), tuple(found), model.device)
+
+
+def fit_into(source: PixelSource, space: ModelSpace, side: int) -> Floats:
+    """A whole picture, resized so that its long side is ``side``; a very small one is enlarged ``ENLARGED`` times.
+
+    Args:
+        source: the picture; a large one is read in strips.
+        space: its model space.
+        side: wanted long side, pixels.
+
+    Returns:
+        (h, w, 3) float32 in model space.
+    """
+    height, width = source.shape[:2]
+    step = max(height, width) // side
+    if step > 1:
+        source = ReducedSource(source, step)
+    picture = space.to_model(source.read(Rect.of_shape(source.shape)))
+    scale = min(side / max(height, width), ENLARGED)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    if size == (picture.shape[1], picture.shape[0]):
+        return picture
+    filter_ = cv2.INTER_AREA if size[0] < picture.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, size, interpolation=filter_), np.float32).reshape(size[1], size[0], 3)
+
+
+def _maps(card: ModelCard, model: Model, picture: Floats, context: JobContext) -> tuple[Floats, Floats, Floats]:
+    """Run the model on a picture (h, w, 3): heat, size and offset, each (planes, h / CELL, w / CELL).
+
+    Raises:
+        ModelError: a map has another size.
+    """
+    outputs = model.run(0, context, picture=to_planes(picture))
+    wanted = picture.shape[0] // CELL, picture.shape[1] // CELL
+    if any(output.shape[2:] != wanted for output in outputs):
+        raise ModelError(
+            "The model {model} was given {width} x {height} px, and its maps are not a quarter as large.",
+            "model.output",
+            model=card.id,
+            width=picture.shape[1],
+            height=picture.shape[0],
+        )
+    by_role = {port.role: output[0] for port, output in zip(card.stages[0].outputs, outputs, strict=True)}
+    return by_role["heat"], by_role["size"], by_role["offset"]
+
+
+def decode(
+    heat: Floats, size: Floats, offset: Floats, threshold: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The boxes that are the peaks of a heat map (Zhou et al., Objects as points, 2019), without doubles.
+
+    Args:
+        heat: (1, h, w) probability that a face has its centre in a cell.
+        size: (2, h, w) natural logarithms of height and width, cells.
+        offset: (2, h, w) from the middle of the cell to the centre of the face, down and to the right, cells.
+        threshold: least probability, 0..1.
+
+    Returns:
+        (n, 4) left, top, right and bottom in pixels of the model's picture, and (n,) their probabilities, falling.
+    """
+    highest = cv2.dilate(heat[0], np.ones((3, 3), np.uint8))
+    rows, columns = np.nonzero((heat[0] >= threshold) & (heat[0] == highest))
+    surest = np.argsort(-heat[0, rows, columns], kind="stable")[:_MOST]
+    rows, columns = rows[surest], columns[surest]
+    middle = np.stack([columns + 0.5 + offset[1, rows, columns], rows + 0.5 + offset[0, rows, columns]], axis=1)
+    logarithms = size[::-1, rows, columns].T.astype(np.float64)
+    half = np.exp(logarithms.clip(-_LARGEST_LOGARITHM, _LARGEST_LOGARITHM)) / 2
+    boxes = CELL * np.concatenate([middle - half, middle + half], axis=1)
+    kept = without_doubles(boxes, SHARED)
+    return boxes[kept], heat[0, rows, columns].clip(0, 1).astype(np.float64)[kept]
+
+
+def without_doubles(boxes: NDArray[np.float64], shared: float) -> list[int]:
+    """Non-maximum suppression: which boxes are kept, so that no two share more than ``shared`` of their common area.
+
+    Args:
+        boxes: (n, 4) left, top, right, bottom; of two that share more, the first is kept.
+        shared: 0..1.
+    """
+    kept: list[int] = []
+    for number in range(len(boxes)):
+        if not kept or overlaps(boxes[number], boxes[kept]).max() <= shared:
+            kept.append(number)
+    return kept
+
+
+def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of a box (4,) with others (n, 4), as (n,); left, top, right, bottom each."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    both = (high - low).clip(0).prod(axis=1)
+    areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + math.prod(box[2:] - box[:2])
+    return np.asarray(both / np.maximum(areas - both, 1e-9), np.float64)

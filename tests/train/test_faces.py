@@ -109,6 +109,19 @@ def test_batches_hold_faces_that_are_aged_and_damaged(folder: Path) -> None:
     assert len(batches._kept) == 4 + 6
 
 
+def test_a_large_crop_is_put_together_from_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faces, "SPLIT_SHARE", 1.0)
+    monkeypatch.setattr(faces, "FACELESS_SHARE", 0.0)
+    batches = faces.FaceBatches(small("faces"), sources(folder), CPU, validation=False)
+    picture, planes = batches._crop(512)
+    assert (picture.shape, planes.shape) == ((512, 512, 3), (faces.PLANES, 128, 128))
+    boxes = decoded(planes)
+    # Each of the sixteen pieces is drawn around a face.
+    assert {(int(x) // 128, int(y) // 128) for x, y in (boxes[:, :2] + boxes[:, 2:]) / 2} == {
+        (column, row) for column in range(4) for row in range(4)
+    }
+
+
 def test_a_mirrored_crop_has_mirrored_faces() -> None:
     planes = torch.from_numpy(faces.truth_planes(np.array([[10, 20, 31, 52, 0.9]]), 64))
     picture = torch.arange(3 * 64 * 64).reshape(3, 64, 64)

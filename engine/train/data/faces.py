@@ -26,8 +26,8 @@ CERTAIN = 0.5
 """Boxes with at least this score are faces; less sure ones are neither, and are left out of the losses."""
 
 SMALLEST, LARGEST = 12.0, 0.85
-"""Sizes of the faces that a piece is drawn around: from so many pixels to this share of the piece's side. Crops of one
-photograph begin at five times as much: small faces are learnt from those of four."""
+"""Sizes of the faces that a piece is drawn around: from so many pixels, or an eighth of the piece's side, to this share
+of it."""
 
 LEAST = 8.0
 """Smaller faces in a crop are neither found nor missed, pixels."""
@@ -38,13 +38,16 @@ SEEN = 0.6
 MOST_ZOOM = 2.0
 """A photograph is enlarged at most so much."""
 
-MOSAIC_SHARE = 0.7
-"""Share of the crops that are put together from four photographs."""
+SPLIT_SHARE, LEAST_PIECE = 0.75, 128
+"""Share of the squares that are put together from four pieces, each perhaps of four again, down to this side.
+
+Small faces do not fill a large crop, and most of it would teach nothing.
+"""
 
 MARKED_SHARE = 0.5
 """Share of the crops that are damaged."""
 
-FRESH_SHARE, KEPT = 1 / 3, 48
+FRESH_SHARE, KEPT = 1 / 4, 64
 """Share of the crops of a batch that are new; the others are drawn from the last ``KEPT`` ones, mirrored at random.
 
 On a CPU it takes longer to draw and age a crop than to train on it (Choi et al., Faster neural network training with
@@ -183,26 +186,18 @@ class FaceBatches:
         return [(one, torch.from_numpy(planes).to(self._device)) for one, (_, planes) in zip(aged, drawn, strict=True)]
 
     def _crop(self, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """A crop (side, side, 3), of one photograph or of four, and its truth."""
-        if self._numbers.random() >= MOSAIC_SHARE:
-            picture, boxes = self._piece(side, 5 * SMALLEST)
+        """A crop (side, side, 3), of one photograph or put together from pieces of several, and its truth."""
+        if side < 2 * LEAST_PIECE or self._numbers.random() >= SPLIT_SHARE:
+            picture, boxes = self._piece(side)
             return picture, truth_planes(boxes, side)
-        picture, planes = (
-            np.empty((side, side, 3), np.uint8),
-            np.empty((PLANES, side // CELL, side // CELL), np.float32),
-        )
-        half = side // 2
-        for top in (0, half):
-            for left in (0, half):
-                piece, boxes = self._piece(half, SMALLEST)
-                picture[top : top + half, left : left + half] = piece
-                rows, columns = (slice(at // CELL, (at + half) // CELL) for at in (top, left))
-                planes[:, rows, columns] = truth_planes(boxes, half)
+        (a, b), (c, d) = [[self._crop(side // 2) for _ in range(2)] for _ in range(2)]
+        picture = np.block([[[a[0]], [b[0]]], [[c[0]], [d[0]]]])
+        planes = np.block([[a[1], b[1]], [c[1], d[1]]])
         return picture, planes
 
-    def _piece(self, side: int, smallest: float) -> tuple[NDArray[np.uint8], Boxes]:
-        """A square of one photograph, resized so that a face is at least ``smallest`` px, and the boxes in it."""
-        numbers = self._numbers
+    def _piece(self, side: int) -> tuple[NDArray[np.uint8], Boxes]:
+        """A square of one photograph, resized, perhaps mirrored, and the boxes in it."""
+        numbers, smallest = self._numbers, max(SMALLEST, side / 8)
         if len(self._with) and not (len(self._without) and numbers.random() < FACELESS_SHARE):
             chosen = int(numbers.choice(self._with, p=self._weights))
             boxes = self.photographs.boxes[chosen]
@@ -210,14 +205,14 @@ class FaceBatches:
             left, top, right, bottom, _ = faces[numbers.integers(len(faces))]
             wanted = smallest * (LARGEST * side / smallest) ** numbers.random()
             zoom = wanted / max(right - left, bottom - top)
-            middle = (left + right) / 2, (top + bottom) / 2
+            middle, margin = ((left + right) / 2, (top + bottom) / 2), 0.4 * wanted / side
         else:
             chosen = int(numbers.choice(self._without))
             height, width = self.photographs.pictures[chosen].shape[:2]
             zoom = 0.4 * (MOST_ZOOM / 0.4) ** numbers.random()
-            middle = numbers.random() * width, numbers.random() * height
+            middle, margin = (numbers.random() * width, numbers.random() * height), 0.3
         zoom = min(zoom, MOST_ZOOM)
-        place = numbers.uniform(0.1, 0.9, 2) * side / zoom
+        place = numbers.uniform(margin, 1 - margin, 2) * side / zoom
         piece, boxes = cut(
             self.photographs.pictures[chosen],
             self.photographs.boxes[chosen],

@@ -44,13 +44,17 @@ class FaceNet(Generator):
         self.up = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in pairwise(widths[1:])])
         self.head = nn.Conv2d(widths[1], head, 3, padding=1)
         self.maps = nn.Conv2d(head, 5, 1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer is not self.maps:
+                # With torch's own weights the features of a network without normalisation fade from layer to layer.
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         # Centres of faces are rare: start at a probability of 1 in 100.
         with torch.no_grad():
             self.maps.bias[0] = -4.6  # type: ignore[index]
 
     def forward(self, picture: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 5, H / 4, W / 4): logits of the heat, sizes, offsets (``engine.tasks.faces.decode``)."""
-        x, skips = picture - 0.5, []
+        x, skips = 4 * (picture - 0.5), []
         for down, blocks in zip(self.down, self.enc, strict=True):
             x = blocks(functional.relu(down(x)))
             skips.append(x)

@@ -13,6 +13,7 @@ from engine.colour import ModelSpace
 from engine.errors import ModelError
 from engine.jobs import JobContext
 from engine.raster import Floats, PixelSource, Rect
+from engine.resample import halve
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
 from engine.tasks.base import Model, Ranged, TaskInput, check_settings, knob, run_shrinking, to_planes
@@ -84,7 +85,9 @@ def check_face_finder(card: ModelCard) -> None:
 def find_faces(given: TaskInput, context: JobContext) -> Faces:
     """Find the faces in a picture of any size. Finding none is no error.
 
-    The whole picture is seen at once, resized so that its long side is that of the model's window.
+    The whole picture is seen at once, resized so that its long side is that of the model's largest window, and then
+    reduced by 2, 4, ..., as long as it is not smaller than the smallest window. So a small network is enough: it has to
+    know faces of a few sizes only.
 
     Raises:
         ModelError: the model is of another kind, or its maps have another size than a quarter of the picture's.
@@ -99,27 +102,30 @@ def find_faces(given: TaskInput, context: JobContext) -> Faces:
 
 
 def _find(given: TaskInput, threshold: float, model: Model, window: int, context: JobContext) -> Faces:
-    context.progress(0.0, "looking for faces")
-    height, width = given.source.shape[:2]
+    word, (height, width) = "looking for faces", given.source.shape[:2]
+    context.progress(0.0, word)
     seen = fit_into(given.source, ModelSpace(given.profile, given.source.shape[2]), window)
-    context.progress(0.3, "looking for faces")
-    multiple = given.card.tile.multiple
-    missing = [(0, -side % multiple) for side in seen.shape[:2]]
-    # A mirrored border, as it is used elsewhere, would show mirrored faces.
-    padded = np.pad(seen, [*missing, (0, 0)], mode="edge")
-    heat, size, offset = _maps(given.card, model, padded, context)
-    boxes, scores = decode(heat, size, offset, threshold)
-    scale = width / seen.shape[1], height / seen.shape[0]
-    corners = boxes * np.array([*scale, *scale])
-    corners[:, 0::2] = corners[:, 0::2].clip(0, width)
-    corners[:, 1::2] = corners[:, 1::2].clip(0, height)
-    found = [
-        Face(float(left), float(top), float(right - left), float(bottom - top), float(score))
-        for (left, top, right, bottom), score in zip(corners, scores, strict=True)
+    found, scores = np.zeros((0, 4)), np.zeros(0)
+    while True:
+        context.progress(0.5, word)
+        boxes, own = decode(*_maps(given.card, model, seen, context), threshold)
+        scale = width / seen.shape[1], height / seen.shape[0]
+        found, scores = np.concatenate([found, boxes * (*scale, *scale)]), np.concatenate([scores, own])
+        window //= 2
+        if window < given.card.tile.minimum or max(seen.shape[:2]) < 2:
+            break
+        seen = halve(seen)
+    surest = np.argsort(-scores, kind="stable")
+    found, scores = found[surest], scores[surest]
+    found[:, 0::2], found[:, 1::2] = found[:, 0::2].clip(0, width), found[:, 1::2].clip(0, height)
+    faces = [
+        Face(float(left), float(top), float(right - left), float(bottom - top), float(scores[number]))
+        for number in without_doubles(found, SHARED)
+        for left, top, right, bottom in (found[number],)
         if right > left and bottom > top
     ]
     context.progress(1.0)
-    return Faces((height, width), tuple(found), model.device)
+    return Faces((height, width), tuple(faces), model.device)
 
 
 def fit_into(source: PixelSource, space: ModelSpace, side: int) -> Floats:
@@ -146,12 +152,15 @@ def fit_into(source: PixelSource, space: ModelSpace, side: int) -> Floats:
     return np.asarray(cv2.resize(picture, size, interpolation=filter_), np.float32).reshape(size[1], size[0], 3)
 
 
-def _maps(card: ModelCard, model: Model, picture: Floats, context: JobContext) -> tuple[Floats, Floats, Floats]:
-    """Run the model on a picture (h, w, 3): heat, size and offset, each (planes, h / CELL, w / CELL).
+def _maps(card: ModelCard, model: Model, seen: Floats, context: JobContext) -> tuple[Floats, Floats, Floats]:
+    """Run the model on a picture (h, w, 3) of any size: heat, size and offset, each (planes, rows, columns).
 
     Raises:
-        ModelError: a map has another size.
+        ModelError: a map has another size than a quarter of the picture's.
     """
+    missing = [(0, -side % card.tile.multiple) for side in seen.shape[:2]]
+    # A mirrored border, as it is used elsewhere, would show mirrored faces.
+    picture = np.pad(seen, [*missing, (0, 0)], mode="edge")
     outputs = model.run(0, context, picture=to_planes(picture))
     wanted = picture.shape[0] // CELL, picture.shape[1] // CELL
     if any(output.shape[2:] != wanted for output in outputs):

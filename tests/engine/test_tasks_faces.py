@@ -63,6 +63,17 @@ def test_a_small_scan_is_enlarged_and_a_tiny_one_not_too_much(tmp_path: Path) ->
     assert find(tmp_path, spots(1, 1)).faces == ()
 
 
+def test_large_faces_are_found_in_a_reduced_picture(tmp_path: Path) -> None:
+    card = tiny_models.spotter(tmp_path)
+    picture = spots(72, 96, (40, 32), side=8)
+    widths = []
+    for smallest in (32, 96):
+        used = replace(card, tile=replace(card.tile, minimum=smallest))
+        found = run_task(TaskInput("faces", ArraySource(picture), None, None, FaceSettings(), used, Device.CPU))
+        widths.append([round(face.width) for face in found.faces])
+    assert widths == [[16, 32], [16]]
+
+
 def test_boxes_end_at_the_edge_of_the_scan(tmp_path: Path) -> None:
     (face,) = find(tmp_path, spots(72, 96, (0, 0))).faces
     assert box(face) == (0, 0, 10, 14)

@@ -57,7 +57,7 @@ def decoded(planes: np.ndarray) -> np.ndarray:
 
 
 def test_the_truth_decodes_to_the_boxes() -> None:
-    boxes = np.array([[10, 20, 31, 52, 0.9], [70, 30, 130, 121, 0.6]])
+    boxes = np.array([[10, 20, 31, 52, 0.9], [70, 30, 130, 101, 0.6]])
     planes = faces.truth_planes(boxes, 160)
     assert planes.shape == (faces.PLANES, 40, 40)
     assert np.sort(decoded(planes), axis=0) == pytest.approx(boxes[:, :4], abs=1e-3)
@@ -75,8 +75,16 @@ def test_what_is_doubtful_small_or_cut_off_is_neither_found_nor_missed() -> None
     assert decoded(whole) == pytest.approx(np.array([[115, 60, 165, 100]]), abs=1e-3)
 
 
+def test_only_the_centre_of_a_large_face_is_left_open() -> None:
+    planes = faces.truth_planes(np.array([[30, 20, 130, 140, 0.9]]), 160)
+    assert not planes[:6].any()
+    assert planes[6, 19, 19] == planes[6, 20, 20] == 0
+    # Its eyes and its mouth are no faces.
+    assert planes[6, 12, 15] == planes[6, 12, 25] == planes[6, 29, 20] == 1
+
+
 def test_a_face_before_a_doubtful_one_counts() -> None:
-    planes = faces.truth_planes(np.array([[0, 0, 100, 100, 0.3], [40, 40, 60, 60, 0.9]]), 160)
+    planes = faces.truth_planes(np.array([[0, 0, 70, 70, 0.3], [40, 40, 60, 60, 0.9]]), 160)
     assert planes[0, 12, 12] == planes[6, 12, 12] == 1
     assert planes[6, 3, 3] == 0
 

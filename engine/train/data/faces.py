@@ -25,12 +25,14 @@ from engine.train.recipe import TrainingRecipe
 CERTAIN = 0.5
 """Boxes with at least this score are faces; less sure ones are neither, and are left out of the losses."""
 
-SMALLEST, LARGEST = 12.0, 0.85
-"""Sizes of the faces that a piece is drawn around: from so many pixels, or an eighth of the piece's side, to this share
-of it."""
+SMALLEST, LARGEST = 12.0, 72.0
+"""Sizes of the faces that most pieces are drawn around, pixels. Larger ones are found in a reduced picture."""
 
-LEAST = 8.0
-"""Smaller faces in a crop are neither found nor missed, pixels."""
+LARGER_SHARE = 0.15
+"""Share of the pieces that are drawn around a larger face: its eyes or its ears are no small faces."""
+
+LEAST, MOST = 10.0, 80.0
+"""Smaller faces, and the centres of larger ones, are neither found nor missed, pixels."""
 
 SEEN = 0.6
 """Share of a face that a crop must show; one that shows less, but some of it, counts as neither."""
@@ -38,11 +40,11 @@ SEEN = 0.6
 MOST_ZOOM = 2.0
 """A photograph is enlarged at most so much."""
 
-SPLIT_SHARE, LEAST_PIECE = 0.75, 128
-"""Share of the squares that are put together from four pieces, each perhaps of four again, down to this side.
+PIECES = (128, 256)
+"""Sides of the pieces that a crop is put together from: small faces do not fill a large crop."""
 
-Small faces do not fill a large crop, and most of it would teach nothing.
-"""
+SPLIT_SHARE = 0.75
+"""Share of the squares of the largest pieces that are put together from smaller ones."""
 
 MARKED_SHARE = 0.5
 """Share of the crops that are damaged."""
@@ -187,7 +189,8 @@ class FaceBatches:
 
     def _crop(self, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """A crop (side, side, 3), of one photograph or put together from pieces of several, and its truth."""
-        if side < 2 * LEAST_PIECE or self._numbers.random() >= SPLIT_SHARE:
+        least, most = PIECES
+        if side < 2 * least or (side <= most and self._numbers.random() >= SPLIT_SHARE):
             picture, boxes = self._piece(side)
             return picture, truth_planes(boxes, side)
         (a, b), (c, d) = [[self._crop(side // 2) for _ in range(2)] for _ in range(2)]
@@ -197,15 +200,16 @@ class FaceBatches:
 
     def _piece(self, side: int) -> tuple[NDArray[np.uint8], Boxes]:
         """A square of one photograph, resized, perhaps mirrored, and the boxes in it."""
-        numbers, smallest = self._numbers, max(SMALLEST, side / 8)
+        numbers = self._numbers
         if len(self._with) and not (len(self._without) and numbers.random() < FACELESS_SHARE):
             chosen = int(numbers.choice(self._with, p=self._weights))
             boxes = self.photographs.boxes[chosen]
             faces = boxes[boxes[:, 4] >= CERTAIN]
             left, top, right, bottom, _ = faces[numbers.integers(len(faces))]
-            wanted = smallest * (LARGEST * side / smallest) ** numbers.random()
+            low, high = (LARGEST, 3 * LARGEST) if numbers.random() < LARGER_SHARE else (SMALLEST, LARGEST)
+            wanted = low * (high / low) ** numbers.random()
             zoom = wanted / max(right - left, bottom - top)
-            middle, margin = ((left + right) / 2, (top + bottom) / 2), 0.4 * wanted / side
+            middle, margin = ((left + right) / 2, (top + bottom) / 2), min(0.5, 0.4 * wanted / side)
         else:
             chosen = int(numbers.choice(self._without))
             height, width = self.photographs.pictures[chosen].shape[:2]
@@ -300,6 +304,9 @@ def truth_planes(boxes: Boxes, side: int) -> NDArray[np.float32]:
             continue
         sigma = (0.28 * math.sqrt(width * height) + 1) / 6
         heat = np.exp(-((x - centre[1] - 0.5) ** 2 + (y - centre[0] - 0.5) ** 2) / (2 * sigma**2))
+        if width * height * CELL**2 > MOST**2:
+            planes[6][(heat > 0.1) & (planes[0] < 1)] = 0
+            continue
         planes[6][heat > 0.3] = 1
         planes[0] = np.maximum(planes[0], heat)
         core = heat > 0.6

@@ -56,7 +56,7 @@ def label_faces(
         raise SettingsError("{folder} holds no photographs.", "train.data", folder=folder)
     found: dict[str, Boxes] = {}
     with _as_model(teacher) as card:
-        cards = [replace(card, tile=replace(TILE, default=side // 32 * 32)) for side in sides]
+        cards = [replace(card, tile=replace(TILE, default=side // 32 * 32, minimum=side // 32 * 32)) for side in sides]
         for number, path in enumerate(paths):
             try:
                 picture = read_photograph(path)

@@ -217,7 +217,7 @@ def _defects_json(path: Path, given: TaskInput, marks: Marks) -> str:
 def _faces_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print as JSON")
-    parser.add_argument("--threshold", type=float, metavar="T", help="score that a face must reach (default 0.5)")
+    parser.add_argument("--threshold", type=float, metavar="T", help="score that a face must reach (default 0.9)")
 
 
 def _faces(options: argparse.Namespace, context: JobContext) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -27,10 +28,13 @@ CELL = 4
 """Side of the squares of the picture that have one value in a map, pixels."""
 ENLARGED = 2.0
 """A picture smaller than the model's window is enlarged to it, but at most this many times."""
-SHARED = 0.3
-"""Of two boxes that share more of their common area than this, only the surer one is kept."""
-_MOST = 1000
-"""Largest number of boxes that are compared with each other; of more, only the surest."""
+SHARED, AGREEING = 0.3, 0.5
+"""Of two boxes that share more of their common area than the first, only the surer one is kept; views that share more
+than the second have found the same face."""
+DOUBTFUL = 0.15
+"""Least score of a face in one view. It may become surer by others."""
+_MOST = 200
+"""Largest number of boxes of a view; of more, only the surest."""
 _LARGEST_LOGARITHM = 10.0
 """Logarithms of sizes are limited to this, so that no size is infinite."""
 
@@ -40,7 +44,7 @@ class FaceSettings(Ranged):
     """How sure a face must be."""
 
     threshold: float = field(
-        default=0.5, metadata=knob("Certainty", "Faces less sure than this are left out", 0.05, 0.95)
+        default=0.9, metadata=knob("Certainty", "Faces less sure than this are left out", 0.05, 0.99)
     )
     """Least score of a face, 0..1."""
 
@@ -86,8 +90,8 @@ def find_faces(given: TaskInput, context: JobContext) -> Faces:
     """Find the faces in a picture of any size. Finding none is no error.
 
     The whole picture is seen at once, resized so that its long side is that of the model's largest window, and then
-    reduced by 2, 4, ..., as long as it is not smaller than the smallest window. So a small network is enough: it has to
-    know faces of a few sizes only.
+    reduced again and again by the root of 2, as long as it is not smaller than the smallest window. So a small network
+    is enough: it has to know faces of a few sizes only, and sees most faces several times.
 
     Raises:
         ModelError: the model is of another kind, or its maps have another size than a quarter of the picture's.
@@ -104,28 +108,23 @@ def find_faces(given: TaskInput, context: JobContext) -> Faces:
 def _find(given: TaskInput, threshold: float, model: Model, window: int, context: JobContext) -> Faces:
     word, (height, width) = "looking for faces", given.source.shape[:2]
     context.progress(0.0, word)
-    seen = fit_into(given.source, ModelSpace(given.profile, given.source.shape[2]), window)
-    found, scores = np.zeros((0, 4)), np.zeros(0)
-    while True:
+    whole = fit_into(given.source, ModelSpace(given.profile, given.source.shape[2]), window)
+    following, views = [whole, _resized(whole, 0.5**0.5)], []
+    for number in range(1 + int(2 * math.log2(window / given.card.tile.minimum))):
         context.progress(0.5, word)
-        boxes, own = decode(*_maps(given.card, model, seen, context), threshold)
-        scale = width / seen.shape[1], height / seen.shape[0]
-        found, scores = np.concatenate([found, boxes * (*scale, *scale)]), np.concatenate([scores, own])
-        window //= 2
-        if window < given.card.tile.minimum or max(seen.shape[:2]) < 2:
-            break
-        seen = halve(seen)
-    surest = np.argsort(-scores, kind="stable")
-    found, scores = found[surest], scores[surest]
-    found[:, 0::2], found[:, 1::2] = found[:, 0::2].clip(0, width), found[:, 1::2].clip(0, height)
-    faces = [
-        Face(float(left), float(top), float(right - left), float(bottom - top), float(scores[number]))
-        for number in without_doubles(found, SHARED)
-        for left, top, right, bottom in (found[number],)
-        if right > left and bottom > top
+        seen = following[number % 2]
+        following[number % 2] = halve(seen)
+        boxes, scores = decode(*_maps(given.card, model, seen, context), min(threshold, DOUBTFUL))
+        views.append((boxes * (2 * [width / seen.shape[1], height / seen.shape[0]]), scores))
+    boxes, scores = unite(views)
+    boxes[:, 0::2], boxes[:, 1::2] = boxes[:, 0::2].clip(0, width), boxes[:, 1::2].clip(0, height)
+    found = [
+        Face(float(left), float(top), float(right - left), float(bottom - top), float(score))
+        for (left, top, right, bottom), score in zip(boxes, scores, strict=True)
+        if score >= threshold and right > left and bottom > top
     ]
     context.progress(1.0)
-    return Faces((height, width), tuple(faces), model.device)
+    return Faces((height, width), tuple(found), model.device)
 
 
 def fit_into(source: PixelSource, space: ModelSpace, side: int) -> Floats:
@@ -144,11 +143,15 @@ def fit_into(source: PixelSource, space: ModelSpace, side: int) -> Floats:
     if step > 1:
         source = ReducedSource(source, step)
     picture = space.to_model(source.read(Rect.of_shape(source.shape)))
-    scale = min(side / max(height, width), ENLARGED)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return _resized(picture, min(side / max(height, width), ENLARGED) * width / picture.shape[1])
+
+
+def _resized(picture: Floats, scale: float) -> Floats:
+    """A picture (h, w, 3) ``scale`` times as large, at least one pixel on each side."""
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
     if size == (picture.shape[1], picture.shape[0]):
         return picture
-    filter_ = cv2.INTER_AREA if size[0] < picture.shape[1] else cv2.INTER_LINEAR
+    filter_ = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, size, interpolation=filter_), np.float32).reshape(size[1], size[0], 3)
 
 
@@ -175,9 +178,11 @@ def _maps(card: ModelCard, model: Model, seen: Floats, context: JobContext) -> t
     return by_role["heat"], by_role["size"], by_role["offset"]
 
 
-def decode(
-    heat: Floats, size: Floats, offset: Floats, threshold: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+Scored = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Boxes (n, 4), left, top, right, bottom, and their scores (n,), the surest first."""
+
+
+def decode(heat: Floats, size: Floats, offset: Floats, threshold: float) -> Scored:
     """The boxes that are the peaks of a heat map (Zhou et al., Objects as points, 2019), without doubles.
 
     Args:
@@ -187,7 +192,7 @@ def decode(
         threshold: least probability, 0..1.
 
     Returns:
-        (n, 4) left, top, right and bottom in pixels of the model's picture, and (n,) their probabilities, falling.
+        Boxes in pixels of the model's picture, and their probabilities.
     """
     highest = cv2.dilate(heat[0], np.ones((3, 3), np.uint8))
     rows, columns = np.nonzero((heat[0] >= threshold) & (heat[0] == highest))
@@ -197,27 +202,42 @@ def decode(
     logarithms = size[::-1, rows, columns].T.astype(np.float64)
     half = np.exp(logarithms.clip(-_LARGEST_LOGARITHM, _LARGEST_LOGARITHM)) / 2
     boxes = CELL * np.concatenate([middle - half, middle + half], axis=1)
-    kept = without_doubles(boxes, SHARED)
-    return boxes[kept], heat[0, rows, columns].clip(0, 1).astype(np.float64)[kept]
+    return _without_doubles(boxes, heat[0, rows, columns].clip(0, 1).astype(np.float64), overlaps(boxes, boxes))
 
 
-def without_doubles(boxes: NDArray[np.float64], shared: float) -> list[int]:
-    """Non-maximum suppression: which boxes are kept, so that no two share more than ``shared`` of their common area.
+def unite(views: Sequence[Scored]) -> Scored:
+    """The faces of several views of one picture, without doubles; those that several views agree on become surer.
+
+    The score of a face is the probability that not all views are wrong, as if each were wrong by itself: 1 minus the
+    product of 1 minus the score in each view. In it only boxes of nearly the same place and size count.
 
     Args:
-        boxes: (n, 4) left, top, right, bottom; of two that share more, the first is kept.
-        shared: 0..1.
+        views: boxes of each view in the same pixels, and their scores 0..1.
     """
+    boxes = np.concatenate([np.zeros((0, 4)), *(boxes for boxes, _ in views)])
+    shared, wrong, first = overlaps(boxes, boxes), np.ones(len(boxes)), 0
+    for _, scores in views:
+        if len(scores):
+            agreeing = shared[:, first : first + len(scores)] > AGREEING
+            wrong *= 1 - (agreeing * scores).max(axis=1)
+            first += len(scores)
+    surest = np.argsort(wrong, kind="stable")
+    return _without_doubles(boxes[surest], 1 - wrong[surest], shared[np.ix_(surest, surest)])
+
+
+def _without_doubles(boxes: NDArray[np.float64], scores: NDArray[np.float64], shared: NDArray[np.float64]) -> Scored:
+    """Non-maximum suppression: of two boxes that share more than ``SHARED``, only the first is kept."""
     kept: list[int] = []
     for number in range(len(boxes)):
-        if not kept or overlaps(boxes[number], boxes[kept]).max() <= shared:
+        if not kept or shared[number, kept].max() <= SHARED:
             kept.append(number)
-    return kept
+    return boxes[kept], scores[kept]
 
 
-def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of a box (4,) with others (n, 4), as (n,); left, top, right, bottom each."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    both = (high - low).clip(0).prod(axis=1)
-    areas = (others[:, 2:] - others[:, :2]).prod(axis=1) + math.prod(box[2:] - box[:2])
-    return np.asarray(both / np.maximum(areas - both, 1e-9), np.float64)
+def overlaps(some: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of boxes (n, 4) with others (m, 4), as (n, m); left, top, right, bottom each."""
+    low = np.maximum(some[:, None, :2], others[None, :, :2])
+    high = np.minimum(some[:, None, 2:4], others[None, :, 2:4])
+    both = (high - low).clip(0).prod(axis=2)
+    own, other = ((boxes[:, 2:4] - boxes[:, :2]).prod(axis=1) for boxes in (some, others))
+    return np.asarray(both / np.maximum(own[:, None] + other[None] - both, 1e-9), np.float64)

@@ -283,7 +283,7 @@ def test_scores_count_found_missed_and_wrong_faces(tmp_path: Path) -> None:
     row = rows[0.5]
     assert (row["recall"], row["wrong"], row["extra"]) == (1 / 2, 1 / 2, 1 / 2)
     assert (row["faces"], row["faceless"], row["pictures"]) == (2, 2, 4)
-    assert (rows[0.7]["recall"], rows[0.7]["wrong"]) == (0, 0)
+    assert (rows[0.8]["recall"], rows[0.8]["wrong"]) == (0, 0)
 
 
 def test_a_model_is_scored_from_the_command_line(

@@ -16,12 +16,9 @@ from engine.raster import ArraySource
 from engine.runtime.cards import ModelCard, Port, Stage, TileRules
 from engine.runtime.session import Device
 from engine.tasks import FaceSettings, TaskInput, run_task
-from engine.tasks.faces import SHARED, without_doubles
+from engine.tasks.faces import DOUBTFUL, unite
 from engine.train.data.boxes import Boxes, write_boxes
 from engine.train.data.photographs import SUFFIXES, read_photograph
-
-DOUBTFUL = 0.15
-"""Least score of the boxes that are written. What is less sure than a face is kept, so that training can ignore it."""
 
 TILE = TileRules(default=960, minimum=96, overlap=0, context=0, multiple=32)
 
@@ -38,9 +35,9 @@ def label_faces(
     Args:
         teacher: ``centerface.onnx``.
         folder: photographs, subfolders too; files that cannot be read are left out.
-        output: the file to write.
+        output: the file to write. Boxes that are less sure than faces are in it too, so that training can ignore them.
         sides: each photograph is looked at with its long side resized to the first of these, pixels, and, where that
-            finds anything, even doubtful, to the others too; what one of them finds counts.
+            finds anything, even doubtful, to the others too.
         say: called with messages for a person.
 
     Returns:
@@ -71,15 +68,16 @@ def label_faces(
 
 def _look(cards: Sequence[ModelCard], picture: np.ndarray) -> Boxes:
     """The boxes (n, 5) that any of several cards finds in a picture, the surest first."""
-    rows: list[tuple[float, ...]] = []
-    for number, card in enumerate(cards):
-        if number and not rows:
-            break
+    views = []
+    for card in cards:
         settings = FaceSettings(threshold=DOUBTFUL)
-        given = TaskInput("faces", ArraySource(picture), None, None, settings, card, Device.CPU)
-        rows += [(f.x, f.y, f.x + f.width, f.y + f.height, f.score) for f in run_task(given).faces]
-    boxes = np.array(sorted(rows, key=lambda row: -row[4]), np.float64).reshape(-1, 5)
-    return boxes[without_doubles(boxes[:, :4], SHARED)]
+        found = run_task(TaskInput("faces", ArraySource(picture), None, None, settings, card, Device.CPU)).faces
+        corners = [(face.x, face.y, face.x + face.width, face.y + face.height) for face in found]
+        views.append((np.array(corners, np.float64).reshape(-1, 4), np.array([face.score for face in found])))
+        if not found and len(views) == 1:
+            break
+    boxes, scores = unite(views)
+    return np.concatenate([boxes, scores[:, None]], axis=1)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ SIDE, LEAST = 960, 20
 SAME = 0.4
 """Two boxes are of the same face if they share at least this part of their common area."""
 
-THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
+THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
 
 LOWEST = 0.05
 """Least score of the boxes that are looked at."""
@@ -98,12 +98,12 @@ def draw_faces(picture: Picture, device: Device) -> Picture:
 
 def pairs_of(found: Boxes, true: Boxes) -> list[tuple[int, int]]:
     """Pairs (found, true) of boxes of one face: each found box, the surest first, takes the nearest free true one."""
-    free, pairs = np.ones(len(true), bool), []
-    for number, box in enumerate(found):
-        shared = overlaps(box[:4], true[:, :4]) * free if len(true) else np.zeros(0)
-        if shared.size and shared.max() >= SAME:
-            free[shared.argmax()] = False
-            pairs.append((number, int(shared.argmax())))
+    shared, pairs = overlaps(found, true), []
+    for number in range(len(found) if len(true) else 0):
+        best = int(shared[number].argmax())
+        if shared[number, best] >= SAME:
+            pairs.append((number, best))
+            shared[:, best] = 0
     return pairs
 
 

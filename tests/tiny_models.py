@@ -263,3 +263,35 @@ def endless(folder: Path) -> ModelCard:
     rounds = np.array(2**62, np.int64)
     made = stage(folder / "clean", "model.onnx", nodes, (PICTURE,), (RESULT,), rounds=rounds)
     return save(folder, "clean", "clean", made)
+
+
+def spotter(folder: Path, id_: str = "spotter", lacks: int = 0) -> ModelCard:
+    """A face of 16 x 24 px is around each white square of 4 x 4 px, with the mean brightness of the square as score.
+
+    Args:
+        folder: where the model is written.
+        id_: its name.
+        lacks: columns by which its maps are too narrow.
+    """
+    nodes = [
+        node("ReduceMean", "picture axis", "grey", keepdims=1),
+        node("AveragePool", "grey", "whole", kernel_shape=[4, 4], strides=[4, 4]),
+        node("Slice", "whole begin end columns", "heat"),
+        node("Mul", "heat nothing", "zero"),
+        node("Add", "zero high", "height"),
+        node("Add", "zero wide", "width"),
+        node("Concat", "height width", "size", axis=1),
+        node("Concat", "zero zero", "offset", axis=1),
+    ]
+    constants: dict[str, np.ndarray] = {
+        "axis": np.array([1], np.int64),
+        "begin": np.array([lacks], np.int64),
+        "end": np.array([1 << 30], np.int64),
+        "columns": np.array([3], np.int64),
+        "nothing": np.zeros(1, np.float32),
+        "high": np.log(np.full(1, 6, np.float32)),
+        "wide": np.log(np.full(1, 4, np.float32)),
+    }
+    outputs = Port("heat", "heat", channels=1), Port("size", "size", channels=2), Port("offset", "offset", channels=2)
+    made = stage(folder / id_, "model.onnx", nodes, (PICTURE,), outputs, **constants)
+    return save(folder, id_, "faces", made, tile=TileRules(default=96, minimum=32, overlap=0, context=0, multiple=16))

@@ -211,7 +211,7 @@ class TaskPanel(QWidget):
         from engine.tasks import TASKS
 
         cards = self._registry.cards()
-        self._cards = {id_: [card for card in cards if card.task == id_] for id_ in TASKS}
+        self._cards = {id_: [card for card in cards if card.task == id_] for id_ in TASKS if TASKS[id_].repairs}
         self._cards = {id_: found for id_, found in self._cards.items() if found}
         self._defaults = {id_: self._registry.default(id_).id for id_ in self._cards}
         self._task.clear()

@@ -1,4 +1,7 @@
-"""The command line: detect, heal, clean, tone, upscale, restore, convert, info, models. Also ``python -m engine``."""
+"""The command line: detect, heal, clean, tone, faces, upscale, restore, convert, info, models.
+
+Also ``python -m engine``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The subcommands that run one model: detect, heal, clean, tone."""
+"""The subcommands that run one model: detect, heal, clean, tone, faces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from engine.raster import ArrayMask, Raster
 from engine.record import Repair
 
 if TYPE_CHECKING:
-    from engine.tasks import Findings, Marks, TaskInput
+    from engine.tasks import Faces, Findings, Marks, TaskInput
 
 # -- heal ---------------------------------------------------------------------------------------------------------
 
@@ -217,9 +217,44 @@ def _defects_json(path: Path, given: TaskInput, marks: Marks) -> str:
     return json.dumps({"file": path.name, "size": [width, height], **repair, "defects": defects}, indent=1) + "\n"
 
 
+# -- faces --------------------------------------------------------------------------------------------------------
+
+
+def _faces_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    parser.add_argument("--threshold", type=float, metavar="T", help="score that a face must reach (default 0.9)")
+
+
+def _faces(options: argparse.Namespace, context: JobContext) -> None:
+    from engine.tasks import run_task
+
+    card, settings = choose_model("faces", options.model, threshold=options.threshold)
+    scan = imageio.read(options.input, context.part(0.0, 0.5))
+    found: Faces = run_task(task_input("faces", scan, card, settings, options.device), context.part(0.5, 1.0))
+    rows = [
+        {name: round(value, 3 if name == "score" else 1) for name, value in dataclasses.asdict(face).items()}
+        for face in found.faces
+    ]
+    if options.json:
+        print(json.dumps({"faces": rows}, indent=1))
+    else:
+        for row in rows:
+            print("{width:.0f} x {height:.0f} px at {x:.0f}, {y:.0f} ({score:.2f})".format(**row))
+        if not rows:
+            print("no face found")
+    say(scan.notices)
+
+
 COMMANDS = (
     Command("detect", "find the damage of a scan and write it as a mask", _detect_arguments, _detect),
     Command("heal", "fill the masked parts of a scan", _heal_arguments, _heal),
     Command("clean", "remove noise, grain and blur from a scan", _clean_arguments, _clean),
     Command("tone", "correct the tone and colours of a faded scan", _tone_arguments, _tone),
+    Command(
+        "faces",
+        "list the faces of a scan with their places, in pixels of the upright picture",
+        _faces_arguments,
+        _faces,
+    ),
 )

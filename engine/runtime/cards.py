@@ -31,8 +31,8 @@ class Port:
     Attributes:
         name: the tensor's name in the ONNX file.
         channels: planes.
-        role: its meaning: ``picture``, ``mask``, ``edges``, ``thumbnail``, ``latent``, ``probability``, or the name of
-            a setting.
+        role: its meaning: ``picture``, ``mask``, ``edges``, ``thumbnail``, ``latent``, ``probability``, ``heat``,
+            ``size``, ``offset`` (``engine.tasks.faces.decode``), or the name of a setting.
         low, high: the range of its values; pictures and maps are converted from 0..1 to it and back.
         layout: order of the axes, one of ``LAYOUTS``; pictures and maps are converted from NCHW to it and back.
         colour_space: of a picture; ``sRGB`` means the sRGB transfer curve with any primaries.

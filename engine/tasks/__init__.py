@@ -17,6 +17,7 @@ from engine.runtime.session import Device
 from engine.tasks.base import Defect, Marks, Patch, Piece, TaskInput
 from engine.tasks.clean import CleanSettings, clean, noise_in_words
 from engine.tasks.detect import check_detector, detect
+from engine.tasks.faces import Face, Faces, FaceSettings, check_face_finder, find_faces
 from engine.tasks.fillers import check_filler, wants_edges
 from engine.tasks.findings import (
     DamageMap,
@@ -47,7 +48,8 @@ class Task:
         layer: name of the layer that it makes; empty if it makes none.
         settings: dataclass of its settings; the fields carry titles and ranges for the task panel (``knob``).
         wants_mask: whether it needs a repair mask.
-        gives: type of the result: ``patch`` = ``Patch``, ``findings`` = ``Findings``, ``picture`` = ``Enlargement``.
+        gives: type of the result: ``patch`` = ``Patch``, ``findings`` = ``Findings``, ``picture`` = ``Enlargement``,
+            ``faces`` = ``Faces``.
         effort: relative time that it takes as a step of a recipe; 0 = it cannot be a step.
         run: runs the task.
         check: raises a ModelError for a model that the task cannot run.
@@ -61,11 +63,16 @@ class Task:
     layer: str
     settings: type
     wants_mask: bool
-    gives: Literal["patch", "findings", "picture"]
+    gives: Literal["patch", "findings", "picture", "faces"]
     effort: float
     run: Callable[[TaskInput, JobContext], Any]
     check: Callable[[ModelCard], None]
     measure: Callable[[PixelSource, bytes | None, JobContext], str] | None = None
+
+    @property
+    def repairs(self) -> bool:
+        """Whether a person starts it to repair a scan; faces are looked for only to help other steps."""
+        return self.gives != "faces"
 
 
 _TRIAL = 64
@@ -137,14 +144,27 @@ _UPSCALE = Task(
     run=upscale,
     check=check_enlarger,
 )
-TASKS: dict[str, Task] = {task.id: task for task in (_HEAL, _CLEAN, _TONE, _DETECT, _UPSCALE)}
+_FACES = Task(
+    id="faces",
+    title="Find faces",
+    verb="Find faces",
+    tip="Look for faces in the whole picture",
+    layer="",
+    settings=FaceSettings,
+    wants_mask=False,
+    gives="faces",
+    effort=0.0,
+    run=find_faces,
+    check=check_face_finder,
+)
+TASKS: dict[str, Task] = {task.id: task for task in (_HEAL, _CLEAN, _TONE, _DETECT, _UPSCALE, _FACES)}
 
 
 def run_task(given: TaskInput, context: JobContext | None = None) -> Any:
     """Run one task on the calling thread.
 
     Returns:
-        A ``Patch``, ``Findings`` or ``Enlargement``, as the task's row in ``TASKS`` says.
+        A ``Patch``, ``Findings``, ``Enlargement`` or ``Faces``, as the task's row in ``TASKS`` says.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -239,6 +259,9 @@ __all__ = [
     "Defect",
     "DetectSettings",
     "Enlargement",
+    "Face",
+    "FaceSettings",
+    "Faces",
     "Findings",
     "HealSettings",
     "Marks",

@@ -8,8 +8,8 @@ from engine.runtime.cards import ModelCard, Port
 Signature = tuple[tuple[str, str], ...]
 """For each stage of a model the roles of its inputs (without settings) and outputs, sorted and joined by spaces."""
 
-_SPATIAL = ("picture", "mask", "edges", "thumbnail", "probability")
-_CHANNELS = {"picture": 3, "thumbnail": 3, "mask": 1, "edges": 1}
+_SPATIAL = ("picture", "mask", "edges", "thumbnail", "probability", "heat", "size", "offset")
+_CHANNELS = {"picture": 3, "thumbnail": 3, "mask": 1, "edges": 1, "heat": 1, "size": 2, "offset": 2}
 _LARGEST_WINDOW = 4096
 """Largest side of a model's smallest window, pixels: larger ones rarely fit into memory."""
 

@@ -1,4 +1,4 @@
-"""The command line of the training: ``python -m engine.train list | show | fit | export | evaluate | age | report``."""
+"""The command line of the training: ``python -m engine.train list | show | fit | export | evaluate | ...``."""
 
 from __future__ import annotations
 
@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--data", type=Path, required=True, metavar="DIR")
     command.add_argument("--masks", type=Path, metavar="DIR", help="of damaged scans: where they are lost")
     command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to score detection on")
+    command.add_argument("--faces", type=Path, metavar="TABLE", help="boxes of the faces, as label-faces writes them")
+    command.add_argument("--unseen", action="store_true", help="use all photographs: none of them was trained on")
     command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     command.add_argument("--most", type=int, metavar="N", help="use only N photographs")
     command.add_argument("--write", action="store_true", help="put the scores into the cards")
@@ -96,6 +98,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="gets scans and masks")
     command.set_defaults(command=_age)
 
+    command = commands.add_parser("label-faces", help="have a teacher (CenterFace) find the faces to train on")
+    command.add_argument("teacher", type=Path, metavar="TEACHER.onnx")
+    command.add_argument("--data", type=Path, required=True, metavar="DIR", help="photographs, subfolders too")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="TABLE", help="file to write (TSV)")
+    command.add_argument(
+        "--sides",
+        type=int,
+        nargs="+",
+        default=[960],
+        metavar="PX",
+        help="long sides at which pictures are looked at: at the first, and where it shows anything, at the others",
+    )
+    command.set_defaults(command=_label_faces)
+
     command = commands.add_parser("report", help="a table of all systems and a page of pictures")
     command.add_argument("--models", type=Path, default=SHIPPED, metavar="DIR", help="default: those that ship")
     command.add_argument("--pictures", type=Path, metavar="DIR", help="rows of the page (default: scikit-image's)")
@@ -112,6 +128,7 @@ def _add_fit(command: argparse.ArgumentParser) -> None:
     command.add_argument("--masks", type=Path, metavar="DIR", help="of damaged scans: NAME.png, white = lost")
     command.add_argument("--old", type=Path, metavar="DIR", help="old prints (default: half of the photographs, aged)")
     command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to composite")
+    command.add_argument("--faces", type=Path, metavar="TABLE", help="boxes of the faces, as label-faces writes them")
     # Not --run or --start: torchrun would take them for beginnings of its own options.
     command.add_argument("--run-dir", dest="run", type=Path, metavar="DIR", help="default: runs/RECIPE")
     command.add_argument("--minutes", type=float, default=60, help="length of the schedule (default 60)")
@@ -156,7 +173,7 @@ def _show(options: argparse.Namespace) -> None:
 def _fit(options: argparse.Namespace) -> None:
     recipe = read_training_recipe(options.recipe, options.set)
     run: Path = options.run or RUNS / recipe.name
-    sources = Sources(options.data, options.masks, options.old, options.textures)
+    sources = Sources(options.data, options.masks, options.old, options.textures, options.faces)
     with process_group(_device(options.device)) as device:
         trainer = Trainer(recipe, run, device)
         budget = Budget(options.minutes, options.slice)
@@ -230,6 +247,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.data,
         masks=options.masks,
         textures=options.textures,
+        faces=options.faces,
+        unseen=options.unseen,
         device=Device(options.device),
         most=options.most,
     )
@@ -257,6 +276,15 @@ def _age(options: argparse.Namespace) -> None:
     from engine.train.data.archives import age_archive
 
     print(f"wrote {age_archive(options.data, options.output, options.textures)} scans and their masks")
+
+
+def _label_faces(options: argparse.Namespace) -> None:
+    from engine.train.data.teacher import label_faces
+
+    if unfit := [side for side in options.sides if not 96 <= side <= 4096]:
+        raise SettingsError("A side of {side} px is too small or too large: 96 to 4096.", "train.faces", side=unfit[0])
+    count = label_faces(options.teacher, options.data, options.output, options.sides)
+    print(f"wrote the faces of {count} photographs to {options.output}")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -12,12 +12,16 @@ from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
-from engine.runtime.cards import SHIPPED, Registry
+from engine.runtime.cards import SHIPPED, Registry, read_card
 from engine.tasks import TASKS
-from tests.desktop.acting import drag, mask, open_scan, pick, picture
+from tests import tiny_models
+from tests.desktop.acting import combo, drag, mask, open_scan, pick, picture
+
+OFFERED = [path.parent.name for path in sorted(SHIPPED.glob("*/card.toml")) if TASKS[read_card(path).task].repairs]
+"""Models that the Repair panel offers."""
 
 
-@pytest.mark.parametrize("id_", sorted(path.parent.name for path in SHIPPED.glob("*/card.toml")))
+@pytest.mark.parametrize("id_", OFFERED)
 def test_a_shipped_model_runs_in_the_window(
     id_: str, qtbot: QtBot, program: Program, scan: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,6 +59,16 @@ def test_a_shipped_model_runs_in_the_window(
         assert np.array_equal(after[far], before[far])
     workspace.undo.undo()
     assert np.array_equal(picture(workspace), before)
+
+
+def test_a_model_that_finds_faces_is_no_repair(qtbot: QtBot, program: Program, scan: Path) -> None:
+    open_scan(qtbot, program, scan)
+    panel, registry = program.contents.task, program.contents.context.registry
+    tiny_models.spotter(scan.parent / "models")
+    panel.load()
+    tasks = combo(program, "Task")
+    assert {registry.cards(id_) != [] for id_ in TASKS} == {True}
+    assert {tasks.itemData(row) for row in range(tasks.count())} == TASKS.keys() - {"faces"}
 
 
 def _around(painted: np.ndarray, reach: int) -> np.ndarray:

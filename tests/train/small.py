@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from engine.train.data.batches import Sources
+from engine.train.data.boxes import write_boxes
 from engine.train.recipe import TrainingRecipe, read_training_recipe
 
 CPU = torch.device("cpu")
@@ -27,6 +28,7 @@ SMALL = {
     "upscale2": "{scale=2,width=16,blocks=1}",
     "upscale4": "{scale=4,width=16,blocks=1}",
     "detect": "{widths=[16,16,16,16],blocks=[1,1,1,1]}",
+    "faces": "{widths=[8,16,16,16,16],blocks=[0,0,1,1,1],head=16}",
 }
 
 
@@ -37,7 +39,7 @@ def small(name: str, *more: str) -> TrainingRecipe:
 
 
 def make_photographs(root: Path) -> None:
-    """Small photographs, enough for a validation tenth of two halves, and masks for them."""
+    """Small photographs, enough for a validation tenth of two halves, masks for them, and a table of faces."""
     random = np.random.default_rng(0)
     (root / "scans").mkdir()
     (root / "masks").mkdir()
@@ -49,8 +51,11 @@ def make_photographs(root: Path) -> None:
         mask = np.zeros((70, 90), np.uint8)
         cv2.line(mask, (5, number % 60), (85, 60 - number % 60), 255, 2)
         cv2.imwrite(str(root / "masks" / f"photo_{number:02d}.png"), mask)
+    # Every other photograph has a face.
+    boxes = {f"photo_{n:02d}.png": np.array([(20, 10, 50, 50, 0.9)][: n % 2]).reshape(-1, 5) for n in range(90)}
+    write_boxes(root / "faces.tsv", boxes)
 
 
 def sources(root: Path) -> Sources:
     """The folders of these photographs and masks."""
-    return Sources(root / "scans", masks=root / "masks")
+    return Sources(root / "scans", masks=root / "masks", faces=root / "faces.tsv")

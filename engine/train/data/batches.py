@@ -43,12 +43,14 @@ class Sources:
         old: for a system that learns from unpaired old and fresh prints: the old prints; None = half of the
             photographs are aged and serve as old prints.
         textures: scanned damage to composite; None = all damage is drawn.
+        faces: for a system that finds faces: the table of their boxes in the photographs (``boxes.read_boxes``).
     """
 
     photographs: Path
     masks: Path | None = None
     old: Path | None = None
     textures: Path | None = None
+    faces: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Batch:
         damaged: (B, 3, S, S) the photographs with damage, or, for unpaired systems, other pictures that are old.
         level: (B,) severity of the ageing, 0..1.
         noise: (B,) standard deviation of the white noise in ``damaged``, 0..1; 0 = none, or kept from the network.
-        truth: (B, 1, S, S) of 0 and 1, 1 = damaged by a mark that can be seen; without planes unless needed.
+        truth: (B, 1, S, S) of 0 and 1, 1 = damaged by a mark that can be seen; without planes unless needed. Of faces
+            the planes of ``faces.truth_planes``.
         labelled: (B,) of truth values, whether the photograph has no damage but that of ``truth``.
         lost: (B, 1, S, S), 1 where the photograph itself has lost its content.
     """
@@ -78,6 +81,63 @@ class Batch:
     def part(self, rows: slice) -> Batch:
         """A batch of some of the pictures."""
         return Batch(**{name: value[rows] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class MarkPool:
+    """Marks that are composited on pictures.
+
+    Attributes:
+        masks: (N, 1, S, S) uint8 on the device, the opacity of each mark, 255 = opaque.
+        looks: (N,) number of the look of each (``degrade.LOOK_NUMBER``).
+    """
+
+    masks: Tensor
+    looks: Tensor
+
+    @classmethod
+    def draw(
+        cls, recipe: TrainingRecipe, sources: Sources, device: torch.device, seed: int, *, validation: bool
+    ) -> MarkPool:
+        """Draw the pool of a recipe.
+
+        Raises:
+            SettingsError: a kind of mask is unknown, or the folder of textures holds none.
+        """
+        textures = frames = None
+        if sources.textures:
+            textures = read_textures(sources.textures, validation=validation)
+            frames = read_frames(sources.textures, validation=validation)
+        count, size = _pool_size(recipe, validation=validation), recipe.data.crop
+        masks, looks = pools.mark_pool(recipe.damage.kinds, count, size, seed, textures, frames)
+        numbers = torch.tensor([degrade.LOOK_NUMBER[look] for look in looks], device=device)
+        return cls(torch.from_numpy(masks).to(device)[:, None], numbers)
+
+    def add_to(self, picture: Tensor, choices: torch.Generator, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Composite marks on pictures.
+
+        Args:
+            picture: (B, 3, S, S).
+            choices: generator on the CPU.
+            random: generator on the device.
+
+        Returns:
+            Pictures with 0 to ``MOST_MARKS`` marks, and where these can be seen, (B, 1, S, S) of 0 and 1.
+        """
+        count, device = len(picture), picture.device
+        marks = 1 + (MOST_MARKS * torch.rand(count, generator=choices) ** 2).long()
+        marks = marks * (torch.rand(count, generator=choices) >= SOUND_SHARE)
+        truth, damaged = torch.zeros_like(picture[:, :1]), picture.clone()
+        for number in range(int(marks.max())):
+            rows = torch.nonzero(marks > number)[:, 0].to(device)
+            chosen = torch.randint(len(self.masks), (len(rows),), generator=choices).to(device)
+            mask = flip_and_turn(self.masks[chosen].float().div_(255), choices)
+            before = damaged[rows]
+            after = degrade.composite_marks(before, mask, self.looks[chosen][:, None], random)
+            visible = (after - before).abs().amax(dim=1, keepdim=True) > VISIBLE_CHANGE
+            truth[rows] = torch.maximum(truth[rows], ((mask > OPAQUE) & visible).float())
+            damaged[rows] = after
+        return damaged, truth
 
 
 class Batches:
@@ -132,16 +192,15 @@ class Batches:
         # Real old prints need no more ageing.
         self._ages = bool(recipe.damage.ageing) and not (old and sources.old)
         seed = recipe.schedule.seed + (1_000_003 if validation else 0)
-        count = min(recipe.damage.pool, recipe.schedule.validation_crops) if validation else recipe.damage.pool
-        kinds, size = recipe.damage.kinds, recipe.data.crop
-        textures = read_textures(sources.textures, validation=validation) if sources.textures else None
         if "damage" in needs:
-            frames = read_frames(sources.textures, validation=validation) if sources.textures else []
-            masks, looks = pools.mark_pool(kinds, count, size, seed, textures, frames)
-            self._looks = torch.tensor([degrade.LOOK_NUMBER[look] for look in looks], device=device)
+            self._marks = MarkPool.draw(recipe, sources, device, seed, validation=validation)
+            self._masks = self._marks.masks
         else:
-            masks = pools.mask_pool(kinds, count, size, seed, textures)
-        self._masks = torch.from_numpy(masks).to(device)[:, None]
+            textures = read_textures(sources.textures, validation=validation) if sources.textures else None
+            masks = pools.mask_pool(
+                recipe.damage.kinds, _pool_size(recipe, validation=validation), recipe.data.crop, seed, textures
+            )
+            self._masks = torch.from_numpy(masks).to(device)[:, None]
         self._choices = torch.Generator().manual_seed(seed)
         self._random = torch.Generator(device).manual_seed(seed)
 
@@ -160,7 +219,7 @@ class Batches:
         if "damage" in self._needs:
             ageing_before, ageing_after = degrade.before_and_after_marks(damage.ageing)
             damaged, _ = degrade.degrade(damaged, ageing_before, level, random)
-            damaged, truth = self._add_damage(damaged)
+            damaged, truth = self._marks.add_to(damaged, self._choices, random)
         noise = torch.zeros_like(level)
         if self._ages:
             damaged, rows = degrade.degrade(damaged, ageing_after, level, random, damage.alone)
@@ -210,22 +269,10 @@ class Batches:
             photo, _ = degrade.degrade(photo, ageing_, level, random, settings.alone)
         return photo.contiguous(memory_format=torch.channels_last), chosen
 
-    def _add_damage(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures with 0 to ``MOST_MARKS`` marks, and where these can be seen, (B, 1, S, S) of 0 and 1."""
-        count, device = len(picture), picture.device
-        marks = 1 + (MOST_MARKS * torch.rand(count, generator=self._choices) ** 2).long()
-        marks = marks * (torch.rand(count, generator=self._choices) >= SOUND_SHARE)
-        truth, damaged = torch.zeros_like(picture[:, :1]), picture.clone()
-        for number in range(int(marks.max())):
-            rows = torch.nonzero(marks > number)[:, 0].to(device)
-            chosen = torch.randint(len(self._masks), (len(rows),), generator=self._choices).to(device)
-            mask = flip_and_turn(self._masks[chosen].float().div_(255), self._choices)
-            before = damaged[rows]
-            after = degrade.composite_marks(before, mask, self._looks[chosen][:, None], self._random)
-            visible = (after - before).abs().amax(dim=1, keepdim=True) > VISIBLE_CHANGE
-            truth[rows] = torch.maximum(truth[rows], ((mask > OPAQUE) & visible).float())
-            damaged[rows] = after
-        return damaged, truth
+
+def _pool_size(recipe: TrainingRecipe, *, validation: bool) -> int:
+    """Number of masks; few for the crops of the validation."""
+    return min(recipe.damage.pool, recipe.schedule.validation_crops) if validation else recipe.damage.pool
 
 
 def _loss_reader(sources: Sources) -> LossReader:

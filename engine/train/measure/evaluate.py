@@ -22,6 +22,7 @@ from engine.train.data.archives import mask_reader
 from engine.train.data.photographs import OLD_PACKS, LossReader, photograph_paths, read_photograph
 from engine.train.data.textures import read_frames, read_textures
 from engine.train.measure import metrics
+from engine.train.measure.faces import face_cases, face_scores
 from engine.train.measure.film import Detector, FilmCase, film_case, film_scores, model_detector, reliability
 from engine.train.measure.peers import PEERS, Peer
 from engine.train.measure.protocols import PROTOCOLS, Case, add_known_losses, crop_middle
@@ -38,7 +39,7 @@ class Headline:
     Attributes:
         metric: the metric by which models of this kind are compared.
         name: its name in the card, after the name of the protocol.
-        peer: the classical peer that is named beside it.
+        peer: the classical peer that is named beside it; empty if there is none.
         protocols: the protocols whose scores go into the card.
     """
 
@@ -55,6 +56,7 @@ HEADLINES = {
     "upscale2": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
     "upscale4": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
     "detect": Headline("f1", "f1", "top_hat", ("mixed", "film")),
+    "faces": Headline("recall", "recall", "", ("faces",)),
 }
 
 
@@ -94,6 +96,8 @@ def evaluate_all(
     *,
     masks: Path | None = None,
     textures: Path | None = None,
+    faces: Path | None = None,
+    unseen: bool = False,
     device: Device = Device.AUTO,
     most: int | None = None,
 ) -> list[Table]:
@@ -106,6 +110,8 @@ def evaluate_all(
             filled along with the holes of a protocol, and are not scored.
         textures: folder of scanned damage, whose held-out part detection is also scored on
             (``engine.train.measure.film``); None = only on drawn damage.
+        faces: table of the boxes of faces (``boxes.read_boxes``), for models that find faces; these see whole pictures.
+        unseen: whether all photographs of the folder are used, because none of them was trained on.
         device: where the models run.
         most: largest number of photographs; None = all.
 
@@ -115,16 +121,17 @@ def evaluate_all(
 
     Raises:
         SettingsError: no photograph for validation can be read, the masks do not fit, or they are given for models that
-            do not heal.
+            do not heal; or models that find faces are to be scored without a table of faces.
         EngineError: a model cannot be run.
     """
     if masks is not None and any(card.task != "heal" for card in cards):
         raise SettingsError("Masks of what scans have lost can be used for scoring models of heal only.", "train.masks")
-    pictures = read_middles(
-        photograph_paths(folder, validation=True)[:most], mask_reader(masks, folder) if masks else None
-    )
-    tables: list[Table] = [{} for _ in cards]
-    for kind in dict.fromkeys(kind_of(card) for card in cards):
+    paths = photograph_paths(folder, validation=True)
+    paths = (sorted([*paths, *photograph_paths(folder, validation=False)]) if unseen else paths)[:most]
+    tables = [_face_rows(card, paths, faces, device) if card.task == "faces" else Table() for card in cards]
+    kinds = dict.fromkeys(kind_of(card) for card in cards if card.task != "faces")
+    pictures = read_middles(paths, mask_reader(masks, folder) if masks else None) if kinds else []
+    for kind in kinds:
         # By their index, because two models that are compared may have the same id.
         fitting = [(str(i), card) for i, card in enumerate(cards) if kind_of(card) == kind]
         models = {place: model_as_peer(card, device, SCORED_WITH.get(kind)) for place, card in fitting}
@@ -160,6 +167,20 @@ def film_cases(folder: Path, textures: Path, most: int | None = None, *, held_ou
     damage, frames = read_textures(textures, validation=held_out), read_frames(textures, validation=held_out)
     first = 0 if held_out else 10_000
     return [film_case(damage, frames, picture, number) for number, picture in enumerate(pictures, first)]
+
+
+def _face_rows(card: ModelCard, paths: list[Path], table: Path | None, device: Device) -> Table:
+    """Rows ``faces`` at the model's own threshold, and ``faces_T`` at every threshold T.
+
+    Raises:
+        SettingsError: there is no table of faces, or none of the photographs is in it.
+    """
+    if table is None:
+        raise SettingsError("To score a model that finds faces, a table of faces is needed (--faces).", "train.faces")
+    by_threshold = face_scores(card, device, face_cases(paths, table))
+    own = make_settings("faces", card, {}).threshold
+    curve: Table = {f"faces_{threshold:g}": {"model": row} for threshold, row in by_threshold.items()}
+    return {"faces": {"model": by_threshold[min(by_threshold, key=lambda one: abs(one - own))]}} | curve
 
 
 def _as_detector(peer: Peer) -> Detector:
@@ -315,8 +336,10 @@ def headline_scores(kind: str, table: Table) -> dict[str, float]:
         f"{protocol}_{name}": round(table[protocol][method][headline.metric], 2)
         for method, name in methods.items()
         for protocol in headline.protocols
-        if protocol in table
+        if protocol in table and method in table[protocol]
     }
+    if "faces" in table:
+        scores["faces_wrong"] = round(table["faces"]["model"]["wrong"], 4)
     if "undamaged" in table:
         scores["undamaged_flagged"] = round(table["undamaged"]["model"]["flagged"], 4)
     return scores

@@ -25,6 +25,7 @@ from engine.tasks import DetectSettings, Findings, TaskInput, run_task
 from engine.train.damage import ageing
 from engine.train.damage.shapes import draw_mask
 from engine.train.measure.evaluate import HEADLINES, model_as_peer
+from engine.train.measure.faces import draw_faces
 from engine.train.measure.film import composite_film
 from engine.train.measure.metrics import Picture, count_objects, near
 from engine.train.measure.peers import PEERS
@@ -151,9 +152,11 @@ def sample_page(
         accepted = FoundDamage(ArrayMask(marks.mask()) if marks.pieces else None, marks.repair(search))
         done = run_recipe(recipe, given, None, registry, device, found=accepted)
         names.append(one.name + _counts_in_words(one, found))
-        rows.append(_restoration_steps(one, found, done))
+        rows.append(_restoration_steps(one, draw_faces(one.picture, device), found, done))
     section = Section(
-        f"Restored by the recipe {recipe.title}, all that was found accepted, at 100 %", _STEPS, tuple(rows)
+        f"Restored by the recipe {recipe.title}, all that was found accepted, at 100 %; boxes: faces",
+        _STEPS,
+        tuple(rows),
     )
     return Page("Before and after", (section,), tuple(names), credit).write(output, "samples")
 
@@ -169,13 +172,13 @@ def _counts_in_words(one: Print, found: Mask) -> str:
     return f"\n{hits} found\n{missed} missed\n{wrong} wrong"
 
 
-def _restoration_steps(one: Print, found: Mask, done: RestoreResult) -> tuple[Picture, ...]:
-    """The same square of a print after each of ``_STEPS``."""
+def _restoration_steps(one: Print, boxed: Picture, found: Mask, done: RestoreResult) -> tuple[Picture, ...]:
+    """The same square of a print after each of ``_STEPS``; the marked one shows the print with boxes of faces."""
     healed = one.picture
     for repair, patch in done.patches:
         healed = np.asarray(patch.apply_to(healed), np.uint8) if repair.task == "heal" else healed
     damage = found if one.damage is None else one.damage
-    marked = one.picture
+    marked = boxed
     near_damage, near_found = near(damage > 0, 2), near(found > 0, 2)
     for colour, where in (
         (_FOUND, (found > 0) & near_damage),

@@ -134,6 +134,7 @@ PEERS: dict[str, dict[str, Peer]] = {
     "upscale2": {"bicubic": lambda picture, _: bicubic_enlarge(picture, 2)},
     "upscale4": {"bicubic": lambda picture, _: bicubic_enlarge(picture, 4)},
     "detect": {"top_hat": top_hat, "median_residue": median_residue},
+    "faces": {},
 }
 """Kind of model -> name -> peer."""
 

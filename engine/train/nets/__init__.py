@@ -12,6 +12,7 @@ from engine.train.nets.blocks import Export, Generator
 from engine.train.nets.critics import PatchDiscriminator, PictureDiscriminator, ToneDiscriminator
 from engine.train.nets.detect import DamageUNet
 from engine.train.nets.enlarge import EdgeUpscaler
+from engine.train.nets.faces import FaceNet
 from engine.train.nets.inpaint import ContextEncoder, EdgeConnect, HealUNet, PartialUNet
 from engine.train.nets.prior import DCGAN
 from engine.train.nets.restore import Autoencoder, CleanUNet, EnhanceUNet, ToneCurves, ToneCycle, Upscaler
@@ -32,6 +33,7 @@ NETWORKS: dict[str, Callable[..., Generator]] = {
     "upscaler": Upscaler,
     "edge_upscaler": EdgeUpscaler,
     "damage_unet": DamageUNet,
+    "face_net": FaceNet,
 }
 """Name -> class of the networks that a recipe may name; called with the recipe's ``network.options``."""
 

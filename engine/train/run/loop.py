@@ -17,6 +17,8 @@ from torch import Tensor
 from engine.errors import DeviceError, EngineError, SettingsError
 from engine.imageio import atomic_write_bytes
 from engine.train.data.batches import Batch, Batches, Sources
+from engine.train.data.faces import FaceBatches
+from engine.train.recipe import TrainingRecipe
 from engine.train.run.negatives import Negatives
 from engine.train.run.parallel import process_count, rank, shared_clock
 from engine.train.run.trainer import Trainer
@@ -68,8 +70,10 @@ def fit(trainer: Trainer, sources: Sources, budget: Budget, *, say: Any = print)
     if rank() > 0:
         say = _say_nothing
     needs = trainer.system.NEEDS
-    batches = Batches(recipe, sources, device, validation=False, needs=needs)
-    held_out = Batches(recipe, sources, device, validation=True, needs=needs).draw(recipe.schedule.validation_crops)
+    batches = open_batches(recipe, sources, device, validation=False, needs=needs)
+    held_out = open_batches(recipe, sources, device, validation=True, needs=needs).draw(
+        recipe.schedule.validation_crops
+    )
     # Different draws for each process, and after each resume.
     seed = recipe.schedule.seed + trainer.step + 7919 * rank()
     batches.seed(seed)
@@ -85,15 +89,34 @@ def fit(trainer: Trainer, sources: Sources, budget: Budget, *, say: Any = print)
         _Loop(trainer, batches, held_out, budget, log, say).run()
 
 
+def open_batches(
+    recipe: TrainingRecipe, sources: Sources, device: torch.device, *, validation: bool, needs: frozenset[str]
+) -> Batches | FaceBatches:
+    """The batches of a system: of ``Batches``, or, if it needs ``faces``, of ``FaceBatches``; raises as these."""
+    if "faces" in needs:
+        return FaceBatches(recipe, sources, device, validation=validation)
+    return Batches(recipe, sources, device, validation=validation, needs=needs)
+
+
 class _Loop:
     """The steps of one call of ``fit``."""
 
-    def __init__(self, trainer: Trainer, batches: Batches, held_out: Batch, budget: Budget, log: Any, say: Any) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        batches: Batches | FaceBatches,
+        held_out: Batch,
+        budget: Budget,
+        log: Any,
+        say: Any,
+    ) -> None:
         self._trainer, self._batches, self._held_out = trainer, batches, held_out
         self._budget, self._log, self._say = budget, log, say
         self._count = trainer.recipe.data.batch
         self._seen, self._steps, self._data_seconds, self._step_seconds = 0, 0, 0.0, 0.0
-        self._negatives = Negatives(trainer.recipe, batches) if trainer.recipe.negatives.share else None
+        self._negatives = None
+        if trainer.recipe.negatives.share and isinstance(batches, Batches):
+            self._negatives = Negatives(trainer.recipe, batches)
         self._started = shared_clock(time.monotonic(), trainer.device)
 
     def run(self) -> None:

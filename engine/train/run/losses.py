@@ -6,7 +6,7 @@ judged real), E the mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -192,12 +192,49 @@ CYCLES: dict[str, Term] = {"cycle": l1, "identity": l1}
 equation 2), and |G_freshen(b) - b| + |G_age(a) - a| (their section 5.2), called with output, truth and mask."""
 
 
+def face_heat(output: Tensor, truth: Tensor) -> Tensor:
+    """The focal loss of Zhou et al., Objects as points, 2019 (equation 1, alpha = 2, beta = 4), for each face.
+
+    Args:
+        output: (B, 5, h, w) of ``FaceNet``.
+        truth: (B, 7, h, w) of ``faces.truth_planes``.
+    """
+    logits, heat, counts = output[:, 0], truth[:, 0], truth[:, 6]
+    probability = torch.sigmoid(logits).clamp(1e-4, 1 - 1e-4)
+    centre = (heat == 1).float()
+    found = centre * (1 - probability).square() * probability.log()
+    none = (1 - heat) ** 4 * probability.square() * (1 - probability).log() * counts
+    return -(found + none).sum() / centre.sum().clamp_min(1)
+
+
+def face_size(output: Tensor, truth: Tensor) -> Tensor:
+    """Mean over the faces of |log size - true log size|, height and width together; arguments as of ``face_heat``."""
+    return _face_error(output[:, 1:3], truth[:, 1:3], truth[:, 5:6])
+
+
+def face_offset(output: Tensor, truth: Tensor) -> Tensor:
+    """Mean over the faces of |offset - true offset| in cells, both together; arguments as of ``face_heat``."""
+    return _face_error(output[:, 3:5], truth[:, 3:5], truth[:, 5:6])
+
+
+def _face_error(one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+    return ((one - other).abs() * weight).sum() / weight.sum().clamp_min(1)
+
+
+FACES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "face_heat": face_heat,
+    "face_size": face_size,
+    "face_offset": face_offset,
+}
+"""Name -> term that a recipe of the system ``faces`` may name in ``losses``."""
+
+
 def weighted_sum(weights: dict[str, float], output: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """Sum of the named terms of ``LOSSES``, each times its weight."""
     return torch.stack([weight * LOSSES[name](output, truth, mask) for name, weight in weights.items()]).sum()
 
 
-def check_losses(weights: dict[str, float], table: dict[str, Term]) -> None:
+def check_losses(weights: dict[str, float], table: Mapping[str, object]) -> None:
     """Check that a system knows all losses of a recipe.
 
     Raises:

@@ -7,6 +7,7 @@ DistributedDataParallel, therefore all work on parameters of a step happens in `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -47,10 +48,10 @@ class System(nn.Module):
 
     CRITIC_CHANNELS: tuple[int, ...] = (4,)
     """Number of channels of each discriminator's input."""
-    TERMS: ClassVar[dict[str, losses.Term]] = losses.LOSSES
+    TERMS: ClassVar[Mapping[str, object]] = losses.LOSSES
     """The losses that a recipe of this system may name."""
     NEEDS: frozenset[str] = frozenset()
-    """What batches must contain beyond photographs and masks: ``damage``, ``old``, ``lost``."""
+    """What batches must contain beyond photographs and masks: ``damage``, ``old``, ``lost``, ``faces``."""
 
     def __init__(self, recipe: TrainingRecipe) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -181,7 +182,7 @@ class Cycle(System):
     """CycleGAN between old and fresh prints; no picture is in both sets."""
 
     CRITIC_CHANNELS = (3, 3)
-    TERMS: ClassVar[dict[str, losses.Term]] = losses.CYCLES
+    TERMS: ClassVar[Mapping[str, object]] = losses.CYCLES
     NEEDS = frozenset({"old"})
     POOL = 50
 
@@ -282,6 +283,55 @@ class Detect(System):
         return [batch.damaged, *[planes.expand(-1, 3, -1, -1) for planes in shown]]
 
 
+class Faces(System):
+    """Finds faces: a heat map of their centres, sizes and offsets."""
+
+    CRITIC_CHANNELS = ()
+    TERMS: ClassVar[Mapping[str, object]] = losses.FACES
+    NEEDS = frozenset({"faces"})
+
+    def run_generator(self, generator: Any, batch: Batch) -> Outputs:
+        """The maps of the damaged pictures, with logits of the heat."""
+        return Outputs(generator(batch.damaged).float())
+
+    def loss(self, batch: Batch, outputs: Outputs) -> Tensor:
+        """The recipe's terms."""
+        weights = self.recipe.losses
+        terms = [weight * losses.FACES[name](outputs.main, batch.truth) for name, weight in weights.items()]
+        return torch.stack(terms).sum()
+
+    def error(self, batch: Batch, outputs: Outputs) -> Tensor:
+        """1 - F1 at the probability 1/2, by peaks of the heat map."""
+        right, found, hit, true = self._peaks(batch, outputs)
+        return 1 - (right + hit) / (found + true).clamp_min(1)
+
+    def indicators(self, batch: Batch, outputs: Outputs) -> dict[str, float]:
+        """Precision and recall at the probability 1/2, by peaks, and the errors of size and offset."""
+        right, found, hit, true = self._peaks(batch, outputs)
+        return {
+            "precision": float(right / found.clamp_min(1)),
+            "recall": float(hit / true.clamp_min(1)),
+            "size": float(losses.face_size(outputs.main, batch.truth)),
+            "offset": float(losses.face_offset(outputs.main, batch.truth)),
+        }
+
+    def columns(self, batch: Batch, outputs: Outputs) -> list[Tensor]:
+        """The damaged picture, the true heat, the found heat."""
+        heats = [batch.truth[:, :1] * batch.truth[:, 6:], torch.sigmoid(outputs.main[:, :1])]
+        size = list(batch.damaged.shape[2:])
+        return [batch.damaged, *[functional.interpolate(heat, size=size).expand(-1, 3, -1, -1) for heat in heats]]
+
+    @staticmethod
+    def _peaks(batch: Batch, outputs: Outputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Numbers of peaks near a true centre, of peaks that count, of centres with a peak, and of centres."""
+        heat, true, counts = outputs.main[:, :1], batch.truth[:, :1], batch.truth[:, 6:]
+        peaks = ((heat > 0) & (heat == functional.max_pool2d(heat, 3, 1, 1))).float()
+        centres = (true == 1).float()
+        right = peaks * (true > 0.3)
+        hits = centres * functional.max_pool2d(peaks, 5, 1, 2)
+        return right.sum(), (peaks * counts).sum(), hits.sum(), centres.sum()
+
+
 SYSTEMS: dict[str, type[System]] = {
     "fill": System,
     "restore": Restore,
@@ -291,6 +341,7 @@ SYSTEMS: dict[str, type[System]] = {
     "prior": Prior,
     "cycle": Cycle,
     "detect": Detect,
+    "faces": Faces,
 }
 """Name -> system that a recipe may name as its ``system``."""
 

@@ -62,8 +62,10 @@ class Damage:
     """Number of masks drawn once before the training; each use flips or turns one of them."""
     ageing: dict[str, float] = field(default_factory=dict)
     """Degradation (a row of ``degrade.DEGRADATIONS``) -> the chance that a picture gets it."""
+    weakest: float = 0.0
+    """Severities of the ageing are drawn evenly from this ..."""
     strongest: float = 1.0
-    """Severities of the ageing are drawn evenly from 0 to this."""
+    """... to this."""
     alone: float = 0.0
     """Share of the pictures that keep only one of the degradations drawn for them."""
     look: float = 0.0
@@ -75,6 +77,7 @@ class Damage:
         _require(0 <= self.look <= 1, f"damage.look = {self.look} (0 to 1)")
         _require(0 <= self.toned <= 1, f"damage.toned = {self.toned} (0 to 1)")
         _require(0 < self.strongest <= 1, f"damage.strongest = {self.strongest} (above 0, at most 1)")
+        _require(0 <= self.weakest <= self.strongest, f"damage.weakest = {self.weakest} (0 to strongest)")
         _require(bool(self.kinds) and all(w > 0 for w in self.kinds.values()), f"damage.kinds = {self.kinds}")
         _require(0 <= self.alone <= 1, f"damage.alone = {self.alone} (0 to 1)")
         _require(self.pool >= 1, f"damage.pool = {self.pool} (at least 1)")

@@ -150,7 +150,7 @@ class Batches:
         random, damage = self._random, self._recipe.damage
         drawn, chosen = self.photographs.draw_crops(count, self._recipe.data, self._choices)
         photo, lost = self._varied(drawn[:, :3]), drawn[:, 3:]
-        level = damage.strongest * torch.rand(count, generator=random, device=photo.device)
+        level = ageing.uniform(photo, random, damage.weakest, damage.strongest)
         truth = photo[:, :0]
         mask = self._draw_masks(count)
         damaged = photo
@@ -215,7 +215,7 @@ class Batches:
         photographs = dataclasses.replace(self.photographs, weights=weights * self._labelled)
         drawn, chosen = photographs.draw_crops(count, self._recipe.data, self._choices)
         photo = drawn[:, :3]
-        level = settings.strongest * torch.rand(count, generator=random, device=photo.device)
+        level = ageing.uniform(photo, random, settings.weakest, settings.strongest)
         for ageing_ in degrade.before_and_after_marks(settings.ageing):
             photo, _ = degrade.degrade(photo, ageing_, level, random, settings.alone)
         return photo.contiguous(memory_format=torch.channels_last), chosen

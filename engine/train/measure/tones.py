@@ -105,8 +105,8 @@ FAMILIES: dict[str, Family] = {
 }
 """Name -> family of fading; ``channels`` is the one whose limit is published from outside."""
 
-HELD_OUT = ("cast", "uneven")
-"""Families that nothing in the training of the tone model resembles."""
+HELD_OUT = ("dyes", "uneven")
+"""Families that the training of the tone model does not contain: dyes that absorb in all channels, uneven fading."""
 
 
 def fade(family: str, picture: Picture, number: int) -> Picture:

@@ -135,7 +135,8 @@ class ToneStatistics(Generator):
         bend = 0.6 * torch.tanh(moves[:, 9:10])
         tone = tone + _planes(bend) * inside * (1 - inside) * (2 * inside - 1)
         luma = _luma(tone)
-        saturation = torch.exp(1.2 * torch.tanh(moves[:, 10:11]))
+        # Down to none: a print in one tone that has yellowed was black-and-white.
+        saturation = (1 + torch.tanh(moves[:, 10:11])) ** 1.5
         return luma + _planes(saturation) * _unmix(tone - luma, 0.3 * freedom * torch.tanh(moves[:, 12:18]))
 
     def exports(self) -> list[Export]:

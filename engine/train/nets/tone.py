@@ -47,7 +47,7 @@ class ToneStatistics(Generator):
     """Number of quantiles of each channel, from the darkest to the lightest value."""
     BINS = 8
     """Number of groups of pixels of similar luma whose mean colours are looked at."""
-    SINGLE_TONED, COLOURED = 0.004, 0.012
+    SINGLE_TONED, COLOURED = 0.01, 0.02
     """Up to the first value of ``Statistics.colours`` all channels are treated alike, from the second on freely."""
     FLAT, FULL = 0.04, 0.08
     """Up to the first range of values a picture has no tones that could be measured; from the second on it has."""

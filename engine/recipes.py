@@ -151,7 +151,7 @@ def run_recipe(
     """Run a recipe on the calling thread.
 
     Nothing is healed, and a notice says so, when no damage is found or when it covers more of the picture than
-    ``MAX_DAMAGE_SHARE``.
+    ``MAX_DAMAGE_SHARE``. A notice also says which step for the whole picture found nothing to correct.
 
     Args:
         recipe: the recipe.
@@ -203,6 +203,9 @@ class _RecipeRun:
                 return
             given = replace(given, mask=mask)
         patch = run_task(given, context)
+        if not patch.pieces and not TASKS[task].wants_mask:
+            self._notices.append(str(left_alone(task)))
+            return
         self._repairs.append(patch.repair(given))
         self._patches.append((self._repairs[-1], patch))
 
@@ -263,6 +266,15 @@ def notices_of_unsure(marks: Marks) -> tuple[str, ...]:
 def _large_areas(marks: Marks) -> str:
     count = len(marks.unsure)
     return "One large area" if count == 1 else f"{count} large areas"
+
+
+def left_alone(task: str) -> SettingsError:
+    """What is said when a task for whole pictures finds nothing to change."""
+    return SettingsError(
+        "{title}: nothing to correct could be measured, and the picture was left as it is.",
+        "task.left",
+        title=TASKS[task].title,
+    )
 
 
 def refusal_to_heal(marks: Marks | None) -> SettingsError | None:

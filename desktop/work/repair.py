@@ -113,12 +113,15 @@ class ApplyTaskRunner(PatchRunner[ApplyTask]):
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
         """Freeze all that is visible up to the active layer, to which the result will be added."""
+        from engine.recipes import left_alone
         from engine.tasks import run_task
 
         job = self._freeze_input(active)
 
         def work(context: JobContext) -> Outcome:
             patch = run_task(job, context)
+            if not patch.pieces and not self._task.wants_mask:
+                raise left_alone(job.task)
             return Outcome(patch, patch.device.value, (patch.repair(job),))
 
         return work

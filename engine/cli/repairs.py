@@ -131,6 +131,7 @@ def _picture_command(task: str, *names: str) -> Callable[[argparse.Namespace, Jo
     """The run function of a task that changes the whole picture; ``names`` are its settings."""
 
     def run(options: argparse.Namespace, context: JobContext) -> None:
+        from engine.recipes import left_alone
         from engine.tasks import run_task
 
         card, settings = choose_model(task, options.model, **{name: getattr(options, name) for name in names})
@@ -138,6 +139,8 @@ def _picture_command(task: str, *names: str) -> Callable[[argparse.Namespace, Jo
         def repair(scan: Raster, context: JobContext) -> RepairResult:
             given = task_input(task, scan, card, settings, options.device)
             patch = run_task(given, context)
+            if not patch.pieces:
+                return RepairResult(scan, notices=(str(left_alone(task)),))
             return RepairResult(scan.with_pixels(patch.apply_to(scan.pixels)), [patch.repair(given)])
 
         write_repaired(options, context, task, repair)

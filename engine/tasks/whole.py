@@ -35,6 +35,8 @@ _FULL = np.full((TILE, TILE), 255, np.uint8)
 _FULL.flags.writeable = False
 _STRIP = 64
 """Rows of a picture that are reduced at a time."""
+_INVISIBLE = 1 / 510
+"""A change by less than half a grey level of 8 bits, in model space, is none."""
 _FADING = 0.1
 """Below this strength the output of a model with a strength input is also mixed with the scan, down to 0."""
 
@@ -66,7 +68,7 @@ def restore(given: TaskInput, strength: float, word: str, context: JobContext) -
         context: progress and cancellation.
 
     Returns:
-        A patch that covers the whole picture.
+        A patch that covers the whole picture; without pieces if the model changes it nowhere.
 
     Raises:
         ModelError: the model is of another kind.
@@ -164,14 +166,22 @@ def _restore(given: TaskInput, share: float, word: str, model: Model, window: in
     space, source = ModelSpace(given.profile, given.source.shape[2]), given.source
     port = next((port for port in given.card.stages[0].inputs if port.role == "thumbnail"), None)
     more = {"thumbnail": to_planes(thumbnail(source, space, port.size, context))} if port else {}
-    pieces = []
-    for rect, values in sweep(
-        given, window, 3, lambda part: model.picture(0, context, picture=to_planes(part), **more), word, context
-    ):
+    pieces, furthest = [], 0.0
+
+    def run(part: Floats) -> Floats:
+        nonlocal furthest
+        result = model.picture(0, context, picture=to_planes(part), **more)
+        # Not compared after the conversion back, which alone may change the last bit and colours outside of sRGB.
+        furthest = max(furthest, share * float(np.abs(result - part).max()))
+        return result
+
+    for rect, values in sweep(given, window, 3, run, word, context):
         own, result = source.read(rect), space.from_model(values)
         if share < 1:
             before = to_float(own)
             result = before + np.float32(share) * (result - before)
         pieces.append(Piece(rect, from_float(result, own.dtype), _FULL[: rect.height, : rect.width]))
     context.progress(1.0)
+    if furthest < _INVISIBLE:
+        return Patch((), model.device, ())
     return Patch(tuple(pieces), model.device, (Rect.of_shape(source.shape),))

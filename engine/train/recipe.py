@@ -35,6 +35,8 @@ class Data:
     """If above 1, half of the crops are cut from a window of down to their side divided by this, and enlarged."""
     share_cap: dict[str, float] = field(default_factory=dict)
     """Prefix of file names -> largest share of all crops that these photographs may have together."""
+    short_side: int = 0
+    """Photographs are reduced to this short side when they are loaded, pixels; 0 = they keep their size."""
     unlabelled: tuple[str, ...] = ()
     """Prefixes of file names of photographs that may have damage of their own, for detection."""
 
@@ -43,6 +45,9 @@ class Data:
         _require(self.batch >= 1, f"data.batch = {self.batch} (at least 1)")
         _require(1.0 <= self.zoom_out <= 8.0, f"data.zoom_out = {self.zoom_out} (1 to 8)")
         _require(1.0 <= self.zoom_in <= 4.0, f"data.zoom_in = {self.zoom_in} (1 to 4)")
+        _require(
+            self.short_side == 0 or self.short_side >= self.crop, f"data.short_side = {self.short_side} (0, or a crop)"
+        )
         caps = self.share_cap.values()
         _require(all(0 < cap < 1 for cap in caps) and sum(caps) < 1, f"data.share_cap = {self.share_cap} (sum below 1)")
 
@@ -57,13 +62,22 @@ class Damage:
     """Number of masks drawn once before the training; each use flips or turns one of them."""
     ageing: dict[str, float] = field(default_factory=dict)
     """Degradation (a row of ``degrade.DEGRADATIONS``) -> the chance that a picture gets it."""
+    weakest: float = 0.0
+    """Severities of the ageing are drawn evenly from this ..."""
     strongest: float = 1.0
-    """Severities of the ageing are drawn evenly from 0 to this."""
+    """... to this."""
     alone: float = 0.0
     """Share of the pictures that keep only one of the degradations drawn for them."""
+    look: float = 0.0
+    """How far gamma, saturation and brightness of the photographs are varied before the ageing, 0 to 1."""
+    toned: float = 0.0
+    """Share of the photographs that become black-and-white or toned prints before the ageing."""
 
     def __post_init__(self) -> None:
+        _require(0 <= self.look <= 1, f"damage.look = {self.look} (0 to 1)")
+        _require(0 <= self.toned <= 1, f"damage.toned = {self.toned} (0 to 1)")
         _require(0 < self.strongest <= 1, f"damage.strongest = {self.strongest} (above 0, at most 1)")
+        _require(0 <= self.weakest <= self.strongest, f"damage.weakest = {self.weakest} (0 to strongest)")
         _require(bool(self.kinds) and all(w > 0 for w in self.kinds.values()), f"damage.kinds = {self.kinds}")
         _require(0 <= self.alone <= 1, f"damage.alone = {self.alone} (0 to 1)")
         _require(self.pool >= 1, f"damage.pool = {self.pool} (at least 1)")

@@ -19,6 +19,7 @@ from desktop.document.geometry import Turn
 from desktop.document.review import Verdict
 from desktop.frame.commands import ACTIONS
 from desktop.panels.measured import MeasuredLabel
+from desktop.work.base import TaskRequest
 from engine import imageio
 from engine.jobs import JobContext
 from engine.raster import ArraySource, Raster, Rect
@@ -156,6 +157,16 @@ def test_a_recipe_that_finds_nothing_says_so_and_makes_no_undo_step(qtbot: QtBot
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=60000)
     assert workspace.undo.count() == 0
     assert "No damage was found" in program.contents.strip.text
+
+
+def test_tone_that_needs_no_correction_says_so_and_makes_no_layer(
+    qtbot: QtBot, program: Program, scan: Path, tmp_path: Path
+) -> None:
+    tiny_models.identity(tmp_path / "shelf", "toner", "tone")
+    workspace, _ = open_scan(qtbot, program, scan)
+    program.contents.context.start_task(lambda: workspace.queue.apply(TaskRequest("tone", "toner", "cpu", {}), None))
+    qtbot.waitUntil(lambda: "nothing to correct" in program.contents.strip.text, timeout=60000)
+    assert (workspace.undo.count(), len(workspace.document.state.layers)) == (0, 0)
 
 
 def test_without_damage_a_recipe_continues_without_asking(qtbot: QtBot, program: Program, scan: Path) -> None:

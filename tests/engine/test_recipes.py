@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from engine import cli, imageio
 from engine.errors import ModelError, SettingsError
 from engine.jobs import Cancelled, JobContext
 from engine.raster import ArraySource, Raster
-from engine.recipes import RestoreResult, read_recipe, recipe_names, run_recipe
+from engine.recipes import Recipe, RestoreResult, Step, read_recipe, recipe_names, run_recipe
 from engine.runtime.cards import SHIPPED, Registry
 from engine.runtime.session import Device
 from tests import tiny_models
@@ -200,6 +201,51 @@ def test_large_areas_are_left_alone_while_small_damage_is_healed(shelf: Path, tm
     assert all(bottom < 190 for _, _, _, bottom in found.boxes)
 
 
+def test_a_tone_that_needs_no_correction_is_left_and_said(shelf: Path, tmp_path: Path) -> None:
+    tiny_models.identity(shelf, "same", "tone")
+    text = HEAD + '[[steps]]\ntask = "tone"\nmodel = "same"\n'
+    pixels = noise_raster().pixels
+    result = made(shelf, recipe_file(tmp_path, text), pixels)
+    assert (result.patches, result.repairs) == ((), ())
+    assert result.notices == ("Tone: nothing to correct could be measured, and the picture was left as it is.",)
+    assert np.array_equal(result.pixels(), pixels)
+
+
+def graded(low: int, high: int, *tone: float) -> np.ndarray:
+    """Grey patches of many levels between two, each channel raised to a power."""
+    coarse = np.random.default_rng(3).uniform(0, 1, (12, 16)).astype(np.float32)
+    grey = np.clip(cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_LINEAR), 0, 1)[..., None]
+    return np.asarray(np.rint(low + (high - low) * grey ** np.array(tone or (1, 1, 1))), np.uint8)
+
+
+@pytest.mark.parametrize("name", ["standard", "strong"])
+@pytest.mark.parametrize(
+    "pixels", [np.full((240, 320, 3), (180, 160, 120), np.uint8), graded(0, 255), graded(126, 130)]
+)
+def test_the_shipped_tone_leaves_what_has_not_measurably_faded(name: str, pixels: np.ndarray, tmp_path: Path) -> None:
+    """A card in one colour, a print that has all tones, and one that has none."""
+    step_ = next(step for step in read_recipe(name).steps if step.task == "tone")
+    recipe = Recipe("mine", "Mine", (step_,))
+    result = run_recipe(recipe, ArraySource(pixels), None, Registry(tmp_path / "none"), Device.CPU)
+    assert result.patches == ()
+    assert "left as it is" in result.notices[0]
+
+
+def test_the_shipped_tone_keeps_prints_in_one_tone(tmp_path: Path) -> None:
+    """Faded black-and-white comes out neutral; in faded sepia no shadow turns blue and no light green."""
+    recipe = Recipe("mine", "Mine", (Step("tone"),))
+    for pixels in (graded(90, 190), graded(80, 200, 0.8, 1.0, 1.3)):
+        result = run_recipe(recipe, ArraySource(pixels), None, Registry(tmp_path / "none"), Device.CPU).pixels()
+        red, green, blue = (result[..., i].astype(int) for i in range(3))
+        assert np.ptp(green) > np.ptp(pixels[..., 1].astype(int))
+        if (pixels[..., 0] == pixels[..., 2]).all():
+            assert np.array_equal(red, green)
+            assert np.array_equal(green, blue)
+        else:
+            assert (red >= green).all()
+            assert (green >= blue).all()
+
+
 def test_progress_rises_over_all_steps_and_cancel_stops(shelf: Path) -> None:
     shares: list[float] = []
     made(shelf, "standard", scratched(), JobContext(lambda share, _: shares.append(share)))
@@ -312,10 +358,12 @@ def test_a_noise_level_goes_into_a_model_that_has_it(folder: Path) -> None:
         wanted = np.clip(scan - 65535 * taken, 0, None)
         inside = scan > 65535 * 0.1
         assert np.abs(imageio.read(folder / "out.tif").pixels - wanted)[inside].max() <= 1
-    assert json.loads((folder / "out.tif.record.json").read_text())["repairs"][0]["settings"] == {
-        "strength": 1.0,
-        "noise_level": 0.0,
-    }
+        record = json.loads((folder / "out.tif.record.json").read_text())
+        settings = [repair["settings"] for repair in record["repairs"]]
+        # Without noise this model changes nothing, which is no repair.
+        wanted_settings = {"strength": float(strength), "noise_level": float(level)}
+        assert settings == ([wanted_settings] if taken else [])
+        assert any("left as it is" in notice for notice in record["notices"]) == (not taken)
 
 
 UPSCALE, CLEAN = ["upscale", "in.tif", "-o", "out.tif"], ["clean", "in.tif", "-o", "out.tif"]

@@ -116,6 +116,18 @@ def test_clean_and_tone_write_new_pictures_with_records(folder: Path) -> None:
         assert record["repairs"][0]["boxes"] == [[0, 0, 400, 300]]
 
 
+def test_a_picture_that_tone_leaves_as_it_is_is_written_and_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_models.identity(folder.parent / "shelf", "same", "tone")
+    assert run("tone", "in.tif", "-o", "out.tif", "--model", "same") == 0
+    assert "Tone: nothing to correct could be measured" in capsys.readouterr().err
+    assert np.array_equal(imageio.read(folder / "out.tif").pixels, imageio.read(folder / "in.tif").pixels)
+    record = json.loads((folder / "out.tif.record.json").read_text())
+    assert (record["repairs"], record["samples_changed"]) == ([], 0)
+    assert "left as it is" in record["notices"][0]
+
+
 def test_edges_are_saved_and_followed(folder: Path) -> None:
     heal = ["heal", "in.tif", "--mask", "mask.png", "--texture", "0", "--model", "edger"]
     assert run(*heal, "-o", "a.tif", "--save-edges", "edges.png") == 0

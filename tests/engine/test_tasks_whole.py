@@ -15,7 +15,7 @@ from engine.jobs import Cancelled, JobContext
 from engine.raster import TILE, ArraySource
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
-from engine.tasks import CleanSettings, Patch, TaskInput, ToneSettings, make_settings, run_task
+from engine.tasks import CleanSettings, Patch, TaskInput, ToneSettings, make_settings, run_task, whole
 from engine.tasks.clean import noise_in_words, noise_level
 from engine.tasks.whole import sweep, thumbnail
 from tests import tiny_models
@@ -28,7 +28,7 @@ ADOBE = bytes(imagecodecs.cms_profile("adobergb"))
 def restored(card: ModelCard, pixels: np.ndarray, strength: float = 1.0, profile: bytes | None = None) -> np.ndarray:
     settings = {"clean": CleanSettings, "tone": ToneSettings}[card.task](strength)
     patch: Patch = run_task(TaskInput(card.task, ArraySource(pixels), profile, None, settings, card, Device.CPU))
-    assert patch.changed == pixels.shape[0] * pixels.shape[1]
+    assert patch.changed == (pixels.shape[0] * pixels.shape[1] if patch.pieces else 0)
     for piece in patch.pieces:
         assert len(list(piece.rect.cells())) == 1
     return patch.apply_to(pixels)
@@ -36,7 +36,10 @@ def restored(card: ModelCard, pixels: np.ndarray, strength: float = 1.0, profile
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(300, 400, 3), (20, 20, 3), (1, 5, 1), (700, 33, 1)])
-def test_a_model_that_changes_nothing_changes_no_bit(tmp_path: Path, dtype: type, shape: tuple[int, int, int]) -> None:
+def test_a_model_that_changes_nothing_changes_no_bit(
+    tmp_path: Path, dtype: type, shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "_INVISIBLE", -1.0)
     pixels = np.random.default_rng(2).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
     assert np.array_equal(restored(tiny_models.identity(tmp_path), pixels), pixels)
 
@@ -86,10 +89,21 @@ def test_a_thumbnail_averages_areas(shape: tuple[int, int, int]) -> None:
         assert small[0, 0] == pytest.approx(pixels[0, 0], abs=1e-5)
 
 
-def test_wide_gamut_profiles_are_restored_exactly(tmp_path: Path) -> None:
+def test_wide_gamut_profiles_are_restored_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "_INVISIBLE", -1.0)
     pixels = noise_raster(50, 60).pixels
     result = restored(tiny_models.identity(tmp_path), pixels, profile=ADOBE)
     assert np.abs(result.astype(int) - pixels).max() <= 2
+
+
+def test_a_picture_that_a_model_leaves_as_it_is_gets_no_patch(tmp_path: Path) -> None:
+    """Not even colours outside of sRGB, in which models work, are touched then."""
+    pixels = noise_raster(50, 60).pixels
+    for card, strength in ((tiny_models.identity(tmp_path, task="tone"), 1.0), (tiny_models.darker(tmp_path), 0.0)):
+        settings = {"clean": CleanSettings, "tone": ToneSettings}[card.task](strength)
+        patch = run_task(TaskInput(card.task, ArraySource(pixels), ADOBE, None, settings, card, Device.CPU))
+        assert (patch.pieces, patch.boxes) == ((), ())
+        assert np.array_equal(patch.apply_to(pixels), pixels)
 
 
 def test_finished_cells_are_yielded_at_once(tmp_path: Path) -> None:

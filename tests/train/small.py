@@ -24,7 +24,7 @@ SMALL = {
     "cyclegan": "{width=8,size=32}",
     "enhance": "{widths=[16,16,16,16],blocks=[1,1,1,1]}",
     "clean": "{widths=[16,16,16,16],blocks=[1,1,1,1]}",
-    "tone": "{width=8,hidden=16}",
+    "tone": "{hidden=16}",
     "upscale2": "{scale=2,width=16,blocks=1}",
     "upscale4": "{scale=4,width=16,blocks=1}",
     "detect": "{widths=[16,16,16,16],blocks=[1,1,1,1]}",

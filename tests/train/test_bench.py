@@ -19,6 +19,7 @@ from engine.train.data.textures import read_textures
 from engine.train.measure import bench, metrics, pages, peers
 from engine.train.measure.metrics import Picture
 from engine.train.measure.protocols import PROTOCOLS, scanned_damage_case
+from engine.train.measure.tones import HELD_OUT
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +80,24 @@ def test_tone_is_measured_against_the_untouched_and_the_better_peer(
     monkeypatch.setattr(bench.Bench, "run_command", lambda _self, _words, picture: restore(picture))
     claims = list(bench.measure(photographs, None, 2, ["tone"]))
     (picture,) = (read_photograph(path) for path in photograph_paths(photographs, validation=True))
-    assert len(claims) == 2 * len(PROTOCOLS["tone"])
-    for protocol, over_untouched, over_peer in zip(PROTOCOLS["tone"], claims[::2], claims[1::2], strict=True):
+    assert all(claim.what.startswith("tone, ") for claim in claims)
+    assert sum("(not in training)" in claim.what for claim in claims) == len(HELD_OUT)
+    *measured, sound, tint = claims
+    for protocol in PROTOCOLS["tone"][:-1]:
         case = protocol.make(picture, 0)
         error = {
             f: metrics.delta_e(f(case.given), case.original)
             for f in (peers.untouched, peers.auto_levels, peers.grey_world)
         }
-        assert protocol.name in over_untouched.what
-        assert over_untouched.value == pytest.approx(error[restore] / error[peers.untouched])
+        *own, over_peer = (claim for claim in measured if claim.what.split()[1].strip(":") == protocol.name)
         assert over_peer.value == pytest.approx(error[restore] / min(error[peers.auto_levels], error[peers.grey_world]))
-        assert over_untouched.holds == (over_untouched.value <= 0.6)
+        for claim in own:
+            over = error[peers.untouched] if protocol.name in ("fading", "yellowing") else 1.0
+            assert claim.value == pytest.approx(error[restore] / over)
+            assert claim.holds == (claim.value <= (10.6 if protocol.name == "channels" else 0.6))
+        assert len(own) == (protocol.name in ("fading", "yellowing", "channels"))
+    assert sound.value == pytest.approx(metrics.delta_e(restore(picture), picture))
+    assert tint.value == 0
 
 
 def test_numbers_that_must_hold_are_those_of_the_command_line(

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from engine.errors import SettingsError
-from engine.train.damage import ageing, scene, shapes
+from engine.train.damage import ageing, colours, scene, shapes
 from engine.train.damage.ageing import as_planes, constant, gaussian_blur, uniform
 from engine.train.luma import luma
 
@@ -309,9 +309,13 @@ _ROWS = (
     Degradation("vignette", ageing.random_vignette, 0),
     Degradation("fading", ageing.random_fading, 0),
     Degradation("dye_fading", ageing.random_dye_fading, 0),
+    Degradation("desaturation", colours.random_desaturation, 0),
+    Degradation("levels", colours.random_levels, 0),
     Degradation("contrast_loss", ageing.random_contrast_loss, 0),
     Degradation("colour_cast", ageing.random_colour_cast, 0),
     Degradation("yellowing", ageing.random_yellowing, 0),
+    Degradation("light", colours.random_light, 0),
+    Degradation("staining", colours.random_staining, 0),
     Degradation("mount", ageing.random_mount, 0),
     Degradation("stains", _marks_of(stain, "stain"), MARKS),
     Degradation("losses", _marks_of(loss, "border", "corner", "box"), MARKS),

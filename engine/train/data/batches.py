@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import SettingsError
-from engine.train.damage import ageing, degrade, pools
+from engine.train.damage import ageing, colours, degrade, pools
 from engine.train.data.archives import detection_loss_reader, mask_reader
 from engine.train.data.crops import Photographs, flip_and_turn
 from engine.train.data.photographs import LossReader, is_in_old_half, photograph_paths
@@ -208,8 +208,8 @@ class Batches:
         """Draw a batch of ``count`` pictures, channels last in memory."""
         random, damage = self._random, self._recipe.damage
         drawn, chosen = self.photographs.draw_crops(count, self._recipe.data, self._choices)
-        photo, lost = drawn[:, :3], drawn[:, 3:]
-        level = damage.strongest * torch.rand(count, generator=random, device=photo.device)
+        photo, lost = self._varied(drawn[:, :3]), drawn[:, 3:]
+        level = ageing.uniform(photo, random, damage.weakest, damage.strongest)
         truth = photo[:, :0]
         mask = self._draw_masks(count)
         damaged = photo
@@ -240,6 +240,16 @@ class Batches:
             lost=lost,
         )
 
+    def _varied(self, photo: Tensor) -> Tensor:
+        """Photographs with the looks that the recipe asks for: they are what is to be restored."""
+        damage = self._recipe.damage
+        if damage.look:
+            photo = colours.random_look(photo, damage.look, self._random)
+        if damage.toned:
+            single = ageing.uniform(photo, self._random, 0.0, 1.0) < damage.toned
+            photo = torch.where(ageing.as_planes(single), colours.random_toned(photo, self._random), photo)
+        return photo
+
     def seed(self, seed: int) -> None:
         """Seed the random draws anew, so that a resumed run does not repeat what was drawn before."""
         self._choices.manual_seed(seed)
@@ -264,7 +274,7 @@ class Batches:
         photographs = dataclasses.replace(self.photographs, weights=weights * self._labelled)
         drawn, chosen = photographs.draw_crops(count, self._recipe.data, self._choices)
         photo = drawn[:, :3]
-        level = settings.strongest * torch.rand(count, generator=random, device=photo.device)
+        level = ageing.uniform(photo, random, settings.weakest, settings.strongest)
         for ageing_ in degrade.before_and_after_marks(settings.ageing):
             photo, _ = degrade.degrade(photo, ageing_, level, random, settings.alone)
         return photo.contiguous(memory_format=torch.channels_last), chosen

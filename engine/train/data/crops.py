@@ -115,6 +115,7 @@ class Photographs:
                 picture = read_photograph(path)
             except ReadError:
                 return None
+            picture = _reduce_to(picture, settings.short_side) if settings.short_side else picture
             return picture if min(picture.shape[:2]) >= settings.crop else None
 
         with ThreadPoolExecutor() as pool:
@@ -178,6 +179,16 @@ def _window_scale(settings: Data, random: torch.Generator) -> float:
     if settings.zoom_in > 1 and torch.rand((), generator=random) < 0.5:
         return float(settings.zoom_in ** -torch.rand((), generator=random))
     return float(1 + (settings.zoom_out - 1) * torch.rand((), generator=random) ** 2)
+
+
+def _reduce_to(picture: np.ndarray, short_side: int) -> np.ndarray:
+    """Reduce a picture by area averages to a short side; smaller ones are unchanged."""
+    height, width = picture.shape[:2]
+    times = min(height, width) / short_side
+    if times <= 1:
+        return picture
+    size = (max(short_side, round(width / times)), max(short_side, round(height / times)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
 def _halve_picture(picture: np.ndarray) -> np.ndarray:

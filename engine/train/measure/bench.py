@@ -31,6 +31,7 @@ from engine.train.measure.evaluate import read_middles
 from engine.train.measure.film import film_case, film_scores, reliability
 from engine.train.measure.metrics import Picture
 from engine.train.measure.protocols import PROTOCOLS, Case, scanned_damage_case
+from engine.train.measure.tones import FAMILIES, HELD_OUT
 from engine.train.nets import NETWORKS, build
 from engine.train.nets.cost import gigamacs
 from engine.train.recipe import read_training_recipe
@@ -40,6 +41,9 @@ SIDE = 1024
 
 BALANCED = 0.3
 """Threshold at which a detector misses about as much as it wrongly flags, for the film protocol."""
+
+NEUTRAL_PRINTS = 16
+"""Number of photographs that are made black-and-white for the check that tone keeps them neutral."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +255,11 @@ def _detect_film(bench: Bench) -> Iterator[Claim]:
 
 def _tone(bench: Bench) -> Iterator[Claim]:
     for protocol in PROTOCOLS["tone"]:
-        cases = _make_cases(bench, protocol.make)
+        if protocol.name == "sound":
+            continue
+        # Old photographs may have faded themselves.
+        pictures = bench.sound if protocol.name in FAMILIES else bench.pictures
+        cases = [protocol.make(picture, number) for number, picture in enumerate(pictures)]
         methods: dict[str, Callable[[Picture], Picture]] = {
             "ours": lambda picture: bench.run_command("tone", picture),
             "auto levels": peers.auto_levels,
@@ -263,10 +271,29 @@ def _tone(bench: Bench) -> Iterator[Claim]:
             for name, method in methods.items()
         }
         untouched, best = errors["untouched"], min(errors["auto levels"], errors["grey world"])
-        what = f"tone, {protocol.name}: CIEDE2000 over that of the untouched, {untouched:.1f}"
-        yield Claim(what, errors["ours"] / untouched, (0, 0.6), (0, 0.35))
-        what = f"tone, {protocol.name}: CIEDE2000 over that of the better of levels and grey world, {best:.1f}"
+        if protocol.name == "channels":
+            what = f"tone, {protocol.name}: CIEDE2000, that of the untouched {untouched:.1f}"
+            yield Claim(what, errors["ours"], (0, 10.6), (0, 10.0))
+        elif protocol.name not in FAMILIES:
+            what = f"tone, {protocol.name}: CIEDE2000 over that of the untouched, {untouched:.1f}"
+            yield Claim(what, errors["ours"] / untouched, (0, 0.6), (0, 0.35))
+        name = f"{protocol.name} (not in training)" if protocol.name in HELD_OUT else protocol.name
+        what = f"tone, {name}: CIEDE2000 over that of the better of levels and grey world, {best:.1f}"
         yield Claim(what, errors["ours"] / best, (0, 1))
+    yield from _tone_left(bench)
+
+
+def _tone_left(bench: Bench) -> Iterator[Claim]:
+    """What tone must leave as it is: sound photographs and, in faded black-and-white prints, the neutral tone."""
+    changes = [metrics.delta_e(bench.run_command("tone", picture), picture) for picture in bench.sound]
+    what = f"tone, sound photographs: median change, CIEDE2000 (mean {_mean(changes):.1f})"
+    yield Claim(what, float(np.median(changes)), (0, 1.5))
+    tinted = 0
+    for picture in bench.sound[:NEUTRAL_PRINTS]:
+        grey = np.asarray(80 + 0.45 * metrics.luma(picture), np.uint8)
+        result = bench.run_command("tone", np.repeat(grey[..., None], 3, axis=2)).astype(int)
+        tinted = max(tinted, int((result.max(axis=2) - result.min(axis=2)).max()))
+    yield Claim("tone, faded black-and-white prints: largest tint, grey levels", tinted, (0, 0))
 
 
 def _tiling(bench: Bench) -> Iterator[Claim]:

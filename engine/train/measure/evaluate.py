@@ -52,7 +52,7 @@ class Headline:
 HEADLINES = {
     "heal": Headline("psnr", "hole_psnr", "navier_stokes", ("scratches", "strokes", "boxes")),
     "clean": Headline("psnr", "psnr", "non_local_means", ("noise", "blur", "jpeg")),
-    "tone": Headline("delta_e", "delta_e", "auto_levels", ("fading", "yellowing")),
+    "tone": Headline("delta_e", "delta_e", "auto_levels", ("fading", "yellowing", "channels")),
     "upscale2": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
     "upscale4": Headline("psnr", "luma_psnr", "bicubic", ("reduced",)),
     "detect": Headline("f1", "f1", "top_hat", ("mixed", "film")),

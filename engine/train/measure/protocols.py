@@ -16,6 +16,7 @@ from engine.train.damage.shapes import CLASS_OF, DAMAGED, draw_box, draw_mask
 from engine.train.data.photographs import to_picture, to_tensor
 from engine.train.measure.metrics import Picture
 from engine.train.measure.peers import bicubic_resize
+from engine.train.measure.tones import FAMILIES, fade
 
 LARGEST = 384
 """Photographs are cropped to their middle of at most this side, pixels, so that a run takes minutes."""
@@ -162,6 +163,16 @@ def undamaged_case(picture: Picture, _: int) -> Case:
     return Case(picture, picture, np.zeros(picture.shape[:2], np.uint8))
 
 
+def faded_case(family: str, picture: Picture, number: int) -> Case:
+    """A photograph faded by a family of ``engine.train.measure.tones``."""
+    return Case(fade(family, picture, number), picture)
+
+
+def sound_case(picture: Picture, _: int) -> Case:
+    """The photograph itself, of which nothing should be changed."""
+    return Case(picture, picture)
+
+
 def _add_noise(photo: Tensor, random: Generator) -> Tensor:
     return ageing.gaussian_noise(photo, torch.tensor([25 / 255]), ageing.normal(photo, random, 3))
 
@@ -207,7 +218,12 @@ PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
         Protocol("grain", _degrade_by(_add_grain)),
         Protocol("occlusion", occluded_case),
     ),
-    "tone": (Protocol("fading", _degrade_by(_fade)), Protocol("yellowing", _degrade_by(_yellow))),
+    "tone": (
+        Protocol("fading", _degrade_by(_fade)),
+        Protocol("yellowing", _degrade_by(_yellow)),
+        *(Protocol(family, partial(faded_case, family)) for family in FAMILIES),
+        Protocol("sound", sound_case),
+    ),
     "upscale2": (Protocol("reduced", partial(reduced_case, 2)),),
     "upscale4": (Protocol("reduced", partial(reduced_case, 4)),),
     "detect": (
@@ -220,5 +236,6 @@ PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
 
 Heal: scratches of 1-6 px over about 4 %, strokes of 12-36 px over about 17 %, one square hole of a quarter of the side.
 Clean: white noise of sigma 25, defocus of 2.5 px, JPEG of quality 15, half the resolution, grain, small flat boxes.
-Tone: dyes faded by different amounts, a yellowed print. Detect: each class, three kinds together, and no damage.
+Tone: dyes faded by different amounts, a yellowed print, the families of ``tones``, and sound photographs.
+Detect: each class, three kinds together, and no damage.
 """

@@ -42,11 +42,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "clean": _columns("psnr", "dB", "noise", "blur", "jpeg", "low_resolution", "grain", "occlusion"),
     "tone": (
-        Column("fading, ΔE", "fading", "delta_e", 2, min),
-        Column("yellowing, ΔE", "yellowing", "delta_e", 2, min),
-        *_columns("psnr", "dB", "fading", "yellowing"),
+        *(
+            Column(f"{protocol}, ΔE", protocol, "delta_e", 2, min)
+            for protocol in ("fading", "yellowing", "channels", "dyes", "uneven")
+        ),
         Column("fading, structure", "fading", "structure", 3),
-        Column("yellowing, structure", "yellowing", "structure", 3),
     ),
     "detect": (
         Column("film, precision", "film", "precision", 3),
@@ -79,8 +79,10 @@ name). Damage and classical methods (*in italics*) are the same for all models o
 * **clean**: PSNR of the whole picture: white noise of sigma 25, defocus of 2.5 px, JPEG of quality 15, half the
   resolution, film grain, small flat boxes.
 * **upscale**: PSNR of the luma and SSIM of photographs that were halved, and then reduced two or four times.
-* **tone**: mean CIEDE2000 (less is better) and PSNR against the photograph before it aged; *structure* is the SSIM of
-  the luma before and after the correction once tones are matched by rank (1 = nothing moved).
+* **tone**: mean CIEDE2000 (less is better) against the photograph before it aged: dyes faded and prints yellowed as in
+  the old training; lift, gain and gamma drawn for each channel and less colour (*channels*); and two families that no
+  training contains, dyes that absorb in all channels and uneven fading. *structure* is the SSIM of the luma before and
+  after the correction once tones are matched by rank (1 = nothing moved).
 * **detect**: *film* is held-out scanned damage composited otherwise than in training, scored by pixels with 2 px
   tolerance over all pictures together; *thin found* is the share of hairs and scratches of which half is found,
   *flagged* the share of the undamaged pictures that was taken for damage. *mixed* is drawn damage of three kinds, as

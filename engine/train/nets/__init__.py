@@ -15,7 +15,8 @@ from engine.train.nets.enlarge import EdgeUpscaler
 from engine.train.nets.faces import FaceNet
 from engine.train.nets.inpaint import ContextEncoder, EdgeConnect, HealUNet, PartialUNet
 from engine.train.nets.prior import DCGAN
-from engine.train.nets.restore import Autoencoder, CleanUNet, EnhanceUNet, ToneCurves, ToneCycle, Upscaler
+from engine.train.nets.restore import Autoencoder, CleanUNet, EnhanceUNet, ToneCycle, Upscaler
+from engine.train.nets.tone import ToneStatistics
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -27,7 +28,7 @@ NETWORKS: dict[str, Callable[..., Generator]] = {
     "heal_unet": HealUNet,
     "dcgan": DCGAN,
     "tone_cycle": ToneCycle,
-    "tone_curves": ToneCurves,
+    "tone_statistics": ToneStatistics,
     "enhance_unet": EnhanceUNet,
     "clean_unet": CleanUNet,
     "upscaler": Upscaler,

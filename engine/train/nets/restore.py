@@ -172,63 +172,6 @@ class ToneNet(Generator):
         return [Export("model.onnx", self, (PICTURE, thumbnail), (RESTORED,), self.MULTIPLE)]
 
 
-class ToneCurves(Generator):
-    """Changes the colours of a whole picture by a curve for each channel and a polynomial, so geometry cannot change.
-
-    The curve (gain x + offset)^power undoes a veil and a loss of density, which acts as a power of the transmittance.
-    The quadratic polynomial of ``ToneNet`` after it undoes what mixes the channels. Gain and offset start from a share
-    of the stretch that brings each channel to its full range. All numbers are estimated by a small network from the
-    thumbnail and from its sorted values.
-
-    Args:
-        width: channels of the first layer.
-        hidden: units of the fully connected layers.
-    """
-
-    MULTIPLE = 1
-    TILE = tile_rules(1, context=0, overlap=0)
-    RANKS = 17
-    """Number of quantiles of each channel that the network gets, from the darkest to the lightest value."""
-
-    def __init__(self, width: int = 24, hidden: int = 192) -> None:
-        super().__init__()
-        self.look = _thumbnail_encoder(width)
-        last = nn.Linear(hidden, 12 + 30)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        layers = [nn.Linear(8 * width + 6 * self.RANKS, hidden), nn.GELU(approximate="tanh")]
-        layers += [nn.Linear(hidden, hidden), nn.GELU(approximate="tanh")]
-        self.decide = nn.Sequential(*layers, last)
-
-    def forward(self, picture: Tensor, thumbnail: Tensor) -> Tensor:
-        """(B, 3, H, W) and the whole picture reduced to (B, 3, size, size), to (B, 3, H, W), not clipped."""
-        ranked = thumbnail.flatten(2).sort(dim=2).values
-        places = torch.linspace(0, ranked.shape[2] - 1, self.RANKS, device=ranked.device).round().long()
-        values = ranked[:, :, places].flatten(1)
-        # Fading is a loss of density, which shows most in the darkest tones.
-        density = values.clamp_min(1 / 255).log() / 5
-        features = [_mean_and_spread(self.look(thumbnail - 0.5)), values - 0.5, density]
-        moves = self.decide(torch.cat(features, dim=1)).float()
-        with torch.autocast(picture.device.type, enabled=False):
-            low, high = ranked[:, :, self._rank(ranked, 0.005)], ranked[:, :, self._rank(ranked, 0.995)]
-            stretch, share = 1 / (high - low).float().clamp_min(0.1), torch.sigmoid(moves[:, 9:12] - 1)
-            gain, power = torch.exp(moves[:, 0:3] + share * stretch.log()), torch.exp(moves[:, 6:9])
-            offset = moves[:, 3:6] - share * low.float() * stretch
-            lit = picture.float() * gain[:, :, None, None] + offset[:, :, None, None]
-            curved: Tensor = lit.clamp(1e-3, 2.0) ** power[:, :, None, None]
-            return curved + _polynomial(curved - 0.5, moves[:, 12:].reshape(-1, 3, 10))
-
-    @staticmethod
-    def _rank(ranked: Tensor, share: float) -> int:
-        """Index of the quantile ``share`` among the sorted values."""
-        return round(share * (ranked.shape[2] - 1))
-
-    def exports(self) -> list[Export]:
-        """One file."""
-        thumbnail = Port("thumbnail", "thumbnail", size=THUMBNAIL)
-        return [Export("model.onnx", self, (PICTURE, thumbnail), (RESTORED,), self.MULTIPLE)]
-
-
 def _thumbnail_encoder(width: int) -> nn.Sequential:
     """Four convolutions, each with stride 2."""
     layers: list[nn.Module] = []

@@ -52,6 +52,27 @@ def lab(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
         return (apart.square().sum(dim=1) + 1e-6).sqrt().mean() / 100
 
 
+def colour_difference(output: Tensor, photo: Tensor, mask: Tensor) -> Tensor:
+    """Mean colour difference over 100: CIE94 with the weight of lightness of CIEDE2000 (CIE 15:2018).
+
+    It follows CIEDE2000 closely, without its terms for blue and for grey, whose gradients are not smooth. Values
+    outside 0..1 are compressed as in ``lab``.
+    """
+    del mask
+    with torch.autocast(output.device.type, enabled=False):
+        light, *ab = _lab(output.float()).unbind(dim=1)
+        true_light, *true_ab = _lab(photo.float()).unbind(dim=1)
+        chroma, true_chroma = (torch.sqrt(a * a + b * b + 1e-4) for a, b in (ab, true_ab))
+        hue = (ab[0] - true_ab[0]).square() + (ab[1] - true_ab[1]).square() - (chroma - true_chroma).square()
+        apart, mean = ((light + true_light) / 2 - 50).square(), (chroma + true_chroma) / 2
+        terms = (
+            ((light - true_light) / (1 + 0.015 * apart / (20 + apart).sqrt())).square(),
+            ((chroma - true_chroma) / (1 + 0.045 * mean)).square(),
+            hue.clamp_min(0) / (1 + 0.015 * mean).square(),
+        )
+        return (sum(terms, torch.full_like(light, 0.01))).sqrt().mean() / 100
+
+
 _XYZ = ((0.4339, 0.3762, 0.1899), (0.2126, 0.7152, 0.0722), (0.0178, 0.1096, 0.8726))
 """Matrix from linear sRGB (IEC 61966-2-1) to X, Y and Z relative to white."""
 
@@ -177,6 +198,7 @@ LOSSES: dict[str, Term] = {
     "l2": l2,
     "log_l2": log_l2,
     "lab": lab,
+    "colour_difference": colour_difference,
     "l1_hole": l1_hole,
     "l1_valid": l1_valid,
     "l2_hole": l2_hole,

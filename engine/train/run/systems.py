@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from engine.train.data.batches import Batch
 from engine.train.nets.prior import LATENT
+from engine.train.nets.restore import THUMBNAIL
 from engine.train.recipe import TrainingRecipe
 from engine.train.run import losses
 from engine.train.run.system import Outputs, Pairs, Restore, System, critic_input, scores
@@ -33,6 +34,30 @@ class Enlarge(Restore):
         """Photograph, small, enlarged."""
         shown = functional.interpolate(outputs.more["small"], size=list(batch.photo.shape[2:]), mode="nearest")
         return [batch.photo, shown, outputs.main]
+
+
+class Tone(Restore):
+    """Corrects the tone of a whole picture, supervised by the photograph.
+
+    In training a quarter of the pixels is enough: it has the same statistics, and teaches as much.
+    """
+
+    def run_generator(self, generator: Any, batch: Batch) -> Outputs:
+        """Correct every other pixel of every other row by their statistics in training, else all pixels."""
+        if generator.training:
+            few = batch.damaged[:, :, ::2, ::2]
+            return Outputs(generator(few, few).float())
+        return Outputs(generator(batch.damaged, functional.adaptive_avg_pool2d(batch.damaged, THUMBNAIL)).float())
+
+    def loss(self, batch: Batch, outputs: Outputs) -> Tensor:
+        """The recipe's terms on the pixels that were corrected."""
+        step = batch.photo.shape[3] // outputs.main.shape[3]
+        true, mask = (planes[:, :, ::step, ::step] for planes in (batch.photo, batch.mask))
+        return losses.weighted_sum(self.recipe.losses, outputs.main, true, mask)
+
+    def error(self, batch: Batch, outputs: Outputs) -> Tensor:
+        """As the loss."""
+        return self.loss(batch, outputs)
 
 
 class Edges(System):
@@ -335,6 +360,7 @@ class Faces(System):
 SYSTEMS: dict[str, type[System]] = {
     "fill": System,
     "restore": Restore,
+    "tone": Tone,
     "enlarge": Enlarge,
     "edges": Edges,
     "unsupervised": Unsupervised,

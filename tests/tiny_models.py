@@ -88,6 +88,15 @@ def darker(folder: Path) -> ModelCard:
     )
 
 
+def tinter(folder: Path) -> ModelCard:
+    """The result is the picture with more red and less blue."""
+    nodes = [node("Mul", "picture tint", "result")]
+    tint = np.array([1.2, 1.0, 0.8], np.float32)[None, :, None, None]
+    return save(
+        folder, "tinter", "clean", stage(folder / "tinter", "model.onnx", nodes, (PICTURE,), (RESULT,), tint=tint)
+    )
+
+
 def dimmer(folder: Path) -> ModelCard:
     """The result is the picture times the strength, which is 0.25 by default."""
     nodes = [node("Mul", "picture amount", "result")]

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.colour import ModelSpace
 from engine.jobs import JobContext
-from engine.raster import TILE, Floats, PixelSource, Rect, from_float, to_float
+from engine.raster import TILE, Floats, PixelSource, Rect, from_float, to_float, to_grey
 from engine.runtime.cards import ModelCard
 from engine.tasks.base import (
     Model,
@@ -37,6 +37,8 @@ _STRIP = 64
 """Rows of a picture that are reduced at a time."""
 _INVISIBLE = 1 / 510
 """A change by less than half a grey level of 8 bits, in model space, is none."""
+_NEUTRAL = 1e-4
+"""Windows whose channels differ by less are black-and-white, and stay so."""
 _FADING = 0.1
 """Below this strength the output of a model with a strength input is also mixed with the scan, down to 0."""
 
@@ -171,6 +173,9 @@ def _restore(given: TaskInput, share: float, word: str, model: Model, window: in
     def run(part: Floats) -> Floats:
         nonlocal furthest
         result = model.picture(0, context, picture=to_planes(part), **more)
+        if float(np.ptp(part, axis=2).max()) < _NEUTRAL:
+            # A network hardly ever gives three equal channels; a tint in a black-and-white print would be seen.
+            result = np.repeat(to_grey(result), 3, axis=2)
         # Not compared after the conversion back, which alone may change the last bit and colours outside of sRGB.
         furthest = max(furthest, share * float(np.abs(result - part).max()))
         return result

@@ -148,6 +148,17 @@ def test_progress_rises_cancel_stops_and_windows_shrink(tmp_path: Path, monkeypa
     assert np.array_equal(run_task(job).apply_to(pixels), pixels)
 
 
+@pytest.mark.parametrize("profile", [None, ADOBE])
+def test_a_black_and_white_print_stays_so(tmp_path: Path, profile: bytes | None) -> None:
+    card, grey = tiny_models.tinter(tmp_path), np.repeat(noise_raster(channels=1).pixels, 3, axis=2)
+    result = restored(card, grey, profile=profile).astype(int)
+    assert np.ptp(result, axis=2).max() <= 1
+    assert np.abs(result - grey).max() < 40
+    coloured = noise_raster().pixels
+    changed = restored(card, coloured).astype(float) / np.maximum(coloured, 1)
+    assert changed.mean(axis=(0, 1)) == pytest.approx([1.2, 1.0, 0.8], abs=0.02)
+
+
 @pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 3), (np.uint16, 3), (np.uint16, 1)])
 def test_noise_is_measured_beside_the_picture(dtype: type, channels: int) -> None:
     random, (y, x) = np.random.default_rng(3), np.mgrid[0:500, 0:700]

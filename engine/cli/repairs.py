@@ -160,7 +160,12 @@ def _detect_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="MASK.png", help="the repair mask; white = damaged"
     )
     parser.add_argument("--json", type=Path, metavar="FILE.json", help="also write the list of defects")
-    parser.add_argument("--threshold", type=float, metavar="T", help="probability that damage must reach (default 0.5)")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="probability that damage must reach (default: that of the model, else 0.5)",
+    )
     parser.add_argument("--grow", type=float, metavar="PX", help="enlarge the mask (default 2)")
     parser.add_argument("--smallest", type=float, metavar="PX", help="ignore smaller damage (default 4)")
     parser.add_argument("--largest", type=float, metavar="PX", help="ignore larger damage (default: no limit)")

@@ -20,7 +20,8 @@ MAPS: Signature = (("picture", "probability"),)
 
 def check_detector(card: ModelCard) -> None:
     """Refuse a model that detect cannot run, or without a label for each plane; raises as ``check_kind``."""
-    check_kind(card, (MAPS,))
+    # The threshold is no input of a model, but which one is sensible depends on it.
+    check_kind(card, (MAPS,), free=("threshold",))
     planes = card.stages[0].outputs[0].channels
     if len(card.labels) != planes or not all(card.labels) or len(set(card.labels)) < planes:
         raise ModelError(

@@ -27,7 +27,7 @@ FLOOR = 0.02
 _EXTENT, _LIKELY = 0.8, 0.5
 """A defect extends down to this share of the threshold (hysteresis, Canny 1986), and always to the second probability:
 what is more likely damaged than not belongs to it."""
-_EDGE = 0.05
+_EDGE = 0.1
 """A repair mask that is enlarged covers the faint edge of a defect first, down to this probability; without it a halo
 would remain."""
 _SIMPLE = 1.0

@@ -298,16 +298,16 @@ def test_an_enlarged_repair_mask_covers_the_faint_edge_of_a_defect_and_no_more()
     probability = np.zeros((1000, 520))
     # A certain defect across a border of cells that fades out over 2 px, and a faint unconnected spot beside it.
     probability[100:120, 250:262] = 0.95
-    for step, value in enumerate((0.3, 0.06)):
+    for step, value in enumerate((0.3, 0.12)):
         probability[100:120, 249 - step] = probability[100:120, 262 + step] = value
     probability[150:160, 255:265] = 0.2
-    probability[:3, 300:] = 0.04
+    probability[:3, 300:] = 0.08
     exact = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=0))
     (defect,) = exact.defects
     assert defect.box == Rect(250, 100, 262, 120)
     assert np.array_equal(exact.mask() > 0, probability >= 0.9)
     grown = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=2)).mask()
-    faint = (probability >= 0.05) & (np.arange(1000)[:, None] < 150)
+    faint = (probability >= 0.1) & (np.arange(1000)[:, None] < 150)
     assert np.array_equal(grown, masks.grow(np.where(faint, np.uint8(255), np.uint8(0)), 2))
 
 
@@ -321,7 +321,7 @@ def test_a_defect_extends_to_what_is_more_likely_damaged_than_not() -> None:
 
 def test_the_edge_of_a_defect_ends_after_some_pixels() -> None:
     probability = np.zeros((60, 400))
-    probability[30:33, :] = 0.1
+    probability[30:33, :] = 0.15
     probability[30:33, 100:110] = 0.95
     mask = findings_of(probability).marks(DetectSettings(threshold=0.9, grow=1)).mask() > 0
     columns = np.flatnonzero(mask.any(axis=0))

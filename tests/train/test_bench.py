@@ -121,7 +121,7 @@ def test_numbers_that_must_hold_are_those_of_the_command_line(
     assert set(commands) == {
         "detect --grow 0",
         f"detect --grow 0 --threshold {bench.BALANCED}",
-        "detect --grow 0 --widest 1.5",
+        "detect --widest 1.5",
         "restore --recipe gentle",
     }
     assert "F1" in f1.what

@@ -28,7 +28,7 @@ from engine.train.data.photographs import OLD_PACKS, photograph_paths, read_phot
 from engine.train.data.textures import read_frames, read_textures
 from engine.train.measure import metrics, peers
 from engine.train.measure.evaluate import read_middles
-from engine.train.measure.film import film_case, film_scores, reliability
+from engine.train.measure.film import BALANCED, film_case, film_scores, reliability
 from engine.train.measure.metrics import Picture
 from engine.train.measure.protocols import PROTOCOLS, Case, scanned_damage_case
 from engine.train.measure.tones import FAMILIES, HELD_OUT
@@ -39,8 +39,6 @@ from engine.train.recipe import read_training_recipe
 SIDE = 1024
 """Side of the picture for measuring times, pixels."""
 
-BALANCED = 0.3
-"""Threshold at which a detector misses about as much as it wrongly flags, for the film protocol."""
 
 NEUTRAL_PRINTS = 16
 """Number of photographs that are made black-and-white for the check that tone keeps them neutral."""
@@ -248,7 +246,7 @@ def _detect_film(bench: Bench) -> Iterator[Claim]:
     said, true, counts = reliability(cases, card, Device.CPU).T
     error = float(np.average(np.abs(said - true)[1:], weights=counts[1:]))
     yield Claim("detect, film: calibration error of probabilities above 0.1", error, (0, 0.1), (0, 0.05))
-    unasked = f"detect --grow 0 --widest {DetectSettings().widest}"
+    unasked = f"detect --widest {DetectSettings().widest}"
     lost = _mean(100 * float(np.mean(bench.run_command(unasked, picture) > 0)) for picture in bench.sound)
     yield Claim("detect, default threshold: per cent of sound photographs healed unasked", lost, (0, 0.1))
 

@@ -23,7 +23,7 @@ from engine.train.data.photographs import OLD_PACKS, LossReader, photograph_path
 from engine.train.data.textures import read_frames, read_textures
 from engine.train.measure import metrics
 from engine.train.measure.faces import face_cases, face_scores
-from engine.train.measure.film import Detector, FilmCase, film_case, film_scores, model_detector, reliability
+from engine.train.measure.film import BALANCED, Detector, FilmCase, film_case, film_scores, model_detector, reliability
 from engine.train.measure.peers import PEERS, Peer
 from engine.train.measure.protocols import PROTOCOLS, Case, add_known_losses, crop_middle
 
@@ -188,10 +188,10 @@ def _as_detector(peer: Peer) -> Detector:
 
 
 def _film_rows(by_threshold: dict[float, Metrics], peers: dict[str, Metrics], count: int) -> Table:
-    """Rows ``film`` at the threshold 0.5, beside the peers, and ``film_T`` at every threshold T."""
+    """Rows ``film`` at the threshold ``BALANCED``, beside the peers, and ``film_T`` at every threshold T."""
     pictures = {"pictures": float(count)}
     curve: Table = {f"film_{threshold:g}": {"model": row | pictures} for threshold, row in by_threshold.items()}
-    main = {"model": by_threshold[0.5] | pictures} | {name: row | pictures for name, row in peers.items()}
+    main = {"model": by_threshold[BALANCED] | pictures} | {name: row | pictures for name, row in peers.items()}
     return {"film": main} | curve
 
 

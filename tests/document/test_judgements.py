@@ -40,7 +40,7 @@ def damage_map(*blots: tuple[Rect, int, int], size: tuple[int, int] = (HEIGHT, W
 
 # Two certain spots joined by a less certain bridge; and a scratch across a tile border.
 DUMBBELL = (
-    (Rect(20, 20, 60, 28), 80, 0),
+    (Rect(20, 20, 60, 28), 120, 0),
     (Rect(20, 20, 30, 30), 250, 0),
     (Rect(50, 20, 60, 30), 240, 0),
     (Rect(200, 250, 290, 262), 255, 1),

@@ -105,7 +105,8 @@ def test_output_of_another_kind_than_the_card_says_is_refused(
 
 def test_half_precision_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnx.checker.check_model", lambda _: None)
-    card, file = model(tmp_path, [node("Cast", "picture", "result", to=TensorProto.FLOAT16)]), tmp_path / "wrong"
+    nodes = [node("Mul", "picture picture", "square"), node("Cast", "square", "result", to=TensorProto.FLOAT16)]
+    card, file = model(tmp_path, nodes), tmp_path / "wrong"
     loaded = onnx.load(file / "model.onnx")
     loaded.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT16
     onnx.save(loaded, file / "model.onnx")

@@ -7,7 +7,7 @@ import html
 import io
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from engine.raster import ArrayMask, ArraySource, Mask, Rect
 from engine.recipes import FoundDamage, RestoreResult, read_recipe, run_recipe
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
-from engine.tasks import DetectSettings, Findings, TaskInput, run_task
+from engine.tasks import Findings, TaskInput, make_settings, run_task
 from engine.train.damage import ageing
 from engine.train.damage.shapes import draw_mask
 from engine.train.measure.evaluate import HEADLINES, model_as_peer
@@ -142,13 +142,15 @@ def sample_page(
     if not prints:
         raise SettingsError("A page of pictures needs at least one picture.", "train.report")
     recipe, registry = read_recipe("standard"), Registry()
+    detector = registry.default("detect")
     names, rows = [], []
     for one in prints:
         given = ArraySource(one.picture)
-        search = TaskInput("detect", given, None, None, DetectSettings(), registry.default("detect"), device)
+        settings = make_settings("detect", detector, {})
+        search = TaskInput("detect", given, None, None, settings, detector, device)
         findings: Findings = run_task(search)
-        found = findings.marks(DetectSettings(grow=0)).mask()
-        marks = findings.marks(DetectSettings())
+        found = findings.marks(replace(settings, grow=0.0)).mask()
+        marks = findings.marks(settings)
         accepted = FoundDamage(ArrayMask(marks.mask()) if marks.pieces else None, marks.repair(search))
         done = run_recipe(recipe, given, None, registry, device, found=accepted)
         names.append(one.name + _counts_in_words(one, found))

@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 EXTRAS := $(if $(CUDA),[cuda])
 DATA ?= data
 TEXTURES := $(if $(TEXTURES),--textures $(TEXTURES))
+FACES := $(if $(FACES),--faces $(FACES))
 MINUTES ?= 60
 
 .PHONY: run venv test fuzz bench bench-models train clean
@@ -38,7 +39,7 @@ bench: $(VENV)/.dev
 	@$(BIN)/python -m tests.bench
 
 bench-models: $(VENV)/.dev
-	@$(BIN)/python -m engine.train bench --data $(DATA) $(TEXTURES)
+	@$(BIN)/python -m engine.train bench --data $(DATA) $(TEXTURES) $(FACES)
 
 train: $(VENV)/.dev
 	@$(BIN)/python -m engine.train fit heal --data $(DATA) --minutes $(MINUTES) --resume

@@ -109,7 +109,8 @@ def found_sentence(outcome: Outcome) -> str:
     kinds = Counter(item.kind for item in items).most_common()
     listed = ", ".join(f"{count} {_plural(kind) if count > 1 else kind}" for kind, count in kinds)
     what = f"{len(items)} {'defects' if len(items) > 1 else 'defect'}{looked}: {listed}"
-    sure = [item for item in items if not is_unsure(item.defect, detect_settings(filters))]
+    widest = detect_settings(filters).upper_limit("widest")
+    sure = [item for item in items if not is_unsure(item.defect, widest)]
     if not sure:
         return f"Found {what}. Such large areas may be no damage at all: accept what is to be healed."
     share = covered_share(sure, filters.grow, found.review.damage.bounds)

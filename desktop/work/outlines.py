@@ -126,8 +126,8 @@ def judged_defects(outlines: Outlines, review: Review) -> list[JudgedDefect]:
     """All defects with the decisions about them; of several judgements about one, the latest applies."""
     from engine.tasks import is_unsure
 
-    settings = detect_settings(review.filters)
-    items = [replace(item, unsure=True) if is_unsure(item.defect, settings) else item for item in outlines.items]
+    widest = detect_settings(review.filters).upper_limit("widest")
+    items = [replace(item, unsure=True) if is_unsure(item.defect, widest) else item for item in outlines.items]
     for point, judgement in review.judgements.items():
         own = outlines.rows.get(point)
         for row in (*outlines.others(point, judgement), *(() if own is None else (own,))):

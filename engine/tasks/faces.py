@@ -80,6 +80,11 @@ class Faces:
     faces: tuple[Face, ...]
     device: Device
 
+    def boxes(self) -> NDArray[np.float64]:
+        """Left, top, right and bottom of each face, and its score, (n, 5)."""
+        rows = [(face.x, face.y, face.x + face.width, face.y + face.height, face.score) for face in self.faces]
+        return np.array(rows, np.float64).reshape(-1, 5)
+
 
 def check_face_finder(card: ModelCard) -> None:
     """Refuse a model that this task cannot run; raises as ``check_kind``."""

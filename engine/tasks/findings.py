@@ -165,8 +165,9 @@ class Findings:
         """
         used = context or JobContext()
         found = sift(outline_defects(self, self.labels, settings.threshold, used.part(0.0, 0.5)), settings)
-        unsure = tuple(defect for defect in found if is_unsure(defect, settings)) if leave_unsure else ()
-        defects = tuple(defect for defect in found if defect not in unsure) if unsure else found
+        widest = settings.upper_limit("widest") if leave_unsure else math.inf
+        defects = tuple(defect for defect in found if not is_unsure(defect, widest))
+        unsure = tuple(defect for defect in found if is_unsure(defect, widest))
         pieces = mask_of(self, defects, settings, used.part(0.5, 1.0))
         return Marks(self.size, tuple(pieces), self.device, defects, self.scales, unsure)
 
@@ -227,9 +228,14 @@ def sift(
     )
 
 
-def is_unsure(defect: Defect, settings: DetectSettings) -> bool:
-    """Whether a defect is so wide that a person must decide whether it is damage at all."""
-    return 100 * defect.share > settings.upper_limit("widest")
+def is_unsure(defect: Defect, widest: float) -> bool:
+    """Whether a defect is so wide that a person must decide whether it is damage at all.
+
+    Args:
+        defect: the defect.
+        widest: ``DetectSettings.upper_limit("widest")``, per cent of the picture's short side.
+    """
+    return 100 * defect.share > widest
 
 
 def mask_of(

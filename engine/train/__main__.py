@@ -85,10 +85,11 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("bench", help="measure the numbers that the shipped models must reach")
     command.add_argument(
-        "parts", nargs="*", metavar="PART", help="heal, clean, upscale, detect, tone, tiling (default: all)"
+        "parts", nargs="*", metavar="PART", help="heal, clean, upscale, detect, tone, faces, tiling (default: all)"
     )
     command.add_argument("--data", type=Path, required=True, metavar="DIR")
     command.add_argument("--textures", type=Path, metavar="DIR", help="scanned damage to composite for detection")
+    command.add_argument("--faces", type=Path, metavar="TABLE", help="boxes of the faces, as label-faces writes them")
     command.add_argument("--most", type=int, metavar="N", help="use only N photographs")
     command.set_defaults(command=_bench)
 
@@ -190,6 +191,8 @@ def _fit(options: argparse.Namespace) -> None:
         finished = trainer.elapsed >= 60 * options.minutes and rank() == 0
     if finished:
         calibrate_on = sources if recipe.system == "detect" and sources.textures else None
+        if recipe.system == "detect" and calibrate_on is None:
+            print("not calibrated: that needs scanned damage (--textures)")
         card = _export_run(run, run / recipe.name, options.data.name, None, calibrate_on)
         print(f"exported {run / recipe.name} ({card.training.parameters / 1e6:.2f} million parameters)")
 
@@ -265,7 +268,7 @@ def _bench(options: argparse.Namespace) -> None:
     from engine.train.measure.bench import measure
 
     missed = 0
-    for claim in measure(options.data, options.textures, options.most, options.parts):
+    for claim in measure(options.data, options.textures, options.most, options.parts, options.faces):
         print(claim.line(), flush=True)
         missed += not claim.holds
     if missed:

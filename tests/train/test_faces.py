@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.errors import ModelError, SettingsError
+from engine.runtime.cards import Registry
 from engine.runtime.session import Device
+from engine.tasks import FaceSettings, make_settings
 from engine.tasks.faces import decode
 from engine.train.__main__ import main
 from engine.train.data import faces
@@ -20,7 +23,8 @@ from engine.train.data.batches import Sources
 from engine.train.data.boxes import read_boxes, write_boxes
 from engine.train.data.photographs import write_picture
 from engine.train.data.teacher import label_faces
-from engine.train.measure.faces import FaceCase, face_scores, pairs_of
+from engine.train.measure import bench
+from engine.train.measure.faces import FaceCase, face_scores, model_finder, pairs_of
 from engine.train.run import losses
 from tests import tiny_models
 from tests.train.small import CPU, small, sources
@@ -279,7 +283,7 @@ def test_scores_count_found_missed_and_wrong_faces(tmp_path: Path) -> None:
         case((40, 32), boxes=((5, 5, 15, 15, 0.4),)),
         case(boxes=()),
     ]
-    rows = face_scores(card, Device.CPU, cases)
+    rows = face_scores(model_finder(card, Device.CPU, FaceSettings(threshold=0.5)), cases)
     row = rows[0.5]
     assert (row["recall"], row["wrong"], row["extra"]) == (1 / 2, 1 / 2, 1 / 2)
     assert (row["faces"], row["faceless"], row["pictures"]) == (2, 2, 4)
@@ -300,3 +304,26 @@ def test_a_model_is_scored_from_the_command_line(
     assert "faces_recall" in (card.folder / "card.toml").read_text()
     assert main([*words, "--unseen", "--write"]) == 0
     assert json.loads((card.folder / "scores.json").read_text())["faces"]["model"]["pictures"] == 90
+
+
+def test_the_bench_runs_the_command_and_needs_a_table(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_models.spotter(tmp_path / "models")
+    monkeypatch.setattr(Registry.__init__, "__defaults__", (tmp_path / "none", tmp_path / "models"))
+    words = ["bench", "faces", "--data", str(folder / "scans")]
+    assert main(words) == 1
+    assert "--faces" in capsys.readouterr().err
+    claims = list(bench.measure(folder / "scans", None, None, ["faces"], folder / "faces.tsv"))
+    assert ["recall" in claims[0].what, "wrong boxes" in claims[1].what, "parameters" in claims[2].what] == [True] * 3
+    assert [claim.must for claim in claims[:2]] == [(0.9, 1), (0, 0.05)]
+    assert 0 <= claims[0].value <= 1
+    assert capsys.readouterr().out == "", "the commands are quiet"
+    bright = np.zeros((72, 96, 3), np.uint8)
+    bright[32:36, 20:24] = 153
+    with tempfile.TemporaryDirectory() as scratch:
+        found = bench.Bench([], [], {}, [], Path(scratch)).find_faces(bright)
+    card = Registry().default("faces")
+    expected = model_finder(card, Device.CPU, make_settings("faces", card, {}))(bright)
+    assert found.shape == expected.shape
+    assert found == pytest.approx(expected, abs=0.11)

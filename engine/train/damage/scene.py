@@ -46,7 +46,7 @@ def random_grating(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
 
 def random_lettering(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
     """Write some lines of random letters in one hand or type, turned at random; arguments as ``random_grating``."""
-    written = _letterings(photo.shape[2], photo.shape[3]).to(photo.device)
+    written = _letterings(photo.shape[2], photo.shape[3], photo.device)
     chosen = torch.randint(len(written), (len(photo),), generator=random, device=photo.device)
     return _paint(photo, written[chosen].float() / 255, level, random)
 
@@ -88,11 +88,11 @@ def _region(photo: Tensor, random: Generator) -> Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def _letterings(height: int, width: int) -> Tensor:
+def _letterings(height: int, width: int, device: torch.device) -> Tensor:
     """Lettering (_LETTERINGS, 1, height, width) uint8, 255 = ink, with soft edges."""
     random = np.random.default_rng(_LETTERINGS)
     pages = [_lettering(height, width, random) for _ in range(_LETTERINGS)]
-    return torch.from_numpy(np.stack(pages)[:, None])
+    return torch.from_numpy(np.stack(pages)[:, None]).to(device)
 
 
 def _lettering(height: int, width: int, random: np.random.Generator) -> np.ndarray:

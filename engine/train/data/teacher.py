@@ -18,6 +18,7 @@ from engine.runtime.session import Device
 from engine.tasks import FaceSettings, TaskInput, run_task
 from engine.tasks.faces import DOUBTFUL, unite
 from engine.train.data.boxes import Boxes, write_boxes
+from engine.train.data.onnx_files import read_onnx
 from engine.train.data.photographs import SUFFIXES, read_photograph
 
 TILE = TileRules(default=960, minimum=96, overlap=0, context=0, multiple=32)
@@ -71,10 +72,9 @@ def _look(cards: Sequence[ModelCard], picture: np.ndarray) -> Boxes:
     views = []
     for card in cards:
         settings = FaceSettings(threshold=DOUBTFUL)
-        found = run_task(TaskInput("faces", ArraySource(picture), None, None, settings, card, Device.CPU)).faces
-        corners = [(face.x, face.y, face.x + face.width, face.y + face.height) for face in found]
-        views.append((np.array(corners, np.float64).reshape(-1, 4), np.array([face.score for face in found])))
-        if not found and len(views) == 1:
+        found = run_task(TaskInput("faces", ArraySource(picture), None, None, settings, card, Device.CPU)).boxes()
+        views.append((found[:, :4], found[:, 4]))
+        if not len(found) and len(views) == 1:
             break
     boxes, scores = unite(views)
     return np.concatenate([boxes, scores[:, None]], axis=1)
@@ -87,15 +87,7 @@ def _as_model(teacher: Path) -> Iterator[ModelCard]:
     Raises:
         ModelError: it cannot be read, or lacks a tensor.
     """
-    import onnx
-
-    try:
-        model = onnx.load(str(teacher))
-    except Exception as error:
-        # onnx raises errors of protobuf, which have no common base class with OSError.
-        raise ModelError(
-            "The teacher {file} cannot be read: {reason}.", "train.teacher", file=teacher, reason=error
-        ) from error
+    model = read_onnx(teacher)
     named = {value.name for value in (*model.graph.input, *model.graph.output)}
     if missing := [port.name for port in (_INPUT, *_OUTPUTS) if port.name not in named]:
         raise ModelError(

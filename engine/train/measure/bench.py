@@ -7,12 +7,14 @@ figure, a comment says what is compared instead.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,10 +26,12 @@ from engine.raster import ArrayMask, ArraySource, Mask, Rect, to_float
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import DetectSettings, TaskInput, make_settings, model_of_scale, run_task
+from engine.train.data.boxes import Boxes
 from engine.train.data.photographs import OLD_PACKS, photograph_paths, read_photograph, write_picture
 from engine.train.data.textures import read_frames, read_textures
 from engine.train.measure import metrics, peers
 from engine.train.measure.evaluate import read_middles
+from engine.train.measure.faces import FaceCase, face_cases, face_scores
 from engine.train.measure.film import BALANCED, film_case, film_scores, reliability
 from engine.train.measure.metrics import Picture
 from engine.train.measure.protocols import PROTOCOLS, Case, scanned_damage_case
@@ -82,6 +86,7 @@ class Bench:
         textures: held-out textures by class; empty = none given.
         frames: held-out film frames.
         folder: for temporary files.
+        faces: whole photographs with a teacher's boxes of their faces; empty = none given.
     """
 
     pictures: list[Picture]
@@ -89,6 +94,7 @@ class Bench:
     textures: dict[str, list[Mask]]
     frames: list[Mask]
     folder: Path
+    faces: list[FaceCase] = field(default_factory=list)
 
     def run_command(self, words: str, picture: Picture, mask: Mask | None = None) -> NDArray[np.uint8]:
         """Run a command of ``lacuna`` on a picture and read its result.
@@ -101,32 +107,54 @@ class Bench:
         Raises:
             SettingsError: the command failed.
         """
-        from engine import cli
-
         given, mask_file, result = (self.folder / f"{name}.png" for name in ("given", "mask", "result"))
         write_picture(given, picture)
         if mask is not None:
             write_picture(mask_file, mask)
         command, *options = words.format(mask=mask_file).split()
         quiet = [] if command == "detect" else ["--no-record"]
-        if cli.main([command, str(given), "-o", str(result), "--device", "cpu", *quiet, *options]):
-            raise SettingsError("The command lacuna {words} failed.", "train.bench", words=words)
+        _run_quietly(words, [command, str(given), "-o", str(result), "--device", "cpu", *quiet, *options])
         return read_photograph(result) if command != "detect" else read_photograph(result)[..., 0]
 
+    def find_faces(self, picture: Picture) -> Boxes:
+        """The boxes (n, 5) that ``lacuna faces`` prints for a picture; raises as ``run_command``."""
+        given = self.folder / "given.png"
+        write_picture(given, picture)
+        printed = json.loads(_run_quietly("faces --json", ["faces", str(given), "--json", "--device", "cpu"]))["faces"]
+        rows = [(f["x"], f["y"], f["x"] + f["width"], f["y"] + f["height"], f["score"]) for f in printed]
+        return np.array(rows, np.float64).reshape(-1, 5)
 
-def measure(folder: Path, textures: Path | None, most: int | None, parts: Iterable[str]) -> Iterator[Claim]:
+
+def _run_quietly(words: str, arguments: list[str]) -> str:
+    """What a command of ``lacuna`` prints; if it fails, SettingsError with its words and its complaint."""
+    from engine import cli
+
+    printed, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+        status = cli.main(arguments)
+    if status:
+        raise SettingsError(
+            "The command lacuna {words} failed: {said}", "train.bench", words=words, said=said.getvalue().strip()
+        )
+    return printed.getvalue()
+
+
+def measure(
+    folder: Path, textures: Path | None, most: int | None, parts: Iterable[str], faces: Path | None = None
+) -> Iterator[Claim]:
     """Measure the numbers of some parts, one after the other.
 
     Args:
         folder: photographs; the validation tenth is used.
         textures: folder of scanned damage, whose held-out tenth is composited; None = drawn damage.
         most: largest number of photographs; None = all.
-        parts: rows of ``PARTS``; empty = all.
+        parts: rows of ``PARTS``; empty = all, but for faces without a table.
+        faces: table of the boxes of faces (``boxes.read_boxes``).
 
     Raises:
-        SettingsError: there are no photographs, or a part is not in ``PARTS``.
+        SettingsError: there are no photographs, a part is not in ``PARTS``, or faces lacks its table.
     """
-    chosen = list(parts) or list(PARTS)
+    chosen = list(parts) or [part for part in PARTS if faces or part != "faces"]
     if unknown := sorted(set(chosen) - set(PARTS)):
         raise SettingsError(
             "There is no part {unknown}; there are {parts}.",
@@ -139,8 +167,9 @@ def measure(folder: Path, textures: Path | None, most: int | None, parts: Iterab
     sound = [p for p, _ in read_middles([path for path in paths if not path.name.startswith(OLD_PACKS)][:most])]
     held_out = read_textures(textures, validation=True) if textures else {}
     frames = read_frames(textures, validation=True) if textures else []
+    with_faces = face_cases(paths[:most], faces) if faces else []
     with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(pictures, sound, held_out, frames, Path(scratch))
+        bench = Bench(pictures, sound, held_out, frames, Path(scratch), with_faces)
         for part in chosen:
             yield from PARTS[part](bench)
 
@@ -294,6 +323,19 @@ def _tone_left(bench: Bench) -> Iterator[Claim]:
     yield Claim("tone, faded black-and-white prints: largest tint, grey levels", tinted, (0, 0))
 
 
+def _faces(bench: Bench) -> Iterator[Claim]:
+    if not bench.faces:
+        raise SettingsError("To measure what finds faces, a table of faces is needed (--faces).", "train.faces")
+    card = Registry().default("faces")
+    threshold = make_settings("faces", card, {}).threshold
+    row = face_scores(bench.find_faces, bench.faces, [threshold])[threshold]
+    what = f"faces, against {row['faces']:.0f} boxes of the teacher at 960 px: recall"
+    yield Claim(what, row["recall"], (0.9, 1), (0.95, 1))
+    what = f"faces, wrong boxes in each of {row['faceless']:.0f} photographs without a face"
+    yield Claim(what, row["wrong"], (0, 0.05), (0, 0.02))
+    yield Claim("faces: million parameters", card.training.parameters / 1e6, (0, 0.6))
+
+
 def _tiling(bench: Bench) -> Iterator[Claim]:
     picture = _large_picture(bench.pictures)[:700, :700]
     registry = Registry()
@@ -318,6 +360,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Claim]]] = {
     "upscale": _upscale,
     "detect": _detect,
     "tone": _tone,
+    "faces": _faces,
     "tiling": _tiling,
 }
 """Name -> function that measures the numbers of this part."""

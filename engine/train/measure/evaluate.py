@@ -17,12 +17,12 @@ from engine.imageio import atomic_write_bytes
 from engine.raster import ArrayMask, ArraySource, Mask
 from engine.runtime.cards import ModelCard, write_card
 from engine.runtime.session import Device
-from engine.tasks import TASKS, TaskInput, make_settings, run_task
+from engine.tasks import TASKS, FaceSettings, TaskInput, make_settings, run_task
 from engine.train.data.archives import mask_reader
 from engine.train.data.photographs import OLD_PACKS, LossReader, photograph_paths, read_photograph
 from engine.train.data.textures import read_frames, read_textures
 from engine.train.measure import metrics
-from engine.train.measure.faces import face_cases, face_scores
+from engine.train.measure.faces import THRESHOLDS, face_cases, face_scores, model_finder
 from engine.train.measure.film import BALANCED, Detector, FilmCase, film_case, film_scores, model_detector, reliability
 from engine.train.measure.peers import PEERS, Peer
 from engine.train.measure.protocols import PROTOCOLS, Case, add_known_losses, crop_middle
@@ -177,7 +177,8 @@ def _face_rows(card: ModelCard, paths: list[Path], table: Path | None, device: D
     """
     if table is None:
         raise SettingsError("To score a model that finds faces, a table of faces is needed (--faces).", "train.faces")
-    by_threshold = face_scores(card, device, face_cases(paths, table))
+    find = model_finder(card, device, FaceSettings(threshold=THRESHOLDS[0]))
+    by_threshold = face_scores(find, face_cases(paths, table))
     own = make_settings("faces", card, {}).threshold
     curve: Table = {f"faces_{threshold:g}": {"model": row} for threshold, row in by_threshold.items()}
     return {"faces": {"model": by_threshold[min(by_threshold, key=lambda one: abs(one - own))]}} | curve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,7 @@ SAME = 0.4
 """Two boxes are of the same face if they share at least this part of their common area."""
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
-
-LOWEST = 0.05
-"""Least score of the boxes that are looked at."""
+"""Thresholds of the curve."""
 
 FRAME = (80, 220, 255)
 """Colour of the boxes in pictures for people, RGB."""
@@ -74,12 +72,15 @@ def face_cases(paths: Sequence[Path], table: Path) -> list[FaceCase]:
     return cases
 
 
-def found_boxes(card: ModelCard, device: Device, picture: Picture) -> Boxes:
-    """What a model finds in a picture, (n, 5), the surest first, down to a score of ``LOWEST``."""
-    settings = FaceSettings(threshold=LOWEST)
-    found = run_task(TaskInput("faces", ArraySource(picture), None, None, settings, card, device))
-    rows = [(face.x, face.y, face.x + face.width, face.y + face.height, face.score) for face in found.faces]
-    return np.array(rows, np.float64).reshape(-1, 5)
+Finder = Callable[[Picture], Boxes]
+"""From a picture to the boxes (n, 5) that are found in it, the surest first."""
+
+
+def model_finder(card: ModelCard, device: Device, settings: FaceSettings) -> Finder:
+    """A finder that runs a model through its task."""
+    return lambda picture: run_task(
+        TaskInput("faces", ArraySource(picture), None, None, settings, card, device)
+    ).boxes()
 
 
 def draw_faces(picture: Picture, device: Device) -> Picture:
@@ -87,12 +88,10 @@ def draw_faces(picture: Picture, device: Device) -> Picture:
     cards = Registry().cards("faces")
     if not cards:
         return picture
-    settings = make_settings("faces", cards[0], {})
-    found = run_task(TaskInput("faces", ArraySource(picture), None, None, settings, cards[0], device))
     drawn = picture.copy()
-    for face in found.faces:
-        corners = [(round(face.x), round(face.y)), (round(face.x + face.width), round(face.y + face.height))]
-        cv2.rectangle(drawn, corners[0], corners[1], FRAME, 1)
+    for box in model_finder(cards[0], device, make_settings("faces", cards[0], {}))(picture):
+        left, top, right, bottom = np.rint(box[:4]).astype(int).tolist()
+        cv2.rectangle(drawn, (left, top), (right, bottom), FRAME, 1)
     return drawn
 
 
@@ -107,8 +106,15 @@ def pairs_of(found: Boxes, true: Boxes) -> list[tuple[int, int]]:
     return pairs
 
 
-def face_scores(card: ModelCard, device: Device, cases: Sequence[FaceCase]) -> dict[float, dict[str, float]]:
-    """Scores of a model at every threshold of ``THRESHOLDS``.
+def face_scores(
+    find: Finder, cases: Sequence[FaceCase], thresholds: Sequence[float] = THRESHOLDS
+) -> dict[float, dict[str, float]]:
+    """Scores of a finder at several thresholds.
+
+    Args:
+        find: finds boxes down to the lowest threshold.
+        cases: the pictures.
+        thresholds: scores that boxes must reach.
 
     Returns:
         threshold -> ``recall``, the share of all faces that is found; ``wrong``, boxes for each picture without a face;
@@ -118,12 +124,12 @@ def face_scores(card: ModelCard, device: Device, cases: Sequence[FaceCase]) -> d
     found, taken = [], []
     for case in cases:
         start = time.perf_counter()
-        found.append(found_boxes(card, device, case.picture))
+        found.append(find(case.picture))
         taken.append(time.perf_counter() - start)
     faces, faceless = sum(len(case.faces) for case in cases), sum(case.faceless for case in cases)
     counts = {"faces": float(faces), "faceless": float(faceless), "pictures": float(len(cases))}
     rows = {}
-    for threshold in THRESHOLDS:
+    for threshold in thresholds:
         hits = wrong = extra = 0
         for case, all_boxes in zip(cases, found, strict=True):
             boxes = all_boxes[all_boxes[:, 4] >= threshold]

@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -24,15 +23,13 @@ from engine.runtime.session import Device
 from engine.tasks import Findings, TaskInput, make_settings, run_task
 from engine.train.damage import ageing
 from engine.train.damage.shapes import draw_mask
+from engine.train.data.photographs import palette_png
 from engine.train.measure.evaluate import HEADLINES, model_as_peer
 from engine.train.measure.faces import draw_faces
 from engine.train.measure.film import composite_film
 from engine.train.measure.metrics import Picture, count_objects, near
 from engine.train.measure.peers import PEERS
 from engine.train.measure.protocols import Case, degraded_case, drawn_damage_case
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 SHOWN = {"coffee": "coffee cup", "chelsea": "cat", "rocket": "rocket", "camera": "camera"}
 """Pictures of scikit-image that are shown by default -> their names on the page; their licences allow it."""
@@ -246,7 +243,7 @@ class Page:
         output.mkdir(parents=True, exist_ok=True)
         page, sheet = output / f"{name}.html", output / f"{name}.png"
         atomic_write_bytes(page, _largest_that_fits(lambda side: _html(self, side), MOST_HTML))
-        atomic_write_bytes(sheet, _largest_that_fits(lambda side: _png(_sheet(self, side)), MOST_PNG))
+        atomic_write_bytes(sheet, _largest_that_fits(lambda side: palette_png(_sheet(self, side)), MOST_PNG))
         return page, sheet
 
 
@@ -350,7 +347,7 @@ def _img(cell: Picture, alternative: str, side: int) -> str:
     return f"<img alt='{html.escape(alternative)}' width={side} height={side} src='data:image/jpeg;base64,{data}'>"
 
 
-def _sheet(page: Page, side: int) -> Image.Image:
+def _sheet(page: Page, side: int) -> Picture:
     """All sections as one picture, with names."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -374,14 +371,4 @@ def _sheet(page: Page, side: int) -> Image.Image:
                 sheet.paste(Image.fromarray(_resize_cell(cell, side)), (left + column * (side + gap), top))
             top += side + gap
     draw.multiline_text((10, top + 6), credit, (160, 160, 160), font)
-    return sheet
-
-
-def _png(sheet: Image.Image) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    # With 256 colours the file has a third of the size, so the cells can be larger.
-    palette = sheet.quantize(256, Image.Quantize.MEDIANCUT)
-    sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return np.asarray(sheet)

@@ -21,10 +21,12 @@ import torch
 from torch import Tensor
 
 from engine.errors import EngineError, ModelError
+from engine.imageio import atomic_write_bytes
 from engine.jobs import JobContext
 from engine.runtime.cards import ModelCard, Stage, Training, read_card, write_card
 from engine.runtime.session import SESSIONS, Device
-from engine.train.data.photographs import write_picture
+from engine.train.data.onnx_files import read_onnx
+from engine.train.data.photographs import palette_png
 from engine.train.nets import NETWORKS, Export, Generator, build
 from engine.train.nets.cost import example_tensor
 from engine.train.recipe import TrainingRecipe
@@ -127,21 +129,13 @@ def read_weights(recipe: TrainingRecipe, folder: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: a file is missing or cannot be read.
     """
-    import onnx
     from onnx import numpy_helper
 
     network = build(NETWORKS, recipe.network.name, recipe.network.options)
     names = {id(value): name for name, value in (*network.named_parameters(), *network.named_buffers())}
     weights = {}
     for export in network.exports():
-        file = folder / export.file
-        try:
-            model = onnx.load(str(file))
-        except Exception as error:
-            # onnx raises errors of protobuf, which have no common base class with OSError.
-            raise ModelError(
-                "The model {file} cannot be read: {reason}.", "model.missing", file=file, reason=error
-            ) from error
+        model = read_onnx(folder / export.file)
         inside = (*export.module.named_parameters(), *export.module.named_buffers())
         # Where a network exports a merged copy of itself, its weights have the same names there.
         whole = {name: names.get(id(value), name) for name, value in inside}
@@ -276,6 +270,6 @@ def write_sample_sheet(card: ModelCard, columns: int = 8) -> ModelCard:
     side = samples.shape[2]
     rows = samples.transpose(0, 2, 3, 1).reshape(columns, columns, side, side, 3).transpose(0, 2, 1, 3, 4)
     sheet = (rows.reshape(columns * side, columns * side, 3).clip(0, 1) * 255).round().astype(np.uint8)
-    write_picture(card.folder / "samples.png", sheet)
+    atomic_write_bytes(card.folder / "samples.png", palette_png(sheet))
     write_card(dataclasses.replace(card, sheet="samples.png"), card.folder)
     return read_card(card.folder / "card.toml")

@@ -240,10 +240,15 @@ class DefectList(QObject):
         last = self._rows.get(items[-1].point) if items else None
         return self._go(1, lambda other: other.verdict is Verdict.TO_DO, last)
 
+    @property
+    def acceptable(self) -> list[JudgedDefect]:
+        """The defects that can be accepted all at once: those to do that are not unsure."""
+        return [item for item in self.items if item.verdict is Verdict.TO_DO and not item.unsure]
+
     def accept_all(self) -> None:
-        """Accept all defects that are to do, but for those that are unsure."""
-        todo = [item for item in self.items if item.verdict is Verdict.TO_DO and not item.unsure]
-        self._judge([replace(item, verdict=Verdict.ACCEPTED) for item in todo], "Accept all defects")
+        """Accept the ``acceptable`` defects."""
+        accepted = [replace(item, verdict=Verdict.ACCEPTED) for item in self.acceptable]
+        self._judge(accepted, "Accept all defects")
 
     def set_kind(self, kind: str) -> None:
         """Give the selected defects another class."""

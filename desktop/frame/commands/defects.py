@@ -181,10 +181,8 @@ def _has_chosen(context: Context) -> bool:
     return context.photo is not None and bool(context.photo.defects.selected_rows)
 
 
-def _has_undecided(context: Context) -> bool:
-    from desktop.document.review import Verdict
-
-    return context.photo is not None and context.photo.defects.counts[Verdict.TO_DO] > 0
+def _has_acceptable(context: Context) -> bool:
+    return context.photo is not None and bool(context.photo.defects.acceptable)
 
 
 def _has_to_heal(context: Context) -> bool:
@@ -254,7 +252,7 @@ ACTIONS = (
         menu="Defects",
         text="Accept All",
         run=_accept_all,
-        enabled=_has_undecided,
+        enabled=_has_acceptable,
         tip="Accept all that is still to do, but for large areas of which Lacuna is unsure",
     ),
     Action(

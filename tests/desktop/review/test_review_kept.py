@@ -266,6 +266,7 @@ def test_a_large_area_is_unsure_and_healed_only_if_it_is_accepted(
     trigger(program, "undo")
     heal_found(qtbot, program, workspace)
     assert verdicts(workspace) == [(20, "dust", HEALED), (300, "dust", TO_DO)]
+    assert not program.contents.menus.by_id["defects_accept_all"].isEnabled(), "what is left is asked one by one"
     large = workspace.defects.items[1]
     workspace.defects.choose(large)
     trigger(program, "defect_accept")

@@ -414,17 +414,21 @@ def test_textures_are_read_by_class_and_cut(textures: Path, tmp_path: Path) -> N
 def test_the_mark_pool_holds_drawn_shapes_textures_and_parts_of_frames_with_soft_edges(textures: Path) -> None:
     scanned, frame = read_textures(textures, validation=False), np.zeros((300, 400), np.uint8)
     frame[100:140, 100:300] = 3
-    masks, looks = pools.mark_pool(dict.fromkeys(shapes.MASKS, 1.0), 60, 64, 5, scanned, [frame])
+    masks, looks, classes = pools.mark_pool(dict.fromkeys(shapes.MASKS, 1.0), 60, 64, 5, scanned, [frame])
     assert masks.shape == (60, 64, 64)
     assert ((masks >= shapes.DAMAGED).any(axis=(1, 2))).all()
     assert ((masks > 0) & (masks < 255)).any(axis=(1, 2)).sum() > 40
     assert 15 <= looks.count("film") <= 45
     assert set(looks) <= {"film", *shapes.CLASSES}
-    again, same = pools.mark_pool(dict.fromkeys(shapes.MASKS, 1.0), 60, 64, 5, scanned, [frame])
+    assert {class_ for look, class_ in zip(looks, classes, strict=True) if look == "film"} == {"", "dust", "hair"}
+    assert {class_ for look, class_ in zip(looks, classes, strict=True) if look == "crease"} == {"crease"}
+    again, same, _ = pools.mark_pool(dict.fromkeys(shapes.MASKS, 1.0), 60, 64, 5, scanned, [frame])
     assert np.array_equal(masks, again)
     assert looks == same
-    _, drawn = pools.mark_pool({"hair": 1.0}, 8, 32, 5)
-    assert set(drawn) == {"hair"}
+    _, drawn, of_class = pools.mark_pool({"hair": 1.0}, 8, 32, 5)
+    assert set(drawn) == set(of_class) == {"hair"}
+    _, drawn, of_class = pools.mark_pool({"fingerprint": 1.0}, 8, 32, 5)
+    assert (set(drawn), set(of_class)) == ({"scratch"}, {"stain"})
 
 
 def test_textures_and_frames_are_placed_at_many_sizes() -> None:

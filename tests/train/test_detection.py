@@ -11,7 +11,9 @@ import torch
 
 from engine.errors import ModelError, SettingsError
 from engine.train.__main__ import main
-from engine.train.data.batches import Batches, Sources
+from engine.train.damage import degrade
+from engine.train.damage.shapes import CLASSES
+from engine.train.data.batches import Batches, MarkPool, Sources
 from engine.train.data.crops import Photographs
 from engine.train.data.textures import read_frames
 from engine.train.measure import film, peers
@@ -76,11 +78,31 @@ def test_a_training_begins_from_a_file_of_arrays_and_says_what_is_wrong_with_it(
 def test_the_network_has_the_parameters_of_the_trial_that_it_may_begin_from() -> None:
     network = DamageUNet()
     parameters = dict(network.named_parameters())
-    assert sum(value.numel() for value in parameters.values()) == 1_975_420
+    classes = sum(value.numel() for name, value in parameters.items() if name.startswith("kinds."))
+    assert sum(value.numel() for value in parameters.values()) - classes == 1_975_420
     assert parameters["enc.3.2.a.weight"].shape == (128, 128, 3, 3)
     assert parameters["up.1.weight"].shape == (224, 96, 1, 1)
     assert network.enc[3][2].a.dilation == (4, 4)
-    assert network(torch.rand(1, 3, 32, 48)).shape == (1, 1, 32, 48)
+    assert network(torch.rand(1, 3, 32, 48)).shape == (1, 1 + len(CLASSES), 32, 48)
+    trial = {name: torch.full_like(value, 0.5) for name, value in parameters.items() if not name.startswith("kinds.")}
+    kept = network.kinds.weight.detach().clone()
+    assert network.load_state_dict(trial).missing_keys == []
+    assert torch.equal(network.kinds.weight, kept)
+
+
+def test_exported_planes_are_the_probability_of_damage_in_the_likeliest_class_from_two_views() -> None:
+    network = DamageUNet([16, 16, 16, 16], [1, 1, 1, 1]).eval()
+    torch.nn.init.normal_(network.kinds.weight)
+    picture = torch.rand(2, 3, 32, 48)
+    planes = network.exports()[0].module(picture)
+    assert planes.shape == (2, len(CLASSES), 32, 48)
+    here, turned = network(picture), network(torch.rot90(picture, 2, (2, 3))).rot90(2, (2, 3))
+    both = (here + turned) / 2
+    assert torch.allclose(planes.amax(dim=1), torch.sigmoid(both[:, 0]), atol=1e-6)
+    assert torch.equal(planes.argmax(dim=1), both[:, 1:].argmax(dim=1))
+    again = network.exports()[0].module(torch.rot90(picture, 2, (2, 3)))
+    assert torch.allclose(again.rot90(2, (2, 3)), planes, atol=1e-6)
+    assert not torch.allclose(here, turned, atol=1e-3)
 
 
 # -- batches ------------------------------------------------------------------------------------------------------
@@ -89,13 +111,32 @@ def test_the_network_has_the_parameters_of_the_trial_that_it_may_begin_from() ->
 def test_the_truth_is_where_marks_can_be_seen_and_a_fifth_of_the_crops_has_none(folder: Path, textures: Path) -> None:
     recipe = small("detect", "damage.ageing={}", "data.zoom_in=1.0")
     batch = batches(recipe, folder, textures).draw(60)
-    assert batch.truth.shape == (60, 1, 64, 64)
+    assert batch.truth.shape == (60, 2, 64, 64)
+    damaged, kinds = batch.truth[:, :1], batch.truth[:, 1:]
     changed = (batch.damaged - batch.photo).abs().amax(dim=1, keepdim=True)
-    assert (changed[batch.truth > 0] > 0.04).float().mean() > 0.95
-    assert (changed[batch.truth == 0] > 0.2).float().mean() < 0.01
-    sound = (batch.truth.sum(dim=(1, 2, 3)) == 0).sum()
+    assert (changed[damaged > 0] > 0.04).float().mean() > 0.95
+    assert (changed[damaged == 0] > 0.2).float().mean() < 0.01
+    sound = (damaged.sum(dim=(1, 2, 3)) == 0).sum()
     assert 4 <= int(sound) <= 24
-    assert torch.equal(batch.damaged[0], batch.photo[0]) == (not batch.truth[0].any())
+    assert torch.equal(batch.damaged[0], batch.photo[0]) == (not damaged[0].any())
+    # Parts of frames hold several classes; of all other marks the class is known.
+    numbers = {int(value) for value in kinds[damaged > 0].unique()}
+    assert -1 in numbers
+    assert {CLASSES.index("hair"), CLASSES.index("stain")} <= numbers <= {-1, *range(len(CLASSES))}
+    assert not kinds[damaged == 0].any()
+
+
+def test_where_marks_cross_the_class_is_that_of_the_last_one() -> None:
+    masks = torch.zeros(2, 1, 16, 16, dtype=torch.uint8)
+    masks[0, 0, 4:12], masks[1, 0, 4:12, 4:12] = 255, 255
+    looks = torch.full((2,), degrade.LOOK_NUMBER["loss"])
+    pool = MarkPool(masks, looks, torch.tensor([CLASSES.index("tear"), -1]))
+    choices, random = torch.Generator().manual_seed(3), torch.Generator().manual_seed(4)
+    _, truth = pool.add_to(torch.full((40, 3, 16, 16), 0.4), choices, random)
+    assert truth.shape == (40, 2, 16, 16)
+    crossed = [one for one in truth if len(one[1, one[0] > 0].unique()) == 2]
+    assert crossed
+    assert all(set(one[1].unique().tolist()) == {-1.0, 0.0, float(CLASSES.index("tear"))} for one in crossed)
 
 
 def test_crops_are_enlarged_as_well_as_reduced(folder: Path) -> None:
@@ -217,6 +258,21 @@ def test_terms_of_detection_have_the_values_of_their_formulas() -> None:
     assert float(losses.damage_dice(ignored, truth, weight)) == pytest.approx(0, abs=1e-4)
 
 
+def test_the_class_is_learnt_only_where_damage_is_and_its_class_is_known() -> None:
+    truth, weight = torch.zeros(1, 2, 16, 16), torch.ones(1, 1, 16, 16)
+    truth[0, 0, :8], truth[0, 1, :8] = 1, 2
+    truth[0, 0, 12, 3], truth[0, 1, 12, 3] = 1, -1
+    output = torch.zeros(1, 1 + len(CLASSES), 16, 16)
+    assert float(losses.damage_kind(output, truth, weight)) == pytest.approx(np.log(len(CLASSES)), rel=1e-4)
+    output[:, 1 + 2, :8] = 30
+    assert float(losses.damage_kind(output, truth, weight)) == pytest.approx(0, abs=1e-6)
+    output[:, 1 + 2, 0] = -30
+    assert float(losses.damage_kind(output, truth, weight)) > 1
+    weight[..., 0, :] = 0
+    assert float(losses.damage_kind(output, truth, weight)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.damage_kind(output, torch.zeros_like(truth), weight)) == 0
+
+
 def test_calibrated_probabilities_are_frequencies_and_keep_their_order() -> None:
     random = torch.Generator().manual_seed(1)
     true = torch.linspace(-6, 2, 40_000)
@@ -226,9 +282,11 @@ def test_calibrated_probabilities_are_frequencies_and_keep_their_order() -> None
     assert shift == pytest.approx(-3 / 2.5, abs=0.15)
     network = DamageUNet([16, 16, 16, 16], [1, 1, 1, 1])
     picture = torch.rand(1, 3, 32, 32, generator=random)
-    before = network(picture)
+    before = network.look_twice(picture)
     network.scale_logits(0.4, -1.2)
-    assert torch.allclose(network(picture), 0.4 * before - 1.2, atol=1e-5)
+    after = network.look_twice(picture)
+    assert torch.allclose(after[:, :1], 0.4 * before[:, :1] - 1.2, atol=1e-5)
+    assert torch.equal(after[:, 1:], before[:, 1:])
 
 
 def test_export_calibrates_a_detector_on_held_out_crops_and_nothing_else(

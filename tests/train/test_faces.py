@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from engine.errors import ModelError, SettingsError
-from engine.runtime.cards import Registry
+from engine.runtime.cards import Registry, Training
 from engine.runtime.session import Device
 from engine.tasks import FaceSettings, make_settings
 from engine.tasks.faces import decode
@@ -26,6 +26,8 @@ from engine.train.data.teacher import label_faces
 from engine.train.measure import bench
 from engine.train.measure.faces import FaceCase, face_scores, model_finder, pairs_of
 from engine.train.run import losses
+from engine.train.run.export import export_model, read_weights
+from engine.train.run.trainer import Trainer
 from tests import tiny_models
 from tests.train.small import CPU, small, sources
 
@@ -167,6 +169,38 @@ def test_the_losses_have_the_values_of_their_formulas() -> None:
     ignored = truth.clone()
     ignored[:, 6] = 0
     assert float(losses.face_heat(output, ignored)) == pytest.approx(-0.25 * np.log(0.5), rel=1e-5)
+
+
+# -- the network --------------------------------------------------------------------------------------------------
+
+
+def test_an_exported_network_has_no_normalisation_gives_the_same_and_can_be_trained_on(tmp_path: Path) -> None:
+    recipe = small("faces")
+    trainer = Trainer(recipe, tmp_path / "run", CPU)
+    network = trainer.system.generator
+    random = torch.Generator().manual_seed(2)
+    for norm in (layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_(0, 0.2, generator=random)
+        norm.running_var.uniform_(0.5, 2, generator=random)
+    network.eval()
+    picture = torch.rand(2, 3, 64, 96, generator=random)
+    plain = network.exports()[0].module
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in plain.modules())
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
+    expected = network(picture)
+    assert torch.allclose(torch.cat([torch.logit(plain(picture)[0]), *plain(picture)[1:]], dim=1), expected, atol=1e-3)
+    export_model(recipe, network.state_dict(), tmp_path / "faces", Training("faces", "", "", 0, 0, 0))
+    weights = read_weights(recipe, tmp_path / "faces")
+    again = Trainer(recipe, tmp_path / "again", CPU)
+    again.start_from(weights)
+    # Without normalisation training and use are alike.
+    assert torch.allclose(again.system.generator.train()(picture), expected, atol=0.02)
+    assert torch.allclose(again.average.module(picture), expected, atol=0.02)
+    again.run.mkdir()
+    again.save_step()
+    third = Trainer(recipe, tmp_path / "again", CPU)
+    assert third.resume()
+    assert torch.allclose(third.system.generator(picture), again.system.generator(picture))
 
 
 # -- the teacher --------------------------------------------------------------------------------------------------

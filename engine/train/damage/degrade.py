@@ -108,9 +108,13 @@ def film(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Te
 
 
 def _lighter_than_ground(photo: Tensor, cover: Tensor, random: Generator) -> Tensor:
-    """Whether a mark is light, (B, 1): mostly it is light on dark ground and dark on light, so that it can be seen."""
+    """Whether a mark is light, (B, 1): more often it is light on dark ground and dark on light, so that it can be seen.
+
+    On ground of a middle grey both are as likely: dust and scratches are light in prints from damaged negatives, dark
+    in slides and on prints.
+    """
     below = (luma(photo) * cover).sum(dim=(1, 2, 3)) / cover.sum(dim=(1, 2, 3)).clamp_min(1)
-    return (uniform(photo, random, 0.0, 1.0) < 1.3 - below)[:, None]
+    return (uniform(photo, random, 0.0, 1.0) < 0.85 - 0.7 * below)[:, None]
 
 
 def crease(photo: Tensor, mask: Tensor, strength: Tensor, random: Generator) -> Tensor:

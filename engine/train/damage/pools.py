@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import SettingsError
-from engine.train.damage.shapes import CLASS_OF, COVERAGE, DAMAGED, MASKS, Mask, Random, draw_mask
+from engine.train.damage.shapes import CLASS_OF, COVERAGE, DAMAGED, LOOK_OF, MASKS, Mask, Random, draw_mask
 
 Textures = Mapping[str, list[Mask]]
 """Damage class -> textures (h, w) uint8, 255 = damaged."""
@@ -80,7 +80,7 @@ def mark_pool(
     seed: int,
     textures: Textures | None = None,
     frames: list[Mask] | None = None,
-) -> tuple[NDArray[np.uint8], list[str]]:
+) -> tuple[NDArray[np.uint8], list[str], list[str]]:
     """Draw soft masks of single marks, for a training that detects damage.
 
     With textures, half of the masks are whole textures of 50 to 400 px somewhere in the mask; with frames, an eighth is
@@ -95,29 +95,32 @@ def mark_pool(
         frames: label maps of damaged film frames, above 0 = damaged.
 
     Returns:
-        Masks (count, size, size) uint8, the opacity of the damage, 255 = opaque, none empty; and the look of each, a
-        name of ``degrade.LOOKS``.
+        Masks (count, size, size) uint8, the opacity of the damage, 255 = opaque, none empty; the look of each, a name
+        of ``degrade.LOOKS``; and the class of each, one of ``CLASSES``, or nothing for parts of frames, which hold
+        several.
 
     Raises:
         SettingsError: a kind is not a row of ``MASKS``.
     """
     draw = _MaskDrawer(kinds, size, seed)
     random = draw.random
-    pool, looks = np.zeros((count, size, size), np.uint8), list[str]()
+    pool, looks, classes = np.zeros((count, size, size), np.uint8), list[str](), list[str]()
     for mask in pool:
-        choice, look = random.random(), "film"
+        choice, look, class_ = random.random(), "film", ""
         while not (mask >= DAMAGED).any():
             if frames and choice < 1 / 8:
                 mask[...] = frame_part(frames[random.integers(len(frames))], size, random)
             elif textures and choice < 5 / 8:
-                of_class = textures[_choose_class(textures, random)]
+                class_ = _choose_class(textures, random)
+                of_class = textures[class_]
                 mask[...] = place_texture(of_class[random.integers(len(of_class))], size, random)
             else:
                 kind = draw.kind()
                 mask[...] = draw.soft_mask(kind, 0.8 * COVERAGE[kind][1] * random.random() ** 4, random.uniform(1, 2.5))
-                look = CLASS_OF[kind]
+                look, class_ = LOOK_OF[kind], CLASS_OF[kind]
         looks.append(look)
-    return pool, looks
+        classes.append(class_)
+    return pool, looks, classes
 
 
 THIN_CLASSES = ("hair", "scratch")
@@ -125,9 +128,9 @@ THIN_CLASSES = ("hair", "scratch")
 
 
 def _choose_class(textures: Textures, random: Random) -> str:
-    """A class of textures, thin ones half as often again as others."""
+    """A class of textures, thin ones twice as often as others."""
     names = sorted(textures)
-    weights = np.array([1.5 if name in THIN_CLASSES else 1.0 for name in names])
+    weights = np.array([2.0 if name in THIN_CLASSES else 1.0 for name in names])
     return str(random.choice(names, p=weights / weights.sum()))
 
 

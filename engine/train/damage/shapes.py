@@ -222,6 +222,24 @@ def random_foxing(mask: Mask, random: Random) -> None:
         draw_blob(mask, (centre[0], centre[1]), min(12.0, 1 + random.exponential(2.5)) * _smooth_ring(16, 0.15, random))
 
 
+def random_fingerprint(mask: Mask, random: Random) -> None:
+    """Draw the ridges of a fingerprint, 3 to 8 px apart, interrupted and fainter towards its edge."""
+    period = random.uniform(3, 8)
+    half = period * random.uniform(10, 16) * np.array([1.0, random.uniform(1.1, 1.6)])
+    centre, turn = _random_point(mask, random), random.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]]
+    across = (x - centre[0]) * np.cos(turn) + (y - centre[1]) * np.sin(turn)
+    along = (y - centre[1]) * np.cos(turn) - (x - centre[0]) * np.sin(turn)
+    # Ridges are arches around a core below the middle, bent by a slow wave.
+    bend = 0.8 * period * np.sin(along / (random.uniform(4, 8) * period) + random.uniform(0, 2 * np.pi))
+    away = np.hypot(across + bend, random.uniform(0.4, 0.9) * (along - random.uniform(0, 0.6) * half[1]))
+    cells = np.maximum(2, np.array(mask.shape) // round(2 * period))
+    pressure = cv2.resize(random.uniform(-0.6, 0.9, cells), mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    inside = 1 - (across / half[0]) ** 2 - (along / half[1]) ** 2
+    ridges = np.cos(2 * np.pi * away / period) + np.minimum(pressure, 3 * inside) > random.uniform(0.6, 1.0)
+    mask[ridges & (inside > 0)] = 255
+
+
 MASKS: dict[str, Callable[[Mask, Random], None]] = {
     "dust": random_dust,
     "hair": random_hair,
@@ -235,6 +253,7 @@ MASKS: dict[str, Callable[[Mask, Random], None]] = {
     "corner": random_corner,
     "line": random_line,
     "foxing": random_foxing,
+    "fingerprint": random_fingerprint,
 }
 """Mask kind -> function that adds one more piece of that damage to a mask."""
 
@@ -251,6 +270,7 @@ COVERAGE = {
     "corner": (0.01, 0.15),
     "line": (0.01, 0.05),
     "foxing": (0.01, 0.08),
+    "fingerprint": (0.02, 0.15),
 }
 """Kind of mask -> the least and the largest share of a training crop that it covers, roughly."""
 
@@ -258,8 +278,15 @@ COVERAGE = {
 CLASSES = ("dust", "hair", "scratch", "crease", "tear", "stain", "loss")
 """Classes of damage, in the order of the detector's class planes."""
 
-CLASS_OF = {kind: kind if kind in CLASSES else "loss" for kind in MASKS} | {"line": "scratch", "foxing": "stain"}
+CLASS_OF = {kind: kind if kind in CLASSES else "loss" for kind in MASKS} | {
+    "line": "scratch",
+    "foxing": "stain",
+    "fingerprint": "stain",
+}
 """Kind of mask -> class of damage; strokes, boxes, borders and corners are losses."""
+
+LOOK_OF = CLASS_OF | {"fingerprint": "scratch"}
+"""Kind of mask -> name of its look in ``degrade.LOOKS``: that of its class, but of fingerprints that of thin ones."""
 
 
 def draw_mask(kind: str, shape: tuple[int, int], coverage: float, random: Random) -> Mask:

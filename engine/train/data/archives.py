@@ -118,7 +118,7 @@ def age_archive(photographs: Path, output: Path, textures: Path | None, *, seed:
         random = np.random.default_rng((seed, number))
         kinds = random.choice(KINDS, 3, replace=False)
         masks = [_damage_mask(str(kind), picture.shape[:2], scanned, random) for kind in kinds]
-        looks = torch.tensor([[degrade.LOOK_NUMBER[shapes.CLASS_OF[kind]] for kind in kinds]])
+        looks = torch.tensor([[degrade.LOOK_NUMBER[shapes.LOOK_OF[kind]] for kind in kinds]])
         planes = torch.from_numpy(np.stack(masks))[None].float() / 255
         aged = degrade.add_marks(to_tensor(picture), planes, looks, torch.Generator().manual_seed(seed + number))
         # Marks have soft edges of some pixels, where the photograph is lost too.

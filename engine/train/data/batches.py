@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.errors import SettingsError
 from engine.train.damage import ageing, colours, degrade, pools
+from engine.train.damage.shapes import CLASSES
 from engine.train.data.archives import detection_loss_reader, mask_reader
 from engine.train.data.crops import Photographs, flip_and_turn
 from engine.train.data.photographs import LossReader, is_in_old_half, photograph_paths
@@ -63,8 +64,8 @@ class Batch:
         damaged: (B, 3, S, S) the photographs with damage, or, for unpaired systems, other pictures that are old.
         level: (B,) severity of the ageing, 0..1.
         noise: (B,) standard deviation of the white noise in ``damaged``, 0..1; 0 = none, or kept from the network.
-        truth: (B, 1, S, S) of 0 and 1, 1 = damaged by a mark that can be seen; without planes unless needed. Of faces
-            the planes of ``faces.truth_planes``.
+        truth: (B, 2, S, S), 1 where a mark can be seen and else 0, and the number in ``shapes.CLASSES`` of the class of
+            the last mark, -1 = unknown; without planes unless needed. Of faces the planes of ``faces.truth_planes``.
         labelled: (B,) of truth values, whether the photograph has no damage but that of ``truth``.
         lost: (B, 1, S, S), 1 where the photograph itself has lost its content.
     """
@@ -90,10 +91,12 @@ class MarkPool:
     Attributes:
         masks: (N, 1, S, S) uint8 on the device, the opacity of each mark, 255 = opaque.
         looks: (N,) number of the look of each (``degrade.LOOK_NUMBER``).
+        kinds: (N,) number in ``shapes.CLASSES`` of the class of each, -1 = of several classes.
     """
 
     masks: Tensor
     looks: Tensor
+    kinds: Tensor
 
     @classmethod
     def draw(
@@ -109,9 +112,10 @@ class MarkPool:
             textures = read_textures(sources.textures, validation=validation)
             frames = read_frames(sources.textures, validation=validation)
         count, size = _pool_size(recipe, validation=validation), recipe.data.crop
-        masks, looks = pools.mark_pool(recipe.damage.kinds, count, size, seed, textures, frames)
-        numbers = torch.tensor([degrade.LOOK_NUMBER[look] for look in looks], device=device)
-        return cls(torch.from_numpy(masks).to(device)[:, None], numbers)
+        masks, looks, kinds = pools.mark_pool(recipe.damage.kinds, count, size, seed, textures, frames)
+        look_numbers = torch.tensor([degrade.LOOK_NUMBER[look] for look in looks], device=device)
+        class_numbers = torch.tensor([CLASSES.index(kind) if kind else -1 for kind in kinds], device=device)
+        return cls(torch.from_numpy(masks).to(device)[:, None], look_numbers, class_numbers)
 
     def add_to(self, picture: Tensor, choices: torch.Generator, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Composite marks on pictures.
@@ -122,12 +126,12 @@ class MarkPool:
             random: generator on the device.
 
         Returns:
-            Pictures with 0 to ``MOST_MARKS`` marks, and where these can be seen, (B, 1, S, S) of 0 and 1.
+            Pictures with 0 to ``MOST_MARKS`` marks, and their truth (B, 2, S, S), see ``Batch``.
         """
         count, device = len(picture), picture.device
         marks = 1 + (MOST_MARKS * torch.rand(count, generator=choices) ** 2).long()
         marks = marks * (torch.rand(count, generator=choices) >= SOUND_SHARE)
-        truth, damaged = torch.zeros_like(picture[:, :1]), picture.clone()
+        truth, damaged = torch.zeros_like(picture[:, :2]), picture.clone()
         for number in range(int(marks.max())):
             rows = torch.nonzero(marks > number)[:, 0].to(device)
             chosen = torch.randint(len(self.masks), (len(rows),), generator=choices).to(device)
@@ -135,7 +139,9 @@ class MarkPool:
             before = damaged[rows]
             after = degrade.composite_marks(before, mask, self.looks[chosen][:, None], random)
             visible = (after - before).abs().amax(dim=1, keepdim=True) > VISIBLE_CHANGE
-            truth[rows] = torch.maximum(truth[rows], ((mask > OPAQUE) & visible).float())
+            seen = ((mask > OPAQUE) & visible).float()
+            kinds = ageing.as_planes(self.kinds[chosen].float()).expand_as(seen)
+            truth[rows] = torch.where(seen > 0, torch.cat([seen, kinds], dim=1), truth[rows])
             damaged[rows] = after
         return damaged, truth
 

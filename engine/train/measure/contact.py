@@ -42,8 +42,8 @@ def contact_sheet(photo: Picture, path: Path, size: int = 192, seed: int = 0) ->
     cells = [(name, _degrade_at_levels(name, square, random)) for name in DEGRADATIONS]
     for kind in shapes.MASKS:
         drawn = shapes.draw_mask(kind, (size, size), 0.03, np.random.default_rng(seed))
-        damaged = _add_damage(square, drawn, shapes.CLASS_OF[kind], random)
-        cells.append((f"mask {kind}, as {shapes.CLASS_OF[kind]}", np.hstack([_to_rgb(drawn), damaged])))
+        damaged = _add_damage(square, drawn, shapes.LOOK_OF[kind], random)
+        cells.append((f"mask {kind}, as {shapes.LOOK_OF[kind]}", np.hstack([_to_rgb(drawn), damaged])))
     sheet = _arrange_cells([_add_label(name, pictures) for name, pictures in cells])
     write_picture(path, sheet)
 

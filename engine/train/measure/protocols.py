@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from engine.raster import Mask
 from engine.train.damage import ageing, degrade
-from engine.train.damage.shapes import CLASS_OF, DAMAGED, draw_box, draw_mask
+from engine.train.damage.shapes import CLASS_OF, DAMAGED, LOOK_OF, draw_box, draw_mask
 from engine.train.data.photographs import to_picture, to_tensor
 from engine.train.measure.metrics import Picture
 from engine.train.measure.peers import bicubic_resize
@@ -118,7 +118,7 @@ def drawn_damage_case(kinds: tuple[str, ...], picture: Picture, number: int) -> 
     """Drawn damage of some kinds, composited as in training; the kinds cover the shares of ``MARKED``."""
     random = np.random.default_rng(number)
     masks = [draw_mask(kind, picture.shape[:2], MARKED[kind], random) for kind in kinds]
-    return _composite_marks(picture, number, masks, [CLASS_OF[kind] for kind in kinds])
+    return _composite_marks(picture, number, masks, [LOOK_OF[kind] for kind in kinds])
 
 
 def _composite_marks(picture: Picture, number: int, masks: list[Mask], kinds: list[str]) -> Case:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.runtime.cards import Port
+from engine.train.damage.shapes import CLASSES
 from engine.train.nets.blocks import PICTURE, Export, Generator, tile_rules
 
 
@@ -33,7 +35,7 @@ class GainedResidual(nn.Module):
 
 
 class DamageUNet(Generator):
-    """Gives the probability of damage of any kind at full resolution.
+    """Gives the probability of damage of any kind at full resolution, and at half of it which class is likely.
 
     A U-Net whose first layer works at half resolution, on squares of 2 x 2 pixels unshuffled into channels. It goes
     down by 2 x 2 convolutions with stride 2 and up by 1 x 1 convolutions with pixel shuffle, and adds the skipped
@@ -46,7 +48,7 @@ class DamageUNet(Generator):
     """
 
     MULTIPLE = 16
-    LABELS = ("damage",)
+    LABELS = CLASSES
     # With less context the result of a window differs from that of the whole picture.
     TILE = tile_rules(16, default=2048, context=256)
 
@@ -64,11 +66,12 @@ class DamageUNet(Generator):
         self.up = nn.ModuleList([nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths)])
         self.dec = nn.ModuleList([residuals(level) for level in range(len(widths) - 1)])
         self.out = nn.Conv2d(widths[0], 4, 3, padding=1)
+        self.kinds = nn.Conv2d(widths[0], len(CLASSES), 3, padding=1)
         # Damage is rare: start at a probability of 1 in 50.
         nn.init.constant_(self.out.bias, -4.0)  # type: ignore[arg-type]
 
     def forward(self, picture: Tensor) -> Tensor:
-        """(B, 3, H, W) to logits (B, 1, H, W)."""
+        """(B, 3, H, W) to (B, 1 + classes, H, W): the logit of any damage, and logits of its class."""
         x = self.inp(functional.pixel_unshuffle(picture - 0.5, 2))
         skips = []
         for blocks, down in zip(self.enc, self.down, strict=False):
@@ -78,16 +81,48 @@ class DamageUNet(Generator):
         x = self.enc[-1](x)
         for up, blocks, skip in zip(reversed(self.up), reversed(self.dec), reversed(skips), strict=True):
             x = blocks(functional.pixel_shuffle(up(x), 2) + skip)
-        return functional.pixel_shuffle(self.out(x), 2)
+        kinds = functional.interpolate(self.kinds(x), scale_factor=2.0, mode="nearest")
+        return torch.cat([functional.pixel_shuffle(self.out(x), 2), kinds], dim=1)
+
+    def look_twice(self, picture: Tensor) -> Tensor:
+        """As ``forward``, but the mean of the results for the picture and for the picture turned by 180 degrees.
+
+        What both views agree on is right more often, so that less sound is taken for damage when as much is found.
+        """
+        turned: Tensor = self(picture.flip(2, 3))
+        mean: Tensor = (self(picture) + turned.flip(2, 3)) / 2
+        return mean
 
     @torch.no_grad()
     def scale_logits(self, scale: float, shift: float) -> None:
-        """Change the weights so that all logits are scaled and then shifted."""
+        """Change the weights so that the logit of any damage is scaled and then shifted."""
         self.out.weight *= scale
         assert self.out.bias is not None
         self.out.bias.mul_(scale).add_(shift)
 
     def exports(self) -> list[Export]:
-        """One file whose output is the probability."""
-        probability = Port("probability", "probability", channels=1)
-        return [Export("model.onnx", nn.Sequential(self, nn.Sigmoid()), (PICTURE,), (probability,), self.MULTIPLE)]
+        """One file with a plane for each class."""
+        probability = Port("probability", "probability", channels=len(CLASSES))
+        return [Export("model.onnx", _Planes(self), (PICTURE,), (probability,), self.MULTIPLE)]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
+        """Load weights; those of a network without classes leave the classes as they are."""
+        for name, value in self.kinds.named_parameters():
+            state_dict.setdefault(f"{prefix}kinds.{name}", value.detach())
+        super()._load_from_state_dict(state_dict, prefix, *more)
+
+
+class _Planes(nn.Module):
+    """A plane for each class. The likeliest class has the probability of any damage, others proportionally less.
+
+    So the largest value of a pixel is the calibrated probability, and its plane tells the class.
+    """
+
+    def __init__(self, network: DamageUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, picture: Tensor) -> Tensor:
+        output = self.network.look_twice(picture)
+        kinds = output[:, 1:]
+        return torch.sigmoid(output[:, :1]) * torch.exp(kinds - kinds.amax(dim=1, keepdim=True))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,62 @@ from torch.nn import functional
 
 from engine.runtime.cards import Port, TileRules
 from engine.train.nets.blocks import PICTURE, Export, Generator
-from engine.train.nets.detect import GainedResidual
+
+
+class NormedConv(nn.Module):
+    """A convolution with batch normalisation while it is trained, and without it once ``merge`` was called.
+
+    Loaded with the weights of a merged one it is trained on without normalisation, so that its result stays the same.
+
+    Args:
+        inputs, outputs: numbers of channels.
+        side: of the kernel.
+        stride, dilation: of the convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int = 3, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, side, stride, dilation * (side // 2), dilation)
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+        self.norm: nn.BatchNorm2d | None = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        y: Tensor = self.conv(x)
+        return y if self.norm is None else self.norm(y)
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Put the normalisation by the averages of the training into the convolution, and drop it."""
+        if self.norm is not None:
+            self.conv = nn.utils.fuse_conv_bn_eval(self.conv.eval(), self.norm.eval())
+            self.norm = None
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
+        if prefix + "conv.weight" in state_dict and prefix + "norm.weight" not in state_dict:
+            self.norm = None
+        super()._load_from_state_dict(state_dict, prefix, *more)
+
+
+class NormedResidual(nn.Module):
+    """x + b(relu(a(x))) with two normed convolutions; the second begins with a gain of 0.3.
+
+    Args:
+        width: number of channels.
+        dilation: of the first convolution.
+    """
+
+    def __init__(self, width: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.a = NormedConv(width, width, dilation=dilation)
+        self.b = NormedConv(width, width)
+        assert self.b.norm is not None
+        nn.init.constant_(self.b.norm.weight, 0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, H, W)."""
+        changed: Tensor = x + self.b(functional.relu(self.a(x)))
+        return changed
 
 
 class FaceNet(Generator):
@@ -33,21 +90,17 @@ class FaceNet(Generator):
     def __init__(self, widths: list[int] | None = None, blocks: list[int] | None = None, head: int = 32) -> None:
         super().__init__()
         widths, blocks = widths or [16, 32, 48, 72, 96], blocks or [0, 0, 2, 2, 1]
-        self.down = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise([3, *widths])])
+        self.down = nn.ModuleList([NormedConv(a, b, stride=2) for a, b in pairwise([3, *widths])])
         last = len(widths) - 1
         self.enc = nn.ModuleList(
             [
-                nn.Sequential(*[GainedResidual(width, 2**i if level == last else 1) for i in range(count)])
+                nn.Sequential(*[NormedResidual(width, 2**i if level == last else 1) for i in range(count)])
                 for level, (width, count) in enumerate(zip(widths, blocks, strict=True))
             ]
         )
-        self.up = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in pairwise(widths[1:])])
-        self.head = nn.Conv2d(widths[1], head, 3, padding=1)
+        self.up = nn.ModuleList([NormedConv(b, a, 1) for a, b in pairwise(widths[1:])])
+        self.head = NormedConv(widths[1], head)
         self.maps = nn.Conv2d(head, 5, 1)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d) and layer is not self.maps:
-                # With torch's own weights the features of a network without normalisation fade from layer to layer.
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         # Centres of faces are rare: start at a probability of 1 in 100.
         with torch.no_grad():
             self.maps.bias[0] = -4.6  # type: ignore[index]
@@ -64,13 +117,17 @@ class FaceNet(Generator):
         return maps
 
     def exports(self) -> list[Export]:
-        """One file with three outputs."""
+        """One file with three outputs; it has plain convolutions only."""
+        plain = copy.deepcopy(self)
+        for layer in plain.modules():
+            if isinstance(layer, NormedConv):
+                layer.merge()
         outputs = (
             Port("heat", "heat", channels=1),
             Port("size", "size", channels=2),
             Port("offset", "offset", channels=2),
         )
-        return [Export("model.onnx", _Maps(self), (PICTURE,), outputs, self.MULTIPLE)]
+        return [Export("model.onnx", _Maps(plain), (PICTURE,), outputs, self.MULTIPLE)]
 
 
 class _Maps(nn.Module):

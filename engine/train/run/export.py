@@ -137,13 +137,17 @@ def read_weights(recipe: TrainingRecipe, folder: Path) -> dict[str, Tensor]:
     for export in network.exports():
         model = read_onnx(folder / export.file)
         inside = (*export.module.named_parameters(), *export.module.named_buffers())
-        # Where a network exports a merged copy of itself, its weights have the same names there.
-        whole = {name: names.get(id(value), name) for name, value in inside}
+        whole = {name: names.get(id(value)) or _own_name(name, list(names.values())) for name, value in inside}
         for tensor in model.graph.initializer:
             name = tensor.name.removesuffix(HALF)
             if name in whole:
                 weights[whole[name]] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
     return weights
+
+
+def _own_name(name: str, names: list[str]) -> str:
+    """The name in a network of a weight in a merged copy of it, where a wrapper may have put a word before it."""
+    return max((own for own in names if f".{name}".endswith(f".{own}")), key=len, default=name)
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:

@@ -138,13 +138,33 @@ def damage_entropy(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """20 times the weighted mean cross entropy; the factor makes up for the many sound pixels in the mean.
 
     Args:
-        logits: (B, C, H, W).
-        truth: (B, C, H, W) of 0 and 1.
+        logits: (B, 1 + classes, H, W); the classes are not used.
+        truth: (B, 2, H, W), the first plane of 0 and 1.
         weight: (B, 1, H, W) of each pixel, 0 = ignored; ``detection_weight`` gives it.
     """
-    each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    thin = truth - _opened(truth, 5)
-    return (each * weight * (1 + (DAMAGE_WEIGHT - 1) * truth + (THIN_WEIGHT - DAMAGE_WEIGHT) * thin)).mean() * 20
+    damaged = truth[:, :1]
+    each = functional.binary_cross_entropy_with_logits(logits[:, :1], damaged, reduction="none")
+    return (each * weight * _importance(damaged)).mean() * 20
+
+
+def _importance(damaged: Tensor) -> Tensor:
+    """The weight of each pixel by whether it is sound, damaged, or in thin damage, (B, 1, H, W)."""
+    thin = damaged - _opened(damaged, 5)
+    return 1 + (DAMAGE_WEIGHT - 1) * damaged + (THIN_WEIGHT - DAMAGE_WEIGHT) * thin
+
+
+def damage_kind(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean cross entropy of the class over the damaged pixels whose class is known, thin damage weighted as above.
+
+    Args:
+        logits: (B, 1 + classes, H, W).
+        truth: (B, 2, H, W), 1 where it is damaged, and there the number of the class, below 0 = unknown.
+        weight: (B, 1, H, W); pixels with the weight 0 are ignored.
+    """
+    damaged, kinds = truth[:, :1], truth[:, 1].long()
+    known = _importance(damaged) * damaged * (weight > 0) * (kinds >= 0)[:, None]
+    each = functional.cross_entropy(logits[:, 1:], kinds.clamp_min(0), reduction="none")
+    return (each[:, None] * known).sum() / known.sum().clamp_min(1)
 
 
 def detection_weight(logits: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
@@ -155,13 +175,14 @@ def detection_weight(logits: Tensor, truth: Tensor, labelled: Tensor) -> Tensor:
     the weight 0.
 
     Args:
-        logits: (B, 1, H, W).
-        truth: (B, 1, H, W) of 0 and 1.
+        logits: (B, 1 + classes, H, W).
+        truth: (B, 2, H, W), the first plane of 0 and 1.
         labelled: (B,) of truth values, whether a photograph has no damage but that of ``truth``.
     """
-    grown = functional.max_pool2d(truth, 5, 1, 2)
-    shrunk = -functional.max_pool2d(-truth, 5, 1, 2)
-    uncertain = (logits.detach() > UNCERTAIN_LOGIT) & (grown < 0.5) & ~labelled[:, None, None, None]
+    damaged = truth[:, :1]
+    grown = functional.max_pool2d(damaged, 5, 1, 2)
+    shrunk = -functional.max_pool2d(-damaged, 5, 1, 2)
+    uncertain = (logits[:, :1].detach() > UNCERTAIN_LOGIT) & (grown < 0.5) & ~labelled[:, None, None, None]
     return (1 - 0.5 * (grown - shrunk)) * (~uncertain)
 
 
@@ -181,11 +202,11 @@ def damage_dice(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     The Dice coefficient (Dice 1945) as a loss (Milletari et al., V-Net, 2016, but without squares in the denominator).
 
     Args:
-        logits: (B, C, H, W).
-        truth: (B, C, H, W) of 0 and 1.
+        logits: (B, 1 + classes, H, W); the classes are not used.
+        truth: (B, 2, H, W), the first plane of 0 and 1.
         weight: (B, 1, H, W); pixels with the weight 0 are ignored.
     """
-    p, t = torch.sigmoid(logits) * (weight > 0), truth * (weight > 0)
+    p, t = torch.sigmoid(logits[:, :1]) * (weight > 0), truth[:, :1] * (weight > 0)
     shared, total = (p * t).sum(dim=(1, 2, 3)), (p + t).sum(dim=(1, 2, 3))
     damaged = (t.sum(dim=(1, 2, 3)) > 0).float()
     return ((1 - (2 * shared + 1) / (total + 1)) * damaged).sum() / damaged.sum().clamp_min(1)
@@ -206,6 +227,7 @@ LOSSES: dict[str, Term] = {
     "total_variation": total_variation,
     "damage_entropy": damage_entropy,
     "damage_dice": damage_dice,
+    "damage_kind": damage_kind,
 }
 """Name -> term that a recipe may name in ``losses``; called with output, truth and mask."""
 

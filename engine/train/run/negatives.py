@@ -41,7 +41,7 @@ class Negatives:
         crops, chosen = self._batches.draw_sound(self._settings.candidates, self._errors + self._errors.mean())
         with torch.autocast(crops.device.type, torch.bfloat16):
             logits = torch.cat([generator(part) for part in torch.split(crops, 8)])
-        errors = torch.sigmoid(logits.float()).square().mean(dim=(1, 2, 3))
+        errors = torch.sigmoid(logits[:, :1].float()).square().mean(dim=(1, 2, 3))
         self._errors[chosen] += _SHARE_OF_NEW * (errors.cpu() - self._errors[chosen])
         worst = crops[errors.topk(self._settings.kept).indices]
         known = worst if self._pool is None else torch.cat([self._pool, worst])

@@ -292,19 +292,26 @@ class Detect(System):
 
     def error(self, batch: Batch, outputs: Outputs) -> Tensor:
         """1 - F1 at the probability 1/2, by pixels."""
-        found, true = outputs.main > 0, batch.truth > 0
+        found, true = outputs.main[:, :1] > 0, batch.truth[:, :1] > 0
         both = (found & true).sum().float()
         return 1 - 2 * both / (found.sum() + true.sum()).clamp_min(1)
 
     def indicators(self, batch: Batch, outputs: Outputs) -> dict[str, float]:
-        """Precision and recall at the probability 1/2, by pixels."""
-        found, true = outputs.main > 0, batch.truth > 0
+        """Precision and recall at the probability 1/2, and the share of damage whose class is right, by pixels."""
+        found, true = outputs.main[:, :1] > 0, batch.truth[:, :1] > 0
         both = (found & true).sum().float()
-        return {"precision": float(both / found.sum().clamp_min(1)), "recall": float(both / true.sum().clamp_min(1))}
+        kinds = batch.truth[:, 1]
+        known = true[:, 0] & (kinds >= 0)
+        right = known & (outputs.main[:, 1:].argmax(dim=1) == kinds)
+        return {
+            "precision": float(both / found.sum().clamp_min(1)),
+            "recall": float(both / true.sum().clamp_min(1)),
+            "right class": float(right.sum() / known.sum().clamp_min(1)),
+        }
 
     def columns(self, batch: Batch, outputs: Outputs) -> list[Tensor]:
         """The damaged picture, true damage, probability of damage."""
-        shown = [batch.truth, torch.sigmoid(outputs.main)]
+        shown = [batch.truth[:, :1], torch.sigmoid(outputs.main[:, :1])]
         return [batch.damaged, *[planes.expand(-1, 3, -1, -1) for planes in shown]]
 
 

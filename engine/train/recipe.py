@@ -85,16 +85,19 @@ class Damage:
 
 @dataclass(frozen=True)
 class HardNegatives:
-    """Sound crops in which a detector in training finds damage: a part of each batch is drawn from a pool of them."""
+    """Crops in which a network in training finds what is not there: damage in sound ones, faces where there is none.
+
+    A part of the training is drawn from a pool of them.
+    """
 
     share: float = 0.0
-    """Share of each batch; 0 = no hard negatives."""
+    """Share of each batch, or, for faces, of the pieces without a face; 0 = no hard negatives."""
     every: int = 40
     """Steps from one search for hard negatives to the next."""
     candidates: int = 48
-    """Sound crops that the detector is run on in a search."""
+    """Crops that the network is run on in a search."""
     kept: int = 15
-    """Of these, how many with the most false damage go into the pool."""
+    """Of these, how many with the largest errors go into the pool."""
     pool: int = 150
     """Size of the pool; the oldest leave it."""
 

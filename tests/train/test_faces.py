@@ -136,6 +136,47 @@ def test_a_large_crop_is_put_together_from_pieces(folder: Path, monkeypatch: pyt
     }
 
 
+def test_places_that_are_wrongly_taken_for_faces_are_drawn_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small("faces", "negatives={share=0.5,candidates=12,kept=2,pool=5,every=1}")
+    batches = faces.FaceBatches(recipe, sources(folder), CPU, validation=False)
+
+    class Bright(torch.nn.Module):
+        """Takes what is bright for a face, wherever it is."""
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            heat = 20 * torch.nn.functional.avg_pool2d(pictures.mean(dim=1, keepdim=True), faces.CELL) - 10
+            return torch.cat([heat, torch.zeros(len(heat), 4, *heat.shape[2:])], dim=1)
+
+    network, seen = Bright(), list[np.ndarray]()
+    cut = faces.FaceBatches._cut
+    monkeypatch.setattr(
+        faces.FaceBatches, "_cut", lambda self, *given: seen.append(cut(self, *given)) or cut(self, *given)
+    )
+    batches.search(network)
+    assert network.training
+    assert len(batches._hard) == 2
+    sound = [
+        piece[:, :, 0] * (faces.truth_planes(boxes, 256)[0].repeat(4, 0).repeat(4, 1) < 0.05) for piece, boxes in seen
+    ]
+    brightest = sorted(float(piece.reshape(64, 4, 64, 4).mean(axis=(1, 3)).max()) for piece in sound)
+    for place in batches._hard:
+        piece, boxes = cut(batches, place, np.full(2, 32.0), 64)
+        assert float(piece[30:34, 30:34].mean()) > brightest[-2] - 25
+        assert not any(left < 32 < right and top < 32 < bottom for left, top, right, bottom, _ in boxes)
+    for _ in range(3):
+        batches.search(network)
+    assert len(batches._hard) == 5
+    # Pieces without a face are drawn around these places, as often as the recipe says.
+    monkeypatch.setattr(faces, "FACELESS_SHARE", 1.0)
+    drawn = list[object]()
+    monkeypatch.setattr(
+        faces.FaceBatches, "_cut", lambda self, place, *more: drawn.append(place) or cut(self, place, *more)
+    )
+    for _ in range(60):
+        batches._piece(64)
+    assert 15 <= sum(place in batches._hard for place in drawn) <= 45
+
+
 def test_a_mirrored_crop_has_mirrored_faces() -> None:
     planes = torch.from_numpy(faces.truth_planes(np.array([[10, 20, 31, 52, 0.9]]), 64))
     picture = torch.arange(3 * 64 * 64).reshape(3, 64, 64)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,7 +57,10 @@ FRESH_SHARE, KEPT = 1 / 4, 64
 On a CPU it takes longer to draw and age a crop than to train on it (Choi et al., Faster neural network training with
 data echoing, 2019)."""
 
-FACELESS_SHARE = 0.3
+SOUND_HEAT = 0.05
+"""Heat that is above a lower true one than this is wrong."""
+
+FACELESS_SHARE = 0.4
 """Share of the pieces that are drawn from photographs without a face."""
 
 PLANES = 7
@@ -108,6 +113,24 @@ class FacePhotographs:
         return cls([picture for picture, _ in kept], [own for _, own in kept], len(paths) - len(kept))
 
 
+@dataclass(frozen=True)
+class _Place:
+    """A place in a photograph around which a piece is cut.
+
+    Attributes:
+        photograph: its number.
+        x, y: the place in it, pixels of the photograph.
+        zoom: pixels of the piece for a pixel of the photograph.
+        size: size of what is there, pixels of the piece; the piece shows it whole if it can.
+    """
+
+    photograph: int
+    x: float
+    y: float
+    zoom: float
+    size: float
+
+
 class FaceBatches:
     """Draws batches of crops with faces.
 
@@ -138,6 +161,7 @@ class FaceBatches:
         self._weights = weights / weights.sum() if len(weights) else weights
         seed = recipe.schedule.seed + (1_000_003 if validation else 0)
         self._marks = MarkPool.draw(recipe, sources, device, seed, validation=validation)
+        self._hard: list[_Place] = []
         self._choices, self._random = torch.Generator(), torch.Generator(device)
         self.seed(seed)
 
@@ -202,33 +226,74 @@ class FaceBatches:
         """A square of one photograph, resized, perhaps mirrored, and the boxes in it."""
         numbers = self._numbers
         if len(self._with) and not (len(self._without) and numbers.random() < FACELESS_SHARE):
-            chosen = int(numbers.choice(self._with, p=self._weights))
-            boxes = self.photographs.boxes[chosen]
-            faces = boxes[boxes[:, 4] >= CERTAIN]
-            left, top, right, bottom, _ = faces[numbers.integers(len(faces))]
-            low, high = (LARGEST, 3 * LARGEST) if numbers.random() < LARGER_SHARE else (SMALLEST, LARGEST)
-            wanted = low * (high / low) ** numbers.random()
-            zoom = wanted / max(right - left, bottom - top)
-            middle, margin = ((left + right) / 2, (top + bottom) / 2), min(0.5, 0.4 * wanted / side)
+            place = self._face()
+        elif self._hard and numbers.random() < self._recipe.negatives.share:
+            place = self._hard[numbers.integers(len(self._hard))]
         else:
-            chosen = int(numbers.choice(self._without))
-            height, width = self.photographs.pictures[chosen].shape[:2]
-            zoom = 0.4 * (MOST_ZOOM / 0.4) ** numbers.random()
-            middle, margin = (numbers.random() * width, numbers.random() * height), 0.3
-        zoom = min(zoom, MOST_ZOOM)
-        place = numbers.uniform(margin, 1 - margin, 2) * side / zoom
-        piece, boxes = cut(
-            self.photographs.pictures[chosen],
-            self.photographs.boxes[chosen],
-            (middle[0] - place[0], middle[1] - place[1]),
-            zoom,
-            side,
-            int(numbers.integers(256)),
-        )
+            place = self._anywhere(self._without)
+        margin = min(0.5, 0.4 * place.size / side)
+        piece, boxes = self._cut(place, numbers.uniform(margin, 1 - margin, 2) * side, side)
         if numbers.random() < 0.5:
             piece, boxes = piece[:, ::-1], boxes.copy()
             boxes[:, [0, 2]] = side - boxes[:, [2, 0]]
         return piece, boxes
+
+    def _face(self) -> _Place:
+        """A face, at a size that the network shall know."""
+        numbers = self._numbers
+        chosen = int(numbers.choice(self._with, p=self._weights))
+        boxes = self.photographs.boxes[chosen]
+        faces = boxes[boxes[:, 4] >= CERTAIN]
+        left, top, right, bottom, _ = faces[numbers.integers(len(faces))]
+        low, high = (LARGEST, 3 * LARGEST) if numbers.random() < LARGER_SHARE else (SMALLEST, LARGEST)
+        size = low * (high / low) ** numbers.random()
+        zoom = min(MOST_ZOOM, size / max(right - left, bottom - top))
+        return _Place(chosen, (left + right) / 2, (top + bottom) / 2, zoom, size)
+
+    def _anywhere(self, photographs: NDArray[np.intp]) -> _Place:
+        """A place in one of some photographs, given by their numbers."""
+        numbers = self._numbers
+        chosen = int(numbers.choice(photographs))
+        height, width = self.photographs.pictures[chosen].shape[:2]
+        zoom = 0.4 * (MOST_ZOOM / 0.4) ** numbers.random()
+        return _Place(chosen, numbers.random() * width, numbers.random() * height, zoom, LARGEST)
+
+    def _cut(self, place: _Place, at: NDArray[np.float64], side: int) -> tuple[NDArray[np.uint8], Boxes]:
+        """The square of a photograph in which a place comes to lie ``at`` (x, y), and the boxes in it."""
+        return cut(
+            self.photographs.pictures[place.photograph],
+            self.photographs.boxes[place.photograph],
+            (place.x - at[0] / place.zoom, place.y - at[1] / place.zoom),
+            place.zoom,
+            side,
+            int(self._numbers.integers(256)),
+        )
+
+    @torch.no_grad()
+    def search(self, generator: Any) -> None:
+        """Run a network on random pieces of all photographs, and remember where it is most wrongly sure of a face.
+
+        A share of the pieces without a face is drawn around these places later (``HardNegatives``).
+        """
+        settings, side = self._recipe.negatives, max(PIECES)
+        places = [self._anywhere(np.arange(len(self.photographs))) for _ in range(settings.candidates)]
+        drawn = [self._cut(place, np.full(2, side / 2), side) for place in places]
+        truth = np.stack([truth_planes(boxes, side) for _, boxes in drawn])
+        pictures = torch.from_numpy(np.stack([piece for piece, _ in drawn])).to(self._device)
+        generator.eval()
+        with torch.autocast(self._device.type, torch.bfloat16):
+            parts = torch.split(pictures.permute(0, 3, 1, 2).float().div_(255), 8)
+            maps = torch.cat([generator(part.contiguous(memory_format=torch.channels_last)) for part in parts])
+        generator.train()
+        heat = torch.sigmoid(maps[:, 0].float()).cpu().numpy() * (truth[:, 0] < SOUND_HEAT) * truth[:, 6]
+        highest = heat.reshape(len(places), -1).argmax(axis=1)
+        errors = heat.reshape(len(places), -1).max(axis=1)
+        for number in np.argsort(errors)[-settings.kept :]:
+            row, column = divmod(int(highest[number]), heat.shape[2])
+            place, half = places[number], side / 2
+            x, y = ((CELL * (cell + 0.5) - half) / place.zoom for cell in (column, row))
+            self._hard.append(dataclasses.replace(place, x=place.x + x, y=place.y + y))
+        self._hard = self._hard[-settings.pool :]
 
 
 def _mirrored(picture: Tensor, planes: Tensor) -> tuple[Tensor, Tensor]:

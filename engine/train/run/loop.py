@@ -114,9 +114,9 @@ class _Loop:
         self._budget, self._log, self._say = budget, log, say
         self._count = trainer.recipe.data.batch
         self._seen, self._steps, self._data_seconds, self._step_seconds = 0, 0, 0.0, 0.0
-        self._negatives = None
-        if trainer.recipe.negatives.share and isinstance(batches, Batches):
-            self._negatives = Negatives(trainer.recipe, batches)
+        self._negatives: Negatives | FaceBatches | None = None
+        if trainer.recipe.negatives.share:
+            self._negatives = batches if isinstance(batches, FaceBatches) else Negatives(trainer.recipe, batches)
         self._started = shared_clock(time.monotonic(), trainer.device)
 
     def run(self) -> None:
@@ -167,11 +167,10 @@ class _Loop:
 
     def _draw(self) -> Batch:
         batch = self._batches.draw(self._count)
-        if self._negatives is None:
-            return batch
-        if self._trainer.step % self._trainer.recipe.negatives.every == 0:
+        if self._negatives and self._trainer.step % self._trainer.recipe.negatives.every == 0:
             self._negatives.search(self._trainer.system.generator)
-        return self._negatives.add_to(batch)
+        # Batches of faces have theirs in them already.
+        return self._negatives.add_to(batch) if isinstance(self._negatives, Negatives) else batch
 
     def _halve_batch(self) -> None:
         self._trainer.system.zero_grad(set_to_none=True)

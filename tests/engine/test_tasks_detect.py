@@ -264,6 +264,27 @@ def test_lines_curls_specks_and_blots_get_different_classes(tmp_path: Path) -> N
     assert [round(defect.width) for defect in defects[:3]] == [3, 3, 39]
 
 
+def test_the_shape_tells_dust_hairs_and_scratches_apart_and_the_model_all_other_classes() -> None:
+    labels = ("dust", "hair", "scratch", "crease", "tear", "stain")
+    seen = np.zeros((1000, 1000, len(labels)), np.float32)
+    seen[20:23, 20:300, 3] = 0.9
+    seen[60:64, 60:64, 2] = 0.9
+    seen[100:104, 100:300, 0] = 0.9
+    seen[200:210, 100:115, 5] = 0.9
+    findings = dataclasses.replace(findings_of(seen.max(axis=2)), labels=labels)
+    pieces = tuple((rect, to_damage_pixels(seen[rect.slices()])) for rect, _ in findings.pieces)
+    everything = dataclasses.replace(findings, pieces=pieces)
+    assert [defect.kind for defect in everything.marks(DetectSettings()).defects] == [
+        "crease",
+        "dust",
+        "scratch",
+        "stain",
+    ]
+    # A model that has not all three is believed.
+    fewer = dataclasses.replace(everything, labels=("dust", "spot", "scratch", "crease", "tear", "stain"))
+    assert [defect.kind for defect in fewer.marks(DetectSettings()).defects] == ["crease", "scratch", "dust", "stain"]
+
+
 def test_damage_that_is_too_wide_is_left_out_of_the_mask_if_wanted(card: ModelCard) -> None:
     pixels = grey()
     pixels[100:103, 40:380] = 65535

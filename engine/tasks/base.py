@@ -163,7 +163,7 @@ class Defect:
     """One damage that was found.
 
     Attributes:
-        kind: its class: the label with the largest summed probability, or, of models without classes, one by shape.
+        kind: its class: the label with the largest summed probability, or one by shape (``findings.THIN_OR_SMALL``).
         score: highest probability of its pixels, 0..1.
         box: bounding box.
         area: pixels.

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from engine.errors import ModelError, SettingsError
+from engine.runtime.cards import Training
 from engine.train.__main__ import main
 from engine.train.damage import degrade
 from engine.train.damage.shapes import CLASSES
@@ -20,7 +22,7 @@ from engine.train.measure import film, peers
 from engine.train.nets.detect import DamageUNet
 from engine.train.recipe import Data, TrainingRecipe
 from engine.train.run import calibrate, losses
-from engine.train.run.export import read_arrays, read_weights
+from engine.train.run.export import export_model, read_arrays, read_weights
 from engine.train.run.negatives import Negatives
 from engine.train.run.trainer import Trainer
 from tests.train.small import CPU, small
@@ -84,10 +86,34 @@ def test_the_network_has_the_parameters_of_the_trial_that_it_may_begin_from() ->
     assert parameters["up.1.weight"].shape == (224, 96, 1, 1)
     assert network.enc[3][2].a.dilation == (4, 4)
     assert network(torch.rand(1, 3, 32, 48)).shape == (1, 1 + len(CLASSES), 32, 48)
-    trial = {name: torch.full_like(value, 0.5) for name, value in parameters.items() if not name.startswith("kinds.")}
-    kept = network.kinds.weight.detach().clone()
-    assert network.load_state_dict(trial).missing_keys == []
-    assert torch.equal(network.kinds.weight, kept)
+
+
+def test_a_training_begins_from_an_export_with_another_wrapper_and_without_classes(tmp_path: Path) -> None:
+    recipe = small("detect")
+    trainer = Trainer(recipe, tmp_path, CPU)
+    # All different: the exporter stores equal weights once.
+    random = torch.Generator().manual_seed(1)
+    weights = {
+        name: value + 0.01 * torch.randn(value.shape, generator=random)
+        for name, value in trainer.system.generator.state_dict().items()
+    }
+    export_model(recipe, weights, tmp_path / "detect", Training("detect", "", "", 0, 0, 0))
+    model = onnx.load(tmp_path / "detect" / "model.onnx")
+    for tensor in model.graph.initializer:
+        tensor.name = tensor.name.replace("network.", "0.")
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [name.replace("network.", "0.") for name in names]
+    onnx.save(model, tmp_path / "detect" / "model.onnx")
+    read = read_weights(recipe, tmp_path / "detect")
+    assert read.keys() == weights.keys()
+    read = {name: value for name, value in read.items() if not name.startswith("kinds.")}
+    other = Trainer(recipe, tmp_path / "other", CPU)
+    other.start_from(read)
+    assert torch.allclose(other.system.generator.inp.weight, weights["inp.weight"], atol=1e-3)
+    # Without classes it can be trained on, but not exported.
+    with pytest.raises(RuntimeError, match="kinds"):
+        export_model(recipe, read, tmp_path / "none", Training("detect", "", "", 0, 0, 0))
 
 
 def test_exported_planes_are_the_probability_of_damage_in_the_likeliest_class_from_two_views() -> None:
@@ -282,11 +308,11 @@ def test_calibrated_probabilities_are_frequencies_and_keep_their_order() -> None
     assert shift == pytest.approx(-3 / 2.5, abs=0.15)
     network = DamageUNet([16, 16, 16, 16], [1, 1, 1, 1])
     picture = torch.rand(1, 3, 32, 32, generator=random)
-    before = network.look_twice(picture)
+    before, kinds = network.look_twice(picture)
     network.scale_logits(0.4, -1.2)
-    after = network.look_twice(picture)
-    assert torch.allclose(after[:, :1], 0.4 * before[:, :1] - 1.2, atol=1e-5)
-    assert torch.equal(after[:, 1:], before[:, 1:])
+    after, same = network.look_twice(picture)
+    assert torch.allclose(after, 0.4 * before - 1.2, atol=1e-5)
+    assert torch.equal(kinds, same)
 
 
 def test_export_calibrates_a_detector_on_held_out_crops_and_nothing_else(

@@ -58,10 +58,10 @@ On a CPU it takes longer to draw and age a crop than to train on it (Choi et al.
 data echoing, 2019)."""
 
 SOUND_HEAT = 0.05
-"""Heat that is above a lower true one than this is wrong."""
+"""Where the true heat is below this, any heat that is found is wrong."""
 
 FACELESS_SHARE = 0.4
-"""Share of the pieces that are drawn from photographs without a face."""
+"""Share of the pieces that are not drawn around a face."""
 
 PLANES = 7
 """Planes of the truth: heat, logarithms of height and width, offset down and right, weights of these four and of the
@@ -121,7 +121,7 @@ class _Place:
         photograph: its number.
         x, y: the place in it, pixels of the photograph.
         zoom: pixels of the piece for a pixel of the photograph.
-        size: size of what is there, pixels of the piece; the piece shows it whole if it can.
+        size: size that is kept inside the piece if possible, pixels of the piece.
     """
 
     photograph: int
@@ -273,7 +273,8 @@ class FaceBatches:
     def search(self, generator: Any) -> None:
         """Run a network on random pieces of all photographs, and remember where it is most wrongly sure of a face.
 
-        A share of the pieces without a face is drawn around these places later (``HardNegatives``).
+        A share of the pieces that are not drawn around a face is drawn around these places later (``HardNegatives``).
+        They are forgotten when a run is resumed.
         """
         settings, side = self._recipe.negatives, max(PIECES)
         places = [self._anywhere(np.arange(len(self.photographs))) for _ in range(settings.candidates)]

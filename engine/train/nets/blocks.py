@@ -36,10 +36,12 @@ class Generator(nn.Module):
     Attributes:
         TILE: how pictures are cut into windows for the exported model.
         LABELS: names of the planes of a probability output.
+        MAY_LACK: how the names of weights begin that may be random where a training begins from other weights.
     """
 
     TILE: TileRules
     LABELS: tuple[str, ...] = ()
+    MAY_LACK: tuple[str, ...] = ()
 
     def exports(self) -> list[Export]:
         """The ONNX files it is exported to, in the order in which they run."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +48,7 @@ class DamageUNet(Generator):
 
     MULTIPLE = 16
     LABELS = CLASSES
+    MAY_LACK = ("kinds.",)
     # With less context the result of a window differs from that of the whole picture.
     TILE = tile_rules(16, default=2048, context=256)
 
@@ -72,6 +72,11 @@ class DamageUNet(Generator):
 
     def forward(self, picture: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, 1 + classes, H, W): the logit of any damage, and logits of its class."""
+        logit, kinds = self._parts(picture)
+        return torch.cat([logit, _doubled(kinds)], dim=1)
+
+    def _parts(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """The logit of any damage, (B, 1, H, W), and those of its class, (B, classes, H / 2, W / 2)."""
         x = self.inp(functional.pixel_unshuffle(picture - 0.5, 2))
         skips = []
         for blocks, down in zip(self.enc, self.down, strict=False):
@@ -81,17 +86,19 @@ class DamageUNet(Generator):
         x = self.enc[-1](x)
         for up, blocks, skip in zip(reversed(self.up), reversed(self.dec), reversed(skips), strict=True):
             x = blocks(functional.pixel_shuffle(up(x), 2) + skip)
-        kinds = functional.interpolate(self.kinds(x), scale_factor=2.0, mode="nearest")
-        return torch.cat([functional.pixel_shuffle(self.out(x), 2), kinds], dim=1)
+        return functional.pixel_shuffle(self.out(x), 2), self.kinds(x)
 
-    def look_twice(self, picture: Tensor) -> Tensor:
-        """As ``forward``, but the mean of the results for the picture and for the picture turned by 180 degrees.
+    def look_twice(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of the results for a picture and for the picture turned by 180 degrees.
 
         What both views agree on is right more often, so that less sound is taken for damage when as much is found.
+
+        Returns:
+            The logit of any damage, (B, 1, H, W), and those of its class, (B, classes, H / 2, W / 2).
         """
-        turned: Tensor = self(picture.flip(2, 3))
-        mean: Tensor = (self(picture) + turned.flip(2, 3)) / 2
-        return mean
+        pairs = zip(self._parts(picture), self._parts(picture.flip(2, 3)), strict=True)
+        logit, kinds = ((here + turned.flip(2, 3)) / 2 for here, turned in pairs)
+        return logit, kinds
 
     @torch.no_grad()
     def scale_logits(self, scale: float, shift: float) -> None:
@@ -105,11 +112,9 @@ class DamageUNet(Generator):
         probability = Port("probability", "probability", channels=len(CLASSES))
         return [Export("model.onnx", _Planes(self), (PICTURE,), (probability,), self.MULTIPLE)]
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
-        """Load weights; those of a network without classes leave the classes as they are."""
-        for name, value in self.kinds.named_parameters():
-            state_dict.setdefault(f"{prefix}kinds.{name}", value.detach())
-        super()._load_from_state_dict(state_dict, prefix, *more)
+
+def _doubled(planes: Tensor) -> Tensor:
+    return functional.interpolate(planes, scale_factor=2.0, mode="nearest")
 
 
 class _Planes(nn.Module):
@@ -123,6 +128,5 @@ class _Planes(nn.Module):
         self.network = network
 
     def forward(self, picture: Tensor) -> Tensor:
-        output = self.network.look_twice(picture)
-        kinds = output[:, 1:]
-        return torch.sigmoid(output[:, :1]) * torch.exp(kinds - kinds.amax(dim=1, keepdim=True))
+        logit, kinds = self.network.look_twice(picture)
+        return torch.sigmoid(logit) * _doubled(torch.exp(kinds - kinds.amax(dim=1, keepdim=True)))

@@ -55,7 +55,8 @@ def _logits_and_truth(network: DamageUNet, case: FilmCase) -> tuple[Tensor, Tens
     height, width = case.classes.shape
     pad = [(-side) % network.MULTIPLE for side in (width, height)]
     picture = torch.from_numpy(case.given).permute(2, 0, 1)[None].float() / 255
-    logits = network.look_twice(functional.pad(picture, (0, pad[0], 0, pad[1]), mode="reflect"))[0, 0, :height, :width]
+    seen, _ = network.look_twice(functional.pad(picture, (0, pad[0], 0, pad[1]), mode="reflect"))
+    logits = seen[0, 0, :height, :width]
     certain = torch.from_numpy(np.flatnonzero(certain_pixels(case))[::_EVERY])
     return logits.flatten()[certain], torch.from_numpy(case.classes > 0).flatten()[certain].float()
 

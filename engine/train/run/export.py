@@ -137,17 +137,21 @@ def read_weights(recipe: TrainingRecipe, folder: Path) -> dict[str, Tensor]:
     for export in network.exports():
         model = read_onnx(folder / export.file)
         inside = (*export.module.named_parameters(), *export.module.named_buffers())
-        whole = {name: names.get(id(value)) or _own_name(name, list(names.values())) for name, value in inside}
+        whole = {name: names[id(value)] for name, value in inside if id(value) in names}
         for tensor in model.graph.initializer:
             name = tensor.name.removesuffix(HALF)
-            if name in whole:
-                weights[whole[name]] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+            own = whole.get(name) or _own_name(name, list(names.values()))
+            if own:
+                weights[own] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
     return weights
 
 
-def _own_name(name: str, names: list[str]) -> str:
-    """The name in a network of a weight in a merged copy of it, where a wrapper may have put a word before it."""
-    return max((own for own in names if f".{name}".endswith(f".{own}")), key=len, default=name)
+def _own_name(name: str, names: list[str]) -> str | None:
+    """The name in a network of a weight of a merged copy or of an older export, where a wrapper put a word before it.
+
+    None if the network has none of that name.
+    """
+    return max((own for own in names if f".{name}".endswith(f".{own}")), key=len, default=None)
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:

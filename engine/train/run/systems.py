@@ -276,7 +276,7 @@ class Cycle(System):
 
 
 class Detect(System):
-    """Finds damage: a probability for each pixel."""
+    """Finds damage: a probability for each pixel, and its class."""
 
     CRITIC_CHANNELS = ()
     NEEDS = frozenset({"damage"})

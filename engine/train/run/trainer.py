@@ -57,7 +57,9 @@ class Trainer:
         self.system: System = SYSTEMS[recipe.system](recipe).to(device)
         _check_crop(recipe, self.system.generator)
         self.system.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = torch.optim.swa_utils.AveragedModel(self.system.generator, multi_avg_fn=self._average)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.system.generator, multi_avg_fn=self._average, use_buffers=True
+        )
         schedule, adversary = recipe.schedule, recipe.adversary
         self._g_optimiser = _adamw(
             self.system.generator, schedule.learning_rate, (schedule.beta1, 0.99), schedule.weight_decay
@@ -103,11 +105,15 @@ class Trainer:
         return turn
 
     def _average(self, averages: Any, weights: Any, _: object) -> None:
-        """Update the exponential moving average of the weights.
+        """Update the exponential moving average of the weights, and of the statistics of normalisation.
 
         The decay after n steps is at most (1 + n) / (10 + n), as in TensorFlow's ExponentialMovingAverage; with a fixed
         decay the average of a short training would still contain its first weights.
         """
+        if not averages[0].is_floating_point():
+            # Numbers of batches; torch calls this for each type of numbers separately.
+            torch._foreach_copy_(averages, weights)
+            return
         decay = min(self.recipe.schedule.averaging, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(averages, weights, 1 - decay)
 
@@ -230,7 +236,8 @@ class Trainer:
             raise SettingsError(
                 "The model's weights do not fit the recipe's network: {reason}.", "train.start", reason=error
             ) from error
-        missing = [name for name in missing if name in needed]
+        optional = self.system.generator.MAY_LACK
+        missing = [name for name in missing if name in needed and not name.startswith(optional)]
         if unexpected or missing:
             # An exporter may have merged weights into others; a part of the weights is no use as a beginning.
             named = ", ".join([*unexpected, *missing][:3])

@@ -37,11 +37,11 @@ DAMAGE = ("damage",)
 """The labels of a model without classes."""
 
 SHAPES = ("dust", "hair", "scratch", "stain")
-"""Classes by shape, for models without classes; findings with exactly these labels are classified by shape."""
+"""Classes by shape. They are the labels of findings of a model without classes, all of whose pixels have the first."""
 
 THIN_OR_SMALL = ("dust", "hair", "scratch")
-"""Damage that a model puts into one of these classes is classified by its shape instead, if the model has all of
-``SHAPES``: a round spot is dust to everybody, also where the network has taken it for the remains of a scratch."""
+"""Damage of one of these classes gets its class by its shape instead, if the labels hold all of ``SHAPES``: a round
+spot is dust to everybody, also where a network has taken it for the remains of a scratch."""
 
 LONG, STRAIGHT, WIDE = 5.0, 0.8, 0.015
 """Limits of the classes by shape, see ``kind_by_shape``."""
@@ -375,7 +375,7 @@ def _defects_of(
         corners = cv2.approxPolyDP(contour, _SIMPLE, closed=True)[:, 0] + (whole.left, whole.top)
         elongation, thickest = _elongation(cv2.arcLength(contour, closed=True), area), float(widths[number])
         kind = labels[int(by_class[number].argmax())]
-        if tuple(labels) == SHAPES or (kind in THIN_OR_SMALL and set(SHAPES) <= set(labels)):
+        if kind in THIN_OR_SMALL and set(SHAPES) <= set(labels):
             kind = kind_by_shape(area, elongation, thickest, math.hypot(width, height), short)
         yield Defect(
             kind,

@@ -57,9 +57,6 @@ FRESH_SHARE, KEPT = 1 / 4, 64
 On a CPU it takes longer to draw and age a crop than to train on it (Choi et al., Faster neural network training with
 data echoing, 2019)."""
 
-SOUND_HEAT = 0.05
-"""Where the true heat is below this, any heat that is found is wrong."""
-
 FACELESS_SHARE = 0.4
 """Share of the pieces that are not drawn around a face."""
 
@@ -230,7 +227,7 @@ class FaceBatches:
         elif self._hard and numbers.random() < self._recipe.negatives.share:
             place = self._hard[numbers.integers(len(self._hard))]
         else:
-            place = self._anywhere(self._without)
+            place = self._anywhere()
         margin = min(0.5, 0.4 * place.size / side)
         piece, boxes = self._cut(place, numbers.uniform(margin, 1 - margin, 2) * side, side)
         if numbers.random() < 0.5:
@@ -250,10 +247,10 @@ class FaceBatches:
         zoom = min(MOST_ZOOM, size / max(right - left, bottom - top))
         return _Place(chosen, (left + right) / 2, (top + bottom) / 2, zoom, size)
 
-    def _anywhere(self, photographs: NDArray[np.intp]) -> _Place:
-        """A place in one of some photographs, given by their numbers."""
+    def _anywhere(self) -> _Place:
+        """A place in a photograph without a face."""
         numbers = self._numbers
-        chosen = int(numbers.choice(photographs))
+        chosen = int(numbers.choice(self._without))
         height, width = self.photographs.pictures[chosen].shape[:2]
         zoom = 0.4 * (MOST_ZOOM / 0.4) ** numbers.random()
         return _Place(chosen, numbers.random() * width, numbers.random() * height, zoom, LARGEST)
@@ -271,22 +268,25 @@ class FaceBatches:
 
     @torch.no_grad()
     def search(self, generator: Any) -> None:
-        """Run a network on random pieces of all photographs, and remember where it is most wrongly sure of a face.
+        """Run a network on random pieces of photographs without a face, and remember where it is surest of one.
 
         A share of the pieces that are not drawn around a face is drawn around these places later (``HardNegatives``).
-        They are forgotten when a run is resumed.
+        They are forgotten when a run is resumed. In photographs with faces the surest places are faces that the
+        teacher missed, or parts of those that it found; so nothing is learnt from them.
         """
+        if not len(self._without):
+            return
         settings, side = self._recipe.negatives, max(PIECES)
-        places = [self._anywhere(np.arange(len(self.photographs))) for _ in range(settings.candidates)]
+        places = [self._anywhere() for _ in range(settings.candidates)]
         drawn = [self._cut(place, np.full(2, side / 2), side) for place in places]
-        truth = np.stack([truth_planes(boxes, side) for _, boxes in drawn])
+        counts = np.stack([truth_planes(boxes, side)[6] for _, boxes in drawn])
         pictures = torch.from_numpy(np.stack([piece for piece, _ in drawn])).to(self._device)
         generator.eval()
         with torch.autocast(self._device.type, torch.bfloat16):
             parts = torch.split(pictures.permute(0, 3, 1, 2).float().div_(255), 8)
             maps = torch.cat([generator(part.contiguous(memory_format=torch.channels_last)) for part in parts])
         generator.train()
-        heat = torch.sigmoid(maps[:, 0].float()).cpu().numpy() * (truth[:, 0] < SOUND_HEAT) * truth[:, 6]
+        heat = torch.sigmoid(maps[:, 0].float()).cpu().numpy() * counts
         highest = heat.reshape(len(places), -1).argmax(axis=1)
         errors = heat.reshape(len(places), -1).max(axis=1)
         for number in np.argsort(errors)[-settings.kept :]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +48,26 @@ class Generator(nn.Module):
     def exports(self) -> list[Export]:
         """The ONNX files it is exported to, in the order in which they run."""
         raise NotImplementedError
+
+
+class Mergeable(nn.Module):
+    """A layer with parts that only the training needs."""
+
+    def merge(self) -> None:
+        """Change the weights so that the result is the same without these parts, and drop them."""
+        raise NotImplementedError
+
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def merged(network: N) -> N:
+    """A copy of a network, as it is exported: its layers are merged."""
+    plain = copy.deepcopy(network)
+    for layer in plain.modules():
+        if isinstance(layer, Mergeable):
+            layer.merge()
+    return plain
 
 
 PICTURE = Port("picture", "picture")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.runtime.cards import Port, TileRules
-from engine.train.nets.blocks import PICTURE, Export, Generator
+from engine.train.nets.blocks import PICTURE, Export, Generator, Mergeable, merged
 
 _DERIVATIVES = (
     ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0)),
@@ -20,7 +19,7 @@ _DERIVATIVES = (
 """Sobel's horizontal and vertical derivative, and the Laplacian."""
 
 
-class EdgeConv(nn.Module):
+class EdgeConv(Mergeable):
     """A 3 x 3 convolution whose kernel is a sum of several while it is trained (structural re-parameterisation).
 
     The kernel is that of a plain convolution, of a wide 3 x 3 convolution followed by one of 1 x 1, and of 1 x 1
@@ -110,8 +109,4 @@ class EdgeUpscaler(Generator):
 
     def exports(self) -> list[Export]:
         """One file, in which every convolution is a plain one."""
-        plain = copy.deepcopy(self)
-        for conv in plain.modules():
-            if isinstance(conv, EdgeConv):
-                conv.merge()
-        return [Export("model.onnx", plain, (PICTURE,), (Port("enlarged", "picture"),), self.MULTIPLE)]
+        return [Export("model.onnx", merged(self), (PICTURE,), (Port("enlarged", "picture"),), self.MULTIPLE)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import pairwise
 from typing import Any
 
@@ -11,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.runtime.cards import Port, TileRules
-from engine.train.nets.blocks import PICTURE, Export, Generator
+from engine.train.nets.blocks import PICTURE, Export, Generator, Mergeable, merged
 
 
-class NormedConv(nn.Module):
+class NormedConv(Mergeable):
     """A convolution with batch normalisation while it is trained, and without it once ``merge`` was called.
 
     Loaded with the weights of a merged one it is trained on without normalisation, so that its result stays the same.
@@ -118,16 +117,12 @@ class FaceNet(Generator):
 
     def exports(self) -> list[Export]:
         """One file with three outputs; it has plain convolutions only."""
-        plain = copy.deepcopy(self)
-        for layer in plain.modules():
-            if isinstance(layer, NormedConv):
-                layer.merge()
         outputs = (
             Port("heat", "heat", channels=1),
             Port("size", "size", channels=2),
             Port("offset", "offset", channels=2),
         )
-        return [Export("model.onnx", _Maps(plain), (PICTURE,), outputs, self.MULTIPLE)]
+        return [Export("model.onnx", _Maps(merged(self)), (PICTURE,), outputs, self.MULTIPLE)]
 
 
 class _Maps(nn.Module):

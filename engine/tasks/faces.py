@@ -44,7 +44,7 @@ class FaceSettings(Ranged):
     """How sure a face must be."""
 
     threshold: float = field(
-        default=0.86, metadata=knob("Certainty", "Faces less sure than this are left out", 0.05, 0.99)
+        default=0.82, metadata=knob("Certainty", "Faces less sure than this are left out", 0.05, 0.99)
     )
     """Least score of a face, 0..1."""
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from engine.errors import SettingsError
+from engine.raster import Rect
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device
 from engine.train.data.photographs import is_validation, photograph_paths, read_photograph
@@ -53,6 +54,20 @@ def test_a_page_of_samples_shows_the_square_with_the_most_damage(tmp_path: Path)
         assert shown.width > 4 * 32
     with pytest.raises(SettingsError, match="at least one"):
         pages.sample_page([], tmp_path)
+
+
+def test_the_square_that_is_shown_holds_the_face_and_then_the_most_damage() -> None:
+    mask = np.zeros((600, 800), np.uint8)
+    mask[500:600, 700:800] = 1
+    mask[300:310, 90:110] = 1
+    face = Rect(20, 200, 80, 290)
+    alone, shown = pages._most_masked_square(mask, None), pages._most_masked_square(mask, face)
+    assert mask[alone.slices()].sum() == 100 * 100
+    assert shown & face == face
+    assert mask[shown.slices()].sum() == 10 * 20
+    assert shown.width == shown.height == pages.SIDE
+    # A face that is larger than the square cannot be shown in full.
+    assert pages._most_masked_square(mask, Rect(0, 0, 800, 600)) == alone
 
 
 # -- the numbers that must hold -----------------------------------------------------------------------------------

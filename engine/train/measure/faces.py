@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from engine.errors import ReadError, SettingsError
-from engine.raster import ArraySource
+from engine.raster import ArraySource, Rect
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import FaceSettings, TaskInput, make_settings, run_task
@@ -83,16 +82,13 @@ def model_finder(card: ModelCard, device: Device, settings: FaceSettings) -> Fin
     ).boxes()
 
 
-def draw_faces(picture: Picture, device: Device) -> Picture:
-    """A copy of a picture with a thin box around each face that the installed model finds; as it is without a model."""
+def faces_in(picture: Picture, device: Device) -> list[Rect]:
+    """The faces that the installed model finds in a picture, the surest first; none without a model."""
     cards = Registry().cards("faces")
     if not cards:
-        return picture
-    drawn = picture.copy()
-    for box in model_finder(cards[0], device, make_settings("faces", cards[0], {}))(picture):
-        left, top, right, bottom = np.rint(box[:4]).astype(int).tolist()
-        cv2.rectangle(drawn, (left, top), (right, bottom), FRAME, 1)
-    return drawn
+        return []
+    boxes = model_finder(cards[0], device, make_settings("faces", cards[0], {}))(picture)
+    return [Rect(*np.rint(box[:4]).astype(int).tolist()) for box in boxes]
 
 
 def pairs_of(found: Boxes, true: Boxes) -> list[tuple[int, int]]:

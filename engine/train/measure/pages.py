@@ -25,18 +25,18 @@ from engine.train.damage import ageing
 from engine.train.damage.shapes import draw_mask
 from engine.train.data.photographs import palette_png
 from engine.train.measure.evaluate import HEADLINES, model_as_peer
-from engine.train.measure.faces import draw_faces
+from engine.train.measure.faces import FRAME, faces_in
 from engine.train.measure.film import composite_film
 from engine.train.measure.metrics import Picture, count_objects, near
 from engine.train.measure.peers import PEERS
 from engine.train.measure.protocols import Case, degraded_case, drawn_damage_case
 
-SHOWN = {"coffee": "coffee cup", "chelsea": "cat", "rocket": "rocket", "camera": "camera"}
+SHOWN = {"coffee": "coffee cup", "chelsea": "cat", "astronaut": "astronaut", "camera": "camera"}
 """Pictures of scikit-image that are shown by default -> their names on the page; their licences allow it."""
 
 CREDITS = (
-    "Pictures from scikit-image: coffee cup by Rachel Michetti (CC0), cat by Stefan van der Walt (CC0), rocket by "
-    "SpaceX (public domain), camera by Lav Varshney (CC0). The damage was added by Lacuna."
+    "Pictures from scikit-image: coffee cup by Rachel Michetti (CC0), cat by Stefan van der Walt (CC0), astronaut by "
+    "NASA (public domain), camera by Lav Varshney (CC0). The damage was added by Lacuna."
 )
 
 SIDE = 256
@@ -125,8 +125,9 @@ def sample_page(
     All that was found is healed, as after a review in which all of it is accepted.
 
     Args:
-        prints: one for each row; the square with the most damage is shown. Where the damage is known, the page says how
-            much of it was found at the default threshold, missed, and wrongly flagged in the whole picture.
+        prints: one for each row; the square with the most damage is shown, with a face if there is one. Where the
+            damage is known, the page says how much of it was found at the default threshold, missed, and wrongly
+            flagged in the whole picture.
         output: folder to write into; created if it is missing.
         credit: text at the foot of the page.
         device: where the models run.
@@ -151,7 +152,7 @@ def sample_page(
         accepted = FoundDamage(ArrayMask(marks.mask()) if marks.pieces else None, marks.repair(search))
         done = run_recipe(recipe, given, None, registry, device, found=accepted)
         names.append(one.name + _counts_in_words(one, found))
-        rows.append(_restoration_steps(one, draw_faces(one.picture, device), found, done))
+        rows.append(_restoration_steps(one, faces_in(one.picture, device), found, done))
     section = Section(
         f"Restored by the recipe {recipe.title}, all that was found accepted, at 100 %; boxes: faces",
         _STEPS,
@@ -171,13 +172,15 @@ def _counts_in_words(one: Print, found: Mask) -> str:
     return f"\n{hits} found\n{missed} missed\n{wrong} wrong"
 
 
-def _restoration_steps(one: Print, boxed: Picture, found: Mask, done: RestoreResult) -> tuple[Picture, ...]:
-    """The same square of a print after each of ``_STEPS``; the marked one shows the print with boxes of faces."""
+def _restoration_steps(one: Print, faces: list[Rect], found: Mask, done: RestoreResult) -> tuple[Picture, ...]:
+    """The same square of a print after each of ``_STEPS``; the marked one has boxes around the faces, too."""
     healed = one.picture
     for repair, patch in done.patches:
         healed = np.asarray(patch.apply_to(healed), np.uint8) if repair.task == "heal" else healed
     damage = found if one.damage is None else one.damage
-    marked = boxed
+    marked = one.picture.copy()
+    for face in faces:
+        cv2.rectangle(marked, (face.left, face.top), (face.right, face.bottom), FRAME, 1)
     near_damage, near_found = near(damage > 0, 2), near(found > 0, 2)
     for colour, where in (
         (_FOUND, (found > 0) & near_damage),
@@ -186,16 +189,28 @@ def _restoration_steps(one: Print, boxed: Picture, found: Mask, done: RestoreRes
     ):
         marked = _overlay(marked, where, colour)
     stages = (one.picture, marked, healed, np.asarray(done.pixels(), np.uint8))
-    return tuple(_pad_to_square(stage[_most_masked_square(damage).slices()]) for stage in stages)
+    square = _most_masked_square(damage, faces[0] if faces else None)
+    return tuple(_pad_to_square(stage[square.slices()]) for stage in stages)
 
 
-def _most_masked_square(mask: np.ndarray) -> Rect:
-    """The square of SIDE px in which most is masked; smaller where the picture is smaller."""
+def _most_masked_square(mask: np.ndarray, face: Rect | None) -> Rect:
+    """The square of SIDE px in which most is masked, of those that show a face in full if there are any.
+
+    It is smaller where the picture is smaller.
+    """
     whole = Rect.of_shape(mask.shape)
     sums = cv2.boxFilter((mask > 0).astype(np.float32), -1, (SIDE, SIDE), anchor=(0, 0), borderType=cv2.BORDER_CONSTANT)
     inside = sums[: max(1, whole.height - SIDE + 1), : max(1, whole.width - SIDE + 1)]
+    if face is not None and (showing := inside[_starts(face.top, face.bottom), _starts(face.left, face.right)]).size:
+        # The least sum is 0.
+        showing += 1 + inside.max()
     top, left = np.unravel_index(int(inside.argmax()), inside.shape)
     return Rect(int(left), int(top), int(left) + SIDE, int(top) + SIDE) & whole
+
+
+def _starts(low: int, high: int) -> slice:
+    """Where a square can begin to hold all from ``low`` to ``high``."""
+    return slice(max(0, high - SIDE), max(0, low + 1))
 
 
 def _pad_to_square(part: Picture) -> Picture:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine import colour, imageio
 from engine.errors import ReadError, SettingsError
@@ -23,12 +24,14 @@ class Output:
         options: depth, quality, compression.
         profile: ``keep``, ``srgb``, or the path of an ICC file to convert to.
         record: whether the record is written beside it.
+        facts: further entries of the record, JSON data.
     """
 
     path: Path
     options: WriteOptions = field(default_factory=WriteOptions)
     profile: str = "keep"
     record: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -92,7 +95,7 @@ def write_result(
             "samples_kept": kept,
         }
         return record_path(output.path), record_bytes(
-            record | {"written": facts, "notices": [*repair_notices, *notices]}
+            record | output.facts | {"written": facts, "notices": [*repair_notices, *notices]}
         )
 
     return imageio.write(converted, output.path, output.options, context, record_of)

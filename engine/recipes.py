@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,7 @@ class RestoreResult:
         repairs: all entries for the record.
         notices: sentences about steps that were skipped, and why.
         device: where the last model ran.
+        left_out: task -> why it was skipped, a sentence that is among the notices, too.
     """
 
     source: PixelSource
@@ -94,6 +95,7 @@ class RestoreResult:
     repairs: tuple[Repair, ...]
     notices: tuple[str, ...]
     device: Device
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def pixels(self) -> Pixels:
         """The whole picture, (h, w, channels), read-only; samples outside all patches are unchanged."""
@@ -128,15 +130,28 @@ def read_recipe(name: str) -> Recipe:
         raise SettingsError(
             "The recipe {file} cannot be read: {reason}.", "recipe.read", file=path.name, reason=error.strerror
         ) from error
+    return replace(parse_recipe(data, path.name), file=path)
+
+
+def parse_recipe(data: bytes, file: str) -> Recipe:
+    """The recipe that the contents of a recipe file state.
+
+    Args:
+        data: TOML.
+        file: name of the file, for errors; without its suffix it is the recipe's name if the contents give none.
+
+    Raises:
+        SettingsError: it is not valid TOML, or an entry is unknown or impossible; names it.
+    """
     try:
-        recipe = tables.from_table(Recipe, {"name": path.stem, **tables.parse_toml(data)})
+        recipe = tables.from_table(Recipe, {"name": Path(file).stem, **tables.parse_toml(data)})
         _check(recipe)
     except (ValueError, SettingsError) as error:
         said = str(error).rstrip(".")
         raise SettingsError(
-            "The recipe {file} cannot be used: {said}.", "recipe.damaged", file=path.name, said=said
+            "The recipe {file} cannot be used: {said}.", "recipe.damaged", file=file, said=said
         ) from error
-    return replace(recipe, file=path)
+    return recipe
 
 
 def run_recipe(
@@ -187,6 +202,7 @@ class _RecipeRun:
         self._patches: list[tuple[Repair, Patch]] = []
         self._repairs: list[Repair] = [found.repair] if found is not None else []
         self._notices: list[str] = []
+        self._left_out: dict[str, str] = {}
 
     def do(self, task: str, card: ModelCard, settings: Any, context: JobContext) -> None:
         """Run one step."""
@@ -204,7 +220,7 @@ class _RecipeRun:
             given = replace(given, mask=mask)
         patch = run_task(given, context)
         if not patch.pieces and not TASKS[task].wants_mask:
-            self._notices.append(str(left_alone(task)))
+            self._leave_out(task, str(left_alone(task)))
             return
         self._repairs.append(patch.repair(given))
         self._patches.append((self._repairs[-1], patch))
@@ -215,9 +231,13 @@ class _RecipeRun:
             return self._found.mask
         unfit = refusal_to_heal(self._marks)
         if unfit is not None or self._marks is None:
-            self._notices.append(str(unfit))
+            self._leave_out("heal", str(unfit))
             return None
         return ArrayMask(self._marks.mask())
+
+    def _leave_out(self, task: str, why: str) -> None:
+        self._notices.append(why)
+        self._left_out[task] = why
 
     def _current_picture(self) -> PixelSource:
         """The picture with the patches so far."""
@@ -228,7 +248,8 @@ class _RecipeRun:
         ran = self._patches[-1][1].device if self._patches else self._marks.device if self._marks else self._device
         patches = tuple((replace(repair, recipe=recipe), patch) for repair, patch in self._patches)
         repairs = tuple(replace(repair, recipe=recipe) for repair in self._repairs)
-        return RestoreResult(self._current_picture(), patches, self._marks, repairs, tuple(self._notices), ran)
+        notices, left_out = tuple(self._notices), dict(self._left_out)
+        return RestoreResult(self._current_picture(), patches, self._marks, repairs, notices, ran, left_out)
 
 
 class _PatchedSource:

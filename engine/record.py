@@ -137,6 +137,15 @@ def record_bytes(record: dict[str, Any]) -> bytes:
     return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
+def read_record(target: Path) -> dict[str, Any] | None:
+    """The record beside a picture; None if there is none that can be read."""
+    try:
+        record = tables.parse_json(read_plain(record_path(target), _LARGEST))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
 def record_matches(target: Path) -> bool | None:
     """Whether the record beside a picture has this picture's digest; None if it has no digest or cannot be read.
 
@@ -144,9 +153,8 @@ def record_matches(target: Path) -> bool | None:
         ReadError: the picture cannot be read.
     """
     try:
-        record = tables.parse_json(read_plain(record_path(target), _LARGEST))
-        told = record["written"]["sha256"]
-    except (OSError, ValueError, LookupError, TypeError):
+        told = (read_record(target) or {})["written"]["sha256"]
+    except (LookupError, TypeError):
         return None
     return bool(file_digest(target) == told)
 

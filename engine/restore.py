@@ -8,9 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import colour
 from engine.jobs import JobContext
 from engine.output import Output, RepairResult, repair_file
-from engine.raster import ArraySource, Raster
+from engine.raster import ArraySource, Raster, contiguous
 from engine.recipes import Recipe, RestoreResult, run_recipe
 from engine.record import Repair, record_path
 from engine.runtime.cards import Registry
@@ -30,6 +35,8 @@ class RestoredFile:
         device: where the last model ran.
         seconds: total time.
         notices: sentences about the scan, about steps that were skipped, and about what the format cannot hold.
+        left_out: task -> why it was skipped, a sentence.
+        preview: the scan and the result beside each other, small, (h, w, 3) uint8 sRGB; None if none is wanted.
     """
 
     output: Path
@@ -39,6 +46,8 @@ class RestoredFile:
     device: Device
     seconds: float
     notices: tuple[str, ...]
+    left_out: Mapping[str, str]
+    preview: NDArray[np.uint8] | None = None
 
 
 def restore_file(
@@ -48,6 +57,7 @@ def restore_file(
     device: Device = Device.AUTO,
     context: JobContext | None = None,
     registry: Registry | None = None,
+    preview: int = 0,
 ) -> RestoredFile:
     """Read a scan, run a recipe on it, and write the result with its record atomically. Any thread.
 
@@ -58,6 +68,7 @@ def restore_file(
         device: where to run the models.
         context: progress and cancellation.
         registry: the models; None = all installed models that can be run.
+        preview: longest side of each of the two pictures in the preview, pixels; 0 = none is made.
 
     Raises:
         ReadError, WriteError, SettingsError, ModelError, DeviceError, Cancelled: see ``repair_file`` and
@@ -66,11 +77,14 @@ def restore_file(
     start = time.monotonic()
     models = registry if registry is not None else Registry(check=check_card)
     results: list[RestoreResult] = []
+    previews: list[NDArray[np.uint8]] = []
 
     def repair(scan: Raster, context: JobContext) -> RepairResult:
         result = run_recipe(recipe, ArraySource(scan.pixels), scan.profile, models, device, context)
         results.append(result)
         raster = scan.with_pixels(result.pixels()) if result.patches else scan
+        if preview:
+            previews.append(np.hstack([_small(picture, preview) for picture in (scan, raster)]))
         return RepairResult(raster, result.repairs, result.notices)
 
     notices = repair_file(path, output, "restore", repair, context, [recipe.file])
@@ -83,4 +97,15 @@ def restore_file(
         result.device,
         time.monotonic() - start,
         notices,
+        result.left_out,
+        previews[0] if previews else None,
     )
+
+
+def _small(picture: Raster, side: int) -> NDArray[np.uint8]:
+    """A picture reduced to a longest side, (h, w, 3) uint8 sRGB."""
+    scale = min(1.0, side / max(picture.width, picture.height))
+    size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
+    reduced = cv2.resize(contiguous(picture.pixels), size, interpolation=cv2.INTER_AREA)
+    shown = colour.to_screen(reduced.reshape(size[1], size[0], picture.channels), picture.profile)
+    return np.broadcast_to(shown, (*shown.shape[:2], 3))

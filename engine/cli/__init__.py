@@ -1,4 +1,4 @@
-"""The command line: detect, heal, clean, tone, faces, upscale, restore, convert, info, models.
+"""The command line: detect, heal, clean, tone, faces, upscale, restore, batch, convert, info, models.
 
 Also ``python -m engine``.
 """
@@ -9,18 +9,19 @@ import argparse
 import contextlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Self
 
 from engine import __version__
-from engine.cli import files, models, pictures, repairs
+from engine.cli import batch, files, models, pictures, repairs
 from engine.cli.common import Command, add_writer_arguments, output_of, say
 from engine.cli.signals import cancelled_by_signals
 from engine.errors import EngineError
 from engine.jobs import Cancelled, JobContext
 
-COMMANDS = (*repairs.COMMANDS, *pictures.COMMANDS, *files.COMMANDS, *models.COMMANDS)
+COMMANDS = (*repairs.COMMANDS, *pictures.COMMANDS, *batch.COMMANDS, *files.COMMANDS, *models.COMMANDS)
 
 __all__ = ["COMMANDS", "Command", "add_writer_arguments", "main", "output_of", "say"]
 
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
 
     Returns:
         Exit status: 0 = done, 1 = failed or cancelled by Ctrl+C, SIGTERM or SIGHUP, with a sentence on stderr. Usage
-        errors exit with 2.
+        errors exit with 2. ``Command.own_status`` and what a command returns may say otherwise.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names may hold characters that stdout cannot encode, which must not be an error.
@@ -45,18 +46,22 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
     for command in (*COMMANDS, *more):
         sub = commands.add_parser(command.name, help=command.help, description=command.help)
         command.arguments(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(command=command)
     options = parser.parse_args(arguments)
+    came: list[int] = []
+    status: int | None = 0
     try:
         with _Bar(sys.stderr) as bar:
             context = JobContext(bar.show)
-            with cancelled_by_signals(context):
-                options.run(options, context)
+            with cancelled_by_signals(context) as came:
+                status = options.command.run(options, context)
         sys.stdout.flush()
     except EngineError as error:
         print(error.text(), file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Cancelled):
+        if options.command.own_status:
+            return 128 + (came[0] if came else signal.SIGINT)
         # After SIGHUP the terminal may be gone.
         with contextlib.suppress(OSError):
             print("Cancelled; nothing was written.", file=sys.stderr)
@@ -64,43 +69,57 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
     except BrokenPipeError:
         # The reader closed the pipe; what is flushed at exit goes to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return status or 0
 
 
 class _Bar:
-    """A progress bar on a terminal, nothing elsewhere. Output printed meanwhile is shown when the bar is removed."""
+    """A progress bar on a terminal, nothing elsewhere. What is printed meanwhile appears above it."""
 
     def __init__(self, stream: Any) -> None:
-        self._stream, self._shown = stream, -1
+        self._stream, self._shown = stream, ""
         self._wanted = stream.isatty()
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         if self._wanted:
-            out, err = io.StringIO(), io.StringIO()
-            self._held.callback(lambda: sys.stderr.write(err.getvalue()))
-            self._held.callback(lambda: sys.stdout.write(out.getvalue()))
-            self._held.enter_context(contextlib.redirect_stderr(err))
-            self._held.enter_context(contextlib.redirect_stdout(out))
+            self._held.enter_context(contextlib.redirect_stderr(_Above(self, sys.stderr)))
+            self._held.enter_context(contextlib.redirect_stdout(_Above(self, sys.stdout)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._clear()
+        self.clear()
         self._held.close()
 
     def show(self, share: float, step: str) -> None:
-        """Redraw the bar when the percentage changed."""
+        """Redraw the bar when the percentage or the step changed."""
         percent = round(100 * share)
-        if self._wanted and percent != self._shown:
-            self._shown = percent
-            self._write(f"\r[{'=' * (percent // 4):25}] {percent:3d} % {step[:40]:40}")
+        bar = f"[{'=' * (percent // 4):25}] {percent:3d} % {step[:40]:40}"
+        if self._wanted and bar != self._shown:
+            self._shown = bar
+            self._write(f"\r{bar}")
 
-    def _clear(self) -> None:
-        if self._shown >= 0:
+    def clear(self) -> None:
+        """Take the bar away until it is shown again."""
+        if self._shown:
             self._write("\r" + " " * 78 + "\r")
+            self._shown = ""
 
     def _write(self, text: str) -> None:
         # A closed terminal must not change the result.
         with contextlib.suppress(OSError):
             self._stream.write(text)
             self._stream.flush()
+
+
+class _Above(io.TextIOBase):
+    """A stream that takes the bar away before it writes."""
+
+    def __init__(self, bar: _Bar, stream: Any) -> None:
+        self._bar, self._stream = bar, stream
+
+    def write(self, text: str) -> int:
+        self._bar.clear()
+        return int(self._stream.write(text))
+
+    def flush(self) -> None:
+        self._stream.flush()

@@ -27,13 +27,16 @@ class Command:
         name: the word on the command line.
         help: one line.
         arguments: adds its arguments to a parser.
-        run: runs it; raises EngineError for exit status 1.
+        run: runs it; raises EngineError for exit status 1. It may return another status than 0.
+        own_status: whether it tells itself what it was when a signal ended it, with the status that shells use for that
+            (128 and the signal's number); others leave nothing behind, and end with 1.
     """
 
     name: str
     help: str
     arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace, JobContext], None]
+    run: Callable[[argparse.Namespace, JobContext], int | None]
+    own_status: bool = False
 
 
 def add_writer_arguments(parser: argparse.ArgumentParser) -> None:

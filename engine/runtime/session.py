@@ -134,9 +134,14 @@ def _from_port(port: Port, values: np.ndarray) -> np.ndarray:
 
 
 class SessionPool:
-    """A cache of the last few loaded models by what their cards say and device. Any thread."""
+    """A cache of the last few loaded models by what their cards say and device. Any thread.
+
+    Attributes:
+        threads: processor threads of the models that are loaded from now on; 0 = one for each core.
+    """
 
     def __init__(self) -> None:
+        self.threads = 0
         self._lock = threading.Lock()
         self._sessions: OrderedDict[tuple[Stage, Device], Session] = OrderedDict()
 
@@ -191,6 +196,7 @@ def _load(card: ModelCard, stage: Stage, device: Device) -> Session:
     onnxruntime.set_default_logger_severity(4)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = SESSIONS.threads
     providers: list[Any] = [
         (_PROVIDERS[d], _CUDA_OPTIONS) if d is Device.CUDA else _PROVIDERS[d]
         for d in dict.fromkeys([*wanted, Device.CPU])

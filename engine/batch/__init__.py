@@ -1,0 +1,90 @@
+"""Batches: the same recipe on many scans, in worker processes, with a table that survives whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.batch.gather import Gathered, gather
+from engine.batch.plan import Plan
+from engine.batch.pool import fitting_workers
+from engine.batch.report import report_folder, write_report
+from engine.batch.run import BatchRun, Listener, Patience
+from engine.batch.table import JobTable
+from engine.errors import SettingsError, WriteError
+from engine.runtime.cards import Registry
+from engine.tasks import check_card
+
+__all__ = ["Batch", "Listener", "Patience", "Plan", "open_batch"]
+
+
+@dataclass
+class Batch:
+    """A batch that is held by this process; of the thread that opened it. See ``open_batch``.
+
+    Attributes:
+        table: its table.
+        folder: its output folder.
+        report: the folder of its report.
+        fingerprint: of its plan.
+    """
+
+    table: JobTable
+    folder: Path
+    report: Path
+    fingerprint: str
+
+    def runner(self, workers: int | None, listener: Listener, patience: Patience | None = None) -> BatchRun:
+        """What runs it; workers: number of processes, None = as many as fit this computer."""
+        fitting = fitting_workers()
+        count = workers or fitting
+        return BatchRun(self.table, self.folder, self.fingerprint, count, max(1, fitting // count), listener, patience)
+
+    def write_report(self) -> Path:
+        """Write the report as it stands; returns the path of its JSON file. Raises as ``write_report``."""
+        return write_report(self.table, self.folder, self.report)
+
+
+@contextmanager
+def open_batch(
+    inputs: Sequence[Path], folder: Path, plan: Plan, table: Path | None = None, report: Path | None = None
+) -> Iterator[Batch]:
+    """Context manager: a batch, new or gone on with, with all scans of its inputs in its table.
+
+    Args:
+        inputs: scans and folders of scans.
+        folder: the output folder; it is made if it does not exist.
+        plan: what to do with every scan.
+        table: file of the table; None = in the folder ``lacuna-report`` below the output folder.
+        report: folder of the report; None = that folder.
+
+    Raises:
+        ReadError: an input does not exist, or the table cannot be used.
+        WriteError: the output folder or the table cannot be made, or another process holds the table.
+        SettingsError, ModelError: the plan cannot be carried out.
+    """
+    fingerprint = plan.check(Registry(check=check_card))
+    if any(path.is_dir() and folder.is_dir() and path.samefile(folder) for path in inputs):
+        raise SettingsError(
+            "The scans are in {folder} themselves: choose another folder for the results.",
+            "batch.folder",
+            folder=folder,
+        )
+    own, folder = report_folder(folder), folder.absolute()
+    place = table or own / "batch.sqlite"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            "The folder {folder} cannot be made: {reason}.",
+            "write.folder",
+            folder=error.filename or folder,
+            reason=error.strerror,
+        ) from error
+    with JobTable(place) as rows, rows.held():
+        left_out = Gathered()
+        rows.list_scans(plan, fingerprint, gather(inputs, folder, left_out), left_out, folder)
+        yield Batch(rows, folder, report or own, fingerprint)

@@ -1,0 +1,166 @@
+"""Collects the pictures of files and folders that are given to a batch."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from engine.errors import ReadError
+from engine.imageio import READABLE
+from engine.record import SUFFIX
+
+REPORT_FOLDER = "lacuna-report"
+"""Folder below the output folder that holds the table and the report of a batch."""
+
+_JUNK = re.compile(r"\..*|thumbs\.db|desktop\.ini|ehthumbs\.db|icon\r", re.IGNORECASE)
+"""Names of files that systems leave in folders. Those that begin with a dot are hidden, ``._`` ones are of macOS."""
+_JUNK_FOLDERS = re.compile(r"\..*|__MACOSX|@eaDir|\$RECYCLE\.BIN|System Volume Information|" + REPORT_FOLDER)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A picture file that was found.
+
+    Attributes:
+        path: absolute path, links kept.
+        relative: its path below what was given, which its output mirrors; with the folder's own name in front if
+            several folders were given.
+        root: the folder that was given, or that of the file that was given.
+        size: bytes.
+        modified: nanoseconds since 1970.
+    """
+
+    path: Path
+    relative: PurePosixPath
+    root: Path
+    size: int
+    modified: int
+
+
+@dataclass
+class Gathered:
+    """Counts what ``gather`` leaves out.
+
+    Attributes:
+        ignored: reason -> number of files: ``junk``, ``no picture``, ``output`` (a file with a record beside it, or
+            below the output folder), ``twice``, ``unreadable``.
+    """
+
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+def gather(inputs: Sequence[Path], output: Path | None, left_out: Gathered) -> Iterator[Scan]:
+    """The pictures of files and folders, in the order given, within a folder sorted by name. Reads no picture.
+
+    A file that was given by name is taken whatever it is called. In folders, which are read to the bottom, only names
+    of readable formats count, and results of this program are left out. Links are followed, each folder once.
+
+    Args:
+        inputs: files and folders.
+        output: the batch's output folder, which is left out below a folder; None = it is not known.
+        left_out: counts the files that are left out.
+
+    Raises:
+        ReadError: one of the inputs does not exist, or is neither a file nor a folder.
+    """
+    given = [path.absolute() for path in inputs]
+    for path in given:
+        if not path.is_dir() and not path.is_file():
+            reason = "it is neither a file nor a folder" if path.exists() else "it does not exist"
+            raise ReadError("{path} cannot be taken: {reason}.", "batch.input", path=path, reason=reason)
+    names = _folder_names([path for path in given if path.is_dir()])
+    avoided = _identity(output) if output is not None else None
+    seen: set[str] = set()
+    for path in given:
+        found = _walk(path, names[path], avoided, left_out) if path.is_dir() else _file(path, left_out)
+        for scan in found:
+            key = os.fspath(scan.path)
+            if key in seen:
+                left_out.ignored["twice"] += 1
+            else:
+                seen.add(key)
+                yield scan
+
+
+def _folder_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """What stands before the paths below each folder: nothing for a single one, else its name, each different."""
+    different = list(dict.fromkeys(folders))
+    if len(different) < 2:
+        return dict.fromkeys(different, "")
+    names: dict[Path, str] = {}
+    for folder in different:
+        name, number = folder.name or "root", 1
+        while name in names.values():
+            number += 1
+            name = f"{folder.name} ({number})"
+        names[folder] = name
+    return names
+
+
+def _file(path: Path, left_out: Gathered) -> Iterator[Scan]:
+    try:
+        status = path.stat()
+    except OSError:
+        left_out.ignored["unreadable"] += 1
+        return
+    yield Scan(path, PurePosixPath(path.name), path.parent, status.st_size, status.st_mtime_ns)
+
+
+def _walk(folder: Path, name: str, avoided: tuple[int, int] | None, left_out: Gathered) -> Iterator[Scan]:
+    entered: set[tuple[int, int]] = set()
+
+    def failed(_error: OSError) -> None:
+        left_out.ignored["unreadable"] += 1
+
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=failed):
+        identity = _identity(Path(place))
+        if identity in entered:
+            # A link led here a second time.
+            folders.clear()
+            continue
+        if identity is not None:
+            entered.add(identity)
+        if identity is not None and identity == avoided and Path(place) != folder:
+            left_out.ignored["output"] += len(files)
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not _JUNK_FOLDERS.fullmatch(name))
+        yield from _pictures(
+            Path(place),
+            sorted(files),
+            PurePosixPath(name, Path(place).relative_to(folder).as_posix()),
+            folder,
+            left_out,
+        )
+
+
+def _pictures(place: Path, files: list[str], relative: PurePosixPath, root: Path, left_out: Gathered) -> Iterator[Scan]:
+    """The pictures of one folder."""
+    present = set(files)
+    for file in files:
+        if _JUNK.fullmatch(file):
+            left_out.ignored["junk"] += 1
+        elif file.endswith(SUFFIX) or file + SUFFIX in present:
+            left_out.ignored["output"] += 1
+        elif Path(file).suffix.lower() not in READABLE:
+            left_out.ignored["no picture"] += 1
+        else:
+            try:
+                status = (place / file).stat()
+            except OSError:
+                left_out.ignored["unreadable"] += 1
+                continue
+            yield Scan(place / file, relative / file, root, status.st_size, status.st_mtime_ns)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Device and number of a folder; None if it does not exist."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,118 @@
+"""The names that the results of a batch get."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import date
+from pathlib import PurePosixPath
+
+from engine.errors import SettingsError
+from engine.imageio import WRITABLE, WriteOptions, format_of, is_lossless
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_NUMBER = re.compile(r"n(?::(0+))?")
+_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f]')
+"""Characters that no file name has on Windows."""
+
+
+def check_template(template: str) -> None:
+    """Refuse a naming template that cannot give names.
+
+    Raises:
+        SettingsError: says what is wrong with it.
+    """
+    rest = _PLACEHOLDER.sub("", template)
+    unknown = [word for word in _PLACEHOLDER.findall(template) if word not in _WORDS and not _NUMBER.fullmatch(word)]
+    reason = ""
+    if unknown:
+        reason = f"{{{unknown[0]}}} is not known; there are {{name}}, {{recipe}}, {{date}}, {{n:0000}} and {{parent}}"
+    elif "{" in rest or "}" in rest:
+        reason = "a brace is not closed"
+    elif _FORBIDDEN.search(rest) or "\\" in rest:
+        reason = "it has a character that not every disk takes in a name"
+    elif not template.strip() or PurePosixPath(template).is_absolute() or ".." in PurePosixPath(template).parts:
+        reason = "it must give a name below the output folder"
+    elif "{name}" not in template and not any(_NUMBER.fullmatch(word) for word in _PLACEHOLDER.findall(template)):
+        reason = "without {name} or {n} all results would get the same name"
+    if reason:
+        raise SettingsError(
+            "The names {names!r} cannot be used: {reason}.", "batch.template", names=template, reason=reason
+        )
+
+
+_WORDS = ("name", "recipe", "date", "parent")
+
+
+def suffix_for(source: str, wanted: str) -> str:
+    """The suffix of a result: the wanted one, or that of the scan where its format keeps samples as they are.
+
+    Args:
+        source: name of the scan.
+        wanted: a suffix with its dot; "" = none is wanted.
+    """
+    if wanted:
+        return wanted
+    suffix = PurePosixPath(source).suffix
+    row = format_of(suffix) if suffix else None
+    kept = (
+        row is not None and suffix.lower() in WRITABLE and is_lossless(suffix, WriteOptions()) and row.lossless is True
+    )
+    return suffix if kept else ".tif"
+
+
+class Namer:
+    """Gives each scan the path of its result below the output folder, each path once.
+
+    Args:
+        template: checked by ``check_template``; its result stands in the scan's own folder below the output folder.
+        recipe: name of the recipe.
+        suffix: of all results; "" = see ``suffix_for``.
+        day: for ``{date}``.
+        taken: paths that are given already.
+    """
+
+    def __init__(self, template: str, recipe: str, suffix: str, day: date, taken: Iterable[str] = ()) -> None:
+        check_template(template)
+        self._template, self._recipe, self._suffix, self._day = template, recipe, suffix, day
+        self._taken = {_key(path) for path in taken}
+
+    def name(self, relative: PurePosixPath, number: int) -> tuple[str, bool]:
+        """The path of a scan's result, and whether it had to differ because another result has the name.
+
+        Args:
+            relative: the scan's path below what was given.
+            number: its number in the batch, from 1 on.
+        """
+        values = {
+            "name": relative.stem,
+            # A recipe's name is free text.
+            "recipe": _FORBIDDEN.sub("-", self._recipe).replace("/", "-").replace("\\", "-"),
+            "date": self._day.isoformat(),
+            "parent": relative.parent.name,
+        }
+
+        def fill(match: re.Match[str]) -> str:
+            count = _NUMBER.fullmatch(match[1])
+            return values[match[1]] if count is None else f"{number:0{len(count[1] or '0')}d}"
+
+        stem = _PLACEHOLDER.sub(fill, self._template).strip("/")
+        folder, suffix = relative.parent, suffix_for(relative.name, self._suffix)
+        # Of two scans that differ in nothing but the suffix, the second one's result tells which.
+        tries = [stem, f"{stem}-{relative.suffix[1:]}"]
+        for word in tries:
+            path = str(folder / (word + suffix))
+            if _key(path) not in self._taken:
+                break
+        else:
+            copy = 2
+            while _key(path := str(folder / f"{stem} ({copy}){suffix}")) in self._taken:
+                copy += 1
+        self._taken.add(_key(path))
+        return path, path != str(folder / (stem + suffix))
+
+
+def _key(path: str) -> str:
+    """What two paths share on a disk that ignores case or the composition of accents."""
+    return unicodedata.normalize("NFC", path).casefold()

@@ -1,0 +1,118 @@
+"""What a batch does with every scan."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from engine import imageio
+from engine.batch.naming import check_template
+from engine.errors import ReadError, SettingsError
+from engine.imageio import WRITABLE, WriteOptions
+from engine.output import Output
+from engine.recipes import Recipe, parse_recipe, read_recipe
+from engine.runtime.cards import Registry
+from engine.runtime.session import Device
+
+Existing = Literal["skip", "keep", "replace"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch does with every scan. Plain data, which is stored in the table and sent to other processes.
+
+    Attributes:
+        recipe: name of the recipe.
+        steps: contents of its file, TOML.
+        template: names of the results, see ``naming.Namer``.
+        suffix: of the results with its dot; "" = that of each scan where its format keeps samples as they are.
+        depth: bits a sample; None = those of each scan.
+        quality: of JPEG and lossy WebP, 1..100; None = the default.
+        profile: as ``Output.profile``.
+        device: where the models run.
+        exists: what happens where a result exists: ``skip`` it if scan, recipe and models are the same, and else
+            replace it; ``keep`` both; ``replace`` it always. A file that this program did not write is only replaced
+            if ``replace`` says so.
+    """
+
+    recipe: str
+    steps: str
+    template: str = "{name}"
+    suffix: str = ""
+    depth: int | None = None
+    quality: int | None = None
+    profile: str = "keep"
+    device: str = "auto"
+    exists: Existing = "skip"
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> Plan:
+        """The inverse of ``dataclasses.asdict``, also after a round trip through JSON."""
+        known = {item.name for item in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in table.items() if name in known})
+
+    def check(self, registry: Registry) -> str:
+        """Check that the plan can be carried out at all, and return its fingerprint.
+
+        Results with the same fingerprint, made of the same scan, are the same.
+
+        Raises:
+            SettingsError: the recipe, the template or the format cannot be used.
+            ModelError: a model is missing or damaged.
+            ReadError: the profile cannot be read.
+        """
+        check_template(self.template)
+        if self.suffix and self.suffix not in WRITABLE:
+            raise SettingsError(
+                "Results cannot be written as {suffix}; there are {known}.",
+                "batch.format",
+                suffix=self.suffix,
+                known=", ".join(WRITABLE),
+            )
+        steps = []
+        for step in self.made_recipe().steps:
+            card = registry.card(step.model) if step.model else registry.default(step.task)
+            card.verify()
+            steps.append(
+                [step.task, card.id, [stage.sha256 for stage in card.stages], dict(sorted(step.settings.items()))]
+            )
+        profile = self.profile
+        if profile not in ("keep", "srgb"):
+            try:
+                profile = hashlib.sha256(imageio.read_plain(Path(profile), 1 << 26)).hexdigest()
+            except OSError as error:
+                raise ReadError(
+                    "The profile {profile} cannot be read: {reason}.",
+                    "read.profile",
+                    profile=profile,
+                    reason=error.strerror,
+                ) from error
+        facts = [steps, self.suffix, self.depth, self.quality, profile]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def made_recipe(self) -> Recipe:
+        """The recipe; raises SettingsError if it cannot be used."""
+        return parse_recipe(self.steps.encode(), f"{self.recipe}.toml")
+
+    def output(self, path: Path, facts: dict[str, Any]) -> Output:
+        """How a result is written, with further facts for its record."""
+        options = WriteOptions(depth=self.depth)
+        if self.quality is not None:
+            options = WriteOptions(depth=self.depth, quality=self.quality, lossless=False)
+        return Output(path, options, self.profile, facts=facts)
+
+
+def plan_of(recipe: str, **settings: Any) -> Plan:
+    """A plan with a recipe that ships, by name, or a recipe file, by path. Raises as ``read_recipe``."""
+    read = read_recipe(recipe)
+    steps = imageio.read_plain(read.file, 1 << 20).decode()
+    profile = settings.pop("profile", "keep")
+    profile = profile if profile in ("keep", "srgb") else str(Path(profile).absolute())
+    return Plan(read.name, steps, profile=profile, **settings)
+
+
+DEVICES = tuple(device.value for device in Device)

@@ -1,0 +1,147 @@
+"""The worker processes of a batch, as seen from the process that started them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from engine.batch.work import Job
+
+WORKER_COMMAND = "batch-worker"
+"""Subcommand by which a frozen program starts itself as a worker."""
+
+_MEMORY = 2 << 30
+"""Free memory that a worker should find, bytes: models, and a scan of a hundred megapixels in parts."""
+_PATIENCE = 5.0
+"""Longest time that an idle worker is given to end by itself, seconds."""
+
+
+def fitting_workers(*, leave_a_core: bool = False) -> int:
+    """Number of workers for this computer by its cores and free memory; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if leave_a_core:
+        cores -= 1
+    return max(1, min(cores, int(psutil.virtual_memory().available) // _MEMORY))
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a worker reports.
+
+    Attributes:
+        worker: the one that reports.
+        message: ``ready``, progress (``id``, ``share``, ``step``), ``outcome`` or ``cancelled`` as sent; empty: the
+            worker's process has ended.
+    """
+
+    worker: WorkerProcess
+    message: dict[str, Any]
+
+
+class WorkerProcess:
+    """One worker process. All methods are for the thread that made it; events come on a thread of its own.
+
+    Args:
+        threads: processor threads of its models; 0 = one for each core.
+        on_event: called with each event, on another thread.
+
+    Attributes:
+        job: what it works on; None = nothing.
+        ready: whether it has started, and with that found its modules and models.
+    """
+
+    def __init__(self, threads: int, on_event: Callable[[Event], None]) -> None:
+        self.job: Job | None = None
+        self.ready = False
+        self._on_event = on_event
+        frozen = getattr(sys, "frozen", False)
+        command = [sys.executable, *([WORKER_COMMAND] if frozen else ["-m", "engine.batch.process"])]
+        self._process = subprocess.Popen(  # noqa: S603 - this program itself
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._said: deque[str] = deque(maxlen=20)
+        self._threads = [
+            threading.Thread(target=target, name="batch worker", daemon=True)
+            for target in (self._listen, self._keep_stderr)
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._send({"threads": threads})
+
+    def start(self, job: Job) -> None:
+        """Give it a job."""
+        self.job = job
+        self._send({"job": dataclasses.asdict(job)})
+
+    def cancel(self) -> None:
+        """Break its job off; it reports ``cancelled``, or an outcome if it was done by then."""
+        if self.job is not None:
+            self._send({"cancel": self.job.id})
+
+    def end(self) -> None:
+        """Let it end after its job, and wait for it; a worker that does not end is killed."""
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for thread in self._threads:
+            thread.join()
+        for pipe in (self._process.stdout, self._process.stderr):
+            pipe.close()  # type: ignore[union-attr]
+
+    def death(self) -> str:
+        """How an ended process died, as the rest of a sentence."""
+        status = self._process.wait()
+        if status == -9:
+            return "the system ended it, probably because the memory was not enough"
+        if status < 0:
+            return f"it crashed (signal {-status})"
+        last = next((line for line in reversed(self._said) if line.strip()), "")
+        return f"it crashed: {last.strip()}" if last else f"it ended with status {status}"
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    def _send(self, message: dict[str, Any]) -> None:
+        # If it has ended, that is reported as an event.
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+
+    def _listen(self) -> None:
+        for line in self._process.stdout:  # type: ignore[union-attr]
+            try:
+                message = json.loads(line)
+            except ValueError:
+                # Killed in the middle of a line.
+                break
+            self.ready = True
+            self._on_event(Event(self, message))
+        self._process.wait()
+        self._on_event(Event(self, {}))
+
+    def _keep_stderr(self) -> None:
+        for line in self._process.stderr:  # type: ignore[union-attr]
+            self._said.append(line)

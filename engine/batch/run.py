@@ -1,0 +1,265 @@
+"""Runs a batch: gives the scans of a table to worker processes until all are done."""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.batch.pool import Event, WorkerProcess
+from engine.batch.table import JobTable, Outcome, Row, State
+from engine.batch.work import Job
+from engine.errors import DeviceError
+
+_ROOM = 256 << 20
+"""Free room on the disk from which a run goes on that had found it full, bytes."""
+_STARTS = 3
+"""Workers that may end without having started, one after another, until the run is given up."""
+
+
+@dataclass
+class Listener:
+    """What a run tells while it works; called on the thread that runs it.
+
+    Attributes:
+        finished: a scan and what became of it.
+        progress: a scan, the share of its work that is done, 0..1, and the name of the step.
+        notice: a sentence about the run as a whole, such as that the disk is full.
+    """
+
+    finished: Callable[[Row, Outcome], None] = lambda _row, _outcome: None
+    progress: Callable[[Row, float, str], None] = lambda _row, _share, _step: None
+    notice: Callable[[str], None] = lambda _sentence: None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How a run waits for a full disk and for folders that have vanished, seconds.
+
+    Attributes:
+        first: the first pause; each is twice as long as the one before.
+        longest: the longest pause.
+        share: time after which scans in a vanished folder fail. For room on the disk there is no limit.
+    """
+
+    first: float = 1.0
+    longest: float = 60.0
+    share: float = 600.0
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """Posted to the queue by ``BatchRun.stop``."""
+
+    now: bool
+
+
+@dataclass
+class _Wait:
+    """A pause of the run, because something is missing; each look finds it there, or makes the pause longer.
+
+    Attributes:
+        over: whether what was missing is there again.
+        pause: seconds between two looks.
+        since, until: when it began, and the time of the next look, of ``time.monotonic``.
+        missing: the folder that is missing; None: it is room on the disk.
+    """
+
+    over: Callable[[], bool]
+    pause: float
+    since: float
+    until: float
+    missing: Path | None = None
+
+
+class BatchRun:
+    """Runs a batch whose table has been filled by ``JobTable.list_scans``. The table must be held meanwhile.
+
+    Args:
+        table: of the thread that calls ``run``.
+        folder: the output folder; it exists.
+        fingerprint: of the table's plan.
+        workers: number of worker processes, at least 1.
+        threads: processor threads of each one's models; 0 = one for each core.
+        listener: is told what happens.
+        patience: how to wait.
+    """
+
+    def __init__(
+        self,
+        table: JobTable,
+        folder: Path,
+        fingerprint: str,
+        workers: int,
+        threads: int = 0,
+        listener: Listener | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._table, self._folder, self._fingerprint = table, folder, fingerprint
+        self._count, self._threads = workers, threads
+        self._listener, self._patience = listener or Listener(), patience or Patience()
+        self._plan = dataclasses.asdict(table.plan())
+        self._events: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        self._workers: list[WorkerProcess] = []
+        self._working: dict[int, Row] = {}
+        self._false_starts = 0
+        self._stopping = False
+        self._wait: _Wait | None = None
+        self._given_up: set[Path] = set()
+
+    def stop(self, *, now: bool) -> None:
+        """End the run early. Any thread, and more than once.
+
+        Args:
+            now: break off what runs, which becomes pending again; else what runs is completed first.
+        """
+        self._events.put(_Stop(now))
+
+    def run(self) -> bool:
+        """Work until no scan is pending.
+
+        Returns:
+            Whether it came to its end, and was not stopped.
+
+        Raises:
+            DeviceError: the worker processes cannot be started.
+        """
+        try:
+            self._give_work()
+            while self._working or (self._wait is not None and not self._stopping):
+                self._handle(self._next_event())
+                self._give_work()
+        finally:
+            for worker in self._workers:
+                worker.cancel()
+            for worker in self._workers:
+                worker.end()
+            self._table.put_back(self._working)
+        if not self._stopping:
+            self._table.end_run()
+        return not self._stopping
+
+    def _next_event(self) -> Event | _Stop | None:
+        """The next event; None when it is time to look whether a wait is over."""
+        if self._wait is None:
+            return self._events.get()
+        try:
+            return self._events.get(timeout=max(0.0, self._wait.until - time.monotonic()))
+        except queue.Empty:
+            return None
+
+    # -- giving work --------------------------------------------------------------------------------------------------
+
+    def _give_work(self) -> None:
+        """Give a scan to every worker that has none; a worker is started when it is needed."""
+        if self._stopping or self._is_waiting():
+            return
+        while (worker := self._idle_worker()) is not None and (row := self._table.take()) is not None:
+            if row.root in self._given_up and not row.root.exists():
+                self._finish(row, Outcome(State.FAILED, f"The folder {row.root} is gone.", "batch.gone"))
+                continue
+            self._working[row.id] = row
+            worker.start(Job(row.id, str(row.path), str(self._folder), row.output, self._plan, self._fingerprint))
+
+    def _idle_worker(self) -> WorkerProcess | None:
+        """A worker without a job, a new one if there may be more; None if all have one."""
+        for worker in self._workers:
+            if worker.job is None:
+                return worker
+        if len(self._workers) >= self._count:
+            return None
+        worker = WorkerProcess(self._threads, self._events.put)
+        self._workers.append(worker)
+        return worker
+
+    def _is_waiting(self) -> bool:
+        wait, now = self._wait, time.monotonic()
+        if wait is None:
+            return False
+        if wait.over():
+            self._wait = None
+            self._listener.notice("Going on.")
+        elif wait.missing is not None and now - wait.since > self._patience.share:
+            self._given_up.add(wait.missing)
+            self._wait = None
+        elif now >= wait.until:
+            wait.pause = min(2 * wait.pause, self._patience.longest)
+            wait.until = now + wait.pause
+        return self._wait is not None
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: Event | _Stop | None) -> None:
+        if event is None:
+            return
+        if isinstance(event, _Stop):
+            self._stopping = True
+            for worker in self._workers if event.now else ():
+                worker.cancel()
+        elif not event.message:
+            self._ended(event.worker)
+        elif "ready" in event.message:
+            self._false_starts = 0
+        elif "share" in event.message:
+            if row := self._working.get(event.message["id"]):
+                self._listener.progress(row, event.message["share"], event.message["step"])
+        else:
+            event.worker.job = None
+            row = self._working.pop(event.message["id"])
+            if "outcome" in event.message:
+                self._take_outcome(row, Outcome.from_dict(event.message["outcome"]))
+            else:
+                self._table.put_back([row.id])
+
+    def _ended(self, worker: WorkerProcess) -> None:
+        """A worker's process has ended: its scan failed, and another worker takes its place when it is needed."""
+        self._workers.remove(worker)
+        worker.end()
+        job = worker.job
+        if not worker.ready:
+            self._false_starts += 1
+        if self._false_starts >= _STARTS:
+            raise DeviceError(
+                "The processes that do the work cannot be started: {reason}.", "batch.workers", reason=worker.death()
+            )
+        if job is None:
+            return
+        row = self._working.pop(job.id)
+        if not worker.ready or self._stopping:
+            self._table.put_back([row.id])
+            return
+        said = f"The process that worked on it ended before it was done: {worker.death()}."
+        self._finish(row, Outcome(State.FAILED, said, "batch.worker"))
+
+    def _take_outcome(self, row: Row, outcome: Outcome) -> None:
+        if outcome.code == "write.full":
+            self._pause_for(row, f"The disk of {self._folder} is full. It goes on when there is room.", self._has_room)
+            return
+        for folder in (row.root, self._folder):
+            if outcome.state is State.FAILED and folder not in self._given_up and not folder.exists():
+                said = f"The folder {folder} is gone. It goes on when it is there again."
+                self._pause_for(row, said, folder.exists, folder)
+                return
+        self._finish(row, outcome)
+
+    def _pause_for(self, row: Row, said: str, over: Callable[[], bool], missing: Path | None = None) -> None:
+        """Make a scan pending again, and give no work until something is there again."""
+        self._table.put_back([row.id])
+        if self._wait is None:
+            now, pause = time.monotonic(), self._patience.first
+            self._wait = _Wait(over, pause, now, now + pause, missing)
+            self._listener.notice(said)
+
+    def _has_room(self) -> bool:
+        try:
+            return shutil.disk_usage(self._folder).free >= _ROOM
+        except OSError:
+            return False
+
+    def _finish(self, row: Row, outcome: Outcome) -> None:
+        self._table.finish(row.id, outcome)
+        self._listener.finished(row, outcome)

@@ -1,0 +1,422 @@
+"""The table of a batch: an SQLite file with a row for each scan, its state and its result."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import platform
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Self
+
+from engine.batch.gather import Gathered, Scan
+from engine.batch.naming import Namer
+from engine.batch.plan import Plan
+from engine.errors import ReadError, WriteError
+
+VERSION = 1
+"""Of the layout of the table; a newer one is refused."""
+_APPLICATION = 0x4C61634A
+"""SQLite's application id of these files."""
+_AT_ONCE = 1000
+"""Scans that are added in one transaction."""
+
+
+class State(Enum):
+    """The state of a scan in a batch. The values are written to files."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    UP_TO_DATE = "up_to_date"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one scan. Plain data, which workers send.
+
+    Attributes:
+        state: ``DONE``, ``UP_TO_DATE`` or ``FAILED``.
+        reason: of a failure, a sentence.
+        code: of a failure, as ``EngineError.code``.
+        seconds: of work.
+        device: where the last model ran.
+        steps: the tasks that changed the picture, in order.
+        left_out: task -> why it was left out, a sentence.
+        found: number of damages by class.
+        notices: sentences for the user.
+        source_sha256, output_sha256: digests of the scan and of the result; "" = unknown.
+        output: path of the result below the output folder, if it is not the planned one.
+        output_size, output_modified: bytes, and nanoseconds since 1970, of the result.
+        size, modified: of the scan before it was read; 0 = it was not read.
+    """
+
+    state: State
+    reason: str = ""
+    code: str = ""
+    seconds: float = 0.0
+    device: str = ""
+    steps: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    found: dict[str, int] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    source_sha256: str = ""
+    output_sha256: str = ""
+    output: str = ""
+    output_size: int = 0
+    output_modified: int = 0
+    size: int = 0
+    modified: int = 0
+
+    def timed(self, seconds: float, size: int, modified: int) -> Outcome:
+        """A copy that states how long it took, and size and time of the scan before it was read."""
+        return dataclasses.replace(self, seconds=round(seconds, 3), size=size, modified=modified)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return dataclasses.asdict(self) | {"state": self.state.value}
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> Outcome:
+        """The inverse of ``to_dict``, also after a round trip through JSON."""
+        lists = {name: tuple(table.get(name, ())) for name in ("steps", "notices")}
+        return cls(**{**table, **lists, "state": State(table["state"])})
+
+
+@dataclass(frozen=True)
+class Row:
+    """A scan in the table.
+
+    Attributes:
+        id: number of the row.
+        path: the scan.
+        relative: its path below what was given.
+        root: the folder that was given.
+        output: path of its result below the output folder.
+        renamed: whether the result could not have the name of the template, because another has it.
+        size, modified: of the scan when it was listed, bytes and nanoseconds since 1970.
+        outcome: what became of it; None = nothing yet.
+    """
+
+    id: int
+    path: Path
+    relative: str
+    root: Path
+    output: str
+    renamed: bool
+    size: int
+    modified: int
+    state: State
+    outcome: Outcome | None
+
+
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE scans (
+    id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    path BLOB NOT NULL UNIQUE,
+    relative BLOB NOT NULL,
+    root BLOB NOT NULL,
+    output BLOB NOT NULL,
+    renamed INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    fingerprint TEXT NOT NULL DEFAULT '',
+    outcome TEXT
+);
+CREATE INDEX by_state ON scans (run, state, id);
+"""
+
+
+class JobTable:
+    """The table of a batch, of the thread that opened it.
+
+    Other threads and processes open it on their own, and read while a run writes.
+
+    Args:
+        path: the file; it is made if it does not exist.
+
+    Raises:
+        ReadError: ``batch.table``: it is no table of a batch, is damaged, or was made by a newer version.
+        WriteError: it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._rows = sqlite3.connect(path, timeout=10, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _unwritable(path, error) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._rows.close()
+            raise _unusable(path, str(error)) from error
+        except ReadError:
+            self._rows.close()
+            raise
+
+    def _prepare(self) -> None:
+        one = self._rows.execute
+        kind, version = one("PRAGMA application_id").fetchone()[0], one("PRAGMA user_version").fetchone()[0]
+        if kind not in (0, _APPLICATION) or (kind == 0 and one("SELECT count(*) FROM sqlite_schema").fetchone()[0]):
+            raise _unusable(self.path, "it is a database of another program")
+        if version > VERSION:
+            raise _unusable(self.path, "it was made by a newer version of this program")
+        one("PRAGMA journal_mode=WAL")
+        one("PRAGMA synchronous=NORMAL")
+        if not kind:
+            with self._changing():
+                for statement in _SCHEMA.split(";"):
+                    one(statement)
+                one(f"PRAGMA application_id={_APPLICATION}")
+                one(f"PRAGMA user_version={VERSION}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._rows.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Context manager: one transaction."""
+        self._rows.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._rows.execute("ROLLBACK")
+            raise
+        self._rows.execute("COMMIT")
+
+    # -- who works on it ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Context manager: no other process may hold the table meanwhile. The system ends that with the process.
+
+        Raises:
+            WriteError: ``batch.held``; names the process that holds it.
+        """
+        # A lock of SQLite's own on a file beside it: the table itself stays readable.
+        beside = self.path.with_name(self.path.name + "-held")
+        lock = sqlite3.connect(beside, timeout=0, isolation_level=None)
+        try:
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                raise WriteError(
+                    "The batch {table} is being worked on by {holder}. Wait for it, or end it first.",
+                    "batch.held",
+                    table=self.path,
+                    holder=self._fact("holder") or "another process",
+                ) from error
+            self._set_facts(holder=f"process {os.getpid()} on {platform.node() or 'this computer'}")
+            yield
+        finally:
+            lock.close()
+
+    # -- what is to be done -------------------------------------------------------------------------------------------
+
+    def list_scans(self, plan: Plan, fingerprint: str, scans: Iterable[Scan], left_out: Gathered, folder: Path) -> None:
+        """Take the scans of a run into the table, each with the name of its result.
+
+        A run that had not ended goes on: what it did stays done. Else a scan that is done stays so if it, the plan and
+        the result are as they were then, and becomes ``UP_TO_DATE``. Everything else is to be done.
+
+        Args:
+            plan: what to do.
+            fingerprint: of the plan.
+            scans: taken one by one, so that many need no memory.
+            left_out: what was left out of them; complete when they have been taken.
+            folder: the output folder.
+        """
+        unfinished = self._fact("ended") == "0" and self._fact("fingerprint") == fingerprint
+        run = int(self._fact("run") or 0) + (0 if unfinished else 1)
+        stored = json.dumps(dataclasses.asdict(plan))
+        same_names = self._fact("plan") is not None and _names_of(self.plan()) == _names_of(plan)
+        self._set_facts(run=str(run), ended="0", fingerprint=fingerprint, plan=stored)
+        if not same_names:
+            with self._changing():
+                self._rows.execute("UPDATE scans SET output = x''")
+        kept = (os.fsdecode(output) for (output,) in self._rows.execute("SELECT output FROM scans WHERE output <> x''"))
+        namer = Namer(plan.template, plan.recipe, plan.suffix, datetime.now().astimezone().date(), list(kept))
+        numbers, keep = itertools.count(1), unfinished or plan.exists != "replace"
+        stream = iter(scans)
+        while some := list(itertools.islice(stream, _AT_ONCE)):
+            with self._changing():
+                for scan in some:
+                    self._list(
+                        scan, run, next(numbers), namer, self._done_as(scan, fingerprint, folder) if keep else None
+                    )
+        with self._changing():
+            self._rows.execute("UPDATE scans SET state = 'pending' WHERE state = 'running'")
+        self._set_facts(ignored=json.dumps(left_out.ignored))
+
+    def _done_as(self, scan: Scan, fingerprint: str, folder: Path) -> str | None:
+        """``done`` or ``up_to_date`` for a scan that need not be done again; None for others."""
+        row = self._rows.execute(
+            "SELECT state, output, outcome FROM scans WHERE path = ? AND size = ? AND modified = ? AND fingerprint = ?"
+            " AND state IN ('done', 'up_to_date')",
+            (os.fsencode(scan.path), scan.size, scan.modified, fingerprint),
+        ).fetchone()
+        if row is None or not row[1]:
+            return None
+        outcome = Outcome.from_dict(json.loads(row[2]))
+        try:
+            status = (folder / os.fsdecode(row[1])).stat()
+        except OSError:
+            return None
+        kept = (status.st_size, status.st_mtime_ns) == (outcome.output_size, outcome.output_modified)
+        return str(row[0]) if kept else None
+
+    def _list(self, scan: Scan, run: int, number: int, namer: Namer, done_as: str | None) -> None:
+        """Take one scan into the table, or note that it is listed again."""
+        path = os.fsencode(scan.path)
+        known = self._rows.execute("SELECT run, output, renamed FROM scans WHERE path = ?", (path,)).fetchone()
+        before, output, renamed = known or (0, b"", 0)
+        state = "pending" if done_as is None else done_as if before == run else "up_to_date"
+        if not output:
+            name, renamed = namer.name(scan.relative, number)
+            output = os.fsencode(name)
+        self._rows.execute(
+            "INSERT INTO scans (run, path, relative, root, output, renamed, size, modified, state)"
+            " VALUES (:run, :path, :relative, :root, :output, :renamed, :size, :modified, :state)"
+            " ON CONFLICT (path) DO UPDATE SET run = :run, relative = :relative, root = :root, output = :output,"
+            " renamed = :renamed, size = :size, modified = :modified, state = :state",
+            {
+                "run": run,
+                "path": path,
+                "relative": os.fsencode(str(scan.relative)),
+                "root": os.fsencode(scan.root),
+                "output": output,
+                "renamed": renamed,
+                "size": scan.size,
+                "modified": scan.modified,
+                "state": state,
+            },
+        )
+
+    def take(self) -> Row | None:
+        """The next scan that is pending, which becomes ``RUNNING``; None if there is none."""
+        with self._changing():
+            rows = self._select("WHERE run = ? AND state = 'pending' ORDER BY id LIMIT 1", self.run)
+            for row in rows:
+                self._rows.execute("UPDATE scans SET state = 'running' WHERE id = ?", (row.id,))
+                return dataclasses.replace(row, state=State.RUNNING)
+        return None
+
+    def finish(self, id_: int, outcome: Outcome) -> None:
+        """Write what became of a scan."""
+        with self._changing():
+            self._rows.execute(
+                "UPDATE scans SET state = ?, outcome = ?, fingerprint = ? WHERE id = ?",
+                (outcome.state.value, json.dumps(outcome.to_dict()), self._fact("fingerprint") or "", id_),
+            )
+            if outcome.output:
+                self._rows.execute("UPDATE scans SET output = ? WHERE id = ?", (os.fsencode(outcome.output), id_))
+            if outcome.modified:
+                self._rows.execute(
+                    "UPDATE scans SET size = ?, modified = ? WHERE id = ?", (outcome.size, outcome.modified, id_)
+                )
+
+    def put_back(self, ids: Iterable[int]) -> None:
+        """Make scans pending again whose work was broken off."""
+        with self._changing():
+            self._rows.executemany("UPDATE scans SET state = 'pending' WHERE id = ?", [(id_,) for id_ in ids])
+
+    def retry_failed(self) -> int:
+        """Make all failed scans of the run pending; returns their number."""
+        with self._changing():
+            return self._rows.execute(
+                "UPDATE scans SET state = 'pending' WHERE run = ? AND state = 'failed'", (self.run,)
+            ).rowcount
+
+    def end_run(self) -> None:
+        """Note that the run came to its end, so that the next one is a new one."""
+        self._set_facts(ended="1")
+
+    # -- what became of it --------------------------------------------------------------------------------------------
+
+    @property
+    def run(self) -> int:
+        """Number of the last run, from 1 on."""
+        return int(self._fact("run") or 0)
+
+    def plan(self) -> Plan:
+        """What the last run does with every scan."""
+        return Plan.from_dict(json.loads(self._fact("plan") or "{}"))
+
+    def ignored(self) -> dict[str, int]:
+        """Reason -> number of files that the last run left out."""
+        found: dict[str, int] = json.loads(self._fact("ignored") or "{}")
+        return found
+
+    def counts(self) -> dict[State, int]:
+        """Number of the last run's scans in each state."""
+        found = self._rows.execute("SELECT state, count(*) FROM scans WHERE run = ? GROUP BY state", (self.run,))
+        return dict.fromkeys(State, 0) | {State(state): count for state, count in found}
+
+    def pending(self) -> tuple[int, int]:
+        """Bytes and number of the last run's scans that are not done."""
+        found = self._rows.execute(
+            "SELECT coalesce(sum(size), 0), count(*) FROM scans WHERE run = ? AND state IN ('pending', 'running')",
+            (self.run,),
+        ).fetchone()
+        return int(found[0]), int(found[1])
+
+    def rows(self) -> Iterator[Row]:
+        """The last run's scans, in order."""
+        yield from self._select("WHERE run = ? ORDER BY id", self.run)
+
+    def _select(self, condition: str, *values: object) -> Iterator[Row]:
+        columns = "id, path, relative, root, output, renamed, size, modified, state, outcome"
+        for row in self._rows.execute(f"SELECT {columns} FROM scans {condition}", values):  # noqa: S608 - of this class
+            id_, path, relative, root, output, renamed, size, modified, state, outcome = row
+            yield Row(
+                id_,
+                Path(os.fsdecode(path)),
+                os.fsdecode(relative),
+                Path(os.fsdecode(root)),
+                os.fsdecode(output),
+                bool(renamed),
+                size,
+                modified,
+                State(state),
+                Outcome.from_dict(json.loads(outcome)) if outcome else None,
+            )
+
+    def _fact(self, name: str) -> str | None:
+        row = self._rows.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _set_facts(self, **facts: str) -> None:
+        with self._changing():
+            self._rows.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
+
+
+def _names_of(plan: Plan) -> tuple[str, str, str]:
+    """What the names of results depend on."""
+    return plan.template, plan.suffix, plan.recipe if "{recipe}" in plan.template else ""
+
+
+def _unusable(path: Path, reason: str) -> ReadError:
+    return ReadError("The table {table} cannot be used: {reason}.", "batch.table", table=path, reason=reason)
+
+
+def _unwritable(path: Path, error: sqlite3.Error) -> WriteError:
+    return WriteError("The table {table} cannot be made: {reason}.", "batch.table", table=path, reason=error)

@@ -1,0 +1,132 @@
+"""The subcommand batch: the same recipe on many scans."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.cli.common import Command, add_device_argument
+from engine.jobs import Cancelled, JobContext
+
+if TYPE_CHECKING:
+    from engine.batch.table import JobTable, Outcome, Row
+
+
+def _batch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scans and folders of scans")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--recipe", default="standard", metavar="NAME|FILE.toml", help="gentle, standard, strong, or a recipe file"
+    )
+    parser.add_argument("--workers", type=_count, metavar="N", help="processes (default: by cores and memory)")
+    parser.add_argument(
+        "--exists",
+        choices=["skip", "keep", "replace"],
+        default="skip",
+        help="where a result exists: skip it if scan, recipe and models are the same, and else replace it (default); "
+        "keep both; replace it",
+    )
+    parser.add_argument(
+        "--name",
+        default="{name}",
+        metavar="TEMPLATE",
+        help="names of the results, of {name} {recipe} {date} {n:0000} {parent} (default: {name})",
+    )
+    parser.add_argument("--format", metavar="EXT", help="format of the results (default: that of a scan, if lossless)")
+    parser.add_argument("--depth", type=int, choices=[8, 16], help="bits per sample (default: those of the scan)")
+    parser.add_argument("--profile", default="keep", metavar="keep|srgb|FILE", help="colour profile (default: keep)")
+    add_device_argument(parser)
+    parser.add_argument("--report", type=Path, metavar="DIR", help="folder of the report (default: below the results)")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="table of the batch (default: beside the report)")
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or not 1 <= int(word) <= 256:
+        raise argparse.ArgumentTypeError(f"{word} is not a whole number from 1 to 256")
+    return int(word)
+
+
+def _batch(options: argparse.Namespace, context: JobContext) -> int:
+    from engine.batch import Listener, open_batch
+    from engine.batch.plan import plan_of
+    from engine.batch.report import counts_in_words, report_counts
+
+    suffix = f".{options.format.lstrip('.').lower()}" if options.format else ""
+    plan = plan_of(
+        options.recipe,
+        template=options.name,
+        suffix=suffix,
+        depth=options.depth,
+        profile=options.profile,
+        device=options.device,
+        exists=options.exists,
+    )
+    with open_batch(options.inputs, options.output, plan, options.table, options.report) as batch:
+        teller = _Teller(batch.table, context)
+        run = batch.runner(options.workers, Listener(teller.finished, teller.progress, teller.notice))
+        try:
+            with context.on_cancel(lambda: run.stop(now=True)):
+                run.run()
+        finally:
+            report = batch.write_report()
+            counts = report_counts(batch.table)
+            print(f"{counts_in_words(counts)}. Report: {report}", file=sys.stderr)
+    return 3 if counts["failed"] else 0
+
+
+class _Teller:
+    """Tells on stderr what became of each scan, and how far the batch is."""
+
+    def __init__(self, table: JobTable, context: JobContext) -> None:
+        self._context = context
+        self._begun, self._bytes = time.monotonic(), 0
+        self._left, self._count = table.pending()
+        self._all, self._done = self._count, 0
+        self._shares: dict[int, float] = {}
+
+    def finished(self, row: Row, outcome: Outcome) -> None:
+        self._shares.pop(row.id, None)
+        self._done, self._bytes, self._left = self._done + 1, self._bytes + row.size, self._left - row.size
+        from engine.batch.table import State
+
+        word = {State.DONE: "done", State.UP_TO_DATE: "up to date"}.get(outcome.state, "failed")
+        said = f"{word}: {row.relative}"
+        if outcome.state is State.FAILED:
+            said += f": {outcome.reason}"
+        elif outcome.state is State.DONE:
+            said += f" -> {outcome.output or row.output} ({outcome.seconds:.1f} s)"
+        print(said, file=sys.stderr)
+        self._show()
+
+    def progress(self, row: Row, share: float, _step: str) -> None:
+        self._shares[row.id] = share
+        self._show()
+
+    def notice(self, sentence: str) -> None:
+        print(sentence, file=sys.stderr)
+
+    def _show(self) -> None:
+        share = (self._done + sum(self._shares.values())) / max(1, self._all)
+        left = ""
+        if self._bytes:
+            left = f", {_duration((time.monotonic() - self._begun) * self._left / self._bytes)} left"
+        # The run itself ends when it is cancelled.
+        with contextlib.suppress(Cancelled):
+            self._context.progress(share, f"{self._done} of {self._all}{left}")
+
+
+def _duration(seconds: float) -> str:
+    """A duration, roughly, in words."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+COMMANDS = (
+    Command("batch", "restore many scans and whole folders by a recipe", _batch_arguments, _batch, own_status=True),
+)

@@ -253,7 +253,7 @@ def cleaner(folder: Path) -> ModelCard:
     return save(folder, "cleaner", "clean", made, settings=(Setting("noise_level", "Noise level", 0.0, 60.0, 0.0),))
 
 
-def endless(folder: Path) -> ModelCard:
+def endless(folder: Path, id_: str = "clean") -> ModelCard:
     """A model that practically never ends, to be cancelled."""
     body = helper.make_graph(
         [node("Identity", "go", "on"), node("Relu", "before", "after")],
@@ -270,8 +270,8 @@ def endless(folder: Path) -> ModelCard:
     )
     nodes = [node("Loop", "rounds - picture", "result", body=body)]
     rounds = np.array(2**62, np.int64)
-    made = stage(folder / "clean", "model.onnx", nodes, (PICTURE,), (RESULT,), rounds=rounds)
-    return save(folder, "clean", "clean", made)
+    made = stage(folder / id_, "model.onnx", nodes, (PICTURE,), (RESULT,), rounds=rounds)
+    return save(folder, id_, "clean", made)
 
 
 def spotter(folder: Path, id_: str = "spotter", lacks: int = 0) -> ModelCard:

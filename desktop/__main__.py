@@ -30,6 +30,11 @@ def _start() -> int:
     from desktop.work.flatten import FLATTEN
     from engine import cli
 
+    if arguments == ["batch-worker"]:
+        # A frozen program starts itself so, see engine.batch.pool.
+        from engine.batch.process import main as work
+
+        return work()
     names = [command.name for command in (*cli.COMMANDS, FLATTEN)]
     if arguments and (arguments[0] in names or arguments[0].startswith("-")):
         return cli.main(arguments, [FLATTEN])

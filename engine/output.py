@@ -95,7 +95,7 @@ def write_result(
             "samples_kept": kept,
         }
         return record_path(output.path), record_bytes(
-            record | output.facts | {"written": facts, "notices": [*repair_notices, *notices]}
+            record | dict(output.facts) | {"written": facts, "notices": [*repair_notices, *notices]}
         )
 
     return imageio.write(converted, output.path, output.options, context, record_of)

@@ -21,8 +21,11 @@ from engine.resources import resource
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import TASKS, Marks, Patch, TaskInput, make_settings, run_task
+from engine.tasks.clean import LEAST_NOISE, noise_level
 
 RECIPES = resource("recipes")
+HARDLY_ANY_NOISE = "hardly any noise is measured, and the picture was left as it is."
+
 _LARGEST = 1 << 20
 """Larger recipe files are refused, bytes."""
 
@@ -166,7 +169,8 @@ def run_recipe(
     """Run a recipe on the calling thread.
 
     Nothing is healed, and a notice says so, when no damage is found or when it covers more of the picture than
-    ``MAX_DAMAGE_SHARE``. A notice also says which step for the whole picture found nothing to correct.
+    ``MAX_DAMAGE_SHARE``. Clean, if the recipe states no noise level, is left out where hardly any is measured. A notice
+    also says which step for the whole picture found nothing to correct.
 
     Args:
         recipe: the recipe.
@@ -218,6 +222,13 @@ class _RecipeRun:
             if mask is None:
                 return
             given = replace(given, mask=mask)
+        if (
+            task == "clean"
+            and not settings.noise_level
+            and noise_level(given.source, given.profile, context) < LEAST_NOISE
+        ):
+            self._leave_out(task, f"{TASKS[task].title}: {HARDLY_ANY_NOISE}")
+            return
         patch = run_task(given, context)
         if not patch.pieces and not TASKS[task].wants_mask:
             self._leave_out(task, str(left_alone(task)))

@@ -13,6 +13,8 @@ from engine.raster import Floats, PixelSource, Rect
 from engine.tasks.base import Patch, TaskInput, knob
 from engine.tasks.whole import WholeSettings, restore
 
+LEAST_NOISE = 1.0
+"""Less is hardly any noise: standard deviation on a scale of 255."""
 _CELLS = 64
 """Largest number of cells in which the noise is measured."""
 _SQUARE = 32
@@ -49,7 +51,7 @@ def clean(given: TaskInput, context: JobContext) -> Patch:
 def noise_in_words(source: PixelSource, profile: bytes | None, context: JobContext) -> str:
     """A sentence about the measured noise of a picture; raises Cancelled."""
     level = noise_level(source, profile, context)
-    if level < 1:
+    if level < LEAST_NOISE:
         return "Hardly any noise is measured in this picture."
     return f"Noise measured in this picture: about {level:.0f}."
 

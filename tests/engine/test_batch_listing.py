@@ -68,7 +68,7 @@ def test_the_output_folder_is_left_out_below_an_input(tmp_path: Path) -> None:
 
 
 def test_an_input_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match="missing.tif cannot be taken: it does not exist"):
+    with pytest.raises(ReadError, match=r"missing\.tif cannot be taken: it does not exist"):
         taken([tmp_path / "missing.tif"])
 
 
@@ -94,7 +94,9 @@ def test_a_template_is_filled_in() -> None:
     assert words.name(PurePosixPath("box/1910/a.jpg"), 7) == ("box/1910/1910/0007-a-gentle-2026-05-01.tif", False)
 
 
-@pytest.mark.parametrize("template", ["{nme}", "{name", "a", "", "../{name}", "/{name}", "{name}?", "{n:4}", "{name}\\x"])
+@pytest.mark.parametrize(
+    "template", ["{nme}", "{name", "a", "", "../{name}", "/{name}", "{name}?", "{n:4}", "{name}\\x"]
+)
 def test_templates_that_cannot_give_names_are_refused(template: str) -> None:
     with pytest.raises(SettingsError, match="cannot be used: "):
         check_template(template)
@@ -209,7 +211,9 @@ def test_a_table_is_held_by_one_process_which_is_named(tmp_path: Path) -> None:
     path = tmp_path / "table"
     code = (
         "import sys\nfrom pathlib import Path\nfrom engine.batch.table import JobTable\n"
-        "with JobTable(Path(sys.argv[1])) as table, table.held():\n    print('held', flush=True)\n    sys.stdin.read()\n"
+        "with JobTable(Path(sys.argv[1])) as table, table.held():\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

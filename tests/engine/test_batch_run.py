@@ -19,7 +19,7 @@ from engine import imageio
 from engine.batch import Batch, Listener, Patience, open_batch
 from engine.batch import run as batch_run
 from engine.batch.plan import plan_of
-from engine.batch.pool import WorkerProcess
+from engine.batch.pool import WORKER_COMMAND, WorkerProcess
 from engine.batch.report import report_counts
 from engine.batch.table import Outcome, Row, State
 from engine.raster import ArraySource, Raster
@@ -116,7 +116,9 @@ def test_a_folder_is_mirrored_and_every_result_is_that_of_the_recipe(box: Path, 
     for source in page.split("src='")[1:]:
         assert (out / "lacuna-report" / source.split("'")[0]).is_file()
     # Again: what is done is not done again, and what failed fails again.
-    before = {row["output"]: (out / row["output"]).stat().st_mtime_ns for row in told["files"] if row["state"] == "done"}
+    before = {
+        row["output"]: (out / row["output"]).stat().st_mtime_ns for row in told["files"] if row["state"] == "done"
+    }
     status, said = ran(box, "-o", out, "--recipe", mine)
     assert status == 3
     assert report(out)["counts"] == {"done": 0, "up_to_date": 4, "failed": 1, "pending": 0, "ignored": 1}
@@ -329,3 +331,10 @@ def test_an_output_folder_that_vanishes_is_not_made_anew(box: Path, tmp_path: Pa
         assert batch.runner(1, Listener(), SOON).run()
         assert report_counts(batch.table)["failed"] == 4
         assert not out.exists()
+
+
+def test_the_program_itself_can_be_a_worker() -> None:
+    """A frozen program has no Python beside it, and starts itself."""
+    line = [sys.executable, "-m", "desktop", WORKER_COMMAND]
+    done = subprocess.run(line, cwd=ROOT, input="", capture_output=True, text=True, timeout=LONG)
+    assert (done.returncode, done.stdout) == (0, '{"ready": true}\n')

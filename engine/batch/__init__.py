@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.batch.cluster import Cluster
 from engine.batch.gather import Gathered, gather
 from engine.batch.plan import Plan
-from engine.batch.pool import fitting_workers
+from engine.batch.pool import Event, Worker, WorkerProcess, fitting_workers
 from engine.batch.report import report_folder, write_report
 from engine.batch.run import BatchRun, Listener, Patience
 from engine.batch.table import JobTable
@@ -17,7 +18,7 @@ from engine.errors import SettingsError, WriteError
 from engine.runtime.cards import Registry
 from engine.tasks import check_card
 
-__all__ = ["Batch", "Listener", "Patience", "Plan", "open_batch"]
+__all__ = ["Batch", "Cluster", "Listener", "Patience", "Plan", "open_batch"]
 
 
 @dataclass
@@ -40,7 +41,16 @@ class Batch:
         """What runs it; workers: number of processes, None = as many as fit this computer."""
         fitting = fitting_workers()
         count = workers or fitting
-        return BatchRun(self.table, self.folder, self.fingerprint, count, max(1, fitting // count), listener, patience)
+        threads = max(1, fitting // count)
+
+        def new_worker(on_event: Callable[[Event], None]) -> Worker:
+            return WorkerProcess(threads, on_event)
+
+        return BatchRun(self.table, self.folder, self.fingerprint, count, new_worker, listener, patience)
+
+    def cluster_runner(self, cluster: Cluster, listener: Listener, patience: Patience | None = None) -> BatchRun:
+        """What runs it on many machines, all of which have the scans and the output folder at the same paths."""
+        return BatchRun(self.table, self.folder, self.fingerprint, cluster.places, cluster.place, listener, patience)
 
     def write_report(self) -> Path:
         """Write the report as it stands; returns the path of its JSON file. Raises as ``write_report``."""

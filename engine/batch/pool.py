@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -35,6 +35,30 @@ def fitting_workers(*, leave_a_core: bool = False) -> int:
     return max(1, min(cores, int(psutil.virtual_memory().available) // _MEMORY))
 
 
+class Worker(Protocol):
+    """What works on one scan at a time for a run: a process here, or a place in a cluster.
+
+    Attributes:
+        job: what it works on; None = nothing.
+        ready: whether it has started.
+    """
+
+    job: Job | None
+    ready: bool
+
+    def start(self, job: Job) -> None:
+        """Give it a job; it must have none."""
+
+    def cancel(self) -> None:
+        """Break its job off; it reports ``cancelled``, or an outcome if it was done by then."""
+
+    def end(self) -> None:
+        """End it, and wait for it."""
+
+    def death(self) -> str:
+        """How one that has ended by itself died, as the rest of a sentence."""
+
+
 @dataclass(frozen=True)
 class Event:
     """What a worker reports.
@@ -42,23 +66,19 @@ class Event:
     Attributes:
         worker: the one that reports.
         message: ``ready``, progress (``id``, ``share``, ``step``), ``outcome`` or ``cancelled`` as sent; empty: the
-            worker's process has ended.
+            worker has ended.
     """
 
-    worker: WorkerProcess
+    worker: Worker
     message: dict[str, Any]
 
 
 class WorkerProcess:
-    """One worker process. All methods are for the thread that made it; events come on a thread of its own.
+    """A ``Worker`` that is a process. Its methods are for the thread that made it; events come on another thread.
 
     Args:
         threads: processor threads of its models; 0 = one for each core.
         on_event: called with each event, on another thread.
-
-    Attributes:
-        job: what it works on; None = nothing.
-        ready: whether it has started, and with that found its modules and models.
     """
 
     def __init__(self, threads: int, on_event: Callable[[Event], None]) -> None:
@@ -86,12 +106,10 @@ class WorkerProcess:
         self._send({"threads": threads})
 
     def start(self, job: Job) -> None:
-        """Give it a job."""
         self.job = job
         self._send({"job": dataclasses.asdict(job)})
 
     def cancel(self) -> None:
-        """Break its job off; it reports ``cancelled``, or an outcome if it was done by then."""
         if self.job is not None:
             self._send({"cancel": self.job.id})
 
@@ -110,7 +128,6 @@ class WorkerProcess:
             pipe.close()  # type: ignore[union-attr]
 
     def death(self) -> str:
-        """How an ended process died, as the rest of a sentence."""
         status = self._process.wait()
         if status == -9:
             return "the system ended it, probably because the memory was not enough"

@@ -16,7 +16,7 @@ import sys
 import threading
 from typing import Any, TextIO
 
-from engine.batch.work import Job, Worker
+from engine.batch.work import Job, Restorer
 from engine.jobs import Cancelled, JobContext
 from engine.runtime.session import SESSIONS
 
@@ -50,11 +50,11 @@ class _Process:
 
     def run(self) -> None:
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
-        worker = Worker()
+        restorer = Restorer()
         self._send(ready=True)
         while (job := self._jobs.get()) is not None:
             try:
-                outcome = worker.do(job, self._contexts[job.id])
+                outcome = restorer.do(job, self._contexts[job.id])
                 self._send(id=job.id, outcome=outcome.to_dict())
             except Cancelled:
                 self._send(id=job.id, cancelled=True)

@@ -1,4 +1,4 @@
-"""Runs a batch: gives the scans of a table to worker processes until all are done."""
+"""Runs a batch: gives the scans of a table to workers until all are done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.batch.pool import Event, WorkerProcess
+from engine.batch.pool import Event, Worker
 from engine.batch.table import JobTable, Outcome, Row, State
 from engine.batch.work import Job
 from engine.errors import DeviceError
@@ -83,8 +83,8 @@ class BatchRun:
         table: of the thread that calls ``run``.
         folder: the output folder; it exists.
         fingerprint: of the table's plan.
-        workers: number of worker processes, at least 1.
-        threads: processor threads of each one's models; 0 = one for each core.
+        workers: number of workers, at least 1.
+        new_worker: makes a worker that reports to the function it is given, which may be called on any thread.
         listener: is told what happens.
         patience: how to wait.
     """
@@ -95,16 +95,16 @@ class BatchRun:
         folder: Path,
         fingerprint: str,
         workers: int,
-        threads: int = 0,
+        new_worker: Callable[[Callable[[Event], None]], Worker],
         listener: Listener | None = None,
         patience: Patience | None = None,
     ) -> None:
         self._table, self._folder, self._fingerprint = table, folder, fingerprint
-        self._count, self._threads = workers, threads
+        self._count, self._new_worker = workers, new_worker
         self._listener, self._patience = listener or Listener(), patience or Patience()
         self._plan = dataclasses.asdict(table.plan())
         self._events: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
-        self._workers: list[WorkerProcess] = []
+        self._workers: list[Worker] = []
         self._working: dict[int, Row] = {}
         self._false_starts = 0
         self._stopping = False
@@ -165,14 +165,14 @@ class BatchRun:
             self._working[row.id] = row
             worker.start(Job(row.id, str(row.path), str(self._folder), row.output, self._plan, self._fingerprint))
 
-    def _idle_worker(self) -> WorkerProcess | None:
+    def _idle_worker(self) -> Worker | None:
         """A worker without a job, a new one if there may be more; None if all have one."""
         for worker in self._workers:
             if worker.job is None:
                 return worker
         if len(self._workers) >= self._count:
             return None
-        worker = WorkerProcess(self._threads, self._events.put)
+        worker = self._new_worker(self._events.put)
         self._workers.append(worker)
         return worker
 
@@ -215,8 +215,8 @@ class BatchRun:
             else:
                 self._table.put_back([row.id])
 
-    def _ended(self, worker: WorkerProcess) -> None:
-        """A worker's process has ended: its scan failed, and another worker takes its place when it is needed."""
+    def _ended(self, worker: Worker) -> None:
+        """A worker has ended by itself: its scan failed, and another worker takes its place when it is needed."""
         self._workers.remove(worker)
         worker.end()
         job = worker.job

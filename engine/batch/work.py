@@ -61,7 +61,7 @@ class Job:
     fingerprint: str
 
 
-class Worker:
+class Restorer:
     """Does the work on scans, one after another. It keeps the registry; the loaded models are the process's own.
 
     Args:

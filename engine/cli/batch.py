@@ -13,6 +13,7 @@ from engine.cli.common import Command, add_device_argument
 from engine.jobs import Cancelled, JobContext
 
 if TYPE_CHECKING:
+    from engine.batch.run import BatchRun
     from engine.batch.table import JobTable, Outcome, Row
 
 
@@ -40,6 +41,9 @@ def _batch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth", type=int, choices=[8, 16], help="bits per sample (default: those of the scan)")
     parser.add_argument("--profile", default="keep", metavar="keep|srgb|FILE", help="colour profile (default: keep)")
     add_device_argument(parser)
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="work on a Dask cluster, such as tcp://host:8786 (extra cluster)"
+    )
     parser.add_argument("--report", type=Path, metavar="DIR", help="folder of the report (default: below the results)")
     parser.add_argument("--table", type=Path, metavar="FILE", help="table of the batch (default: beside the report)")
 
@@ -51,7 +55,7 @@ def _count(word: str) -> int:
 
 
 def _batch(options: argparse.Namespace, context: JobContext) -> int:
-    from engine.batch import Listener, open_batch
+    from engine.batch import Cluster, Listener, open_batch
     from engine.batch.plan import plan_of
     from engine.batch.report import counts_in_words, report_counts
 
@@ -67,15 +71,23 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
     )
     with open_batch(options.inputs, options.output, plan, options.table, options.report) as batch:
         teller = _Teller(batch.table, context)
-        run = batch.runner(options.workers, Listener(teller.finished, teller.progress, teller.notice))
+        listener = Listener(teller.finished, teller.progress, teller.notice)
         try:
-            with context.on_cancel(lambda: run.stop(now=True)):
-                run.run()
+            if options.scheduler:
+                with Cluster(options.scheduler) as cluster:
+                    _run(batch.cluster_runner(cluster, listener), context)
+            else:
+                _run(batch.runner(options.workers, listener), context)
         finally:
             report = batch.write_report()
             counts = report_counts(batch.table)
             print(f"{counts_in_words(counts)}. Report: {report}", file=sys.stderr)
     return 3 if counts["failed"] else 0
+
+
+def _run(run: BatchRun, context: JobContext) -> None:
+    with context.on_cancel(lambda: run.stop(now=True)):
+        run.run()
 
 
 class _Teller:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import engine.batch
 from engine import imageio
 from engine.batch import Batch, Listener, Patience, open_batch
 from engine.batch import run as batch_run
@@ -281,7 +282,7 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(
 ) -> None:
     import resource
 
-    monkeypatch.setattr(batch_run, "WorkerProcess", limited(4096))
+    monkeypatch.setattr(engine.batch, "WorkerProcess", limited(4096))
     monkeypatch.setattr(batch_run, "_ROOM", 1 << 62)
     said: list[str] = []
 

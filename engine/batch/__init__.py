@@ -14,6 +14,7 @@ from engine.batch.pool import Event, Worker, WorkerProcess, fitting_workers
 from engine.batch.report import report_folder, write_report
 from engine.batch.run import BatchRun, Listener, Patience
 from engine.batch.table import JobTable
+from engine.batch.watch import Settled
 from engine.errors import SettingsError, WriteError
 from engine.runtime.cards import Registry
 from engine.tasks import check_card
@@ -29,13 +30,28 @@ class Batch:
         table: its table.
         folder: its output folder.
         report: the folder of its report.
-        fingerprint: of its plan.
+        plan: what it does with every scan, and its fingerprint.
+        inputs: scans and folders of scans.
+        settled: tells which scans may be taken already; None = all.
     """
 
     table: JobTable
     folder: Path
     report: Path
+    plan: Plan
     fingerprint: str
+    inputs: Sequence[Path]
+    settled: Settled | None = None
+
+    def list_scans(self, *, same_run: bool = False) -> None:
+        """Take the scans that its inputs have now into the table; raises as ``gather``.
+
+        Args:
+            same_run: go on with the run that there was, also if it had ended.
+        """
+        left_out = Gathered()
+        scans = filter(self.settled, gather(self.inputs, self.folder, left_out))
+        self.table.list_scans(self.plan, self.fingerprint, scans, left_out, self.folder, same_run=same_run)
 
     def runner(self, workers: int | None, listener: Listener, patience: Patience | None = None) -> BatchRun:
         """What runs it; workers: number of processes, None = as many as fit this computer."""
@@ -59,7 +75,12 @@ class Batch:
 
 @contextmanager
 def open_batch(
-    inputs: Sequence[Path], folder: Path, plan: Plan, table: Path | None = None, report: Path | None = None
+    inputs: Sequence[Path],
+    folder: Path,
+    plan: Plan,
+    table: Path | None = None,
+    report: Path | None = None,
+    settled: Settled | None = None,
 ) -> Iterator[Batch]:
     """Context manager: a batch, new or gone on with, with all scans of its inputs in its table.
 
@@ -69,6 +90,7 @@ def open_batch(
         plan: what to do with every scan.
         table: file of the table; None = in the folder ``lacuna-report`` below the output folder.
         report: folder of the report; None = that folder.
+        settled: tells which scans may be taken already; None = all.
 
     Raises:
         ReadError: an input does not exist, or the table cannot be used.
@@ -95,6 +117,6 @@ def open_batch(
             reason=error.strerror,
         ) from error
     with JobTable(place) as rows, rows.held():
-        left_out = Gathered()
-        rows.list_scans(plan, fingerprint, gather(inputs, folder, left_out), left_out, folder)
-        yield Batch(rows, folder, report or own, fingerprint)
+        batch = Batch(rows, folder, report or own, plan, fingerprint, inputs, settled)
+        batch.list_scans()
+        yield batch

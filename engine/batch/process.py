@@ -45,20 +45,20 @@ def _own_stdout() -> TextIO:
 class _Process:
     def __init__(self, out: TextIO) -> None:
         self._out, self._lock = out, threading.Lock()
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._contexts: dict[int, JobContext] = {}
+        self._jobs: queue.SimpleQueue[tuple[Job, JobContext] | None] = queue.SimpleQueue()
+        self._newest = JobContext()
 
     def run(self) -> None:
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
         restorer = Restorer()
         self._send(ready=True)
-        while (job := self._jobs.get()) is not None:
+        while (given := self._jobs.get()) is not None:
+            job, context = given
             try:
-                outcome = restorer.do(job, self._contexts[job.id])
+                outcome = restorer.do(job, context)
                 self._send(id=job.id, outcome=outcome.to_dict())
             except Cancelled:
                 self._send(id=job.id, cancelled=True)
-            del self._contexts[job.id]
 
     def _listen(self) -> None:
         """Take jobs and cancellations until stdin is closed."""
@@ -67,14 +67,13 @@ class _Process:
             if "threads" in message:
                 SESSIONS.threads = message["threads"]
             elif "cancel" in message:
-                if context := self._contexts.get(message["cancel"]):
-                    context.cancel()
+                # Only the newest job can be unfinished: the other end gives the next one when it has the outcome.
+                self._newest.cancel()
             else:
                 job = Job(**message["job"])
-                self._contexts[job.id] = JobContext(_Reporter(self, job.id).report)
-                self._jobs.put(job)
-        for context in list(self._contexts.values()):
-            context.cancel()
+                self._newest = JobContext(_Reporter(self, job.id).report)
+                self._jobs.put((job, self._newest))
+        self._newest.cancel()
         self._jobs.put(None)
 
     def _send(self, **message: object) -> None:

@@ -232,7 +232,16 @@ class JobTable:
 
     # -- what is to be done -------------------------------------------------------------------------------------------
 
-    def list_scans(self, plan: Plan, fingerprint: str, scans: Iterable[Scan], left_out: Gathered, folder: Path) -> None:
+    def list_scans(
+        self,
+        plan: Plan,
+        fingerprint: str,
+        scans: Iterable[Scan],
+        left_out: Gathered,
+        folder: Path,
+        *,
+        same_run: bool = False,
+    ) -> None:
         """Take the scans of a run into the table, each with the name of its result.
 
         A run that had not ended goes on: what it did stays done. Else a scan that is done stays so if it, the plan and
@@ -244,8 +253,9 @@ class JobTable:
             scans: taken one by one, so that many need no memory.
             left_out: what was left out of them; complete when they have been taken.
             folder: the output folder.
+            same_run: go on with the run that there was, also if it had ended.
         """
-        unfinished = self._fact("ended") == "0" and self._fact("fingerprint") == fingerprint
+        unfinished = (same_run or self._fact("ended") == "0") and self._fact("fingerprint") == fingerprint
         run = int(self._fact("run") or 0) + (0 if unfinished else 1)
         stored = json.dumps(dataclasses.asdict(plan))
         same_names = self._fact("plan") is not None and _names_of(self.plan()) == _names_of(plan)

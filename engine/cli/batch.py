@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,9 @@ def _batch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="keep", metavar="keep|srgb|FILE", help="colour profile (default: keep)")
     add_device_argument(parser)
     parser.add_argument(
+        "--watch", action="store_true", help="then go on with what comes into the folders, until it is ended"
+    )
+    parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="work on a Dask cluster, such as tcp://host:8786 (extra cluster)"
     )
     parser.add_argument("--report", type=Path, metavar="DIR", help="folder of the report (default: below the results)")
@@ -58,6 +62,7 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
     from engine.batch import Cluster, Listener, open_batch
     from engine.batch.plan import plan_of
     from engine.batch.report import counts_in_words, report_counts
+    from engine.batch.watch import Settled, watch
 
     suffix = f".{options.format.lstrip('.').lower()}" if options.format else ""
     plan = plan_of(
@@ -69,25 +74,36 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
         device=options.device,
         exists=options.exists,
     )
-    with open_batch(options.inputs, options.output, plan, options.table, options.report) as batch:
-        teller = _Teller(batch.table, context)
-        listener = Listener(teller.finished, teller.progress, teller.notice)
+    settled, ending = Settled() if options.watch else None, threading.Event()
+    runs: list[BatchRun] = []
+    with contextlib.ExitStack() as stack:
+        batch = stack.enter_context(
+            open_batch(options.inputs, options.output, plan, options.table, options.report, settled)
+        )
+        cluster = stack.enter_context(Cluster(options.scheduler)) if options.scheduler else None
+
+        def new_run() -> BatchRun:
+            teller = _Teller(batch.table, context)
+            listener = Listener(teller.finished, teller.progress, teller.notice)
+            runs.append(batch.cluster_runner(cluster, listener) if cluster else batch.runner(options.workers, listener))
+            return runs[-1]
+
+        def end() -> None:
+            ending.set()
+            for run in runs[-1:]:
+                run.stop(now=True)
+
         try:
-            if options.scheduler:
-                with Cluster(options.scheduler) as cluster:
-                    _run(batch.cluster_runner(cluster, listener), context)
-            else:
-                _run(batch.runner(options.workers, listener), context)
+            with context.on_cancel(end):
+                if options.watch:
+                    watch(batch, new_run, ending)
+                else:
+                    new_run().run()
         finally:
             report = batch.write_report()
             counts = report_counts(batch.table)
             print(f"{counts_in_words(counts)}. Report: {report}", file=sys.stderr)
     return 3 if counts["failed"] else 0
-
-
-def _run(run: BatchRun, context: JobContext) -> None:
-    with context.on_cancel(lambda: run.stop(now=True)):
-        run.run()
 
 
 class _Teller:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +20,12 @@ import engine.batch
 from engine import imageio
 from engine.batch import Batch, Listener, Patience, open_batch
 from engine.batch import run as batch_run
+from engine.batch.gather import Scan
 from engine.batch.plan import plan_of
 from engine.batch.pool import WORKER_COMMAND, WorkerProcess
 from engine.batch.report import report_counts
 from engine.batch.table import Outcome, Row, State
+from engine.batch.watch import Settled, watch
 from engine.raster import ArraySource, Raster
 from engine.recipes import read_recipe, run_recipe
 from engine.record import read_record
@@ -311,7 +314,7 @@ def test_a_folder_that_vanishes_is_waited_for(box: Path, tmp_path: Path) -> None
     with opened(box, tmp_path / "out", recipe(tmp_path)) as batch:
         box.rename(away)
         assert batch.runner(1, Listener(notice=bring_back), SOON).run()
-        assert report_counts(batch.table)["done"] == 4
+        assert report_counts(batch.table)["done"] == 4, outcomes(batch)
     assert len(said) == 2
 
 
@@ -339,3 +342,51 @@ def test_the_program_itself_can_be_a_worker() -> None:
     line = [sys.executable, "-m", "desktop", WORKER_COMMAND]
     done = subprocess.run(line, cwd=ROOT, input="", capture_output=True, text=True, timeout=LONG)
     assert (done.returncode, done.stdout) == (0, '{"ready": true}\n')
+
+
+def test_a_watched_folder_gives_its_scans_when_they_are_complete(box: Path, tmp_path: Path) -> None:
+    """A scan that grows is left until it has been still; the look at the folder is the only clock."""
+    late, ending = box / "late.tif", threading.Event()
+    whole = (box / "a.tif").read_bytes()
+    finished: list[str] = []
+
+    def told(row: Row, _outcome: Outcome) -> None:
+        finished.append(row.relative)
+        if row.relative == "late.tif":
+            ending.set()
+
+    class Scanner(Settled):
+        """Writes another part of the late scan whenever it is asked about it."""
+
+        asked = 0
+
+        def __call__(self, scan: Scan) -> bool:
+            if scan.path == late:
+                self.asked += 1
+                if self.asked < 4:
+                    late.write_bytes(whole[: len(whole) * self.asked // 3])
+            return super().__call__(scan)
+
+    for path in [path for path in box.rglob("*") if path.is_file()]:
+        os.utime(path, (0, 0))
+    settled = Scanner(0.05)
+    late.write_bytes(b"")
+    with open_batch([box], tmp_path / "out", plan_of(str(recipe(tmp_path)), device="cpu"), settled=settled) as batch:
+        assert batch.table.counts()[State.PENDING] == 4
+        watch(batch, lambda: batch.runner(1, Listener(finished=told)), ending, 0.01)
+        assert sorted(finished) == ["1910/may/d.tif", "a.tif", "b.tif", "c.png", "late.tif"]
+        assert report_counts(batch.table)["done"] == 5
+    assert (tmp_path / "out" / "late.tif").is_file()
+
+
+def test_a_watch_ends_with_ctrl_c(box: Path, tmp_path: Path) -> None:
+    for path in [path for path in box.rglob("*") if path.is_file()]:
+        os.utime(path, (0, 0))
+    with command(box, "-o", tmp_path / "out", "--recipe", recipe(tmp_path), "--watch", "--workers", 1) as process:
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(4)]
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=LONG)
+    assert [line.split(":")[0] for line in lines] == ["done"] * 4
+    assert process.returncode == 130
+    assert "4 done" in said

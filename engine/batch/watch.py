@@ -1,0 +1,63 @@
+"""Watching folders: scans that come while a batch runs, or long after it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.batch.gather import Scan
+
+if TYPE_CHECKING:
+    from engine.batch import Batch
+    from engine.batch.run import BatchRun
+
+SETTLE = 10.0
+"""Seconds for which a file must have kept its size and time before it is taken: a scanner or a copy may still write."""
+POLL = 2.0
+"""Seconds between two looks at the folders."""
+
+
+class Settled:
+    """Tells which scans are no longer being written.
+
+    Args:
+        settle: seconds for which a file must have been still.
+    """
+
+    def __init__(self, settle: float = SETTLE) -> None:
+        self._settle = settle
+        self._seen: dict[Path, tuple[int, int, float]] = {}
+
+    def __call__(self, scan: Scan) -> bool:
+        """Whether a scan has been still for long enough, as far as it has been looked at."""
+        now = time.monotonic()
+        size, modified, since = self._seen.get(scan.path, (-1, 0, now))
+        if (size, modified) != (scan.size, scan.modified):
+            # A file that is old by its own time need not be waited for; a clock that was set back only costs the wait.
+            old = time.time() - scan.modified / 1e9 >= self._settle and size < 0
+            since = now - self._settle if old else now
+            self._seen[scan.path] = (scan.size, scan.modified, since)
+        return now - since >= self._settle
+
+
+def watch(batch: Batch, new_run: Callable[[], BatchRun], ending: threading.Event, poll: float = POLL) -> None:
+    """Do all scans of a batch's folders, and then those that come, until ``ending`` is set.
+
+    Args:
+        batch: opened with a ``Settled``.
+        new_run: makes a run of it.
+        ending: ends it between two runs; to end a run as well, stop that.
+        poll: seconds between two looks at the folders.
+
+    Raises:
+        DeviceError, WriteError: see ``BatchRun.run`` and ``Batch.write_report``.
+    """
+    while not ending.is_set():
+        if batch.table.pending()[1]:
+            new_run().run()
+            batch.write_report()
+        ending.wait(poll)
+        batch.list_scans(same_run=True)

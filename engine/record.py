@@ -16,13 +16,15 @@ import numpy as np
 
 from engine import __version__, tables
 from engine.errors import ReadError
-from engine.imageio import FileDigest, open_plain, read_hashed, read_plain
+from engine.imageio import COMPOSITE, ENHANCED, FileDigest, open_plain, read_hashed, read_plain
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster
 
 SUFFIX = ".record.json"
 _LARGEST = 256 << 20
 """Larger records are refused, bytes; a record lists every damage that was healed."""
+SOURCE_TYPES = {"heal": COMPOSITE, "clean": ENHANCED, "tone": ENHANCED, "upscale": ENHANCED}
+"""The kind of change that each task makes to a picture, as a digital source type; the others change nothing."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,20 @@ class Repair:
             raise ReadError("The record of a repair in this file is damaged.", "record.damaged") from error
 
 
+def samples_changed(scan: Pixels, result: Pixels) -> int:
+    """Number of samples that differ between a picture before and after; all of them if its shape differs."""
+    if scan is result:
+        return 0
+    return result.size if scan.shape != result.shape else int(np.count_nonzero(scan != result))
+
+
 def make_record(
     command: str,
     source: ScanFile | None,
     repairs: list[Repair],
     scan: Pixels,
     result: Pixels,
+    changed: int,
 ) -> dict[str, Any]:
     """The record of an export, as JSON data.
 
@@ -104,11 +114,10 @@ def make_record(
         source: the scan's file with its digest; None if it is unknown.
         repairs: in the order in which they were made.
         scan: the picture before, (h, w, c).
-        result: the picture after, of the same sample type; if its size differs, all samples count as changed.
+        result: the picture after, of the same sample type.
+        changed: ``samples_changed`` of both.
     """
     recipes = dict.fromkeys(repair.recipe for repair in repairs if repair.recipe)
-    resized = scan.shape != result.shape
-    changed = result.size if resized else int(np.count_nonzero(scan != result)) if scan is not result else 0
     return {
         "program": f"lacuna {__version__}",
         "command": command,

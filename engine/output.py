@@ -14,6 +14,7 @@ from engine.raster import Metadata, Pixels, Raster
 from engine.record import (
     SOURCE_TYPES,
     SUFFIX,
+    Edited,
     Repair,
     ScanFile,
     make_record,
@@ -57,6 +58,7 @@ def write_result(
     command: str,
     context: JobContext | None = None,
     repair_notices: Sequence[str] = (),
+    edited: Edited | None = None,
 ) -> tuple[str, ...]:
     """Write a result and its record, which holds the digest of the written file. Any thread.
 
@@ -70,6 +72,8 @@ def write_result(
         command: name of the command that writes, for the record.
         context: progress and cancellation.
         repair_notices: what was said of the repairs, for the record.
+        edited: where a picture from the window may differ from the scan, for the record; None: only where its repairs
+            are.
 
     Returns:
         Sentences about what the format cannot hold.
@@ -92,7 +96,7 @@ def write_result(
         return *unfit, *notices
     # Everything that can fail is done before writing starts.
     known = source.with_digest() if source is not None else None
-    record = make_record(command, known, repairs, scan, result.pixels, changed)
+    record = make_record(command, known, repairs, scan, result.pixels, changed, edited)
     depth = imageio.stored_depth(output.path, output.options.depth or result.depth)
     kept = converted is result and depth == result.depth and imageio.is_lossless(output.path, output.options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import re
 import threading
 from collections import OrderedDict
@@ -209,7 +210,7 @@ def library() -> Library:
 
 def missing_cuda_file() -> str:
     """The first file of NVIDIA's that onnxruntime needs for CUDA and that is not found; empty where none is known."""
-    part = Path(_library().__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+    part = Path(inspect.getfile(_library())).parent / "capi" / "libonnxruntime_providers_cuda.so"
     if not part.exists():
         return ""
     _preload_cuda()

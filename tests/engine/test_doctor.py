@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -292,10 +293,9 @@ def test_the_file_that_cuda_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     def refuse(_: str) -> None:
         raise OSError(said)
 
-    class Module:
-        __file__ = str(tmp_path / "__init__.py")
-
-    monkeypatch.setattr(session, "_library", Module)
+    module = ModuleType("onnxruntime")
+    module.__file__ = str(tmp_path / "__init__.py")
+    monkeypatch.setattr(session, "_library", lambda: module)
     monkeypatch.setattr(session.ctypes, "CDLL", refuse)
     assert session.missing_cuda_file() == ""
     part.touch()

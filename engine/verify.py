@@ -187,7 +187,8 @@ def _scan_of(picture: Path, told: _Told, target: Path, source: Path) -> Path:
     folder = source / picture.parent.relative_to(target) if target.is_dir() else source
     # A record from elsewhere may name a path.
     scan = folder / Path(told.scan).name
-    if not scan.is_file():
+    # Path.is_file raises for names that no file can have.
+    if not os.path.isfile(scan):  # noqa: PTH113
         raise ReadError("Its scan {scan} is not in {folder}.", "verify.scan", scan=scan.name, folder=folder)
     return scan
 

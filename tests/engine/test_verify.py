@@ -157,6 +157,9 @@ def test_another_scan_and_a_missing_one(folders: tuple[Path, Path]) -> None:
     ):
         assert words in said
     assert verify(out).fits
+    for name in ("n" * 300, "a\0b", "\ud800", "..", "/"):
+        edit_record(out / "deep/er/c.png", source={"file": name, "sha256": "00"})
+        assert len(verify(out / "deep/er", source / "deep/er").misfits) == 1
     edit_record(out / "deep/er/c.png", source={"file": "../er/c.tif", "sha256": None})
     assert reasons(verify(out / "deep/er", source / "deep/er")) == [
         "The record does not say of which bytes the scan consisted."

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from desktop.document.edits import AddLayer, TurnPicture
 from desktop.document.geometry import Turn
@@ -217,6 +218,16 @@ def test_enlarged_pictures(tmp_path: Path) -> None:
     assert verify(out, scan).fits
     make(scan, out, (repair("heal", BOX),), enlarge)
     assert reasons(verify(out, scan)) == ["It has another size than its scan, but its record tells of no enlarging."]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_scan_that_is_stored_in_another_orientation(tmp_path: Path, orientation: int) -> None:
+    scan, out = tmp_path / "scan.jpg", tmp_path / "out.tif"
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(noise_raster(60, 80, dtype=np.uint8).pixels).save(scan, exif=exif)
+    make(scan, out)
+    assert verify(out, scan) == Verification(1, (), (), 0)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -16,7 +16,7 @@ from engine import imageio
 from engine.batch.gather import REPORT_FOLDER
 from engine.batch.plan import Plan
 from engine.batch.table import Outcome, State
-from engine.errors import EngineError, WriteError
+from engine.errors import EngineError, ReadError, WriteError
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
 from engine.raster import Raster
@@ -118,10 +118,10 @@ class Restorer:
 
 def _same_result(job: Job, target: Path) -> Outcome | None:
     """The outcome for a result that exists and is what would be made again; None if it is not."""
-    record = read_record(target) or {}
     try:
+        record = read_record(target)
         same = record["batch"]["fingerprint"] == job.fingerprint and record["source"]["sha256"]
-    except (LookupError, TypeError):
+    except (ReadError, LookupError, TypeError):
         return None
     digest = file_digest(Path(job.path))
     if same != digest or not record_matches(target):
@@ -137,7 +137,7 @@ def _same_result(job: Job, target: Path) -> Outcome | None:
 
 
 def _outcome(job: Job, target: Path, done: RestoredFile) -> Outcome:
-    record, status = read_record(target) or {}, target.stat()
+    record, status = read_record(target), target.stat()
     relative = target.relative_to(job.folder).as_posix()
     return Outcome(
         State.DONE,
@@ -146,8 +146,8 @@ def _outcome(job: Job, target: Path, done: RestoredFile) -> Outcome:
         left_out=dict(done.left_out),
         found=dict(done.found or {}),
         notices=done.notices,
-        source_sha256=str((record.get("source") or {}).get("sha256") or ""),
-        output_sha256=str((record.get("written") or {}).get("sha256") or ""),
+        source_sha256=str(record["source"]["sha256"] or ""),
+        output_sha256=str(record["written"]["sha256"]),
         output=relative if relative != job.output else "",
         output_size=status.st_size,
         output_modified=status.st_mtime_ns,

@@ -110,7 +110,6 @@ def test_a_folder_is_mirrored_and_every_result_is_that_of_the_recipe(box: Path, 
         wanted = run_recipe(read_recipe(str(mine)), ArraySource(scan.pixels), None, Registry(), Device.CPU)
         assert np.array_equal(made.pixels, wanted.pixels())
         record = read_record(out / row["output"])
-        assert record is not None
         assert (record["source"]["sha256"], record["written"]["sha256"]) == (row["source_sha256"], row["output_sha256"])
         assert row["steps"] == ["clean"]
     with (out / "lacuna-report" / "report.csv").open(encoding="utf-8-sig", newline="") as file:

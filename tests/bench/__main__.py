@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import measures
+from tests.bench import batches, measures
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = 3
@@ -24,7 +24,7 @@ class Row:
     """One number of the table.
 
     Attributes:
-        measure: the function of ``measures`` that returns it.
+        measure: the function of ``measures`` or ``batches`` that returns it.
         key: of the value in what it returns.
         limit: the largest value that passes.
         what: description.
@@ -57,6 +57,9 @@ ROWS = (
     Row("waiting", "windows", 1, "wait of a heal while damage is looked for / one window of the search"),
     Row("starting", "ratio", 1.5, "window visible / bare PySide6 main window"),
     Row("starting", "onnxruntime_imported", 0, "onnxruntime imported before the window is visible"),
+    Row("machinery", "share", 0.05, "batch of 200 small scans in one worker / the tasks alone, less 1"),
+    Row("workers", "inverse", 1 / 1.7, "time of a batch in two workers on two cores / in one"),
+    Row("resuming", "first_s", 2, "half-done batch of 1,000 scans: seconds to the first new one"),
     Row("fidelity", "samples_differ", 0, "samples outside the mask that differ after heal and export"),
 )
 
@@ -64,7 +67,8 @@ ROWS = (
 def main() -> int:
     """Run all measures, or the one that is named; returns 0 when all rows pass."""
     if len(sys.argv) > 1:
-        print(json.dumps(getattr(measures, sys.argv[1])()))
+        home = measures if hasattr(measures, sys.argv[1]) else batches
+        print(json.dumps(getattr(home, sys.argv[1])()))
         return 0
     failed = 0
     results: dict[str, list[dict[str, float]]] = {}

@@ -1,0 +1,103 @@
+"""The measures of ``make bench`` that concern batches. Each runs in a new process and returns its values by name."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from engine import imageio
+from engine.batch import Listener, open_batch
+from engine.batch.plan import Plan, plan_of
+from engine.raster import Raster
+from engine.restore import restore_file
+from engine.runtime.cards import Registry
+from engine.runtime.session import SESSIONS, Device
+from engine.tasks import check_card
+
+
+def machinery() -> dict[str, float]:
+    """Time of a batch of 200 small scans in one worker, over that of restoring them one after another here, less 1."""
+    with folder_of_scans(200, 400) as box:
+        plan, registry = plan_of("gentle", device="cpu"), Registry(check=check_card)
+        recipe, plain = plan.made_recipe(), box.parent / "plain"
+        plain.mkdir()
+        SESSIONS.threads = 1
+
+        def here() -> None:
+            for path in sorted(box.iterdir()):
+                restore_file(path, recipe, plan.output(plain / path.name, {}), Device.CPU, registry=registry)
+
+        restore_file(next(box.iterdir()), recipe, plan.output(plain / "first.tif", {}), Device.CPU, registry=registry)
+        own = seconds(here)
+        whole = seconds(lambda: run(box, plan, 1))
+    return {"share": whole / own - 1, "tasks_s": own, "batch_s": whole}
+
+
+def workers() -> dict[str, float]:
+    """Time of a batch of 60 scans in one worker over that in two, on two cores; each has one thread."""
+    with folder_of_scans(60, 500) as box:
+        plan = plan_of("gentle", device="cpu")
+        one, two = (seconds(lambda count=count: run(box, plan, count)) for count in (1, 2))
+    return {"inverse": two / one, "ratio": one / two}
+
+
+def resuming() -> dict[str, float]:
+    """Seconds from opening a half-done batch of 1,000 scans to the first that is new."""
+    with folder_of_scans(1000, 48) as box:
+        plan, out = plan_of("gentle", device="cpu"), box.parent / "resumed"
+        done = 0
+
+        def count(*_: object) -> None:
+            nonlocal done
+            done += 1
+            if done == 500:
+                runner.stop(now=True)
+
+        with open_batch([box], out, plan) as batch:
+            runner = batch.runner(2, Listener(finished=count))
+            runner.run()
+        first: list[float] = []
+
+        def note(*_: object) -> None:
+            first.append(time.perf_counter())
+            runner.stop(now=True)
+
+        start = time.perf_counter()
+        with open_batch([box], out, plan) as batch:
+            runner = batch.runner(2, Listener(finished=note))
+            runner.run()
+    return {"first_s": first[0] - start}
+
+
+def run(box: Path, plan: Plan, count: int) -> None:
+    """Run a batch into a new folder."""
+    with open_batch([box], Path(tempfile.mkdtemp(dir=box.parent)), plan) as batch:
+        assert batch.runner(count, Listener()).run()
+
+
+@contextmanager
+def folder_of_scans(count: int, side: int) -> Iterator[Path]:
+    """Scans of noise on a ramp, all different, with a white scratch each."""
+    with tempfile.TemporaryDirectory(prefix="lacuna-bench-") as scratch:
+        box = Path(scratch) / "box"
+        box.mkdir()
+        random = np.random.default_rng(1)
+        ramp = np.linspace(0.2, 0.8, side)[:, None, None] * np.ones((1, side, 3))
+        for number in range(count):
+            values = (ramp + random.normal(0, 0.01, ramp.shape)) * 255
+            pixels = np.clip(values, 0, 255).astype(np.uint8)
+            pixels[side // 2, side // 8 : side // 2] = 255
+            imageio.write(Raster(pixels), box / f"{number:04}.tif")
+        yield box
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Time that a call takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start

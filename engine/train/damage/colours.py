@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from engine.train.damage.ageing import as_planes, colour_cast, constant, monochrome, uniform, yellowing
 from engine.train.luma import luma
@@ -25,7 +28,7 @@ def random_levels(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
         return most * level[:, None] * amount * (uniform(photo, random, 0.0, 1.0, 1) < chance)
 
     black, white = drawn(0.38, 0.5), 1 - drawn(0.5, 0.85)
-    own = uniform(photo, random, -0.5, 0.5, 3) * (uniform(photo, random, 0.0, 1.0, 1) < 0.5)
+    own = uniform(photo, random, -0.5, 0.5, 3) * (uniform(photo, random, 0.0, 1.0, 1) < 0.75)
     common = uniform(photo, random, -0.5, 0.5, 1) * uniform(photo, random, 0.0, 1.0, 1)
     return levels(photo, black, white, (level[:, None] * (common + own)).exp())
 
@@ -63,3 +66,25 @@ def random_staining(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
     """Yellow a picture and keep its colours, from straw to tobacco."""
     low, high = constant((0.84, 0.68, 0.36), photo.device), constant((0.98, 0.92, 0.7), photo.device)
     return yellowing(photo, level, torch.lerp(low, high, uniform(photo, random, 0.0, 1.0, 3)))
+
+
+def random_uneven_fading(photo: Tensor, level: Tensor, random: Generator) -> Tensor:
+    """Fade prints towards the paper where light or air reached them: in patches, from an edge or corner, or inside.
+
+    Up to 0.3 everywhere, and up to 0.6 more in places.
+    """
+    sides = (torch.linspace(-1, 1, side, device=photo.device) for side in photo.shape[2:])
+    y, x = torch.meshgrid(*sides, indexing="ij")
+    angle = as_planes(uniform(photo, random, 0.0, 2 * math.pi))
+    away = (x * angle.cos() + y * angle.sin()) / 2**0.5
+    from_edge = (0.5 + 0.5 * away) ** as_planes(uniform(photo, random, 0.6, 2.5))
+    inside = torch.sigmoid((as_planes(uniform(photo, random, 0.4, 0.9)) - torch.maximum(x.abs(), y.abs())) * 12)
+    coarse = torch.rand((len(photo), 1, 3, 3), generator=random, device=photo.device)
+    patches = functional.interpolate(coarse, size=photo.shape[2:], mode="bicubic", align_corners=True)
+    kind = as_planes(uniform(photo, random, 0.0, 1.0))
+    where = torch.where(kind < 0.4, from_edge, torch.where(kind < 0.55, inside, patches))
+    where = torch.lerp(where, patches, as_planes(uniform(photo, random, 0.0, 0.5)))
+    least, more = uniform(photo, random, 0.0, 0.3), uniform(photo, random, 0.2, 0.6)
+    amount = as_planes(level * least) + as_planes(level * more) * where
+    paper = 1 - uniform(photo, random, 0.0, 1.0, 1) * constant((0.14, 0.2, 0.38), photo.device)
+    return photo + amount.clamp(0, 0.75) * (as_planes(paper) - photo)

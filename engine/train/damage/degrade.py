@@ -320,6 +320,7 @@ _ROWS = (
     Degradation("yellowing", ageing.random_yellowing, 0),
     Degradation("light", colours.random_light, 0),
     Degradation("staining", colours.random_staining, 0),
+    Degradation("uneven_fading", colours.random_uneven_fading, 0),
     Degradation("mount", ageing.random_mount, 0),
     Degradation("stains", _marks_of(stain, "stain"), MARKS),
     Degradation("losses", _marks_of(loss, "border", "corner", "box"), MARKS),

@@ -44,7 +44,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "tone": (
         *(
             Column(f"{protocol}, ΔE", protocol, "delta_e", 2, min)
-            for protocol in ("fading", "yellowing", "channels", "dyes", "uneven")
+            for protocol in ("channels", "dyes", "crossover", "uneven", "fading")
         ),
         Column("fading, structure", "fading", "structure", 3),
     ),
@@ -79,10 +79,11 @@ name). Damage and classical methods (*in italics*) are the same for all models o
 * **clean**: PSNR of the whole picture: white noise of sigma 25, defocus of 2.5 px, JPEG of quality 15, half the
   resolution, film grain, small flat boxes.
 * **upscale**: PSNR of the luma and SSIM of photographs that were halved, and then reduced two or four times.
-* **tone**: mean CIEDE2000 (less is better) against the photograph before it aged: dyes faded and prints yellowed as in
-  the old training; lift, gain and gamma drawn for each channel and less colour (*channels*); and two families that no
-  training contains, dyes that absorb in all channels and uneven fading. *structure* is the SSIM of the luma before and
-  after the correction once tones are matched by rank (1 = nothing moved).
+* **tone**: mean CIEDE2000 (less is better) against the photograph before it aged: lift, gain and gamma drawn for each
+  channel and less colour (*channels*); two families that no training contains, dyes that absorb in all channels and
+  tints of shadows and highlights in opposite colours (*crossover*); prints that faded unevenly; dyes faded as in an
+  old training (*fading*). *structure* is the SSIM of the luma before and after the correction once tones are matched
+  by rank (1 = nothing moved).
 * **detect**: *film* is held-out scanned damage composited otherwise than in training, scored by pixels with 2 px
   tolerance over all pictures together; *thin found* is the share of hairs and scratches of which half is found,
   *flagged* the share of the undamaged pictures that was taken for damage. *mixed* is drawn damage of three kinds, as

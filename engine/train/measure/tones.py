@@ -1,4 +1,4 @@
-"""Test protocol of tone: seven families of fading, drawn by code and ranges of their own, not by those of the training.
+"""Test protocol of tone: eight families of fading, drawn by code and ranges of their own, not by those of the training.
 
 Each family changes a sound photograph, uint8 (H, W, 3) sRGB, by random parameters; a random generator that is seeded by
 the family and the number of the photograph makes a case the same each time. Two of the families, ``HELD_OUT``, have no
@@ -94,6 +94,17 @@ def _uneven(picture: Values, random: Generator) -> Values:
     return np.asarray(picture + np.clip(amount, 0, 0.7)[..., None] * (paper - picture))
 
 
+def _crossover(picture: Values, random: Generator) -> Values:
+    """Tint shadows and highlights in opposite colours, as in films whose layers aged apart, and flatten a little."""
+    tint = random.uniform(-1, 1, 3)
+    tint -= tint @ _LUMINANCE
+    tint *= random.uniform(0.06, 0.2) / np.abs(tint).max()
+    luma = picture @ _LUMINANCE
+    apart = picture + tint * (1 - 2 * luma)[..., None]
+    black = random.uniform(0.0, 0.1)
+    return np.asarray(black + (random.uniform(0.85, 0.98) - black) * np.clip(apart, 0, 1))
+
+
 FAMILIES: dict[str, Family] = {
     "channels": _channels,
     "dyes": _dyes,
@@ -102,11 +113,13 @@ FAMILIES: dict[str, Family] = {
     "desaturation": _desaturation,
     "contrast": _contrast,
     "uneven": _uneven,
+    "crossover": _crossover,
 }
 """Name -> family of fading; ``channels`` is the one whose limit is published from outside."""
 
-HELD_OUT = ("dyes", "uneven")
-"""Families that the training of the tone model does not contain: dyes that absorb in all channels, uneven fading."""
+HELD_OUT = ("dyes", "crossover")
+"""Families that the training of the tone model does not contain: dyes that absorb in all channels, and tints of shadows
+and highlights in opposite colours."""
 
 
 def fade(family: str, picture: Picture, number: int) -> Picture:

@@ -306,8 +306,8 @@ def _tone(bench: Bench) -> Iterator[Claim]:
             yield Claim(what, errors["ours"] / untouched, (0, 0.6), (0, 0.35))
         name = f"{protocol.name} (not in training)" if protocol.name in HELD_OUT else protocol.name
         what = f"tone, {name}: CIEDE2000 over that of the better of levels and grey world, {best:.1f}"
-        # Seven families must be corrected better than by simple means. The eighth is a control: nothing was chosen by it,
-        # and it shows how far the model is from that where it never learnt.
+        # Seven families must be corrected better than by simple means. The eighth is a control: nothing was chosen by
+        # it, and it shows how far the model is from that where it never learnt.
         must = (0, 1.1) if protocol.name == "crossover" else (0, 1)
         yield Claim(what, errors["ours"] / best, must, (0, 1))
     yield from _tone_left(bench)

@@ -53,14 +53,27 @@ class Batch:
         scans = filter(self.settled, gather(self.inputs, self.folder, left_out))
         self.table.list_scans(self.plan, self.fingerprint, scans, left_out, self.folder, same_run=same_run)
 
-    def runner(self, workers: int | None, listener: Listener, patience: Patience | None = None) -> BatchRun:
-        """What runs it; workers: number of processes, None = as many as fit this computer."""
+    def runner(
+        self,
+        workers: int | None,
+        listener: Listener,
+        patience: Patience | None = None,
+        threads: int | None = None,
+    ) -> BatchRun:
+        """What runs it on this computer.
+
+        Args:
+            workers: number of processes; None = as many as fit this computer.
+            listener: is told what happens.
+            patience: how to wait for what is missing.
+            threads: of each process's models; None = so many that all cores have work.
+        """
         fitting = fitting_workers()
         count = workers or fitting
-        threads = max(1, fitting // count)
+        used = threads or max(1, fitting // count)
 
         def new_worker(on_event: Callable[[Event], None]) -> Worker:
-            return WorkerProcess(threads, on_event)
+            return WorkerProcess(used, on_event)
 
         return BatchRun(self.table, self.folder, self.fingerprint, count, new_worker, listener, patience)
 

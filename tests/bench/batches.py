@@ -75,9 +75,9 @@ def resuming() -> dict[str, float]:
 
 
 def run(box: Path, plan: Plan, count: int) -> None:
-    """Run a batch into a new folder."""
+    """Run a batch into a new folder, in workers of one thread each."""
     with open_batch([box], Path(tempfile.mkdtemp(dir=box.parent)), plan) as batch:
-        assert batch.runner(count, Listener()).run()
+        assert batch.runner(count, Listener(), threads=1).run()
 
 
 @contextmanager

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine import colour, imageio
 from engine.errors import ReadError, SettingsError
 from engine.imageio import WriteOptions, Written
 from engine.jobs import JobContext
-from engine.raster import Pixels, Raster
-from engine.record import SUFFIX, Repair, ScanFile, make_record, read_scan, record_bytes, record_path, remove_record
+from engine.raster import Metadata, Pixels, Raster
+from engine.record import (
+    SOURCE_TYPES,
+    SUFFIX,
+    Edited,
+    Repair,
+    ScanFile,
+    make_record,
+    read_scan,
+    record_bytes,
+    record_path,
+    remove_record,
+    samples_changed,
+)
 
 
 @dataclass(frozen=True)
@@ -46,18 +58,22 @@ def write_result(
     command: str,
     context: JobContext | None = None,
     repair_notices: Sequence[str] = (),
+    edited: Edited | None = None,
 ) -> tuple[str, ...]:
     """Write a result and its record, which holds the digest of the written file. Any thread.
 
     Args:
         result: the picture to write, in the scan's depth and profile.
         output: where and how.
-        scan: the pixels before the repairs, of the same type; for the share of changed samples in the record.
+        scan: the pixels before the repairs, of the same type; tells how many samples were changed. If none was, the
+            metadata is not told of repairs.
         source: the scan's file, never written to; its digest, if known, goes into the record.
         repairs: the repairs, for the record.
         command: name of the command that writes, for the record.
         context: progress and cancellation.
         repair_notices: what was said of the repairs, for the record.
+        edited: where a picture from the window may differ from the scan, for the record; None: only where its repairs
+            are.
 
     Returns:
         Sentences about what the format cannot hold.
@@ -70,14 +86,17 @@ def write_result(
     context = context or JobContext()
     check_place(output, [source.path] if source is not None else [])
     converted = _convert_to_profile(result, output.profile)
+    changed = samples_changed(scan, result.pixels)
+    metadata, term, unfit = _with_source_type(result.metadata, repairs if changed else [])
+    labelled = replace(converted, metadata=metadata)
     if not output.record:
-        notices = imageio.write(converted, output.path, output.options, context)
+        notices = imageio.write(labelled, output.path, output.options, context)
         # An existing record describes the replaced picture.
         remove_record(output.path)
-        return notices
+        return *unfit, *notices
     # Everything that can fail is done before writing starts.
     known = source.with_digest() if source is not None else None
-    record = make_record(command, known, repairs, scan, result.pixels)
+    record = make_record(command, known, repairs, scan, result.pixels, changed, edited)
     depth = imageio.stored_depth(output.path, output.options.depth or result.depth)
     kept = converted is result and depth == result.depth and imageio.is_lossless(output.path, output.options)
 
@@ -91,11 +110,32 @@ def write_result(
             "profile": colour.description(converted.profile),
             "samples_kept": kept,
         }
+        said = [*repair_notices, *unfit, *notices]
         return record_path(output.path), record_bytes(
-            record | {"written": facts, "notices": [*repair_notices, *notices]}
+            record | {"digital_source_type": term, "written": facts, "notices": said}
         )
 
-    return imageio.write(converted, output.path, output.options, context, record_of)
+    return *unfit, *imageio.write(labelled, output.path, output.options, context, record_of)
+
+
+def _with_source_type(metadata: Metadata, repairs: Sequence[Repair]) -> tuple[Metadata, str | None, tuple[str, ...]]:
+    """State in the metadata what kind of change the repairs made, unless it states a stronger one.
+
+    Returns:
+        The metadata, the term for the record (None: nothing was changed by a repair), and notices.
+    """
+    terms = [SOURCE_TYPES[repair.task] for repair in repairs if repair.task in SOURCE_TYPES]
+    if not terms:
+        return metadata, None, ()
+    term = imageio.strongest(terms)
+    try:
+        packet = imageio.with_source_type(metadata.xmp or None, term)
+        return replace(metadata, xmp=packet), imageio.strongest(imageio.source_types(packet)), ()
+    except ValueError:
+        said = (
+            "The XMP data of the scan is damaged: it is kept as it is, and does not say that the picture was repaired."
+        )
+        return metadata, term, (said,)
 
 
 @dataclass(frozen=True)

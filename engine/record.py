@@ -16,13 +16,17 @@ import numpy as np
 
 from engine import __version__, tables
 from engine.errors import ReadError
-from engine.imageio import FileDigest, open_plain, read_hashed, read_plain
+from engine.imageio import COMPOSITE, ENHANCED, FileDigest, open_plain, read_hashed, read_plain
 from engine.jobs import JobContext
-from engine.raster import Pixels, Raster
+from engine.raster import Pixels, Raster, Rect
 
 SUFFIX = ".record.json"
 _LARGEST = 256 << 20
 """Larger records are refused, bytes; a record lists every damage that was healed."""
+SOURCE_TYPES = {"heal": COMPOSITE, "clean": ENHANCED, "tone": ENHANCED, "upscale": ENHANCED}
+"""The kind of change that each task makes to a picture, as a digital source type; the others change nothing."""
+LOCAL = frozenset({"heal", "detect", "faces"})
+"""Tasks that change no sample outside of the boxes of their repair."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class Repair:
         model, version, checksum: id, version and SHA-256 of the model.
         device: where the model ran.
         settings: the task's settings.
-        boxes: the repaired damages, (left, top, right, bottom) in pixels of the picture at that time.
+        boxes: the repaired damages, (left, top, right, bottom) in pixels of the picture at that time, with all pixels
+            around them over which the repair was enlarged or faded out. No other pixels were changed by a local repair.
         recipe: name of the recipe that it was a step of; empty for none.
     """
 
@@ -90,12 +95,41 @@ class Repair:
             raise ReadError("The record of a repair in this file is damaged.", "record.damaged") from error
 
 
+@dataclass(frozen=True)
+class Edited:
+    """Where a picture that was edited by hand may differ from its scan.
+
+    Attributes:
+        areas: rectangles of the picture; outside of them it is the scan.
+        mirrored: the scan was first mirrored left to right,
+        quarters: and then rotated to the left by this many quarter turns, 0..3.
+    """
+
+    areas: tuple[Rect, ...]
+    mirrored: bool = False
+    quarters: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        """The entries of the record, as JSON data."""
+        boxes = [[area.left, area.top, area.right, area.bottom] for area in self.areas]
+        return {"areas": boxes, "turned": {"mirrored": self.mirrored, "quarters": self.quarters}}
+
+
+def samples_changed(scan: Pixels, result: Pixels) -> int:
+    """Number of samples that differ between a picture before and after; all of them if its shape differs."""
+    if scan is result:
+        return 0
+    return result.size if scan.shape != result.shape else int(np.count_nonzero(scan != result))
+
+
 def make_record(
     command: str,
     source: ScanFile | None,
     repairs: list[Repair],
     scan: Pixels,
     result: Pixels,
+    changed: int,
+    edited: Edited | None = None,
 ) -> dict[str, Any]:
     """The record of an export, as JSON data.
 
@@ -104,11 +138,11 @@ def make_record(
         source: the scan's file with its digest; None if it is unknown.
         repairs: in the order in which they were made.
         scan: the picture before, (h, w, c).
-        result: the picture after, of the same sample type; if its size differs, all samples count as changed.
+        result: the picture after, of the same sample type.
+        changed: ``samples_changed`` of both.
+        edited: where a picture from the window may differ; None: only where its repairs are.
     """
     recipes = dict.fromkeys(repair.recipe for repair in repairs if repair.recipe)
-    resized = scan.shape != result.shape
-    changed = result.size if resized else int(np.count_nonzero(scan != result)) if scan is not result else 0
     return {
         "program": f"lacuna {__version__}",
         "command": command,
@@ -118,6 +152,7 @@ def make_record(
         "share_changed": changed / result.size,
         **({"recipe": ", ".join(recipes)} if recipes else {}),
         "repairs": [dataclasses.asdict(repair) for repair in repairs],
+        **(edited.facts() if edited is not None else {}),
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -144,11 +179,32 @@ def record_matches(target: Path) -> bool | None:
         ReadError: the picture cannot be read.
     """
     try:
-        record = tables.parse_json(read_plain(record_path(target), _LARGEST))
-        told = record["written"]["sha256"]
-    except (OSError, ValueError, LookupError, TypeError):
+        told = read_record(target)["written"]["sha256"]
+    except (ReadError, LookupError, TypeError):
         return None
     return bool(file_digest(target) == told)
+
+
+def read_record(target: Path) -> dict[str, Any]:
+    """The record beside a picture, as JSON data; which entries it has is not checked.
+
+    Raises:
+        ReadError: ``record.missing``, ``record.read`` or ``record.damaged``.
+    """
+    path = record_path(target)
+    try:
+        record = tables.parse_json(read_plain(path, _LARGEST))
+    except FileNotFoundError as error:
+        raise ReadError("{file} has no record beside it.", "record.missing", file=target.name) from error
+    except OSError as error:
+        said = "The record of {file} cannot be read: {reason}."
+        raise ReadError(said, "record.read", file=target.name, reason=error.strerror or error) from error
+    except ValueError as error:
+        said = "The record of {file} is damaged: {reason}."
+        raise ReadError(said, "record.damaged", file=target.name, reason=error) from error
+    if not isinstance(record, dict):
+        raise ReadError("The record of {file} is damaged: it is no table.", "record.damaged", file=target.name)
+    return record
 
 
 def remove_record(target: Path) -> None:

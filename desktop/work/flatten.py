@@ -6,12 +6,15 @@ import argparse
 from pathlib import Path
 
 from desktop.document.compose import Composite, flatten
+from desktop.document.model import State
 from desktop.document.opening import open_project
 from desktop.document.project import Snapshot
+from engine import masks
 from engine.cli import Command, add_writer_arguments, output_of, say
 from engine.jobs import JobContext
 from engine.output import Output, check_place, write_result
 from engine.raster import Raster
+from engine.record import LOCAL, Edited
 
 
 def export(
@@ -44,7 +47,17 @@ def export(
         repairs=state.repairs(),
         command=command,
         context=context.part(0.3, 1.0),
+        edited=_edited(state),
     )
+
+
+def _edited(state: State) -> Edited:
+    """Where the visible picture may differ from the scan: where a layer's mask lets it show."""
+    turn, shown = state.geometry, [layer for layer in state.layers if layer.shows]
+    if any(repair.task not in LOCAL for layer in shown for repair in layer.made_by):
+        return Edited((turn.bounds,), turn.mirrored, turn.quarters)
+    areas = tuple(box for layer in shown for box in masks.damage_boxes(layer.mask, 0))
+    return Edited(areas, turn.mirrored, turn.quarters)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The command line: detect, heal, clean, tone, faces, upscale, restore, convert, info, models.
+"""The command line: detect, heal, clean, tone, faces, upscale, restore, convert, info, models, verify, doctor.
 
 Also ``python -m engine``.
 """
@@ -14,13 +14,20 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from engine import __version__
-from engine.cli import files, models, pictures, repairs
+from engine.cli import doctor, files, models, pictures, repairs, verify
 from engine.cli.common import Command, add_writer_arguments, output_of, say
 from engine.cli.signals import cancelled_by_signals
 from engine.errors import EngineError
 from engine.jobs import Cancelled, JobContext
 
-COMMANDS = (*repairs.COMMANDS, *pictures.COMMANDS, *files.COMMANDS, *models.COMMANDS)
+COMMANDS = (
+    *repairs.COMMANDS,
+    *pictures.COMMANDS,
+    *files.COMMANDS,
+    *models.COMMANDS,
+    *verify.COMMANDS,
+    *doctor.COMMANDS,
+)
 
 __all__ = ["COMMANDS", "Command", "add_writer_arguments", "main", "output_of", "say"]
 

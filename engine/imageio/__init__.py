@@ -28,10 +28,13 @@ from engine.imageio.plain import open_plain, read_plain, special_kind
 from engine.imageio.png import decode_png, encode_png, png_profile
 from engine.imageio.tags import Tag
 from engine.imageio.targets import check_target, same_file
+from engine.imageio.xmp import COMPOSITE, ENHANCED, source_types, strongest, with_source_type
 from engine.jobs import JobContext
 from engine.raster import Mask, Metadata, Raster, Resolution, contiguous
 
 __all__ = [
+    "COMPOSITE",
+    "ENHANCED",
     "FORMATS",
     "READABLE",
     "WRITABLE",
@@ -57,10 +60,13 @@ __all__ = [
     "read_plain",
     "same_file",
     "sensible_resolution",
+    "source_types",
     "stored_depth",
+    "strongest",
     "sweep",
     "sync_folder",
     "to_depth",
+    "with_source_type",
     "write",
     "write_mask",
 ]

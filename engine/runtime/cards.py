@@ -277,6 +277,11 @@ class Registry:
             user_folder = Path(platformdirs.user_data_dir("lacuna", appauthor=False)) / "models"
         self._user_folder, self._shipped, self._check = user_folder, shipped, check
 
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """The folders of the shipped and of the added models; they need not exist."""
+        return self._shipped, self._user_folder
+
     def cards(self, task: str | None = None) -> list[ModelCard]:
         """All usable cards, or those of a task, shipped ones first. ``problems`` explains which are left out."""
         return [entry.card for entry in self._read() if entry.card is not None and task in (None, entry.card.task)]

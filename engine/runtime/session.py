@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import inspect
+import re
 import threading
 from collections import OrderedDict
+from dataclasses import dataclass
 from enum import Enum
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +53,11 @@ class Session:
         self._inner = inner
         self._stage = stage
         self.device = device
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What onnxruntime asks to run each part of the model, in this order; a failed run can take one away."""
+        return tuple(self._inner.get_providers())
 
     def run(self, inputs: dict[str, np.ndarray], context: JobContext) -> list[np.ndarray]:
         """Run the model.
@@ -167,6 +177,49 @@ def available_devices() -> list[Device]:
     """The devices that the installed onnxruntime was built for; whether CUDA works shows when a model is loaded."""
     present = _library().get_available_providers()
     return [device for device, provider in _PROVIDERS.items() if provider in present]
+
+
+@dataclass(frozen=True)
+class Library:
+    """The installed onnxruntime.
+
+    Attributes:
+        package: name of its package.
+        version: of the package.
+        cuda: the version of CUDA that it was built for; empty for none.
+        providers: what it was built to run models with; whether they work shows only when a model is loaded.
+    """
+
+    package: str
+    version: str
+    cuda: str
+    providers: tuple[str, ...]
+
+    @property
+    def has_cuda(self) -> bool:
+        """Whether it was built to run models on NVIDIA's graphics cards."""
+        return _PROVIDERS[Device.CUDA] in self.providers
+
+
+def library() -> Library:
+    """What is known of the installed onnxruntime."""
+    module = _library()
+    package, cuda = (str(getattr(module, name, "") or "") for name in ("package_name", "cuda_version"))
+    return Library(package or "onnxruntime", module.__version__, cuda, tuple(module.get_available_providers()))
+
+
+def missing_cuda_file() -> str:
+    """The first file of NVIDIA's that onnxruntime needs for CUDA and that is not found; empty where none is known."""
+    part = Path(inspect.getfile(_library())).parent / "capi" / "libonnxruntime_providers_cuda.so"
+    if not part.exists():
+        return ""
+    _preload_cuda()
+    try:
+        ctypes.CDLL(str(part))
+    except OSError as error:
+        match = re.match(r"([^\s:/]+): cannot open shared object file", str(error))
+        return match.group(1) if match else ""
+    return ""
 
 
 @cache

@@ -240,6 +240,11 @@ class Model:
         return next((session.device for session in self._sessions if session.device is Device.CPU), Device.CUDA)
 
     @property
+    def providers(self) -> tuple[str, ...]:
+        """The providers of all stages, see ``Session.providers``, each once."""
+        return tuple(dict.fromkeys(name for session in self._sessions for name in session.providers))
+
+    @property
     def on_cpu_alone(self) -> bool:
         """Whether all stages run on the CPU."""
         return all(session.device is Device.CPU for session in self._sessions)

@@ -27,10 +27,12 @@ from desktop.work.flatten import export
 from engine import colour, imageio
 from engine.errors import EngineError, ReadError
 from engine.output import Output, check_output
+from engine.raster import Raster
 from engine.recipes import RECIPES, read_recipe
 from engine.record import record_matches
 from engine.runtime.cards import Registry, read_card, write_card
 from engine.tasks import check_card, try_model
+from engine.verify import verify
 from tests.fuzz import mutations, seeds
 from tests.fuzz.reader import Reader
 
@@ -204,14 +206,44 @@ def _read_settings(path: Path) -> None:
 
 
 def _records() -> list[bytes]:
-    return [b'{"program": "lacuna 0.1.0", "repairs": [], "written": {"file": "a.tif", "sha256": "%s", "bytes": 3}}']
+    repair = '{"task": "heal", "model": "a", "version": "1", "checksum": "", "device": "cpu", "boxes": [[1, 2, 9, 8]]}'
+    turned = '"areas": [[0, 0, 5, 5]], "turned": {"mirrored": true, "quarters": 1}, '
+    rest = (
+        '"source": {"file": "scan.tif", "sha256": "00"}, "samples_changed": 0, '
+        '"written": {"file": "a.tif", "sha256": "00", "bytes": 3, "samples_kept": true}}'
+    )
+    return [f'{{"repairs": [{repair}], {more}{rest}'.encode() for more in ("", turned)]
 
 
 def _read_record(path: Path) -> None:
-    picture = path.with_name("a.tif")
-    picture.write_bytes(b"abc")
+    """The picture and its scan are another picture than the record's, so that nothing can fit."""
+    picture, scan = path.with_name("a.tif"), path.with_name("scan.tif")
+    for target in (picture, scan):
+        imageio.write(Raster(seeds.pixels()), target)
     os.replace(path, path.with_name("a.tif.record.json"))
     assert record_matches(picture) in (None, False)
+    for source in (None, scan, path.parent):
+        assert not verify(picture, source).fits
+
+
+def _packets() -> list[bytes]:
+    stated = '<e:DigitalSourceType xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">%s</e:DigitalSourceType>'
+    packet = (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="a&amp;b">%s'
+        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    )
+    made = imageio.with_source_type(None, imageio.ENHANCED)
+    return [made, (packet % "").encode(), (packet % (stated % "print")).encode()]
+
+
+def _read_packet(path: Path) -> None:
+    packet = path.read_bytes()
+    try:
+        changed = imageio.with_source_type(packet, imageio.COMPOSITE)
+    except ValueError as error:
+        raise ReadError("This is no XMP packet.", "fuzz.none") from error
+    assert imageio.with_source_type(changed, imageio.ENHANCED) == changed
 
 
 # -- models ---------------------------------------------------------------------------------------------------------
@@ -293,5 +325,6 @@ READERS: dict[str, Reader] = {
     "recipes": Reader(".toml", _recipes, mutations.text, _read_recipe),
     "settings": Reader(".json", _settings, mutations.text, _read_settings),
     "records": Reader(".json", _records, mutations.text, _read_record),
+    "packets": Reader(".xmp", _packets, mutations.text, _read_packet),
     "models": Reader(".zip", seeds.models, _mutate_model, _read_model),
 }

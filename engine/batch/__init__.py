@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.batch.cluster import Cluster
-from engine.batch.gather import Gathered, gather
+from engine.batch.gather import Gathered, Scan, gather
 from engine.batch.plan import Plan
 from engine.batch.pool import Event, Worker, WorkerProcess, fitting_workers
 from engine.batch.report import report_folder, write_report
@@ -33,6 +33,7 @@ class Batch:
         plan: what it does with every scan, and its fingerprint.
         inputs: scans and folders of scans.
         settled: tells which scans may be taken already; None = all.
+        check: see ``open_batch``.
     """
 
     table: JobTable
@@ -42,6 +43,7 @@ class Batch:
     fingerprint: str
     inputs: Sequence[Path]
     settled: Settled | None = None
+    check: Callable[[], None] = lambda: None
 
     def list_scans(self, *, same_run: bool = False) -> None:
         """Take the scans that its inputs have now into the table; raises as ``gather``.
@@ -50,8 +52,12 @@ class Batch:
             same_run: go on with the run that there was, also if it had ended.
         """
         left_out = Gathered()
-        scans = filter(self.settled, gather(self.inputs, self.folder, left_out))
+        scans = filter(self._wanted, gather(self.inputs, self.folder, left_out))
         self.table.list_scans(self.plan, self.fingerprint, scans, left_out, self.folder, same_run=same_run)
+
+    def _wanted(self, scan: Scan) -> bool:
+        self.check()
+        return self.settled is None or self.settled(scan)
 
     def runner(
         self,
@@ -94,6 +100,7 @@ def open_batch(
     table: Path | None = None,
     report: Path | None = None,
     settled: Settled | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[Batch]:
     """Context manager: a batch, new or gone on with, with all scans of its inputs in its table.
 
@@ -104,6 +111,7 @@ def open_batch(
         table: file of the table; None = in the folder ``lacuna-report`` below the output folder.
         report: folder of the report; None = that folder.
         settled: tells which scans may be taken already; None = all.
+        check: called for each scan that is found; raises Cancelled when the batch is not wanted any more.
 
     Raises:
         ReadError: an input does not exist, or the table cannot be used.
@@ -129,7 +137,7 @@ def open_batch(
             folder=error.filename or folder,
             reason=error.strerror,
         ) from error
-    with JobTable(place) as rows, rows.held():
-        batch = Batch(rows, folder, report or own, plan, fingerprint, inputs, settled)
+    with JobTable(place) as rows, rows.held(own / "held"):
+        batch = Batch(rows, folder, report or own, plan, fingerprint, inputs, settled, check)
         batch.list_scans()
         yield batch

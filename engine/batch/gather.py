@@ -26,7 +26,7 @@ class Scan:
     """A picture file that was found.
 
     Attributes:
-        path: absolute path, links kept.
+        path: its real path, without links, by which it is known however it was given.
         relative: its path below what was given, which its output mirrors; with the folder's own name in front if
             several folders were given.
         root: the folder that was given, or that of the file that was given.
@@ -67,22 +67,21 @@ def gather(inputs: Sequence[Path], output: Path | None, left_out: Gathered) -> I
     Raises:
         ReadError: one of the inputs does not exist, or is neither a file nor a folder.
     """
-    given = [path.absolute() for path in inputs]
+    given = [Path(os.path.normpath(path.absolute())) for path in inputs]
     for path in given:
         if not path.is_dir() and not path.is_file():
             reason = "it is neither a file nor a folder" if path.exists() else "it does not exist"
             raise ReadError("{path} cannot be taken: {reason}.", "batch.input", path=path, reason=reason)
     names = _folder_names([path for path in given if path.is_dir()])
     avoided = _identity(output) if output is not None else None
-    seen: set[str] = set()
+    seen, entered = set[Path](), set[tuple[int, int]]()
     for path in given:
-        found = _walk(path, names[path], avoided, left_out) if path.is_dir() else _file(path, left_out)
+        found = _walk(path, names[path], avoided, entered, left_out) if path.is_dir() else _file(path, left_out)
         for scan in found:
-            key = os.fspath(scan.path)
-            if key in seen:
+            if scan.path in seen:
                 left_out.ignored["twice"] += 1
             else:
-                seen.add(key)
+                seen.add(scan.path)
                 yield scan
 
 
@@ -107,11 +106,14 @@ def _file(path: Path, left_out: Gathered) -> Iterator[Scan]:
     except OSError:
         left_out.ignored["unreadable"] += 1
         return
-    yield Scan(path, PurePosixPath(path.name), path.parent, status.st_size, status.st_mtime_ns)
+    real = Path(os.path.realpath(path))
+    yield Scan(real, PurePosixPath(path.name), path.parent, status.st_size, status.st_mtime_ns)
 
 
-def _walk(folder: Path, name: str, avoided: tuple[int, int] | None, left_out: Gathered) -> Iterator[Scan]:
-    entered: set[tuple[int, int]] = set()
+def _walk(
+    folder: Path, name: str, avoided: tuple[int, int] | None, entered: set[tuple[int, int]], left_out: Gathered
+) -> Iterator[Scan]:
+    """The pictures below a folder, without the folders that were entered already and the one to be avoided."""
 
     def failed(_error: OSError) -> None:
         left_out.ignored["unreadable"] += 1
@@ -119,7 +121,8 @@ def _walk(folder: Path, name: str, avoided: tuple[int, int] | None, left_out: Ga
     for place, folders, files in os.walk(folder, followlinks=True, onerror=failed):
         identity = _identity(Path(place))
         if identity in entered:
-            # A link led here a second time.
+            # A link, or another input, led here a second time.
+            left_out.ignored["twice"] += len(files)
             folders.clear()
             continue
         if identity is not None:
@@ -140,7 +143,7 @@ def _walk(folder: Path, name: str, avoided: tuple[int, int] | None, left_out: Ga
 
 def _pictures(place: Path, files: list[str], relative: PurePosixPath, root: Path, left_out: Gathered) -> Iterator[Scan]:
     """The pictures of one folder."""
-    present = set(files)
+    present, real = set(files), Path(os.path.realpath(place))
     for file in files:
         if _JUNK.fullmatch(file):
             left_out.ignored["junk"] += 1
@@ -154,7 +157,8 @@ def _pictures(place: Path, files: list[str], relative: PurePosixPath, root: Path
             except OSError:
                 left_out.ignored["unreadable"] += 1
                 continue
-            yield Scan(place / file, relative / file, root, status.st_size, status.st_mtime_ns)
+            path = Path(os.path.realpath(place / file)) if (place / file).is_symlink() else real / file
+            yield Scan(path, relative / file, root, status.st_size, status.st_mtime_ns)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

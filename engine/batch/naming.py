@@ -95,7 +95,7 @@ class Namer:
 
         def fill(match: re.Match[str]) -> str:
             count = _NUMBER.fullmatch(match[1])
-            return values[match[1]] if count is None else f"{number:0{len(count[1] or '0')}d}"
+            return _part(values[match[1]]) if count is None else f"{number:0{len(count[1] or '0')}d}"
 
         stem = _PLACEHOLDER.sub(fill, self._template).strip("/")
         folder, suffix = relative.parent, suffix_for(relative.name, self._suffix)
@@ -111,6 +111,11 @@ class Namer:
                 copy += 1
         self._taken.add(_key(path))
         return path, path != str(folder / (stem + suffix))
+
+
+def _part(value: str) -> str:
+    """A value as a part of a name: never one that leads to another folder."""
+    return "-" if not value.strip(".") else value
 
 
 def _key(path: str) -> str:

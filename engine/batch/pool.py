@@ -95,6 +95,8 @@ class WorkerProcess:
             text=True,
             encoding="utf-8",
             errors="replace",
+            # Signals of a terminal or of a service are for the process that runs the batch, which ends its workers.
+            start_new_session=True,
         )
         self._said: deque[str] = deque(maxlen=20)
         self._threads = [
@@ -152,7 +154,8 @@ class WorkerProcess:
             try:
                 message = json.loads(line)
             except ValueError:
-                # Killed in the middle of a line.
+                # Killed in the middle of a line; or a library has got hold of its real stdout.
+                self._process.kill()
                 break
             self.ready = True
             self._on_event(Event(self, message))

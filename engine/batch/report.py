@@ -6,6 +6,8 @@ import csv
 import html
 import io
 import json
+import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ from engine import __version__
 from engine.batch.gather import REPORT_FOLDER
 from engine.batch.table import JobTable, Outcome, Row, State
 from engine.batch.work import preview_path
+from engine.errors import WriteError
 from engine.imageio import atomic_write, atomic_write_bytes
 
 _SHOWN = 2000
-"""Most scans on the page, beside those that failed; the CSV has all."""
+"""Most scans on the page of those that failed, and of the others; the CSV has all."""
 
 
 def write_report(table: JobTable, output: Path, folder: Path) -> Path:
@@ -26,7 +29,7 @@ def write_report(table: JobTable, output: Path, folder: Path) -> Path:
     Args:
         table: the table of the batch.
         output: its output folder.
-        folder: to write into; it is made if it does not exist.
+        folder: to write into; it is made if it does not exist, in a folder that does.
 
     Returns:
         The path of the JSON file.
@@ -34,7 +37,16 @@ def write_report(table: JobTable, output: Path, folder: Path) -> Path:
     Raises:
         WriteError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        # Not the output folder, whose disk may be gone for a while.
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            "The folder {folder} cannot be made: {reason}.",
+            "write.folder",
+            folder=folder,
+            reason=error.strerror or error,
+        ) from error
     _write_json(table, folder / "report.json")
     _write_csv(table, folder / "report.csv")
     atomic_write_bytes(folder / "report.html", _page(table, output, folder).encode(errors="replace"))
@@ -94,7 +106,7 @@ def _write_json(table: JobTable, path: Path) -> None:
 
 
 def _write_csv(table: JobTable, path: Path) -> None:
-    columns = list(_entry(Row(0, Path(), "", Path(), "", False, 0, 0, State.PENDING, None)))
+    columns = list(_entry(Row(0, Path(), "", Path(), "", "", False, 0, 0, State.PENDING, None)))
     with atomic_write(path) as file:
         text = io.TextIOWrapper(file, "utf-8-sig", errors="backslashreplace", newline="", write_through=True)
         rows = csv.DictWriter(text, columns)
@@ -111,7 +123,7 @@ def _cell(value: object) -> str:
     elif isinstance(value, list):
         value = "; ".join(str(one) for one in value)
     text = str(value)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\\t", "\\r") else text
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 _STYLE = """\
@@ -153,12 +165,12 @@ def _page(table: JobTable, output: Path, folder: Path) -> str:
 
 
 def _page_rows(table: JobTable, output: Path, folder: Path) -> Iterator[str]:
-    shown = 0
+    seen = Counter[bool]()
     for row in table.rows():
-        if row.state is not State.FAILED:
-            shown += 1
-            if shown > _SHOWN:
-                continue
+        failed = row.state is State.FAILED
+        seen[failed] += 1
+        if seen[failed] > _SHOWN:
+            continue
         entry = _entry(row)
         cells = [
             entry["source"],
@@ -170,14 +182,14 @@ def _page_rows(table: JobTable, output: Path, folder: Path) -> Iterator[str]:
         if entry["reason"]:
             cells[2] = f"{cells[2]}: {entry['reason']}"
         text = "".join(f"<td>{html.escape(cell)}" for cell in cells)
-        yield f"<tr class={entry['state']}><td>{_pair(preview_path(output, row.id), folder)}{text}</tr>"
-    if shown > _SHOWN:
-        yield f"<tr><td colspan=8>and {shown - _SHOWN} more, which report.csv lists</tr>"
+        yield f"<tr class={entry['state']}><td>{_pair(preview_path(output, row.output), folder)}{text}</tr>"
+    if left := sum(max(0, count - _SHOWN) for count in seen.values()):
+        yield f"<tr><td colspan=8>and {left} more, which report.csv lists</tr>"
 
 
 def _pair(preview: Path, folder: Path) -> str:
     """The picture before, which a slider draws over the one after; nothing if there is no preview."""
-    if not preview.exists():
+    if not os.path.exists(preview):  # noqa: PTH110 - Path.exists raises where a share is gone
         return ""
     try:
         source = preview.relative_to(folder).as_posix()

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import queue
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from engine.batch.pool import Event, Worker
 from engine.batch.table import JobTable, Outcome, Row, State
-from engine.batch.work import Job
+from engine.batch.work import KEPT, Job
 from engine.errors import DeviceError
 
 _ROOM = 256 << 20
 """Free room on the disk from which a run goes on that had found it full, bytes."""
+_FULL = 3
+"""Times that a scan's result may find the disk full although there seems to be room, until the scan fails."""
+_GRACE = 10.0
+"""Seconds that workers have to break off when the run is stopped; those that do not are killed."""
 _STARTS = 3
 """Workers that may end without having started, one after another, until the run is given up."""
 
@@ -110,6 +117,9 @@ class BatchRun:
         self._stopping = False
         self._wait: _Wait | None = None
         self._given_up: set[Path] = set()
+        self._found_full: Counter[int] = Counter()
+        self._killing: float | None = None
+        self._mounts = {folder: _mount_of(folder)}
 
     def stop(self, *, now: bool) -> None:
         """End the run early. Any thread, and more than once.
@@ -132,6 +142,8 @@ class BatchRun:
             self._give_work()
             while self._working or (self._wait is not None and not self._stopping):
                 self._handle(self._next_event())
+                if self._killing is not None and time.monotonic() >= self._killing:
+                    break
                 self._give_work()
         finally:
             for worker in self._workers:
@@ -144,11 +156,12 @@ class BatchRun:
         return not self._stopping
 
     def _next_event(self) -> Event | _Stop | None:
-        """The next event; None when it is time to look whether a wait is over."""
-        if self._wait is None:
+        """The next event; None when it is time to look whether a wait is over, or to kill what does not stop."""
+        ends = self._killing if self._stopping or self._wait is None else self._wait.until
+        if ends is None:
             return self._events.get()
         try:
-            return self._events.get(timeout=max(0.0, self._wait.until - time.monotonic()))
+            return self._events.get(timeout=max(0.0, ends - time.monotonic()))
         except queue.Empty:
             return None
 
@@ -159,11 +172,23 @@ class BatchRun:
         if self._stopping or self._is_waiting():
             return
         while (worker := self._idle_worker()) is not None and (row := self._table.take()) is not None:
-            if row.root in self._given_up and not row.root.exists():
-                self._finish(row, Outcome(State.FAILED, f"The folder {row.root} is gone.", "batch.gone"))
+            if refusal := self._refusal(row):
+                self._finish(row, refusal)
                 continue
             self._working[row.id] = row
             worker.start(Job(row.id, str(row.path), str(self._folder), row.output, self._plan, self._fingerprint))
+
+    def _refusal(self, row: Row) -> Outcome | None:
+        """Why a scan fails before anything is done; None if nothing speaks against it."""
+        self._mounts.setdefault(row.root, _mount_of(row.root))
+        if row.root in self._given_up and not self._is_there(row.root):
+            return Outcome(State.FAILED, f"The folder {row.root} is gone.", "batch.gone")
+        if self._table.is_scan(self._folder / row.output):
+            said = (
+                f"Its result would get the name {row.output}, which is that of a scan. Choose another folder or name."
+            )
+            return Outcome(State.FAILED, said, "batch.scan")
+        return None
 
     def _idle_worker(self) -> Worker | None:
         """A worker without a job, a new one if there may be more; None if all have one."""
@@ -180,13 +205,15 @@ class BatchRun:
         wait, now = self._wait, time.monotonic()
         if wait is None:
             return False
+        if now < wait.until:
+            return True
         if wait.over():
             self._wait = None
             self._listener.notice("Going on.")
         elif wait.missing is not None and now - wait.since > self._patience.share:
             self._given_up.add(wait.missing)
             self._wait = None
-        elif now >= wait.until:
+        else:
             wait.pause = min(2 * wait.pause, self._patience.longest)
             wait.until = now + wait.pause
         return self._wait is not None
@@ -198,8 +225,10 @@ class BatchRun:
             return
         if isinstance(event, _Stop):
             self._stopping = True
-            for worker in self._workers if event.now else ():
-                worker.cancel()
+            if event.now and self._killing is None:
+                self._killing = time.monotonic() + _GRACE
+                for worker in self._workers:
+                    worker.cancel()
         elif not event.message:
             self._ended(event.worker)
         elif "ready" in event.message:
@@ -222,7 +251,7 @@ class BatchRun:
         job = worker.job
         if not worker.ready:
             self._false_starts += 1
-        if self._false_starts >= _STARTS:
+        if self._false_starts >= _STARTS and not self._stopping:
             raise DeviceError(
                 "The processes that do the work cannot be started: {reason}.", "batch.workers", reason=worker.death()
             )
@@ -236,13 +265,18 @@ class BatchRun:
         self._finish(row, Outcome(State.FAILED, said, "batch.worker"))
 
     def _take_outcome(self, row: Row, outcome: Outcome) -> None:
-        if outcome.code == "write.full":
+        if outcome.code == KEPT:
+            self._table.give_copy_name(row, self._folder)
+            self._table.put_back([row.id])
+            return
+        self._found_full[row.id] += outcome.code == "write.full"
+        if outcome.code == "write.full" and not (self._found_full[row.id] >= _FULL and self._has_room()):
             self._pause_for(row, f"The disk of {self._folder} is full. It goes on when there is room.", self._has_room)
             return
         for folder in (row.root, self._folder):
-            if outcome.state is State.FAILED and folder not in self._given_up and not folder.exists():
+            if outcome.state is State.FAILED and folder not in self._given_up and not self._is_there(folder):
                 said = f"The folder {folder} is gone. It goes on when it is there again."
-                self._pause_for(row, said, folder.exists, folder)
+                self._pause_for(row, said, partial(self._is_there, folder), folder)
                 return
         self._finish(row, outcome)
 
@@ -254,6 +288,11 @@ class BatchRun:
             self._wait = _Wait(over, pause, now, now + pause, missing)
             self._listener.notice(said)
 
+    def _is_there(self, folder: Path) -> bool:
+        """Whether a folder exists, on the disk or share on which it was when the run began."""
+        mount = self._mounts[folder]
+        return os.path.isdir(folder) and (mount is None or os.path.ismount(mount))  # noqa: PTH112 - Path's raise
+
     def _has_room(self) -> bool:
         try:
             return shutil.disk_usage(self._folder).free >= _ROOM
@@ -263,3 +302,16 @@ class BatchRun:
     def _finish(self, row: Row, outcome: Outcome) -> None:
         self._table.finish(row.id, outcome)
         self._listener.finished(row, outcome)
+
+
+def _mount_of(folder: Path) -> Path | None:
+    """Where the disk or share of a folder is mounted; None if it does not exist.
+
+    A share that is gone may leave an empty folder behind.
+    """
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where a share is gone
+        return None
+    place = Path(os.path.realpath(folder))
+    while not os.path.ismount(place) and place != place.parent:
+        place = place.parent
+    return place

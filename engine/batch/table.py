@@ -9,11 +9,11 @@ import os
 import platform
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from engine.batch.gather import Gathered, Scan
@@ -54,7 +54,6 @@ class Outcome:
         found: number of damages by class.
         notices: sentences for the user.
         source_sha256, output_sha256: digests of the scan and of the result; "" = unknown.
-        output: path of the result below the output folder, if it is not the planned one.
         output_size, output_modified: bytes, and nanoseconds since 1970, of the result.
         size, modified: of the scan before it was read; 0 = it was not read.
     """
@@ -70,7 +69,6 @@ class Outcome:
     notices: tuple[str, ...] = ()
     source_sha256: str = ""
     output_sha256: str = ""
-    output: str = ""
     output_size: int = 0
     output_modified: int = 0
     size: int = 0
@@ -101,6 +99,7 @@ class Row:
         relative: its path below what was given.
         root: the folder that was given.
         output: path of its result below the output folder.
+        planned: the path that it would have if nothing that is to be kept had it.
         renamed: whether the result could not have the name of the template, because another has it.
         size, modified: of the scan when it was listed, bytes and nanoseconds since 1970.
         outcome: what became of it; None = nothing yet.
@@ -111,6 +110,7 @@ class Row:
     relative: str
     root: Path
     output: str
+    planned: str
     renamed: bool
     size: int
     modified: int
@@ -123,10 +123,13 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE scans (
     id INTEGER PRIMARY KEY,
     run INTEGER NOT NULL,
+    listing INTEGER NOT NULL,
     path BLOB NOT NULL UNIQUE,
     relative BLOB NOT NULL,
     root BLOB NOT NULL,
     output BLOB NOT NULL,
+    planned BLOB NOT NULL,
+    named TEXT NOT NULL,
     renamed INTEGER NOT NULL,
     size INTEGER NOT NULL,
     modified INTEGER NOT NULL,
@@ -135,6 +138,7 @@ CREATE TABLE scans (
     outcome TEXT
 );
 CREATE INDEX by_state ON scans (run, state, id);
+CREATE INDEX by_output ON scans (output);
 """
 
 
@@ -192,43 +196,59 @@ class JobTable:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
+        """Execute a statement.
+
+        Raises:
+            WriteError: ``batch.table``: the table cannot be read or written any more.
+        """
+        try:
+            return self._rows.execute(statement, values)
+        except sqlite3.Error as error:
+            raise _unwritable(self.path, error) from error
+
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Context manager: one transaction."""
-        self._rows.execute("BEGIN IMMEDIATE")
+        self._do("BEGIN IMMEDIATE")
         try:
             yield
+            self._do("COMMIT")
         except BaseException:
-            self._rows.execute("ROLLBACK")
+            if self._rows.in_transaction:
+                self._rows.rollback()
             raise
-        self._rows.execute("COMMIT")
 
     # -- who works on it ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, *places: Path) -> Iterator[None]:
         """Context manager: no other process may hold the table meanwhile. The system ends that with the process.
+
+        Args:
+            places: further files that are locked in the same way, and made if they do not exist: for what else two
+                processes must not share.
 
         Raises:
             WriteError: ``batch.held``; names the process that holds it.
         """
-        # A lock of SQLite's own on a file beside it: the table itself stays readable.
-        beside = self.path.with_name(self.path.name + "-held")
-        lock = sqlite3.connect(beside, timeout=0, isolation_level=None)
-        try:
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                raise WriteError(
-                    "The batch {table} is being worked on by {holder}. Wait for it, or end it first.",
-                    "batch.held",
-                    table=self.path,
-                    holder=self._fact("holder") or "another process",
-                ) from error
+        with ExitStack() as locks:
+            for place in (self.path.with_name(self.path.name + "-held"), *places):
+                # A lock of SQLite's own on a file beside it: the table itself stays readable.
+                try:
+                    lock = locks.enter_context(closing(sqlite3.connect(place, timeout=0, isolation_level=None)))
+                    lock.execute("BEGIN EXCLUSIVE")
+                except sqlite3.Error as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                        raise _unwritable(place, error) from error
+                    raise WriteError(
+                        "The batch {table} is being worked on by {holder}. Wait for it, or end it first.",
+                        "batch.held",
+                        table=self.path,
+                        holder=self._fact("holder") or "another process",
+                    ) from error
             self._set_facts(holder=f"process {os.getpid()} on {platform.node() or 'this computer'}")
             yield
-        finally:
-            lock.close()
 
     # -- what is to be done -------------------------------------------------------------------------------------------
 
@@ -253,40 +273,50 @@ class JobTable:
             scans: taken one by one, so that many need no memory.
             left_out: what was left out of them; complete when they have been taken.
             folder: the output folder.
-            same_run: go on with the run that there was, also if it had ended.
+            same_run: go on with the run that there was, also if it had ended: what failed stays so if it is as it was,
+                and scans that are not among these stay in it.
         """
-        unfinished = (same_run or self._fact("ended") == "0") and self._fact("fingerprint") == fingerprint
-        run = int(self._fact("run") or 0) + (0 if unfinished else 1)
-        stored = json.dumps(dataclasses.asdict(plan))
-        same_names = self._fact("plan") is not None and _names_of(self.plan()) == _names_of(plan)
-        self._set_facts(run=str(run), ended="0", fingerprint=fingerprint, plan=stored)
-        if not same_names:
-            with self._changing():
-                self._rows.execute("UPDATE scans SET output = x''")
-        kept = (os.fsdecode(output) for (output,) in self._rows.execute("SELECT output FROM scans WHERE output <> x''"))
-        namer = Namer(plan.template, plan.recipe, plan.suffix, datetime.now().astimezone().date(), list(kept))
-        numbers, keep = itertools.count(1), unfinished or plan.exists != "replace"
+        before = self.plan() if self._fact("plan") else None
+        unfinished = self._fact("fingerprint") == fingerprint and before is not None and before.exists == plan.exists
+        unfinished = unfinished and (same_run or self._fact("ended") == "0")
+        run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
+        facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
+        self._set_facts(**facts, plan=json.dumps(dataclasses.asdict(plan)))
+        names = self._do("SELECT output FROM scans UNION SELECT planned FROM scans")
+        day = datetime.now().astimezone().date()
+        namer = Namer(plan.template, plan.recipe, plan.suffix, day, [os.fsdecode(name) for (name,) in names])
+        lister = _Lister(run, listing, namer, _names_of(plan), self._highest() + 1)
+        keep = {"done", "up_to_date"} if unfinished or plan.exists != "replace" else set[str]()
+        keep |= {"failed"} if same_run else set()
         stream = iter(scans)
         while some := list(itertools.islice(stream, _AT_ONCE)):
             with self._changing():
                 for scan in some:
-                    self._list(
-                        scan, run, next(numbers), namer, self._done_as(scan, fingerprint, folder) if keep else None
-                    )
+                    self._list(scan, lister, self._state_kept(scan, fingerprint, folder, keep))
         with self._changing():
-            self._rows.execute("UPDATE scans SET state = 'pending' WHERE state = 'running'")
+            self._do("UPDATE scans SET state = 'pending' WHERE state = 'running'")
+            if not same_run:
+                self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
         self._set_facts(ignored=json.dumps(left_out.ignored))
 
-    def _done_as(self, scan: Scan, fingerprint: str, folder: Path) -> str | None:
-        """``done`` or ``up_to_date`` for a scan that need not be done again; None for others."""
-        row = self._rows.execute(
-            "SELECT state, output, outcome FROM scans WHERE path = ? AND size = ? AND modified = ? AND fingerprint = ?"
-            " AND state IN ('done', 'up_to_date')",
-            (os.fsencode(scan.path), scan.size, scan.modified, fingerprint),
+    def _highest(self) -> int:
+        """The highest number of a row; 0 in an empty table."""
+        return int(self._do("SELECT coalesce(max(id), 0) FROM scans").fetchone()[0])
+
+    def _state_kept(self, scan: Scan, fingerprint: str, folder: Path, states: set[str]) -> str | None:
+        """The state of a scan that need not be done again, one of some states; None for others."""
+        row = self._do(
+            "SELECT state, output, outcome FROM scans WHERE path = ? AND size = ? AND modified = ? AND fingerprint = ?",
+            os.fsencode(scan.path),
+            scan.size,
+            scan.modified,
+            fingerprint,
         ).fetchone()
-        if row is None or not row[1]:
+        if row is None or row[0] not in states:
             return None
         outcome = Outcome.from_dict(json.loads(row[2]))
+        if outcome.state is State.FAILED:
+            return str(row[0])
         try:
             status = (folder / os.fsdecode(row[1])).stat()
         except OSError:
@@ -294,67 +324,81 @@ class JobTable:
         kept = (status.st_size, status.st_mtime_ns) == (outcome.output_size, outcome.output_modified)
         return str(row[0]) if kept else None
 
-    def _list(self, scan: Scan, run: int, number: int, namer: Namer, done_as: str | None) -> None:
+    def _list(self, scan: Scan, lister: _Lister, kept: str | None) -> None:
         """Take one scan into the table, or note that it is listed again."""
         path = os.fsencode(scan.path)
-        known = self._rows.execute("SELECT run, output, renamed FROM scans WHERE path = ?", (path,)).fetchone()
-        before, output, renamed = known or (0, b"", 0)
-        state = "pending" if done_as is None else done_as if before == run else "up_to_date"
-        if not output:
-            name, renamed = namer.name(scan.relative, number)
-            output = os.fsencode(name)
-        self._rows.execute(
-            "INSERT INTO scans (run, path, relative, root, output, renamed, size, modified, state)"
-            " VALUES (:run, :path, :relative, :root, :output, :renamed, :size, :modified, :state)"
-            " ON CONFLICT (path) DO UPDATE SET run = :run, relative = :relative, root = :root, output = :output,"
-            " renamed = :renamed, size = :size, modified = :modified, state = :state",
-            {
-                "run": run,
-                "path": path,
-                "relative": os.fsencode(str(scan.relative)),
-                "root": os.fsencode(scan.root),
-                "output": output,
-                "renamed": renamed,
-                "size": scan.size,
-                "modified": scan.modified,
-                "state": state,
-            },
+        known = self._do("SELECT id, run, output, planned, renamed, named FROM scans WHERE path = ?", path).fetchone()
+        id_, before, output, planned, renamed, named = known or (lister.next_id(), 0, b"", b"", 0, "")
+        state = kept or "pending"
+        if state == "done" and before != lister.run:
+            state = "up_to_date"
+        if named != lister.named:
+            name, renamed = lister.namer.name(scan.relative, id_)
+            output = planned = os.fsencode(name)
+            state = "pending"
+        self._do(
+            "INSERT INTO scans (id, run, listing, path, relative, root, output, planned, named, renamed, size,"
+            " modified, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+            " ON CONFLICT (path) DO UPDATE SET run = ?2, listing = ?3, relative = ?5, root = ?6, output = ?7,"
+            " planned = ?8, named = ?9, renamed = ?10, size = ?11, modified = ?12, state = ?13",
+            id_,
+            lister.run,
+            lister.listing,
+            path,
+            os.fsencode(str(scan.relative)),
+            os.fsencode(scan.root),
+            output,
+            planned,
+            lister.named,
+            renamed,
+            scan.size,
+            scan.modified,
+            state,
         )
+
+    def is_scan(self, path: Path) -> bool:
+        """Whether a path leads to a scan of the table."""
+        real = os.fsencode(os.path.realpath(path))
+        return self._do("SELECT 1 FROM scans WHERE path = ?", real).fetchone() is not None
+
+    def give_copy_name(self, row: Row, folder: Path) -> Row:
+        """Give a scan's result a name that nothing in the table and on the disk has, beside the one that is kept."""
+        planned = PurePosixPath(row.planned)
+        for number in itertools.count(2):
+            name = str(planned.with_name(f"{planned.stem} ({number}){planned.suffix}"))
+            raw = os.fsencode(name)
+            given = self._do("SELECT 1 FROM scans WHERE output = ? OR planned = ?", raw, raw).fetchone()
+            if given is None and not os.path.lexists(folder / name):
+                break
+        with self._changing():
+            self._do("UPDATE scans SET output = ? WHERE id = ?", raw, row.id)
+        return dataclasses.replace(row, output=name)
 
     def take(self) -> Row | None:
         """The next scan that is pending, which becomes ``RUNNING``; None if there is none."""
         with self._changing():
             rows = self._select("WHERE run = ? AND state = 'pending' ORDER BY id LIMIT 1", self.run)
             for row in rows:
-                self._rows.execute("UPDATE scans SET state = 'running' WHERE id = ?", (row.id,))
+                self._do("UPDATE scans SET state = 'running' WHERE id = ?", row.id)
                 return dataclasses.replace(row, state=State.RUNNING)
         return None
 
     def finish(self, id_: int, outcome: Outcome) -> None:
         """Write what became of a scan."""
         with self._changing():
-            self._rows.execute(
-                "UPDATE scans SET state = ?, outcome = ?, fingerprint = ? WHERE id = ?",
-                (outcome.state.value, json.dumps(outcome.to_dict()), self._fact("fingerprint") or "", id_),
-            )
-            if outcome.output:
-                self._rows.execute("UPDATE scans SET output = ? WHERE id = ?", (os.fsencode(outcome.output), id_))
+            made = self._fact("fingerprint") or ""
+            told = json.dumps(outcome.to_dict())
+            change = "UPDATE scans SET state = ?, outcome = ?, fingerprint = ? WHERE id = ?"
+            self._do(change, outcome.state.value, told, made, id_)
             if outcome.modified:
-                self._rows.execute(
-                    "UPDATE scans SET size = ?, modified = ? WHERE id = ?", (outcome.size, outcome.modified, id_)
-                )
+                change = "UPDATE scans SET size = ?, modified = ? WHERE id = ?"
+                self._do(change, outcome.size, outcome.modified, id_)
 
     def put_back(self, ids: Iterable[int]) -> None:
         """Make scans pending again whose work was broken off."""
         with self._changing():
-            self._rows.executemany("UPDATE scans SET state = 'pending' WHERE id = ?", [(id_,) for id_ in ids])
-
-    def retry_failed(self) -> int:
-        """Make all failed scans of the run pending; returns their number."""
-        with self._changing():
-            return self._rows.execute(
-                "UPDATE scans SET state = 'pending' WHERE run = ? AND state = 'failed'", (self.run,)
-            ).rowcount
+            for id_ in ids:
+                self._do("UPDATE scans SET state = 'pending' WHERE id = ?", id_)
 
     def end_run(self) -> None:
         """Note that the run came to its end, so that the next one is a new one."""
@@ -378,14 +422,14 @@ class JobTable:
 
     def counts(self) -> dict[State, int]:
         """Number of the last run's scans in each state."""
-        found = self._rows.execute("SELECT state, count(*) FROM scans WHERE run = ? GROUP BY state", (self.run,))
+        found = self._do("SELECT state, count(*) FROM scans WHERE run = ? GROUP BY state", self.run)
         return dict.fromkeys(State, 0) | {State(state): count for state, count in found}
 
     def pending(self) -> tuple[int, int]:
         """Bytes and number of the last run's scans that are not done."""
-        found = self._rows.execute(
+        found = self._do(
             "SELECT coalesce(sum(size), 0), count(*) FROM scans WHERE run = ? AND state IN ('pending', 'running')",
-            (self.run,),
+            self.run,
         ).fetchone()
         return int(found[0]), int(found[1])
 
@@ -394,15 +438,16 @@ class JobTable:
         yield from self._select("WHERE run = ? ORDER BY id", self.run)
 
     def _select(self, condition: str, *values: object) -> Iterator[Row]:
-        columns = "id, path, relative, root, output, renamed, size, modified, state, outcome"
-        for row in self._rows.execute(f"SELECT {columns} FROM scans {condition}", values):  # noqa: S608 - of this class
-            id_, path, relative, root, output, renamed, size, modified, state, outcome = row
+        columns = "id, path, relative, root, output, planned, renamed, size, modified, state, outcome"
+        for row in self._do(f"SELECT {columns} FROM scans {condition}", *values):  # noqa: S608 - of this class
+            id_, path, relative, root, output, planned, renamed, size, modified, state, outcome = row
             yield Row(
                 id_,
                 Path(os.fsdecode(path)),
                 os.fsdecode(relative),
                 Path(os.fsdecode(root)),
                 os.fsdecode(output),
+                os.fsdecode(planned),
                 bool(renamed),
                 size,
                 modified,
@@ -411,17 +456,33 @@ class JobTable:
             )
 
     def _fact(self, name: str) -> str | None:
-        row = self._rows.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        row = self._do("SELECT value FROM facts WHERE name = ?", name).fetchone()
         return None if row is None else str(row[0])
 
     def _set_facts(self, **facts: str) -> None:
         with self._changing():
-            self._rows.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
+            for name, value in facts.items():
+                self._do("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, value)
 
 
-def _names_of(plan: Plan) -> tuple[str, str, str]:
+@dataclass
+class _Lister:
+    """What is the same for all scans of a listing, and the number of the next new row."""
+
+    run: int
+    listing: int
+    namer: Namer
+    named: str
+    number: int
+
+    def next_id(self) -> int:
+        self.number += 1
+        return self.number - 1
+
+
+def _names_of(plan: Plan) -> str:
     """What the names of results depend on."""
-    return plan.template, plan.suffix, plan.recipe if "{recipe}" in plan.template else ""
+    return json.dumps([plan.template, plan.suffix, plan.recipe if "{recipe}" in plan.template else ""])
 
 
 def _unusable(path: Path, reason: str) -> ReadError:

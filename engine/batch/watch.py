@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.batch.gather import Scan
+from engine.errors import ReadError
 
 if TYPE_CHECKING:
     from engine.batch import Batch
@@ -43,21 +44,36 @@ class Settled:
         return now - since >= self._settle
 
 
-def watch(batch: Batch, new_run: Callable[[], BatchRun], ending: threading.Event, poll: float = POLL) -> None:
+def watch(
+    batch: Batch,
+    new_run: Callable[[], BatchRun],
+    ending: threading.Event,
+    say: Callable[[str], None],
+    poll: float = POLL,
+) -> None:
     """Do all scans of a batch's folders, and then those that come, until ``ending`` is set.
 
     Args:
         batch: opened with a ``Settled``.
         new_run: makes a run of it.
         ending: ends it between two runs; to end a run as well, stop that.
+        say: is told when a folder is gone.
         poll: seconds between two looks at the folders.
 
     Raises:
         DeviceError, WriteError: see ``BatchRun.run`` and ``Batch.write_report``.
     """
+    gone = False
     while not ending.is_set():
         if batch.table.pending()[1]:
             new_run().run()
             batch.write_report()
         ending.wait(poll)
-        batch.list_scans(same_run=True)
+        try:
+            batch.list_scans(same_run=True)
+        except ReadError as error:
+            if not gone:
+                say(f"{error.text()} It goes on when it is there again.")
+            gone = True
+        else:
+            gone = False

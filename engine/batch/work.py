@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,22 @@ from engine.runtime.cards import Registry
 from engine.runtime.session import Device
 from engine.tasks import check_card
 
+KEPT = "batch.kept"
+"""Code of an outcome: the result that exists is kept, so this scan's needs another name."""
+
 PREVIEW = 256
 """Longest side of the pictures before and after that the report shows, pixels."""
 
 
-def preview_path(folder: Path, id_: int) -> Path:
+def preview_path(folder: Path, output: str) -> Path:
     """The small picture of a scan before and after its work, beside each other.
 
     Args:
         folder: the output folder.
-        id_: the scan's row in the table.
+        output: path of the result below it.
     """
-    return folder / REPORT_FOLDER / "pictures" / f"{id_ // 1000:03d}" / f"{id_}.jpg"
+    name = hashlib.sha256(os.fsencode(output)).hexdigest()[:16]
+    return folder / REPORT_FOLDER / "pictures" / name[:2] / f"{name}.jpg"
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,9 @@ class Restorer:
             if known is not None:
                 return known
             if plan.exists == "keep":
-                target = next(place for place in _copies(target) if not os.path.lexists(place))
-            elif not record_matches(target):
+                # The table gives it another name, which no other scan has.
+                return Outcome(State.FAILED, f"{job.output} exists, and is kept.", KEPT)
+            if not record_matches(target):
                 raise WriteError(
                     "{file} exists and is not as this program wrote it. Choose to keep both or to replace it.",
                     "batch.exists",
@@ -110,10 +116,12 @@ class Restorer:
         output = plan.output(target, {"batch": {"fingerprint": job.fingerprint}})
         done = restore_file(path, plan.made_recipe(), output, Device(plan.device), context, self._registry, PREVIEW)
         if done.preview is not None:
-            place = preview_path(Path(job.folder), job.id)
-            _make_folder(place.parent, Path(job.folder))
-            imageio.write(Raster(np.ascontiguousarray(done.preview)), place, WriteOptions(quality=85))
-        return _outcome(job, target, done)
+            # The result is written; a report without its picture is no reason to fail.
+            with suppress(EngineError):
+                place = preview_path(Path(job.folder), job.output)
+                _make_folder(place.parent, Path(job.folder))
+                imageio.write(Raster(np.ascontiguousarray(done.preview)), place, WriteOptions(quality=85))
+        return _outcome(target, done)
 
 
 def _same_result(job: Job, target: Path) -> Outcome | None:
@@ -136,9 +144,8 @@ def _same_result(job: Job, target: Path) -> Outcome | None:
     )
 
 
-def _outcome(job: Job, target: Path, done: RestoredFile) -> Outcome:
+def _outcome(target: Path, done: RestoredFile) -> Outcome:
     record, status = read_record(target), target.stat()
-    relative = target.relative_to(job.folder).as_posix()
     return Outcome(
         State.DONE,
         device=done.device.value,
@@ -148,18 +155,9 @@ def _outcome(job: Job, target: Path, done: RestoredFile) -> Outcome:
         notices=done.notices,
         source_sha256=str(record["source"]["sha256"] or ""),
         output_sha256=str(record["written"]["sha256"]),
-        output=relative if relative != job.output else "",
         output_size=status.st_size,
         output_modified=status.st_mtime_ns,
     )
-
-
-def _copies(target: Path) -> Iterator[Path]:
-    """Names for a second result beside one that is kept."""
-    number = 2
-    while True:
-        yield target.with_name(f"{target.stem} ({number}){target.suffix}")
-        number += 1
 
 
 def _make_folder(folder: Path, below: Path) -> None:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.cli.common import Command, add_device_argument
+from engine.errors import WriteError
 from engine.jobs import Cancelled, JobContext
 
 if TYPE_CHECKING:
+    from engine.batch import Batch
     from engine.batch.run import BatchRun
     from engine.batch.table import JobTable, Outcome, Row
 
@@ -61,7 +63,7 @@ def _count(word: str) -> int:
 def _batch(options: argparse.Namespace, context: JobContext) -> int:
     from engine.batch import Cluster, Listener, open_batch
     from engine.batch.plan import plan_of
-    from engine.batch.report import counts_in_words, report_counts
+    from engine.batch.table import State
     from engine.batch.watch import Settled, watch
 
     suffix = f".{options.format.lstrip('.').lower()}" if options.format else ""
@@ -78,7 +80,7 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
     runs: list[BatchRun] = []
     with contextlib.ExitStack() as stack:
         batch = stack.enter_context(
-            open_batch(options.inputs, options.output, plan, options.table, options.report, settled)
+            open_batch(options.inputs, options.output, plan, options.table, options.report, settled, context.check)
         )
         cluster = stack.enter_context(Cluster(options.scheduler)) if options.scheduler else None
 
@@ -86,6 +88,8 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
             teller = _Teller(batch.table, context)
             listener = Listener(teller.finished, teller.progress, teller.notice)
             runs.append(batch.cluster_runner(cluster, listener) if cluster else batch.runner(options.workers, listener))
+            if ending.is_set():
+                runs[-1].stop(now=True)
             return runs[-1]
 
         def end() -> None:
@@ -96,14 +100,32 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
         try:
             with context.on_cancel(end):
                 if options.watch:
-                    watch(batch, new_run, ending)
+                    watch(batch, new_run, ending, _say)
                 else:
                     new_run().run()
         finally:
-            report = batch.write_report()
-            counts = report_counts(batch.table)
-            print(f"{counts_in_words(counts)}. Report: {report}", file=sys.stderr)
-    return 3 if counts["failed"] else 0
+            _report(batch)
+        unread = batch.table.ignored().get("unreadable", 0)
+        if unread:
+            _say(f"{unread} files or folders could not be looked into.")
+        return 3 if unread or batch.table.counts()[State.FAILED] else 0
+
+
+def _report(batch: Batch) -> None:
+    """Write the report. That it cannot be written must not hide how the run ended."""
+    from engine.batch.report import counts_in_words, report_counts
+
+    _say(f"{counts_in_words(report_counts(batch.table))}.")
+    try:
+        _say(f"Report: {batch.write_report()}")
+    except WriteError as error:
+        _say(error.text())
+
+
+def _say(sentence: str) -> None:
+    """Print on stderr. A closed terminal or pipe must not end a batch."""
+    with contextlib.suppress(OSError):
+        print(sentence, file=sys.stderr)
 
 
 class _Teller:
@@ -126,8 +148,8 @@ class _Teller:
         if outcome.state is State.FAILED:
             said += f": {outcome.reason}"
         elif outcome.state is State.DONE:
-            said += f" -> {outcome.output or row.output} ({outcome.seconds:.1f} s)"
-        print(said, file=sys.stderr)
+            said += f" -> {row.output} ({outcome.seconds:.1f} s)"
+        _say(said)
         self._show()
 
     def progress(self, row: Row, share: float, _step: str) -> None:
@@ -135,7 +157,7 @@ class _Teller:
         self._show()
 
     def notice(self, sentence: str) -> None:
-        print(sentence, file=sys.stderr)
+        _say(sentence)
 
     def _show(self) -> None:
         share = (self._done + sum(self._shares.values())) / max(1, self._all)

@@ -372,7 +372,7 @@ def test_a_watched_folder_gives_its_scans_when_they_are_complete(box: Path, tmp_
     late.write_bytes(b"")
     with open_batch([box], tmp_path / "out", plan_of(str(recipe(tmp_path)), device="cpu"), settled=settled) as batch:
         assert batch.table.counts()[State.PENDING] == 4
-        watch(batch, lambda: batch.runner(1, Listener(finished=told)), ending, 0.01)
+        watch(batch, lambda: batch.runner(1, Listener(finished=told)), ending, print, 0.01)
         assert sorted(finished) == ["1910/may/d.tif", "a.tif", "b.tif", "c.png", "late.tif"]
         assert report_counts(batch.table)["done"] == 5
     assert (tmp_path / "out" / "late.tif").is_file()

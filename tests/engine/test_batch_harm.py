@@ -1,0 +1,184 @@
+"""What a batch must never do: overwrite a scan, lose a result, leave its folder, or hide how it ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import imageio
+from engine.batch import Listener, open_batch
+from engine.batch.plan import plan_of
+from engine.batch.report import report_counts
+from engine.batch.table import State
+from engine.raster import Raster
+from tests import tiny_models
+from tests.conftest import noise_raster
+
+ROOT = Path(__file__).parents[2]
+LONG = 60
+RECIPE = 'title = "Mine"\n{more}\n[[steps]]\ntask = "clean"\nmodel = "smoother"\n'
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="user folders are set as on Linux")
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe file of the user, whose model smooths."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    tiny_models.smoother(tmp_path / "data" / "lacuna" / "models")
+    return recipe(tmp_path)
+
+
+def recipe(folder: Path, more: str = "") -> Path:
+    path = folder / "mine.toml"
+    path.write_text(RECIPE.format(more=more), encoding="utf-8")
+    return path
+
+
+def scan(path: Path, mark: int) -> bytes:
+    """Write a scan whose first pixel tells it from others; returns the file's contents."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = noise_raster(40, 60).pixels.copy()
+    pixels[0, 0] = mark
+    imageio.write(Raster(pixels), path)
+    return path.read_bytes()
+
+
+def ran(inputs: list[Path], out: Path, mine: Path, workers: int = 1, **settings: object) -> dict[str, str]:
+    """Run a batch; returns the path of each scan below what was given, and its result or its failure."""
+    with open_batch(inputs, out, plan_of(str(mine), device="cpu", **settings)) as batch:
+        assert batch.runner(workers, Listener()).run()
+        rows = list(batch.table.rows())
+    told = {}
+    for row in rows:
+        assert row.outcome is not None
+        told[row.relative] = row.outcome.reason if row.state is State.FAILED else row.output
+    return told
+
+
+def test_a_scan_is_never_the_place_of_a_result(mine: Path, tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    kept = [scan(box / name, number) for number, name in enumerate(("b.png", "b.tif"))]
+    told = ran([box / "b.png", box / "b.tif"], box, mine, exists="replace", suffix=".tif")
+    assert "that of a scan" in told["b.png"]
+    assert told["b.tif"] == "b-tif.tif"
+    # A link in the output folder leads to a scan, too.
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "b.tif").symlink_to(box / "b.tif")
+    assert "that of a scan" in ran([box / "b.tif"], out, mine, exists="replace")["b.tif"]
+    assert [(box / name).read_bytes() for name in ("b.png", "b.tif")] == kept
+
+
+def test_copies_get_names_that_no_other_scan_has(mine: Path, tmp_path: Path) -> None:
+    box, out = tmp_path / "box", tmp_path / "out"
+    scan(box / "a.tif", 1)
+    scan(box / "a (2).tif", 2)
+    foreign = scan(out / "a.tif", 3)
+    told = ran([box], out, mine, workers=2, exists="keep")
+    assert told == {"a (2).tif": "a (2).tif", "a.tif": "a (3).tif"}
+    for name, mark in (("a (2).tif", 2), ("a (3).tif", 1)):
+        digest = imageio.read(box / ("a.tif" if mark == 1 else "a (2).tif"))
+        assert not np.array_equal(imageio.read(out / name).pixels, digest.pixels)
+    assert (out / "a.tif").read_bytes() == foreign
+    # Again, and with the table lost: no more copies.
+    assert ran([box], out, mine, exists="keep") == told
+    assert sorted(path.name for path in out.glob("*.tif")) == ["a (2).tif", "a (3).tif", "a.tif"]
+
+
+def test_a_recipe_of_a_stranger_cannot_lead_out_of_the_folder(mine: Path, tmp_path: Path) -> None:
+    box, out = tmp_path / "box", tmp_path / "deep" / "out"
+    scan(box / "a.tif", 1)
+    recipe(tmp_path, 'name = ".."')
+    assert ran([box], out, mine, template="{recipe}/{name}") == {"a.tif": "-/a.tif"}
+    assert not (tmp_path / "deep" / "a.tif").exists()
+
+
+def test_a_scan_is_one_scan_however_it_is_given(mine: Path, tmp_path: Path) -> None:
+    box, out = tmp_path / "box", tmp_path / "out"
+    scan(box / "a.tif", 1)
+    (tmp_path / "link").symlink_to(box)
+    (box / "same.tif").symlink_to(box / "a.tif")
+    told = ran([tmp_path / "x" / ".." / "box", tmp_path / "link", box / "a.tif"], out, mine)
+    assert len(told) == 1
+    assert ran([box], out, mine).keys() == {"a.tif"}
+    assert len(list(out.rglob("*.tif"))) == 1
+
+
+def test_a_stopped_run_goes_on_only_with_what_is_given_again(mine: Path, tmp_path: Path) -> None:
+    one, two, out = tmp_path / "one", tmp_path / "two", tmp_path / "out"
+    scan(one / "a.tif", 1)
+    scan(two / "b.tif", 2)
+    with open_batch([one, two], out, plan_of(str(mine), device="cpu")) as batch:
+        run = batch.runner(1, Listener())
+        run.stop(now=True)
+        assert not run.run()
+    with open_batch([one], out, plan_of(str(mine), device="cpu")) as batch:
+        assert batch.runner(1, Listener()).run()
+        assert report_counts(batch.table)["done"] == 1
+    assert [path.name for path in out.rglob("*.tif")] == ["a.tif"]
+
+
+def test_replace_after_a_stopped_run_replaces_everything(mine: Path, tmp_path: Path) -> None:
+    box, out = tmp_path / "box", tmp_path / "out"
+    for number in range(3):
+        scan(box / f"{number}.tif", number)
+    with open_batch([box], out, plan_of(str(mine), device="cpu")) as batch:
+        run = batch.runner(1, Listener(finished=lambda *_: run.stop(now=False)))
+        assert not run.run()
+    first = out / "0.tif"
+    before = first.stat().st_mtime_ns
+    ran([box], out, mine, exists="replace")
+    assert first.stat().st_mtime_ns > before
+
+
+def test_numbers_go_on_where_they_were(mine: Path, tmp_path: Path) -> None:
+    box, out = tmp_path / "box", tmp_path / "out"
+    scan(box / "b.tif", 1)
+    assert ran([box], out, mine, template="{n:000}") == {"b.tif": "001.tif"}
+    scan(box / "a.tif", 2)
+    assert ran([box], out, mine, template="{n:000}") == {"a.tif": "002.tif", "b.tif": "001.tif"}
+
+
+def test_a_closed_pipe_ends_nothing(mine: Path, tmp_path: Path) -> None:
+    box, out = tmp_path / "box", tmp_path / "out"
+    for number in range(3):
+        scan(box / f"{number}.tif", number)
+    read, write = os.pipe()
+    line = [sys.executable, "-m", "engine", "batch", str(box), "-o", str(out), "--recipe", str(mine)]
+    process = subprocess.Popen(line, cwd=ROOT, stderr=write)
+    os.close(write)
+    os.close(read)
+    assert process.wait(LONG) == 0
+    assert len(list(out.glob("*.tif"))) == 3
+
+
+def test_two_runs_do_not_share_an_output_folder(mine: Path, tmp_path: Path) -> None:
+    box, out = tmp_path / "box", tmp_path / "out"
+    scan(box / "a.tif", 1)
+    line = [sys.executable, "-m", "engine", "batch", str(box), "-o", str(out), "--recipe", str(mine)]
+    with open_batch([box], out, plan_of(str(mine), device="cpu")):
+        done = subprocess.run([*line, "--table", str(tmp_path / "t")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "is being worked on by" in done.stderr
+
+
+def test_a_watch_does_not_do_failed_scans_again_and_counts_them(mine: Path, tmp_path: Path) -> None:
+    box, out = tmp_path / "box", tmp_path / "out"
+    scan(box / "a.tif", 1)
+    (box / "broken.tif").write_bytes(b"II*\0 and nothing more")
+    with open_batch([box], out, plan_of(str(mine), device="cpu")) as batch:
+        assert batch.runner(1, Listener()).run()
+        batch.list_scans(same_run=True)
+        assert batch.table.pending()[1] == 0
+        counts = report_counts(batch.table)
+        assert (counts["done"], counts["failed"]) == (1, 1)
+        (box / "broken.tif").write_bytes(b"II*\0 and a little more of it")
+        batch.list_scans(same_run=True)
+        assert batch.table.pending()[1] == 1

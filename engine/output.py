@@ -223,11 +223,19 @@ def check_output(output: Output, width: int, height: int) -> None:
         WriteError: the format cannot hold pictures of this size.
     """
     imageio.check_size(output.path, width, height)
-    _profile(output.profile)
+    target_profile(output.profile)
 
 
-def _profile(profile: str) -> bytes | None:
-    """The profile that a result is converted to; None = the picture keeps its own."""
+def target_profile(profile: str) -> bytes | None:
+    """The profile that a result is converted to; None = the picture keeps its own.
+
+    Args:
+        profile: as ``Output.profile``.
+
+    Raises:
+        ReadError: the file cannot be read.
+        SettingsError: it is not an RGB profile.
+    """
     if profile == "keep":
         return None
     if profile == "srgb":
@@ -244,7 +252,7 @@ def _profile(profile: str) -> bytes | None:
 
 
 def _convert_to_profile(raster: Raster, profile: str) -> Raster:
-    target = _profile(profile)
+    target = target_profile(profile)
     if target is None or raster.profile == target:
         return raster
     pixels = colour.convert(raster.pixels, raster.profile, target)

@@ -24,8 +24,6 @@ from engine.tasks import TASKS, Marks, Patch, TaskInput, make_settings, run_task
 from engine.tasks.clean import LEAST_NOISE, noise_level
 
 RECIPES = resource("recipes")
-HARDLY_ANY_NOISE = "hardly any noise is measured, and the picture was left as it is."
-
 _LARGEST = 1 << 20
 """Larger recipe files are refused, bytes."""
 
@@ -121,9 +119,15 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         SettingsError: there is no such recipe, it is not valid TOML, or an entry is unknown or impossible; names it.
     """
+    path, data = recipe_file(name)
+    return replace(parse_recipe(data, path.name), file=path)
+
+
+def recipe_file(name: str) -> tuple[Path, bytes]:
+    """The path and the contents of a recipe's file; argument and errors as for ``read_recipe``."""
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
-        data = imageio.read_plain(path, _LARGEST)
+        return path, imageio.read_plain(path, _LARGEST)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         known = ", ".join(recipe_names())
         raise SettingsError(
@@ -133,7 +137,6 @@ def read_recipe(name: str) -> Recipe:
         raise SettingsError(
             "The recipe {file} cannot be read: {reason}.", "recipe.read", file=path.name, reason=error.strerror
         ) from error
-    return replace(parse_recipe(data, path.name), file=path)
 
 
 def parse_recipe(data: bytes, file: str) -> Recipe:
@@ -227,7 +230,7 @@ class _RecipeRun:
             and not settings.noise_level
             and noise_level(given.source, given.profile, context) < LEAST_NOISE
         ):
-            self._leave_out(task, f"{TASKS[task].title}: {HARDLY_ANY_NOISE}")
+            self._leave_out(task, str(left_alone(task)))
             return
         patch = run_task(given, context)
         if not patch.pieces and not TASKS[task].wants_mask:

@@ -21,6 +21,8 @@ from engine.jobs import JobContext
 from engine.raster import Pixels, Raster, Rect
 
 SUFFIX = ".record.json"
+REPORT_FOLDER = "lacuna-report"
+"""Folder below the results of a batch that holds its table, its report and small pictures without records."""
 _LARGEST = 256 << 20
 """Larger records are refused, bytes; a record lists every damage that was healed."""
 SOURCE_TYPES = {"heal": COMPOSITE, "clean": ENHANCED, "tone": ENHANCED, "upscale": ENHANCED}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.jobs import JobContext
+from engine.raster import contiguous
 
 _STRIP = 1024
 """Rows reduced between two checks of the cancel flag."""
@@ -23,6 +24,14 @@ def halve(picture: NDArray[Any]) -> NDArray[Any]:
         height, width = picture.shape[:2]
     reduced = cv2.resize(np.ascontiguousarray(picture), (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     return np.asarray(reduced).reshape(height // 2, width // 2, *picture.shape[2:])
+
+
+def shrink(picture: NDArray[Any], side: int) -> NDArray[Any]:
+    """Reduce a picture by area averages so that its longer side has at most so many pixels, (h, w) or (h, w, c)."""
+    scale = min(1.0, side / max(picture.shape[:2]))
+    height, width = (max(1, round(scale * length)) for length in picture.shape[:2])
+    reduced = cv2.resize(contiguous(picture), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(reduced).reshape(height, width, *picture.shape[2:])
 
 
 def reductions(picture: NDArray[Any], levels: int, context: JobContext | None = None) -> tuple[NDArray[Any], ...]:

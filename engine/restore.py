@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engine import colour
 from engine.jobs import JobContext
 from engine.output import Output, RepairResult, repair_file
-from engine.raster import ArraySource, Raster, contiguous
+from engine.raster import ArraySource, Raster
 from engine.recipes import Recipe, RestoreResult, run_recipe
 from engine.record import Repair, record_path
+from engine.resample import shrink
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device
 from engine.tasks import check_card
@@ -104,8 +104,5 @@ def restore_file(
 
 def _small(picture: Raster, side: int) -> NDArray[np.uint8]:
     """A picture reduced to a longest side, (h, w, 3) uint8 sRGB."""
-    scale = min(1.0, side / max(picture.width, picture.height))
-    size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
-    reduced = cv2.resize(contiguous(picture.pixels), size, interpolation=cv2.INTER_AREA)
-    shown = colour.to_screen(reduced.reshape(size[1], size[0], picture.channels), picture.profile)
+    shown = colour.to_screen(shrink(picture.pixels, side), picture.profile)
     return np.broadcast_to(shown, (*shown.shape[:2], 3))

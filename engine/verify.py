@@ -14,11 +14,9 @@ from engine import imageio
 from engine.errors import EngineError, ReadError, Words
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster, Rect
-from engine.record import LOCAL, SOURCE_TYPES, SUFFIX, Repair, file_digest, read_record, read_scan
+from engine.record import LOCAL, REPORT_FOLDER, SOURCE_TYPES, SUFFIX, Repair, file_digest, read_record, read_scan
 from engine.tiling import strips
 
-_REPORTS = "lacuna-report"
-"""Folder with the report of a batch; its small pictures have no records."""
 _ROWS = 256
 """Rows that are compared at a time."""
 
@@ -110,7 +108,7 @@ def _walk(folder: Path, misfits: list[Misfit]) -> list[Path]:
 
     pictures = []
     for place, folders, files in os.walk(folder, onerror=locked):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != _REPORTS)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != REPORT_FOLDER)
         known = set(files)
         for name in sorted(name for name in files if not name.startswith(".")):
             if name.lower().endswith(imageio.READABLE):

@@ -78,13 +78,21 @@ class Place:
         self._why = ""
 
     def start(self, job: Job) -> None:
+        """Give it a job; it must have none.
+
+        Raises:
+            DeviceError: the scheduler is gone.
+        """
+        if self._client.status != "running":
+            said = "The scheduler of the cluster is gone. Start it again; the same command then goes on."
+            raise DeviceError(said, "batch.scheduler")
         self.job = job
         # Not pure: a scan that is done again must not be answered from what the cluster remembers.
         self._future = self._client.submit(_do, dataclasses.asdict(job), pure=False)
         self._future.add_done_callback(functools.partial(self._tell, job.id))
 
     def cancel(self) -> None:
-        if self._future is not None:
+        if self._future is not None and self._client.status == "running":
             self._future.cancel()
 
     def end(self) -> None:

@@ -11,10 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from engine.errors import ReadError
 from engine.imageio import READABLE
-from engine.record import SUFFIX
-
-REPORT_FOLDER = "lacuna-report"
-"""Folder below the output folder that holds the table and the report of a batch."""
+from engine.record import REPORT_FOLDER, SUFFIX
 
 _JUNK = re.compile(r"\..*|thumbs\.db|desktop\.ini|ehthumbs\.db|icon\r", re.IGNORECASE)
 """Names of files that systems leave in folders. Those that begin with a dot are hidden, ``._`` ones are of macOS."""
@@ -67,7 +64,8 @@ def gather(inputs: Sequence[Path], output: Path | None, left_out: Gathered) -> I
     Raises:
         ReadError: one of the inputs does not exist, or is neither a file nor a folder.
     """
-    given = [Path(os.path.normpath(path.absolute())) for path in inputs]
+    # The name of a folder that is given as ``..`` is that of the folder it leads to.
+    given = [Path(os.path.realpath(path)) if ".." in path.parts else path.absolute() for path in inputs]
     for path in given:
         if not path.is_dir() and not path.is_file():
             reason = "it is neither a file nor a folder" if path.exists() else "it does not exist"

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import PurePosixPath
 
 from engine.errors import SettingsError
-from engine.imageio import WRITABLE, WriteOptions, format_of, is_lossless
+from engine.imageio import format_of
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NUMBER = re.compile(r"n(?::(0+))?")
@@ -56,10 +56,7 @@ def suffix_for(source: str, wanted: str) -> str:
         return wanted
     suffix = PurePosixPath(source).suffix
     row = format_of(suffix) if suffix else None
-    kept = (
-        row is not None and suffix.lower() in WRITABLE and is_lossless(suffix, WriteOptions()) and row.lossless is True
-    )
-    return suffix if kept else ".tif"
+    return suffix if row is not None and row.writer is not None and row.lossless is True else ".tif"
 
 
 class Namer:

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from engine import imageio
 from engine.batch.naming import check_template
-from engine.errors import ReadError, SettingsError
+from engine.errors import SettingsError
 from engine.imageio import WRITABLE, WriteOptions
-from engine.output import Output
-from engine.recipes import Recipe, parse_recipe, read_recipe
+from engine.output import Output, target_profile
+from engine.recipes import Recipe, parse_recipe, recipe_file
 from engine.runtime.cards import Registry
-from engine.runtime.session import Device
 
 Existing = Literal["skip", "keep", "replace"]
 
@@ -61,11 +59,12 @@ class Plan:
         Results with the same fingerprint, made of the same scan, are the same.
 
         Raises:
-            SettingsError: the recipe, the template or the format cannot be used.
+            SettingsError: the recipe, the template, the format, the profile or the quality cannot be used.
             ModelError: a model is missing or damaged.
             ReadError: the profile cannot be read.
         """
         check_template(self.template)
+        WriteOptions.asked(self.depth, self.quality)
         if self.suffix and self.suffix not in WRITABLE:
             raise SettingsError(
                 "Results cannot be written as {suffix}; there are {known}.",
@@ -80,17 +79,7 @@ class Plan:
             steps.append(
                 [step.task, card.id, [stage.sha256 for stage in card.stages], dict(sorted(step.settings.items()))]
             )
-        profile = self.profile
-        if profile not in ("keep", "srgb"):
-            try:
-                profile = hashlib.sha256(imageio.read_plain(Path(profile), 1 << 26)).hexdigest()
-            except OSError as error:
-                raise ReadError(
-                    "The profile {profile} cannot be read: {reason}.",
-                    "read.profile",
-                    profile=profile,
-                    reason=error.strerror,
-                ) from error
+        profile = hashlib.sha256(target_profile(self.profile) or b"").hexdigest()
         facts = [steps, self.suffix, self.depth, self.quality, profile]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -100,19 +89,13 @@ class Plan:
 
     def output(self, path: Path, facts: dict[str, Any]) -> Output:
         """How a result is written, with further facts for its record."""
-        options = WriteOptions(depth=self.depth)
-        if self.quality is not None:
-            options = WriteOptions(depth=self.depth, quality=self.quality, lossless=False)
-        return Output(path, options, self.profile, facts=facts)
+        return Output(path, WriteOptions.asked(self.depth, self.quality), self.profile, facts=facts)
 
 
 def plan_of(recipe: str, **settings: Any) -> Plan:
     """A plan with a recipe that ships, by name, or a recipe file, by path. Raises as ``read_recipe``."""
-    read = read_recipe(recipe)
-    steps = imageio.read_plain(read.file, 1 << 20).decode()
+    path, contents = recipe_file(recipe)
+    name = parse_recipe(contents, path.name).name
     profile = settings.pop("profile", "keep")
     profile = profile if profile in ("keep", "srgb") else str(Path(profile).absolute())
-    return Plan(read.name, steps, profile=profile, **settings)
-
-
-DEVICES = tuple(device.value for device in Device)
+    return Plan(name, contents.decode(), profile=profile, **settings)

@@ -27,11 +27,9 @@ _PATIENCE = 5.0
 """Longest time that an idle worker is given to end by itself, seconds."""
 
 
-def fitting_workers(*, leave_a_core: bool = False) -> int:
+def fitting_workers() -> int:
     """Number of workers for this computer by its cores and free memory; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if leave_a_core:
-        cores -= 1
     return max(1, min(cores, int(psutil.virtual_memory().available) // _MEMORY))
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
-from engine.batch.gather import REPORT_FOLDER
 from engine.batch.table import JobTable, Outcome, Row, State
 from engine.batch.work import preview_path
 from engine.errors import WriteError
 from engine.imageio import atomic_write, atomic_write_bytes
+from engine.record import REPORT_FOLDER
 
 _SHOWN = 2000
 """Most scans on the page of those that failed, and of the others; the CSV has all."""
@@ -82,10 +82,14 @@ def _entry(row: Row) -> dict[str, Any]:
         "found": told.found if ended else {},
         "steps": list(told.steps) if ended else [],
         "left_out": told.left_out if ended else {},
-        "notices": list(told.notices) if ended else [],
+        "notices": [*_renamed(row), *(told.notices if ended else ())],
         "source_sha256": told.source_sha256 if ended else "",
         "output_sha256": told.output_sha256 if ended else "",
     }
+
+
+def _renamed(row: Row) -> list[str]:
+    return ["Its result could not have the name of the template, because that of another scan has it."] * row.renamed
 
 
 def _write_json(table: JobTable, path: Path) -> None:

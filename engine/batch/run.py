@@ -168,15 +168,17 @@ class BatchRun:
     # -- giving work --------------------------------------------------------------------------------------------------
 
     def _give_work(self) -> None:
-        """Give a scan to every worker that has none; a worker is started when it is needed."""
+        """Give a scan to every worker that has none; a worker is started when there is work for it."""
         if self._stopping or self._is_waiting():
             return
-        while (worker := self._idle_worker()) is not None and (row := self._table.take()) is not None:
+        while len(self._working) < self._count and (row := self._table.take()) is not None:
             if refusal := self._refusal(row):
                 self._finish(row, refusal)
                 continue
             self._working[row.id] = row
-            worker.start(Job(row.id, str(row.path), str(self._folder), row.output, self._plan, self._fingerprint))
+            self._idle_worker().start(
+                Job(row.id, str(row.path), str(self._folder), row.output, self._plan, self._fingerprint)
+            )
 
     def _refusal(self, row: Row) -> Outcome | None:
         """Why a scan fails before anything is done; None if nothing speaks against it."""
@@ -190,13 +192,11 @@ class BatchRun:
             return Outcome(State.FAILED, said, "batch.scan")
         return None
 
-    def _idle_worker(self) -> Worker | None:
-        """A worker without a job, a new one if there may be more; None if all have one."""
+    def _idle_worker(self) -> Worker:
+        """A worker without a job, or a new one."""
         for worker in self._workers:
             if worker.job is None:
                 return worker
-        if len(self._workers) >= self._count:
-            return None
         worker = self._new_worker(self._events.put)
         self._workers.append(worker)
         return worker

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from engine import imageio
-from engine.batch.gather import REPORT_FOLDER
 from engine.batch.plan import Plan
 from engine.batch.table import Outcome, State
 from engine.errors import EngineError, ReadError, WriteError
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext
 from engine.raster import Raster
-from engine.record import file_digest, read_record, record_matches
+from engine.record import REPORT_FOLDER, file_digest, read_record, record_matches
 from engine.restore import RestoredFile, restore_file
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.cli.common import Command, add_device_argument
+from engine.cli.common import Command, add_device_argument, add_format_arguments
 from engine.errors import WriteError
 from engine.jobs import Cancelled, JobContext
 
@@ -41,8 +41,7 @@ def _batch_arguments(parser: argparse.ArgumentParser) -> None:
         help="names of the results, of {name} {recipe} {date} {n:0000} {parent} (default: {name})",
     )
     parser.add_argument("--format", metavar="EXT", help="format of the results (default: that of a scan, if lossless)")
-    parser.add_argument("--depth", type=int, choices=[8, 16], help="bits per sample (default: those of the scan)")
-    parser.add_argument("--profile", default="keep", metavar="keep|srgb|FILE", help="colour profile (default: keep)")
+    add_format_arguments(parser)
     add_device_argument(parser)
     parser.add_argument(
         "--watch", action="store_true", help="then go on with what comes into the folders, until it is ended"
@@ -72,6 +71,7 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
         template=options.name,
         suffix=suffix,
         depth=options.depth,
+        quality=options.quality,
         profile=options.profile,
         device=options.device,
         exists=options.exists,

@@ -42,10 +42,15 @@ class Command:
 def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of every command that writes a picture."""
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="the file to write")
+    add_format_arguments(parser)
+    parser.add_argument("--no-record", action="store_true", help="do not write OUT.record.json")
+
+
+def add_format_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how the samples of results are written."""
     parser.add_argument("--depth", type=int, choices=[8, 16], help="bits per sample (default: those of the scan)")
     parser.add_argument("--profile", default="keep", metavar="keep|srgb|FILE", help="colour profile (default: keep)")
     parser.add_argument("--quality", type=_quality, metavar="1-100", help="JPEG quality; makes WebP lossy")
-    parser.add_argument("--no-record", action="store_true", help="do not write OUT.record.json")
 
 
 def _quality(word: str) -> int:
@@ -56,11 +61,12 @@ def _quality(word: str) -> int:
 
 def output_of(options: argparse.Namespace) -> Output:
     """The ``Output`` from the arguments of ``add_writer_arguments``."""
-    quality = options.quality
-    write = WriteOptions(depth=options.depth)
-    if quality is not None:
-        write = WriteOptions(depth=options.depth, quality=quality, lossless=False)
-    return Output(options.output, write, options.profile, record=not options.no_record)
+    return Output(
+        options.output,
+        WriteOptions.asked(options.depth, options.quality),
+        options.profile,
+        record=not options.no_record,
+    )
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:

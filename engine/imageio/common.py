@@ -83,6 +83,11 @@ class WriteOptions:
     lossless: bool = True
     compression: str = "deflate"
 
+    @classmethod
+    def asked(cls, depth: int | None, quality: int | None) -> WriteOptions:
+        """The options that a user asks for; None = the default. A quality makes WebP lossy; raises as the class."""
+        return cls(depth) if quality is None else cls(depth, quality, lossless=False)
+
     def __post_init__(self) -> None:
         if self.depth not in (None, 8, 16):
             raise SettingsError("A picture has 8 or 16 bits a sample, not {depth}.", "write.depth", depth=self.depth)

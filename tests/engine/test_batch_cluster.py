@@ -123,6 +123,31 @@ def test_results_are_those_of_this_computer(machines: Machines, tmp_path: Path) 
     assert digests[0] == digests[1] != ""
 
 
+def test_a_scheduler_that_dies_ends_the_run_with_a_sentence(
+    machines: Machines, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import dask
+
+    box, out = tmp_path / "box", tmp_path / "out"
+    box.mkdir()
+    for number in range(12):
+        imageio.write(noise_raster(200, 200), box / f"{number:02}.tif")
+    (tmp_path / "mine.toml").write_text(RECIPE, encoding="utf-8")
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        open_batch([box], out, plan_of(str(tmp_path / "mine.toml"), device="cpu")) as batch,
+        pytest.raises(DeviceError, match="The scheduler of the cluster is gone"),
+        Cluster(machines.address) as cluster,
+    ):
+        batch.cluster_runner(cluster, Listener(finished=lambda *_: machines.stop())).run()
+    # The library logs that it could not connect again.
+    caplog.clear()
+    with open_batch([box], out, plan_of(str(tmp_path / "mine.toml"), device="cpu")) as batch:
+        assert batch.table.counts()[State.PENDING] > 0
+        assert batch.runner(2, Listener()).run()
+    assert len(list(out.glob("*.tif"))) == 12
+
+
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.batch.cluster._ANSWER", 1)
     with pytest.raises(DeviceError, match=r"The scheduler at tcp://127\.0\.0\.1:9 does not answer"):

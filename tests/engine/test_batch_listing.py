@@ -51,6 +51,17 @@ def test_several_folders_keep_their_names_apart(tmp_path: Path) -> None:
     assert ignored == {"twice": 1}
 
 
+def test_a_folder_given_from_below_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "box" / "a.tif", tmp_path / "other" / "b.tif")
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "deep")
+    touch(tmp_path / "elsewhere" / "c.tif")
+    monkeypatch.chdir(tmp_path / "other")
+    assert taken([Path("../box"), Path("../other")])[0] == ["box/a.tif", "other/b.tif"]
+    # What the system finds at a path through a link is not what the letters of the path say.
+    assert taken([tmp_path / "link" / ".." / "c.tif"])[0] == ["c.tif"]
+
+
 def test_a_link_that_leads_back_is_followed_once(tmp_path: Path) -> None:
     touch(tmp_path / "box" / "in" / "a.tif")
     (tmp_path / "box" / "in" / "back").symlink_to(tmp_path / "box")

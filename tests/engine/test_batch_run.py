@@ -161,6 +161,7 @@ def test_what_cannot_begin_says_why_and_leaves_nothing(box: Path, tmp_path: Path
         ((box, "-o", out, "--recipe", other), "nobodys"),
         ((box, "-o", out, "--recipe", mine, "--name", "{nme}"), "is not known"),
         ((box, "-o", out, "--recipe", mine, "--format", "gif"), "cannot be written as .gif"),
+        ((box, "-o", out, "--recipe", mine, "--profile", box / "a.tif"), "is not an ICC profile"),
         ((tmp_path / "nothing", "-o", out, "--recipe", mine), "does not exist"),
     ):
         status, told = ran(*words)
@@ -244,6 +245,21 @@ def test_a_worker_that_dies_fails_its_scan_and_is_replaced(box: Path, tmp_path: 
             assert outcome is not None
             assert outcome.state is State.FAILED
             assert "probably because the memory was not enough" in outcome.reason
+
+
+def test_no_worker_is_started_without_work(box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def counted(*arguments: object) -> WorkerProcess:
+        started.append(1)
+        return WorkerProcess(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine.batch, "WorkerProcess", counted)
+    for wanted in (4, 0):
+        with opened(box, tmp_path / "out", recipe(tmp_path)) as batch:
+            assert batch.runner(8, Listener()).run()
+        assert len(started) == wanted
+        started.clear()
 
 
 def test_a_run_can_end_after_the_pictures_it_is_at_and_go_on_later(box: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -32,7 +33,7 @@ class Export:
     multiple: int
 
 
-class Generator(nn.Module):
+class Generator(nn.Module, ABC):
     """A network that is trained and exported.
 
     Attributes:
@@ -45,17 +46,17 @@ class Generator(nn.Module):
     LABELS: tuple[str, ...] = ()
     MAY_LACK: tuple[str, ...] = ()
 
+    @abstractmethod
     def exports(self) -> list[Export]:
         """The ONNX files it is exported to, in the order in which they run."""
-        raise NotImplementedError
 
 
-class Mergeable(nn.Module):
+class Mergeable(nn.Module, ABC):
     """A layer with parts that only the training needs."""
 
+    @abstractmethod
     def merge(self) -> None:
         """Change the weights so that the result is the same without these parts, and drop them."""
-        raise NotImplementedError
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -143,7 +144,7 @@ class Residual(nn.Module):
         return x + y
 
 
-class UNet(Generator):
+class UNet(nn.Module):
     """A U-Net whose first layer works at half resolution, on squares of 2 x 2 pixels unshuffled into channels.
 
     The weights of the output layer start at zero, so that a network that adds its output to something starts there.

@@ -13,7 +13,7 @@ from engine.runtime.cards import Port, TileRules
 from engine.train.nets.blocks import FILLED, MASK, PICTURE, Export, Generator, UNet, membrane, tile_rules
 
 
-class HealUNet(UNet):
+class HealUNet(UNet, Generator):
     """A U-Net that corrects a membrane filling (``membrane``); untrained, it gives the membrane filling itself.
 
     Args:

@@ -54,7 +54,7 @@ class Autoencoder(Generator):
         return [Export("model.onnx", self, (PICTURE,), (RESTORED,), self.MULTIPLE)]
 
 
-class EnhanceUNet(UNet):
+class EnhanceUNet(UNet, Generator):
     """One network for noise, grain, blur, JPEG, low resolution and faded tone; the severity is an input."""
 
     TILE = tile_rules(16)
@@ -73,7 +73,7 @@ class EnhanceUNet(UNet):
         return [Export("model.onnx", self, (PICTURE, strength), (RESTORED,), self.MULTIPLE)]
 
 
-class CleanUNet(UNet):
+class CleanUNet(UNet, Generator):
     """Removes noise, grain, JPEG artefacts and slight blur; the noise level is an input, 0 = unknown.
 
     The noise level is a channel beside the picture, as in Zhang, Zuo, Zhang, FFDNet, 2018. The activations are

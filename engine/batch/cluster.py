@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from typing import Any, Self
 
 from engine.batch.pool import Event
@@ -45,6 +47,9 @@ class Cluster:
             raise DeviceError(
                 "The scheduler at {address} does not answer.", "batch.scheduler", address=address
             ) from error
+        # A machine that dies shows in the states of the scans; the library would log each time between our own lines.
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         threads = sum(self._client.nthreads().values())
         if not threads:
             self._client.close()
@@ -103,12 +108,13 @@ class Place:
 
     def _tell(self, id_: int, future: Any) -> None:
         message: dict[str, Any] = {}
-        if future.status == "finished":
+        try:
+            # Also where the state is "lost", as the machine died that had the result: this waits for another one's.
             message = {"id": id_, "outcome": future.result()}
-        elif future.status == "cancelled":
+        except CancelledError:
             message = {"id": id_, "cancelled": True}
-        else:
-            self._why = f"the machines that tried it failed ({type(future.exception()).__name__})"
+        except Exception as error:  # noqa: BLE001 - whatever the library makes of what happened on the machines
+            self._why = f"the machines that tried it failed ({type(error).__name__})"
         self._on_event(Event(self, message))
 
 

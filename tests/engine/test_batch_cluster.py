@@ -12,6 +12,7 @@ import pytest
 
 from engine import imageio
 from engine.batch import Cluster, Listener, open_batch
+from engine.batch.cluster import Place
 from engine.batch.plan import plan_of
 from engine.batch.table import Outcome, Row, State
 from engine.errors import DeviceError
@@ -39,7 +40,10 @@ class Machines:
         while not self._file.exists() or not self._file.stat().st_size:
             assert self._all[0].poll() is None
         self.address = json.loads(self._file.read_text(encoding="utf-8"))["address"]
-        self.workers = [self._start("worker", self.address, "--nthreads", "1", "--no-nanny") for _ in range(2)]
+        self.workers = [self.start_worker() for _ in range(2)]
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        return self._start("worker", self.address, "--nthreads", "1", "--no-nanny")
 
     def _start(self, kind: str, *words: str) -> subprocess.Popen[bytes]:
         line = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *words, "--no-dashboard"]
@@ -102,6 +106,35 @@ def test_a_machine_that_dies_costs_nothing_but_the_scan_it_was_at(machines: Mach
     assert len(list(out.glob("*.tif"))) == 16
     # Nothing that was done was written a second time.
     assert {name: (out / name).stat().st_mtime_ns for name in made} == made
+
+
+def test_a_machine_that_dies_before_its_result_was_fetched(
+    machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, told = Place._tell, []
+
+    def kill_first(self: Place, id_: int, future: object) -> None:
+        told.append(id_)
+        if len(told) == 1:
+            for worker in machines.workers:
+                worker.kill()
+                worker.wait()
+            machines.start_worker()
+        tell(self, id_, future)
+
+    monkeypatch.setattr(Place, "_tell", kill_first)
+    box = tmp_path / "box"
+    box.mkdir()
+    imageio.write(noise_raster(120, 90), box / "a.tif")
+    (tmp_path / "mine.toml").write_text(RECIPE, encoding="utf-8")
+    with (
+        open_batch([box], tmp_path / "out", plan_of(str(tmp_path / "mine.toml"), device="cpu")) as batch,
+        Cluster(machines.address) as cluster,
+    ):
+        assert batch.cluster_runner(cluster, Listener()).run()
+        (row,) = batch.table.rows()
+    # What the dead machine had written was found, and not made again.
+    assert row.state is State.UP_TO_DATE, row.outcome.reason
 
 
 def test_results_are_those_of_this_computer(machines: Machines, tmp_path: Path) -> None:

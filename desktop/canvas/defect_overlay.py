@@ -14,10 +14,10 @@ from PySide6.QtWidgets import QWidget
 
 from desktop.canvas.paint import DisplayOptions
 from desktop.canvas.viewport import Viewport
-from desktop.document.review import Point, Verdict
 from desktop.photo.workspace import Workspace
-from desktop.work.outlines import JudgedDefect
+from engine.outlines import JudgedDefect
 from engine.raster import Rect
+from engine.review import Point, Verdict
 
 _SMALL = 12.0
 """Logical pixels; a smaller defect gets a square around it, because its outline would hide it."""

@@ -12,10 +12,10 @@ from desktop.canvas.defect_overlay import DefectOverlay
 from desktop.canvas.viewport import Viewport
 from desktop.document.model import Document
 from desktop.document.targets import EDGE_MAP, Target
-from desktop.document.tiles import TileDelta, TileEdit, TileMap
 from desktop.photo.workspace import Workspace
 from desktop.tools.base import EDGES, BrushSettings, Cursor, PointerEvent, Tool, ToolSettings
 from desktop.tools.navigate import HandTool
+from engine.tiles import TileDelta, TileEdit, TileMap
 
 WHEEL_FACTOR = 1.25
 """Zoom of one notch of the wheel."""

@@ -10,9 +10,9 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPen, QPolygonF
 
 from desktop.canvas.render import Frame, ImageCache, picture_pixels, screen_tiles, source_region, veil_pixels
 from desktop.document.compose import ComposeCache, Composite
-from desktop.document.tiles import TileMap, uniform_map
 from desktop.photo.workspace import Workspace
 from engine.raster import Rect
+from engine.tiles import TileMap, uniform_map
 
 CACHE_BYTES, COMPOSED_BYTES = 256 << 20, 256 << 20
 """Limits of the caches of screen tiles and of composed tiles."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QColor, QImage
 
 from desktop.document.compose import ComposeCache, Composite
-from desktop.document.tiles import LEVELS, TileMap
 from engine import colour
 from engine.raster import TILE, Rect
 from engine.resample import magnify
+from engine.tiles import LEVELS, TileMap
 
 CRISP = 2.0
 """Zoom from which pixels are shown as squares, without interpolation."""

@@ -25,10 +25,10 @@ from desktop.canvas.defect_overlay import DefectOverlay
 from desktop.canvas.input import CanvasInput, pointer_shape
 from desktop.canvas.paint import DisplayOptions, PicturePainter, paint_divider, paint_outline, paint_ring
 from desktop.canvas.viewport import Viewport
-from desktop.document.tiles import time_limit
 from desktop.photo.workspace import Workspace
 from desktop.tools.base import Tool, ToolSettings
 from engine.raster import Rect
+from engine.tiles import time_limit
 
 _DIVIDER_REACH = 6
 _PAINT_SECONDS = 0.03

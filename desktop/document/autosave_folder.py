@@ -23,13 +23,13 @@ from desktop.document.geometry import Geometry
 from desktop.document.model import Layer, State
 from desktop.document.opening import file_stamp
 from desktop.document.project import OpenedFile, Snapshot
-from desktop.document.review import review_json
-from desktop.document.tiles import TileMap, compact
 from engine import imageio
 from engine.errors import ReadError, WriteError
 from engine.jobs import JobContext
 from engine.raster import TILE
 from engine.record import file_digest
+from engine.review import review_json
+from engine.tiles import TileMap, compact
 
 VERSION = 2
 """Version of the manifest. Version 1 listed turns by name and had only pixel layers, without the kind of content."""

@@ -11,9 +11,9 @@ import numpy as np
 
 from desktop.document.content import Operation
 from desktop.document.model import State
-from desktop.document.tiles import Cell, TileMap
 from engine.jobs import JobContext
 from engine.raster import Pixels, Rect
+from engine.tiles import Cell, TileMap
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from desktop.document.blend import BlendMode, draw
 from desktop.document.geometry import Transform
-from desktop.document.tiles import Cell, TileMap
 from engine.jobs import JobContext
 from engine.raster import Mask, Pixels, Rect
+from engine.tiles import Cell, TileMap
 
 
 class Operation(ABC):

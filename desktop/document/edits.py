@@ -13,12 +13,12 @@ from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite
 from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Change, Document, Layer, State
-from desktop.document.review import Filters, Judgement, Point, Review, UndoReview, transform_judgements
 from desktop.document.targets import EDGE_MAP, EDGE_REACH, Target
-from desktop.document.tiles import TileDelta, TileMap
 from engine.jobs import JobContext
 from engine.raster import Rect
 from engine.record import Repair
+from engine.review import Filters, Judgement, Point, Review, UndoReview, transform_judgements
+from engine.tiles import TileDelta, TileMap
 
 
 class Edit(ABC):

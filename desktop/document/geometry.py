@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop.document.tiles import TileMap
 from engine.jobs import JobContext
 from engine.raster import Rect
+from engine.tiles import TileMap
 
 _QUARTERS = 4
 

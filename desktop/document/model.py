@@ -11,10 +11,10 @@ import numpy as np
 from desktop.document.blend import BlendMode
 from desktop.document.content import Content, Operation, PixelContent
 from desktop.document.geometry import Geometry
-from desktop.document.review import Review
-from desktop.document.tiles import TileMap
 from engine.raster import Metadata, Pixels, Raster, Rect, Resolution
 from engine.record import Repair, ScanFile
+from engine.review import Review
+from engine.tiles import TileMap
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from desktop.document.blend import BlendMode
 from desktop.document.compose import Composite, flatten
 from desktop.document.geometry import Geometry
 from desktop.document.model import Document, Layer, State
-from desktop.document.review import Review, pack_damage, review_json
 from engine import colour, imageio
 from engine.errors import WriteError
 from engine.jobs import JobContext
 from engine.raster import Metadata, Pixels, Rect, Resolution
 from engine.record import ScanFile
+from engine.review import Review, pack_damage, review_json
 
 SUFFIX = ".ora"
 VERSION = 2

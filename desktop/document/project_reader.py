@@ -20,13 +20,13 @@ from desktop.document.blend import BlendMode
 from desktop.document.content import PixelContent, content_from
 from desktop.document.model import Layer
 from desktop.document.project import DAMAGE, MASK, OWN, VERSION, layer_mask_name
-from desktop.document.review import Review, review_from_json, unpack_damage
-from desktop.document.tiles import TileMap
 from engine import colour, imageio, tables
 from engine.errors import ReadError
 from engine.jobs import JobContext
 from engine.raster import TILE, Mask, Metadata, Pixels, Raster, Rect
 from engine.record import Repair, ScanFile
+from engine.review import Review, review_from_json, unpack_damage
+from engine.tiles import TileMap
 
 LARGEST = 2_000_000_000
 """Pixels of the largest picture that is read."""

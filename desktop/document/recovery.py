@@ -19,12 +19,12 @@ from desktop.document.edits import transform_state
 from desktop.document.geometry import Transform, Turn
 from desktop.document.model import Document, Layer, State
 from desktop.document.opening import file_stamp, open_document
-from desktop.document.review import Review, review_from_json
-from desktop.document.tiles import TileMap
 from engine import tables
 from engine.errors import ReadError
 from engine.jobs import JobContext
 from engine.record import Repair, file_digest
+from engine.review import Review, review_from_json
+from engine.tiles import TileMap
 
 
 @dataclass(frozen=True)

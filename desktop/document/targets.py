@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from desktop.document.model import Change, Layer, State
-from desktop.document.tiles import TileEdit, TileMap
 from engine.raster import Rect
+from engine.tiles import TileEdit, TileMap
 
 
 class Target(ABC):

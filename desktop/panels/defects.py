@@ -40,13 +40,13 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.document.compose import Composite
-from desktop.document.review import Point, Verdict
-from desktop.document.tiles import LEVELS
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
-from desktop.work.outlines import JudgedDefect, Order
 from engine import colour
+from engine.outlines import JudgedDefect, Order
 from engine.raster import Rect
+from engine.review import Point, Verdict
+from engine.tiles import LEVELS
 
 _THUMB = 44
 _LEAST = 48

@@ -38,11 +38,11 @@ from desktop.document.blend import BlendMode
 from desktop.document.edits import SetLayer
 from desktop.document.model import Layer
 from desktop.document.targets import REPAIR_MASK, LayerMask
-from desktop.document.tiles import LEVELS, TileMap, time_limit
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
 from desktop.theme import icon
 from engine import colour
+from engine.tiles import LEVELS, TileMap, time_limit
 
 _THUMB = 36
 _EMPTY = 40.0

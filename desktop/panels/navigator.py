@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 from desktop.canvas.render import Frame, picture_pixels, source_region
 from desktop.canvas.view import CanvasView
 from desktop.document.compose import Composite
-from desktop.document.tiles import time_limit
+from engine.tiles import time_limit
 
 _REFRESH_MS = 300
 _SECONDS = 0.01

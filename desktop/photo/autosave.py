@@ -12,13 +12,13 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from desktop.document.autosave_folder import AutosaveFolder
 from desktop.document.model import Document, State
 from desktop.document.project import OpenedFile, Snapshot
-from desktop.document.tiles import Cell
 from desktop.language import sentence_of
 from desktop.photo.undo_memory import UndoMemory
 from desktop.work.threads import Lane, Ticket, Work
 from engine.errors import EngineError
 from engine.imageio import same_file
 from engine.jobs import JobContext
+from engine.tiles import Cell
 
 UNDO_BYTES = 512 << 20
 """Memory for undo steps, bytes; the oldest beyond it are moved to the autosave folder."""

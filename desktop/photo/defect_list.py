@@ -9,13 +9,14 @@ from dataclasses import replace
 from PySide6.QtCore import QObject, Signal
 
 from desktop.document.edits import Compound, Paint, ReplaceReview, UpdateReview
-from desktop.document.review import Filters, Point, Review, Verdict
 from desktop.document.targets import REPAIR_MASK
-from desktop.document.tiles import TileMap
 from desktop.language import sentence_of
 from desktop.photo.editor import Editor
 from desktop.work.base import Urgency
-from desktop.work.outlines import (
+from desktop.work.threads import Lane, Ticket, Work
+from engine.errors import EngineError
+from engine.jobs import JobContext
+from engine.outlines import (
     JudgedDefect,
     Order,
     Outlines,
@@ -30,10 +31,9 @@ from desktop.work.outlines import (
     sorted_defects,
     union_delta,
 )
-from desktop.work.threads import Lane, Ticket, Work
-from engine.errors import EngineError
-from engine.jobs import JobContext
 from engine.raster import Rect
+from engine.review import Filters, Point, Review, Verdict
+from engine.tiles import TileMap
 
 
 class DefectList(QObject):

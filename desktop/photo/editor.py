@@ -13,7 +13,6 @@ from desktop.document.edits import AddLayer, Compound, Edit, MoveLayer, Paint, T
 from desktop.document.geometry import Turn
 from desktop.document.model import Change, Document, Layer, State
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK, LayerMask, LayerPixels, Target
-from desktop.document.tiles import TileDelta, TileEdit, TileMap
 from desktop.language import sentence_of
 from desktop.photo.undo_memory import UndoMemory
 from desktop.work.base import AT_ONCE, Urgency
@@ -22,6 +21,7 @@ from desktop.work.threads import JobCentre, Lane, Ticket, Work
 from engine.errors import EngineError
 from engine.jobs import JobContext
 from engine.raster import Rect
+from engine.tiles import TileDelta, TileEdit, TileMap
 
 _TRIES = 3
 """How often an edit is computed before it is given up, if the picture is changed meanwhile."""

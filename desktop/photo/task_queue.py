@@ -11,7 +11,6 @@ from PySide6.QtCore import QObject, Signal
 
 from desktop.document.geometry import Geometry
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK, EdgeMap
-from desktop.document.tiles import TileMap
 from desktop.photo.defect_list import DefectList
 from desktop.photo.editor import Editor
 from desktop.work.base import Job, Outcome, Runner, TaskRequest, Urgency
@@ -25,6 +24,7 @@ from desktop.work.runners import runner_of
 from desktop.work.threads import Lane, Ticket, Work
 from engine.errors import SettingsError
 from engine.output import Output
+from engine.tiles import TileMap
 
 if TYPE_CHECKING:
     from engine.recipes import Recipe

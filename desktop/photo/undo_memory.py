@@ -6,7 +6,7 @@ from collections import deque
 from typing import Protocol
 
 from desktop.document.edits import Edit
-from desktop.document.tiles import TileDelta
+from engine.tiles import TileDelta
 
 
 class Step(Protocol):

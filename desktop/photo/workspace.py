@@ -13,16 +13,16 @@ from desktop.document.compose import Composite
 from desktop.document.model import Document
 from desktop.document.project import Snapshot
 from desktop.document.targets import Target
-from desktop.document.tiles import LEVELS, TileEdit, TileMap
 from desktop.photo.autosave import Autosave
 from desktop.photo.defect_list import DefectList
 from desktop.photo.editor import EditMaker, Editor
 from desktop.photo.task_queue import TaskQueue
-from desktop.work.outlines import union_delta
 from desktop.work.threads import JobCentre, Lane
 from engine.jobs import JobContext, JobState
+from engine.outlines import union_delta
 from engine.raster import Rect
 from engine.resample import reductions
+from engine.tiles import LEVELS, TileEdit, TileMap
 
 if TYPE_CHECKING:
     from collections.abc import Callable

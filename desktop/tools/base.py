@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     # The settings import this module before the window is shown, so it must not import NumPy.
     from desktop.document.model import Document
     from desktop.document.targets import Target
-    from desktop.document.tiles import TileDelta, TileEdit, TileMap
+    from engine.tiles import TileDelta, TileEdit, TileMap
 
 
 @dataclass(frozen=True)

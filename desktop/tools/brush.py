@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from desktop.document.geometry import Geometry
 from desktop.document.model import Document
-from desktop.document.tiles import TileEdit, TileMap
 from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from engine.raster import Floats, Mask, Rect
+from engine.tiles import TileEdit, TileMap
 
 
 class Stroke:

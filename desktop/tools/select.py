@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from desktop.document.edits import Paint
 from desktop.document.model import State
 from desktop.document.targets import Target
-from desktop.document.tiles import Cell, TileDelta, TileEdit, TileMap
 from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from engine import masks
 from engine.jobs import JobContext
 from engine.raster import TILE, Mask, Rect
+from engine.tiles import Cell, TileDelta, TileEdit, TileMap
 
 Point = tuple[float, float]
 

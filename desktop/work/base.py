@@ -17,9 +17,9 @@ from desktop.document.edits import Edit
 from desktop.document.geometry import Transform
 from desktop.document.model import Document, Layer
 from desktop.document.targets import EdgeMap
-from desktop.document.tiles import TileMap
 from engine.jobs import JobContext
 from engine.record import Repair
+from engine.tiles import TileMap
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry

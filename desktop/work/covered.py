@@ -8,8 +8,8 @@ import numpy as np
 
 from desktop.document.blend import BlendMode
 from desktop.document.model import Layer, State
-from desktop.document.tiles import TileMap
 from engine.raster import Rect
+from engine.tiles import TileMap
 
 _MOST_CELLS = 64
 """Tiles of a layer that are sampled, so that the check takes no noticeable time."""

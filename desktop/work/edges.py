@@ -12,9 +12,9 @@ from desktop.document.compose import Composite
 from desktop.document.edits import Compound, Edit, Paint
 from desktop.document.model import Document, Layer, State
 from desktop.document.targets import EDGE_MAP, EDGE_REACH
-from desktop.document.tiles import TileDelta, TileMap, compact
 from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner, index_above
 from engine.jobs import JobContext
+from engine.tiles import TileDelta, TileMap, compact
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry

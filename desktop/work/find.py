@@ -12,12 +12,12 @@ import numpy as np
 from desktop.document.compose import Composite
 from desktop.document.edits import Edit, ReplaceReview, transform_review
 from desktop.document.model import Document, Layer
-from desktop.document.review import Filters, Review
-from desktop.document.tiles import TileMap
 from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner
-from desktop.work.outlines import Outlines, covered_share, detect_settings, matching_rows, outline_defects
 from engine.jobs import JobContext
 from engine.masks import MAX_DAMAGE_SHARE
+from engine.outlines import Outlines, covered_share, detect_settings, matching_rows, outline_defects
+from engine.review import Filters, Review
+from engine.tiles import TileMap
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry

@@ -16,11 +16,11 @@ from desktop.document.edits import AddLayer, AddToLayer, Compound, Edit, Paint
 from desktop.document.geometry import Transform
 from desktop.document.model import Document, Layer
 from desktop.document.targets import REPAIR_MASK
-from desktop.document.tiles import Cell, TileDelta, TileMap, compact
 from desktop.work.base import AT_ONCE, J, Job, NextActive, Outcome, TaskRequest, TaskRunner, Urgency, index_above
 from desktop.work.edges import clear_edges_edits
 from engine.jobs import JobContext
 from engine.raster import Rect, mix
+from engine.tiles import Cell, TileDelta, TileMap, compact
 
 Tile = NDArray[Any]
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from desktop.document.edits import AddLayer, Compound, Edit, UpdateReview
 from desktop.document.model import Document, Layer
-from desktop.document.review import Judgement, Point, Review, Verdict, transform_judgements
 from desktop.work.base import Job, NextActive, Outcome, TaskRequest, Urgency
-from desktop.work.outlines import JudgedDefect, defect_mask, judgements_of
 from desktop.work.repair import PatchRunner
 from engine.jobs import JobContext
+from engine.outlines import JudgedDefect, defect_mask, judgements_of
 from engine.record import Repair
+from engine.review import Judgement, Point, Review, Verdict, transform_judgements
 
 if TYPE_CHECKING:
     from engine.recipes import Recipe, RestoreResult

@@ -387,11 +387,11 @@ def heal(document: object, context: object, width: int = 40) -> object:
     """Heal a scratch in the first megapixel of a document without a window; returns the mask."""
     from desktop.document.edits import Paint
     from desktop.document.targets import REPAIR_MASK
-    from desktop.document.tiles import TileMap
     from desktop.work.base import TaskRequest
     from desktop.work.repair import ApplyTask, ApplyTaskRunner
     from engine.raster import Rect
     from engine.runtime.cards import Registry
+    from engine.tiles import TileMap
 
     edit = TileMap.empty(document.state.mask.shape, np.uint8).edit()
     for step in range(0, 400, 4):

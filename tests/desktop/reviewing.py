@@ -12,11 +12,11 @@ from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.canvas.view import CanvasView
-from desktop.document.review import Verdict
 from desktop.panels.widgets import ValueSlider
 from desktop.photo.workspace import Workspace
 from engine import imageio
 from engine.raster import Raster
+from engine.review import Verdict
 from tests.desktop.acting import (
     LEFT,
     open_scan,

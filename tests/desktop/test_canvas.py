@@ -18,9 +18,9 @@ from desktop.document.blend import BlendMode
 from desktop.document.compose import ComposeCache, Composite
 from desktop.document.edits import AddLayer, SetLayer
 from desktop.document.targets import REPAIR_MASK, LayerMask
-from desktop.document.tiles import LEVELS, TileMap
 from engine.raster import Rect
 from engine.resample import reductions
+from engine.tiles import LEVELS, TileMap
 from tests.document.test_edits import filled_layer, make_document, paint
 
 ZOOMS = [0.02, 0.11, 0.25, 0.4, 0.5, 0.77, 1.0, 1.3, 1.999, 2.0, 3.3, 8.0, 32.0]

@@ -20,13 +20,13 @@ from desktop.dialogs.export import FileDialogs
 from desktop.document.edits import AddLayer, Paint
 from desktop.document.model import State
 from desktop.document.targets import REPAIR_MASK
-from desktop.document.tiles import TileDelta
 from desktop.photo.undo_memory import UndoMemory
 from desktop.photo.workspace import Workspace
 from desktop.work.threads import Lane, Ticket
 from engine import imageio
 from engine.jobs import JobContext
 from engine.raster import Rect
+from engine.tiles import TileDelta
 from tests.desktop.acting import drag, key, mask, open_scan, picture, trigger
 from tests.document.test_edits import filled_layer
 

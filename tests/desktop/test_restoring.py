@@ -16,7 +16,6 @@ from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
 from desktop.document.edits import AddLayer
 from desktop.document.geometry import Turn
-from desktop.document.review import Verdict
 from desktop.frame.commands import ACTIONS
 from desktop.panels.measured import MeasuredLabel
 from desktop.work.base import TaskRequest
@@ -24,6 +23,7 @@ from engine import imageio
 from engine.jobs import JobContext
 from engine.raster import ArraySource, Raster, Rect
 from engine.recipes import read_recipe, recipe_names, run_recipe
+from engine.review import Verdict
 from engine.runtime.cards import SHIPPED, Registry
 from engine.runtime.session import Device
 from engine.tasks import TaskInput, UpscaleSettings, run_task

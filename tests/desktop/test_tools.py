@@ -14,7 +14,6 @@ from desktop.document.compose import Composite, flatten
 from desktop.document.edits import AddLayer, Compound, Paint
 from desktop.document.model import Document
 from desktop.document.targets import REPAIR_MASK, LayerMask, LayerPixels, Target
-from desktop.document.tiles import TileDelta, TileEdit, TileMap
 from desktop.tools.base import BrushSettings, Cursor, PointerEvent, Tool, ToolContext
 from desktop.tools.brush import BrushTool, EraserTool, SpotHealTool, Stroke, coverage
 from desktop.tools.navigate import HandTool, ZoomTool
@@ -23,6 +22,7 @@ from desktop.tools.table import TOOLS, make_tools
 from engine import masks
 from engine.raster import Raster, Rect
 from engine.resources import resource
+from engine.tiles import TileDelta, TileEdit, TileMap
 from tests.document.test_edits import filled_layer
 
 

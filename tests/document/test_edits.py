@@ -32,14 +32,14 @@ from desktop.document.model import Change, Document, Layer
 from desktop.document.opening import file_stamp, open_project
 from desktop.document.project import OpenedFile, Snapshot, write_project
 from desktop.document.recovery import recover
-from desktop.document.review import Filters, Judgement, Review, Verdict
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK, LayerMask, Target
-from desktop.document.tiles import TileMap
 from desktop.work.edges import clear_edges
 from engine.errors import ReadError
 from engine.jobs import JobContext
 from engine.raster import Raster, Rect, mix
 from engine.record import Repair
+from engine.review import Filters, Judgement, Review, Verdict
+from engine.tiles import TileMap
 
 HEIGHT, WIDTH = 270, 300
 REPAIR = Repair("heal", "heal", "1", "00", "cpu")

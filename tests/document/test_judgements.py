@@ -17,12 +17,12 @@ from desktop.document.model import Change, Document
 from desktop.document.opening import file_stamp, open_project
 from desktop.document.project import OpenedFile, Snapshot, write_project
 from desktop.document.recovery import recover
-from desktop.document.review import Filters, Judgement, Review, Verdict, pack_damage, unpack_damage
-from desktop.document.tiles import TileMap
-from desktop.work.outlines import judged_defects, outline_defects
 from engine import imageio
 from engine.errors import ReadError
+from engine.outlines import judged_defects, outline_defects
 from engine.raster import Raster, Rect
+from engine.review import Filters, Judgement, Review, Verdict, pack_damage, unpack_damage
+from engine.tiles import TileMap
 from tests.document.test_edits import HEIGHT, WIDTH, make_document
 from tests.document.test_project import save
 

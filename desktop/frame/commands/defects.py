@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from desktop.frame.actions import Action
 
 if TYPE_CHECKING:
-    from desktop.document.review import Verdict
     from desktop.frame.context import Context
     from desktop.photo.workspace import Workspace
     from desktop.work.base import Outcome
+    from engine.review import Verdict
 
 
 def find(context: Context) -> None:
@@ -123,7 +123,7 @@ def _judge(verdict: str, label: str) -> Callable[[Context], object]:
     """The command that decides about the selected defects, by a name of ``Verdict``."""
 
     def run(context: Context) -> None:
-        from desktop.document.review import Verdict
+        from engine.review import Verdict
 
         wanted: Verdict = Verdict[verdict]
         if context.photo is not None and not context.photo.defects.judge(wanted, label):
@@ -171,7 +171,7 @@ def _has_review(context: Context) -> bool:
 
 def _has_open(context: Context) -> bool:
     """Whether there are defects that are not healed."""
-    from desktop.document.review import Verdict
+    from engine.review import Verdict
 
     photo = context.photo
     return photo is not None and photo.defects.counts.total() > photo.defects.counts[Verdict.HEALED]

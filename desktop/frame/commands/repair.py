@@ -12,10 +12,10 @@ from desktop.frame.commands import defects
 from desktop.language import sentence_of
 
 if TYPE_CHECKING:
-    from desktop.document.tiles import TileMap
     from desktop.frame.context import Context
     from desktop.photo.workspace import Workspace
     from desktop.work.base import Outcome, TaskRequest
+    from engine.tiles import TileMap
 
 _SUFFIXES = (".tif", ".tiff", ".png")
 """Suffixes of scans that the suggested name of an enlargement keeps."""

@@ -12,8 +12,8 @@ from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.document.review import Verdict
-from desktop.work.outlines import Order, judged_defects, outline_defects
+from engine.outlines import Order, judged_defects, outline_defects
+from engine.review import Verdict
 from tests.desktop.acting import (
     LEFT,
     combo,

@@ -17,11 +17,11 @@ from desktop.app import Program
 from desktop.dialogs.export import FileDialogs
 from desktop.document.opening import open_project
 from desktop.document.recovery import recover
-from desktop.document.review import Review
 from desktop.photo.workspace import Workspace
-from desktop.work.outlines import Outlines
 from engine.jobs import JobContext
+from engine.outlines import Outlines
 from engine.raster import Rect
+from engine.review import Review
 from tests.desktop.acting import (
     LEFT,
     combo,

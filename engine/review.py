@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop.document.tiles import Cell, TileDelta, TileMap, compact
 from engine.raster import TILE, Rect
 from engine.record import Repair
+from engine.tiles import Cell, TileDelta, TileMap, compact
 
 Point = tuple[int, int]
 """Column and row of a pixel."""

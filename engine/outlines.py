@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop.document.review import Filters, Judgement, Point, Review, Verdict
-from desktop.document.tiles import Cell, TileDelta, TileMap, compact
 from engine.jobs import JobContext
 from engine.raster import TILE, Rect
+from engine.review import Filters, Judgement, Point, Review, Verdict
+from engine.tiles import Cell, TileDelta, TileMap, compact
 
 if TYPE_CHECKING:
     from engine.tasks import Defect, DetectSettings

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desktop.document.tiles import TileMap
 from engine.raster import Rect
 from engine.resample import halve, reductions
+from engine.tiles import TileMap
 
 SHAPE = (300, 530)
 

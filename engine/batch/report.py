@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
-from engine.batch.table import JobTable, Outcome, Row, State
+from engine.batch.rows import Outcome, Row, State
+from engine.batch.table import JobTable
 from engine.batch.work import preview_path
 from engine.errors import WriteError
 from engine.imageio import atomic_write, atomic_write_bytes

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from engine.batch.pool import Event, Worker
-from engine.batch.table import JobTable, Outcome, Row, State
+from engine.batch.rows import Outcome, Row, State
+from engine.batch.table import JobTable
 from engine.batch.work import KEPT, Job
 from engine.errors import DeviceError
 

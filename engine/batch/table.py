@@ -10,15 +10,15 @@ import platform
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Self
 
 from engine.batch.gather import Gathered, Scan
 from engine.batch.naming import Namer
 from engine.batch.plan import Plan
+from engine.batch.rows import Outcome, Row, State
 from engine.errors import ReadError, WriteError
 
 VERSION = 1
@@ -27,95 +27,6 @@ _APPLICATION = 0x4C61634A
 """SQLite's application id of these files."""
 _AT_ONCE = 1000
 """Scans that are added in one transaction."""
-
-
-class State(Enum):
-    """The state of a scan in a batch. The values are written to files."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    DONE = "done"
-    UP_TO_DATE = "up_to_date"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one scan. Plain data, which workers send.
-
-    Attributes:
-        state: ``DONE``, ``UP_TO_DATE`` or ``FAILED``.
-        reason: of a failure, a sentence.
-        code: of a failure, as ``EngineError.code``.
-        seconds: of work.
-        device: where the last model ran.
-        steps: the tasks that changed the picture, in order.
-        left_out: task -> why it was left out, a sentence.
-        found: number of damages by class.
-        notices: sentences for the user.
-        source_sha256, output_sha256: digests of the scan and of the result; "" = unknown.
-        output_size, output_modified: bytes, and nanoseconds since 1970, of the result.
-        size, modified: of the scan before it was read; 0 = it was not read.
-    """
-
-    state: State
-    reason: str = ""
-    code: str = ""
-    seconds: float = 0.0
-    device: str = ""
-    steps: tuple[str, ...] = ()
-    left_out: dict[str, str] = field(default_factory=dict)
-    found: dict[str, int] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
-    source_sha256: str = ""
-    output_sha256: str = ""
-    output_size: int = 0
-    output_modified: int = 0
-    size: int = 0
-    modified: int = 0
-
-    def timed(self, seconds: float, size: int, modified: int) -> Outcome:
-        """A copy that states how long it took, and size and time of the scan before it was read."""
-        return dataclasses.replace(self, seconds=round(seconds, 3), size=size, modified=modified)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON data."""
-        return dataclasses.asdict(self) | {"state": self.state.value}
-
-    @classmethod
-    def from_dict(cls, table: dict[str, Any]) -> Outcome:
-        """The inverse of ``to_dict``, also after a round trip through JSON."""
-        lists = {name: tuple(table.get(name, ())) for name in ("steps", "notices")}
-        return cls(**{**table, **lists, "state": State(table["state"])})
-
-
-@dataclass(frozen=True)
-class Row:
-    """A scan in the table.
-
-    Attributes:
-        id: number of the row.
-        path: the scan.
-        relative: its path below what was given.
-        root: the folder that was given.
-        output: path of its result below the output folder.
-        planned: the path that it would have if nothing that is to be kept had it.
-        renamed: whether the result could not have the name of the template, because another has it.
-        size, modified: of the scan when it was listed, bytes and nanoseconds since 1970.
-        outcome: what became of it; None = nothing yet.
-    """
-
-    id: int
-    path: Path
-    relative: str
-    root: Path
-    output: str
-    planned: str
-    renamed: bool
-    size: int
-    modified: int
-    state: State
-    outcome: Outcome | None
 
 
 _SCHEMA = """

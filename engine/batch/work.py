@@ -15,7 +15,7 @@ import numpy as np
 
 from engine import imageio
 from engine.batch.plan import Plan
-from engine.batch.table import Outcome, State
+from engine.batch.rows import Outcome, State
 from engine.errors import EngineError, ReadError, WriteError
 from engine.imageio import WriteOptions
 from engine.jobs import JobContext

@@ -16,8 +16,9 @@ from engine.jobs import Cancelled, JobContext
 
 if TYPE_CHECKING:
     from engine.batch import Batch
+    from engine.batch.rows import Outcome, Row
     from engine.batch.run import BatchRun
-    from engine.batch.table import JobTable, Outcome, Row
+    from engine.batch.table import JobTable
 
 
 def _batch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +63,7 @@ def _count(word: str) -> int:
 def _batch(options: argparse.Namespace, context: JobContext) -> int:
     from engine.batch import Cluster, Listener, open_batch
     from engine.batch.plan import plan_of
-    from engine.batch.table import State
+    from engine.batch.rows import State
     from engine.batch.watch import Settled, watch
 
     suffix = f".{options.format.lstrip('.').lower()}" if options.format else ""
@@ -141,7 +142,7 @@ class _Teller:
     def finished(self, row: Row, outcome: Outcome) -> None:
         self._shares.pop(row.id, None)
         self._done, self._bytes, self._left = self._done + 1, self._bytes + row.size, self._left - row.size
-        from engine.batch.table import State
+        from engine.batch.rows import State
 
         word = {State.DONE: "done", State.UP_TO_DATE: "up to date"}.get(outcome.state, "failed")
         said = f"{word}: {row.relative}"

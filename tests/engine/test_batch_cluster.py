@@ -14,7 +14,7 @@ from engine import imageio
 from engine.batch import Cluster, Listener, open_batch
 from engine.batch.cluster import Place
 from engine.batch.plan import plan_of
-from engine.batch.table import Outcome, Row, State
+from engine.batch.rows import Outcome, Row, State
 from engine.errors import DeviceError
 from tests import tiny_models
 from tests.conftest import noise_raster

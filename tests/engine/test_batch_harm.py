@@ -14,7 +14,7 @@ from engine import imageio
 from engine.batch import Listener, open_batch
 from engine.batch.plan import plan_of
 from engine.batch.report import report_counts
-from engine.batch.table import State
+from engine.batch.rows import State
 from engine.raster import Raster
 from tests import tiny_models
 from tests.conftest import noise_raster

@@ -14,7 +14,8 @@ import pytest
 from engine.batch.gather import Gathered, Scan, gather
 from engine.batch.naming import Namer, check_template, suffix_for
 from engine.batch.plan import Plan
-from engine.batch.table import JobTable, Outcome, State
+from engine.batch.rows import Outcome, State
+from engine.batch.table import JobTable
 from engine.errors import EngineError, ReadError, SettingsError, WriteError
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from engine.batch.gather import Scan
 from engine.batch.plan import plan_of
 from engine.batch.pool import WORKER_COMMAND, WorkerProcess
 from engine.batch.report import report_counts
-from engine.batch.table import Outcome, Row, State
+from engine.batch.rows import Outcome, Row, State
 from engine.batch.watch import Settled, watch
 from engine.raster import ArraySource, Raster
 from engine.recipes import read_recipe, run_recipe

@@ -17,6 +17,12 @@ def _show_log(context: Context) -> None:
         context.strip.say(context.window.tr("The system has no program that shows the log."))
 
 
+def _help(context: Context) -> None:
+    from desktop.dialogs.help import HelpWindow
+
+    HelpWindow.open(context.window)
+
+
 def _about(context: Context) -> None:
     from desktop.dialogs.questions import Questions
 
@@ -24,6 +30,16 @@ def _about(context: Context) -> None:
 
 
 ACTIONS = (
+    Action(
+        id="help",
+        menu="Help",
+        text="Lacuna Help",
+        run=_help,
+        shortcuts=("F1",),
+        enabled=always,
+        tip="What to do first, batches, and all that is not obvious",
+        while_dragging=True,
+    ),
     Action(
         id="log",
         menu="Help",

@@ -18,8 +18,10 @@ from typing import Self
 from engine.batch.gather import Gathered, Scan
 from engine.batch.naming import Namer
 from engine.batch.plan import Plan
-from engine.batch.rows import Outcome, Row, State
+from engine.batch.reviews import Totals, review_path
+from engine.batch.rows import Outcome, ReviewNumbers, Row, State
 from engine.errors import ReadError, WriteError
+from engine.record import REPORT_FOLDER
 
 VERSION = 1
 """Of the layout of the table; a newer one is refused."""
@@ -45,6 +47,12 @@ CREATE TABLE scans (
     size INTEGER NOT NULL,
     modified INTEGER NOT NULL,
     state TEXT NOT NULL,
+    waits INTEGER NOT NULL DEFAULT 0,
+    decided INTEGER NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    kept INTEGER NOT NULL DEFAULT 0,
+    to_do INTEGER NOT NULL DEFAULT 0,
+    unsure INTEGER NOT NULL DEFAULT 0,
     fingerprint TEXT NOT NULL DEFAULT '',
     outcome TEXT
 );
@@ -192,12 +200,13 @@ class JobTable:
         unfinished = unfinished and (same_run or self._fact("ended") == "0")
         run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
         facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
-        self._set_facts(**facts, plan=json.dumps(dataclasses.asdict(plan)))
+        self._set_facts(**facts, plan=json.dumps(dataclasses.asdict(plan)), folder=json.dumps(str(folder)))
         names = self._do("SELECT output FROM scans UNION SELECT planned FROM scans")
         day = datetime.now().astimezone().date()
-        namer = Namer(plan.template, plan.recipe, plan.suffix, day, [os.fsdecode(name) for (name,) in names])
-        lister = _Lister(run, listing, namer, _names_of(plan), self._highest() + 1)
-        keep = {"done", "up_to_date"} if unfinished or plan.exists != "replace" else set[str]()
+        template, suffix = plan.naming
+        namer = Namer(template, plan.recipe, suffix, day, [os.fsdecode(name) for (name,) in names])
+        lister = _Lister(run, listing, namer, _names_of(plan), self._highest() + 1, plan)
+        keep = {"done", "up_to_date", "found"} if unfinished or plan.exists != "replace" else {"found"}
         keep |= {"failed"} if same_run else set()
         stream = iter(scans)
         while some := list(itertools.islice(stream, _AT_ONCE)):
@@ -228,6 +237,8 @@ class JobTable:
         outcome = Outcome.from_dict(json.loads(row[2]))
         if outcome.state is State.FAILED:
             return str(row[0])
+        if outcome.state is State.FOUND:
+            return str(row[0]) if review_path(folder, scan.path).is_file() else None
         try:
             status = (folder / os.fsdecode(row[1])).stat()
         except OSError:
@@ -238,9 +249,12 @@ class JobTable:
     def _list(self, scan: Scan, lister: _Lister, kept: str | None) -> None:
         """Take one scan into the table, or note that it is listed again."""
         path = os.fsencode(scan.path)
-        known = self._do("SELECT id, run, output, planned, renamed, named FROM scans WHERE path = ?", path).fetchone()
-        id_, before, output, planned, renamed, named = known or (lister.next_id(), 0, b"", b"", 0, "")
+        columns = "id, run, output, planned, renamed, named, decided"
+        known = self._do(f"SELECT {columns} FROM scans WHERE path = ?", path).fetchone()  # noqa: S608 - these
+        id_, before, output, planned, renamed, named, decided = known or (lister.next_id(), 0, b"", b"", 0, "", 0)
         state = kept or "pending"
+        if state == "found":
+            state = lister.state_of_found(decided=bool(decided))
         if state == "done" and before != lister.run:
             state = "up_to_date"
         if named != lister.named:
@@ -301,6 +315,11 @@ class JobTable:
             told = json.dumps(outcome.to_dict())
             change = "UPDATE scans SET state = ?, outcome = ?, fingerprint = ? WHERE id = ?"
             self._do(change, outcome.state.value, told, made, id_)
+            if outcome.review:
+                self._do("UPDATE scans SET waits = 1, decided = 0 WHERE id = ?", id_)
+                self._note_review(id_, ReviewNumbers(**outcome.review))
+            elif outcome.state is not State.FAILED:
+                self._do("UPDATE scans SET waits = 0 WHERE id = ?", id_)
             if outcome.modified:
                 change = "UPDATE scans SET size = ?, modified = ? WHERE id = ?"
                 self._do(change, outcome.size, outcome.modified, id_)
@@ -315,6 +334,43 @@ class JobTable:
         """Note that the run came to its end, so that the next one is a new one."""
         self._set_facts(ended="1")
 
+    # -- decisions about what was found -------------------------------------------------------------------------------
+
+    def decide(self, ids: Iterable[int], decided: bool) -> None:  # noqa: FBT001 - ``decide(ids, False)`` takes it back
+        """Note whether a person has decided about what was found in scans: these are healed by the next run."""
+        with self._changing():
+            for id_ in ids:
+                self._do("UPDATE scans SET decided = ?, waits = 1 WHERE id = ?", decided, id_)
+                # A result that exists was made by other decisions.
+                again = "UPDATE scans SET state = 'found' WHERE id = ? AND state IN ('done', 'up_to_date')"
+                self._do(again, id_)
+
+    def note_review(self, id_: int, numbers: ReviewNumbers) -> None:
+        """Write how many defects of a scan are decided about, after its review was written."""
+        with self._changing():
+            self._note_review(id_, numbers)
+
+    def _note_review(self, id_: int, numbers: ReviewNumbers) -> None:
+        change = "UPDATE scans SET accepted = ?, kept = ?, to_do = ?, unsure = ? WHERE id = ?"
+        self._do(change, *dataclasses.astuple(numbers), id_)
+
+    def undecided(self) -> Iterator[Row]:
+        """The last run's scans that were looked through and wait for decisions, in order."""
+        yield from self._select("WHERE run = ? AND waits AND NOT decided ORDER BY id", self.run)
+
+    def totals(self) -> Totals:
+        """What the next run heals of the last run's scans, because it was decided."""
+        counted = "coalesce(sum(accepted), 0), coalesce(sum(accepted > 0), 0), coalesce(sum(accepted = 0), 0)"
+        where = "run = ? AND waits AND decided"
+        return Totals(*self._do(f"SELECT {counted} FROM scans WHERE {where}", self.run).fetchone())  # noqa: S608
+
+    def waiting(self) -> tuple[int, int]:
+        """Number of the last run's scans that wait for decisions, and of the defects found in them."""
+        counted = "count(*), coalesce(sum(accepted + kept + to_do), 0)"
+        where = "run = ? AND waits AND NOT decided"
+        found = self._do(f"SELECT {counted} FROM scans WHERE {where}", self.run).fetchone()  # noqa: S608
+        return int(found[0]), int(found[1])
+
     # -- what became of it --------------------------------------------------------------------------------------------
 
     @property
@@ -325,6 +381,12 @@ class JobTable:
     def plan(self) -> Plan:
         """What the last run does with every scan."""
         return Plan.from_dict(json.loads(self._fact("plan") or "{}"))
+
+    @property
+    def folder(self) -> Path:
+        """The output folder: that of the last run, or the one that holds this table, if it was moved."""
+        below = self.path.absolute().parent
+        return below.parent if below.name == REPORT_FOLDER else Path(json.loads(self._fact("folder") or '""'))
 
     def ignored(self) -> dict[str, int]:
         """Reason -> number of files that the last run left out."""
@@ -349,9 +411,12 @@ class JobTable:
         yield from self._select("WHERE run = ? ORDER BY id", self.run)
 
     def _select(self, condition: str, *values: object) -> Iterator[Row]:
-        columns = "id, path, relative, root, output, planned, renamed, size, modified, state, outcome"
+        columns = (
+            "id, path, relative, root, output, planned, renamed, size, modified, state, outcome, decided,"
+            " accepted, kept, to_do, unsure"
+        )
         for row in self._do(f"SELECT {columns} FROM scans {condition}", *values):  # noqa: S608 - of this class
-            id_, path, relative, root, output, planned, renamed, size, modified, state, outcome = row
+            id_, path, relative, root, output, planned, renamed, size, modified, state, outcome, decided, *numbers = row
             yield Row(
                 id_,
                 Path(os.fsdecode(path)),
@@ -364,6 +429,8 @@ class JobTable:
                 modified,
                 State(state),
                 Outcome.from_dict(json.loads(outcome)) if outcome else None,
+                bool(decided),
+                ReviewNumbers(*numbers),
             )
 
     def _fact(self, name: str) -> str | None:
@@ -385,15 +452,22 @@ class _Lister:
     namer: Namer
     named: str
     number: int
+    plan: Plan
 
     def next_id(self) -> int:
         self.number += 1
         return self.number - 1
 
+    def state_of_found(self, *, decided: bool) -> str:
+        """The state of a scan that was looked through and is as it was then."""
+        if self.plan.detect_only:
+            return "up_to_date"
+        return "found" if self.plan.review and not decided else "pending"
+
 
 def _names_of(plan: Plan) -> str:
     """What the names of results depend on."""
-    return json.dumps([plan.template, plan.suffix, plan.recipe if "{recipe}" in plan.template else ""])
+    return json.dumps([*plan.naming, plan.recipe if "{recipe}" in plan.template else ""])
 
 
 def _unusable(path: Path, reason: str) -> ReadError:

@@ -48,6 +48,13 @@ CREATE TABLE scans (
     plain_output BLOB NOT NULL,
     found INTEGER NOT NULL DEFAULT 0,
     seconds REAL NOT NULL DEFAULT 0,
+    -- Whether it was looked through, whether a person has decided about what was found, and the numbers of that.
+    waits INTEGER NOT NULL DEFAULT 0,
+    decided INTEGER NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    kept INTEGER NOT NULL DEFAULT 0,
+    to_do INTEGER NOT NULL DEFAULT 0,
+    unsure INTEGER NOT NULL DEFAULT 0,
     -- Grows with each change of what is shown of a row, see the triggers.
     changed INTEGER NOT NULL DEFAULT 0
 );
@@ -66,7 +73,8 @@ CREATE TRIGGER added AFTER INSERT ON scans BEGIN
     UPDATE scans SET changed = (SELECT max(changed) FROM scans) + 1 WHERE id = new.id;
 END;
 
-CREATE TRIGGER altered AFTER UPDATE OF run, relative, output, renamed, state, outcome, place ON scans BEGIN
+CREATE TRIGGER altered
+AFTER UPDATE OF run, relative, output, renamed, state, outcome, place, decided, accepted, kept, to_do ON scans BEGIN
     UPDATE scans SET changed = (SELECT max(changed) FROM scans) + 1 WHERE id = new.id;
 END;
 """

@@ -412,7 +412,7 @@ def test_chips_say_why_a_person_should_look(mine: Path, tmp_path: Path) -> None:
     assert chips(with_white(slice(98, 100), columns=slice(20, 24), below=60)) == ()
     many = [slice(row, row + 1) for row in range(16, 90, 12)]
     assert chips(with_white(*many, columns=slice(20, 180))) == ("much",)
-    assert chips(with_white(slice(80, 88), columns=slice(80, 88))) == ("face", "unsure")
+    assert chips(with_white(slice(80, 96), columns=slice(80, 96))) == ("face", "unsure")
     # Without a model for faces there is no such chip.
     (shelf / "spotter" / "card.toml").unlink()
-    assert chips(with_white(slice(80, 88), columns=slice(80, 88))) == ("unsure",)
+    assert chips(with_white(slice(80, 96), columns=slice(80, 96))) == ("unsure",)

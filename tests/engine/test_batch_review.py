@@ -261,6 +261,17 @@ def test_decided_scans_are_healed_and_others_wait_or_are_restored_by_the_recipe(
     assert np.array_equal(pixels(out / "a.tif"), result)
 
 
+def test_what_a_recipe_does_before_its_search_is_done_before_the_look(box: Path, mine: Path, tmp_path: Path) -> None:
+    out, late = tmp_path / "out", recipe(tmp_path, CLEAN + DETECT + HEAL, "late")
+    found = outcome(ran(box / "a.tif", out, late, review=True)["a.tif"]).found
+    decide(box / "a.tif", out, late, "certain")
+    ran(box / "a.tif", out, late)
+    wanted = restored(box / "a.tif", late)
+    assert wanted.marks is not None
+    assert sum(found.values()) == len(wanted.marks.defects) + len(wanted.marks.unsure) == 2
+    assert np.array_equal(pixels(out / "a.tif"), wanted.pixels())
+
+
 def test_single_decisions_are_those_of_a_document(box: Path, mine: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     rows = ran(box, out, mine, review=True)

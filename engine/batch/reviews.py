@@ -161,8 +161,8 @@ def _look_of(table: Any) -> Look:
     data = base64.b64decode(table["damage"], validate=True)
     sheet = imageio.decode_png(data, 2 * TILE**2 * max(1, len(cells)))
     review = review_from_json(table["review"], unpack_damage(sheet, cells, (height, width)))
-    if review.search is None:
-        raise ValueError("a review without a search")
+    if review.search is None or not table["source_sha256"]:
+        raise ValueError("a review without a search, or of no scan")
     found = {str(kind): int(count) for kind, count in table["found"].items()}
     chips = tuple(chip for chip in CHIPS if chip in table["chips"])
     return Look(review, str(table["source_sha256"]), str(table["search"]), found, chips)

@@ -181,7 +181,7 @@ class Restorer:
         if look is None:
             scan, file = read_scan(Path(job.path), context.part(0.0, 0.1))
             look, ran = look_through(scan, plan, self._registry, context.part(0.1, 1.0))
-            look, device = replace(look, source_sha256=file.with_digest().sha256), ran.value
+            look, device = _with_digest(look, file.with_digest().sha256), ran.value
             _make_folder(place.parent, Path(job.folder))
             write_look(place, look)
         notices, digest = ((why,) if why else ()), look.source_sha256
@@ -211,7 +211,7 @@ class Restorer:
         output, expected = Output(target, facts={"batch": facts}), known.source_sha256 if known is not None else ""
         notices = repair_file(Path(job.path), output, "detect", mask, context, expected=expected)
         outcome = _written(target)
-        look = replace(looks[0], source_sha256=outcome.source_sha256)
+        look = _with_digest(looks[0], outcome.source_sha256)
         _make_folder(place.parent, Path(job.folder))
         write_look(place, look)
         return replace(outcome, device=device, notices=notices, **_facts_of(look))
@@ -278,6 +278,13 @@ def _known_look(place: Path, job: Job, search: str) -> Look | None:
         return None
     same = look.search == search and look.source_sha256 and look.source_sha256 == file_digest(Path(job.path))
     return look if same else None
+
+
+def _with_digest(look: Look, digest: str) -> Look:
+    """What was found, as that of a file; raises ReadError if its digest is not known."""
+    if not digest:
+        raise ReadError("The scan was changed while it was read.", "read.changed")
+    return replace(look, source_sha256=digest)
 
 
 def _facts_of(look: Look) -> dict[str, Any]:

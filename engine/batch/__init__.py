@@ -156,6 +156,7 @@ def open_batch(
         ) from error
     with JobTable(place) as rows, rows.held(*([own / _HELD] if own in needed else [])):
         batch = Batch(rows, folder, report or own, plan, fingerprint, inputs, settled, check)
+        rows.put_back_running()
         batch.list_scans(same_run=same_run)
         yield batch
 

@@ -156,7 +156,7 @@ def examine(
     tell(known)
     for done, card in enumerate(cards):
         part = used.part(done / len(cards), (done + 1) / len(cards))
-        part.progress(0.0, card.id)
+        part.progress(0.0, card.title)
         tests.append(_test(card, part))
         tell(replace(known, tests=tuple(tests)))
     used.progress(1.0)

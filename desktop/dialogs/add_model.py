@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
@@ -47,7 +46,8 @@ class AddModelWindow(QDialog):
 
     Args:
         parent: the window with the list of models.
-        jobs: reads, tries and copies the model.
+        file: what was read of the model file.
+        jobs: tries and copies the model.
         registry: gets the model.
         pick: freezes the picture on which the model is tried.
         device: returns on which device it is tried: ``auto``, ``cpu`` or ``cuda``.
@@ -59,24 +59,31 @@ class AddModelWindow(QDialog):
     added = Signal(object)
 
     def __init__(
-        self, parent: QWidget, jobs: JobCentre, registry: Registry, pick: PickScan, device: Callable[[], str]
+        self,
+        parent: QWidget,
+        file: ModelFile,
+        jobs: JobCentre,
+        registry: Registry,
+        pick: PickScan,
+        device: Callable[[], str],
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Add a Model"))
         self.resize(1080, 640)
         self._jobs, self._registry, self._pick, self._device = jobs, registry, pick, device
-        self._file: ModelFile | None = None
+        self._file = file
         self._tried: ModelCard | None = None
         self._make_fields()
         self._lay_out()
-        for combo in (self.task, self.picture, self.output):
+        self._fill()
+        for combo in (self.task, self.output):
             combo.currentIndexChanged.connect(self._on_role)
         for combo in self._combos:
             combo.currentIndexChanged.connect(self._on_answer)
         for line in (self.title, self.summary, self.source, self.labels, self.licence.lineEdit()):
             if line is not None:
                 line.textChanged.connect(self._on_answer)
-        self._show_file()
+        self._ask_for_task()
 
     def _make_fields(self) -> None:
         self.title, self.summary, self.source, self.labels = (QLineEdit() for _ in range(4))
@@ -150,9 +157,10 @@ class AddModelWindow(QDialog):
         left.addLayout(self._form)
         left.addStretch(1)
         right.setSpacing(8)
-        right.addWidget(self._pair, 1)
-        right.addWidget(self._outcome)
         right.addWidget(self.attempt, 0, Qt.AlignmentFlag.AlignLeft)
+        right.addWidget(self._pair)
+        right.addWidget(self._outcome)
+        right.addStretch(1)
         both = QHBoxLayout()
         both.setSpacing(24)
         both.addLayout(left, 4)
@@ -181,59 +189,27 @@ class AddModelWindow(QDialog):
 
     # -- the file ---------------------------------------------------------------------------------------------
 
-    def read(self, path: Path) -> None:
-        """Begin to read what a file says; it fills the form, or is refused with a sentence."""
-
-        def prepare() -> Work:
-            from engine.third_party import read_model
-
-            return lambda context: read_model(path, context)
-
-        ticket = self._jobs.submit(
-            self.tr("Reading {0}").format(path.name), Lane.COMPUTE, prepare, urgency=Urgency.REPAIR
-        )
-        self._job.follow(ticket)
-        ticket.done.connect(self._on_read)
-        ticket.failed.connect(self._on_failed)
-
-    def _on_read(self, file: ModelFile) -> None:
+    def _fill(self) -> None:
+        """Fill the form with what the file says."""
         from engine.tasks import TASKS
 
-        self._file = file
-        with QSignalBlocker(self.task), QSignalBlocker(self.picture):
-            for task in file.tasks:
-                self.task.addItem(TASKS[task].title, task)
-            for name in file.pictures:
-                self.picture.addItem(name, name)
-        names = {"NCHW": self.tr("Channels first"), "NHWC": self.tr("Channels last")}
-        with QSignalBlocker(self.layout_of_axes):
-            for layout in file.layouts:
-                self.layout_of_axes.addItem(names[layout], layout)
-        if file.side:
-            with QSignalBlocker(self.multiple):
-                self.multiple.clear()
-                self.multiple.addItem(self.tr("{0} x {0} px only").format(file.side), file.side)
-        with QSignalBlocker(self.title):
-            self.title.setText(file.path.stem.replace("_", " "))
-        self._show_file()
-        self._on_role()
-
-    def _show_file(self) -> None:
-        """Show what the file says, and which answers are wanted for it."""
         file = self._file
-        lines = [] if file is None else [self._tensor_words(*row) for row in self._tensors(file)]
-        self._says.setText("\n".join(lines) or self.tr("-"))
-        for row in range(self._form.rowCount()):
-            field = self._form.itemAt(row, QFormLayout.ItemRole.FieldRole)
-            widget = field.widget() if field is not None else None
-            if widget is not None:
-                widget.setEnabled(file is not None)
-        self._check()
-
-    def _tensors(self, file: ModelFile) -> list[tuple[str, str, tuple[int | None, ...]]]:
+        for task in file.tasks:
+            self.task.addItem(TASKS[task].title, task)
+        for name in file.pictures:
+            self.picture.addItem(name, name)
+        names = {"NCHW": self.tr("Channels first"), "NHWC": self.tr("Channels last")}
+        for layout in file.layouts:
+            self.layout_of_axes.addItem(names[layout], layout)
+        if file.side:
+            self.multiple.clear()
+            self.multiple.addItem(self.tr("{0} x {0} px only").format(file.side), file.side)
+        self.title.setText(file.path.stem.replace("_", " "))
+        self.title.selectAll()
         given = [(self.tr("takes {0}"), tensor) for tensor in file.inputs]
         made = [(self.tr("gives {0}"), tensor) for tensor in file.outputs]
-        return [(said.format(tensor.name), tensor.type, tensor.shape) for said, tensor in (*given, *made)]
+        lines = [(said.format(tensor.name), tensor.type, tensor.shape) for said, tensor in (*given, *made)]
+        self._says.setText("\n".join(self._tensor_words(*line) for line in lines))
 
     def _tensor_words(self, name: str, kind: str, shape: tuple[int | None, ...]) -> str:
         sides = " x ".join(self.tr("any") if side is None else str(side) for side in shape)
@@ -242,25 +218,23 @@ class AddModelWindow(QDialog):
     # -- answers ----------------------------------------------------------------------------------------------
 
     def _on_role(self) -> None:
-        """Another task, picture or result was chosen: ask only what it needs."""
+        """Another task or result was chosen."""
+        self._ask_for_task()
+        self._on_answer()
+
+    def _ask_for_task(self) -> None:
+        """Ask only what the chosen task needs and the file does not say."""
         from engine.third_party import SCALES
 
-        file, task = self._file, self.task.currentData()
-        if file is None or task is None:
-            return
-        if self.sender() is not self.output:
-            with QSignalBlocker(self.output):
-                self.output.clear()
-                for name in file.results(task):
-                    self.output.addItem(name, name)
-        result = str(self.output.currentData())
-        with QSignalBlocker(self.scale):
-            self.scale.clear()
-            for scale in (file.scale(result),) if file.scale(result) else SCALES:
-                self.scale.addItem(self.tr("{0} times").format(scale), scale)
+        file, task, chosen = self._file, str(self.task.currentData()), self.output.currentData()
+        results = file.results(task)
+        result = chosen if chosen in results else results[0]
+        _refill(self.output, {name: name for name in results}, result)
+        scales = (file.scale(result),) if file.scale(result) else SCALES
+        _refill(self.scale, {self.tr("{0} times").format(scale): scale for scale in scales}, self.scale.currentData())
         wanted: dict[QWidget, bool] = {
             self.picture: len(file.pictures) > 1,
-            self.output: self.output.count() > 1,
+            self.output: len(results) > 1,
             self.layout_of_axes: len(file.layouts) > 1,
             self.mask_use: task == "heal",
             self.scale: task == "upscale",
@@ -268,12 +242,12 @@ class AddModelWindow(QDialog):
         }
         for field, shown in wanted.items():
             self._form.setRowVisible(field, shown)
-        if task == "detect":
-            planes = file.planes(result)
+        planes = file.planes(result)
+        if task == "detect" and self.labels.text().count(",") != planes - 1:
+            names = ["damage"] if planes == 1 else [f"damage {number}" for number in range(1, planes + 1)]
             with QSignalBlocker(self.labels):
-                names = ["damage"] if planes == 1 else [f"damage {number}" for number in range(1, planes + 1)]
                 self.labels.setText(", ".join(names))
-        self._on_answer()
+        self._check()
 
     def answers(self) -> Answers:
         """The answers in the form."""
@@ -305,8 +279,6 @@ class AddModelWindow(QDialog):
         """The card of the answers, or None, with what is missing shown below."""
         from engine.third_party import card_of
 
-        if self._file is None:
-            return None
         try:
             card = card_of(self._file, self.answers(), self._registry)
         except EngineError as error:
@@ -365,13 +337,14 @@ class AddModelWindow(QDialog):
     def _change_words(self, shown: Shown) -> str:
         task = self.task.currentData()
         if task == "upscale":
-            return self.tr("Does the right picture look like the left one, only sharper?")
+            return self.tr("The right picture must look like the left one, only sharper.")
         share = 100 * shown.changed
         if task == "detect":
             return self.tr("It marks {0:.2g} % of this part as damaged.").format(share)
         if not shown.changed:
             return self.tr("It changed nothing here.")
-        return self.tr("It changed {0:.2g} % of the pixels. Colours that are wrong mean wrong answers.").format(share)
+        said = self.tr("It changed {0:.2g} % of the pixels. Where it looks wrong, change the answers and try again.")
+        return said.format(share)
 
     def _on_failed(self, error: EngineError) -> None:
         self._outcome.setText(sentence_of(error))
@@ -406,3 +379,12 @@ def _combo(entries: dict[str, Any]) -> QComboBox:
     for text, data in entries.items():
         combo.addItem(text, data)
     return combo
+
+
+def _refill(combo: QComboBox, entries: dict[str, Any], chosen: object) -> None:
+    """Replace the entries of a list, and choose one by its data, or the first. Emits nothing."""
+    with QSignalBlocker(combo):
+        combo.clear()
+        for text, data in entries.items():
+            combo.addItem(text, data)
+        combo.setCurrentIndex(max(0, combo.findData(chosen)))

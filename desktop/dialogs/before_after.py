@@ -17,7 +17,9 @@ class BeforeAfter(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._images: tuple[QImage, QImage] | None = None
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
         self.setAccessibleName(self.tr("Before and after"))
 
     @property
@@ -26,7 +28,15 @@ class BeforeAfter(QWidget):
         return self._images
 
     def sizeHint(self) -> QSize:
-        return QSize(560, 320)
+        return QSize(560, self.heightForWidth(560))
+
+    def heightForWidth(self, width: int) -> int:
+        return (width - _GAP) // 2 + self._line
+
+    @property
+    def _line(self) -> int:
+        """Height of the titles."""
+        return self.fontMetrics().height() + 4
 
     def show_pictures(self, before: Pixels, after: Pixels) -> None:
         """Show two pictures, uint8 (h, w, 3) for the screen; they may differ in size."""
@@ -40,13 +50,12 @@ class BeforeAfter(QWidget):
 
     def paintEvent(self, _: QPaintEvent) -> None:
         width = (self.width() - _GAP) // 2
-        line = self.fontMetrics().height() + 4
         places = QRect(0, 0, width, self.height()), QRect(width + _GAP, 0, width, self.height())
         with QPainter(self) as painter:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
             for number, (place, title) in enumerate(zip(places, (self.tr("Before"), self.tr("After")), strict=True)):
                 painter.drawText(place, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft, title)
-                room = place.adjusted(0, line, 0, 0)
+                room = place.adjusted(0, self._line, 0, 0)
                 if self._images is None:
                     side = min(room.width(), room.height())
                     painter.fillRect(QRect(room.topLeft(), QSize(side, side)), self.palette().base())

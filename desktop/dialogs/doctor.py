@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     from engine.runtime.driver import GraphicsCard
 
 _GB = 1e9
-_DEVICES = {"CPUExecutionProvider": "processor (CPU)", "CUDAExecutionProvider": "graphics card (CUDA)"}
+_DEVICES = {
+    "CPUExecutionProvider": "processor (CPU)",
+    "CUDAExecutionProvider": "graphics card (CUDA)",
+    "TensorrtExecutionProvider": "TensorRT, which Lacuna does not use",
+}
+_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -75,7 +80,9 @@ class DoctorWindow(QDialog):
         layout.addWidget(self._table, 1)
         layout.addWidget(self._job)
         layout.addWidget(self._note)
-        layout.addWidget(self._make_buttons())
+        buttons = self._make_buttons()
+        layout.addWidget(buttons)
+        buttons.button(QDialogButtonBox.StandardButton.Close).setFocus()
 
     def _make_table(self) -> QTableWidget:
         titles = [self.tr("Model"), self.tr("Task"), self.tr("Loads"), self.tr("Result")]
@@ -95,7 +102,7 @@ class DoctorWindow(QDialog):
         for column in range(len(titles)):
             header_item = table.horizontalHeaderItem(column)
             if header_item is not None:
-                header_item.setTextAlignment(_RIGHT if column > 3 else Qt.AlignmentFlag.AlignLeft)
+                header_item.setTextAlignment(_RIGHT if column > 3 else _LEFT)
         return table
 
     def _make_buttons(self) -> QDialogButtonBox:
@@ -192,7 +199,7 @@ class DoctorWindow(QDialog):
         used = ", ".join(_DEVICES.get(name, name) for name in found.used)
         rows = [
             (self.tr("Really used"), used or self.tr("not known yet")),
-            (self.tr("Present"), ", ".join(_DEVICES.get(name, name) for name in library.providers)),
+            (self.tr("Present"), ", ".join(_DEVICES.get(name, name) for name in reversed(library.providers))),
             *((self.tr("Graphics card"), self._card_words(card)) for card in (driver.cards if driver else ())),
             (
                 self.tr("Driver"),
@@ -242,15 +249,15 @@ class DoctorWindow(QDialog):
         """How the results of a model that passed agree."""
         differences = [trial.difference for trial in trials if trial.difference is not None]
         if differences:
-            return self.tr("the same as on the processor, within {0:.4f}").format(max(differences))
-        return self.tr("the same in two runs on the processor")
+            return self.tr("agrees with the processor ({0:.4f})").format(max(differences))
+        return self.tr("two runs agree")
 
     def _add_row(self, texts: list[str], *, failed: bool) -> None:
         row = self._table.rowCount()
         self._table.insertRow(row)
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
-            item.setTextAlignment(_RIGHT if column > 3 else Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+            item.setTextAlignment(_RIGHT if column > 3 else _LEFT)
             if failed:
                 font = item.font()
                 font.setBold(True)

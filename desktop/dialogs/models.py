@@ -29,7 +29,8 @@ from desktop.dialogs.add_model import AddModelWindow, PickScan
 from desktop.dialogs.export import FileDialogs
 from desktop.language import sentence_of
 from desktop.panels.widgets import JobBar
-from desktop.work.threads import JobCentre, Lane
+from desktop.work.base import Urgency
+from desktop.work.threads import JobCentre, Lane, Ticket, Work
 from engine.errors import EngineError, ModelError
 from engine.jobs import JobContext
 from engine.runtime.cards import Entry, ModelCard, Registry
@@ -37,9 +38,12 @@ from engine.runtime.cards import Entry, ModelCard, Registry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from engine.third_party import ModelFile
+
 _NAME, _LICENCE, _SIZE, _FILES = range(4)
 _ENTRY = Qt.ItemDataRole.UserRole
 _MB = 1e6
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 class ModelsWindow(QDialog):
@@ -105,7 +109,7 @@ class ModelsWindow(QDialog):
         for column in (_LICENCE, _SIZE, _FILES):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Stretch)
-        tree.headerItem().setTextAlignment(_SIZE, Qt.AlignmentFlag.AlignRight)
+        tree.headerItem().setTextAlignment(_SIZE, _RIGHT)
         return tree
 
     def _make_buttons(self) -> QDialogButtonBox:
@@ -168,7 +172,7 @@ class ModelsWindow(QDialog):
                 group.setFont(0, font)
                 group.setExpanded(True)
             item = QTreeWidgetItem(group, self._texts(entry, default=entry.id in defaults))
-            item.setTextAlignment(_SIZE, Qt.AlignmentFlag.AlignRight)
+            item.setTextAlignment(_SIZE, _RIGHT)
             item.setData(_NAME, _ENTRY, entry)
             # Of two folders with one id only the first can be used.
             self._rows.setdefault(entry.id, item)
@@ -178,13 +182,12 @@ class ModelsWindow(QDialog):
         from engine.tasks import TASKS
 
         card = entry.card
-        added = self.tr("added by you") if entry.added else ""
-        if card is None:
-            return [" - ".join(filter(None, (entry.id or str(entry.folder), added))), "", "", ""]
-        marks = [self.tr("for {0}").format(TASKS[card.task].title) if card.study else "", added]
-        marks.insert(0, self.tr("default") if default else "")
-        name = " - ".join((card.title, *filter(None, marks)))
-        return [name, card.licence, self.tr("{0:.1f} MB").format(card.size / _MB), ""]
+        marks = [self.tr("default")] if default else []
+        marks += [self.tr("for {0}").format(TASKS[card.task].title)] if card is not None and card.study else []
+        marks += [self.tr("added by you")] if entry.added else []
+        name = card.title if card is not None else entry.id or str(entry.folder)
+        name += f" ({', '.join(marks)})" if marks else ""
+        return [name, *((card.licence, self.tr("{0:.1f} MB").format(card.size / _MB)) if card is not None else ())]
 
     @property
     def _entry(self) -> Entry | None:
@@ -196,7 +199,7 @@ class ModelsWindow(QDialog):
     def _on_chosen(self, _: QTreeWidgetItem | None) -> None:
         entry = self._entry
         self._question.hide()
-        self._remove.setEnabled(entry is not None and entry.added)
+        self._allow(idle=not self._job.busy)
         self._card.show_entry(entry)
 
     # -- verify -----------------------------------------------------------------------------------------------
@@ -208,7 +211,6 @@ class ModelsWindow(QDialog):
         for item in self._rows.values():
             item.setText(_FILES, "")
         self._note.clear()
-        self._verify.setEnabled(False)
         registry = self._registry
 
         def work(context: JobContext) -> list[ModelError]:
@@ -219,13 +221,9 @@ class ModelsWindow(QDialog):
             return problems
 
         ticket = self._jobs.submit(self.tr("Verifying models"), Lane.IO, lambda: work)
-        self._job.follow(ticket)
         ticket.told.connect(self._on_verified)
         ticket.done.connect(self._on_all_verified)
-        ticket.ended.connect(self._on_verify_ended)
-
-    def _on_verify_ended(self) -> None:
-        self._verify.setEnabled(True)
+        self._follow(ticket)
 
     def _on_verified(self, told: tuple[str, ModelError | None]) -> None:
         id_, problem = told
@@ -247,11 +245,44 @@ class ModelsWindow(QDialog):
         path = FileDialogs.open_model(self)
         if path is None:
             return
-        self.adding = AddModelWindow(self, self._jobs, self._registry, self._pick, self._device)
+        self._note.clear()
+
+        def prepare() -> Work:
+            from engine.third_party import read_model
+
+            return lambda context: read_model(path, context)
+
+        title = self.tr("Reading {0}").format(path.name)
+        ticket = self._jobs.submit(title, Lane.COMPUTE, prepare, urgency=Urgency.REPAIR)
+        ticket.done.connect(self._on_read)
+        ticket.failed.connect(self._on_refused)
+        self._follow(ticket)
+
+    def _on_read(self, file: ModelFile) -> None:
+        if not self.isVisible():
+            return
+        self.adding = AddModelWindow(self, file, self._jobs, self._registry, self._pick, self._device)
         self.adding.added.connect(self._on_added)
         self.adding.finished.connect(self._on_form_closed)
         self.adding.show()
-        self.adding.read(path)
+
+    def _on_refused(self, error: EngineError) -> None:
+        self._note.setText(sentence_of(error))
+
+    def _follow(self, ticket: Ticket) -> None:
+        """Show a job; until it ends no other one can be started here."""
+        self._allow(idle=False)
+        self._job.follow(ticket)
+        ticket.ended.connect(self._on_ended)
+
+    def _on_ended(self) -> None:
+        self._allow(idle=True)
+
+    def _allow(self, *, idle: bool) -> None:
+        entry = self._entry
+        for button in (self._add, self._verify):
+            button.setEnabled(idle)
+        self._remove.setEnabled(idle and entry is not None and entry.added)
 
     def _on_form_closed(self) -> None:
         self.adding = None

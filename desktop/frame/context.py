@@ -79,11 +79,13 @@ class Context:
 
     def open_window(self, kind: type[W], make: Callable[[], W]) -> W:
         """Bring the window of a kind to the front, or make and show it if there is none."""
-        shown = (window for window in self.window.findChildren(kind) if window.isVisible())
-        window = next(shown, None) or make()
-        window.show()
-        window.raise_()
-        window.activateWindow()
+        window = next((window for window in self.window.findChildren(kind) if window.isVisible()), None)
+        if window is None:
+            window = make()
+            window.show()
+        else:
+            window.raise_()
+            window.activateWindow()
         return window
 
     def say_of(self, photo: Workspace, sentence: str) -> None:

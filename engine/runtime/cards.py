@@ -392,7 +392,7 @@ class Registry:
         """
         entries = self.entries()
         for number, entry in enumerate(entries):
-            context.progress(number / len(entries), entry.id)
+            context.progress(number / len(entries), entry.card.title if entry.card is not None else entry.id)
             problem = entry.problem
             if entry.card is not None:
                 try:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _NAME, _LICENCE, _SIZE, _FILES = range(4)
 _ENTRY = Qt.ItemDataRole.UserRole
-_MB = 1e6
+_KB, _MB = 1e3, 1e6
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
@@ -187,7 +187,7 @@ class ModelsWindow(QDialog):
         marks += [self.tr("added by you")] if entry.added else []
         name = card.title if card is not None else entry.id or str(entry.folder)
         name += f" ({', '.join(marks)})" if marks else ""
-        return [name, *((card.licence, self.tr("{0:.1f} MB").format(card.size / _MB)) if card is not None else ())]
+        return [name, *((card.licence, _size_words(card.size)) if card is not None else ())]
 
     @property
     def _entry(self) -> Entry | None:
@@ -329,8 +329,8 @@ class _Question(QFrame):
         self.setObjectName("messageStrip")
         self._text = QLabel()
         self._text.setWordWrap(True)
-        self.agree, keep = QPushButton(), QPushButton(self.tr("Keep"))
-        for button in (self.agree, keep):
+        self.agree, self._keep = QPushButton(), QPushButton(self.tr("Keep"))
+        for button in (self.agree, self._keep):
             button.setAutoDefault(False)
             button.clicked.connect(self.hide)
         self.agree.clicked.connect(self.agreed)
@@ -338,7 +338,7 @@ class _Question(QFrame):
         layout.setContentsMargins(12, 8, 8, 8)
         layout.addWidget(self._text, 1)
         layout.addWidget(self.agree)
-        layout.addWidget(keep)
+        layout.addWidget(self._keep)
         self.hide()
 
     @property
@@ -351,7 +351,7 @@ class _Question(QFrame):
         self._text.setText(question)
         self.agree.setText(verb)
         self.show()
-        self.agree.setFocus()
+        self._keep.setFocus()
 
 
 class _CardView(QScrollArea):
@@ -392,7 +392,7 @@ class _CardView(QScrollArea):
             (self.tr("Licence"), card.licence),
             (self.tr("Source"), card.source or training.data),
             (self.tr("Version"), card.version),
-            (self.tr("Size"), self.tr("{0:.2f} MB").format(card.size / _MB)),
+            (self.tr("Size"), _size_words(card.size)),
             (self.tr("Parameters"), f"{training.parameters:,}" if training.parameters else ""),
             (self.tr("Trained"), trained),
             (self.tr("Windows"), self._window_words(card)),
@@ -422,6 +422,11 @@ class _CardView(QScrollArea):
             return self.tr("{0} x {0} px").format(tile.default)
         said = self.tr("{0} to {1} px a side, multiples of {2}")
         return said.format(tile.minimum, tile.default, tile.multiple)
+
+
+def _size_words(size: int) -> str:
+    """Bytes in megabytes, or in kilobytes if there are few."""
+    return f"{size / _MB:.1f} MB" if size >= _MB / 10 else f"{size / _KB:.1f} kB"
 
 
 def _text(words: str, name: str = "", *, faint: bool = False) -> QLabel:

@@ -38,7 +38,7 @@ class OutOfMemory(DeviceError):  # noqa: N818 - named as in torch and onnxruntim
 _PROVIDERS = {Device.CPU: "CPUExecutionProvider", Device.CUDA: "CUDAExecutionProvider"}
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _KEPT_SESSIONS = 4
-_ELSEWHERE = "/nowhere"
+_ELSEWHERE = "/no-second-file"
 """A folder that does not exist, named to onnxruntime as the place of weights that are not in the model's own file."""
 _LARGEST = 1e6
 """Larger output values are refused: pictures lie in 0..1, latent vectors within some units."""
@@ -224,7 +224,7 @@ def read_tensors(data: bytes) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         inner = onnxruntime.InferenceSession(data, options, providers=[_PROVIDERS[Device.CPU]])
     except Exception as error:
         # See Session.run: there is no common base class to catch.
-        if _ELSEWHERE in str(error):
+        if _ELSEWHERE.strip("/") in str(error):
             said = "Its weights are in a second file beside it. A model in one file is wanted."
             raise ModelError(said, "model.external") from error
         raise _as_engine_error(error, Words("It is not an ONNX model that can be run here")) from error

@@ -23,6 +23,13 @@ def _help(context: Context) -> None:
     HelpWindow.open(context.window)
 
 
+def _check_computer(context: Context) -> None:
+    from desktop.dialogs.doctor import DoctorWindow
+
+    window = context.open_window(DoctorWindow, lambda: DoctorWindow(context.window, context.jobs, context.registry))
+    window.start()
+
+
 def _about(context: Context) -> None:
     from desktop.dialogs.questions import Questions
 
@@ -38,6 +45,12 @@ ACTIONS = (
         shortcuts=("F1",),
         enabled=always,
         tip="What to do first, batches, and all that is not obvious",
+        id="doctor",
+        menu="Help",
+        text="Check This Computer…",
+        run=_check_computer,
+        enabled=always,
+        tip="Test every model, and see what it runs on and how fast",
         while_dragging=True,
     ),
     Action(

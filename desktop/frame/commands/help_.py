@@ -45,6 +45,9 @@ ACTIONS = (
         shortcuts=("F1",),
         enabled=always,
         tip="What to do first, batches, and all that is not obvious",
+        while_dragging=True,
+    ),
+    Action(
         id="doctor",
         menu="Help",
         text="Check This Computer…",

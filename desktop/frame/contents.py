@@ -17,7 +17,6 @@ from desktop.frame.commands import file, repair
 from desktop.frame.context import Context
 from desktop.frame.main_window import MainWindow
 from desktop.frame.menus import Menus
-from desktop.frame.notifier import MessageStrip
 from desktop.frame.options_bar import OptionsBar
 from desktop.frame.photos import Photos
 from desktop.frame.status import StatusBar
@@ -26,6 +25,7 @@ from desktop.panels.defects import DefectsPanel
 from desktop.panels.history import HistoryPanel
 from desktop.panels.jobs import JobsPanel
 from desktop.panels.layers import LayersPanel
+from desktop.panels.messages import MessageStrip
 from desktop.panels.navigator import Navigator
 from desktop.panels.task import TaskPanel
 from desktop.photo.files import Files

@@ -12,11 +12,11 @@ from desktop.language import sentence_of
 if TYPE_CHECKING:
     from desktop.canvas.view import CanvasView
     from desktop.frame.main_window import MainWindow
-    from desktop.frame.notifier import MessageStrip
     from desktop.frame.photos import Photos
     from desktop.frame.status import StatusBar
     from desktop.frame.toolbox import Toolbox
     from desktop.panels.layers import LayersPanel
+    from desktop.panels.messages import MessageStrip
     from desktop.panels.task import TaskPanel
     from desktop.photo.files import Files
     from desktop.photo.workspace import Workspace

@@ -11,6 +11,7 @@ from desktop.language import sentence_of
 
 if TYPE_CHECKING:
     from desktop.canvas.view import CanvasView
+    from desktop.frame.batches import Batches
     from desktop.frame.main_window import MainWindow
     from desktop.frame.photos import Photos
     from desktop.frame.status import StatusBar
@@ -37,6 +38,7 @@ class Context:
         registry: the models.
         files: opens and writes files.
         photos: the open photographs.
+        batches: the window of batches.
         tools: the chosen tool and the tools' settings.
         task: the Repair panel.
         layers: the Layers panel.
@@ -52,6 +54,7 @@ class Context:
     registry: Registry
     files: Files
     photos: Photos
+    batches: Batches
     tools: Toolbox
     task: TaskPanel
     layers: LayersPanel

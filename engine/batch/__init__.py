@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.batch.cluster import Cluster
-from engine.batch.gather import Gathered, Scan, gather
+from engine.batch.gather import Gathered, Scan, common_folder, gather
 from engine.batch.plan import Plan
 from engine.batch.pool import Event, Worker, WorkerProcess, fitting_workers
 from engine.batch.report import report_folder, write_report
@@ -49,10 +49,11 @@ class Batch:
         """Take the scans that its inputs have now into the table; raises as ``gather``.
 
         Args:
-            same_run: go on with the run that there was, also if it had ended.
+            same_run: see ``JobTable.list_scans``.
         """
         left_out = Gathered()
-        scans = filter(self._wanted, gather(self.inputs, self.folder, left_out))
+        avoided = None if self.plan.beside else self.folder
+        scans = filter(self._wanted, gather(self.inputs, avoided, left_out, self.plan.beside))
         self.table.list_scans(self.plan, self.fingerprint, scans, left_out, self.folder, same_run=same_run)
 
     def _wanted(self, scan: Scan) -> bool:
@@ -65,6 +66,8 @@ class Batch:
         listener: Listener,
         patience: Patience | None = None,
         threads: int | None = None,
+        *,
+        leave_core: bool = False,
     ) -> BatchRun:
         """What runs it on this computer.
 
@@ -73,15 +76,15 @@ class Batch:
             listener: is told what happens.
             patience: how to wait for what is missing.
             threads: of each process's models; None = so many that all cores have work.
+            leave_core: of what is None above, leave one core to other programs.
         """
-        fitting = fitting_workers()
-        count = workers or fitting
-        used = threads or max(1, fitting // count)
+        fitting = fitting_workers(leave_core=leave_core)
 
         def new_worker(on_event: Callable[[Event], None]) -> Worker:
-            return WorkerProcess(used, on_event)
+            return WorkerProcess(threads or max(1, fitting // run.workers), on_event)
 
-        return BatchRun(self.table, self.folder, self.fingerprint, count, new_worker, listener, patience)
+        run = BatchRun(self.table, self.folder, self.fingerprint, workers or fitting, new_worker, listener, patience)
+        return run
 
     def cluster_runner(self, cluster: Cluster, listener: Listener, patience: Patience | None = None) -> BatchRun:
         """What runs it on many machines, all of which have the scans and the output folder at the same paths."""
@@ -101,17 +104,20 @@ def open_batch(
     report: Path | None = None,
     settled: Settled | None = None,
     check: Callable[[], None] = lambda: None,
+    *,
+    same_run: bool = False,
 ) -> Iterator[Batch]:
     """Context manager: a batch, new or gone on with, with all scans of its inputs in its table.
 
     Args:
         inputs: scans and folders of scans.
-        folder: the output folder; it is made if it does not exist.
+        folder: the output folder; it is made if it does not exist. With ``Plan.beside``: ``common_folder(inputs)``.
         plan: what to do with every scan.
         table: file of the table; None = in the folder ``lacuna-report`` below the output folder.
         report: folder of the report; None = that folder.
         settled: tells which scans may be taken already; None = all.
         check: called for each scan that is found; raises Cancelled when the batch is not wanted any more.
+        same_run: see ``JobTable.list_scans``.
 
     Raises:
         ReadError: an input does not exist, or the table cannot be used.
@@ -119,7 +125,13 @@ def open_batch(
         SettingsError, ModelError: the plan cannot be carried out.
     """
     fingerprint = plan.check(Registry(check=check_card))
-    if any(path.is_dir() and folder.is_dir() and path.samefile(folder) for path in inputs):
+    if plan.beside and not common_folder(inputs).is_relative_to(folder.absolute()):
+        raise SettingsError(
+            "Not all scans are below {folder}, so their results cannot be kept beside them in one batch.",
+            "batch.folder",
+            folder=folder,
+        )
+    if not plan.beside and any(path.is_dir() and folder.is_dir() and path.samefile(folder) for path in inputs):
         raise SettingsError(
             "The scans are in {folder} themselves: choose another folder for the results.",
             "batch.folder",
@@ -127,9 +139,11 @@ def open_batch(
         )
     own, folder = report_folder(folder), folder.absolute()
     place = table or own / "batch.sqlite"
+    # Scans of several disks may have a common folder that nobody can write to.
+    needed = {folder, place.parent} if plan.beside else {folder, place.parent, own}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        for path in needed:
+            path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(
             "The folder {folder} cannot be made: {reason}.",
@@ -137,7 +151,7 @@ def open_batch(
             folder=error.filename or folder,
             reason=error.strerror,
         ) from error
-    with JobTable(place) as rows, rows.held(own / "held"):
+    with JobTable(place) as rows, rows.held(*([own / "held"] if own in needed else [])):
         batch = Batch(rows, folder, report or own, plan, fingerprint, inputs, settled, check)
-        batch.list_scans()
+        batch.list_scans(same_run=same_run)
         yield batch

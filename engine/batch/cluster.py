@@ -100,6 +100,9 @@ class Place:
         if self._future is not None and self._client.status == "running":
             self._future.cancel()
 
+    def hold(self, *, on: bool) -> None:
+        """Does nothing: a task of a cluster cannot be paused."""
+
     def end(self) -> None:
         self.cancel()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from engine.errors import ReadError
+from engine.errors import ReadError, SettingsError
 from engine.imageio import READABLE
 from engine.record import REPORT_FOLDER, SUFFIX
 
@@ -29,6 +29,7 @@ class Scan:
         root: the folder that was given, or that of the file that was given.
         size: bytes.
         modified: nanoseconds since 1970.
+        inside: path of the folder in which it was found below ``root``; through links as they are.
     """
 
     path: Path
@@ -36,6 +37,12 @@ class Scan:
     root: Path
     size: int
     modified: int
+    inside: PurePosixPath = field(default_factory=PurePosixPath)
+
+    @property
+    def folder(self) -> Path:
+        """The folder in which it was found, by the path that leads there from what was given."""
+        return self.root / self.inside
 
 
 @dataclass
@@ -50,8 +57,23 @@ class Gathered:
     ignored: Counter[str] = field(default_factory=Counter)
 
 
+def common_folder(inputs: Sequence[Path]) -> Path:
+    """The folder that is above all scans of some files and folders. Raises SettingsError if there is none."""
+    try:
+        return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in _given(inputs)]))
+    except ValueError as error:
+        raise SettingsError(
+            "The scans are on different drives, so their results cannot be kept beside them in one batch.",
+            "batch.folder",
+        ) from error
+
+
 def gather(
-    inputs: Sequence[Path], output: Path | None, left_out: Gathered, names: Mapping[Path, str] | None = None
+    inputs: Sequence[Path],
+    output: Path | None,
+    left_out: Gathered,
+    beside: str = "",
+    names: Mapping[Path, str] | None = None,
 ) -> Iterator[Scan]:
     """The pictures of files and folders, in the order given, within a folder sorted by name. Reads no picture.
 
@@ -62,14 +84,14 @@ def gather(
         inputs: files and folders.
         output: the batch's output folder, which is left out below a folder; None = it is not known.
         left_out: counts the files that are left out.
+        beside: name of the subfolders for results, which are left out below a folder; "" = there are none.
         names: folders of the inputs -> what stands before the paths of their scans; None = nothing for a single folder,
             else the names of the folders, each different.
 
     Raises:
         ReadError: one of the inputs does not exist, or is neither a file nor a folder.
     """
-    # The name of a folder that is given as ``..`` is that of the folder it leads to.
-    given = [Path(os.path.realpath(path)) if ".." in path.parts else path.absolute() for path in inputs]
+    given = _given(inputs)
     for path in given:
         if not path.is_dir() and not path.is_file():
             reason = "it is neither a file nor a folder" if path.exists() else "it does not exist"
@@ -77,14 +99,23 @@ def gather(
     prefixes = _folder_names([path for path in given if path.is_dir()]) | dict(names or {})
     avoided = _identity(output) if output is not None else None
     seen, entered = set[Path](), set[tuple[int, int]]()
+
+    def is_output(place: Path) -> bool:
+        return (avoided is not None and _identity(place) == avoided) or (beside != "" and place.name == beside)
+
     for path in given:
-        found = _walk(path, prefixes[path], avoided, entered, left_out) if path.is_dir() else _file(path, left_out)
+        found = _walk(path, prefixes[path], is_output, entered, left_out) if path.is_dir() else _file(path, left_out)
         for scan in found:
             if scan.path in seen:
                 left_out.ignored["twice"] += 1
             else:
                 seen.add(scan.path)
                 yield scan
+
+
+def _given(inputs: Sequence[Path]) -> list[Path]:
+    """Whole paths of what was given; the name of a folder given as ``..`` is that of the folder it leads to."""
+    return [Path(os.path.realpath(path)) if ".." in path.parts else path.absolute() for path in inputs]
 
 
 def _folder_names(folders: Sequence[Path]) -> dict[Path, str]:
@@ -113,9 +144,13 @@ def _file(path: Path, left_out: Gathered) -> Iterator[Scan]:
 
 
 def _walk(
-    folder: Path, name: str, avoided: tuple[int, int] | None, entered: set[tuple[int, int]], left_out: Gathered
+    folder: Path,
+    name: str,
+    is_output: Callable[[Path], bool],
+    entered: set[tuple[int, int]],
+    left_out: Gathered,
 ) -> Iterator[Scan]:
-    """The pictures below a folder, without the folders that were entered already and the one to be avoided."""
+    """The pictures below a folder, without those in folders that were entered already or are for results."""
 
     def failed(_error: OSError) -> None:
         left_out.ignored["unreadable"] += 1
@@ -129,22 +164,18 @@ def _walk(
             continue
         if identity is not None:
             entered.add(identity)
-        if identity is not None and identity == avoided and Path(place) != folder:
+        if Path(place) != folder and is_output(Path(place)):
             left_out.ignored["output"] += len(files)
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not _JUNK_FOLDERS.fullmatch(name))
-        yield from _pictures(
-            Path(place),
-            sorted(files),
-            PurePosixPath(name, Path(place).relative_to(folder).as_posix()),
-            folder,
-            left_out,
-        )
+        inside = PurePosixPath(Path(place).relative_to(folder).as_posix())
+        yield from _pictures(folder, inside, sorted(files), name, left_out)
 
 
-def _pictures(place: Path, files: list[str], relative: PurePosixPath, root: Path, left_out: Gathered) -> Iterator[Scan]:
+def _pictures(root: Path, inside: PurePosixPath, files: list[str], name: str, left_out: Gathered) -> Iterator[Scan]:
     """The pictures of one folder."""
+    place, relative = root / inside, PurePosixPath(name, inside)
     present, real = set(files), Path(os.path.realpath(place))
     for file in files:
         if _JUNK.fullmatch(file):
@@ -160,7 +191,7 @@ def _pictures(place: Path, files: list[str], relative: PurePosixPath, root: Path
                 left_out.ignored["unreadable"] += 1
                 continue
             path = Path(os.path.realpath(place / file)) if (place / file).is_symlink() else real / file
-            yield Scan(path, relative / file, root, status.st_size, status.st_mtime_ns)
+            yield Scan(path, relative / file, root, status.st_size, status.st_mtime_ns, inside)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

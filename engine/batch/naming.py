@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import PurePosixPath
 
+from engine.batch.gather import Scan
 from engine.errors import SettingsError
 from engine.imageio import format_of
+from engine.record import REPORT_FOLDER
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _NUMBER = re.compile(r"n(?::(0+))?")
@@ -45,6 +47,25 @@ def check_template(template: str) -> None:
 _WORDS = ("name", "recipe", "date", "parent")
 
 
+def check_beside(name: str) -> None:
+    """Refuse a name that the subfolders for results beside the scans cannot have; "" = there are none.
+
+    Raises:
+        SettingsError: says what is wrong with it.
+    """
+    reason = ""
+    if name and (_FORBIDDEN.search(name) or "/" in name or "\\" in name):
+        reason = "it has a character that not every disk takes in a name"
+    elif name != name.strip() or name.startswith(".") or name.endswith("."):
+        reason = "it begins or ends with a space or a full stop"
+    elif name == REPORT_FOLDER:
+        reason = "the report of a batch is in the folder of that name"
+    if reason:
+        raise SettingsError(
+            "The subfolder {name!r} cannot be used: {reason}.", "batch.beside", name=name, reason=reason
+        )
+
+
 def suffix_for(source: str, wanted: str) -> str:
     """The suffix of a result: the wanted one, or that of the scan where its format keeps samples as they are.
 
@@ -68,19 +89,23 @@ class Namer:
         suffix: of all results; "" = see ``suffix_for``.
         day: for ``{date}``.
         taken: paths that are given already.
+        beside: name of a subfolder, in the scan's own folder, for its result; "" = none.
     """
 
-    def __init__(self, template: str, recipe: str, suffix: str, day: date, taken: Iterable[str] = ()) -> None:
+    def __init__(
+        self, template: str, recipe: str, suffix: str, day: date, taken: Iterable[str] = (), beside: str = ""
+    ) -> None:
         check_template(template)
         self._template, self._recipe, self._suffix, self._day = template, recipe, suffix, day
-        self._taken = {_key(path) for path in taken}
+        self._taken, self._beside = {plain(path) for path in taken}, beside
 
-    def name(self, relative: PurePosixPath, number: int) -> tuple[str, bool]:
+    def name(self, relative: PurePosixPath, number: int, folder: PurePosixPath | None = None) -> tuple[str, bool]:
         """The path of a scan's result, and whether it had to differ because another result has the name.
 
         Args:
             relative: the scan's path below what was given.
             number: its number in the batch, from 1 on.
+            folder: path of the scan's own folder below the output folder; None = that of ``relative``.
         """
         values = {
             "name": relative.stem,
@@ -95,19 +120,42 @@ class Namer:
             return _part(values[match[1]]) if count is None else f"{number:0{len(count[1] or '0')}d}"
 
         stem = _PLACEHOLDER.sub(fill, self._template).strip("/")
-        folder, suffix = relative.parent, suffix_for(relative.name, self._suffix)
+        folder = (relative.parent if folder is None else folder) / self._beside
+        suffix = suffix_for(relative.name, self._suffix)
         # Of two scans that differ in nothing but the suffix, the second one's result tells which.
         tries = [stem, f"{stem}-{relative.suffix[1:]}"]
         for word in tries:
             path = str(folder / (word + suffix))
-            if _key(path) not in self._taken:
+            if plain(path) not in self._taken:
                 break
         else:
             copy = 2
-            while _key(path := str(folder / f"{stem} ({copy}){suffix}")) in self._taken:
+            while plain(path := str(folder / f"{stem} ({copy}){suffix}")) in self._taken:
                 copy += 1
-        self._taken.add(_key(path))
+        self._taken.add(plain(path))
         return path, path != str(folder / (stem + suffix))
+
+
+def preview_names(template: str, recipe: str, suffix: str, beside: str, scans: Sequence[Scan], day: date) -> list[str]:
+    """The names that the results of some scans would get in a new batch of these scans.
+
+    Args:
+        template: as of ``Namer``.
+        recipe: name of the recipe.
+        suffix: as of ``Namer``.
+        beside: as ``Plan.beside``.
+        scans: in their order in the batch.
+        day: for ``{date}``.
+
+    Returns:
+        Paths below the output folder, or below what was given if results are kept beside the scans.
+
+    Raises:
+        SettingsError: the template or the subfolder cannot be used.
+    """
+    check_beside(beside)
+    namer = Namer(template, recipe, suffix, day, (), beside)
+    return [namer.name(scan.relative, number)[0] for number, scan in enumerate(scans, 1)]
 
 
 def _part(value: str) -> str:
@@ -115,6 +163,6 @@ def _part(value: str) -> str:
     return "-" if not value.strip(".") else value
 
 
-def _key(path: str) -> str:
+def plain(path: str) -> str:
     """What two paths share on a disk that ignores case or the composition of accents."""
     return unicodedata.normalize("NFC", path).casefold()

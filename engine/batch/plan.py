@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.batch.naming import check_template
+from engine.batch.naming import check_beside, check_template
 from engine.errors import SettingsError
 from engine.imageio import WRITABLE, WriteOptions
 from engine.output import Output, target_profile
@@ -35,6 +35,8 @@ class Plan:
         exists: what happens where a result exists: ``skip`` it if scan, recipe and models are the same, and else
             replace it; ``keep`` both; ``replace`` it always. A file that this program did not write is only replaced
             if ``replace`` says so.
+        beside: name of a subfolder for the results in each scan's own folder; the batch's output folder is then one
+            above all scans. "" = results are mirrored in the output folder.
     """
 
     recipe: str
@@ -46,6 +48,7 @@ class Plan:
     profile: str = "keep"
     device: str = "auto"
     exists: Existing = "skip"
+    beside: str = ""
 
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> Plan:
@@ -59,11 +62,13 @@ class Plan:
         Results with the same fingerprint, made of the same scan, are the same.
 
         Raises:
-            SettingsError: the recipe, the template, the format, the profile or the quality cannot be used.
+            SettingsError: the recipe, the template, the subfolder, the format, the profile or the quality cannot be
+                used.
             ModelError: a model is missing or damaged.
             ReadError: the profile cannot be read.
         """
         check_template(self.template)
+        check_beside(self.beside)
         WriteOptions.asked(self.depth, self.quality)
         if self.suffix and self.suffix not in WRITABLE:
             raise SettingsError(

@@ -27,10 +27,14 @@ _PATIENCE = 5.0
 """Longest time that an idle worker is given to end by itself, seconds."""
 
 
-def fitting_workers() -> int:
-    """Number of workers for this computer by its cores and free memory; at least 1."""
+def fitting_workers(*, leave_core: bool = False) -> int:
+    """Number of workers for this computer by its cores and free memory; at least 1.
+
+    Args:
+        leave_core: leave one core to other programs.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(psutil.virtual_memory().available) // _MEMORY))
+    return max(1, min(cores - leave_core, int(psutil.virtual_memory().available) // _MEMORY))
 
 
 class Worker(Protocol):
@@ -48,7 +52,10 @@ class Worker(Protocol):
         """Give it a job; it must have none."""
 
     def cancel(self) -> None:
-        """Break its job off; it reports ``cancelled``, or an outcome if it was done by then."""
+        """Break its job off, also while it is held; it reports ``cancelled``, or an outcome if it was done by then."""
+
+    def hold(self, *, on: bool) -> None:
+        """Pause its job between two windows of a model's work, where it reports ``held``; or let it go on."""
 
     def end(self) -> None:
         """End it, and wait for it."""
@@ -63,8 +70,8 @@ class Event:
 
     Attributes:
         worker: the one that reports.
-        message: ``ready``, progress (``id``, ``share``, ``step``), ``outcome`` or ``cancelled`` as sent; empty: the
-            worker has ended.
+        message: ``ready``, progress (``id``, ``share``, ``step``), ``held``, ``outcome`` or ``cancelled`` as sent;
+            empty: the worker has ended.
     """
 
     worker: Worker
@@ -112,6 +119,9 @@ class WorkerProcess:
     def cancel(self) -> None:
         if self.job is not None:
             self._send({"cancel": self.job.id})
+
+    def hold(self, *, on: bool) -> None:
+        self._send({"hold": on})
 
     def end(self) -> None:
         """Let it end after its job, and wait for it; a worker that does not end is killed."""

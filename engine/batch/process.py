@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from typing import Any, TextIO
 
 from engine.batch.work import Job, Restorer
@@ -45,38 +46,59 @@ def _own_stdout() -> TextIO:
 class _Process:
     def __init__(self, out: TextIO) -> None:
         self._out, self._lock = out, threading.Lock()
-        self._jobs: queue.SimpleQueue[tuple[Job, JobContext] | None] = queue.SimpleQueue()
-        self._newest = JobContext()
+        self._jobs: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._newest: _Work | None = None
+        self._held, self._changed = False, threading.Condition()
 
     def run(self) -> None:
         threading.Thread(target=self._listen, name="listener", daemon=True).start()
         restorer = Restorer()
-        self._send(ready=True)
+        self.send(ready=True)
         while (given := self._jobs.get()) is not None:
-            job, context = given
             try:
-                outcome = restorer.do(job, context)
-                self._send(id=job.id, outcome=outcome.to_dict())
+                outcome = restorer.do(given.job, given.context)
+                outcome = dataclasses.replace(outcome, seconds=round(max(0.0, outcome.seconds - given.paused), 3))
+                self.send(id=given.job.id, outcome=outcome.to_dict())
             except Cancelled:
-                self._send(id=job.id, cancelled=True)
+                self.send(id=given.job.id, cancelled=True)
 
     def _listen(self) -> None:
-        """Take jobs and cancellations until stdin is closed."""
+        """Take jobs, cancellations and pauses until stdin is closed."""
         for line in sys.stdin:
             message: dict[str, Any] = json.loads(line)
             if "threads" in message:
                 SESSIONS.threads = message["threads"]
             elif "cancel" in message:
                 # Only the newest job can be unfinished: the other end gives the next one when it has the outcome.
-                self._newest.cancel()
+                self._change(cancel=True)
+            elif "hold" in message:
+                self._change(hold=message["hold"])
             else:
-                job = Job(**message["job"])
-                self._newest = JobContext(_Reporter(self, job.id).report)
-                self._jobs.put((job, self._newest))
-        self._newest.cancel()
+                self._newest = _Work(self, Job(**message["job"]))
+                self._jobs.put(self._newest)
+        self._change(cancel=True, hold=False)
         self._jobs.put(None)
 
-    def _send(self, **message: object) -> None:
+    def _change(self, *, cancel: bool = False, hold: bool | None = None) -> None:
+        """Cancel the newest job, or hold or release the work, and wake it to see that."""
+        with self._changed:
+            self._held = self._held if hold is None else hold
+            if cancel and self._newest is not None:
+                self._newest.context.cancel()
+            self._changed.notify_all()
+
+    def pause(self, work: _Work) -> None:
+        """Wait while the work is held and its job is wanted. The work's thread."""
+        if not self._held or work.context.cancelled:
+            return
+        self.send(id=work.job.id, held=True)
+        start = time.monotonic()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held or work.context.cancelled)
+        work.paused += time.monotonic() - start
+
+    def send(self, **message: object) -> None:
+        """Send a message. Any thread."""
         # The other end may be gone; stdin is closed then, too.
         with self._lock:
             try:
@@ -85,22 +107,23 @@ class _Process:
             except OSError:
                 os._exit(1)
 
-    def send_progress(self, id_: int, share: float, step: str) -> None:
-        self._send(id=id_, share=round(share, 4), step=step)
 
+class _Work:
+    """The work on one job: sends its progress, not more often than anybody could see it, and pauses it.
 
-@dataclasses.dataclass
-class _Reporter:
-    """Sends the progress of one job, not more often than anybody could see it."""
+    Attributes:
+        paused: seconds for which it was held.
+    """
 
-    process: _Process
-    id: int
-    sent: float = -1.0
+    def __init__(self, process: _Process, job: Job) -> None:
+        self.job, self.paused = job, 0.0
+        self.context = JobContext(self._report, lambda: process.pause(self))
+        self._process, self._sent = process, -1.0
 
-    def report(self, share: float, step: str) -> None:
-        if share >= self.sent + _STEP or share >= 1.0:
-            self.sent = share
-            self.process.send_progress(self.id, share, step)
+    def _report(self, share: float, step: str) -> None:
+        if share >= self._sent + _STEP or share >= 1.0:
+            self._sent = share
+            self._process.send(id=self.job.id, share=round(share, 4), step=step)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
-from engine.batch.rows import Outcome, Row, State
+from engine.batch.rows import UNDONE, Outcome, Row, State
 from engine.batch.table import JobTable
 from engine.batch.work import preview_path
 from engine.errors import WriteError
@@ -55,9 +55,9 @@ def write_report(table: JobTable, output: Path, folder: Path) -> Path:
 
 
 def report_counts(table: JobTable) -> dict[str, int]:
-    """Number of files by what became of them; what is being worked on counts as pending."""
+    """Number of files by what became of them; what is being worked on or was cancelled counts as pending."""
     counts = table.counts()
-    pending = counts.pop(State.PENDING) + counts.pop(State.RUNNING)
+    pending = sum(counts.pop(state) for state in UNDONE)
     return {state.value: count for state, count in counts.items()} | {
         "pending": pending,
         "ignored": sum(table.ignored().values()),
@@ -71,7 +71,7 @@ def counts_in_words(counts: dict[str, int]) -> str:
 
 def _entry(row: Row) -> dict[str, Any]:
     told = row.outcome or Outcome(State.PENDING)
-    state = State.PENDING if row.state is State.RUNNING else row.state
+    state = State.PENDING if row.state in UNDONE else row.state
     ended = state is not State.PENDING
     return {
         "source": row.relative,

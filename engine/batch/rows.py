@@ -17,6 +17,11 @@ class State(Enum):
     DONE = "done"
     UP_TO_DATE = "up_to_date"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+UNDONE = frozenset({State.PENDING, State.RUNNING, State.CANCELLED})
+"""States of scans that have no result yet; a report counts them as pending."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import queue
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,11 +37,15 @@ class Listener:
         finished: a scan and what became of it.
         progress: a scan, the share of its work that is done, 0..1, and the name of the step.
         notice: a sentence about the run as a whole, such as that the disk is full.
+        started: a scan that a worker begins with.
+        paused: nothing works any more, after ``BatchRun.hold``.
     """
 
     finished: Callable[[Row, Outcome], None] = lambda _row, _outcome: None
     progress: Callable[[Row, float, str], None] = lambda _row, _share, _step: None
     notice: Callable[[str], None] = lambda _sentence: None
+    started: Callable[[Row], None] = lambda _row: None
+    paused: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,6 @@ class Patience:
     first: float = 1.0
     longest: float = 60.0
     share: float = 600.0
-
-
-@dataclass(frozen=True)
-class _Stop:
-    """Posted to the queue by ``BatchRun.stop``."""
-
-    now: bool
 
 
 @dataclass
@@ -95,6 +92,9 @@ class BatchRun:
         new_worker: makes a worker that reports to the function it is given, which may be called on any thread.
         listener: is told what happens.
         patience: how to wait.
+
+    Attributes:
+        workers: number of workers that are wanted.
     """
 
     def __init__(
@@ -108,12 +108,15 @@ class BatchRun:
         patience: Patience | None = None,
     ) -> None:
         self._table, self._folder, self._fingerprint = table, folder, fingerprint
-        self._count, self._new_worker = workers, new_worker
+        self.workers, self._new_worker = workers, new_worker
         self._listener, self._patience = listener or Listener(), patience or Patience()
         self._plan = dataclasses.asdict(table.plan())
-        self._events: queue.SimpleQueue[Event | _Stop] = queue.SimpleQueue()
+        # What workers report, and what other threads ask for, which this thread calls.
+        self._events: queue.SimpleQueue[Event | Callable[[], None]] = queue.SimpleQueue()
         self._workers: list[Worker] = []
         self._working: dict[int, Row] = {}
+        self._cancelling: set[int] = set()
+        self._held, self._paused, self._told_paused = False, set[int](), False
         self._false_starts = 0
         self._stopping = False
         self._wait: _Wait | None = None
@@ -123,12 +126,37 @@ class BatchRun:
         self._mounts = {folder: _mount_of(folder)}
 
     def stop(self, *, now: bool) -> None:
-        """End the run early. Any thread, and more than once.
+        """End the run early, also one that is held. Any thread, and more than once.
 
         Args:
             now: break off what runs, which becomes pending again; else what runs is completed first.
         """
-        self._events.put(_Stop(now))
+        self._events.put(partial(self._stop, now))
+
+    def hold(self, on: bool) -> None:  # noqa: FBT001 - hold(True), hold(False)
+        """Pause the workers within one window of a model's work, and give no new work; or let them go on. Any thread.
+
+        They keep what they have done. A task of a cluster is not paused.
+        """
+        self._events.put(partial(self._hold, on))
+
+    def cancel(self, id_: int) -> None:
+        """Break off one scan, or take one that is pending out of the run: it becomes ``CANCELLED``. Any thread.
+
+        One that is done or has failed stays so, also if it was completed before it could be broken off.
+
+        Args:
+            id_: its row.
+        """
+        self._events.put(partial(self._cancel, id_))
+
+    def use_workers(self, count: int) -> None:
+        """Work with more or fewer workers from now on; those over the number end after their scans. Any thread.
+
+        Args:
+            count: number of workers, at least 1.
+        """
+        self._events.put(partial(self._use_workers, count))
 
     def run(self) -> bool:
         """Work until no scan is pending.
@@ -141,8 +169,10 @@ class BatchRun:
         """
         try:
             self._give_work()
-            while self._working or (self._wait is not None and not self._stopping):
-                self._handle(self._next_event())
+            # Another process may have made scans pending again after the last one was taken.
+            while self._is_open() or not (self._stopping or self._table.end_run()):
+                if self._is_open():
+                    self._handle(self._next_event())
                 if self._killing is not None and time.monotonic() >= self._killing:
                     break
                 self._give_work()
@@ -151,14 +181,18 @@ class BatchRun:
                 worker.cancel()
             for worker in self._workers:
                 worker.end()
-            self._table.put_back(self._working)
-        if not self._stopping:
-            self._table.end_run()
+            self._put_back(self._working)
         return not self._stopping
 
-    def _next_event(self) -> Event | _Stop | None:
+    def _is_open(self) -> bool:
+        """Whether something is worked on or waited for."""
+        waits = self._wait is not None or (self._held and self._table.has_pending())
+        return bool(self._working) or (waits and not self._stopping)
+
+    def _next_event(self) -> Event | Callable[[], None] | None:
         """The next event; None when it is time to look whether a wait is over, or to kill what does not stop."""
-        ends = self._killing if self._stopping or self._wait is None else self._wait.until
+        waits = self._wait is not None and not self._held and not self._stopping
+        ends = self._wait.until if self._wait is not None and waits else self._killing
         if ends is None:
             return self._events.get()
         try:
@@ -170,9 +204,9 @@ class BatchRun:
 
     def _give_work(self) -> None:
         """Give a scan to every worker that has none; a worker is started when there is work for it."""
-        if self._stopping or self._is_waiting():
+        if self._stopping or self._held or self._is_waiting():
             return
-        while len(self._working) < self._count and (row := self._table.take()) is not None:
+        while len(self._working) < self.workers and (row := self._table.take()) is not None:
             if refusal := self._refusal(row):
                 self._finish(row, refusal)
                 continue
@@ -180,6 +214,7 @@ class BatchRun:
             self._idle_worker().start(
                 Job(row.id, str(row.path), str(self._folder), row.output, self._plan, self._fingerprint)
             )
+            self._listener.started(row)
 
     def _refusal(self, row: Row) -> Outcome | None:
         """Why a scan fails before anything is done; None if nothing speaks against it."""
@@ -221,32 +256,80 @@ class BatchRun:
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def _handle(self, event: Event | _Stop | None) -> None:
-        if event is None:
-            return
-        if isinstance(event, _Stop):
-            self._stopping = True
-            if event.now and self._killing is None:
-                self._killing = time.monotonic() + _GRACE
-                for worker in self._workers:
-                    worker.cancel()
-        elif not event.message:
+    def _handle(self, event: Event | Callable[[], None] | None) -> None:
+        if isinstance(event, Event):
+            self._handle_report(event)
+        elif event is not None:
+            event()
+        self._end_idle_workers()
+        if self._held and not self._told_paused and self._paused.issuperset(self._working):
+            self._told_paused = True
+            self._listener.paused()
+
+    def _handle_report(self, event: Event) -> None:
+        if not event.message:
             self._ended(event.worker)
         elif "ready" in event.message:
             self._false_starts = 0
         elif "share" in event.message:
             if row := self._working.get(event.message["id"]):
                 self._listener.progress(row, event.message["share"], event.message["step"])
+        elif "held" in event.message:
+            self._paused.add(event.message["id"])
         else:
             event.worker.job = None
             row = self._working.pop(event.message["id"])
             if "outcome" in event.message:
                 self._take_outcome(row, Outcome.from_dict(event.message["outcome"]))
             else:
-                self._table.put_back([row.id])
+                self._put_back([row.id])
+
+    def _stop(self, now: bool) -> None:  # noqa: FBT001 - see stop
+        self._stopping = True
+        if not now:
+            self._hold(False)
+        elif self._killing is None:
+            self._killing = time.monotonic() + _GRACE
+            for worker in self._workers:
+                worker.cancel()
+
+    def _hold(self, on: bool) -> None:  # noqa: FBT001 - see hold
+        self._held, self._told_paused = on, False
+        self._paused.clear()
+        for worker in self._workers:
+            worker.hold(on=on)
+
+    def _cancel(self, id_: int) -> None:
+        if id_ not in self._working:
+            self._table.cancel([id_])
+            return
+        self._cancelling.add(id_)
+        for worker in self._workers:
+            if worker.job is not None and worker.job.id == id_:
+                worker.cancel()
+
+    def _use_workers(self, count: int) -> None:
+        self.workers = max(1, count)
+
+    def _end_idle_workers(self) -> None:
+        """End workers over the number that is wanted, as far as they have no scan."""
+        idle = [worker for worker in self._workers if worker.job is None]
+        for worker in idle[: max(0, len(self._workers) - self.workers)]:
+            self._workers.remove(worker)
+            worker.end()
+
+    def _put_back(self, ids: Iterable[int]) -> None:
+        """Make scans whose work was broken off pending again, or ``CANCELLED`` if that was wanted."""
+        given = set(ids)
+        self._table.put_back(given - self._cancelling)
+        self._table.put_back(given & self._cancelling, State.CANCELLED)
+        self._cancelling -= given
 
     def _ended(self, worker: Worker) -> None:
         """A worker has ended by itself: its scan failed, and another worker takes its place when it is needed."""
+        if worker not in self._workers:
+            # It was ended because fewer are wanted.
+            return
         self._workers.remove(worker)
         worker.end()
         job = worker.job
@@ -259,8 +342,8 @@ class BatchRun:
         if job is None:
             return
         row = self._working.pop(job.id)
-        if not worker.ready or self._stopping:
-            self._table.put_back([row.id])
+        if not worker.ready or self._stopping or row.id in self._cancelling:
+            self._put_back([row.id])
             return
         said = f"The process that worked on it ended before it was done: {worker.death()}."
         self._finish(row, Outcome(State.FAILED, said, "batch.worker"))
@@ -268,11 +351,12 @@ class BatchRun:
     def _take_outcome(self, row: Row, outcome: Outcome) -> None:
         if outcome.code == KEPT:
             self._table.give_copy_name(row, self._folder)
-            self._table.put_back([row.id])
+            self._put_back([row.id])
             return
         self._found_full[row.id] += outcome.code == "write.full"
-        if outcome.code == "write.full" and not (self._found_full[row.id] >= _FULL and self._has_room()):
-            self._pause_for(row, f"The disk of {self._folder} is full. It goes on when there is room.", self._has_room)
+        if outcome.code == "write.full" and not (self._found_full[row.id] >= _FULL and self._has_room(row)):
+            said = f"The disk of {self._place_of(row)} is full. It goes on when there is room."
+            self._pause_for(row, said, partial(self._has_room, row))
             return
         for folder in (row.root, self._folder):
             if outcome.state is State.FAILED and folder not in self._given_up and not self._is_there(folder):
@@ -283,7 +367,7 @@ class BatchRun:
 
     def _pause_for(self, row: Row, said: str, over: Callable[[], bool], missing: Path | None = None) -> None:
         """Make a scan pending again, and give no work until something is there again."""
-        self._table.put_back([row.id])
+        self._put_back([row.id])
         if self._wait is None:
             now, pause = time.monotonic(), self._patience.first
             self._wait = _Wait(over, pause, now, now + pause, missing)
@@ -294,13 +378,18 @@ class BatchRun:
         mount = self._mounts[folder]
         return os.path.isdir(folder) and (mount is None or os.path.ismount(mount))  # noqa: PTH112 - Path's raise
 
-    def _has_room(self) -> bool:
+    def _place_of(self, row: Row) -> Path:
+        """A folder on the disk of a scan's result."""
+        return row.root if self._plan["beside"] else self._folder
+
+    def _has_room(self, row: Row) -> bool:
         try:
-            return shutil.disk_usage(self._folder).free >= _ROOM
+            return shutil.disk_usage(self._place_of(row)).free >= _ROOM
         except OSError:
             return False
 
     def _finish(self, row: Row, outcome: Outcome) -> None:
+        self._cancelling.discard(row.id)
         self._table.finish(row.id, outcome)
         self._listener.finished(row, outcome)
 

@@ -6,57 +6,27 @@ import dataclasses
 import itertools
 import json
 import os
-import platform
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import Literal
 
 from engine.batch.gather import Gathered, Scan
-from engine.batch.naming import Namer
+from engine.batch.naming import Namer, plain
 from engine.batch.plan import Plan
 from engine.batch.rows import Outcome, Row, State
-from engine.errors import ReadError, WriteError
+from engine.batch.tablefile import TableFile
 
-VERSION = 1
-"""Of the layout of the table; a newer one is refused."""
-_APPLICATION = 0x4C61634A
-"""SQLite's application id of these files."""
 _AT_ONCE = 1000
-"""Scans that are added in one transaction."""
+"""Scans that are added in one transaction, or read at a time."""
 
 
-_SCHEMA = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE scans (
-    id INTEGER PRIMARY KEY,
-    run INTEGER NOT NULL,
-    listing INTEGER NOT NULL,
-    path BLOB NOT NULL UNIQUE,
-    relative BLOB NOT NULL,
-    root BLOB NOT NULL,
-    output BLOB NOT NULL,
-    planned BLOB NOT NULL,
-    named TEXT NOT NULL,
-    renamed INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    modified INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    fingerprint TEXT NOT NULL DEFAULT '',
-    outcome TEXT
-);
-CREATE INDEX by_state ON scans (run, state, id);
-CREATE INDEX by_output ON scans (output);
-"""
-
-
-class JobTable:
+class JobTable(TableFile):
     """The table of a batch, of the thread that opened it.
 
-    Other threads and processes open it on their own, and read while a run writes.
+    Other threads and processes open it on their own: they read while a run writes, and may change what is to be done.
+    A change waits for those of others.
 
     Args:
         path: the file; it is made if it does not exist.
@@ -65,101 +35,6 @@ class JobTable:
         ReadError: ``batch.table``: it is no table of a batch, is damaged, or was made by a newer version.
         WriteError: it cannot be made.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._rows = sqlite3.connect(path, timeout=10, isolation_level=None)
-        except sqlite3.Error as error:
-            raise _unwritable(path, error) from error
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._rows.close()
-            raise _unusable(path, str(error)) from error
-        except ReadError:
-            self._rows.close()
-            raise
-
-    def _prepare(self) -> None:
-        one = self._rows.execute
-        kind, version = one("PRAGMA application_id").fetchone()[0], one("PRAGMA user_version").fetchone()[0]
-        if kind not in (0, _APPLICATION) or (kind == 0 and one("SELECT count(*) FROM sqlite_schema").fetchone()[0]):
-            raise _unusable(self.path, "it is a database of another program")
-        if version > VERSION:
-            raise _unusable(self.path, "it was made by a newer version of this program")
-        one("PRAGMA journal_mode=WAL")
-        one("PRAGMA synchronous=NORMAL")
-        if not kind:
-            with self._changing():
-                for statement in _SCHEMA.split(";"):
-                    one(statement)
-                one(f"PRAGMA application_id={_APPLICATION}")
-                one(f"PRAGMA user_version={VERSION}")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._rows.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
-        """Execute a statement.
-
-        Raises:
-            WriteError: ``batch.table``: the table cannot be read or written any more.
-        """
-        try:
-            return self._rows.execute(statement, values)
-        except sqlite3.Error as error:
-            raise _unwritable(self.path, error) from error
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Context manager: one transaction."""
-        self._do("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._do("COMMIT")
-        except BaseException:
-            if self._rows.in_transaction:
-                self._rows.rollback()
-            raise
-
-    # -- who works on it ----------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def held(self, *places: Path) -> Iterator[None]:
-        """Context manager: no other process may hold the table meanwhile. The system ends that with the process.
-
-        Args:
-            places: further files that are locked in the same way, and made if they do not exist: for what else two
-                processes must not share.
-
-        Raises:
-            WriteError: ``batch.held``; names the process that holds it.
-        """
-        with ExitStack() as locks:
-            for place in (self.path.with_name(self.path.name + "-held"), *places):
-                # A lock of SQLite's own on a file beside it: the table itself stays readable.
-                try:
-                    lock = locks.enter_context(closing(sqlite3.connect(place, timeout=0, isolation_level=None)))
-                    lock.execute("BEGIN EXCLUSIVE")
-                except sqlite3.Error as error:
-                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                        raise _unwritable(place, error) from error
-                    raise WriteError(
-                        "The batch {table} is being worked on by {holder}. Wait for it, or end it first.",
-                        "batch.held",
-                        table=self.path,
-                        holder=self._fact("holder") or "another process",
-                    ) from error
-            self._set_facts(holder=f"process {os.getpid()} on {platform.node() or 'this computer'}")
-            yield
 
     # -- what is to be done -------------------------------------------------------------------------------------------
 
@@ -185,18 +60,25 @@ class JobTable:
             left_out: what was left out of them; complete when they have been taken.
             folder: the output folder.
             same_run: go on with the run that there was, also if it had ended: what failed stays so if it is as it was,
-                and scans that are not among these stay in it.
+                scans that were cancelled or removed stay so, and scans that are not among these stay in it.
         """
         before = self.plan() if self._fact("plan") else None
         unfinished = self._fact("fingerprint") == fingerprint and before is not None and before.exists == plan.exists
         unfinished = unfinished and (same_run or self._fact("ended") == "0")
         run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
         facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
-        self._set_facts(**facts, plan=json.dumps(dataclasses.asdict(plan)))
-        names = self._do("SELECT output FROM scans UNION SELECT planned FROM scans")
+        named = _names_of(plan, folder)
+        names = self._do("SELECT output FROM scans UNION SELECT planned FROM scans").fetchall()
+        if plan.beside and self._fact("named") != named:
+            # Those names may be below another folder, and a result's name depends on its own folder only.
+            names = []
+        self._set_facts(**facts, plan=json.dumps(dataclasses.asdict(plan)), named=named)
         day = datetime.now().astimezone().date()
-        namer = Namer(plan.template, plan.recipe, plan.suffix, day, [os.fsdecode(name) for (name,) in names])
-        lister = _Lister(run, listing, namer, _names_of(plan), self._highest() + 1)
+        taken = [os.fsdecode(name) for (name,) in names]
+        namer = Namer(plan.template, plan.recipe, plan.suffix, day, taken, plan.beside)
+        number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
+        above = folder if plan.beside else None
+        lister = _Lister(run, listing, namer, named, above, same_run, number, place)
         keep = {"done", "up_to_date"} if unfinished or plan.exists != "replace" else set[str]()
         keep |= {"failed"} if same_run else set()
         stream = iter(scans)
@@ -209,10 +91,6 @@ class JobTable:
             if not same_run:
                 self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
         self._set_facts(ignored=json.dumps(left_out.ignored))
-
-    def _highest(self) -> int:
-        """The highest number of a row; 0 in an empty table."""
-        return int(self._do("SELECT coalesce(max(id), 0) FROM scans").fetchone()[0])
 
     def _state_kept(self, scan: Scan, fingerprint: str, folder: Path, states: set[str]) -> str | None:
         """The state of a scan that need not be done again, one of some states; None for others."""
@@ -237,34 +115,53 @@ class JobTable:
 
     def _list(self, scan: Scan, lister: _Lister, kept: str | None) -> None:
         """Take one scan into the table, or note that it is listed again."""
-        path = os.fsencode(scan.path)
-        known = self._do("SELECT id, run, output, planned, renamed, named FROM scans WHERE path = ?", path).fetchone()
-        id_, before, output, planned, renamed, named = known or (lister.next_id(), 0, b"", b"", 0, "")
+        path, relative, root = os.fsencode(scan.path), os.fsencode(str(scan.relative)), os.fsencode(scan.root)
+        columns = "id, run, removed, state, output, planned, renamed, named, relative, root, size, modified"
+        known = self._do(f"SELECT {columns} FROM scans WHERE path = ?", path).fetchone()  # noqa: S608 - these
+        before = _Known(*known) if known else lister.new()
         state = kept or "pending"
-        if state == "done" and before != lister.run:
+        if state == "done" and before.run != lister.run:
             state = "up_to_date"
-        if named != lister.named:
-            name, renamed = lister.namer.name(scan.relative, id_)
+        output, planned, renamed = before.output, before.planned, before.renamed
+        if before.named != lister.named:
+            name, renamed = lister.name(scan, before.id)
             output = planned = os.fsencode(name)
             state = "pending"
-        self._do(
-            "INSERT INTO scans (id, run, listing, path, relative, root, output, planned, named, renamed, size,"
-            " modified, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
-            " ON CONFLICT (path) DO UPDATE SET run = ?2, listing = ?3, relative = ?5, root = ?6, output = ?7,"
-            " planned = ?8, named = ?9, renamed = ?10, size = ?11, modified = ?12, state = ?13",
-            id_,
-            lister.run,
-            lister.listing,
-            path,
-            os.fsencode(str(scan.relative)),
-            os.fsencode(scan.root),
+        if lister.same_run and before.state == "cancelled":
+            state = "cancelled"
+        run = 0 if lister.same_run and before.removed else lister.run
+        now = _Known(
+            before.id,
+            run,
+            int(not run),
+            state,
             output,
             planned,
+            int(renamed),
             lister.named,
-            renamed,
+            relative,
+            root,
             scan.size,
             scan.modified,
-            state,
+        )
+        if now == before:
+            # The rows of a folder that is watched are not told to have changed at each look.
+            self._do("UPDATE scans SET listing = ? WHERE id = ?", lister.listing, before.id)
+            return
+        self._do(
+            f"INSERT INTO scans ({columns}, listing, path, place, plain_name, plain_output)"  # noqa: S608 - these
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+            " ON CONFLICT (path) DO UPDATE SET run = ?2, removed = ?3, state = ?4, output = ?5, planned = ?6,"
+            " renamed = ?7, named = ?8, relative = ?9, root = ?10, size = ?11, modified = ?12, listing = ?13,"
+            " plain_name = ?16, plain_output = ?17, outcome = CASE ?4 WHEN 'pending' THEN NULL ELSE outcome END,"
+            " found = CASE ?4 WHEN 'pending' THEN 0 ELSE found END,"
+            " seconds = CASE ?4 WHEN 'pending' THEN 0 ELSE seconds END",
+            *dataclasses.astuple(now),
+            lister.listing,
+            path,
+            lister.place,
+            _plain(relative),
+            _plain(output),
         )
 
     def is_scan(self, path: Path) -> bool:
@@ -282,13 +179,13 @@ class JobTable:
             if given is None and not os.path.lexists(folder / name):
                 break
         with self._changing():
-            self._do("UPDATE scans SET output = ? WHERE id = ?", raw, row.id)
+            self._do("UPDATE scans SET output = ?, plain_output = ? WHERE id = ?", raw, _plain(raw), row.id)
         return dataclasses.replace(row, output=name)
 
     def take(self) -> Row | None:
         """The next scan that is pending, which becomes ``RUNNING``; None if there is none."""
         with self._changing():
-            rows = self._select("WHERE run = ? AND state = 'pending' ORDER BY id LIMIT 1", self.run)
+            rows = self.rows_where("WHERE run = ? AND state = 'pending' ORDER BY place LIMIT 1", self.run)
             for row in rows:
                 self._do("UPDATE scans SET state = 'running' WHERE id = ?", row.id)
                 return dataclasses.replace(row, state=State.RUNNING)
@@ -299,21 +196,78 @@ class JobTable:
         with self._changing():
             made = self._fact("fingerprint") or ""
             told = json.dumps(outcome.to_dict())
-            change = "UPDATE scans SET state = ?, outcome = ?, fingerprint = ? WHERE id = ?"
-            self._do(change, outcome.state.value, told, made, id_)
+            change = "UPDATE scans SET state = ?, outcome = ?, fingerprint = ?, found = ?, seconds = ? WHERE id = ?"
+            found = sum(outcome.found.values())
+            self._do(change, outcome.state.value, told, made, found, outcome.seconds, id_)
             if outcome.modified:
                 change = "UPDATE scans SET size = ?, modified = ? WHERE id = ?"
                 self._do(change, outcome.size, outcome.modified, id_)
 
-    def put_back(self, ids: Iterable[int]) -> None:
-        """Make scans pending again whose work was broken off."""
+    def put_back(self, ids: Iterable[int], state: State = State.PENDING) -> None:
+        """Make scans whose work was broken off pending again, or cancelled."""
         with self._changing():
             for id_ in ids:
-                self._do("UPDATE scans SET state = 'pending' WHERE id = ?", id_)
+                self._do("UPDATE scans SET state = ? WHERE id = ?", state.value, id_)
 
-    def end_run(self) -> None:
-        """Note that the run came to its end, so that the next one is a new one."""
-        self._set_facts(ended="1")
+    def has_pending(self) -> bool:
+        """Whether a scan of the last run is still to be taken."""
+        found = self._do("SELECT 1 FROM scans WHERE run = ? AND state = 'pending' LIMIT 1", self.run)
+        return found.fetchone() is not None
+
+    def end_run(self) -> bool:
+        """Note that the run came to its end, so that the next one is a new one; False if a scan is still pending."""
+        with self._changing():
+            ended = not self.has_pending()
+            if ended:
+                self._put_facts(ended="1")
+        return ended
+
+    # -- what a person decides, also while another connection runs it ----------------------------------------------
+
+    def retry(self, ids: Iterable[int] | None) -> None:
+        """Make scans that failed or were cancelled pending again; others of these stay as they are.
+
+        Args:
+            ids: rows; None = all that failed.
+        """
+        change = "UPDATE scans SET state = 'pending', outcome = NULL, found = 0, seconds = 0 WHERE run = ? AND "
+        with self._changing():
+            if ids is None:
+                self._do(change + "state = 'failed'", self.run)
+            else:
+                which = "state IN ('failed', 'cancelled') AND id IN (SELECT value FROM json_each(?))"
+                self._do(change + which, self.run, _listed(ids))
+            self._put_facts(ended="0")
+
+    def cancel(self, ids: Iterable[int]) -> None:
+        """Take pending scans out of the run until ``retry``; others stay as they are, see ``BatchRun.cancel``."""
+        with self._changing():
+            change = (
+                "UPDATE scans SET state = 'cancelled' WHERE run = ? AND state = 'pending'"
+                " AND id IN (SELECT value FROM json_each(?))"
+            )
+            self._do(change, self.run, _listed(ids))
+
+    def move(self, ids: Iterable[int], to: Literal["first", "last"]) -> None:
+        """Have scans done before or after all others, in the order that they have among themselves."""
+        with self._changing():
+            which = "SELECT id FROM scans WHERE id IN (SELECT value FROM json_each(?)) ORDER BY place"
+            moved = self._do(which, _listed(ids)).fetchall()
+            low, high = self._do("SELECT min(place), max(place) FROM scans").fetchone() if moved else (0, 0)
+            for place, (id_,) in enumerate(moved, high + 1 if to == "last" else low - len(moved)):
+                self._do("UPDATE scans SET place = ? WHERE id = ?", place, id_)
+
+    def remove(self, ids: Iterable[int]) -> None:
+        """Take scans out of the batch; files stay where they are. Scans that are being worked on stay.
+
+        A new run takes them again if it is given them.
+        """
+        with self._changing():
+            change = (
+                "UPDATE scans SET run = 0, removed = 1 WHERE run = ? AND state <> 'running'"
+                " AND id IN (SELECT value FROM json_each(?))"
+            )
+            self._do(change, self.run, _listed(ids))
 
     # -- what became of it --------------------------------------------------------------------------------------------
 
@@ -345,10 +299,16 @@ class JobTable:
         return int(found[0]), int(found[1])
 
     def rows(self) -> Iterator[Row]:
-        """The last run's scans, in order."""
-        yield from self._select("WHERE run = ? ORDER BY id", self.run)
+        """The last run's scans, in the order in which they were found first."""
+        last: int | None = 0
+        while last is not None:
+            # Some at a time: a statement that is not at its end would keep this connection from writing.
+            some = list(self.rows_where("WHERE id > ? AND +run = ? ORDER BY id LIMIT ?", last, self.run, _AT_ONCE))
+            yield from some
+            last = some[-1].id if some else None
 
-    def _select(self, condition: str, *values: object) -> Iterator[Row]:
+    def rows_where(self, condition: str, *values: object) -> Iterator[Row]:
+        """The rows of a condition in SQL, to be read at once."""
         columns = "id, path, relative, root, output, planned, renamed, size, modified, state, outcome"
         for row in self._do(f"SELECT {columns} FROM scans {condition}", *values):  # noqa: S608 - of this class
             id_, path, relative, root, output, planned, renamed, size, modified, state, outcome = row
@@ -366,39 +326,63 @@ class JobTable:
                 Outcome.from_dict(json.loads(outcome)) if outcome else None,
             )
 
-    def _fact(self, name: str) -> str | None:
-        row = self._do("SELECT value FROM facts WHERE name = ?", name).fetchone()
-        return None if row is None else str(row[0])
 
-    def _set_facts(self, **facts: str) -> None:
-        with self._changing():
-            for name, value in facts.items():
-                self._do("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, value)
+def _listed(ids: Iterable[int]) -> str:
+    """As a value for ``json_each``."""
+    return json.dumps([int(id_) for id_ in ids])
+
+
+def _plain(path: bytes) -> bytes:
+    return plain(os.fsdecode(path)).encode("utf-8", "surrogateescape")
+
+
+@dataclass
+class _Known:
+    """What a listing knows of a row, or changes in it."""
+
+    id: int
+    run: int
+    removed: int
+    state: str
+    output: bytes
+    planned: bytes
+    renamed: int
+    named: str
+    relative: bytes
+    root: bytes
+    size: int
+    modified: int
 
 
 @dataclass
 class _Lister:
-    """What is the same for all scans of a listing, and the number of the next new row."""
+    """What is the same for all scans of a listing, and the highest number and place of a row.
+
+    Attributes:
+        above: the folder below which results are kept beside the scans; None = they are not.
+    """
 
     run: int
     listing: int
     namer: Namer
     named: str
+    above: Path | None
+    same_run: bool
     number: int
+    place: int
 
-    def next_id(self) -> int:
-        self.number += 1
-        return self.number - 1
+    def new(self) -> _Known:
+        """A row that is not in the table yet."""
+        self.number, self.place = self.number + 1, self.place + 1
+        return _Known(self.number, 0, 0, "", b"", b"", 0, "", b"", b"", 0, 0)
+
+    def name(self, scan: Scan, number: int) -> tuple[str, bool]:
+        """See ``Namer.name``."""
+        folder = None if self.above is None else PurePosixPath(scan.folder.relative_to(self.above).as_posix())
+        return self.namer.name(scan.relative, number, folder)
 
 
-def _names_of(plan: Plan) -> str:
+def _names_of(plan: Plan, folder: Path) -> str:
     """What the names of results depend on."""
-    return json.dumps([plan.template, plan.suffix, plan.recipe if "{recipe}" in plan.template else ""])
-
-
-def _unusable(path: Path, reason: str) -> ReadError:
-    return ReadError("The table {table} cannot be used: {reason}.", "batch.table", table=path, reason=reason)
-
-
-def _unwritable(path: Path, error: sqlite3.Error) -> WriteError:
-    return WriteError("The table {table} cannot be made: {reason}.", "batch.table", table=path, reason=error)
+    facts = [plan.template, plan.suffix, plan.recipe if "{recipe}" in plan.template else ""]
+    return json.dumps([*facts, plan.beside, str(folder)] if plan.beside else facts)

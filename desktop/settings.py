@@ -85,6 +85,7 @@ class BatchSettings:
         exists: what happens where a result exists, see ``engine.batch.plan.Plan``.
         device: ``auto``, ``cpu`` or ``cuda``.
         leave_core: leave a processor core to other programs.
+        above: the folder above all scans, below which results beside them are; follows from the scans.
         folders: the folders that were given -> what stands before the paths of their scans.
     """
 
@@ -99,6 +100,7 @@ class BatchSettings:
     exists: str = "skip"
     device: str = "auto"
     leave_core: bool = True
+    above: str = ""
     folders: dict[str, str] = field(default_factory=dict)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
@@ -63,11 +62,10 @@ class Options(QWidget):
         self._recipe.activated.connect(self._on_recipe)
         self._place = _combo(self.tr("Where the results go"), self.tr("Where the results go; scans are never changed"))
         self._place.addItem(self.tr("In one folder"), "folder")
+        self._place.addItem(self.tr("Beside the scans, in a subfolder"), "beside")
         self._place.activated.connect(self._on_place)
-        self._folder = _line(
-            self.tr("Folder of the results"),
-            self.tr("The folder of the results; folders of scans are mirrored below it"),
-        )
+        self._folder_tip = self.tr("The folder of the results; folders of scans are mirrored below it")
+        self._folder = _line(self.tr("Folder of the results"), self._folder_tip)
         self._folder.setPlaceholderText(self.tr("follows from the scans that you drop"))
         self._folder.editingFinished.connect(self._on_folder)
         self._browse = QPushButton(self.tr("Browse…"))
@@ -194,6 +192,10 @@ class Options(QWidget):
             _choose(combo, value)
         beside = chosen.place == "beside"
         self._browse.setVisible(not beside)
+        name = self.tr("Name of the subfolder") if beside else self.tr("Folder of the results")
+        self._folder.setAccessibleName(name)
+        tip = self.tr("The subfolder, in each folder of scans, for its results")
+        self._folder.setToolTip(tip if beside else self._folder_tip)
         for line, text in ((self._folder, chosen.subfolder if beside else chosen.folder), (self._names, chosen.names)):
             if not line.hasFocus() and line.text() != text:
                 line.setText(text)
@@ -279,9 +281,3 @@ def _choose(combo: QComboBox, value: object) -> None:
         combo.setItemData(combo.findData(value), str(path), Qt.ItemDataRole.ToolTipRole)
     with QSignalBlocker(combo):
         combo.setCurrentIndex(max(0, combo.findData(value)))
-
-
-def example_in_words(names: Sequence[tuple[str, str, bool]], more: int) -> str:
-    """The first scans with the names of their results, and whether these had to differ from the template."""
-    parts = [f"{scan} → {'≠ ' if renamed else ''}{result}" for scan, result, renamed in names]
-    return "    ".join([*parts, *(["…"] if more else [])])

@@ -134,7 +134,9 @@ class Preview(QWidget):
         self.picture.show_pair(pair)
         self.divider.setEnabled(pair is not None and pair.after is not None)
         self._name.setText(row.relative if row is not None else "")
-        self._told.setText(self._words(row) if row is not None else "")
+        nothing = self.tr("Point at a scan to see it here, before and after.")
+        self._told.setText(self._words(row) if row is not None else nothing)
+        self._told.setForegroundRole(QPalette.ColorRole.PlaceholderText if row is None else QPalette.ColorRole.Text)
 
     def _words(self, row: Row) -> str:
         found = found_in_words(row)

@@ -1,16 +1,17 @@
-"""What the lanes of a batch do: list scans, run the batch, write its report. No Qt here; any thread."""
+"""What the lanes of a batch do: list scans, run the batch, watch folders, write the report. No Qt here."""
 
 from __future__ import annotations
 
-import logging
-import threading
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from engine.errors import WriteError
+from desktop.batch.steering import Feed, RunHandle
+from engine.errors import SettingsError, WriteError
 from engine.jobs import JobContext
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from engine.batch import Batch
     from engine.batch.gather import Scan
     from engine.batch.plan import Plan
-    from engine.batch.rows import Outcome, Row, State
+    from engine.batch.rows import Row, State
     from engine.batch.run import BatchRun
+    from engine.batch.table import JobTable
     from engine.batch.views import View
 
-LOG = logging.getLogger("lacuna")
+_FIRST = 3
+"""Scans of which the names of the results are shown as an example."""
 _TOLD_EVERY = 200
 """Scans after which the number that was found is told."""
 
@@ -36,7 +39,7 @@ class Wanted:
     Attributes:
         table: the file of its table.
         plan: what is done with every scan.
-        folder: the output folder.
+        folder: the output folder; with ``Plan.beside`` one above all scans.
         folders: the folders that were given -> what stands before the paths of their scans.
     """
 
@@ -53,122 +56,71 @@ class Snapshot:
     Attributes:
         ids: the numbers of the rows of a view, in order.
         counts: the number of scans of each state.
+        first: some of the first rows, in the order of the work.
+        left: bytes of the scans that are pending or running.
+        renamed: the number of results that could not have the name of the template.
     """
 
     ids: NDArray[np.int64]
     counts: dict[State, int]
+    first: tuple[Row, ...]
+    left: int
+    renamed: int
 
 
 @dataclass(frozen=True)
 class Added:
-    """What a listing did: the number of scans that it added, and of the files that it left out by reason."""
+    """What a listing did.
+
+    Attributes:
+        count: the number of scans that it added.
+        left_out: reason -> the number of files that it left out.
+        folder: the output folder.
+    """
 
     count: int
     left_out: dict[str, int]
-
-
-class Feed:
-    """What a run tells, kept until the window asks for it: a run may tell more than a window can show. Any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._shares: dict[int, tuple[float, str]] = {}
-        self._changed: set[int] = set()
-        self._notices: list[str] = []
-
-    def started(self, row: Row) -> None:
-        """A scan is being worked on."""
-        self.progress(row, 0.0, "")
-
-    def progress(self, row: Row, share: float, step: str) -> None:
-        """A share 0..1 of a scan's work is done."""
-        with self._lock:
-            self._shares[row.id] = share, step
-            self._changed.add(row.id)
-
-    def finished(self, row: Row, outcome: Outcome) -> None:
-        """The work on a scan has ended. Writes a line to the log."""
-        said = outcome.reason or (row.output if outcome.output_sha256 else "")
-        LOG.info("batch: %s: %s: %s (%.1f s)", outcome.state.value, row.path, said, outcome.seconds)
-        with self._lock:
-            self._shares.pop(row.id, None)
-            self._changed.add(row.id)
-
-    def notice(self, sentence: str) -> None:
-        """The run as a whole says something."""
-        with self._lock:
-            self._notices.append(sentence)
-
-    def clear(self) -> None:
-        """Nothing is being worked on any more."""
-        with self._lock:
-            self._changed |= set(self._shares)
-            self._shares.clear()
-
-    def take(self) -> tuple[set[int], dict[int, tuple[float, str]], list[str]]:
-        """The rows that changed since this was called last, the shares of running ones, and new sentences."""
-        with self._lock:
-            changed, self._changed = self._changed, set()
-            notices, self._notices = self._notices, []
-            return changed, dict(self._shares), notices
-
-
-class RunHandle:
-    """Steers the run on a lane from another thread. What is asked before the run exists is done when it does."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._run: BatchRun | None = None
-        self._asked: dict[str, Callable[[BatchRun], object]] = {}
-
-    def attach(self, run: BatchRun | None) -> None:
-        """Steer this run from now on; None: there is none any more."""
-        with self._lock:
-            self._run = run
-            if run is not None:
-                for ask in self._asked.values():
-                    ask(run)
-
-    def stop(self, *, now: bool) -> None:
-        """End it after its pictures, or ``now``."""
-        self._ask("stop now" if now else "stop", lambda run: run.stop(now=now))
-
-    def _ask(self, name: str, ask: Callable[[BatchRun], object]) -> None:
-        with self._lock:
-            self._asked[name] = ask
-            if self._run is not None:
-                ask(self._run)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a batch is run.
-
-    Attributes:
-        workers: number of worker processes.
-        handle: steers it.
-        feed: is told what happens.
-        watch: go on with what comes into the folders until the job is cancelled.
-        protected: files that no result may overwrite.
-    """
-
-    workers: int
-    handle: RunHandle
-    feed: Feed
-    watch: bool = False
-    protected: Sequence[Path] = field(default=())
+    folder: Path
 
 
 def take_snapshot(table: Path, view: View) -> Snapshot:
     """What the table holds now. Raises ReadError, WriteError as ``JobTable``."""
     from engine.batch.table import JobTable
-    from engine.batch.views import row_ids
+    from engine.batch.views import collisions, row_ids
 
     with JobTable(table) as rows:
-        return Snapshot(row_ids(rows, view), rows.counts())
+        first = tuple(rows.rows_where("WHERE run = ? ORDER BY place LIMIT ?", rows.run, _FIRST))
+        left, _ = rows.pending()
+        return Snapshot(row_ids(rows, view), rows.counts(), first, left, len(collisions(rows)))
 
 
-def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, running: bool) -> Added:
+def settle_interrupted(table: Path) -> None:
+    """Make scans pending again that a program was working on when it was killed, unless another one works on them."""
+    from engine.batch.rows import State
+    from engine.batch.table import JobTable
+    from engine.batch.views import View, row_ids
+
+    with JobTable(table) as rows:
+        ids = row_ids(rows, View(states=frozenset([State.RUNNING])))
+        if not len(ids):
+            return
+        try:
+            with rows.held():
+                rows.put_back(ids.tolist())
+        except WriteError:
+            # They are being worked on.
+            return
+
+
+def change_rows(table: Path, change: Callable[[JobTable], object]) -> None:
+    """Change what is to be done, also while a run works on it."""
+    from engine.batch.table import JobTable
+
+    with JobTable(table) as rows:
+        change(rows)
+
+
+def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, running: bool, again: bool) -> Added:
     """Take files and the pictures of folders into the table.
 
     Args:
@@ -176,6 +128,7 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
         inputs: files and folders.
         context: progress and cancellation.
         running: whether a run of this program works on the table.
+        again: also list what is in the table, because the names of the results may have changed.
 
     Raises:
         ReadError, WriteError, SettingsError, ModelError: as ``open_batch``.
@@ -185,19 +138,37 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
     from engine.batch.table import JobTable
 
     _make_folder(wanted.table.parent)
+    plan = wanted.plan
     with ExitStack() as stack:
         table = stack.enter_context(JobTable(wanted.table))
         if not running:
             stack.enter_context(table.held())
+        wanted = _placed(wanted, table, inputs)
         before, ignored = sum(table.counts().values()), table.ignored()
         left_out = Gathered()
         left_out.ignored.update(ignored)
-        names = {path: wanted.folders[path] for path in inputs if path in wanted.folders}
-        found = _told(gather(inputs, wanted.folder, left_out, names), context)
-        fingerprint = _fingerprint(wanted.plan)
-        table.list_scans(wanted.plan, fingerprint, found, left_out, wanted.folder, same_run=True)
-        known = {reason: count - ignored.get(reason, 0) for reason, count in left_out.ignored.items()}
-        return Added(sum(table.counts().values()) - before, known)
+        avoided = None if plan.beside else wanted.folder
+        fingerprint = _fingerprint(plan)
+        for known in (True, False) if again else (False,):
+            scans = (
+                _listed_scans(table, wanted)
+                if known
+                else gather(inputs, avoided, left_out, plan.beside, wanted.folders)
+            )
+            found = _told(scans, context)
+            table.list_scans(plan, fingerprint, found, left_out, wanted.folder, same_run=True, added=not known)
+        new = {reason: count - ignored.get(reason, 0) for reason, count in left_out.ignored.items()}
+        return Added(sum(table.counts().values()) - before, new, wanted.folder)
+
+
+def _placed(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> Wanted:
+    """With the folder that is above all scans, if results are kept beside them. Raises SettingsError if none is."""
+    from engine.batch.gather import common_folder
+
+    if not wanted.plan.beside:
+        return wanted
+    roots = table.query("SELECT DISTINCT root FROM scans WHERE run = ?", table.run).fetchall()
+    return replace(wanted, folder=common_folder([*(Path(os.fsdecode(root)) for (root,) in roots), *inputs]))
 
 
 def _told(scans: Iterator[Scan], context: JobContext) -> Iterator[Scan]:
@@ -207,8 +178,53 @@ def _told(scans: Iterator[Scan], context: JobContext) -> Iterator[Scan]:
         yield scan
 
 
+def _listed_scans(table: JobTable, wanted: Wanted) -> Iterator[Scan]:
+    """The scans of the table as they are on the disk now; those that have vanished fail when their turn comes."""
+    from engine.batch.views import View, row_ids
+
+    # The rows of the run as it is now: listing them may begin another one.
+    return _scans_of(table, row_ids(table, View()), wanted)
+
+
+def _scans_of(table: JobTable, ids: NDArray[np.int64], wanted: Wanted) -> Iterator[Scan]:
+    from engine.batch.gather import Scan
+    from engine.batch.views import rows_at
+
+    pages = (ids[start : start + _TOLD_EVERY] for start in range(0, len(ids), _TOLD_EVERY))
+    for row in (row for page in pages for row in rows_at(table, page.tolist())):
+        inside = PurePosixPath(row.relative).parent
+        prefix = wanted.folders.get(row.root, "")
+        inside = inside.relative_to(prefix) if prefix and inside.is_relative_to(prefix) else inside
+        size, modified = row.size, row.modified
+        try:
+            status = row.path.stat()
+            size, modified = status.st_size, status.st_mtime_ns
+        except OSError:
+            pass
+        yield Scan(row.path, PurePosixPath(row.relative), row.root, size, modified, inside)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a batch is run.
+
+    Attributes:
+        handle: steers it.
+        feed: is told what happens.
+        leave_core: leave a core to other programs.
+        again: list the scans again first, because something may have changed since they were listed.
+        protected: files that are open in the window, which no result may overwrite.
+    """
+
+    handle: RunHandle
+    feed: Feed
+    leave_core: bool
+    again: bool
+    protected: Sequence[Path] = ()
+
+
 def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
-    """Run the batch and write its report.
+    """Run the batch and write its report; then, if that is wanted, go on with what comes into its folders.
 
     Returns:
         Whether it came to its end, and was not stopped.
@@ -217,25 +233,48 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
         ReadError, WriteError, SettingsError, ModelError, DeviceError: it cannot be run, or not any more.
         Cancelled: the context was cancelled; what was worked on is pending again.
     """
-    from engine.batch import Batch, Listener
+    from engine.batch import Batch
+    from engine.batch.gather import Gathered
     from engine.batch.report import report_folder
     from engine.batch.table import JobTable
+    from engine.batch.watch import Settled, watch
 
-    feed, handle, own = options.feed, options.handle, report_folder(wanted.folder)
-    _make_folder(own)
-    with JobTable(wanted.table) as table, table.held(own / "held"):
-        fingerprint = _fingerprint(wanted.plan)
-        batch = Batch(table, wanted.folder, own, wanted.plan, fingerprint, list(wanted.folders))
-        listener = Listener(feed.finished, feed.progress, feed.notice)
-        runner = batch.runner(options.workers, listener)
-        handle.attach(runner)
-        try:
-            with context.on_cancel(lambda: handle.stop(now=True)):
-                return runner.run()
-        finally:
-            handle.attach(None)
-            feed.clear()
-            _report(batch, feed)
+    handle, feed, plan = options.handle, options.feed, wanted.plan
+    with JobTable(wanted.table) as table, ExitStack() as stack:
+        wanted = _placed(wanted, table, [])
+        own = report_folder(wanted.folder)
+        _refuse_folders(wanted)
+        _make_folder(wanted.folder if plan.beside else own)
+        stack.enter_context(table.held(*([] if plan.beside else [own / "held"])))
+        fingerprint, inputs = _fingerprint(plan), list(wanted.folders)
+        if options.again:
+            left_out = Gathered()
+            left_out.ignored.update(table.ignored())
+            scans = _told(_listed_scans(table, wanted), context)
+            table.list_scans(plan, fingerprint, scans, left_out, wanted.folder, same_run=True)
+        _refuse_open(table, wanted.folder, options.protected)
+        batch = Batch(table, wanted.folder, own, plan, fingerprint, inputs, Settled(), context.check, wanted.folders)
+        new_run = partial(_new_run, batch, options)
+        with context.on_cancel(lambda: handle.stop(now=True)):
+            try:
+                ended = _run_once(batch, new_run, feed)
+                if ended:
+                    feed.came_to_end(watching=handle.watching)
+                    watch(batch, new_run, handle.watch_ended, feed.notice)
+            finally:
+                handle.attach(None)
+                feed.clear()
+        return ended
+
+
+def _new_run(batch: Batch, options: RunOptions) -> BatchRun:
+    from engine.batch import Listener
+
+    feed = options.feed
+    listener = Listener(feed.finished, feed.progress, feed.notice, feed.started, feed.paused)
+    run = batch.runner(None, listener, leave_core=options.leave_core)
+    options.handle.attach(run)
+    return run
 
 
 def write_report(wanted: Wanted) -> Path:
@@ -248,12 +287,51 @@ def write_report(wanted: Wanted) -> Path:
         return write(table, wanted.folder, report_folder(wanted.folder)).with_name("report.html")
 
 
+def _run_once(batch: Batch, new_run: Callable[[], BatchRun], feed: Feed) -> bool:
+    """Run it, and write the report however it ends."""
+    try:
+        return new_run().run()
+    finally:
+        _report(batch, feed)
+
+
 def _report(batch: Batch, feed: Feed) -> None:
     """Write the report; that it cannot be written must not hide how the run ended."""
     try:
         batch.write_report()
     except WriteError as error:
         feed.notice(error.text())
+
+
+def _refuse_folders(wanted: Wanted) -> None:
+    """Refuse an output folder in which the scans are themselves."""
+    for folder in wanted.folders if not wanted.plan.beside else ():
+        if folder.is_dir() and wanted.folder.is_dir() and folder.samefile(wanted.folder):
+            raise SettingsError(
+                "The scans are in {folder} themselves: choose another folder for the results.",
+                "batch.folder",
+                folder=folder,
+            )
+
+
+def _refuse_open(table: JobTable, folder: Path, protected: Sequence[Path]) -> None:
+    """Refuse a run that would write over a file that is open in the window."""
+    from engine.batch.rows import State
+    from engine.batch.views import View, row_ids, rows_at
+
+    real = Path(os.path.realpath(folder))
+    for path in protected:
+        here = Path(os.path.realpath(path))
+        if not here.is_relative_to(real):
+            continue
+        output = here.relative_to(real).as_posix()
+        ids = row_ids(table, View(states=frozenset([State.PENDING]), search=here.name))
+        if any(row.output == output for row in rows_at(table, ids.tolist())):
+            raise WriteError(
+                "{file} is open, and a result would be written over it. Close it first, or choose another folder.",
+                "batch.open",
+                file=here,
+            )
 
 
 def _fingerprint(plan: Plan) -> str:

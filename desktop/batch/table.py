@@ -32,17 +32,26 @@ from engine.batch.rows import Row
 from engine.batch.views import Order
 
 _WIDTHS = {
-    Column.SCAN: 240,
-    Column.RESULT: 180,
+    Column.SCAN: 228,
+    Column.RESULT: 168,
     Column.STATE: 88,
-    Column.FOUND: 148,
-    Column.PROGRESS: 96,
+    Column.FOUND: 136,
+    Column.PROGRESS: 88,
     Column.DEVICE: 64,
-    Column.TIME: 64,
+    Column.TIME: 56,
 }
 _MOST_KEPT = 1000
 """Selected rows that stay selected when the order changes."""
 Index = QModelIndex | QPersistentModelIndex
+
+
+class _Wrapping(QStyledItemDelegate):
+    """Draws text in as many lines as the row has room for."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: Index) -> None:
+        super().initStyleOption(option, index)
+        option.features |= QStyleOptionViewItem.ViewItemFeature.WrapText
+        option.textElideMode = Qt.TextElideMode.ElideRight
 
 
 class _ProgressPainter(QStyledItemDelegate):
@@ -82,6 +91,8 @@ class BatchTable(QTableView):
         self.setModel(model)
         self.setAccessibleName(self.tr("Scans of the batch"))
         self.setItemDelegateForColumn(Column.PROGRESS, _ProgressPainter(self))
+        for column in (Column.FOUND, Column.TOLD):
+            self.setItemDelegateForColumn(column, _Wrapping(self))
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)

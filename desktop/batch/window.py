@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
-from PySide6.QtCore import Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QDesktopServices,
@@ -39,12 +40,14 @@ from desktop.batch.runner import Snapshot
 from desktop.batch.table import BatchTable
 from desktop.batch.words import state_title
 from desktop.dialogs.export import FileDialogs
+from desktop.language import sentence_of
 from desktop.panels.messages import MessageStrip
 from desktop.settings import SettingsStore
 from desktop.theme import icon
 from desktop.work.threads import JobCentre
 from engine.batch.rows import State
 from engine.batch.views import Order
+from engine.errors import EngineError
 
 _SEARCH_MS = 200
 
@@ -75,7 +78,7 @@ class BatchWindow(QWidget):
         self.options = Options(store.settings.batch)
         self.table = BatchTable(self.model)
         self.preview = Preview(self.model, self.pictures)
-        self.run_bar = RunBar(keeper)
+        self.run_bar = RunBar(keeper, leaves_core=store.settings.batch.leave_core)
         self.strip = MessageStrip()
         self._search_soon = QTimer(self)
         self._search_soon.setSingleShot(True)
@@ -93,6 +96,14 @@ class BatchWindow(QWidget):
         self.open_scan = table.add_command(self.tr("Open Scan"), "Shift+Return", lambda: self._open(result=False))
         self.open_result = table.add_command(self.tr("Open Result"), "Ctrl+Return", lambda: self._open(result=True))
         self.show_folder = table.add_command(self.tr("Show in Folder"), "Ctrl+Shift+F", self._show_folder)
+        for text, key, change in (
+            (self.tr("Retry"), "Ctrl+R", self.keeper.retry),
+            (self.tr("Cancel"), "Ctrl+.", self._cancel_scans),
+            (self.tr("Move First"), "Ctrl+Home", lambda ids: self.keeper.move(ids, first=True)),
+            (self.tr("Move Last"), "Ctrl+End", lambda ids: self.keeper.move(ids, first=False)),
+            (self.tr("Remove from the List"), "Delete", self.keeper.remove),
+        ):
+            table.add_command(text, key, partial(self._on_selected, change))
         for keys, action in (
             (QKeySequence.StandardKey.Close, self.close),
             (QKeySequence.StandardKey.Find, self._focus_search),
@@ -107,7 +118,7 @@ class BatchWindow(QWidget):
         splitter.addWidget(self.preview)
         splitter.setStretchFactor(0, 1)
         splitter.setChildrenCollapsible(False)
-        splitter.setSizes([900, 320])
+        splitter.setSizes([1080, 320])
         self._pages.addWidget(splitter)
         middle = QVBoxLayout()
         middle.setContentsMargins(12, 4, 12, 0)
@@ -119,8 +130,8 @@ class BatchWindow(QWidget):
         layout.setSpacing(0)
         layout.addWidget(self.options)
         layout.addLayout(middle, 1)
+        layout.addWidget(self.strip)
         layout.addWidget(self.run_bar)
-        self.strip.attach_to(self._pages)
 
     def _bar_above(self) -> QHBoxLayout:
         """The line over the table: adding, filter and search."""
@@ -193,7 +204,7 @@ class BatchWindow(QWidget):
     def _restore_geometry(self) -> None:
         geometry, columns = self._store.batch_geometry()
         if geometry.isEmpty() or not self.restoreGeometry(geometry):
-            self.resize(1240, 760)
+            self.resize(QSize(1440, 840).boundedTo(self.screen().availableSize() * 0.95))
         if not columns.isEmpty():
             self.table.horizontalHeader().restoreState(columns)
 
@@ -234,6 +245,7 @@ class BatchWindow(QWidget):
     def _on_snapshot(self, snapshot: Snapshot) -> None:
         self.pictures.use_folder(self.keeper.folder)
         self.table.show_ids(snapshot.ids)
+        self._show_example()
 
     def _on_changed(self) -> None:
         keeper = self.keeper
@@ -252,8 +264,31 @@ class BatchWindow(QWidget):
 
     def _on_options(self) -> None:
         self._store.save()
+        self.keeper.settings_changed()
+        self._show_example()
+
+    def _show_example(self) -> None:
+        """Show what the template makes of the first scans, or why it cannot be used."""
+        snapshot = self.keeper.snapshot
+        try:
+            parts = [f"{scan} → {result}" for scan, result in self.keeper.example()]
+        except EngineError as error:
+            self.options.show_example(sentence_of(error), problem=True)
+            return
+        if snapshot is not None and snapshot.renamed:
+            parts.append(self.tr("≠ {0:,} with a name of their own, because it was taken").format(snapshot.renamed))
+        self.options.show_example("     ".join(parts))
 
     # -- what the restorer does -------------------------------------------------------------------------------
+
+    def _on_selected(self, change: Callable[[list[int]], object]) -> None:
+        ids = self.table.selected_ids()
+        if ids:
+            change(ids)
+
+    def _cancel_scans(self, ids: list[int]) -> None:
+        self.model.show_cancelling(ids)
+        self.keeper.cancel_scans(ids)
 
     def _add_folder(self) -> None:
         path = FileDialogs.choose_folder(self, self.tr("Add folder"), "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from PySide6.QtCore import QCoreApplication
 
@@ -14,6 +14,7 @@ _STATES = {
     State.DONE: "done",
     State.UP_TO_DATE: "up to date",
     State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
 }
 _LEFT_OUT = {
     "junk": "{0} hidden or of the system",
@@ -37,7 +38,7 @@ def state_title(state: State) -> str:
 
 def counts_in_words(counts: Mapping[State, int]) -> str:
     """How many scans have each state, as a part of a sentence; only states that some have."""
-    shown = (State.RUNNING, State.DONE, State.UP_TO_DATE, State.FAILED, State.PENDING)
+    shown = (State.RUNNING, State.DONE, State.UP_TO_DATE, State.FAILED, State.CANCELLED, State.PENDING)
     return ", ".join(f"{counts[state]:,} {state_title(state)}" for state in shown if counts.get(state))
 
 
@@ -79,12 +80,12 @@ def told_in_words(row: Row) -> str:
         return words("The result was there already.")
     from engine.tasks import TASKS
 
-    titles = [TASKS[task].title if task in TASKS else task for task in outcome.steps]
-    left = [TASKS[task].title if task in TASKS else task for task in outcome.left_out]
-    parts = [", ".join(titles) or words("nothing to change")]
-    if left:
-        parts.append(words("left out: {0}").format(", ".join(left)))
-    return "; ".join(parts)
+    def titles(tasks: Iterable[str]) -> str:
+        return ", ".join(TASKS[task].title for task in tasks if task in TASKS and TASKS[task].gives != "findings")
+
+    done, left = titles(outcome.steps), titles(outcome.left_out)
+    said = done or words("Nothing was changed")
+    return words("{0}; left out: {1}").format(said, left) if left else said
 
 
 def details_of(row: Row) -> str:

@@ -33,7 +33,7 @@ class _Offer:
 
 
 class MessageStrip(QWidget):
-    """Messages in a strip over the lower edge of the picture. Hidden when there are none; does not affect the layout.
+    """Messages in a strip, such as over the lower edge of the picture. Hidden when there are none.
 
     GUI thread.
     """
@@ -66,6 +66,7 @@ class MessageStrip(QWidget):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_timeout)
+        self._area: QWidget | None = None
         self.hide()
 
     @property
@@ -74,7 +75,8 @@ class MessageStrip(QWidget):
         return self._label.text() if not self.isHidden() else ""
 
     def attach_to(self, area: QWidget) -> None:
-        """Place the strip over the lower edge of a widget."""
+        """Place the strip over the lower edge of a widget; otherwise its place is that of a layout."""
+        self._area = area
         self.setParent(area)
         area.installEventFilter(self)
 
@@ -198,7 +200,7 @@ class MessageStrip(QWidget):
         self._place()
 
     def _place(self) -> None:
-        area = self.parentWidget()
+        area = self._area
         if area is not None:
             height = max(self.minimumSizeHint().height(), self.heightForWidth(area.width()))
             self.setGeometry(0, area.height() - height, area.width(), height)

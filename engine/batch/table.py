@@ -47,6 +47,7 @@ class JobTable(TableFile):
         folder: Path,
         *,
         same_run: bool = False,
+        added: bool = False,
     ) -> None:
         """Take the scans of a run into the table, each with the name of its result.
 
@@ -61,6 +62,8 @@ class JobTable(TableFile):
             folder: the output folder.
             same_run: go on with the run that there was, also if it had ended: what failed stays so if it is as it was,
                 scans that were cancelled or removed stay so, and scans that are not among these stay in it.
+            added: a person adds these to the run that there is, maybe while it works: those that were removed come
+                back, and those that are being worked on stay as they are.
         """
         before = self.plan() if self._fact("plan") else None
         unfinished = self._fact("fingerprint") == fingerprint and before is not None and before.exists == plan.exists
@@ -72,13 +75,17 @@ class JobTable(TableFile):
         if plan.beside and self._fact("named") != named:
             # Those names may be below another folder, and a result's name depends on its own folder only.
             names = []
-        self._set_facts(**facts, plan=json.dumps(dataclasses.asdict(plan)), named=named)
+        with self._changing():
+            if same_run and not unfinished:
+                # All of them stay in it, also if this is broken off before they were listed again.
+                self._do("UPDATE scans SET run = ? WHERE run = ?", run, self.run)
+            self._put_facts(**facts, plan=json.dumps(dataclasses.asdict(plan)), named=named)
         day = datetime.now().astimezone().date()
         taken = [os.fsdecode(name) for (name,) in names]
         namer = Namer(plan.template, plan.recipe, plan.suffix, day, taken, plan.beside)
         number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
         above = folder if plan.beside else None
-        lister = _Lister(run, listing, namer, named, above, same_run, number, place)
+        lister = _Lister(run, listing, namer, named, above, same_run, added, number, place)
         keep = {"done", "up_to_date"} if unfinished or plan.exists != "replace" else set[str]()
         keep |= {"failed"} if same_run else set()
         stream = iter(scans)
@@ -87,7 +94,8 @@ class JobTable(TableFile):
                 for scan in some:
                     self._list(scan, lister, self._state_kept(scan, fingerprint, folder, keep))
         with self._changing():
-            self._do("UPDATE scans SET state = 'pending' WHERE state = 'running'")
+            if not added:
+                self._do("UPDATE scans SET state = 'pending' WHERE state = 'running'")
             if not same_run:
                 self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
         self._set_facts(ignored=json.dumps(left_out.ignored))
@@ -119,17 +127,20 @@ class JobTable(TableFile):
         columns = "id, run, removed, state, output, planned, renamed, named, relative, root, size, modified"
         known = self._do(f"SELECT {columns} FROM scans WHERE path = ?", path).fetchone()  # noqa: S608 - these
         before = _Known(*known) if known else lister.new()
+        if lister.added and before.run and before.state == "running":
+            return
         state = kept or "pending"
         if state == "done" and before.run != lister.run:
             state = "up_to_date"
         output, planned, renamed = before.output, before.planned, before.renamed
         if before.named != lister.named:
+            lister.namer.release(os.fsdecode(before.output), os.fsdecode(before.planned))
             name, renamed = lister.name(scan, before.id)
             output = planned = os.fsencode(name)
             state = "pending"
         if lister.same_run and before.state == "cancelled":
             state = "cancelled"
-        run = 0 if lister.same_run and before.removed else lister.run
+        run = 0 if lister.same_run and before.removed and not lister.added else lister.run
         now = _Known(
             before.id,
             run,
@@ -368,6 +379,7 @@ class _Lister:
     named: str
     above: Path | None
     same_run: bool
+    added: bool
     number: int
     place: int
 

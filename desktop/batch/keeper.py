@@ -83,7 +83,8 @@ class BatchKeeper(QObject):
         touched: rows changed; carries their numbers, or None for all, and the shares of the running ones.
         changed: what the attributes say has changed.
         listing: folders are being read; carries what was found so far in words, or "" at the end.
-        said: carries a sentence.
+        said: carries a sentence that need not be read.
+        noticed: carries a sentence about the run that must be read, such as that the disk is full.
         failed: carries an EngineError.
         ended: a run came to its end; carries a sentence.
     """
@@ -93,6 +94,7 @@ class BatchKeeper(QObject):
     changed = Signal()
     listing = Signal(str)
     said = Signal(str)
+    noticed = Signal(str)
     failed = Signal(object)
     ended = Signal(str)
 
@@ -262,6 +264,8 @@ class BatchKeeper(QObject):
         inputs = [path.absolute() for path in paths]
         if not inputs:
             return
+        if self._is_empty:
+            self._forget_folders()
         self._remember_folders([path for path in inputs if path.is_dir()])
         if not self._settings.folder:
             self._settings.folder = str(_suggested_folder(inputs[0]))
@@ -269,7 +273,8 @@ class BatchKeeper(QObject):
         if wanted is None:
             return
         # Names beside the scans depend on the folder that is above all of them.
-        again = self._run is None and bool(wanted.plan.beside) and bool(self.total)
+        changed = bool(wanted.plan.beside) or self._listed_for != wanted.plan
+        again = self._run is None and changed and bool(self.total)
         self._list(wanted, inputs, again=again).done.connect(self._on_added)
         self.changed.emit()
 
@@ -283,12 +288,22 @@ class BatchKeeper(QObject):
         self.changed.emit()
         return ticket
 
+    @property
+    def _is_empty(self) -> bool:
+        """Whether there are no scans, as far as is known."""
+        return not self.total and not self.busy and (self.snapshot is not None or not self._path.exists())
+
+    def _forget_folders(self) -> None:
+        """Forget the folders of scans that were removed, and the output folder if it followed from them."""
+        folders = self._settings.folders
+        if any(self._settings.folder == str(_beside_folder(Path(path))) for path in folders):
+            self._settings.folder = ""
+        folders.clear()
+
     def _remember_folders(self, folders: Sequence[Path]) -> None:
         """A folder's own name stands before the paths of its scans, but not if it is the first and only one."""
-        if not self.total and not self.busy:
-            self._settings.folders.clear()
         known = self._settings.folders
-        alone = not known and not self.total and len(folders) == 1
+        alone = not known and self._is_empty and len(folders) == 1
         for folder in folders:
             name, number = folder.name or "root", 1
             while name in known.values():
@@ -465,7 +480,7 @@ class BatchKeeper(QObject):
         """Pass on what the run has told since the last look."""
         told = self._feed.take()
         for sentence in told.notices:
-            self.said.emit(sentence)
+            self.noticed.emit(sentence)
         for row, outcome in told.ended:
             self._pace.finished(row.size, worked=outcome.state is not State.UP_TO_DATE)
         self._shares = told.shares
@@ -507,4 +522,8 @@ def _ignoring_context(work: Callable[..., object], *values: object) -> object:
 
 def _suggested_folder(given: Path) -> Path:
     """Where results go unless the restorer says otherwise: beside the folder of the scans."""
-    return given.with_name(f"{given.name} restored") if given.is_dir() else given.parent / "restored"
+    return _beside_folder(given) if given.is_dir() else given.parent / "restored"
+
+
+def _beside_folder(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name} restored")

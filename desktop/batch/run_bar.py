@@ -99,6 +99,7 @@ class RunBar(QWidget):
         self._cores.activated.connect(lambda: self._keeper.leave_core(on=self._cores.currentData()))
         WheelGuard(self._cores)
         self.watch = QCheckBox(self.tr("Watch the folders"))
+        self.watch.setAccessibleName(self.watch.text())
         self.watch.setToolTip(
             self.tr("Go on with what comes into the folders; possible after a run with these settings")
         )

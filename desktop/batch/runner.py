@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from desktop.batch.steering import Feed, RunHandle
 from engine.errors import SettingsError, WriteError
-from engine.jobs import JobContext
+from engine.jobs import Cancelled, JobContext
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from engine.batch import Batch
     from engine.batch.gather import Scan
     from engine.batch.plan import Plan
-    from engine.batch.rows import Row, State
+    from engine.batch.rows import Outcome, Row, State
     from engine.batch.run import BatchRun
     from engine.batch.table import JobTable
     from engine.batch.views import View
@@ -254,7 +255,7 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
             table.list_scans(plan, fingerprint, scans, left_out, wanted.folder, same_run=True)
         _refuse_open(table, wanted.folder, options.protected)
         batch = Batch(table, wanted.folder, own, plan, fingerprint, inputs, Settled(), context.check, wanted.folders)
-        new_run = partial(_new_run, batch, options)
+        new_run = partial(_new_run, batch, options, context)
         with context.on_cancel(lambda: handle.stop(now=True)):
             try:
                 ended = _run_once(batch, new_run, feed)
@@ -267,11 +268,19 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
         return ended
 
 
-def _new_run(batch: Batch, options: RunOptions) -> BatchRun:
+def _new_run(batch: Batch, options: RunOptions, context: JobContext) -> BatchRun:
+    """A run that the handle steers, and of which the feed and the list of jobs hear."""
     from engine.batch import Listener
 
-    feed = options.feed
-    listener = Listener(feed.finished, feed.progress, feed.notice, feed.started, feed.paused)
+    feed, (_, left), ended = options.feed, batch.table.pending(), itertools.count(1)
+
+    def finished(row: Row, outcome: Outcome) -> None:
+        feed.finished(row, outcome)
+        # The run itself ends when it is cancelled.
+        with suppress(Cancelled):
+            context.progress(next(ended) / max(1, left))
+
+    listener = Listener(finished, feed.progress, feed.notice, feed.started, feed.paused)
     run = batch.runner(None, listener, leave_core=options.leave_core)
     options.handle.attach(run)
     return run

@@ -193,6 +193,7 @@ class BatchWindow(QWidget):
         keeper.changed.connect(self._on_changed)
         keeper.listing.connect(self._listing.setText)
         keeper.said.connect(self.strip.say)
+        keeper.noticed.connect(self.strip.warn)
         keeper.failed.connect(self.strip.warn)
         keeper.ended.connect(self._on_ended)
         self.options.changed.connect(self._on_options)

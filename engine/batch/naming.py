@@ -135,10 +135,6 @@ class Namer:
         self._taken.add(plain(path))
         return path, path != str(folder / (stem + suffix))
 
-    def release(self, *paths: str) -> None:
-        """Give paths free, because the scan that had them gets another."""
-        self._taken.difference_update(map(plain, paths))
-
 
 def preview_names(template: str, recipe: str, suffix: str, beside: str, scans: Sequence[Scan], day: date) -> list[str]:
     """The names that the results of some scans would get in a new batch of these scans.

@@ -71,7 +71,12 @@ class JobTable(TableFile):
         run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
         facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
         named = _names_of(plan, folder)
-        names = self._do("SELECT output FROM scans UNION SELECT planned FROM scans").fetchall()
+        # Scans of the same run whose names are of another template get new ones.
+        which = ("run <> ? OR named = ?", self.run, named) if same_run else ("1",)
+        names = self._do(
+            f"SELECT output FROM scans WHERE {which[0]} UNION SELECT planned FROM scans WHERE {which[0]}",  # noqa: S608
+            *(which[1:] * 2),
+        ).fetchall()
         if plan.beside and self._fact("named") != named:
             # Those names may be below another folder, and a result's name depends on its own folder only.
             names = []
@@ -134,7 +139,6 @@ class JobTable(TableFile):
             state = "up_to_date"
         output, planned, renamed = before.output, before.planned, before.renamed
         if before.named != lister.named:
-            lister.namer.release(os.fsdecode(before.output), os.fsdecode(before.planned))
             name, renamed = lister.name(scan, before.id)
             output = planned = os.fsencode(name)
             state = "pending"

@@ -17,9 +17,9 @@ from desktop.batch.words import details_of, found_in_words, state_title, told_in
 from engine.batch.rows import Row, State
 from engine.batch.views import Order
 
-PAGE = 64
+PAGE = 32
 """Rows that are read at once."""
-_KEPT = 8 * PAGE
+_KEPT = 16 * PAGE
 PROGRESS_ROLE = Qt.ItemDataRole.UserRole
 """The share of a running scan's work that is done, 0..1; None for others."""
 Index = QModelIndex | QPersistentModelIndex

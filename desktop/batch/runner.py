@@ -97,20 +97,10 @@ def take_snapshot(table: Path, view: View) -> Snapshot:
 
 def settle_interrupted(table: Path) -> None:
     """Make scans pending again that a program was working on when it was killed, unless another one works on them."""
-    from engine.batch.rows import State
     from engine.batch.table import JobTable
-    from engine.batch.views import View, row_ids
 
-    with JobTable(table) as rows:
-        ids = row_ids(rows, View(states=frozenset([State.RUNNING])))
-        if not len(ids):
-            return
-        try:
-            with rows.held():
-                rows.put_back(ids.tolist())
-        except WriteError:
-            # They are being worked on.
-            return
+    with JobTable(table) as rows, suppress(WriteError), rows.held():
+        rows.put_back_running()
 
 
 def change_rows(table: Path, change: Callable[[JobTable], object]) -> None:
@@ -248,6 +238,7 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
         _make_folder(wanted.folder if plan.beside else own)
         stack.enter_context(table.held(*([] if plan.beside else [own / "held"])))
         fingerprint, inputs = _fingerprint(plan), list(wanted.folders)
+        table.put_back_running()
         if options.again:
             left_out = Gathered()
             left_out.ignored.update(table.ignored())

@@ -155,5 +155,6 @@ def open_batch(
         ) from error
     with JobTable(place) as rows, rows.held(*([own / "held"] if own in needed else [])):
         batch = Batch(rows, folder, report or own, plan, fingerprint, inputs, settled, check)
+        rows.put_back_running()
         batch.list_scans(same_run=same_run)
         yield batch

@@ -166,3 +166,8 @@ def _part(value: str) -> str:
 def plain(path: str) -> str:
     """What two paths share on a disk that ignores case or the composition of accents."""
     return unicodedata.normalize("NFC", path).casefold()
+
+
+def plain_bytes(path: str) -> bytes:
+    """``plain`` as it is stored: file names may hold bytes that are no text."""
+    return plain(path).encode("utf-8", "surrogateescape")

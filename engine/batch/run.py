@@ -168,14 +168,10 @@ class BatchRun:
             DeviceError: the worker processes cannot be started.
         """
         try:
-            self._give_work()
-            # Another process may have made scans pending again after the last one was taken.
-            while self._is_open() or not (self._stopping or self._table.end_run()):
-                if self._is_open():
-                    self._handle(self._next_event())
-                if self._killing is not None and time.monotonic() >= self._killing:
-                    break
-                self._give_work()
+            self._work()
+            # Another connection may have made scans pending after the last one was taken.
+            while not self._stopping and not self._table.end_run():
+                self._work()
         finally:
             for worker in self._workers:
                 worker.cancel()
@@ -183,6 +179,15 @@ class BatchRun:
                 worker.end()
             self._put_back(self._working)
         return not self._stopping
+
+    def _work(self) -> None:
+        """Work until there is nothing to do, or the run is stopped."""
+        self._give_work()
+        while self._is_open():
+            self._handle(self._next_event())
+            if self._killing is not None and time.monotonic() >= self._killing:
+                break
+            self._give_work()
 
     def _is_open(self) -> bool:
         """Whether something is worked on or waited for."""

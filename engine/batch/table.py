@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from engine.batch.gather import Gathered, Scan
-from engine.batch.naming import Namer, plain
+from engine.batch.naming import Namer, plain_bytes
 from engine.batch.plan import Plan
 from engine.batch.rows import Outcome, Row, State
 from engine.batch.tablefile import TableFile
@@ -61,9 +61,9 @@ class JobTable(TableFile):
             left_out: what was left out of them; complete when they have been taken.
             folder: the output folder.
             same_run: go on with the run that there was, also if it had ended: what failed stays so if it is as it was,
-                scans that were cancelled or removed stay so, and scans that are not among these stay in it.
-            added: a person adds these to the run that there is, maybe while it works: those that were removed come
-                back, and those that are being worked on stay as they are.
+                scans that were cancelled or removed stay so, and scans that are not among these stay in it. It may
+                be running meanwhile, on another connection.
+            added: a person adds these, so those that were removed come back.
         """
         before = self.plan() if self._fact("plan") else None
         unfinished = self._fact("fingerprint") == fingerprint and before is not None and before.exists == plan.exists
@@ -98,11 +98,9 @@ class JobTable(TableFile):
             with self._changing():
                 for scan in some:
                     self._list(scan, lister, self._state_kept(scan, fingerprint, folder, keep))
-        with self._changing():
-            if not added:
-                self._do("UPDATE scans SET state = 'pending' WHERE state = 'running'")
-            if not same_run:
-                self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
+        if not same_run:
+            self.put_back_running()
+            self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
         self._set_facts(ignored=json.dumps(left_out.ignored))
 
     def _state_kept(self, scan: Scan, fingerprint: str, folder: Path, states: set[str]) -> str | None:
@@ -132,8 +130,6 @@ class JobTable(TableFile):
         columns = "id, run, removed, state, output, planned, renamed, named, relative, root, size, modified"
         known = self._do(f"SELECT {columns} FROM scans WHERE path = ?", path).fetchone()  # noqa: S608 - these
         before = _Known(*known) if known else lister.new()
-        if lister.added and before.run and before.state == "running":
-            return
         state = kept or "pending"
         if state == "done" and before.run != lister.run:
             state = "up_to_date"
@@ -142,8 +138,8 @@ class JobTable(TableFile):
             name, renamed = lister.name(scan, before.id)
             output = planned = os.fsencode(name)
             state = "pending"
-        if lister.same_run and before.state == "cancelled":
-            state = "cancelled"
+        if lister.same_run and before.state in ("cancelled", "running"):
+            state = before.state
         run = 0 if lister.same_run and before.removed and not lister.added else lister.run
         now = _Known(
             before.id,
@@ -164,19 +160,20 @@ class JobTable(TableFile):
             self._do("UPDATE scans SET listing = ? WHERE id = ?", lister.listing, before.id)
             return
         self._do(
-            f"INSERT INTO scans ({columns}, listing, path, place, plain_name, plain_output)"  # noqa: S608 - these
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+            f"INSERT INTO scans ({columns}, listing, path, place, plain_name, plain_output, changed)"  # noqa: S608 - these
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
+            " (SELECT coalesce(max(changed), 0) + 1 FROM scans))"
             " ON CONFLICT (path) DO UPDATE SET run = ?2, removed = ?3, state = ?4, output = ?5, planned = ?6,"
             " renamed = ?7, named = ?8, relative = ?9, root = ?10, size = ?11, modified = ?12, listing = ?13,"
             " plain_name = ?16, plain_output = ?17, outcome = CASE ?4 WHEN 'pending' THEN NULL ELSE outcome END,"
             " found = CASE ?4 WHEN 'pending' THEN 0 ELSE found END,"
             " seconds = CASE ?4 WHEN 'pending' THEN 0 ELSE seconds END",
-            *dataclasses.astuple(now),
+            *now,
             lister.listing,
             path,
             lister.place,
-            _plain(relative),
-            _plain(output),
+            plain_bytes(str(scan.relative)),
+            plain_bytes(os.fsdecode(output)),
         )
 
     def is_scan(self, path: Path) -> bool:
@@ -194,7 +191,7 @@ class JobTable(TableFile):
             if given is None and not os.path.lexists(folder / name):
                 break
         with self._changing():
-            self._do("UPDATE scans SET output = ?, plain_output = ? WHERE id = ?", raw, _plain(raw), row.id)
+            self._do("UPDATE scans SET output = ?, plain_output = ? WHERE id = ?", raw, plain_bytes(name), row.id)
         return dataclasses.replace(row, output=name)
 
     def take(self) -> Row | None:
@@ -223,6 +220,10 @@ class JobTable(TableFile):
         with self._changing():
             for id_ in ids:
                 self._do("UPDATE scans SET state = ? WHERE id = ?", state.value, id_)
+
+    def put_back_running(self) -> None:
+        """Make all scans pending again that are marked as being worked on, by a process that has ended."""
+        self._do("UPDATE scans SET state = 'pending' WHERE state = 'running'")
 
     def has_pending(self) -> bool:
         """Whether a scan of the last run is still to be taken."""
@@ -347,12 +348,7 @@ def _listed(ids: Iterable[int]) -> str:
     return json.dumps([int(id_) for id_ in ids])
 
 
-def _plain(path: bytes) -> bytes:
-    return plain(os.fsdecode(path)).encode("utf-8", "surrogateescape")
-
-
-@dataclass
-class _Known:
+class _Known(NamedTuple):
     """What a listing knows of a row, or changes in it."""
 
     id: int

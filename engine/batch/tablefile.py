@@ -16,6 +16,8 @@ VERSION = 1
 """Of the layout of the table; a newer one is refused."""
 _APPLICATION = 0x4C61634A
 """SQLite's application id of these files."""
+_CACHE = 32 << 10
+"""Memory for parts of the file, KiB: names in no order are put into indexes of hundreds of thousands."""
 _BUSY = 60
 """Seconds that one connection waits for another to complete a change."""
 
@@ -48,8 +50,8 @@ CREATE TABLE scans (
     plain_output BLOB NOT NULL,
     found INTEGER NOT NULL DEFAULT 0,
     seconds REAL NOT NULL DEFAULT 0,
-    -- Grows with each change of what is shown of a row, see the triggers.
-    changed INTEGER NOT NULL DEFAULT 0
+    -- The number of the last change of what is shown of the row; see the trigger.
+    changed INTEGER NOT NULL
 );
 
 CREATE INDEX by_state ON scans (run, state, place, size);
@@ -61,10 +63,6 @@ CREATE INDEX by_output ON scans (output);
 CREATE INDEX by_change ON scans (changed);
 
 CREATE INDEX by_renamed ON scans (run) WHERE renamed;
-
-CREATE TRIGGER added AFTER INSERT ON scans BEGIN
-    UPDATE scans SET changed = (SELECT max(changed) FROM scans) + 1 WHERE id = new.id;
-END;
 
 CREATE TRIGGER altered AFTER UPDATE OF run, relative, output, renamed, state, outcome, place ON scans BEGIN
     UPDATE scans SET changed = (SELECT max(changed) FROM scans) + 1 WHERE id = new.id;
@@ -107,6 +105,7 @@ class TableFile:
             raise _unusable(self.path, "it was made by a newer version of this program")
         one("PRAGMA journal_mode=WAL")
         one("PRAGMA synchronous=NORMAL")
+        one(f"PRAGMA cache_size=-{_CACHE}")
         if not kind:
             with self._changing():
                 for statement in _SCHEMA.split(";\n\n"):

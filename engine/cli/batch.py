@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,17 +132,18 @@ class _Teller:
     """Tells on stderr what became of each scan, and how far the batch is."""
 
     def __init__(self, table: JobTable, context: JobContext) -> None:
-        self._context = context
-        self._begun, self._bytes = time.monotonic(), 0
-        self._left, self._count = table.pending()
-        self._all, self._done = self._count, 0
+        from engine.batch.pace import Pace
+
+        left, self._all = table.pending()
+        self._context, self._pace, self._done = context, Pace(left), 0
         self._shares: dict[int, float] = {}
 
     def finished(self, row: Row, outcome: Outcome) -> None:
         self._shares.pop(row.id, None)
-        self._done, self._bytes, self._left = self._done + 1, self._bytes + row.size, self._left - row.size
         from engine.batch.rows import State
 
+        self._done += 1
+        self._pace.finished(row.size, worked=outcome.state is not State.UP_TO_DATE)
         word = {State.DONE: "done", State.UP_TO_DATE: "up to date"}.get(outcome.state, "failed")
         said = f"{word}: {row.relative}"
         if outcome.state is State.FAILED:
@@ -162,9 +162,8 @@ class _Teller:
 
     def _show(self) -> None:
         share = (self._done + sum(self._shares.values())) / max(1, self._all)
-        left = ""
-        if self._bytes:
-            left = f", {_duration((time.monotonic() - self._begun) * self._left / self._bytes)} left"
+        seconds = self._pace.seconds_left()
+        left = "" if seconds is None else f", {_duration(seconds)} left"
         # The run itself ends when it is cancelled.
         with contextlib.suppress(Cancelled):
             self._context.progress(share, f"{self._done} of {self._all}{left}")

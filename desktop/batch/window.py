@@ -31,7 +31,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.batch.keeper import BatchKeeper, Phase
-from desktop.batch.model import BatchModel
+from desktop.batch.model import ORDERS, BatchModel
 from desktop.batch.options import Options
 from desktop.batch.pictures import Pictures
 from desktop.batch.preview import Preview
@@ -153,6 +153,15 @@ class BatchWindow(QWidget):
             self._filter.addItem(state_title(state), state)
         self._filter.activated.connect(self._on_filter)
         line.addWidget(self._filter)
+        self._order = QComboBox()
+        self._order.setAccessibleName(self.tr("Order"))
+        self._order.setToolTip(self.tr("The order of the table; a click on a column's title does the same"))
+        self._order.addItem(self.tr("In the order of the work"), -1)
+        for column in ORDERS:
+            title = self.model.headerData(column, Qt.Orientation.Horizontal)
+            self._order.addItem(self.tr("By {0}").format(str(title).lower()), int(column))
+        self._order.activated.connect(self._on_order)
+        line.addWidget(self._order)
         self._search = QLineEdit()
         self._search.setPlaceholderText(self.tr("Search names"))
         self._search.setAccessibleName(self.tr("Search names"))
@@ -311,7 +320,12 @@ class BatchWindow(QWidget):
         self.keeper.view = replace(self.keeper.view, search=self._search.text().strip())
         self.keeper.refresh()
 
+    def _on_order(self) -> None:
+        self.table.horizontalHeader().setSortIndicator(self._order.currentData(), Qt.SortOrder.AscendingOrder)
+
     def _on_sorted(self, order: str, descending: bool) -> None:  # noqa: FBT001 - Qt's signal
+        section = next((int(column) for column, its in ORDERS.items() if its == order), -1)
+        self._order.setCurrentIndex(self._order.findData(section))
         self.keeper.view = replace(self.keeper.view, order=cast(Order, order), descending=descending)
         self.keeper.refresh()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from desktop.batch.runner import (
@@ -219,6 +221,16 @@ class BatchList(QObject):
             self._naming.cancel()
         self._naming = self._list(wanted, [], again=True)
 
+    def begin_anew(self) -> None:
+        """Put a table that cannot be used aside, and begin with an empty list."""
+        number = 1
+        while (aside := self._path.with_name(f"batch-{number}.sqlite")).exists():
+            number += 1
+        self._path.rename(aside)
+        self.snapshot = Snapshot(np.empty(0, np.int64), {}, (), 0, 0)
+        self.said.emit(words("The old list is kept as {0}.").format(aside))
+        self.changed.emit()
+
     # -- adding and changing ----------------------------------------------------------------------------------
 
     @property
@@ -239,6 +251,11 @@ class BatchList(QObject):
         wanted = self._wanted()
         if wanted is None:
             return
+        try:
+            self.example()
+        except EngineError:
+            # Names that cannot be given yet are no reason to lose what was dropped.
+            wanted = replace(wanted, plan=replace(wanted.plan, template="{name}", beside=""))
         # Names beside the scans depend on the folder that is above all of them.
         changed = bool(wanted.plan.beside) or self._listed_for != wanted.plan
         again = not self.running and changed and bool(self.total)

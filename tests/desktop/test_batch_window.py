@@ -162,7 +162,7 @@ def test_a_dropped_folder_becomes_a_batch_and_ends_with_a_report(
     qtbot.waitUntil(lambda: window.preview.picture.pair is not None, timeout=LONG)
     assert window.preview.picture.pair.after is not None
     with qtbot.waitSignal(program.files.opened, timeout=LONG) as opened:
-        window.table.doubleClicked.emit(window.model.index(0, 0))
+        window.table.activated.emit(window.model.index(0, 0))
     assert opened.args[0].source == out / "a-01.tif"
 
     # After a run with these settings its folder can be watched.
@@ -268,6 +268,26 @@ def test_closing_the_program_breaks_the_run_off_and_keeps_the_list(
 
     with JobTable(path) as table:
         assert table.counts()[State.PENDING] == 4
+
+
+def test_a_list_that_cannot_be_read_is_put_aside(
+    qtbot: QtBot, program: Program, tmp_path: Path, box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "state" / "batch" / "batch.sqlite"
+    table.parent.mkdir()
+    table.write_bytes(b"no database " * 500)
+    window = program.contents.batches.window
+    window.bring()
+    qtbot.waitUntil(lambda: bool(window.strip.buttons), timeout=LONG)
+    assert "cannot be used" in window.strip.text
+    QTest.mouseClick(window.strip.buttons[0], LEFT)
+    assert table.with_name("batch-1.sqlite").exists()
+    # A template that cannot be used is no reason to lose what is dropped.
+    window.options._names.setText("{nam}")
+    window.options._names.textEdited.emit("{nam}")
+    drop_on(window, box)
+    qtbot.waitUntil(counted(window, pending=4), timeout=LONG)
+    assert shown(window, Column.RESULT)[0] == "a.tif"
 
 
 def test_ten_thousand_rows_are_read_by_pages(qtbot: QtBot, program: Program) -> None:

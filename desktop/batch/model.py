@@ -65,6 +65,7 @@ class BatchModel(QAbstractTableModel):
         self._rows: OrderedDict[int, Row] = OrderedDict()
         self._shares: dict[int, tuple[float, str]] = {}
         self._cancelling: set[int] = set()
+        self._held = False
         pictures.made.connect(self._on_picture)
 
     # -- what is shown ----------------------------------------------------------------------------------------
@@ -109,6 +110,12 @@ class BatchModel(QAbstractTableModel):
         """These scans, if they are running, are being broken off."""
         self._cancelling |= set(ids)
         self._changed()
+
+    def show_held(self, *, on: bool) -> None:
+        """Whether what is being worked on is paused."""
+        if on is not self._held:
+            self._held = on
+            self._changed()
 
     def row(self, number: int) -> Row | None:
         """The row in this place; None if it has gone from the table meanwhile."""
@@ -199,7 +206,9 @@ class BatchModel(QAbstractTableModel):
         """The state of a row in words, with the step of one that is running."""
         if row.state is not State.RUNNING:
             return state_title(row.state)
-        return words("cancelling") if row.id in self._cancelling else state_title(row.state)
+        if row.id in self._cancelling:
+            return words("cancelling")
+        return words("paused") if self._held else state_title(row.state)
 
     def _tip(self, row: Row, column: Column) -> str | None:
         if column is Column.SCAN:

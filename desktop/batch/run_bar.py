@@ -112,7 +112,7 @@ class RunBar(QWidget):
         line.addWidget(self.watch)
         line.addWidget(self.report)
         line.addStretch(1)
-        for widget in (self.retry, self.cancel, self.after, self.now, self.start):
+        for widget in self.in_order()[3:]:
             line.addWidget(widget)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 8, 12, 12)
@@ -120,6 +120,11 @@ class RunBar(QWidget):
         layout.addWidget(self._words)
         layout.addWidget(self._bar)
         layout.addLayout(line)
+
+    def in_order(self) -> tuple[QWidget, ...]:
+        """What can have the keyboard focus, in the order in which it is seen."""
+        choices = (self._cores, self.watch, self.report)
+        return (*choices, self.retry, self.cancel, self.after, self.now, self.start)
 
     def refresh(self) -> None:
         """Show the state of the run."""

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from desktop.batch.steering import Feed, RunHandle
-from engine.errors import SettingsError, WriteError
+from engine.errors import ModelError, ReadError, SettingsError, WriteError
 from engine.jobs import Cancelled, JobContext
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
         again: also list what is in the table, because the names of the results may have changed.
 
     Raises:
-        ReadError, WriteError, SettingsError, ModelError: as ``open_batch``.
+        ReadError, WriteError, SettingsError: as ``gather`` and ``JobTable``.
         Cancelled: it was cancelled; what was found until then stays in the table.
     """
     from engine.batch.gather import Gathered, gather
@@ -139,7 +139,10 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
         left_out = Gathered()
         left_out.ignored.update(ignored)
         avoided = None if plan.beside else wanted.folder
-        fingerprint = _fingerprint(plan)
+        # What cannot be run can be listed; why it cannot is said when it is to be run.
+        fingerprint = ""
+        with suppress(ModelError, SettingsError, ReadError):
+            fingerprint = _fingerprint(plan)
         for known in (True, False) if again else (False,):
             scans = (
                 _listed_scans(table, wanted)

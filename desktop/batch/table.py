@@ -40,6 +40,8 @@ _WIDTHS = {
     Column.DEVICE: 64,
     Column.TIME: 56,
 }
+_GROUPS = (3, 5)
+"""Places in the context menu before which there is a line."""
 _MOST_KEPT = 1000
 """Selected rows that stay selected when the order changes."""
 Index = QModelIndex | QPersistentModelIndex
@@ -201,5 +203,8 @@ class BatchTable(QTableView):
             return
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addActions(self.actions())
+        for number, action in enumerate(self.actions()):
+            if number in _GROUPS:
+                menu.addSeparator()
+            menu.addAction(action)
         menu.popup(event.globalPos())

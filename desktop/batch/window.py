@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,7 +32,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.batch.keeper import BatchKeeper, Phase
-from desktop.batch.model import BatchModel
+from desktop.batch.model import ORDERS, BatchModel
 from desktop.batch.options import Options
 from desktop.batch.pictures import Pictures
 from desktop.batch.preview import Preview
@@ -80,6 +81,7 @@ class BatchWindow(QWidget):
         self.preview = Preview(self.model, self.pictures)
         self.run_bar = RunBar(keeper, leaves_core=store.settings.batch.leave_core)
         self.strip = MessageStrip()
+        self.strip.show_offer_of(None)
         self._search_soon = QTimer(self)
         self._search_soon.setSingleShot(True)
         self._search_soon.setInterval(_SEARCH_MS)
@@ -87,6 +89,7 @@ class BatchWindow(QWidget):
         self._make_commands()
         self._lay_out()
         self._connect()
+        self._order_by_keyboard()
         self._restore_geometry()
 
     # -- construction -----------------------------------------------------------------------------------------
@@ -153,6 +156,15 @@ class BatchWindow(QWidget):
             self._filter.addItem(state_title(state), state)
         self._filter.activated.connect(self._on_filter)
         line.addWidget(self._filter)
+        self._order = QComboBox()
+        self._order.setAccessibleName(self.tr("Order"))
+        self._order.setToolTip(self.tr("The order of the table; a click on a column's title does the same"))
+        self._order.addItem(self.tr("In the order of the work"), -1)
+        for column in ORDERS:
+            title = self.model.headerData(column, Qt.Orientation.Horizontal)
+            self._order.addItem(self.tr("By {0}").format(str(title).lower()), int(column))
+        self._order.activated.connect(self._on_order)
+        line.addWidget(self._order)
         self._search = QLineEdit()
         self._search.setPlaceholderText(self.tr("Search names"))
         self._search.setAccessibleName(self.tr("Search names"))
@@ -194,13 +206,19 @@ class BatchWindow(QWidget):
         keeper.listing.connect(self._listing.setText)
         keeper.said.connect(self.strip.say)
         keeper.noticed.connect(self.strip.warn)
-        keeper.failed.connect(self.strip.warn)
+        keeper.failed.connect(self._on_failed)
         keeper.ended.connect(self._on_ended)
         self.options.changed.connect(self._on_options)
         self.table.pointed.connect(self.preview.show_row)
         self.table.sorted.connect(self._on_sorted)
-        self.table.doubleClicked.connect(lambda _: self._open(result=None))
+        self.table.activated.connect(lambda _: self._open(result=None))
         self.run_bar.report_wanted.connect(lambda: keeper.write_report(_show_file))
+
+    def _order_by_keyboard(self) -> None:
+        """The order in which Tab goes is that in which things are seen."""
+        seen = (self._search, self.table, self.preview.divider, *self.run_bar.in_order())
+        for one, following in itertools.pairwise(seen):
+            self.setTabOrder(one, following)
 
     def _restore_geometry(self) -> None:
         geometry, columns = self._store.batch_geometry()
@@ -252,12 +270,20 @@ class BatchWindow(QWidget):
         keeper = self.keeper
         self._pages.setCurrentIndex(1 if keeper.total else 0)
         self.options.setEnabled(keeper.phase is Phase.IDLE)
+        self.model.show_held(on=keeper.phase is Phase.HELD)
         self.options.show_settings()
         for number in range(self._filter.count()):
             state = self._filter.itemData(number)
             count = keeper.total if state is None else keeper.counts.get(state, 0)
             title = self.tr("All") if state is None else state_title(state).capitalize()
             self._filter.setItemText(number, f"{title} ({count:,})")
+
+    def _on_failed(self, error: EngineError) -> None:
+        if error.code == "batch.table" and self.keeper.snapshot is None:
+            begin = self.tr("Begin a new list")
+            self.strip.offer(sentence_of(error), begin, self.keeper.begin_anew, None)
+        else:
+            self.strip.warn(error)
 
     def _on_ended(self, sentence: str) -> None:
         self.strip.say(sentence)
@@ -311,7 +337,12 @@ class BatchWindow(QWidget):
         self.keeper.view = replace(self.keeper.view, search=self._search.text().strip())
         self.keeper.refresh()
 
+    def _on_order(self) -> None:
+        self.table.horizontalHeader().setSortIndicator(self._order.currentData(), Qt.SortOrder.AscendingOrder)
+
     def _on_sorted(self, order: str, descending: bool) -> None:  # noqa: FBT001 - Qt's signal
+        section = next((int(column) for column, its in ORDERS.items() if its == order), -1)
+        self._order.setCurrentIndex(self._order.findData(section))
         self.keeper.view = replace(self.keeper.view, order=cast(Order, order), descending=descending)
         self.keeper.refresh()
 

@@ -162,7 +162,7 @@ def test_a_dropped_folder_becomes_a_batch_and_ends_with_a_report(
     qtbot.waitUntil(lambda: window.preview.picture.pair is not None, timeout=LONG)
     assert window.preview.picture.pair.after is not None
     with qtbot.waitSignal(program.files.opened, timeout=LONG) as opened:
-        window.table.doubleClicked.emit(window.model.index(0, 0))
+        window.table.activated.emit(window.model.index(0, 0))
     assert opened.args[0].source == out / "a-01.tif"
 
     # After a run with these settings its folder can be watched.
@@ -202,8 +202,8 @@ def test_a_run_is_paused_cancelled_and_retried(
     box = tmp_path / "box"
     box.mkdir()
     for number in range(8):
-        write_scan(box / f"{number}.tif", number, 300)
-    (box / "3.tif").write_bytes(b"no picture")
+        write_scan(box / f"{number}.tif", number, 120)
+    (box / "7.tif").write_bytes(b"no picture")
     window.show()
     drop_on(window, box)
     qtbot.waitUntil(counted(window, pending=8), timeout=LONG)
@@ -229,7 +229,7 @@ def test_a_run_is_paused_cancelled_and_retried(
     press(window, "Pause after this picture")
     assert window.run_bar.text.startswith("Pausing after the pictures")
     qtbot.waitUntil(lambda: keeper.phase is Phase.IDLE, timeout=LONG)
-    qtbot.waitUntil(lambda: keeper.counts[State.DONE] >= 1 and not keeper.counts[State.RUNNING], timeout=LONG)
+    qtbot.waitUntil(lambda: keeper.counts[State.FAILED] == 1 and not keeper.counts[State.RUNNING], timeout=LONG)
     assert keeper.counts[State.PENDING]
     assert window.run_bar.start.text() == "Resume"
 
@@ -241,9 +241,7 @@ def test_a_run_is_paused_cancelled_and_retried(
 
     do(shown(window, Column.STATE).index("cancelled"), "Retry")
     qtbot.waitUntil(lambda: not keeper.counts[State.CANCELLED], timeout=LONG)
-    press(window, "Start")
-    qtbot.waitUntil(counted(window, done=6, failed=1), timeout=LONG)
-    write_scan(box / "3.tif", 3)
+    write_scan(box / "7.tif", 7)
     press(window, "Retry failed")
     qtbot.waitUntil(counted(window, done=7), timeout=LONG)
 
@@ -270,6 +268,26 @@ def test_closing_the_program_breaks_the_run_off_and_keeps_the_list(
 
     with JobTable(path) as table:
         assert table.counts()[State.PENDING] == 4
+
+
+def test_a_list_that_cannot_be_read_is_put_aside(
+    qtbot: QtBot, program: Program, tmp_path: Path, box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "state" / "batch" / "batch.sqlite"
+    table.parent.mkdir()
+    table.write_bytes(b"no database " * 500)
+    window = program.contents.batches.window
+    window.bring()
+    qtbot.waitUntil(lambda: bool(window.strip.buttons), timeout=LONG)
+    assert "cannot be used" in window.strip.text
+    QTest.mouseClick(window.strip.buttons[0], LEFT)
+    assert table.with_name("batch-1.sqlite").exists()
+    # A template that cannot be used is no reason to lose what is dropped.
+    window.options._names.setText("{nam}")
+    window.options._names.textEdited.emit("{nam}")
+    drop_on(window, box)
+    qtbot.waitUntil(counted(window, pending=4), timeout=LONG)
+    assert shown(window, Column.RESULT)[0] == "a.tif"
 
 
 def test_ten_thousand_rows_are_read_by_pages(qtbot: QtBot, program: Program) -> None:

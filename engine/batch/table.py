@@ -308,9 +308,9 @@ class JobTable(TableFile):
         with self._changing():
             for id_ in ids:
                 self._do("UPDATE scans SET decided = ?, waits = 1 WHERE id = ?", decided, id_)
-                # A result that exists was made by other decisions.
-                again = "UPDATE scans SET state = 'found' WHERE id = ? AND state IN ('done', 'up_to_date')"
-                self._do(again, id_)
+                # A result that exists was made by other decisions; what is not decided any more is not to be healed.
+                states = "state IN ('done', 'up_to_date') OR (state = 'pending' AND NOT decided)"
+                self._do(f"UPDATE scans SET state = 'found' WHERE id = ? AND ({states})", id_)  # noqa: S608 - these
 
     def note_review(self, id_: int, numbers: ReviewNumbers) -> None:
         """Write how many defects of a scan are decided about, after its review was written."""

@@ -23,6 +23,7 @@ Order = Literal["place", "name", "state", "output", "found", "seconds"]
 
 _STATES = (
     State.RUNNING,
+    State.FOUND,
     State.PENDING,
     State.FAILED,
     State.CANCELLED,
@@ -49,12 +50,14 @@ class View:
         search: only rows with this text in the path of the scan or of its result, whatever the case; "" = all.
         order: ``place`` is the order in which the scans are done; rows that are equal otherwise are in it.
         descending: the other way round.
+        decided: only rows about which a person has decided, or only others; None = both.
     """
 
     states: frozenset[State] | None = None
     search: str = ""
     order: Order = "place"
     descending: bool = False
+    decided: bool | None = None
 
 
 def row_ids(table: JobTable, view: View) -> Ids:
@@ -63,6 +66,9 @@ def row_ids(table: JobTable, view: View) -> Ids:
     if view.states is not None:
         where += f" AND state IN ({', '.join('?' * len(view.states))})"
         values += [state.value for state in view.states]
+    if view.decided is not None:
+        where += " AND decided = ?"
+        values.append(view.decided)
     if view.search:
         sought = plain_bytes(view.search)
         where += " AND (instr(plain_name, ?) OR instr(plain_output, ?))"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from engine.tasks.base import Model, run_shrinking, to_planes
 TOLERANCE = 0.02
 """Largest difference of a result on a graphics card from that on the processor, of the largest value and at least of 1.
 Graphics cards multiply with fewer digits; in a picture this is five grey levels of 255."""
+_GB = 1e9
 _REPEATS = 3
 """Runs on the graphics card that are timed; the fastest counts."""
 
@@ -132,7 +135,9 @@ class Diagnosis:
         return len(self.problems) + sum(test.problem is not None for test in self.tests)
 
 
-def examine(registry: Registry, context: JobContext | None = None) -> Diagnosis:
+def examine(
+    registry: Registry, context: JobContext | None = None, seen: Callable[[Diagnosis], None] | None = None
+) -> Diagnosis:
     """Look at this installation and test every model on one window; takes about a minute on two cores. Any thread.
 
     On the processor a model passes when two runs give the same finite numbers, on a graphics card when the result is
@@ -141,30 +146,40 @@ def examine(registry: Registry, context: JobContext | None = None) -> Diagnosis:
     Args:
         registry: the models.
         context: progress and cancellation, also inside of a run.
+        seen: called with what is known so far, still without advice: before the first model and after each.
 
     Raises:
         Cancelled: the context was cancelled.
     """
-    used, cards, tests = context or JobContext(), registry.cards(), []
+    used, cards, tests = context or JobContext(), registry.cards(), list[ModelTest]()
+    known, tell = _look(registry), seen or (lambda _: None)
+    tell(known)
     for done, card in enumerate(cards):
         part = used.part(done / len(cards), (done + 1) / len(cards))
-        part.progress(0.0, card.id)
+        part.progress(0.0, card.title)
         tests.append(_test(card, part))
+        tell(replace(known, tests=tuple(tests)))
     used.progress(1.0)
-    found, driver = library(), nvidia_driver()
+    found, driver = known.library, known.driver
     unused = found.has_cuda and driver is not None and not any(test.uses_card for test in tests)
+    advice = advise(found, driver, tests, missing_cuda_file() if unused else "")
+    return replace(known, memory=_memory(), tests=tuple(tests), advice=advice)
+
+
+def _look(registry: Registry) -> Diagnosis:
+    """What is known without running a model."""
     return Diagnosis(
         version=__version__,
         python=platform.python_version(),
         system=platform.platform(),
         cores=os.cpu_count() or 1,
         memory=_memory(),
-        library=found,
-        driver=driver,
+        library=library(),
+        driver=nvidia_driver(),
         places=_places(registry),
-        tests=tuple(tests),
+        tests=(),
         problems=tuple(registry.problems()),
-        advice=advise(found, driver, tests, missing_cuda_file() if unused else ""),
+        advice=(),
     )
 
 
@@ -343,3 +358,93 @@ def _places(registry: Registry) -> Places:
     settings = Path(os.environ.get(variable) or home) / "lacuna" / "lacuna.ini"
     work = Path(platformdirs.user_state_dir("lacuna", appauthor=False))
     return Places(shipped, added, RECIPES, settings, work)
+
+
+def json_of(found: Diagnosis) -> str:
+    """A diagnosis as JSON; memory is in bytes."""
+    return json.dumps(_facts(found), indent=1, ensure_ascii=False)
+
+
+def _facts(found: Diagnosis) -> dict[str, Any]:
+    return {
+        "version": found.version,
+        "python": found.python,
+        "system": found.system,
+        "cores": found.cores,
+        "memory": asdict(found.memory),
+        "onnxruntime": {
+            "package": found.library.package,
+            "version": found.library.version,
+            "cuda": found.library.cuda or None,
+        },
+        "providers": {"present": found.library.providers, "used": found.used},
+        "driver": asdict(found.driver) if found.driver is not None else None,
+        "places": {name: str(path) for name, path in asdict(found.places).items()},
+        "models": [
+            {
+                "id": test.id,
+                "task": test.task,
+                "passed": test.problem is None,
+                "reason": str(test.problem) if test.problem is not None else None,
+                "devices": [_trial_facts(trial) for trial in test.trials],
+            }
+            for test in found.tests
+        ],
+        "problems": [str(problem) for problem in found.problems],
+        "advice": [str(sentence) for sentence in found.advice],
+        "passed": bool(found.tests) and not found.failed,
+    }
+
+
+def _trial_facts(trial: Trial) -> dict[str, Any]:
+    return {
+        "device": trial.device.value,
+        "providers": trial.providers,
+        "window": trial.side,
+        "megapixels_per_second": round(trial.megapixels, 4),
+        "difference": trial.difference,
+    }
+
+
+def lines_of(found: Diagnosis) -> list[str]:
+    """A diagnosis as lines of text."""
+    runtime, driver, memory, places = found.library, found.driver, found.memory, found.places
+    built = f", built for CUDA {runtime.cuda}" if runtime.cuda else ""
+    rows = [
+        ("Lacuna", f"{found.version} (Python {found.python}, {found.system})"),
+        ("onnxruntime", f"{runtime.package} {runtime.version}{built}"),
+        ("it has", ", ".join(runtime.providers)),
+        ("really used", ", ".join(found.used) or "none"),
+        ("driver", f"{driver.version}, CUDA up to {driver.cuda}" if driver is not None else "none of NVIDIA's"),
+        *(
+            ("graphics card", f"{card.name}, {card.free / _GB:.1f} of {card.memory / _GB:.1f} GB free")
+            for card in (driver.cards if driver is not None else ())
+        ),
+        ("processor", f"{found.cores} cores"),
+        ("memory", f"{memory.available / _GB:.1f} of {memory.total / _GB:.1f} GB free"),
+        ("models", str(places.models)),
+        ("added models", str(places.added_models)),
+        ("recipes", str(places.recipes)),
+        ("settings", str(places.settings)),
+        ("unsaved work", str(places.work)),
+    ]
+    width = max((len(test.id) for test in found.tests), default=0)
+    return [
+        *(f"{name:14} {value}" for name, value in rows),
+        "",
+        *(line for test in found.tests for line in _test_lines(test, width)),
+        *(str(problem) for problem in found.problems),
+        "",
+        *map(str, found.advice),
+    ]
+
+
+def _test_lines(test: ModelTest, width: int) -> list[str]:
+    runs = "; ".join(_trial_words(trial) for trial in test.trials)
+    lines = [f"{'ok' if test.problem is None else 'FAILED':6} {test.id:{width}}  {test.task:8} {runs}".rstrip()]
+    return lines if test.problem is None else [*lines, f"       {test.problem}"]
+
+
+def _trial_words(trial: Trial) -> str:
+    differs = f", differs by {trial.difference:.4f}" if trial.difference is not None else ""
+    return f"{trial.device.value} {trial.megapixels:.3g} megapixels/s{differs}"

@@ -17,7 +17,8 @@ from engine.review import Filters, Judgement, Point, Review, Verdict
 from engine.tiles import Cell, TileDelta, TileMap, compact
 
 if TYPE_CHECKING:
-    from engine.tasks import Defect, DetectSettings
+    from engine.record import Repair
+    from engine.tasks import Defect, DetectSettings, Findings
 
 
 class Order(Enum):
@@ -105,6 +106,24 @@ class Outlines:
         return self.about.get(point, ()) if judgement is not None and self.known.get(point) is judgement else ()
 
 
+def review_of(findings: Findings, settings: DetectSettings, search: Repair, id_: int, recipe: str = "") -> Review:
+    """The review of a search, with nothing decided.
+
+    Args:
+        findings: what the search saw.
+        settings: of the search; they are the filters to begin with.
+        search: its entry in the record.
+        id_: of the review.
+        recipe: see ``Review.recipe``.
+    """
+    damage = TileMap.empty(findings.shape, np.uint8)
+    edit = damage.edit()
+    for rect, seen in findings.pieces:
+        edit.write(rect, seen)
+    filters = Filters(**{field.name: getattr(settings, field.name) for field in fields(settings)})
+    return Review(id_, edit.commit().apply_to(damage), findings.labels, filters, search=search, recipe=recipe)
+
+
 def outline_defects(review: Review, context: JobContext | None = None) -> Outlines:
     """Outline the defects of a review, and assign its judgements to them. Any thread; may take long.
 
@@ -142,6 +161,13 @@ def matching_rows(outlines: Outlines, filters: Filters) -> list[int]:
 
     matching = sift((item.defect for item in outlines.items), detect_settings(filters))
     return [outlines.rows[defect.outline[0]] for defect in matching]
+
+
+def listed_defects(outlines: Outlines, review: Review) -> list[JudgedDefect]:
+    """The defects that the review's filters list, in reading order, with the decisions about them."""
+    items = judged_defects(outlines, review)
+    listed = [items[row] for row in matching_rows(outlines, review.filters)]
+    return [item for item in listed if item.kind not in review.filters.without]
 
 
 def sorted_defects(items: list[JudgedDefect], order: Order) -> list[JudgedDefect]:

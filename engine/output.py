@@ -163,6 +163,7 @@ def repair_file(
     repair: Callable[[Raster, JobContext], RepairResult],
     context: JobContext | None = None,
     others: Sequence[Path] = (),
+    expected: str = "",
 ) -> tuple[str, ...]:
     """Open a scan, repair it, and write the result with its record. All commands use this function. Any thread.
 
@@ -173,12 +174,13 @@ def repair_file(
         repair: called with the scan; returns the repaired picture.
         context: progress and cancellation.
         others: further files that must not be overwritten, beside the scan and the profile.
+        expected: digest that the scan's file must have; "" = any.
 
     Returns:
         Sentences for the user about the scan, the repair and the output format.
 
     Raises:
-        ReadError: the scan cannot be read.
+        ReadError: the scan cannot be read; ``read.changed``: it has not the expected digest.
         WriteError, SettingsError: see ``write_result``; raised before the repair where possible.
         Cancelled: the context was cancelled; nothing was written.
         EngineError: raised by ``repair``.
@@ -186,6 +188,8 @@ def repair_file(
     context = context or JobContext()
     check_place(output, [path, *others])
     scan, source = read_scan(path, context.part(0.0, 0.2))
+    if expected and source.with_digest().sha256 != expected:
+        raise ReadError("{file} is not the picture any more that was looked through.", "read.changed", file=path.name)
     check_output(output, scan.width, scan.height)
     made = repair(scan, context.part(0.2, 0.8))
     notices = write_result(

@@ -190,7 +190,7 @@ def run_recipe(
     """
     used, work = context or JobContext(), _RecipeRun(source, profile, device, found)
     steps = [step for step in recipe.steps if found is None or TASKS[step.task].gives != "findings"]
-    prepared = [_prepare_step(step, registry) for step in steps]
+    prepared = [prepare_step(step, registry) for step in steps]
     whole, done = sum(TASKS[step.task].effort for step in steps), 0.0
     for step, (card, settings) in zip(steps, prepared, strict=True):
         following = done + TASKS[step.task].effort / whole
@@ -242,6 +242,8 @@ class _RecipeRun:
     def _mask(self) -> MaskSource | None:
         """The repair mask; None, with a notice, when nothing is to be healed."""
         if self._found is not None:
+            if self._found.mask is None:
+                self._leave_out("heal", "No damage was accepted: nothing was healed.")
             return self._found.mask
         unfit = refusal_to_heal(self._marks)
         if unfit is not None or self._marks is None:
@@ -332,8 +334,12 @@ def refusal_to_heal(marks: Marks | None) -> SettingsError | None:
     )
 
 
-def _prepare_step(step: Step, registry: Registry) -> tuple[ModelCard, Any]:
-    """The model of a step, and the task's settings for it."""
+def prepare_step(step: Step, registry: Registry) -> tuple[ModelCard, Any]:
+    """The model of a step, and the task's settings for it.
+
+    Raises:
+        ModelError, SettingsError: the model is missing or damaged, or does not fit the step.
+    """
     card = registry.card(step.model) if step.model else registry.default(step.task)
     card.verify()
     return card, make_settings(step.task, card, step.settings)

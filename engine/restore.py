@@ -15,7 +15,7 @@ from engine import colour
 from engine.jobs import JobContext
 from engine.output import Output, RepairResult, repair_file
 from engine.raster import ArraySource, Raster
-from engine.recipes import Recipe, RestoreResult, run_recipe
+from engine.recipes import FoundDamage, Recipe, RestoreResult, run_recipe
 from engine.record import Repair, record_path
 from engine.resample import shrink
 from engine.runtime.cards import Registry
@@ -31,7 +31,7 @@ class RestoredFile:
         output: the file that was written.
         record: the record beside it; None if none was written.
         repairs: the repairs, in order.
-        found: number of damages by class; None if the recipe has no detection.
+        found: number of damages by class; None if the recipe has no detection, or the damage was given.
         device: where the last model ran.
         seconds: total time.
         notices: sentences about the scan, about steps that were skipped, and about what the format cannot hold.
@@ -58,6 +58,8 @@ def restore_file(
     context: JobContext | None = None,
     registry: Registry | None = None,
     preview: int = 0,
+    found: FoundDamage | None = None,
+    expected: str = "",
 ) -> RestoredFile:
     """Read a scan, run a recipe on it, and write the result with its record atomically. Any thread.
 
@@ -69,6 +71,8 @@ def restore_file(
         context: progress and cancellation.
         registry: the models; None = all installed models that can be run.
         preview: longest side of each of the two pictures in the preview, pixels; 0 = none is made.
+        found: damage for the heal steps, see ``run_recipe``.
+        expected: digest that the scan's file must have, see ``repair_file``.
 
     Raises:
         ReadError, WriteError, SettingsError, ModelError, DeviceError, Cancelled: see ``repair_file`` and
@@ -80,14 +84,14 @@ def restore_file(
     previews: list[NDArray[np.uint8]] = []
 
     def repair(scan: Raster, context: JobContext) -> RepairResult:
-        result = run_recipe(recipe, ArraySource(scan.pixels), scan.profile, models, device, context)
+        result = run_recipe(recipe, ArraySource(scan.pixels), scan.profile, models, device, context, found)
         results.append(result)
         raster = scan.with_pixels(result.pixels()) if result.patches else scan
         if preview:
             previews.append(np.hstack([_small(picture, preview) for picture in (scan, raster)]))
         return RepairResult(raster, result.repairs, result.notices)
 
-    notices = repair_file(path, output, "restore", repair, context, [recipe.file])
+    notices = repair_file(path, output, "restore", repair, context, [recipe.file], expected)
     result = results[0]
     return RestoredFile(
         output.path,

@@ -15,13 +15,14 @@ STEPS = (
     ("lint", [BIN / "ruff", "check", "--quiet", "--output-format", "concise", "."]),
     ("types", [BIN / "mypy"]),
     ("import contracts", [BIN / "lint-imports", "--no-cache"]),
-    ("tests", [sys.executable, "-m", "pytest", "--quiet", *sys.argv[1:]]),
+    ("tests", [sys.executable, "-m", "pytest", "--quiet", "--numprocesses", "2", "--dist", "worksteal", *sys.argv[1:]]),
 )
 
 
 def main() -> int:
     """Run all steps; returns 0 when all passed."""
-    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    # Two processes run tests, each on one core.
+    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen", "OMP_NUM_THREADS": "1"}
     failed = []
     for name, command in STEPS:
         start = time.monotonic()

@@ -77,6 +77,18 @@ class FileDialogs:
         return Path(name) if name else None
 
     @classmethod
+    def open_model(cls, parent: QWidget) -> Path | None:
+        """Ask for an ONNX file; None when cancelled."""
+        name, _ = QFileDialog.getOpenFileName(parent, parent.tr("Add a model"), "", "ONNX (*.onnx)")
+        return Path(name) if name else None
+
+    @classmethod
+    def save_report(cls, parent: QWidget, suggestion: Path) -> Path | None:
+        """Ask where to write a report as JSON; None when cancelled."""
+        name, _ = QFileDialog.getSaveFileName(parent, parent.tr("Save as JSON"), str(suggestion), "JSON (*.json)")
+        return (Path(name) if Path(name).suffix else Path(name + ".json")) if name else None
+
+    @classmethod
     def save_mask(cls, parent: QWidget, suggestion: Path) -> Path | None:
         """Ask where to save the mask; None when cancelled."""
         name, _ = QFileDialog.getSaveFileName(parent, parent.tr("Save mask"), str(suggestion), "PNG (*.png)")

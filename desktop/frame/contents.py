@@ -95,6 +95,7 @@ class Contents(QObject):
             menus.switch,
             self._ask_shortcuts,
             self._apply_look,
+            jobs,
         )
         self._save_soon = QTimer(self)
         self._save_soon.setSingleShot(True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from PySide6.QtWidgets import QWidget
 
 from desktop.language import sentence_of
 
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from desktop.photo.files import Files
     from desktop.photo.workspace import Workspace
     from desktop.settings import SettingsStore
-    from desktop.work.threads import Ticket
+    from desktop.work.threads import JobCentre, Ticket
     from engine.errors import EngineError
     from engine.output import Output
     from engine.runtime.cards import Registry
+
+W = TypeVar("W", bound=QWidget)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Context:
         switch: checks or unchecks an action by its id, which runs it if that changes it.
         ask_shortcuts: shows the dialog for shortcuts.
         apply_look: applies changed settings of the look.
+        jobs: the job centre.
     """
 
     window: MainWindow
@@ -63,6 +68,7 @@ class Context:
     switch: Callable[[str, bool], None]
     ask_shortcuts: Callable[[], None]
     apply_look: Callable[[], None]
+    jobs: JobCentre
 
     @property
     def view(self) -> CanvasView | None:
@@ -73,6 +79,17 @@ class Context:
     def photo(self) -> Workspace | None:
         """The photograph that is shown."""
         return self.photos.photo
+
+    def open_window(self, kind: type[W], make: Callable[[], W]) -> W:
+        """Bring the window of a kind to the front, or make and show it if there is none."""
+        window = next((window for window in self.window.findChildren(kind) if window.isVisible()), None)
+        if window is None:
+            window = make()
+            window.show()
+        else:
+            window.raise_()
+            window.activateWindow()
+        return window
 
     def say_of(self, photo: Workspace, sentence: str) -> None:
         """Show a message about a photograph, with its name if another one is shown."""

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QValidator
-from PySide6.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSlider, QWidget
+from PySide6.QtWidgets import (
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QSlider,
+    QWidget,
+)
 
 from desktop.photo.editor import Editor
+from desktop.work.threads import Ticket
+from engine.jobs import JobState
 
 _STEPS = 1000
 _INFINITE = "∞"
@@ -194,3 +205,63 @@ class ValueSlider(QWidget):
         with QSignalBlocker(self._slider):
             self._slider.setValue(self._position(value))
         self.changed.emit(value)
+
+
+class JobBar(QWidget):
+    """How far one job is, and a button that cancels it; keeps its place, and is empty, while there is no job."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ticket: Ticket | None = None
+        self._step = QLabel()
+        self._step.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._bar = QProgressBar()
+        self._bar.setRange(0, 1000)
+        self._bar.setTextVisible(False)
+        self.cancel = QPushButton(self.tr("Cancel"))
+        self.cancel.setAutoDefault(False)
+        self.cancel.clicked.connect(self.stop)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(8)
+        layout.addWidget(self._step, 1)
+        layout.addWidget(self._bar, 1)
+        layout.addWidget(self.cancel)
+        policy = self.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.setSizePolicy(policy)
+        self.hide()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the job has not ended yet."""
+        return self._ticket is not None
+
+    def follow(self, ticket: Ticket) -> None:
+        """Show a job until it ends."""
+        self._ticket = ticket
+        self._bar.setAccessibleName(ticket.title)
+        self.cancel.setEnabled(True)
+        ticket.changed.connect(self._show)
+        ticket.ended.connect(self._on_ended)
+        self.show()
+        self._show()
+
+    def stop(self) -> None:
+        """Cancel the job, if there is one."""
+        if self._ticket is not None:
+            self.cancel.setEnabled(False)
+            self._ticket.cancel()
+
+    def _show(self) -> None:
+        ticket = self._ticket
+        if ticket is None:
+            return
+        step = self.tr("waiting for other jobs") if ticket.state is JobState.WAITING else ticket.step
+        said = step if self.cancel.isEnabled() else self.tr("cancelling")
+        self._step.setText(f"{ticket.title}: {said}" if said else ticket.title)
+        self._bar.setValue(round(1000 * ticket.progress))
+
+    def _on_ended(self) -> None:
+        self._ticket = None
+        self.hide()

@@ -7,17 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from desktop.document.compose import Composite
 from desktop.document.edits import Edit, ReplaceReview, transform_review
 from desktop.document.model import Document, Layer
 from desktop.work.base import Job, NextActive, Outcome, TaskRequest, TaskRunner
 from engine.jobs import JobContext
 from engine.masks import MAX_DAMAGE_SHARE
-from engine.outlines import Outlines, covered_share, detect_settings, matching_rows, outline_defects
-from engine.review import Filters, Review
-from engine.tiles import TileMap
+from engine.outlines import Outlines, covered_share, detect_settings, matching_rows, outline_defects, review_of
+from engine.review import Review
 
 if TYPE_CHECKING:
     from engine.runtime.cards import Registry
@@ -64,19 +61,18 @@ class FindRunner(TaskRunner[FindDamage]):
 
     def freeze(self, active: Layer | None) -> Callable[[JobContext], Outcome]:
         """Freeze the whole visible picture, whatever layer is active."""
-        from engine.tasks import run_task, scales_in_words
+        from engine.tasks import DetectSettings, run_task, scales_in_words
 
         del active
         job, id_ = self._task_input(Composite.of(self._document.state)), self._document.new_id()
         settings, recipe = job.settings, self._job.recipe
-        filters = Filters(**{field.name: getattr(settings, field.name) for field in fields(settings)})  # type: ignore[arg-type]
+        assert isinstance(settings, DetectSettings)
 
         def work(context: JobContext) -> Outcome:
             findings: Findings = run_task(job, context.part(0.0, 0.9))
-            search = findings.repair(job)
-            review = Review(id_, _damage_map(findings), findings.labels, filters, search=search, recipe=recipe)
+            review = review_of(findings, settings, findings.repair(job), id_, recipe)
             # The lowest threshold that can be set.
-            lowest = round(255 * fields(settings)[0].metadata["low"])  # type: ignore[arg-type]
+            lowest = round(255 * fields(settings)[0].metadata["low"])
             seen = any(tile[..., 0].max() >= lowest for tile in review.damage.stored.values())
             outlines = outline_defects(review, context.part(0.9, 1.0))
             return Outcome(FindResult(review, outlines, seen, scales_in_words(findings.scales)), findings.device.value)
@@ -129,11 +125,3 @@ def _plural(kind: str) -> str:
     if kind == "dust":
         return kind
     return kind + ("es" if kind.endswith(("s", "x", "ch", "sh")) else "s")
-
-
-def _damage_map(findings: Findings) -> TileMap:
-    damage = TileMap.empty(findings.shape, np.uint8)
-    edit = damage.edit()
-    for rect, seen in findings.pieces:
-        edit.write(rect, seen)
-    return edit.commit().apply_to(damage)

@@ -45,6 +45,7 @@ class Ticket(QObject):
 
     Signals:
         changed: the state or the progress changed.
+        told: carries what the work passes to ``told.emit`` while it runs, the only signal that it may emit itself.
         done: it succeeded; carries what the work returned.
         failed: an expected failure; carries the EngineError.
         cancelled: it was cancelled.
@@ -53,6 +54,7 @@ class Ticket(QObject):
     """
 
     changed = Signal()
+    told = Signal(object)
     done = Signal(object)
     failed = Signal(object)
     cancelled = Signal()

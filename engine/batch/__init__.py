@@ -19,7 +19,10 @@ from engine.errors import SettingsError, WriteError
 from engine.runtime.cards import Registry
 from engine.tasks import check_card
 
-__all__ = ["Batch", "Cluster", "Listener", "Patience", "Plan", "open_batch"]
+__all__ = ["TABLE", "Batch", "Cluster", "Listener", "Patience", "Plan", "open_batch", "open_table", "report_folder"]
+
+TABLE, _HELD = "batch.sqlite", "held"
+"""Names of the table in the report's folder, and of the file that is locked while a process works into that folder."""
 
 
 @dataclass
@@ -140,7 +143,7 @@ def open_batch(
             folder=folder,
         )
     own, folder = report_folder(folder), folder.absolute()
-    place = table or own / "batch.sqlite"
+    place = table or own / TABLE
     # Scans of several disks may have a common folder that nobody can write to.
     needed = {folder, place.parent} if plan.beside else {folder, place.parent, own}
     try:
@@ -153,8 +156,22 @@ def open_batch(
             folder=error.filename or folder,
             reason=error.strerror,
         ) from error
-    with JobTable(place) as rows, rows.held(*([own / "held"] if own in needed else [])):
+    with JobTable(place) as rows, rows.held(*([own / _HELD] if own in needed else [])):
         batch = Batch(rows, folder, report or own, plan, fingerprint, inputs, settled, check)
         rows.put_back_running()
         batch.list_scans(same_run=same_run)
         yield batch
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[JobTable]:
+    """Context manager: the table of a batch that was run before, held by this process as ``open_batch`` does.
+
+    Raises:
+        ReadError: it cannot be used.
+        WriteError: another process holds it.
+    """
+    with JobTable(path) as table:
+        own = report_folder(table.folder)
+        with table.held(*([own / _HELD] if own.is_dir() else [])):
+            yield table

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.batch.naming import check_beside, check_template
-from engine.errors import SettingsError
+from engine.errors import SettingsError, Words
 from engine.imageio import WRITABLE, WriteOptions
 from engine.output import Output, target_profile
-from engine.recipes import Recipe, parse_recipe, recipe_file
+from engine.recipes import Recipe, Step, parse_recipe, recipe_file
 from engine.runtime.cards import Registry
 
 Existing = Literal["skip", "keep", "replace"]
@@ -37,6 +37,8 @@ class Plan:
             if ``replace`` says so.
         beside: name of a subfolder for the results in each scan's own folder; the batch's output folder is then one
             above all scans. "" = results are mirrored in the output folder.
+        review: whether scans are looked through first, and wait for a person's decisions about what was found.
+        detect_only: whether scans are only looked through, and a mask of what was found is written instead of a result.
     """
 
     recipe: str
@@ -49,6 +51,8 @@ class Plan:
     device: str = "auto"
     exists: Existing = "skip"
     beside: str = ""
+    review: bool = False
+    detect_only: bool = False
 
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> Plan:
@@ -77,24 +81,64 @@ class Plan:
                 suffix=self.suffix,
                 known=", ".join(WRITABLE),
             )
-        steps = []
-        for step in self.made_recipe().steps:
-            card = registry.card(step.model) if step.model else registry.default(step.task)
-            card.verify()
-            steps.append(
-                [step.task, card.id, [stage.sha256 for stage in card.stages], dict(sorted(step.settings.items()))]
-            )
+        if self.detect_only and self.suffix not in ("", ".png"):
+            raise SettingsError("Masks are written as PNG, and have no other format.", "batch.format")
+        if self.review or self.detect_only:
+            self.search_step()
+        steps = [_facts_of(step, registry) for step in self.made_recipe().steps]
         profile = hashlib.sha256(target_profile(self.profile) or b"").hexdigest()
-        facts = [steps, self.suffix, self.depth, self.quality, profile]
+        facts = [steps, self.suffix, self.depth, self.quality, profile, *(["detect only"] if self.detect_only else [])]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def made_recipe(self) -> Recipe:
         """The recipe; raises SettingsError if it cannot be used."""
         return parse_recipe(self.steps.encode(), f"{self.recipe}.toml")
 
+    @property
+    def naming(self) -> tuple[str, str]:
+        """Template and suffix of the names of what is written."""
+        return (f"{self.template}-mask", ".png") if self.detect_only else (self.template, self.suffix)
+
+    @property
+    def searches(self) -> bool:
+        """Whether the recipe looks for damage at all."""
+        return any(step.task == "detect" for step in self.made_recipe().steps)
+
+    def search_step(self) -> int:
+        """Index of the recipe's step that looks for damage.
+
+        Raises:
+            SettingsError: there is none, or there are several: then what was found cannot be reviewed.
+        """
+        found = [number for number, step in enumerate(self.made_recipe().steps) if step.task == "detect"]
+        if len(found) == 1:
+            return found[0]
+        reason = (
+            "looks for damage more than once, and only one search can be reviewed"
+            if found
+            else "does not look for damage, so there would be nothing to review"
+        )
+        raise SettingsError("The recipe {recipe} {reason}.", "batch.review", recipe=self.recipe, reason=Words(reason))
+
+    def search_id(self, registry: Registry) -> str:
+        """Tells the recipe's search for damage, with all that happens before it, from other ones.
+
+        Raises:
+            SettingsError, ModelError: as ``check``.
+        """
+        steps = [_facts_of(step, registry) for step in self.made_recipe().steps[: self.search_step() + 1]]
+        return hashlib.sha256(json.dumps(steps).encode()).hexdigest()
+
     def output(self, path: Path, facts: dict[str, Any]) -> Output:
         """How a result is written, with further facts for its record."""
         return Output(path, WriteOptions.asked(self.depth, self.quality), self.profile, facts=facts)
+
+
+def _facts_of(step: Step, registry: Registry) -> list[Any]:
+    """What the result of a step depends on, besides the picture."""
+    card = registry.card(step.model) if step.model else registry.default(step.task)
+    card.verify()
+    return [step.task, card.id, [stage.sha256 for stage in card.stages], dict(sorted(step.settings.items()))]
 
 
 def plan_of(recipe: str, **settings: Any) -> Plan:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
-from engine.batch.rows import UNDONE, Outcome, Row, State
+from engine.batch.rows import CHIPS, UNDONE, Outcome, Row, State
 from engine.batch.table import JobTable
 from engine.batch.work import preview_path
 from engine.errors import WriteError
@@ -55,7 +55,7 @@ def write_report(table: JobTable, output: Path, folder: Path) -> Path:
 
 
 def report_counts(table: JobTable) -> dict[str, int]:
-    """Number of files by what became of them; what is being worked on or was cancelled counts as pending."""
+    """Number of files by what became of them; what is being worked on, waits or was cancelled counts as pending."""
     counts = table.counts()
     pending = sum(counts.pop(state) for state in UNDONE)
     return {state.value: count for state, count in counts.items()} | {
@@ -72,7 +72,7 @@ def counts_in_words(counts: dict[str, int]) -> str:
 def _entry(row: Row) -> dict[str, Any]:
     told = row.outcome or Outcome(State.PENDING)
     state = State.PENDING if row.state in UNDONE else row.state
-    ended = state is not State.PENDING
+    ended = row.outcome is not None and row.state not in (State.PENDING, State.RUNNING)
     return {
         "source": row.relative,
         "output": row.output,
@@ -81,6 +81,7 @@ def _entry(row: Row) -> dict[str, Any]:
         "seconds": told.seconds if ended else 0.0,
         "device": told.device if ended else "",
         "found": told.found if ended else {},
+        "chips": list(told.chips) if ended else [],
         "steps": list(told.steps) if ended else [],
         "left_out": told.left_out if ended else {},
         "notices": [*_renamed(row), *(told.notices if ended else ())],
@@ -184,6 +185,10 @@ def _page_rows(table: JobTable, output: Path, folder: Path) -> Iterator[str]:
             *map(_cell, (entry["found"], entry["steps"])),
         ]
         cells += [_cell(entry["left_out"]), f"{entry['seconds']:.1f}"]
+        if row.state is State.FOUND:
+            cells[2] = "waits for decisions"
+        if entry["chips"]:
+            cells[3] += f" ({', '.join(CHIPS[name] for name in entry['chips'])})"
         if entry["reason"]:
             cells[2] = f"{cells[2]}: {entry['reason']}"
         text = "".join(f"<td>{html.escape(cell)}" for cell in cells)

@@ -17,11 +17,41 @@ class State(Enum):
     DONE = "done"
     UP_TO_DATE = "up_to_date"
     FAILED = "failed"
+    FOUND = "found"
+    """Looked through; waits for a person's decisions about what was found."""
     CANCELLED = "cancelled"
 
 
-UNDONE = frozenset({State.PENDING, State.RUNNING, State.CANCELLED})
+UNDONE = frozenset({State.PENDING, State.RUNNING, State.FOUND, State.CANCELLED})
 """States of scans that have no result yet; a report counts them as pending."""
+
+CHIPS = {
+    "face": "face nearby",
+    "much": "much of the picture",
+    "edge": "along an edge of the picture's own",
+    "unsure": "unsure",
+}
+"""Why a person should look at what was found in a scan: names, as files hold them, and words for people."""
+
+
+@dataclass(frozen=True)
+class ReviewNumbers:
+    """Numbers of the listed defects of a scan that was looked through.
+
+    Attributes:
+        accepted, kept, to_do: by verdict; what is healed already counts as accepted.
+        unsure: those of them that are healed only once a person accepted them.
+    """
+
+    accepted: int = 0
+    kept: int = 0
+    to_do: int = 0
+    unsure: int = 0
+
+    @property
+    def found(self) -> int:
+        """All of them."""
+        return self.accepted + self.kept + self.to_do
 
 
 @dataclass(frozen=True)
@@ -29,7 +59,7 @@ class Outcome:
     """What became of one scan. Plain data, which workers send.
 
     Attributes:
-        state: ``DONE``, ``UP_TO_DATE`` or ``FAILED``.
+        state: ``DONE``, ``UP_TO_DATE``, ``FAILED`` or ``FOUND``.
         reason: of a failure, a sentence.
         code: of a failure, as ``EngineError.code``.
         seconds: of work.
@@ -41,6 +71,8 @@ class Outcome:
         source_sha256, output_sha256: digests of the scan and of the result; "" = unknown.
         output_size, output_modified: bytes, and nanoseconds since 1970, of the result.
         size, modified: of the scan before it was read; 0 = it was not read.
+        chips: names of ``CHIPS``, if it was looked through.
+        review: the ``ReviewNumbers`` of a review that this work made or found; empty = it was no search.
     """
 
     state: State
@@ -58,6 +90,8 @@ class Outcome:
     output_modified: int = 0
     size: int = 0
     modified: int = 0
+    chips: tuple[str, ...] = ()
+    review: dict[str, int] = field(default_factory=dict)
 
     def timed(self, seconds: float, size: int, modified: int) -> Outcome:
         """A copy that states how long it took, and size and time of the scan before it was read."""
@@ -70,7 +104,7 @@ class Outcome:
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> Outcome:
         """The inverse of ``to_dict``, also after a round trip through JSON."""
-        lists = {name: tuple(table.get(name, ())) for name in ("steps", "notices")}
+        lists = {name: tuple(table.get(name, ())) for name in ("steps", "notices", "chips")}
         return cls(**{**table, **lists, "state": State(table["state"])})
 
 
@@ -88,6 +122,8 @@ class Row:
         renamed: whether the result could not have the name of the template, because another has it.
         size, modified: of the scan when it was listed, bytes and nanoseconds since 1970.
         outcome: what became of it; None = nothing yet.
+        decided: whether a person has decided about what was found in it.
+        numbers: of what was found and decided, if it was looked through.
     """
 
     id: int
@@ -101,3 +137,5 @@ class Row:
     modified: int
     state: State
     outcome: Outcome | None
+    decided: bool = False
+    numbers: ReviewNumbers = ReviewNumbers()

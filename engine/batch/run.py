@@ -16,7 +16,7 @@ from pathlib import Path
 from engine.batch.pool import Event, Worker
 from engine.batch.rows import Outcome, Row, State
 from engine.batch.table import JobTable
-from engine.batch.work import KEPT, Job
+from engine.batch.work import KEPT, Job, Want
 from engine.errors import DeviceError
 
 _ROOM = 256 << 20
@@ -110,7 +110,9 @@ class BatchRun:
         self._table, self._folder, self._fingerprint = table, folder, fingerprint
         self.workers, self._new_worker = workers, new_worker
         self._listener, self._patience = listener or Listener(), patience or Patience()
-        self._plan = dataclasses.asdict(table.plan())
+        plan = table.plan()
+        self._plan = dataclasses.asdict(plan)
+        self._looks, self._heals = plan.review or plan.detect_only, plan.searches and not plan.detect_only
         # What workers report, and what other threads ask for, which this thread calls.
         self._events: queue.SimpleQueue[Event | Callable[[], None]] = queue.SimpleQueue()
         self._workers: list[Worker] = []
@@ -217,9 +219,16 @@ class BatchRun:
                 continue
             self._working[row.id] = row
             self._idle_worker().start(
-                Job(row.id, str(row.path), str(self._folder), row.output, self._plan, self._fingerprint)
+                Job(
+                    row.id, str(row.path), str(self._folder), row.output, self._plan, self._fingerprint, self._want(row)
+                )
             )
             self._listener.started(row)
+
+    def _want(self, row: Row) -> Want:
+        if row.decided and self._heals:
+            return "heal"
+        return "look" if self._looks else "restore"
 
     def _refusal(self, row: Row) -> Outcome | None:
         """Why a scan fails before anything is done; None if nothing speaks against it."""

@@ -15,9 +15,13 @@ from typing import Literal, NamedTuple
 from engine.batch.gather import Gathered, Scan
 from engine.batch.naming import Namer, plain_bytes
 from engine.batch.plan import Plan
-from engine.batch.rows import Outcome, Row, State
+from engine.batch.reviews import Totals, review_path
+from engine.batch.rows import Outcome, ReviewNumbers, Row, State
 from engine.batch.tablefile import TableFile
+from engine.record import REPORT_FOLDER
 
+_FORGOTTEN = "?4 = 'pending' AND NOT (waits AND decided)"
+"""Which rows forget what became of them when they are listed: what was found is kept while it is to be healed."""
 _AT_ONCE = 1000
 """Scans that are added in one transaction, or read at a time."""
 
@@ -80,18 +84,20 @@ class JobTable(TableFile):
         if plan.beside and self._fact("named") != named:
             # Those names may be below another folder, and a result's name depends on its own folder only.
             names = []
+        facts |= {"plan": json.dumps(dataclasses.asdict(plan)), "named": named, "folder": json.dumps(str(folder))}
         with self._changing():
             if same_run and not unfinished:
                 # All of them stay in it, also if this is broken off before they were listed again.
                 self._do("UPDATE scans SET run = ? WHERE run = ?", run, self.run)
-            self._put_facts(**facts, plan=json.dumps(dataclasses.asdict(plan)), named=named)
+            self._put_facts(**facts)
         day = datetime.now().astimezone().date()
         taken = [os.fsdecode(name) for (name,) in names]
-        namer = Namer(plan.template, plan.recipe, plan.suffix, day, taken, plan.beside)
+        template, suffix = plan.naming
+        namer = Namer(template, plan.recipe, suffix, day, taken, plan.beside)
         number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
         above = folder if plan.beside else None
-        lister = _Lister(run, listing, namer, named, above, same_run, added, number, place)
-        keep = {"done", "up_to_date"} if unfinished or plan.exists != "replace" else set[str]()
+        lister = _Lister(run, listing, namer, named, above, same_run, added, number, place, plan)
+        keep = {"done", "up_to_date", "found"} if unfinished or plan.exists != "replace" else {"found"}
         keep |= {"failed"} if same_run else set()
         stream = iter(scans)
         while some := list(itertools.islice(stream, _AT_ONCE)):
@@ -117,6 +123,8 @@ class JobTable(TableFile):
         outcome = Outcome.from_dict(json.loads(row[2]))
         if outcome.state is State.FAILED:
             return str(row[0])
+        if outcome.state is State.FOUND:
+            return str(row[0]) if review_path(folder, scan.path).is_file() else None
         try:
             status = (folder / os.fsdecode(row[1])).stat()
         except OSError:
@@ -128,9 +136,11 @@ class JobTable(TableFile):
         """Take one scan into the table, or note that it is listed again."""
         path, relative, root = os.fsencode(scan.path), os.fsencode(str(scan.relative)), os.fsencode(scan.root)
         columns = "id, run, removed, state, output, planned, renamed, named, relative, root, size, modified"
-        known = self._do(f"SELECT {columns} FROM scans WHERE path = ?", path).fetchone()  # noqa: S608 - these
-        before = _Known(*known) if known else lister.new()
+        known = self._do(f"SELECT {columns}, decided FROM scans WHERE path = ?", path).fetchone()  # noqa: S608 - these
+        before = _Known(*known[:-1]) if known else lister.new()
         state = kept or "pending"
+        if state == "found":
+            state = lister.state_of_found(decided=bool(known[-1]))
         if state == "done" and before.run != lister.run:
             state = "up_to_date"
         output, planned, renamed = before.output, before.planned, before.renamed
@@ -165,9 +175,10 @@ class JobTable(TableFile):
             " (SELECT coalesce(max(changed), 0) + 1 FROM scans))"
             " ON CONFLICT (path) DO UPDATE SET run = ?2, removed = ?3, state = ?4, output = ?5, planned = ?6,"
             " renamed = ?7, named = ?8, relative = ?9, root = ?10, size = ?11, modified = ?12, listing = ?13,"
-            " plain_name = ?16, plain_output = ?17, outcome = CASE ?4 WHEN 'pending' THEN NULL ELSE outcome END,"
-            " found = CASE ?4 WHEN 'pending' THEN 0 ELSE found END,"
-            " seconds = CASE ?4 WHEN 'pending' THEN 0 ELSE seconds END",
+            " plain_name = ?16, plain_output = ?17,"
+            f" outcome = CASE WHEN {_FORGOTTEN} THEN NULL ELSE outcome END,"
+            f" found = CASE WHEN {_FORGOTTEN} THEN 0 ELSE found END,"
+            f" seconds = CASE WHEN {_FORGOTTEN} THEN 0 ELSE seconds END",
             *now,
             lister.listing,
             path,
@@ -211,6 +222,11 @@ class JobTable(TableFile):
             change = "UPDATE scans SET state = ?, outcome = ?, fingerprint = ?, found = ?, seconds = ? WHERE id = ?"
             found = sum(outcome.found.values())
             self._do(change, outcome.state.value, told, made, found, outcome.seconds, id_)
+            if outcome.review:
+                self._do("UPDATE scans SET waits = 1, decided = 0 WHERE id = ?", id_)
+                self._note_review(id_, ReviewNumbers(**outcome.review))
+            elif outcome.state is not State.FAILED:
+                self._do("UPDATE scans SET waits = 0 WHERE id = ?", id_)
             if outcome.modified:
                 change = "UPDATE scans SET size = ?, modified = ? WHERE id = ?"
                 self._do(change, outcome.size, outcome.modified, id_)
@@ -285,6 +301,43 @@ class JobTable(TableFile):
             )
             self._do(change, self.run, _listed(ids))
 
+    # -- decisions about what was found -------------------------------------------------------------------------------
+
+    def decide(self, ids: Iterable[int], decided: bool) -> None:  # noqa: FBT001 - ``decide(ids, False)`` takes it back
+        """Note whether a person has decided about what was found in scans: these are healed by the next run."""
+        with self._changing():
+            for id_ in ids:
+                self._do("UPDATE scans SET decided = ?, waits = 1 WHERE id = ?", decided, id_)
+                # A result that exists was made by other decisions.
+                again = "UPDATE scans SET state = 'found' WHERE id = ? AND state IN ('done', 'up_to_date')"
+                self._do(again, id_)
+
+    def note_review(self, id_: int, numbers: ReviewNumbers) -> None:
+        """Write how many defects of a scan are decided about, after its review was written."""
+        with self._changing():
+            self._note_review(id_, numbers)
+
+    def _note_review(self, id_: int, numbers: ReviewNumbers) -> None:
+        change = "UPDATE scans SET accepted = ?, kept = ?, to_do = ?, unsure = ? WHERE id = ?"
+        self._do(change, *dataclasses.astuple(numbers), id_)
+
+    def undecided(self) -> Iterator[Row]:
+        """The last run's scans that were looked through and wait for decisions, in order."""
+        yield from self.rows_where("WHERE run = ? AND waits AND NOT decided ORDER BY id", self.run)
+
+    def totals(self) -> Totals:
+        """What the next run heals of the last run's scans, because it was decided."""
+        counted = "coalesce(sum(accepted), 0), coalesce(sum(accepted > 0), 0), coalesce(sum(accepted = 0), 0)"
+        where = "run = ? AND waits AND decided"
+        return Totals(*self._do(f"SELECT {counted} FROM scans WHERE {where}", self.run).fetchone())  # noqa: S608
+
+    def waiting(self) -> tuple[int, int]:
+        """Number of the last run's scans that wait for decisions, and of the defects found in them."""
+        counted = "count(*), coalesce(sum(accepted + kept + to_do), 0)"
+        where = "run = ? AND waits AND NOT decided"
+        found = self._do(f"SELECT {counted} FROM scans WHERE {where}", self.run).fetchone()  # noqa: S608
+        return int(found[0]), int(found[1])
+
     # -- what became of it --------------------------------------------------------------------------------------------
 
     @property
@@ -295,6 +348,12 @@ class JobTable(TableFile):
     def plan(self) -> Plan:
         """What the last run does with every scan."""
         return Plan.from_dict(json.loads(self._fact("plan") or "{}"))
+
+    @property
+    def folder(self) -> Path:
+        """The output folder: that of the last run, or the one that holds this table, if it was moved."""
+        below = self.path.absolute().parent
+        return below.parent if below.name == REPORT_FOLDER else Path(json.loads(self._fact("folder") or '""'))
 
     def ignored(self) -> dict[str, int]:
         """Reason -> number of files that the last run left out."""
@@ -325,9 +384,12 @@ class JobTable(TableFile):
 
     def rows_where(self, condition: str, *values: object) -> Iterator[Row]:
         """The rows of a condition in SQL, to be read at once."""
-        columns = "id, path, relative, root, output, planned, renamed, size, modified, state, outcome"
+        columns = (
+            "id, path, relative, root, output, planned, renamed, size, modified, state, outcome, decided,"
+            " accepted, kept, to_do, unsure"
+        )
         for row in self._do(f"SELECT {columns} FROM scans {condition}", *values):  # noqa: S608 - of this class
-            id_, path, relative, root, output, planned, renamed, size, modified, state, outcome = row
+            id_, path, relative, root, output, planned, renamed, size, modified, state, outcome, decided, *numbers = row
             yield Row(
                 id_,
                 Path(os.fsdecode(path)),
@@ -340,6 +402,8 @@ class JobTable(TableFile):
                 modified,
                 State(state),
                 Outcome.from_dict(json.loads(outcome)) if outcome else None,
+                bool(decided),
+                ReviewNumbers(*numbers),
             )
 
 
@@ -382,6 +446,7 @@ class _Lister:
     added: bool
     number: int
     place: int
+    plan: Plan
 
     def new(self) -> _Known:
         """A row that is not in the table yet."""
@@ -393,8 +458,14 @@ class _Lister:
         folder = None if self.above is None else PurePosixPath(scan.folder.relative_to(self.above).as_posix())
         return self.namer.name(scan.relative, number, folder)
 
+    def state_of_found(self, *, decided: bool) -> str:
+        """The state of a scan that was looked through and is as it was then."""
+        if self.plan.detect_only:
+            return "up_to_date"
+        return "found" if self.plan.review and not decided else "pending"
+
 
 def _names_of(plan: Plan, folder: Path) -> str:
     """What the names of results depend on."""
-    facts = [plan.template, plan.suffix, plan.recipe if "{recipe}" in plan.template else ""]
+    facts = [*plan.naming, plan.recipe if "{recipe}" in plan.template else ""]
     return json.dumps([*facts, plan.beside, str(folder)] if plan.beside else facts)

@@ -50,6 +50,13 @@ CREATE TABLE scans (
     plain_output BLOB NOT NULL,
     found INTEGER NOT NULL DEFAULT 0,
     seconds REAL NOT NULL DEFAULT 0,
+    -- Whether it was looked through, whether a person has decided about what was found, and the numbers of that.
+    waits INTEGER NOT NULL DEFAULT 0,
+    decided INTEGER NOT NULL DEFAULT 0,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    kept INTEGER NOT NULL DEFAULT 0,
+    to_do INTEGER NOT NULL DEFAULT 0,
+    unsure INTEGER NOT NULL DEFAULT 0,
     -- The number of the last change of what is shown of the row; see the trigger.
     changed INTEGER NOT NULL
 );
@@ -64,7 +71,8 @@ CREATE INDEX by_change ON scans (changed);
 
 CREATE INDEX by_renamed ON scans (run) WHERE renamed;
 
-CREATE TRIGGER altered AFTER UPDATE OF run, relative, output, renamed, state, outcome, place ON scans BEGIN
+CREATE TRIGGER altered
+AFTER UPDATE OF run, relative, output, renamed, state, outcome, place, decided, accepted, kept, to_do ON scans BEGIN
     UPDATE scans SET changed = (SELECT max(changed) FROM scans) + 1 WHERE id = new.id;
 END;
 """

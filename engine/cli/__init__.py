@@ -1,4 +1,4 @@
-"""The command line: detect, heal, clean, tone, faces, upscale, restore, batch, convert, info, models, verify, doctor.
+"""The command line: a module for each group of subcommands.
 
 Also ``python -m engine``.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from engine import __version__
-from engine.cli import batch, doctor, files, models, pictures, repairs, verify
+from engine.cli import batch, doctor, files, models, pictures, repairs, review, verify
 from engine.cli.common import Command, add_writer_arguments, output_of, say
 from engine.cli.signals import cancelled_by_signals
 from engine.errors import EngineError
@@ -25,6 +25,7 @@ COMMANDS = (
     *repairs.COMMANDS,
     *pictures.COMMANDS,
     *batch.COMMANDS,
+    *review.COMMANDS,
     *files.COMMANDS,
     *models.COMMANDS,
     *verify.COMMANDS,

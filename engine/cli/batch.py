@@ -43,6 +43,15 @@ def _batch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", metavar="EXT", help="format of the results (default: that of a scan, if lossless)")
     add_format_arguments(parser)
     add_device_argument(parser)
+    first = parser.add_mutually_exclusive_group()
+    first.add_argument(
+        "--review",
+        action="store_true",
+        help="look through the scans that are not decided about yet (see lacuna review), and heal those that are",
+    )
+    first.add_argument(
+        "--detect-only", action="store_true", help="only write a mask of what the recipe would heal for each scan"
+    )
     parser.add_argument(
         "--watch", action="store_true", help="then go on with what comes into the folders, until it is ended"
     )
@@ -75,6 +84,8 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
         profile=options.profile,
         device=options.device,
         exists=options.exists,
+        review=options.review,
+        detect_only=options.detect_only,
     )
     settled, ending = Settled() if options.watch else None, threading.Event()
     runs: list[BatchRun] = []
@@ -105,6 +116,7 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
                     new_run().run()
         finally:
             _report(batch)
+            _tell_waiting(batch)
         unread = batch.table.ignored().get("unreadable", 0)
         if unread:
             _say(f"{unread} files or folders could not be looked into.")
@@ -120,6 +132,23 @@ def _report(batch: Batch) -> None:
         _say(f"Report: {batch.write_report()}")
     except WriteError as error:
         _say(error.text())
+
+
+def _tell_waiting(batch: Batch) -> None:
+    """Say how many scans wait for decisions, and how to decide."""
+    from engine.batch import TABLE, report_folder
+
+    files, defects = batch.table.waiting()
+    if not files:
+        return
+    place = batch.folder if batch.table.path == report_folder(batch.folder) / TABLE else batch.table.path
+    which = "it" if files == 1 else "them"
+    then = "The same command" + (" without --detect-only" if batch.plan.detect_only else "")
+    _say(
+        f"{files:,} {'file waits' if files == 1 else 'files wait'} for decisions about {defects:,} "
+        f"{'defect' if defects == 1 else 'defects'}. Decide about {which} with lacuna review {place} "
+        f"--accept certain|all|none, or in the window. {then} then heals what was accepted."
+    )
 
 
 def _say(sentence: str) -> None:
@@ -144,12 +173,15 @@ class _Teller:
 
         self._done += 1
         self._pace.finished(row.size, worked=outcome.state is not State.UP_TO_DATE)
-        word = {State.DONE: "done", State.UP_TO_DATE: "up to date"}.get(outcome.state, "failed")
+        words = {State.DONE: "done", State.UP_TO_DATE: "up to date", State.FOUND: "looked through"}
+        word = words.get(outcome.state, "failed")
         said = f"{word}: {row.relative}"
         if outcome.state is State.FAILED:
             said += f": {outcome.reason}"
         elif outcome.state is State.DONE:
             said += f" -> {row.output} ({outcome.seconds:.1f} s)"
+        elif outcome.state is State.FOUND:
+            said += f": {_found_in_words(outcome)} ({outcome.seconds:.1f} s)"
         _say(said)
         self._show()
 
@@ -167,6 +199,16 @@ class _Teller:
         # The run itself ends when it is cancelled.
         with contextlib.suppress(Cancelled):
             self._context.progress(share, f"{self._done} of {self._all}{left}")
+
+
+def _found_in_words(outcome: Outcome) -> str:
+    from engine.batch.rows import CHIPS
+
+    count = sum(outcome.found.values())
+    found = ", ".join(f"{kind} {number}" for kind, number in sorted(outcome.found.items())) or "no damage"
+    reasons = "; ".join(CHIPS[name] for name in outcome.chips)
+    said = f"{found} ({reasons})" if reasons else found
+    return " ".join([f"{count:,} found:" if count else "", said, *outcome.notices]).strip()
 
 
 def _duration(seconds: float) -> str:

@@ -56,16 +56,13 @@ def _models_show(options: argparse.Namespace, _context: JobContext) -> None:
     print(text, end="")
 
 
-def _models_verify(_: argparse.Namespace, _context: JobContext) -> None:
-    registry = usable_models()
-    problems = list(registry.problems())
-    for card in registry.cards():
-        try:
-            card.verify()
-        except EngineError as error:
-            problems.append(error)  # type: ignore[arg-type]
+def _models_verify(_: argparse.Namespace, context: JobContext) -> None:
+    problems = []
+    for entry, problem in usable_models().verify(context):
+        if problem is None:
+            print(f"{entry.id:20} ok")
         else:
-            print(f"{card.id:20} ok")
+            problems.append(problem)
     if problems:
         say([problem.text() for problem in problems])
         raise EngineError("{count} of the models cannot be used.", "model.verify", count=len(problems))

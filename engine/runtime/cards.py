@@ -15,13 +15,19 @@ from pathlib import Path
 from engine import tables
 from engine.errors import ModelError
 from engine.imageio import atomic_folder, atomic_write_bytes, open_plain, read_plain, sweep
+from engine.jobs import JobContext
 from engine.resources import resource
 
 SHIPPED = resource("models")
 _LARGEST = 16 << 20
 """Larger cards are refused, bytes. A card with a credit line for every photograph has some hundred thousand."""
+_BLOCK = 1 << 20
+"""Bytes of a file that are read at a time; cancelling a verification waits for one of them at most."""
 LAYOUTS = ("NCHW", "NHWC", "NC", "N")
 """Orders of axes that a tensor may have: N = batch, C = channels, H = height, W = width."""
+
+ORDERS = ("RGB", "BGR")
+"""Orders of the channels that a picture may have."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Port:
         low, high: the range of its values; pictures and maps are converted from 0..1 to it and back.
         layout: order of the axes, one of ``LAYOUTS``; pictures and maps are converted from NCHW to it and back.
         colour_space: of a picture; ``sRGB`` means the sRGB transfer curve with any primaries.
+        order: of the channels of a picture, ``RGB`` or ``BGR``.
         size: fixed side in pixels (a thumbnail of the whole picture); 0 = the side of the window.
     """
 
@@ -47,10 +54,13 @@ class Port:
     layout: str = "NCHW"
     colour_space: str = "sRGB"
     size: int = 0
+    order: str = "RGB"
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise ValueError(f"the layout {self.layout!r} of {self.name!r} is none of {', '.join(LAYOUTS)}")
+        if self.order not in ORDERS:
+            raise ValueError(f"the order {self.order!r} of {self.name!r} is none of {', '.join(ORDERS)}")
         if not self.low < self.high:
             raise ValueError(f"the values of {self.name!r} go from {self.low:g} to {self.high:g}")
         if self.channels < 1 or self.size < 0:
@@ -134,9 +144,11 @@ class ModelCard:
         mask_means: the value that marks lost pixels in the model's mask: 1 or 0.
         default: whether its task uses it when no model is named and no model has the task's name.
         study: a model for comparison and further training, not for daily work; the window lists it separately.
+        opset: of ONNX; 0 = not known.
         settings: adjustable inputs.
         labels: names of the planes of a probability output.
         sheet: file beside the card with samples of the model's pictures; "" = none.
+        source: where a third party's model comes from: an address, an author; "" = not said.
         folder: the folder that the card was read from; not part of the file.
     """
 
@@ -155,6 +167,7 @@ class ModelCard:
     settings: tuple[Setting, ...] = ()
     labels: tuple[str, ...] = ()
     sheet: str = ""
+    source: str = ""
     training: Training = field(default_factory=Training)
     scores: dict[str, float] = field(default_factory=dict)
     folder: Path = field(default=Path(), compare=False)
@@ -179,17 +192,27 @@ class ModelCard:
         digests = [stage.sha256 for stage in self.stages]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
-    def verify(self) -> None:
-        """Compare every file with its checksum. The result is cached until the file changes.
+    @property
+    def size(self) -> int:
+        """Bytes of its ONNX files; those that are missing count nothing."""
+        found = [path.stat().st_size for path in map(self.path, self.stages) if path.is_file()]
+        return sum(found)
+
+    def verify(self, context: JobContext | None = None) -> None:
+        """Compare every file with its checksum.
+
+        Args:
+            context: cancels it; with a context every byte is read again. Without one the result is cached until the
+                time or the size of a file changes.
 
         Raises:
             ModelError: a file is missing or has another checksum.
+            Cancelled: the context was cancelled.
         """
         for stage in self.stages:
             path = self.path(stage)
             try:
-                status = path.stat()
-                actual = _digest(path, status.st_mtime_ns, status.st_size)
+                actual = _digest(path, context) if context is not None else _digest_cached(path, *_stamp(path))
             except OSError as error:
                 raise ModelError(
                     "The model {model} lacks its file {part}.", "model.missing", model=self.id, part=stage.file
@@ -208,10 +231,24 @@ def _is_name(file: str) -> bool:
     return bool(re.fullmatch(r"[^/\\:\0]+", file)) and file not in (".", "..")
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    """Modification time and size of a file, in which a change shows."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
+
+
 @cache
-def _digest(path: Path, _modified: int, _size: int) -> str:
+def _digest_cached(path: Path, _modified: int, _size: int) -> str:
+    return _digest(path, JobContext())
+
+
+def _digest(path: Path, context: JobContext) -> str:
+    digest = hashlib.sha256()
     with open_plain(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(_BLOCK):
+            context.check()
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_card(path: Path) -> ModelCard:
@@ -221,8 +258,7 @@ def read_card(path: Path) -> ModelCard:
         ModelError: the file cannot be read, or a value is missing, unknown or impossible; names it.
     """
     try:
-        status = path.stat()
-        return _parse_cached(path, status.st_mtime_ns, status.st_size)
+        return _parse_cached(path, *_stamp(path))
     except OSError as error:
         raise ModelError(
             "The model card {path} cannot be read: {reason}.", "model.card", path=path, reason=error.strerror
@@ -252,6 +288,32 @@ def write_card(card: ModelCard, folder: Path) -> None:
         WriteError: it cannot be written.
     """
     atomic_write_bytes(folder / "card.toml", tables.to_toml(dataclasses.asdict(card)).encode())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A folder with a model.
+
+    Attributes:
+        folder: where it is.
+        id: of the model; the folder's name if no card can be read, empty if the folder of all models cannot be read.
+        card: its card, or None if it cannot be used.
+        problem: why it cannot be used.
+        added: whether the user added it, so that it can be removed.
+    """
+
+    folder: Path
+    id: str
+    card: ModelCard | None
+    problem: ModelError | None
+    added: bool = False
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that removing it deletes."""
+        if self.folder.is_symlink():
+            return [self.folder]
+        return sorted(path for path in self.folder.rglob("*") if not path.is_dir())
 
 
 class Registry:
@@ -284,11 +346,11 @@ class Registry:
 
     def cards(self, task: str | None = None) -> list[ModelCard]:
         """All usable cards, or those of a task, shipped ones first. ``problems`` explains which are left out."""
-        return [entry.card for entry in self._read() if entry.card is not None and task in (None, entry.card.task)]
+        return [entry.card for entry in self.entries() if entry.card is not None and task in (None, entry.card.task)]
 
     def problems(self) -> list[ModelError]:
         """An error for each card that ``cards`` leaves out."""
-        return [entry.problem for entry in self._read() if entry.problem is not None]
+        return [entry.problem for entry in self.entries() if entry.problem is not None]
 
     def card(self, id_: str) -> ModelCard:
         """The card of a model.
@@ -296,7 +358,7 @@ class Registry:
         Raises:
             ModelError: there is no such model, or its card cannot be used.
         """
-        found = [entry for entry in self._read() if entry.id == id_]
+        found = [entry for entry in self.entries() if entry.id == id_]
         for entry in sorted(found, key=lambda entry: entry.card is None):
             if entry.card is not None:
                 return entry.card
@@ -319,17 +381,45 @@ class Registry:
         # min returns the first of equals.
         return min(cards, key=lambda card: (card.id != task, not card.default))
 
+    def verify(self, context: JobContext) -> Iterator[tuple[Entry, ModelError | None]]:
+        """Read every file of every model and compare it with its checksum, one model after the other.
+
+        Yields:
+            A model, and what is wrong with it; None: all its files are what its card says.
+
+        Raises:
+            Cancelled: the context was cancelled.
+        """
+        entries = self.entries()
+        for number, entry in enumerate(entries):
+            context.progress(number / len(entries), entry.card.title if entry.card is not None else entry.id)
+            problem = entry.problem
+            if entry.card is not None:
+                try:
+                    entry.card.verify(context)
+                except ModelError as error:
+                    problem = error
+            yield entry, problem
+        context.progress(1.0)
+
     def add(self, card_file: Path) -> ModelCard:
         """Copy a third party's model, its card and the files beside it, to the user's models.
 
         Raises:
             ModelError: the card or a file cannot be used, or the id is taken.
         """
-        card = read_card(card_file)
+        return self._add(read_card(card_file), lambda folder: shutil.copyfile(card_file, folder / "card.toml"))
+
+    def add_card(self, card: ModelCard) -> ModelCard:
+        """As ``add``, with a card that is in no file yet; the model's files are in ``card.folder``."""
+        return self._add(card, lambda folder: write_card(card, folder))
+
+    def _add(self, card: ModelCard, put_card: Callable[[Path], object]) -> ModelCard:
+        """Copy a model's files; ``put_card`` writes its card into the new folder."""
         if self._check is not None:
             self._check(card)
         card.verify()
-        if any(entry.id == card.id for entry in self._read()):
+        if any(entry.id == card.id for entry in self.entries()):
             raise ModelError("There is already a model {model!r}; remove it first.", "model.taken", model=card.id)
         target = self._user_folder / card.id
         try:
@@ -337,11 +427,12 @@ class Registry:
             with atomic_folder(target) as hidden:
                 for file in [*(stage.file for stage in card.stages), *([card.sheet] if card.sheet else [])]:
                     shutil.copyfile(card.folder / file, hidden / file)
-                shutil.copyfile(card_file, hidden / "card.toml")
+                put_card(hidden)
                 shutil.rmtree(target, ignore_errors=True)
         except OSError as error:
+            reason = error.strerror or error
             raise ModelError(
-                "The model {model} could not be copied: {reason}.", "model.copy", model=card.id, reason=error
+                "The model {model} could not be copied: {reason}.", "model.copy", model=card.id, reason=reason
             ) from error
         return read_card(target / "card.toml")
 
@@ -351,8 +442,8 @@ class Registry:
         Raises:
             ModelError: there is no such model, it ships with the program, or it cannot be deleted.
         """
-        found = [entry.folder for entry in self._read() if entry.id == id_]
-        added = next((folder for folder in found if folder.parent == self._user_folder), None)
+        found = [entry for entry in self.entries() if entry.id == id_]
+        added = next((entry.folder for entry in found if entry.added), None)
         if added is None and found:
             raise ModelError(
                 "The model {model} belongs to the program and cannot be removed.", "model.shipped", model=id_
@@ -373,12 +464,14 @@ class Registry:
         known = ", ".join(card.id for card in self.cards()) or "none"
         return ModelError("There is no model {model!r}. Models: {known}.", "model.unknown", model=id_, known=known)
 
-    def _read(self) -> list[_Entry]:
+    def entries(self) -> list[Entry]:
+        """All folders of models, also those whose cards cannot be used; those that ship come first."""
         # A killed ``add`` leaves a copy of the model.
         sweep(self._user_folder)
         return [entry for place in (self._shipped, self._user_folder) for entry in self._entries(place)]
 
-    def _entries(self, place: Path) -> Iterator[_Entry]:
+    def _entries(self, place: Path) -> Iterator[Entry]:
+        added = place == self._user_folder
         try:
             names = sorted(path.name for path in place.iterdir() if not path.name.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
@@ -386,7 +479,7 @@ class Registry:
         except OSError as error:
             said = "The folder of models {folder} cannot be read: {reason}."
             problem = ModelError(said, "model.folder", folder=place, reason=error.strerror)
-            yield _Entry(place, "", None, problem)
+            yield Entry(place, "", None, problem)
             return
         for name in names:
             path = place / name / "card.toml"
@@ -396,21 +489,11 @@ class Registry:
             try:
                 card = read_card(path)
             except ModelError as error:
-                yield _Entry(path.parent, name, None, error)
+                yield Entry(path.parent, name, None, error, added)
                 continue
             try:
                 if self._check is not None:
                     self._check(card)
-                yield _Entry(path.parent, card.id, card, None)
+                yield Entry(path.parent, card.id, card, None, added)
             except ModelError as error:
-                yield _Entry(path.parent, card.id, None, error)
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A folder with a model: its card, or why it cannot be used. The id is the folder's name if no card can be read."""
-
-    folder: Path
-    id: str
-    card: ModelCard | None
-    problem: ModelError | None
+                yield Entry(path.parent, card.id, None, error, added)

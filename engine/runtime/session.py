@@ -38,6 +38,8 @@ class OutOfMemory(DeviceError):  # noqa: N818 - named as in torch and onnxruntim
 _PROVIDERS = {Device.CPU: "CPUExecutionProvider", Device.CUDA: "CUDAExecutionProvider"}
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
 _KEPT_SESSIONS = 4
+_ELSEWHERE = "/no-second-file"
+"""A folder that does not exist, named to onnxruntime as the place of weights that are not in the model's own file."""
 _LARGEST = 1e6
 """Larger output values are refused: pictures lie in 0..1, latent vectors within some units."""
 
@@ -126,9 +128,11 @@ class Session:
 
 
 def _to_port(port: Port, values: np.ndarray) -> np.ndarray:
-    """Convert NCHW in 0..1 to the layout and range of a port; tensors without height and width are unchanged."""
+    """Convert NCHW in 0..1 to layout, order and range of a port; tensors without height and width are unchanged."""
     if port.layout not in ("NCHW", "NHWC"):
         return values
+    if port.order == "BGR":
+        values = np.ascontiguousarray(values[:, ::-1])
     if (port.low, port.high) != (0.0, 1.0):
         values = values * np.float32(port.high - port.low) + np.float32(port.low)
     return np.ascontiguousarray(values.transpose(0, 2, 3, 1)) if port.layout == "NHWC" else values
@@ -140,7 +144,8 @@ def _from_port(port: Port, values: np.ndarray) -> np.ndarray:
         return values
     if (port.low, port.high) != (0.0, 1.0):
         values = (values - np.float32(port.low)) / np.float32(port.high - port.low)
-    return values.transpose(0, 3, 1, 2) if port.layout == "NHWC" else values
+    planes = values.transpose(0, 3, 1, 2) if port.layout == "NHWC" else values
+    return planes[:, ::-1] if port.order == "BGR" else planes
 
 
 class SessionPool:
@@ -182,6 +187,56 @@ def available_devices() -> list[Device]:
     """The devices that the installed onnxruntime was built for; whether CUDA works shows when a model is loaded."""
     present = _library().get_available_providers()
     return [device for device, provider in _PROVIDERS.items() if provider in present]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a model file, as the file declares it.
+
+    Attributes:
+        name: its name.
+        type: of its numbers, in words such as ``float``, ``float16`` or ``uint8``.
+        shape: its sides; None = any. Empty: the file does not declare them, or it is a single number.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | None, ...]
+
+
+def read_tensors(data: bytes) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The inputs and outputs of an ONNX file, which is loaded on the processor for this. Any thread.
+
+    Args:
+        data: the contents of the file.
+
+    Raises:
+        ModelError: it is no ONNX model, onnxruntime cannot run it, or its weights are in another file.
+        OutOfMemory: the memory is not enough to load it.
+    """
+    onnxruntime = _library()
+    onnxruntime.set_default_logger_severity(4)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # Otherwise weights would be looked for in the folder in which the program was started.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _ELSEWHERE)
+    try:
+        inner = onnxruntime.InferenceSession(data, options, providers=[_PROVIDERS[Device.CPU]])
+    except Exception as error:
+        # See Session.run: there is no common base class to catch.
+        if _ELSEWHERE.strip("/") in str(error):
+            said = "Its weights are in a second file beside it. A model in one file is wanted."
+            raise ModelError(said, "model.external") from error
+        raise _as_engine_error(error, Words("It is not an ONNX model that can be run here")) from error
+    given, made = ([_declared(node) for node in nodes] for nodes in (inner.get_inputs(), inner.get_outputs()))
+    return tuple(given), tuple(made)
+
+
+def _declared(node: Any) -> Tensor:
+    """An input or output of onnxruntime's. Free axes are strings or None there; a length of 0 means the same."""
+    match = re.fullmatch(r"tensor\((\w+)\)", node.type)
+    sides = tuple(side if isinstance(side, int) and side > 0 else None for side in node.shape)
+    return Tensor(node.name, match.group(1) if match else node.type, sides)
 
 
 @dataclass(frozen=True)

@@ -237,12 +237,21 @@ def try_model(card: ModelCard, context: JobContext | None = None) -> None:
     mask = np.zeros((side, side), np.uint8)
     mask[side // 3 : side // 2, side // 3 : side // 2] = 255
     settings = make_settings(card.task, card, {})
-    given = TaskInput(card.task, ArraySource(picture), None, ArrayMask(mask), settings, card, Device.CPU)
+    run_trial(TaskInput(card.task, ArraySource(picture), None, ArrayMask(mask), settings, card, Device.CPU), context)
+
+
+def run_trial(given: TaskInput, context: JobContext | None = None) -> Any:
+    """Run a task to find out whether its model works; returns what ``run_task`` does.
+
+    Raises:
+        ModelError: the run failed; says why.
+        Cancelled: the context was cancelled.
+    """
     try:
-        run_task(given, context)
+        return run_task(given, context)
     except EngineError as error:
         said = "The model {model} was tried and does not work. {reason}"
-        raise ModelError(said, "model.trial", model=card.id, reason=error) from error
+        raise ModelError(said, "model.trial", model=given.card.id, reason=error) from error
 
 
 def _check_task(task: str, card: ModelCard) -> None:
@@ -280,6 +289,7 @@ __all__ = [
     "outline_defects",
     "pixels_of",
     "run_task",
+    "run_trial",
     "scales_in_words",
     "sift",
     "try_model",

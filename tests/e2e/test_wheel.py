@@ -126,7 +126,7 @@ def test_a_wheel_carries_no_report_and_only_names_of_ours(wheel: Path) -> None:
     names = {path.name for path in wheel.iterdir()}
     assert names == {"desktop", "engine", "bin", f"lacuna-{engine.__version__}.dist-info"}
     shipped = {path.name for path in (wheel / "engine" / "_resources").iterdir()}
-    assert shipped == {"icons", "models", "recipes", "samples", "themes"}
+    assert shipped == {"help", "icons", "models", "recipes", "samples", "themes"}
     # Models may take 28 MB, and all else hardly an eighth of that. What pip compiles is not in the wheel.
     files = [path for path in wheel.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert sum(path.stat().st_size for path in files) < 31_500_000

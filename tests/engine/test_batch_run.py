@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -370,6 +371,11 @@ def test_a_watched_folder_gives_its_scans_when_they_are_complete(box: Path, tmp_
         if row.relative == "late.tif":
             ending.set()
 
+    def write(data: bytes) -> None:
+        late.write_bytes(data)
+        # Never old by its own time, however long a look takes.
+        os.utime(late, (time.time() + 3600,) * 2)
+
     class Scanner(Settled):
         """Writes another part of the late scan whenever it is asked about it."""
 
@@ -379,13 +385,13 @@ def test_a_watched_folder_gives_its_scans_when_they_are_complete(box: Path, tmp_
             if scan.path == late:
                 self.asked += 1
                 if self.asked < 4:
-                    late.write_bytes(whole[: len(whole) * self.asked // 3])
+                    write(whole[: len(whole) * self.asked // 3])
             return super().__call__(scan)
 
     for path in [path for path in box.rglob("*") if path.is_file()]:
         os.utime(path, (0, 0))
     settled = Scanner(0.05)
-    late.write_bytes(b"")
+    write(b"")
     with open_batch([box], tmp_path / "out", plan_of(str(recipe(tmp_path)), device="cpu"), settled=settled) as batch:
         assert batch.table.counts()[State.PENDING] == 4
         watch(batch, lambda: batch.runner(1, Listener(finished=told)), ending, print, 0.01)

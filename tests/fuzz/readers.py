@@ -6,8 +6,10 @@ read again.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -25,6 +27,7 @@ from desktop.document.recovery import autosaved_source, recover
 from desktop.settings import SettingsStore
 from desktop.work.flatten import export
 from engine import colour, imageio
+from engine.batch.reviews import accept, accepted_damage, numbers_of, read_review, write_review
 from engine.errors import EngineError, ReadError
 from engine.output import Output, check_output
 from engine.raster import Raster
@@ -226,6 +229,23 @@ def _read_record(path: Path) -> None:
         assert not verify(picture, source).fits
 
 
+def _read_review(path: Path) -> None:
+    review = read_review(path)
+    accepted_damage(review)
+    write_review(path, accept(review, "all"))
+    assert numbers_of(read_review(path)).to_do == 0
+    assert accepted_damage(read_review(path)).repair.task
+
+
+def _mutate_review(random: Random, data: bytes) -> bytes:
+    """Mutate the JSON, or the picture in it."""
+    table = json.loads(data)
+    if random.random() < 0.6:
+        return mutations.text(random, data)
+    sheet = mutations.png(random, base64.b64decode(table["damage"]))
+    return json.dumps(table | {"damage": base64.b64encode(sheet).decode()}).encode()
+
+
 def _packets() -> list[bytes]:
     stated = '<e:DigitalSourceType xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">%s</e:DigitalSourceType>'
     packet = (
@@ -325,6 +345,7 @@ READERS: dict[str, Reader] = {
     "recipes": Reader(".toml", _recipes, mutations.text, _read_recipe),
     "settings": Reader(".json", _settings, mutations.text, _read_settings),
     "records": Reader(".json", _records, mutations.text, _read_record),
+    "reviews": Reader(".json", seeds.reviews, _mutate_review, _read_review),
     "packets": Reader(".xmp", _packets, mutations.text, _read_packet),
     "models": Reader(".zip", seeds.models, _mutate_model, _read_model),
 }

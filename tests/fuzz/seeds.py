@@ -19,9 +19,10 @@ from desktop.document.model import Document
 from desktop.document.opening import file_stamp
 from desktop.document.project import OpenedFile, Snapshot, write_project
 from engine import colour, imageio
+from engine.batch.reviews import Look, accept, write_look
 from engine.imageio.directories import ASCII, Exif
 from engine.raster import Metadata, Pixels, Raster, Rect, Resolution
-from engine.record import ScanFile
+from engine.record import Repair, ScanFile
 from tests import tiny_models
 from tests.document.test_edits import filled_layer
 from tests.document.test_judgements import put_review, review_of
@@ -183,6 +184,20 @@ def projects() -> list[bytes]:
             made.append(path.read_bytes())
     own = unzipped(made[2])
     return [*made, zipped({name: data for name, data in own.items() if not name.startswith("lacuna/")})]
+
+
+def reviews() -> list[bytes]:
+    """The reviews of a scan of a batch: with nothing decided, and with all accepted."""
+    found, made = _looked_at(_document(3, np.uint8)).state.review, []
+    assert found is not None
+    search = Repair("detect", "finder", "1", "", "cpu", {"threshold": 0.5}, recipe="mine")
+    look = Look(dataclasses.replace(found, search=search), "ab" * 32, "cd" * 32, {"scratch": 2}, ("unsure",))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        for review in (look.review, accept(look.review, "all")):
+            write_look(path, dataclasses.replace(look, review=review))
+            made.append(path.read_bytes())
+    return made
 
 
 def autosaves() -> list[bytes]:

@@ -39,7 +39,9 @@ def test_a_few_wrong_files(name: str, tmp_path: Path) -> None:
     assert changed > FEW // 2
 
 
-@pytest.mark.parametrize("name", ["tiff", "png", "jpeg", "webp", "bmp", "masks", "projects", "autosaves", "models"])
+@pytest.mark.parametrize(
+    "name", ["tiff", "png", "jpeg", "webp", "bmp", "masks", "projects", "autosaves", "reviews", "models"]
+)
 def test_most_sound_files_are_read(name: str, tmp_path: Path) -> None:
     """Otherwise the fuzzer would not get beyond the first check."""
     reader, read = READERS[name], []

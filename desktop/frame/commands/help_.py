@@ -17,6 +17,19 @@ def _show_log(context: Context) -> None:
         context.strip.say(context.window.tr("The system has no program that shows the log."))
 
 
+def _help(context: Context) -> None:
+    from desktop.dialogs.help import HelpWindow
+
+    HelpWindow.open(context.window)
+
+
+def _check_computer(context: Context) -> None:
+    from desktop.dialogs.doctor import DoctorWindow
+
+    window = context.open_window(DoctorWindow, lambda: DoctorWindow(context.window, context.jobs, context.registry))
+    window.start()
+
+
 def _about(context: Context) -> None:
     from desktop.dialogs.questions import Questions
 
@@ -24,6 +37,25 @@ def _about(context: Context) -> None:
 
 
 ACTIONS = (
+    Action(
+        id="help",
+        menu="Help",
+        text="Lacuna Help",
+        run=_help,
+        shortcuts=("F1",),
+        enabled=always,
+        tip="What to do first, batches, and all that is not obvious",
+        while_dragging=True,
+    ),
+    Action(
+        id="doctor",
+        menu="Help",
+        text="Check This Computer…",
+        run=_check_computer,
+        enabled=always,
+        tip="Test every model, and see what it runs on and how fast",
+        while_dragging=True,
+    ),
     Action(
         id="log",
         menu="Help",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from desktop.frame.actions import Action
+from desktop.frame.actions import Action, always
 from desktop.frame.commands import defects
 from desktop.language import sentence_of
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from desktop.frame.context import Context
     from desktop.photo.workspace import Workspace
     from desktop.work.base import Outcome, TaskRequest
+    from engine.jobs import JobContext
+    from engine.third_party import Scan
     from engine.tiles import TileMap
 
 _SUFFIXES = (".tif", ".tiff", ".png")
@@ -134,6 +136,39 @@ def _on_found_for_recipe(context: Context, photo: Workspace, name: str, outcome:
         defects.continue_recipe(context, photo, name)
 
 
+def _show_models(context: Context) -> None:
+    from desktop.dialogs.models import ModelsWindow
+
+    def make() -> ModelsWindow:
+        pick, device = partial(_pick_scan, context), context.task
+        window = ModelsWindow(context.window, context.jobs, context.registry, pick, lambda: device.device)
+        window.changed.connect(context.task.load)
+        return window
+
+    context.open_window(ModelsWindow, make)
+
+
+def _pick_scan(context: Context) -> tuple[str, Callable[[JobContext], Scan]]:
+    """The name of the picture on which a model is tried, and what reads it: the photograph, else the sample."""
+    from desktop.document.compose import Composite
+    from desktop.frame.photos import SAMPLE
+    from engine import imageio
+    from engine.raster import ArraySource
+    from engine.third_party import Scan
+
+    photo, view = context.photo, context.view
+    if photo is None or view is None:
+
+        def read(job: JobContext) -> Scan:
+            raster = imageio.read(SAMPLE, job.part(0.0, 0.1))
+            return Scan(ArraySource(raster.pixels), raster.profile, None, (raster.width / 2, raster.height / 2))
+
+        return context.window.tr("the Sample"), read
+    state, seen = photo.document.state, view.viewport.visible_image().center()
+    scan = Scan(Composite.of(state), photo.document.profile, state.mask, (seen.x(), seen.y()))
+    return photo.title, lambda _: scan
+
+
 def _words(context: Context) -> tuple[str, str]:
     """Text and tooltip of the command: those of the chosen task."""
     task = context.task.task
@@ -200,5 +235,14 @@ ACTIONS = (
         text="Enlarge x4…",
         run=_enlarge_by(4),
         tip="Make a picture four times as wide and as high",
+    ),
+    Action(
+        id="models",
+        menu="Repair",
+        text="Models…",
+        run=_show_models,
+        enabled=always,
+        tip="What the models are, where they come from and how good they are; add others",
+        separator=True,
     ),
 )

@@ -1,0 +1,76 @@
+"""The help: pages that ship with the program, in a window of their own."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QUrl
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QHBoxLayout, QTextBrowser, QToolButton, QVBoxLayout, QWidget
+
+from engine.resources import resource
+
+FIRST = "start.md"
+_SIZE = (860, 760)
+
+
+class HelpWindow(QWidget):
+    """Pages of ``resources/help``, which lead to each other. Not modal. GUI thread.
+
+    Args:
+        owner: the main window, over which it stays and with which it closes.
+    """
+
+    def __init__(self, owner: QWidget) -> None:
+        super().__init__(owner, Qt.WindowType.Window)
+        self.setWindowTitle(self.tr("Lacuna Help"))
+        self.resize(*_SIZE)
+        self.pages = QTextBrowser()
+        self.pages.setAccessibleName(self.tr("Help page"))
+        self.pages.setSearchPaths([str(resource("help"))])
+        self.pages.document().setDocumentMargin(24)
+        bar = QHBoxLayout()
+        for name, keys, tip, do, can in (
+            (
+                "←",
+                QKeySequence.StandardKey.Back,
+                self.tr("Back to the page before"),
+                self.pages.backward,
+                self.pages.backwardAvailable,
+            ),
+            (
+                "→",
+                QKeySequence.StandardKey.Forward,
+                self.tr("Forward again"),
+                self.pages.forward,
+                self.pages.forwardAvailable,
+            ),
+        ):
+            button = QToolButton()
+            button.setText(name)
+            button.setShortcut(QKeySequence(keys))
+            button.setToolTip(f"{tip} ({button.shortcut().toString(QKeySequence.SequenceFormat.NativeText)})")
+            button.setAccessibleName(tip)
+            button.setEnabled(False)
+            button.clicked.connect(do)
+            can.connect(button.setEnabled)
+            bar.addWidget(button)
+        bar.addStretch(1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.setSpacing(8)
+        layout.addLayout(bar)
+        layout.addWidget(self.pages, 1)
+        self.show_page(FIRST)
+
+    def show_page(self, name: str) -> None:
+        """Show a page, by the name of its file."""
+        self.pages.setSource(QUrl(name))
+
+    @classmethod
+    def open(cls, owner: QWidget, page: str = FIRST) -> HelpWindow:
+        """Show the help of a window at a page; it is made the first time."""
+        window = owner.findChild(cls, options=Qt.FindChildOption.FindDirectChildrenOnly) or cls(owner)
+        window.show_page(page)
+        window.show()
+        window.raise_()
+        window.activateWindow()
+        return window

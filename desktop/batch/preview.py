@@ -16,7 +16,7 @@ from engine.batch.rows import Row
 _STEPS = 1000
 
 
-class BeforeAfter(QWidget):
+class SplitPicture(QWidget):
     """The scan left of a divider, and its result right of it.
 
     Attributes:
@@ -94,7 +94,7 @@ class Preview(QWidget):
         super().__init__()
         self._model, self._pictures = model, pictures
         self._row: Row | None = None
-        self.picture = BeforeAfter()
+        self.picture = SplitPicture()
         self.divider = QSlider(Qt.Orientation.Horizontal)
         self.divider.setRange(0, _STEPS)
         self.divider.setValue(_STEPS // 2)

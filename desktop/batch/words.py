@@ -14,6 +14,7 @@ _STATES = {
     State.DONE: "done",
     State.UP_TO_DATE: "up to date",
     State.FAILED: "failed",
+    State.FOUND: "to review",
     State.CANCELLED: "cancelled",
 }
 _LEFT_OUT = {
@@ -38,7 +39,15 @@ def state_title(state: State) -> str:
 
 def counts_in_words(counts: Mapping[State, int]) -> str:
     """How many scans have each state, as a part of a sentence; only states that some have."""
-    shown = (State.RUNNING, State.DONE, State.UP_TO_DATE, State.FAILED, State.CANCELLED, State.PENDING)
+    shown = (
+        State.RUNNING,
+        State.DONE,
+        State.UP_TO_DATE,
+        State.FAILED,
+        State.CANCELLED,
+        State.FOUND,
+        State.PENDING,
+    )
     return ", ".join(f"{counts[state]:,} {state_title(state)}" for state in shown if counts.get(state))
 
 

@@ -95,6 +95,8 @@ class Program:
                 except EngineError as error:
                     self.contents.strip.warn(error)
                     safe = False
+        if self.ready:
+            self.contents.reviewing.flush()
         return safe
 
     def stop(self) -> None:

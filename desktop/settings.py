@@ -84,6 +84,7 @@ class BatchSettings:
         profile: ``keep``, ``srgb`` or the path of an ICC profile.
         exists: what happens where a result exists, see ``engine.batch.plan.Plan``.
         device: ``auto``, ``cpu`` or ``cuda``.
+        review: look through all scans first, and heal what a person decides.
         leave_core: leave a processor core to other programs.
         above: the folder above all scans, below which results beside them are; follows from the scans.
         folders: the folders that were given -> what stands before the paths of their scans.
@@ -99,6 +100,7 @@ class BatchSettings:
     profile: str = "keep"
     exists: str = "skip"
     device: str = "auto"
+    review: bool = False
     leave_core: bool = True
     above: str = ""
     folders: dict[str, str] = field(default_factory=dict)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from PySide6.QtCore import QTimer, Signal
 
+from desktop.batch.decided import DecidedList
 from desktop.batch.giving_way import EditorWatch
-from desktop.batch.listing import BatchList, ignoring_context
+from desktop.batch.listing import ignoring_context
 from desktop.batch.runner import Added, RunOptions, Snapshot, Wanted, run_batch, write_report
 from desktop.batch.steering import Feed, RunHandle
-from desktop.batch.words import counts_in_words, words
+from desktop.batch.words import counts_in_words, waiting_in_words, words
 from desktop.settings import BatchSettings
 from desktop.work.threads import JobCentre, Lane, Ticket
 from engine.batch.pace import Pace
@@ -39,7 +40,7 @@ class Phase(Enum):
     WATCHING = "watching"
 
 
-class BatchKeeper(BatchList):
+class BatchKeeper(DecidedList):
     """The batch of the program: a list that can be run. GUI thread.
 
     Args:
@@ -228,8 +229,13 @@ class BatchKeeper(BatchList):
 
     def _tell_end(self) -> None:
         table = self._opened()
-        counts = counts_in_words(table.counts()) if table is not None else ""
-        self.ended.emit(words("The batch has ended: {0}.").format(counts))
+        if table is None:
+            return
+        counts, (waiting, defects) = table.counts(), table.waiting()
+        said = words("The batch has ended: {0}.").format(counts_in_words(counts, counts[State.FOUND] - waiting))
+        if waiting:
+            said = f"{said} {waiting_in_words(waiting, defects)}."
+        self.ended.emit(said)
 
     def _on_run_done(self, wanted: Wanted, *, came_to_end: bool) -> None:
         self._resumes = not came_to_end

@@ -179,6 +179,7 @@ class BatchList(QObject):
             device=chosen.device,
             exists=chosen.exists,
             beside=chosen.subfolder if chosen.place == "beside" else "",
+            review=chosen.review,
         )
 
     def _wanted(self) -> Wanted | None:

@@ -13,7 +13,15 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QGuiApplication, QPalette
 
 from desktop.batch.pictures import Pictures
-from desktop.batch.words import details_of, found_in_words, state_title, told_in_words, words
+from desktop.batch.words import (
+    chips_of,
+    details_of,
+    found_in_words,
+    is_decided,
+    state_title,
+    told_in_words,
+    words,
+)
 from engine.batch.rows import Row, State
 from engine.batch.views import Order
 
@@ -22,6 +30,8 @@ PAGE = 32
 _KEPT = 16 * PAGE
 PROGRESS_ROLE = Qt.ItemDataRole.UserRole
 """The share of a running scan's work that is done, 0..1; None for others."""
+CHIPS_ROLE = PROGRESS_ROLE + 1
+"""Why a person should look at what was found in a scan, texts; empty for others."""
 Index = QModelIndex | QPersistentModelIndex
 _NONE = QModelIndex()
 
@@ -173,14 +183,17 @@ class BatchModel(QAbstractTableModel):
             return None
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             text = self._text(row, Column(column))
-            spoken = role == Qt.ItemDataRole.AccessibleTextRole and _marked(row, column)
-            return f"{text}, {words('another result has the name of the template')}" if spoken else text
+            if role == Qt.ItemDataRole.DisplayRole:
+                return text
+            return ", ".join(part for part in (text, *_spoken(row, Column(column))) if part)
         if role == Qt.ItemDataRole.DecorationRole:
             return self._pictures.thumbnail(row, QGuiApplication.primaryScreen().devicePixelRatio())
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._tip(row, Column(column))
         if role == Qt.ItemDataRole.ForegroundRole:
             return _colour(row, column)
+        if role == CHIPS_ROLE:
+            return chips_of(row)
         return self._shares.get(row.id, (0.0, ""))[0] if row.state is State.RUNNING else None
 
     def _text(self, row: Row, column: Column) -> str:
@@ -204,6 +217,8 @@ class BatchModel(QAbstractTableModel):
 
     def state_text(self, row: Row) -> str:
         """The state of a row in words, with the step of one that is running."""
+        if is_decided(row):
+            return words("decided")
         if row.state is not State.RUNNING:
             return state_title(row.state)
         if row.id in self._cancelling:
@@ -231,6 +246,7 @@ _ROLES = frozenset(
         Qt.ItemDataRole.ToolTipRole,
         Qt.ItemDataRole.ForegroundRole,
         PROGRESS_ROLE,
+        CHIPS_ROLE,
     )
 )
 
@@ -238,6 +254,13 @@ _ROLES = frozenset(
 def _marked(row: Row, column: int) -> bool:
     """Whether a cell is marked because of a name that another result has."""
     return row.renamed and column == Column.RESULT
+
+
+def _spoken(row: Row, column: Column) -> tuple[str, ...]:
+    """What a cell says beside its text."""
+    if column is Column.TOLD:
+        return chips_of(row)
+    return (words("another result has the name of the template"),) if _marked(row, column) else ()
 
 
 def _colour(row: Row, column: int) -> Any:

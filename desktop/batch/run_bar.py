@@ -23,7 +23,7 @@ from desktop.panels.widgets import WheelGuard
 from desktop.theme import icon
 from engine.batch.rows import State
 
-_ENDED = (State.DONE, State.UP_TO_DATE, State.FAILED)
+_ENDED = (State.DONE, State.UP_TO_DATE, State.FAILED, State.FOUND)
 _HELD = (Phase.HOLDING, Phase.HELD)
 
 
@@ -104,6 +104,12 @@ class RunBar(QWidget):
             self.tr("Go on with what comes into the folders; possible after a run with these settings")
         )
         self.watch.clicked.connect(lambda on: self._keeper.watch(on=on))
+        self.look_first = QCheckBox(self.tr("Look first, I decide"))
+        self.look_first.setAccessibleName(self.look_first.text())
+        self.look_first.setToolTip(
+            self.tr("Find the damage in all scans first; nothing is healed before you have decided about it")
+        )
+        self.look_first.clicked.connect(lambda on: self._keeper.look_first(on=on))
 
     def _lay_out(self) -> None:
         line = QHBoxLayout()
@@ -124,16 +130,20 @@ class RunBar(QWidget):
     def in_order(self) -> tuple[QWidget, ...]:
         """What can have the keyboard focus, in the order in which it is seen."""
         choices = (self._cores, self.watch, self.report)
-        return (*choices, self.retry, self.cancel, self.after, self.now, self.start)
+        return (*choices, self.retry, self.cancel, self.after, self.now, self.look_first, self.start)
 
     def refresh(self) -> None:
         """Show the state of the run."""
         keeper, phase, counts = self._keeper, self._keeper.phase, self._keeper.counts
-        pending, ended = counts.get(State.PENDING, 0), sum(counts.get(state, 0) for state in _ENDED)
+        ended = sum(counts.get(state, 0) for state in _ENDED)
+        pending, decided, _ = keeper.undone
         idle, failed = phase is Phase.IDLE, counts.get(State.FAILED, 0)
         self.start.setVisible(idle or phase in _HELD)
-        self.start.setEnabled(phase in _HELD or (pending > 0 and not keeper.busy))
-        self.start.setText(self.tr("Resume") if phase in _HELD or (ended and pending) else self.tr("Start"))
+        self.start.setEnabled(phase in _HELD or (pending + decided > 0 and not keeper.busy))
+        self.start.setText(self._start_text(phase, pending, decided, ended))
+        self.look_first.setVisible(idle)
+        with QSignalBlocker(self.look_first):
+            self.look_first.setChecked(keeper.looks_first)
         self.after.setVisible(not idle and phase not in _HELD)
         self.after.setEnabled(phase is Phase.RUNNING)
         self.now.setVisible(not idle and phase not in _HELD)
@@ -149,6 +159,13 @@ class RunBar(QWidget):
         self._bar.setValue(round(1000 * ended / keeper.total) if keeper.total else 0)
         self._words.setText(self._sentence(phase))
 
+    def _start_text(self, phase: Phase, pending: int, decided: int, ended: int) -> str:
+        if phase in _HELD:
+            return self.tr("Resume")
+        if decided and not pending:
+            return self.tr("Heal Decided")
+        return self.tr("Resume") if ended and pending else self.tr("Start")
+
     def _sentence(self, phase: Phase) -> str:
         keeper = self._keeper
         if not keeper.total:
@@ -160,7 +177,9 @@ class RunBar(QWidget):
             Phase.CANCELLING: self.tr("Cancelling"),
             Phase.WATCHING: self.tr("Watching the folders"),
         }.get(phase, self.tr("The editor goes first") if keeper.giving_way else "")
-        parts = [said, counts_in_words(keeper.counts)]
+        parts = [said, counts_in_words(keeper.counts, keeper.undone[2])]
+        if keeper.totals is not None and phase is Phase.IDLE:
+            parts.append(keeper.totals.sentence())
         left = keeper.seconds_left
         if left and phase in (Phase.RUNNING, Phase.PAUSING):
             parts.append(self.tr("about {0} left").format(duration(left)))

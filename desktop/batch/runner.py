@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.batch import Batch
     from engine.batch.gather import Scan
     from engine.batch.plan import Plan
+    from engine.batch.reviews import Totals
     from engine.batch.rows import Outcome, Row, State
     from engine.batch.run import BatchRun
     from engine.batch.table import JobTable
@@ -60,6 +61,8 @@ class Snapshot:
         first: some of the first rows, in the order of the work.
         left: bytes of the scans that are pending or running.
         renamed: the number of results that could not have the name of the template.
+        waiting: the number of scans that wait for decisions, and of the defects found in them.
+        decided: what the next run heals, because it is decided; None = nothing.
     """
 
     ids: NDArray[np.int64]
@@ -67,6 +70,8 @@ class Snapshot:
     first: tuple[Row, ...]
     left: int
     renamed: int
+    waiting: tuple[int, int] = (0, 0)
+    decided: Totals | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,9 @@ def take_snapshot(table: Path, view: View) -> Snapshot:
     with JobTable(table) as rows:
         first = tuple(rows.rows_where("WHERE run = ? ORDER BY place LIMIT ?", rows.run, _FIRST))
         left, _ = rows.pending()
-        return Snapshot(row_ids(rows, view), rows.counts(), first, left, len(collisions(rows)))
+        totals, renamed = rows.totals(), len(collisions(rows))
+        decided = totals if totals.files + totals.without else None
+        return Snapshot(row_ids(rows, view), rows.counts(), first, left, renamed, rows.waiting(), decided)
 
 
 def settle_interrupted(table: Path) -> None:

@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
     QTableView,
 )
 
+from desktop.batch.chips import ChipPainter, Wrapping
 from desktop.batch.model import ORDERS, PROGRESS_ROLE, BatchModel, Column
 from desktop.batch.pictures import THUMBNAIL
 from engine.batch.rows import Row
@@ -34,26 +35,17 @@ from engine.batch.views import Order
 _WIDTHS = {
     Column.SCAN: 228,
     Column.RESULT: 168,
-    Column.STATE: 88,
+    Column.STATE: 112,
     Column.FOUND: 136,
     Column.PROGRESS: 88,
     Column.DEVICE: 64,
     Column.TIME: 56,
 }
-_GROUPS = (3, 5)
+_GROUPS = (3, 5, 8)
 """Places in the context menu before which there is a line."""
 _MOST_KEPT = 1000
 """Selected rows that stay selected when the order changes."""
 Index = QModelIndex | QPersistentModelIndex
-
-
-class _Wrapping(QStyledItemDelegate):
-    """Draws text in as many lines as the row has room for."""
-
-    def initStyleOption(self, option: QStyleOptionViewItem, index: Index) -> None:
-        super().initStyleOption(option, index)
-        option.features |= QStyleOptionViewItem.ViewItemFeature.WrapText
-        option.textElideMode = Qt.TextElideMode.ElideRight
 
 
 class _ProgressPainter(QStyledItemDelegate):
@@ -93,8 +85,8 @@ class BatchTable(QTableView):
         self.setModel(model)
         self.setAccessibleName(self.tr("Scans of the batch"))
         self.setItemDelegateForColumn(Column.PROGRESS, _ProgressPainter(self))
-        for column in (Column.FOUND, Column.TOLD):
-            self.setItemDelegateForColumn(column, _Wrapping(self))
+        self.setItemDelegateForColumn(Column.FOUND, Wrapping(self))
+        self.setItemDelegateForColumn(Column.TOLD, ChipPainter(self))
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)

@@ -31,6 +31,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from desktop.batch.decision_bar import DecisionBar
 from desktop.batch.keeper import BatchKeeper, Phase
 from desktop.batch.model import ORDERS, BatchModel
 from desktop.batch.options import Options
@@ -39,7 +40,7 @@ from desktop.batch.preview import Preview
 from desktop.batch.run_bar import RunBar
 from desktop.batch.runner import Snapshot
 from desktop.batch.table import BatchTable
-from desktop.batch.words import state_title
+from desktop.batch.words import is_looked_through, state_title
 from desktop.dialogs.export import FileDialogs
 from desktop.language import sentence_of
 from desktop.panels.messages import MessageStrip
@@ -51,6 +52,10 @@ from engine.batch.views import Order
 from engine.errors import EngineError
 
 _SEARCH_MS = 200
+_DECIDED = "decided"
+"""Data of the entry of the filter that shows what is decided."""
+_MOST_TOLD = 500
+"""Selected rows whose defects are counted."""
 
 
 class BatchWindow(QWidget):
@@ -63,9 +68,11 @@ class BatchWindow(QWidget):
 
     Signals:
         open_wanted: a scan or a result is to be opened in the editor; carries its path.
+        review_wanted: what was found in a scan is to be reviewed; carries its row's number, or None for the first.
     """
 
     open_wanted = Signal(object)
+    review_wanted = Signal(object)
 
     def __init__(self, keeper: BatchKeeper, jobs: JobCentre, store: SettingsStore) -> None:
         super().__init__(None, Qt.WindowType.Window)
@@ -80,6 +87,7 @@ class BatchWindow(QWidget):
         self.table = BatchTable(self.model)
         self.preview = Preview(self.model, self.pictures)
         self.run_bar = RunBar(keeper, leaves_core=store.settings.batch.leave_core)
+        self.decision_bar = DecisionBar(keeper)
         self.strip = MessageStrip()
         self.strip.show_offer_of(None)
         self._search_soon = QTimer(self)
@@ -107,6 +115,7 @@ class BatchWindow(QWidget):
             (self.tr("Remove from the List"), "Delete", self.keeper.remove),
         ):
             table.add_command(text, key, partial(self._on_selected, change))
+        self.decision_bar.add_commands(table)
         for keys, action in (
             (QKeySequence.StandardKey.Close, self.close),
             (QKeySequence.StandardKey.Find, self._focus_search),
@@ -128,6 +137,7 @@ class BatchWindow(QWidget):
         middle.setSpacing(8)
         middle.addLayout(self._bar_above())
         middle.addWidget(self._pages, 1)
+        middle.addWidget(self.decision_bar)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -154,6 +164,7 @@ class BatchWindow(QWidget):
         self._filter.addItem(self.tr("All"), None)
         for state in State:
             self._filter.addItem(state_title(state), state)
+        self._filter.addItem(self.tr("Decided"), _DECIDED)
         self._filter.activated.connect(self._on_filter)
         line.addWidget(self._filter)
         self._order = QComboBox()
@@ -206,12 +217,16 @@ class BatchWindow(QWidget):
         keeper.listing.connect(self._listing.setText)
         keeper.said.connect(self.strip.say)
         keeper.noticed.connect(self.strip.warn)
+        keeper.decided.connect(self._on_decided)
         keeper.failed.connect(self._on_failed)
         keeper.ended.connect(self._on_ended)
         self.options.changed.connect(self._on_options)
         self.table.pointed.connect(self.preview.show_row)
         self.table.sorted.connect(self._on_sorted)
         self.table.activated.connect(lambda _: self._open(result=None))
+        self.table.selectionModel().selectionChanged.connect(lambda *_: self._show_selected())
+        self.model.modelReset.connect(self._show_selected)
+        self.decision_bar.review_wanted.connect(self._review)
         self.run_bar.report_wanted.connect(lambda: keeper.write_report(_show_file))
 
     def _order_by_keyboard(self) -> None:
@@ -274,9 +289,14 @@ class BatchWindow(QWidget):
         self.options.show_settings()
         for number in range(self._filter.count()):
             state = self._filter.itemData(number)
-            count = keeper.total if state is None else keeper.counts.get(state, 0)
-            title = self.tr("All") if state is None else state_title(state).capitalize()
+            if state is _DECIDED:
+                title, count = self.tr("Decided"), keeper.undone[1]
+            else:
+                title = self.tr("All") if state is None else state_title(state).capitalize()
+                count = keeper.total if state is None else keeper.counts.get(state, 0)
+            count = keeper.waiting[0] if state is State.FOUND else count
             self._filter.setItemText(number, f"{title} ({count:,})")
+        self._show_selected()
 
     def _on_failed(self, error: EngineError) -> None:
         if error.code == "batch.table" and self.keeper.snapshot is None:
@@ -327,7 +347,9 @@ class BatchWindow(QWidget):
 
     def _on_filter(self) -> None:
         state = self._filter.currentData()
-        self.keeper.view = replace(self.keeper.view, states=None if state is None else frozenset([state]))
+        states = {None: None, _DECIDED: frozenset([State.FOUND, State.PENDING])}.get(state, frozenset([state]))
+        decided = {State.FOUND: False, _DECIDED: True}.get(state)
+        self.keeper.view = replace(self.keeper.view, states=states, decided=decided)
         self.keeper.refresh()
 
     def _focus_search(self) -> None:
@@ -346,10 +368,29 @@ class BatchWindow(QWidget):
         self.keeper.view = replace(self.keeper.view, order=cast(Order, order), descending=descending)
         self.keeper.refresh()
 
+    def _show_selected(self) -> None:
+        """Show what is selected in the bar of decisions."""
+        ids = self.table.selected_ids()
+        self.decision_bar.show_selected(ids, self.keeper.rows(ids) if len(ids) <= _MOST_TOLD else None)
+
+    def _review(self, *, every: bool) -> None:
+        """Review the current row, or the first that waits for decisions."""
+        row = self.table.current_row()
+        if every or row is None:
+            self.review_wanted.emit(None)
+        elif is_looked_through(row):
+            self.review_wanted.emit(row.id)
+
+    def _on_decided(self, sentence: str, take_back: Callable[[], object]) -> None:
+        self.strip.offer(sentence, self.tr("Take Back"), take_back, None)
+
     def _open(self, *, result: bool | None) -> None:
         """Open the current row's scan or result in the editor; None: the result if there is one."""
         row = self.table.current_row()
         if row is None:
+            return
+        if result is None and is_looked_through(row):
+            self.review_wanted.emit(row.id)
             return
         made = row.state in (State.DONE, State.UP_TO_DATE)
         wanted = made if result is None else result

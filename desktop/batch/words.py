@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from PySide6.QtCore import QCoreApplication
 
-from engine.batch.rows import Row, State
+from engine.batch.rows import CHIPS, Row, State
 
 _STATES = {
     State.PENDING: "waiting",
@@ -14,7 +14,7 @@ _STATES = {
     State.DONE: "done",
     State.UP_TO_DATE: "up to date",
     State.FAILED: "failed",
-    State.FOUND: "to review",
+    State.FOUND: "waits for review",
     State.CANCELLED: "cancelled",
 }
 _LEFT_OUT = {
@@ -37,18 +37,27 @@ def state_title(state: State) -> str:
     return words(_STATES[state])
 
 
-def counts_in_words(counts: Mapping[State, int]) -> str:
-    """How many scans have each state, as a part of a sentence; only states that some have."""
+def counts_in_words(counts: Mapping[State, int], decided: int = 0) -> str:
+    """How many scans have each state, as a part of a sentence; only states that some have.
+
+    Args:
+        counts: the number of scans of each state.
+        decided: how many of those that were looked through are decided about.
+    """
     shown = (
         State.RUNNING,
         State.DONE,
         State.UP_TO_DATE,
         State.FAILED,
         State.CANCELLED,
-        State.FOUND,
         State.PENDING,
     )
-    return ", ".join(f"{counts[state]:,} {state_title(state)}" for state in shown if counts.get(state))
+    parts = [f"{counts[state]:,} {state_title(state)}" for state in shown if counts.get(state)]
+    if decided:
+        parts.append(words("{0:,} decided").format(decided))
+    if waiting := counts.get(State.FOUND, 0) - decided:
+        parts.append(words("{0:,} to review").format(waiting))
+    return ", ".join(parts)
 
 
 def added_in_words(added: int, left_out: Mapping[str, int]) -> str:
@@ -70,7 +79,7 @@ def duration(seconds: float) -> str:
 
 def found_in_words(row: Row) -> str:
     """What was found in a scan: the number of damages, most frequent first; empty if it was not looked for."""
-    found = row.outcome.found if row.outcome is not None and row.state in _LOOKED else {}
+    found = row.outcome.found if row.outcome is not None and (row.state in _LOOKED or is_looked_through(row)) else {}
     ordered = sorted(found.items(), key=lambda item: -item[1])
     return ", ".join(f"{count:,} {kind}" for kind, count in ordered)
 
@@ -78,9 +87,49 @@ def found_in_words(row: Row) -> str:
 _LOOKED = (State.DONE, State.UP_TO_DATE)
 
 
+def is_looked_through(row: Row) -> bool:
+    """Whether a scan was looked through, and is not healed yet."""
+    if row.state is State.FOUND:
+        return True
+    return row.state is State.PENDING and row.outcome is not None and row.outcome.state is State.FOUND
+
+
+def is_decided(row: Row) -> bool:
+    """Whether a scan is healed by the next run, because a person has decided about what was found in it."""
+    return row.decided and is_looked_through(row)
+
+
+def waiting_in_words(files: int, defects: int) -> str:
+    """How many scans wait for decisions, with how many defects."""
+    pictures = words("1 picture waits for you") if files == 1 else words("{0:,} pictures wait for you").format(files)
+    found = words("1 defect") if defects == 1 else words("{0:,} defects").format(defects)
+    return f"{pictures}, {found}"
+
+
+def decisions_in_words(row: Row) -> str:
+    """How far the decisions about a scan are; empty if it was not looked through, or nothing is decided yet."""
+    numbers = row.numbers
+    if not is_looked_through(row):
+        return ""
+    if row.decided:
+        if not numbers.accepted:
+            return words("Nothing is healed")
+        return words("{0:,} of {1:,} are healed").format(numbers.accepted, numbers.found)
+    done = numbers.accepted + numbers.kept
+    return words("{0:,} of {1:,} decided").format(done, numbers.found) if done else ""
+
+
+def chips_of(row: Row) -> tuple[str, ...]:
+    """Why a person should look at what was found in a scan, each in a few words; empty once it is healed."""
+    chips = row.outcome.chips if row.outcome is not None and is_looked_through(row) else ()
+    return tuple(words(CHIPS[chip]) for chip in chips if chip in CHIPS)
+
+
 def told_in_words(row: Row) -> str:
     """What was done with a scan in a few words, or why it failed in a sentence."""
     outcome = row.outcome
+    if is_looked_through(row):
+        return decisions_in_words(row)
     if outcome is None or row.state in (State.PENDING, State.RUNNING):
         return ""
     if row.state is State.FAILED:
@@ -99,8 +148,8 @@ def told_in_words(row: Row) -> str:
 
 def details_of(row: Row) -> str:
     """All sentences about what became of a scan, a line each."""
-    outcome = row.outcome
-    lines = []
+    outcome, chips = row.outcome, chips_of(row)
+    lines = [words("Look at it: {0}.").format(", ".join(chips))] if chips else []
     if row.renamed:
         lines.append(words("Another result has the name of the template, so this one gets a name of its own."))
     if outcome is not None and row.state not in (State.PENDING, State.RUNNING):

@@ -182,6 +182,8 @@ class Document:
         """Whether it was read from a project of this program that can be overwritten without losing anything."""
         self.newer_project = False
         """Whether it was read from a project of a newer version of this program, which must not be overwritten."""
+        self.batch_review: Review | None = None
+        """The review that its batch keeps, as it was when this was opened; what is judged then is no unsaved work."""
         self.stamp: tuple[int, int] | None = None
         """Size in bytes and modification time in ns of the file when it was opened."""
         self._ids = itertools.count(1)

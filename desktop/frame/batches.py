@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow
 
 from desktop.document.project import SUFFIX
 from desktop.frame.photos import Photos
+from desktop.frame.reviewing import Reviewing
 from desktop.panels.messages import MessageStrip
 from desktop.settings import SettingsStore
 from desktop.work.threads import JobCentre
@@ -31,6 +32,7 @@ class Batches(QObject):
         store: settings.
         jobs: the job centre.
         photos: the open photographs.
+        reviewing: the review of the batch.
         strip: the main window's messages.
         folder: the program's folder for the table of the batch.
     """
@@ -41,6 +43,7 @@ class Batches(QObject):
         store: SettingsStore,
         jobs: JobCentre,
         photos: Photos,
+        reviewing: Reviewing,
         strip: MessageStrip,
         folder: Path,
     ) -> None:
@@ -48,6 +51,8 @@ class Batches(QObject):
         self._main, self._store, self._jobs = window, store, jobs
         self._photos, self._strip, self._folder = photos, strip, folder
         self._made: BatchWindow | None = None
+        self._reviewing = reviewing
+        reviewing.left.connect(self._on_review_left)
 
     @property
     def window(self) -> BatchWindow:
@@ -59,6 +64,7 @@ class Batches(QObject):
             keeper = BatchKeeper(self._jobs, self._store.settings.batch, self._folder, self._photos.files_in_use)
             self._made = BatchWindow(keeper, self._jobs, self._store)
             self._made.open_wanted.connect(self._open)
+            self._made.review_wanted.connect(partial(self._reviewing.begin, keeper))
             keeper.ended.connect(self._on_ended)
         return self._made
 
@@ -82,7 +88,8 @@ class Batches(QObject):
             )
 
     def stop(self) -> None:
-        """The program ends."""
+        """The program ends; its lanes have stopped."""
+        self._reviewing.flush()
         if self._made is not None:
             self._made.end()
             self._made = None
@@ -95,6 +102,11 @@ class Batches(QObject):
         self._photos.open([path])
         self._main.raise_()
         self._main.activateWindow()
+
+    def _on_review_left(self, all_decided: bool) -> None:  # noqa: FBT001 - Qt's signal
+        self.show()
+        if all_decided:
+            self.window.strip.say(self.tr("All pictures are decided."))
 
     def _on_ended(self, sentence: str) -> None:
         """One notification when a run has ended, in whichever window the restorer is."""

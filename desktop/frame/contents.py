@@ -8,18 +8,19 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QSize, Qt, QTimer
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
+from PySide6.QtWidgets import QApplication, QScrollArea, QVBoxLayout, QWidget
 
 from desktop.canvas.view import CanvasView
 from desktop.dialogs.settings import ShortcutRow, ShortcutsDialog
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK
 from desktop.frame.batches import Batches
-from desktop.frame.commands import file, repair
+from desktop.frame.commands import defects, file, repair
 from desktop.frame.context import Context
 from desktop.frame.main_window import MainWindow
 from desktop.frame.menus import Menus
 from desktop.frame.options_bar import OptionsBar
 from desktop.frame.photos import Photos
+from desktop.frame.reviewing import Reviewing
 from desktop.frame.status import StatusBar
 from desktop.frame.toolbox import Toolbox
 from desktop.panels.defects import DefectsPanel
@@ -28,6 +29,7 @@ from desktop.panels.jobs import JobsPanel
 from desktop.panels.layers import LayersPanel
 from desktop.panels.messages import MessageStrip
 from desktop.panels.navigator import Navigator
+from desktop.panels.review_bar import ReviewBar
 from desktop.panels.task import TaskPanel
 from desktop.photo.files import Files
 from desktop.settings import SettingsStore
@@ -71,7 +73,9 @@ class Contents(QObject):
         menus.draw_icons()
         self.strip = MessageStrip()
         self.photos = Photos(window, store, files, self.strip)
-        self.batches = Batches(window, store, jobs, self.photos, self.strip, batch_folder)
+        self.review_bar = ReviewBar(menus.by_id)
+        self.reviewing = Reviewing(self.photos, files, jobs, self.strip, self.review_bar)
+        self.batches = Batches(window, store, jobs, self.photos, self.reviewing, self.strip, batch_folder)
         self.tools = Toolbox(store.settings.tools)
         self.options = OptionsBar(window.options, self.tools, menus.by_id)
         self.status = StatusBar(jobs)
@@ -87,6 +91,7 @@ class Contents(QObject):
             files,
             self.photos,
             self.batches,
+            self.reviewing,
             self.tools,
             self.task,
             self.layers,
@@ -119,7 +124,7 @@ class Contents(QObject):
             window.tools.addAction(actions[id_])
         for bar in (window.tools, window.options):
             bar.setIconSize(QSize(ICON, ICON))
-        window.stack.addWidget(self.photos.tabs)
+        window.stack.addWidget(_below(self.review_bar, self.photos.tabs))
         self.strip.attach_to(window.stack)
         for action in self.menus.actions:
             if action.on_canvas:
@@ -146,6 +151,8 @@ class Contents(QObject):
         photos.opened.connect(self._on_opened)
         photos.shown.connect(self._on_shown)
         photos.changed.connect(self._on_changed)
+        self.reviewing.shown.connect(self._on_review)
+        self.reviewing.changed.connect(self.menus.refresh)
         self.files.said.connect(self.strip.say)
         self.tools.selected.connect(self._on_tool)
         self.tools.changed.connect(self._on_tool_settings)
@@ -168,6 +175,13 @@ class Contents(QObject):
         view.set_tool(self.tools.tool)
         view.input.spot_painted.connect(partial(repair.heal_spot, self.context, photo))
         view.input.pressed.connect(self._on_pressed)
+
+    def _on_review(self) -> None:
+        """A scan of a batch is reviewed: show its defects in front of the window of the batch."""
+        defects.show(self.context)
+        self._window.show()
+        self._window.raise_()
+        self._window.activateWindow()
 
     def _on_shown(self) -> None:
         view, photo = self.photos.view, self.photos.photo
@@ -258,6 +272,17 @@ class Contents(QObject):
         self.menus.recent.clear()
         for name in self._store.settings.recent:
             self.menus.recent.addAction(name, partial(self.photos.open, [Path(name)]))
+
+
+def _below(bar: QWidget, widget: QWidget) -> QWidget:
+    """A widget below a bar."""
+    page = QWidget()
+    layout = QVBoxLayout(page)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(0)
+    layout.addWidget(bar)
+    layout.addWidget(widget, 1)
+    return page
 
 
 def _scroll_area(panel: QWidget) -> QScrollArea:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from desktop.frame.batches import Batches
     from desktop.frame.main_window import MainWindow
     from desktop.frame.photos import Photos
+    from desktop.frame.reviewing import Reviewing
     from desktop.frame.status import StatusBar
     from desktop.frame.toolbox import Toolbox
     from desktop.panels.layers import LayersPanel
@@ -43,6 +44,7 @@ class Context:
         files: opens and writes files.
         photos: the open photographs.
         batches: the window of batches.
+        reviewing: the review of a batch.
         tools: the chosen tool and the tools' settings.
         task: the Repair panel.
         layers: the Layers panel.
@@ -60,6 +62,7 @@ class Context:
     files: Files
     photos: Photos
     batches: Batches
+    reviewing: Reviewing
     tools: Toolbox
     task: TaskPanel
     layers: LayersPanel

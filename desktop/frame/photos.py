@@ -89,6 +89,14 @@ class Photos(QObject):
         widgets = [self.tabs.widget(i) for i in range(self.tabs.count())]
         return [widget for widget in widgets if isinstance(widget, CanvasView)]
 
+    def view_of(self, path: Path) -> CanvasView | None:
+        """The canvas of a file that is open; None if it is not.
+
+        Args:
+            path: the file, resolved.
+        """
+        return next((view for view in self.views() if view.workspace and path in view.workspace.files()), None)
+
     def files_in_use(self) -> list[Path]:
         """Files that must not be overwritten: of all open photographs with their scans, and files being written."""
         open_ = [view.workspace for view in self.views() if view.workspace is not None]
@@ -102,9 +110,9 @@ class Photos(QObject):
         """Open files. One that is open already is shown instead, and one that is being opened is skipped."""
         self._abort_closing()
         for path in dict.fromkeys(path.resolve() for path in paths):
-            known = [view for view in self.views() if view.workspace and path in view.workspace.files()]
-            if known:
-                self.tabs.setCurrentWidget(known[0])
+            known = self.view_of(path)
+            if known is not None:
+                self.tabs.setCurrentWidget(known)
             elif path in self._files.targets:
                 self._strip.say(self.tr("{0} is being written; open it after that.").format(path.name))
             elif path not in self._files.opening:
@@ -133,7 +141,7 @@ class Photos(QObject):
         if self.photo is None or not self.photo.gesturing:
             self.tabs.setCurrentIndex(index)
             view.setFocus()
-        if photo.source != SAMPLE:
+        if photo.source != SAMPLE and photo.document.batch_review is None:
             self._store.remember_file(photo.source)
         photo.modified.connect(self._remember_project)
         self._show_titles()

@@ -156,8 +156,8 @@ class DefectsPanel(QWidget):
         self._pages = QStackedLayout(self)
         self._pages.addWidget(self._nothing_page())
         self._pages.addWidget(self._review_page())
-        for id_ in ("defect_accept", "defect_keep"):
-            # The shortcuts Return and Delete work only in this panel and on the picture.
+        for id_ in ("defect_accept", "defect_keep", "defect_reopen"):
+            # The shortcuts Return, Delete and Backspace work only in this panel and on the picture.
             self.addAction(actions[id_])
         self.show_workspace(None)
 

@@ -82,6 +82,12 @@ class DefectList(QObject):
         """Whether a job to outline the defects is waiting or running."""
         return self._ticket is not None
 
+    @property
+    def outlines(self) -> Outlines | None:
+        """The outlines of the review as it is now; None while they are made."""
+        review, outlines = self.review, self._outlines
+        return outlines if review is not None and outlines is not None and outlines.is_up_to_date(review) else None
+
     # -- following the document -------------------------------------------------------------------------------
 
     def set_outlines(self, outlines: Outlines) -> None:
@@ -220,6 +226,11 @@ class DefectList(QObject):
         """Go to the next (1) or previous (-1) defect that is not healed, with wrap-around; False when there is none."""
         return self._go(by, lambda item: item.verdict is not Verdict.HEALED)
 
+    def go_to_first(self) -> bool:
+        """Go to the first defect that is to do, or else to the first; False when there is none."""
+        to_do = self._go(1, lambda item: item.verdict is Verdict.TO_DO, -1)
+        return to_do or self._go(1, lambda _: True, -1)
+
     def _go(self, by: int, wanted: Callable[[JudgedDefect], bool], start: int | None = None) -> bool:
         count, start = len(self.items), self.row if start is None else start
         start = start if start is not None else (-1 if by > 0 else count)
@@ -249,6 +260,22 @@ class DefectList(QObject):
         """Accept the ``acceptable`` defects."""
         accepted = [replace(item, verdict=Verdict.ACCEPTED) for item in self.acceptable]
         self._judge(accepted, "Accept all defects")
+
+    def keep_rest(self) -> None:
+        """Keep as they are all defects that are to do."""
+        kept = [replace(item, verdict=Verdict.KEPT) for item in self.items if item.verdict is Verdict.TO_DO]
+        self._judge(kept, "Keep the rest as it is")
+
+    @property
+    def reopenable(self) -> list[JudgedDefect]:
+        """The selected defects whose decision can be taken back; a healed one is taken back by undo."""
+        return [item for item in self.selected if item.verdict in (Verdict.ACCEPTED, Verdict.KEPT)]
+
+    def reopen(self) -> None:
+        """Take back the decisions about the ``reopenable`` defects, which stay selected."""
+        items = [replace(item, verdict=Verdict.TO_DO) for item in self.reopenable]
+        label = "To do again"
+        self._judge(items, label if len(items) < 2 else f"{label} ({len(items)})")
 
     def set_kind(self, kind: str) -> None:
         """Give the selected defects another class."""

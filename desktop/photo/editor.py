@@ -9,7 +9,16 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
-from desktop.document.edits import AddLayer, Compound, Edit, MoveLayer, Paint, TurnPicture, merge_down
+from desktop.document.edits import (
+    AddLayer,
+    Compound,
+    Edit,
+    MoveLayer,
+    Paint,
+    TurnPicture,
+    UpdateReview,
+    merge_down,
+)
 from desktop.document.geometry import Turn
 from desktop.document.model import Change, Document, Layer, State
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK, LayerMask, LayerPixels, Target
@@ -171,6 +180,9 @@ class Editor(QObject):
 
     def push(self, edit: Edit) -> None:
         """Apply an edit as one undo step."""
+        if self.document.batch_review is not None and isinstance(edit, UpdateReview):
+            # The batch keeps it.
+            edit.saved = False
         self._realign_stack()
         index = self.undo.index()
         self.undo_memory.truncate(index)

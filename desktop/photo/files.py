@@ -71,11 +71,16 @@ class Files(QObject):
         """The files that are being read."""
         return self._opening
 
-    def open(self, path: Path) -> Ticket:
-        """Start reading a scan or a project."""
+    def open(self, path: Path, read: Callable[[Path, JobContext], Document] = open_document) -> Ticket:
+        """Start reading a scan or a project.
+
+        Args:
+            path: the file.
+            read: reads it as a document, on a thread.
+        """
 
         def work(context: JobContext) -> Document:
-            return open_document(path, context)
+            return read(path, context)
 
         ticket = self._open(self.tr("Opening {0}").format(path.name), path, work)
         ticket.done.connect(lambda document: self._on_opened(document, path))

@@ -6,7 +6,7 @@ These modules are imported before the window is shown: heavy modules are importe
 from __future__ import annotations
 
 from desktop.frame.actions import Action
-from desktop.frame.commands import defects, edit, file, help_, layer, mask, picture, repair, tools, view
+from desktop.frame.commands import defects, edit, file, help_, layer, mask, picture, repair, review, tools, view
 
 ACTIONS: tuple[Action, ...] = (
     *file.ACTIONS,
@@ -17,6 +17,7 @@ ACTIONS: tuple[Action, ...] = (
     *repair.ACTIONS,
     *tools.ACTIONS,
     *defects.ACTIONS,
+    *review.ACTIONS,
     *layer.ACTIONS,
     *help_.ACTIONS,
 )

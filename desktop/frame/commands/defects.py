@@ -155,6 +155,16 @@ def _on_repainted(context: Context, photo: Workspace) -> None:
     context.strip.say(context.window.tr("Shape the mask with brush and eraser, then press Heal."))
 
 
+def _reopen(context: Context) -> None:
+    if context.photo is not None:
+        context.photo.defects.reopen()
+
+
+def _keep_rest(context: Context) -> None:
+    if context.photo is not None:
+        context.photo.defects.keep_rest()
+
+
 def _accept_all(context: Context) -> None:
     if context.photo is not None:
         context.photo.defects.accept_all()
@@ -183,6 +193,16 @@ def _has_chosen(context: Context) -> bool:
 
 def _has_acceptable(context: Context) -> bool:
     return context.photo is not None and bool(context.photo.defects.acceptable)
+
+
+def _has_reopenable(context: Context) -> bool:
+    return context.photo is not None and bool(context.photo.defects.reopenable)
+
+
+def _has_to_do(context: Context) -> bool:
+    from engine.review import Verdict
+
+    return context.photo is not None and context.photo.defects.counts[Verdict.TO_DO] > 0
 
 
 def _has_to_heal(context: Context) -> bool:
@@ -239,6 +259,16 @@ ACTIONS = (
         on_canvas=True,
     ),
     Action(
+        id="defect_reopen",
+        menu="Defects",
+        text="To Do Again",
+        run=_reopen,
+        enabled=_has_reopenable,
+        shortcuts=("Backspace",),
+        tip="Take the decision about the defect back",
+        on_canvas=True,
+    ),
+    Action(
         id="defect_repaint",
         menu="Defects",
         text="Repaint Defect",
@@ -254,6 +284,14 @@ ACTIONS = (
         run=_accept_all,
         enabled=_has_acceptable,
         tip="Accept all that is still to do, but for large areas of which Lacuna is unsure",
+    ),
+    Action(
+        id="defects_keep_rest",
+        menu="Defects",
+        text="Keep the Rest",
+        run=_keep_rest,
+        enabled=_has_to_do,
+        tip="Leave alone all that is still to do",
     ),
     Action(
         id="defects_heal",

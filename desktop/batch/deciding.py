@@ -1,0 +1,254 @@
+"""What the lanes do about decisions: about whole scans of a batch, and about the defects of one. No Qt here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from desktop.document.geometry import Geometry
+from desktop.document.opening import open_document
+from engine.errors import EngineError, ReadError
+from engine.jobs import JobContext
+from engine.review import Judgement, Point, Review, Verdict, transform_judgements
+
+if TYPE_CHECKING:
+    from desktop.document.model import Document, State
+    from engine.batch.reviews import Accept
+    from engine.batch.rows import ReviewNumbers, Row
+    from engine.outlines import Outlines
+
+_PAGE = 200
+"""Scans that are read at once."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was decided about a scan before all of it was decided about at once."""
+
+    id: int
+    judgements: Mapping[Point, Judgement]
+    numbers: ReviewNumbers
+    decided: bool
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What deciding about whole scans did.
+
+    Attributes:
+        before: how the scans were that are decided about now.
+        failed: those that could not be, by name, and why.
+        sentence: what the next run heals.
+    """
+
+    before: tuple[Before, ...]
+    failed: tuple[tuple[str, EngineError], ...]
+    sentence: str
+
+
+# -- whole scans ------------------------------------------------------------------------------------------------------
+
+
+def decide_scans(table: Path, ids: Sequence[int], what: Accept, context: JobContext, *, running: bool) -> Decided:
+    """Decide about whole scans that were looked through; others of these stay as they are.
+
+    Args:
+        table: file of the table.
+        ids: rows.
+        what: see ``engine.batch.reviews.accept``.
+        context: progress and cancellation.
+        running: whether a run of this program works on the table.
+
+    Raises:
+        ReadError, WriteError: as ``accept_rows`` and ``JobTable``.
+        Cancelled: the context was cancelled; what was decided by then stays so.
+    """
+    from engine.batch.deciding import accept_rows
+    from engine.batch.reviews import read_review, review_path
+    from engine.batch.rows import State
+    from engine.batch.table import JobTable
+    from engine.batch.views import rows_at
+
+    before, failed = list[Before](), list[tuple[str, EngineError]]()
+    with ExitStack() as stack:
+        rows = stack.enter_context(JobTable(table))
+        if not running:
+            stack.enter_context(rows.held())
+        folder = rows.folder
+        for start in range(0, len(ids), _PAGE):
+            for number, row in enumerate(rows_at(rows, ids[start : start + _PAGE])):
+                context.progress((start + number) / len(ids), row.relative)
+                if row.state is not State.FOUND:
+                    continue
+                try:
+                    judgements = read_review(review_path(folder, row.path)).judgements
+                except ReadError as error:
+                    failed.append((row.relative, error))
+                    continue
+                failed += [(one.relative, error) for one, error in accept_rows(rows, folder, [row], what)]
+                before.append(Before(row.id, judgements, row.numbers, row.decided))
+        return Decided(tuple(before), tuple(failed), rows.totals().sentence())
+
+
+def take_back(table: Path, before: Sequence[Before], context: JobContext) -> None:
+    """Restore what was decided about scans before; those that were healed meanwhile stay as they are.
+
+    Raises:
+        ReadError, WriteError: a review or the table cannot be read or written.
+        Cancelled: the context was cancelled; what was taken back by then stays so.
+    """
+    from engine.batch.reviews import read_review, review_path, write_review
+    from engine.batch.table import JobTable
+    from engine.batch.views import rows_at
+
+    with JobTable(table) as rows:
+        folder = rows.folder
+        for number, one in enumerate(before):
+            context.progress(number / len(before), "")
+            for row in rows_at(rows, [one.id]):
+                if _is_open(row):
+                    path = review_path(folder, row.path)
+                    write_review(path, replace(read_review(path), judgements=one.judgements))
+                    rows.note_review(one.id, one.numbers)
+                    rows.decide([one.id], one.decided)
+
+
+def decide_again(table: Path, ids: Sequence[int]) -> int:
+    """Let scans wait for decisions again, also those that were healed by decisions; what was judged stays.
+
+    Returns:
+        Number of those that wait again.
+    """
+    from engine.batch.rows import State
+    from engine.batch.table import JobTable
+    from engine.batch.views import rows_at
+
+    with JobTable(table) as rows:
+        count = 0
+        for start in range(0, len(ids), _PAGE):
+            some = rows_at(rows, ids[start : start + _PAGE])
+            undecided = [row.id for row in some if row.decided and row.state is not State.RUNNING]
+            rows.decide(undecided, False)
+            count += len(undecided)
+        return count
+
+
+def waiting_scans(table: Path) -> list[int]:
+    """The scans that wait for decisions, in the order of the work."""
+    from engine.batch.rows import State
+    from engine.batch.table import JobTable
+    from engine.batch.views import View, row_ids
+
+    with JobTable(table) as rows:
+        found = row_ids(rows, View(frozenset([State.FOUND]), decided=False))
+        return [int(id_) for id_ in found]
+
+
+def _is_open(row: Row) -> bool:
+    """Whether a scan is neither being worked on nor done."""
+    from engine.batch.rows import State
+
+    return row.state in (State.FOUND, State.PENDING)
+
+
+# -- the defects of one scan ------------------------------------------------------------------------------------------
+
+
+def open_looked_through(table: Path, row: Row, context: JobContext) -> Document:
+    """Read a scan that was looked through as a document, with what was found and judged. Any thread.
+
+    If it is another picture now, or what was found in it cannot be read, it is to be looked through again.
+
+    Raises:
+        ReadError: ``review.again``: see above. Others: the scan cannot be read.
+        Cancelled: the context was cancelled.
+    """
+    from engine.batch.reviews import read_look, review_path
+    from engine.batch.table import JobTable
+
+    with JobTable(table) as rows:
+        try:
+            look = read_look(review_path(rows.folder, row.path))
+            document = open_document(row.path, context)
+            file, damage = document.scan_file, look.review.damage
+            same = file is not None and file.with_digest().sha256 == look.source_sha256
+            if not same or damage.shape[:2] != document.state.scan.shape[:2]:
+                raise ReadError("", "review.other")
+        except ReadError as error:
+            if not error.code.startswith("review."):
+                raise
+            rows.decide([row.id], False)
+            rows.put_back([row.id])
+            said = {
+                "review.other": "{file} was changed since it was looked through.",
+                "review.missing": "What was found in {file} is not there any more.",
+            }.get(error.code, "What was found in {file} cannot be read.")
+            again = " Nothing is healed by the old decisions: press Start to look through it again."
+            raise ReadError(said + again, "review.again", file=row.path.name) from error
+    # The recipe goes on with the batch; healing here heals this document only.
+    document.restore(replace(document.state, review=replace(look.review, recipe="")))
+    document.batch_review = look.review
+    return document
+
+
+def review_to_keep(state: State, opened: Review, geometry: Geometry) -> Review | None:
+    """The review of a document as its batch keeps it: of the scan as its file shows it, which nothing is healed of.
+
+    Args:
+        state: of the document.
+        opened: the review with which it was opened.
+        geometry: the orientation in which it was opened.
+
+    Returns:
+        The review; None if the document's review is that of another search, or was removed.
+    """
+    now = state.review
+    if now is None or now.id != opened.id:
+        return None
+    turned, judgements = geometry.transform_from(state.geometry), now.judgements
+    if turned:
+        judgements = transform_judgements(judgements, turned.rect)
+    kept = {
+        point: replace(one, verdict=Verdict.ACCEPTED) if one.verdict is Verdict.HEALED else one
+        for point, one in judgements.items()
+    }
+    return replace(opened, filters=now.filters, judgements=MappingProxyType(kept))
+
+
+def keep_judgements(
+    table: Path, id_: int, review: Review, outlines: Outlines | None, *, decided: bool | None = None
+) -> bool:
+    """Write what was judged about a scan of a batch. Any thread.
+
+    Args:
+        table: file of the table.
+        id_: its row.
+        review: see ``review_to_keep``.
+        outlines: of the review; None = they are computed.
+        decided: note whether the scan is decided about; None = as it was.
+
+    Returns:
+        False if the scan is being worked on: then its new decisions must be noted again afterwards.
+
+    Raises:
+        ReadError, WriteError: the review or the table cannot be read or written.
+    """
+    from engine.batch.reviews import numbers_of, review_path, write_review
+    from engine.batch.rows import State
+    from engine.batch.table import JobTable
+    from engine.batch.views import rows_at
+
+    with JobTable(table) as rows:
+        for row in rows_at(rows, [id_]):
+            write_review(review_path(rows.folder, row.path), review)
+            if row.state is State.RUNNING:
+                return False
+            rows.note_review(id_, numbers_of(review, outlines))
+            if decided or row.decided:
+                # A result that exists was made by other decisions.
+                rows.decide([id_], True)
+    return True

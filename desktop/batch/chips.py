@@ -62,17 +62,17 @@ class ChipPainter(Wrapping):
         for number, chip in enumerate(chips):
             rest = len(chips) - number
             more = metrics.horizontalAdvance(f"+{rest}") + 2 * _INSIDE + _GAP if rest > 1 else 0
-            if number and left + metrics.horizontalAdvance(chip) + 2 * _INSIDE + more > room.right():
-                chip = f"+{rest}"
-            width = min(metrics.horizontalAdvance(chip) + 2 * _INSIDE, room.right() - left)
+            fits = left + metrics.horizontalAdvance(chip) + 2 * _INSIDE + more <= room.right()
+            text = chip if fits or not number else f"+{rest}"
+            width = min(metrics.horizontalAdvance(text) + 2 * _INSIDE, room.right() - left)
             place = QRect(left, room.top(), width, room.height())
             painter.setPen(palette.color(QPalette.ColorRole.Mid))
             painter.setBrush(palette.color(QPalette.ColorRole.Button))
             painter.drawRoundedRect(place, _HEIGHT / 2, _HEIGHT / 2)
             painter.setPen(palette.color(QPalette.ColorRole.Text))
-            shown = metrics.elidedText(chip, Qt.TextElideMode.ElideRight, max(0, width - _INSIDE))
+            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, max(0, width - _INSIDE))
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, shown)
-            if chip == f"+{rest}":
+            if text is not chip:
                 break
             left += width + _GAP
 

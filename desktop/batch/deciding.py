@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from desktop.document.geometry import Geometry
 from desktop.document.opening import open_document
-from engine.errors import EngineError, ReadError
+from engine.errors import EngineError, ReadError, Words
 from engine.jobs import JobContext
 from engine.review import Judgement, Point, Review, Verdict, transform_judgements
 
@@ -167,28 +167,37 @@ def open_looked_through(table: Path, row: Row, context: JobContext) -> Document:
         ReadError: ``review.again``: see above. Others: the scan cannot be read.
         Cancelled: the context was cancelled.
     """
-    from engine.batch.reviews import read_look, review_path
+    from engine.batch.reviews import review_path
     from engine.batch.table import JobTable
 
     with JobTable(table) as rows:
         try:
-            look = read_look(review_path(rows.folder, row.path))
-            document = open_document(row.path, context)
-            file, damage = document.scan_file, look.review.damage
-            same = file is not None and file.with_digest().sha256 == look.source_sha256
-            if not same or damage.shape[:2] != document.state.scan.shape[:2]:
-                raise ReadError("", "review.other")
+            return _read_with_review(row.path, review_path(rows.folder, row.path), context)
         except ReadError as error:
             if not error.code.startswith("review."):
                 raise
             rows.decide([row.id], False)
             rows.put_back([row.id])
-            said = {
+            reasons = {
                 "review.other": "{file} was changed since it was looked through.",
                 "review.missing": "What was found in {file} is not there any more.",
-            }.get(error.code, "What was found in {file} cannot be read.")
-            again = " Nothing is healed by the old decisions: press Start to look through it again."
-            raise ReadError(said + again, "review.again", file=row.path.name) from error
+            }
+            reason = reasons.get(error.code, "What was found in {file} cannot be read.")
+            raise ReadError(
+                "{reason} Nothing is healed by the old decisions. Press Start to look through it again.",
+                "review.again",
+                reason=Words(reason, file=row.path.name),
+            ) from error
+
+
+def _read_with_review(scan: Path, review: Path, context: JobContext) -> Document:
+    """Read a scan with its review; raises ReadError, ``review.other`` if it is not that of this picture."""
+    from engine.batch.reviews import read_look
+
+    look, document = read_look(review), open_document(scan, context)
+    digest = document.scan_file.with_digest().sha256 if document.scan_file is not None else ""
+    if digest != look.source_sha256 or document.state.scan.shape[:2] != look.review.damage.shape[:2]:
+        raise ReadError("{file} is another picture.", "review.other", file=scan.name)
     # The recipe goes on with the batch; healing here heals this document only.
     document.restore(replace(document.state, review=replace(look.review, recipe="")))
     document.batch_review = look.review

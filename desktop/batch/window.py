@@ -226,7 +226,7 @@ class BatchWindow(QWidget):
         self.table.activated.connect(lambda _: self._open(result=None))
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._show_selected())
         self.model.modelReset.connect(self._show_selected)
-        self.decision_bar.review_wanted.connect(self._review)
+        self.decision_bar.review_wanted.connect(lambda every: self._review(every=every))
         self.run_bar.report_wanted.connect(lambda: keeper.write_report(_show_file))
 
     def _order_by_keyboard(self) -> None:
@@ -289,7 +289,7 @@ class BatchWindow(QWidget):
         self.options.show_settings()
         for number in range(self._filter.count()):
             state = self._filter.itemData(number)
-            if state is _DECIDED:
+            if state == _DECIDED:
                 title, count = self.tr("Decided"), keeper.undone[1]
             else:
                 title = self.tr("All") if state is None else state_title(state).capitalize()

@@ -1,0 +1,195 @@
+"""The review of a batch in the window: look, decide by keys or about whole pictures, heal, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QPushButton
+from pytestqt.qtbot import QtBot
+
+import engine.batch
+from desktop.app import Program
+from desktop.batch.model import CHIPS_ROLE, Column
+from desktop.batch.window import BatchWindow
+from desktop.canvas.view import CanvasView
+from desktop.photo.workspace import Workspace
+from desktop.settings import SettingsStore
+from engine import imageio
+from engine.batch.reviews import read_review, review_path, write_review
+from engine.batch.table import JobTable
+from engine.batch.work import Job
+from engine.raster import Raster
+from engine.record import read_record
+from engine.review import Verdict
+from engine.runtime.cards import Registry
+from tests import tiny_models
+from tests.conftest import noise_raster
+from tests.desktop.acting import drag, key, trigger
+from tests.desktop.test_batch_window import counted, drop_on, press, shown
+from tests.engine.test_batch_review import Here, damaged, mine, opened, pixels, ran
+from tests.engine.test_batch_review import recipe as recipe
+
+LONG = 60_000
+ACCEPTED, KEPT, TO_DO = Verdict.ACCEPTED, Verdict.KEPT, Verdict.TO_DO
+__all__ = ["mine"]
+
+
+@pytest.fixture
+def window(program: Program, mine: Path) -> BatchWindow:
+    """The window of batches, with a recipe that finds white and black, paints white, and smooths."""
+    program.store.settings.batch.recipe = str(mine)
+    return program.contents.batches.window
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    """Two scans with a scratch, a speck and a large stain, and one without damage."""
+    box = tmp_path / "box"
+    box.mkdir()
+    imageio.write(Raster(damaged()), box / "a.tif")
+    imageio.write(Raster(np.ascontiguousarray(damaged()[:, ::-1])), box / "b.tif")
+    imageio.write(noise_raster(200, 300, dtype=np.uint8), box / "c.tif")
+    return box
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scans are worked on in this process."""
+    monkeypatch.setattr(engine.batch, "WorkerProcess", lambda _, on_event: Here(on_event))
+
+
+def look_through(qtbot: QtBot, program: Program, window: BatchWindow, box: Path) -> None:
+    """Drop a folder, and have it looked through."""
+    drop_on(program.window, box)
+    qtbot.waitUntil(counted(window, pending=3), timeout=LONG)
+    press(window, "Look first, I decide")
+    press(window, "Start")
+    qtbot.waitUntil(counted(window, found=3), timeout=LONG)
+
+
+def reviewed(qtbot: QtBot, program: Program, name: str) -> Workspace:
+    """The scan that is reviewed, once its defects are listed."""
+
+    def is_there() -> bool:
+        photo, reviewing = program.contents.photos.photo, program.contents.reviewing
+        return photo is not None and photo.title == name and reviewing.is_shown and reviewing.ready
+
+    qtbot.waitUntil(is_there, timeout=LONG)
+    photo = program.contents.photos.photo
+    assert photo is not None
+    return photo
+
+
+def bar_button(program: Program, text: str) -> None:
+    button = next(one for one in program.contents.review_bar.findChildren(QPushButton) if one.text() == text)
+    assert button.isEnabled(), text
+    button.click()
+
+
+def verdicts(photo: Workspace) -> list[Verdict]:
+    return [item.verdict for item in sorted(photo.defects.items, key=lambda item: item.defect.box.top)]
+
+
+def test_drop_look_review_next_week_heal_report(
+    qtbot: QtBot, program: Program, window: BatchWindow, box: Path, mine: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "box restored"
+    look_through(qtbot, program, window, box)
+    assert program.contents.strip.text == "The batch has ended: 3 to review. 3 pictures wait for you, 6 defects."
+    assert window.decision_bar.text == "3 pictures wait for you, 6 defects"
+    assert shown(window, Column.STATE) == ["waits for review"] * 3
+    assert shown(window, Column.FOUND) == ["2 scratch, 1 stain", "2 scratch, 1 stain", ""]
+    assert window.model.index(0, Column.TOLD).data(CHIPS_ROLE) == ("unsure",)
+    assert not list(out.glob("*.*")), "nothing is healed before it was decided"
+
+    # The first scan, by keys: accept, keep, take that back, keep again, accept.
+    window.table.selectRow(0)
+    window.table.activated.emit(window.model.index(0, 0))
+    photo = reviewed(qtbot, program, "a.tif")
+    bar = program.contents.review_bar
+    assert bar.text == "Review 1 of 3: a.tif, 0 of 3 decided"
+    assert program.contents.defects.isVisible()
+    assert photo.defects.row == 0
+    assert photo.defects.current is not None
+    for pressed in (Qt.Key.Key_Return, Qt.Key.Key_Delete):
+        key(program, pressed)
+    key(program, Qt.Key.Key_P)
+    key(program, Qt.Key.Key_Backspace)
+    kept = photo.defects.current.point
+    assert [item.verdict for item in photo.defects.selected] == [TO_DO]
+    key(program, Qt.Key.Key_Delete)
+    key(program, Qt.Key.Key_Return)
+    assert bar.text == "Review 1 of 3: a.tif, 3 of 3 decided"
+    assert not photo.unsaved
+    assert program.contents.photos.tabs.tabText(0) == "a.tif"
+    assert not program.store.settings.recent
+    bar_button(program, "Done, Next")
+
+    # The second in the same tab; the program ends in the middle of it.
+    photo = reviewed(qtbot, program, "b.tif")
+    assert program.contents.photos.tabs.count() == 1
+    assert bar.text == "Review 2 of 3: b.tif, 0 of 3 decided"
+    key(program, Qt.Key.Key_Return)
+    first = photo.defects.items[0].point
+    program.window.close()
+    assert not program.ready
+
+    # Next week.
+    program = Program(tmp_path / "state", SettingsStore(tmp_path / "settings.ini"), program.registry)
+    program.start([])
+    qtbot.waitUntil(lambda: program.ready, timeout=LONG)
+    trigger(program, "batch")
+    window = program.contents.batches.window
+    qtbot.waitUntil(counted(window, found=3), timeout=LONG)
+    assert shown(window, Column.STATE) == ["decided", "waits for review", "waits for review"]
+    assert shown(window, Column.TOLD) == ["2 of 3 are healed", "1 of 3 decided", ""]
+    press(window, "Review All")
+    photo = reviewed(qtbot, program, "b.tif")
+    bar = program.contents.review_bar
+    assert bar.text == "Review 1 of 2: b.tif, 1 of 3 decided"
+    assert photo.document.state.review is not None
+    assert photo.document.state.review.judgements[first].verdict is ACCEPTED
+    bar_button(program, "Accept What Is Certain")
+    bar_button(program, "Keep the Rest")
+    assert verdicts(photo).count(KEPT) == 1 or verdicts(photo).count(ACCEPTED) == 3
+    decided = verdicts(photo)
+    key(program, Qt.Key.Key_N, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    reviewed(qtbot, program, "c.tif")
+    assert bar.text == "Review 2 of 2: c.tif, no defects"
+    bar_button(program, "Previous")
+    photo = reviewed(qtbot, program, "b.tif")
+    assert verdicts(photo) == decided
+    bar_button(program, "Done, Next")
+    reviewed(qtbot, program, "c.tif")
+    bar_button(program, "Done, Next")
+    qtbot.waitUntil(lambda: window.decision_bar.text.startswith("All pictures are decided"), timeout=LONG)
+    assert program.contents.photos.tabs.count() == 0
+    healed = 2 + decided.count(ACCEPTED)
+    assert f"Heal {healed} defects in 2 files; 1 file has none." in window.run_bar.text
+    press(window, "Heal Decided")
+    qtbot.waitUntil(counted(window, done=3), timeout=LONG)
+    program.window.close()
+
+    report = json.loads((out / "lacuna-report" / "report.json").read_text(encoding="utf-8"))
+    assert report["counts"] == {"done": 3, "up_to_date": 0, "failed": 0, "pending": 0, "ignored": 0}
+    assert [row["steps"] for row in report["files"]] == [["detect", "heal", "clean"]] * 2 + [["detect", "clean"]]
+    # What the command line makes of the same decisions.
+    other = tmp_path / "other"
+    ran(box, other, mine, review=True)
+    with opened(box, other, mine, review=True) as batch:
+        for row in batch.table.rows():
+            review = read_review(review_path(out, row.path))
+            write_review(review_path(other, row.path), review)
+            batch.table.decide([row.id], True)
+        assert review.judgements == {}
+    assert read_review(review_path(out, (box / "a.tif").resolve())).judgements[kept].verdict is KEPT
+    for name, row in ran(box, other, mine).items():
+        assert np.array_equal(pixels(out / name), pixels(other / row.output)), name
+        one, two = (read_record(folder / name) for folder in (out, other))
+        assert one["repairs"] == two["repairs"]
+        assert one["batch"] == two["batch"]

@@ -99,7 +99,7 @@ class Reviewing(QObject):
         if id_ is None and waiting:
             id_ = waiting[0]
         if id_ is None:
-            self._strip.say(self.tr("No picture of the batch waits for review."))
+            self._say(self.tr("No picture of the batch waits for review."))
             return
         self._add([id_])
         self._open(id_)
@@ -176,19 +176,31 @@ class Reviewing(QObject):
             self._photos.open([row.path])
             return
         if not is_looked_through(row):
-            self._strip.say(self.tr("{0} is being worked on, or is healed already.").format(row.path.name))
+            self._say(self.tr("{0} is being worked on, or is healed already.").format(row.path.name))
             return
         if self._photos.view_of(row.path.resolve()) is not None or row.path.resolve() in self._files.opening:
-            self._strip.say(self.tr("{0} is open already. Close it there to review it.").format(row.path.name))
+            self._say(self.tr("{0} is open already. Close it there to review it.").format(row.path.name))
             return
         table = scans.path
         ticket = self._files.open(row.path.resolve(), lambda _, context: open_looked_through(table, row, context))
         self._opening = row
         ticket.done.connect(lambda document: self._on_opened(row, document))
-        ticket.failed.connect(lambda _: scans.judged(row.id))
+        ticket.failed.connect(partial(self._on_failed, row))
         ticket.ended.connect(self._on_opening_ended)
         self._bar.show_opening(row.path.name)
         self._refresh()
+
+    def _on_failed(self, row: Row, error: EngineError) -> None:
+        if self._scans is not None:
+            # The restorer may be in the window of the batch.
+            self._scans.failed.emit(error)
+            self._scans.judged(row.id)
+
+    def _say(self, sentence: str) -> None:
+        """Say something in both windows: the restorer may be in that of the batch."""
+        self._strip.say(sentence)
+        if self._scans is not None:
+            self._scans.said.emit(sentence)
 
     def _on_opening_ended(self) -> None:
         self._opening = None

@@ -138,14 +138,13 @@ def decide_again(table: Path, ids: Sequence[int]) -> int:
 
 
 def waiting_scans(table: Path) -> list[int]:
-    """The scans that wait for decisions, in the order of the work."""
-    from engine.batch.rows import State
+    """The scans that wait for decisions, in the order of the work; those in which nothing was found come last."""
     from engine.batch.table import JobTable
-    from engine.batch.views import View, row_ids
 
     with JobTable(table) as rows:
-        found = row_ids(rows, View(frozenset([State.FOUND]), decided=False))
-        return [int(id_) for id_ in found]
+        order = "(accepted + kept + to_do = 0), place"
+        which = f"SELECT id FROM scans WHERE run = ? AND state = 'found' AND NOT decided ORDER BY {order}"  # noqa: S608
+        return [int(id_) for (id_,) in rows.query(which, rows.run)]
 
 
 def _is_open(row: Row) -> bool:

@@ -122,7 +122,7 @@ class DecisionBar(QWidget):
         files, defects = self._scans.waiting
         self.setVisible(bool(files or self._scans.totals is not None))
         self._actions[0].setEnabled(files > 0)
-        waiting = waiting_in_words(files, defects) if files else self.tr("All pictures are decided")
+        waiting = waiting_in_words(files, defects) if files else self.tr("No picture waits for you")
         self._words.setText("  ·  ".join(part for part in (waiting, self._selected) if part))
 
 

@@ -130,7 +130,8 @@ class BatchKeeper(DecidedList):
         self._handle.hold(on=self._editor.busy)
         if self.watching:
             self._handle.watch_ended.clear()
-        again = not self._resumes or self._listed_for != wanted.plan
+        # Listing them takes those in that are decided.
+        again = not self._resumes or self._listed_for != wanted.plan or self.totals is not None
         options = RunOptions(self._handle, self._feed, self._settings.leave_core, again, self._protected())
         self._listed_for, self._resumes = wanted.plan, False
         self._run = ticket = self._jobs.submit(

@@ -35,7 +35,7 @@ from engine.batch.views import Order
 _WIDTHS = {
     Column.SCAN: 228,
     Column.RESULT: 168,
-    Column.STATE: 112,
+    Column.STATE: 88,
     Column.FOUND: 136,
     Column.PROGRESS: 88,
     Column.DEVICE: 64,

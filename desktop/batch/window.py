@@ -294,7 +294,8 @@ class BatchWindow(QWidget):
             else:
                 title = self.tr("All") if state is None else state_title(state).capitalize()
                 count = keeper.total if state is None else keeper.counts.get(state, 0)
-            count = keeper.waiting[0] if state is State.FOUND else count
+            if state is State.FOUND:
+                title, count = self.tr("Waits for review"), keeper.waiting[0]
             self._filter.setItemText(number, f"{title} ({count:,})")
         self._show_selected()
 
@@ -369,7 +370,9 @@ class BatchWindow(QWidget):
         self.keeper.refresh()
 
     def _show_selected(self) -> None:
-        """Show what is selected in the bar of decisions."""
+        """Show what is selected in the bar of decisions, if there is anything to decide about."""
+        if self.decision_bar.isHidden():
+            return
         ids = self.table.selected_ids()
         self.decision_bar.show_selected(ids, self.keeper.rows(ids) if len(ids) <= _MOST_TOLD else None)
 

@@ -14,7 +14,7 @@ _STATES = {
     State.DONE: "done",
     State.UP_TO_DATE: "up to date",
     State.FAILED: "failed",
-    State.FOUND: "waits for review",
+    State.FOUND: "to review",
     State.CANCELLED: "cancelled",
 }
 _LEFT_OUT = {
@@ -80,6 +80,8 @@ def duration(seconds: float) -> str:
 def found_in_words(row: Row) -> str:
     """What was found in a scan: the number of damages, most frequent first; empty if it was not looked for."""
     found = row.outcome.found if row.outcome is not None and (row.state in _LOOKED or is_looked_through(row)) else {}
+    if not found and is_looked_through(row):
+        return words("no damage")
     ordered = sorted(found.items(), key=lambda item: -item[1])
     return ", ".join(f"{count:,} {kind}" for kind, count in ordered)
 

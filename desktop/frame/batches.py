@@ -106,7 +106,8 @@ class Batches(QObject):
     def _on_review_left(self, all_decided: bool) -> None:  # noqa: FBT001 - Qt's signal
         self.show()
         if all_decided:
-            self.window.strip.say(self.tr("All pictures are decided."))
+            later = self.tr("All pictures that were looked through so far are decided.")
+            self.window.strip.say(later if self.window.keeper.running else self.tr("All pictures are decided."))
 
     def _on_ended(self, sentence: str) -> None:
         """One notification when a run has ended, in whichever window the restorer is."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +21,10 @@ from desktop.batch.window import BatchWindow
 from desktop.photo.workspace import Workspace
 from desktop.settings import SettingsStore
 from engine import imageio
-from engine.batch.reviews import read_review, review_path, write_review
+from engine.batch.reviews import numbers_of, read_review, review_path, write_review
+from engine.batch.rows import State
+from engine.batch.table import JobTable
+from engine.batch.work import Job
 from engine.raster import Raster
 from engine.record import read_record
 from engine.review import Verdict
@@ -52,14 +57,21 @@ def box(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scans are worked on in this process."""
+def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Scans are worked on in this process; all but a.tif only while the event is set."""
+    gate = threading.Event()
+    gate.set()
 
     class Worker(Here):
+        def start(self, job: Job) -> None:
+            assert job.path.endswith("a.tif") or gate.wait(60)
+            super().start(job)
+
         def hold(self, *, on: bool) -> None:
             pass
 
     monkeypatch.setattr(engine.batch, "WorkerProcess", lambda _, on_event: Worker(on_event))
+    return gate
 
 
 def look_through(qtbot: QtBot, program: Program, window: BatchWindow, box: Path) -> None:
@@ -101,8 +113,8 @@ def test_drop_look_review_next_week_heal_report(
     look_through(qtbot, program, window, box)
     assert program.contents.strip.text == "The batch has ended: 3 to review. 3 pictures wait for you, 6 defects."
     assert window.decision_bar.text == "3 pictures wait for you, 6 defects"
-    assert shown(window, Column.STATE) == ["waits for review"] * 3
-    assert shown(window, Column.FOUND) == ["2 scratch, 1 stain", "2 scratch, 1 stain", ""]
+    assert shown(window, Column.STATE) == ["to review"] * 3
+    assert shown(window, Column.FOUND) == ["2 scratch, 1 stain", "2 scratch, 1 stain", "no damage"]
     assert window.model.index(0, Column.TOLD).data(CHIPS_ROLE) == ("unsure",)
     assert not list(out.glob("*.*")), "nothing is healed before it was decided"
 
@@ -145,7 +157,7 @@ def test_drop_look_review_next_week_heal_report(
     trigger(program, "batch")
     window = program.contents.batches.window
     qtbot.waitUntil(counted(window, found=3), timeout=LONG)
-    assert shown(window, Column.STATE) == ["decided", "waits for review", "waits for review"]
+    assert shown(window, Column.STATE) == ["decided", "to review", "to review"]
     assert shown(window, Column.TOLD) == ["2 of 3 are healed", "1 of 3 decided", ""]
     press(window, "Review All")
     photo = reviewed(qtbot, program, "b.tif")
@@ -166,7 +178,7 @@ def test_drop_look_review_next_week_heal_report(
     bar_button(program, "Done, Next")
     reviewed(qtbot, program, "c.tif")
     bar_button(program, "Done, Next")
-    qtbot.waitUntil(lambda: window.decision_bar.text.startswith("All pictures are decided"), timeout=LONG)
+    qtbot.waitUntil(lambda: window.decision_bar.text.startswith("No picture waits for you"), timeout=LONG)
     assert program.contents.photos.tabs.count() == 0
     assert "Heal 4 defects in 2 files; 1 file has none." in window.run_bar.text
     assert window.run_bar.start.text() == "Heal Decided"
@@ -194,11 +206,41 @@ def test_drop_look_review_next_week_heal_report(
         assert one["batch"] == two["batch"]
 
 
-@pytest.mark.usefixtures("at_once")
 def test_whole_pictures_are_decided_and_taken_back(
-    qtbot: QtBot, program: Program, window: BatchWindow, box: Path
+    qtbot: QtBot, program: Program, window: BatchWindow, box: Path, gate: threading.Event
 ) -> None:
-    look_through(qtbot, program, window, box)
+    drop_on(program.window, box)
+    qtbot.waitUntil(counted(window, pending=3), timeout=LONG)
+    press(window, "Look first, I decide")
+    gate.clear()
+    press(window, "Start")
+
+    # The first scan is reviewed while the others are still looked through; only some classes are healed.
+    qtbot.waitUntil(lambda: window.keeper.counts[State.FOUND] == 1, timeout=LONG)
+    press(window, "Review All")
+    reviewed(qtbot, program, "a.tif")
+    program.contents.defects._kinds["stain"].setChecked(False)
+    bar_button(program, "Accept What Is Certain")
+    bar_button(program, "Done, Next")
+    so_far = "All pictures that were looked through so far are decided."
+    qtbot.waitUntil(lambda: window.strip.text == so_far, timeout=LONG)
+    assert window.keeper.running
+    gate.set()
+    qtbot.waitUntil(counted(window, found=3), timeout=LONG)
+    assert shown(window, Column.STATE) == ["decided", "to review", "to review"]
+    assert shown(window, Column.TOLD)[0] == "2 of 2 are healed"
+    path = review_path(window.keeper.folder, (box / "a.tif").resolve())
+    review = read_review(path)
+    assert review.filters.without == {"stain"}
+    write_review(path, replace(review, filters=replace(review.filters, without=frozenset()), judgements={}))
+    with JobTable(window.keeper.path) as table:
+        (row,) = (row for row in table.rows() if row.relative == "a.tif")
+        table.note_review(row.id, numbers_of(read_review(path)))
+    window.table.selectRow(0)
+    press(window, "Decide Again")
+    qtbot.waitUntil(lambda: window.keeper.waiting == (3, 6), timeout=LONG)
+
+    # All of them at once.
     window.table.selectAll()
     assert window.decision_bar.text == "3 pictures wait for you, 6 defects  ·  3 selected: 6 defects, 2 unsure"
 
@@ -223,10 +265,11 @@ def test_whole_pictures_are_decided_and_taken_back(
     # The filter shows what is decided, and what waits again.
     window.table.selectRow(0)
     press(window, "Decide Again")
-    qtbot.waitUntil(lambda: shown(window, Column.STATE)[0] == "waits for review", timeout=LONG)
+    qtbot.waitUntil(lambda: shown(window, Column.STATE)[0] == "to review", timeout=LONG)
     assert shown(window, Column.TOLD)[0] == "3 of 3 decided", "what was judged stays"
+    states = window._filter
     for title, names in (("Decided (2)", ["b.tif", "c.tif"]), ("Waits for review (1)", ["a.tif"])):
-        states = window._filter
+        qtbot.waitUntil(partial(lambda title: states.findText(title) > 0, title), timeout=LONG)
         states.setCurrentText(title)
         states.activated.emit(states.currentIndex())
         qtbot.waitUntil(partial(_shows, window, names), timeout=LONG)
@@ -247,7 +290,7 @@ def _shows(window: BatchWindow, names: list[str]) -> bool:
     return shown(window, Column.SCAN) == names
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("gate")
 def test_a_scan_that_changed_is_looked_through_again(
     qtbot: QtBot, program: Program, window: BatchWindow, box: Path
 ) -> None:

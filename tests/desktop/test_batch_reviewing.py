@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,13 @@ ACCEPTED, KEPT, TO_DO = Verdict.ACCEPTED, Verdict.KEPT, Verdict.TO_DO
 __all__ = ["mine"]
 
 
+class Worker(Here):
+    """Works in this process."""
+
+    def hold(self, *, on: bool) -> None:
+        pass
+
+
 @pytest.fixture
 def window(program: Program, mine: Path) -> BatchWindow:
     """The window of batches, with a recipe that finds white and black, paints white, and smooths."""
@@ -62,16 +70,32 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     gate = threading.Event()
     gate.set()
 
-    class Worker(Here):
+    class Gated(Worker):
         def start(self, job: Job) -> None:
             assert job.path.endswith("a.tif") or gate.wait(60)
             super().start(job)
 
-        def hold(self, *, on: bool) -> None:
-            pass
-
-    monkeypatch.setattr(engine.batch, "WorkerProcess", lambda _, on_event: Worker(on_event))
+    monkeypatch.setattr(engine.batch, "WorkerProcess", lambda _, on_event: Gated(on_event))
     return gate
+
+
+@pytest.fixture
+def next_week(qtbot: QtBot, program: Program, tmp_path: Path) -> Iterator[Callable[[], Program]]:
+    """Starts the program again, whose scans are worked on in this process."""
+    started: list[Program] = []
+
+    def start() -> Program:
+        later = Program(tmp_path / "state", SettingsStore(tmp_path / "settings.ini"), program.registry)
+        started.append(later)
+        later.start([])
+        qtbot.waitUntil(lambda: later.ready, timeout=LONG)
+        return later
+
+    yield start
+    for later in started:
+        later.window.close()
+        later.stop()
+        later.window.deleteLater()
 
 
 def look_through(qtbot: QtBot, program: Program, window: BatchWindow, box: Path) -> None:
@@ -107,7 +131,14 @@ def verdicts(photo: Workspace) -> list[Verdict]:
 
 
 def test_drop_look_review_next_week_heal_report(
-    qtbot: QtBot, program: Program, window: BatchWindow, box: Path, mine: Path, tmp_path: Path
+    qtbot: QtBot,
+    program: Program,
+    window: BatchWindow,
+    box: Path,
+    mine: Path,
+    tmp_path: Path,
+    next_week: Callable[[], Program],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "box restored"
     look_through(qtbot, program, window, box)
@@ -151,9 +182,8 @@ def test_drop_look_review_next_week_heal_report(
     assert not program.ready
 
     # Next week.
-    program = Program(tmp_path / "state", SettingsStore(tmp_path / "settings.ini"), program.registry)
-    program.start([])
-    qtbot.waitUntil(lambda: program.ready, timeout=LONG)
+    program = next_week()
+    monkeypatch.setattr(engine.batch, "WorkerProcess", lambda _, on_event: Worker(on_event))
     trigger(program, "batch")
     window = program.contents.batches.window
     qtbot.waitUntil(counted(window, found=3), timeout=LONG)
@@ -178,14 +208,13 @@ def test_drop_look_review_next_week_heal_report(
     bar_button(program, "Done, Next")
     reviewed(qtbot, program, "c.tif")
     bar_button(program, "Done, Next")
-    qtbot.waitUntil(lambda: window.decision_bar.text.startswith("No picture waits for you"), timeout=LONG)
+    qtbot.waitUntil(lambda: window.strip.text == "All pictures are decided.", timeout=LONG)
     assert program.contents.photos.tabs.count() == 0
+    qtbot.waitUntil(lambda: window.decision_bar.text.startswith("No picture waits for you"), timeout=LONG)
     assert "Heal 4 defects in 2 files; 1 file has none." in window.run_bar.text
     assert window.run_bar.start.text() == "Heal Decided"
     press(window, "Start")
     qtbot.waitUntil(counted(window, done=3), timeout=LONG)
-    program.window.close()
-
     report = json.loads((out / "lacuna-report" / "report.json").read_text(encoding="utf-8"))
     assert report["counts"] == {"done": 3, "up_to_date": 0, "failed": 0, "pending": 0, "ignored": 0}
     assert [row["steps"] for row in report["files"]] == [["detect", "heal", "clean"]] * 2 + [["detect", "clean"]]

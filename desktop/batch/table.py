@@ -116,6 +116,8 @@ class BatchTable(QTableView):
         rows.hide()
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         rows.setDefaultSectionSize(THUMBNAIL + 8)
+        # Otherwise its painting asks for each row whether it is selected, which takes seconds in long tables.
+        columns.setSelectionModel(QItemSelectionModel(self.model(), self))
         columns.setHighlightSections(False)
         columns.setStretchLastSection(True)
         columns.setSectionsMovable(True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Windows are never shown, even if there is a display.
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
+# Nor do tests see the models and recipes of whoever runs them (on Linux).
+os.environ["XDG_DATA_HOME"] = os.path.join(os.devnull, "none")  # noqa: PTH118 - an environment variable is text
 
 hypothesis.settings.register_profile("lacuna", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("lacuna")
@@ -43,6 +45,15 @@ def _no_leaked_threads() -> Iterator[None]:
     yield
     leaked = [thread.name for thread in threading.enumerate() if thread not in before and not thread.daemon]
     assert not leaked, leaked
+
+
+@pytest.fixture
+def own_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the user's own recipes, which does not exist yet."""
+    folder = tmp_path / "own" / "recipes"
+    for module in ("files", "own"):
+        monkeypatch.setattr(f"engine.recipes.{module}.own_folder", lambda: folder)
+    return folder
 
 
 @pytest.fixture

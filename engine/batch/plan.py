@@ -13,7 +13,7 @@ from engine.batch.naming import check_template
 from engine.errors import SettingsError
 from engine.imageio import WRITABLE, WriteOptions
 from engine.output import Output, target_profile
-from engine.recipes import Recipe, parse_recipe, recipe_file
+from engine.recipes import Recipe, choose_models, parse_recipe, recipe_file
 from engine.runtime.cards import Registry
 
 Existing = Literal["skip", "keep", "replace"]
@@ -72,9 +72,8 @@ class Plan:
                 suffix=self.suffix,
                 known=", ".join(WRITABLE),
             )
-        steps = []
-        for step in self.made_recipe().steps:
-            card = registry.card(step.model) if step.model else registry.default(step.task)
+        steps, recipe = [], self.made_recipe()
+        for step, (card, _) in zip(recipe.steps, choose_models(recipe, registry), strict=True):
             card.verify()
             steps.append(
                 [step.task, card.id, [stage.sha256 for stage in card.stages], dict(sorted(step.settings.items()))]

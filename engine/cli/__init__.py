@@ -1,4 +1,4 @@
-"""The command line: detect, heal, clean, tone, faces, upscale, restore, batch, convert, info, models, verify, doctor.
+"""The command line: the subcommands of Lacuna.
 
 Also ``python -m engine``.
 """

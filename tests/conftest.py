@@ -69,14 +69,16 @@ def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytes
     from desktop.dialogs.questions import Closing, Questions, Waiting
     from desktop.settings import SettingsStore
 
-    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
+    for name in ("unsaved", "unsaved_recipe"):
+        monkeypatch.setattr(Questions, name, classmethod(lambda *_: Closing.DISCARD))
     monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.DISCARD))
     program = Program(tmp_path / "state", SettingsStore(tmp_path / "settings.ini"), registry)
     program.window.resize(1280, 860)
     program.start([])
     qtbot.waitUntil(lambda: program.ready and bool(program.contents.task.models))
     yield program
-    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
+    for name in ("unsaved", "unsaved_recipe"):
+        monkeypatch.setattr(Questions, name, classmethod(lambda *_: Closing.DISCARD))
     monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.DISCARD))
     program.window.close()
     program.stop()

@@ -11,6 +11,7 @@ from desktop.language import sentence_of
 
 if TYPE_CHECKING:
     from desktop.canvas.view import CanvasView
+    from desktop.dialogs.recipes import RecipesWindow
     from desktop.frame.main_window import MainWindow
     from desktop.frame.notifier import MessageStrip
     from desktop.frame.photos import Photos
@@ -45,6 +46,7 @@ class Context:
         switch: checks or unchecks an action by its id, which runs it if that changes it.
         ask_shortcuts: shows the dialog for shortcuts.
         apply_look: applies changed settings of the look.
+        show_recipes: shows the window in which recipes are edited, and returns it.
     """
 
     window: MainWindow
@@ -60,6 +62,7 @@ class Context:
     switch: Callable[[str, bool], None]
     ask_shortcuts: Callable[[], None]
     apply_look: Callable[[], None]
+    show_recipes: Callable[[], RecipesWindow]
 
     @property
     def view(self) -> CanvasView | None:

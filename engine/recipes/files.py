@@ -210,7 +210,7 @@ def step_problem(recipe: Recipe, number: int, registry: Registry | None = None) 
         except SettingsError as error:
             return Problem(entry, error)
     if step.task == "heal" and all(other.task != "detect" for other in recipe.steps[:number]):
-        return _problem("task", "heal needs a detect before it, to know where.")
+        return _problem("task", "heal needs a step that finds damage (detect) before it, to know where.")
     return _problem_with_model(step, registry) if registry is not None else None
 
 

@@ -62,7 +62,7 @@ def test_the_recipes_that_ship_can_be_read() -> None:
             "line 4: steps[0].settings.strength must",
         ),
         (HEAD + '[[steps]]\ntask = "clean"\nmodle = "x"', "line 4: unknown entry steps[0].modle."),
-        (HEAD + step("heal") + step("detect"), "line 3: heal needs a detect before it, to know where."),
+        (HEAD + step("heal") + step("detect"), "line 3: heal needs a step that finds damage (detect) before it"),
     ],
 )
 def test_what_is_wrong_with_a_recipe_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:

@@ -42,7 +42,6 @@ class DividedPicture(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName(self.tr("Preview, before and after"))
-        self._pixels: tuple[NDArray[np.uint8], ...] = ()
         self._images: tuple[QImage, ...] = ()
         self._split = 0.5
         self.hint = ""
@@ -54,10 +53,9 @@ class DividedPicture(QWidget):
 
     def show_pair(self, *pixels: NDArray[np.uint8]) -> None:
         """Show two pictures of one size, (h, w, 3) uint8, or none."""
-        # An image does not own its pixels.
-        self._pixels = pixels
+        # Copied, because an image of an array does not own its pixels.
         self._images = tuple(
-            QImage(one.data, one.shape[1], one.shape[0], 3 * one.shape[1], QImage.Format.Format_RGB888)
+            QImage(one.data, one.shape[1], one.shape[0], 3 * one.shape[1], QImage.Format.Format_RGB888).copy()
             for one in pixels
         )
         self.setCursor(Qt.CursorShape.SplitHCursor if pixels else Qt.CursorShape.ArrowCursor)

@@ -32,8 +32,8 @@ from engine.recipes import Step
 from engine.runtime.cards import ModelCard, Registry
 from engine.tasks import TASKS
 
-_ORDER = ("detect", "heal", "clean", "tone")
-"""The tasks in the order in which they usually follow each other."""
+_TASKS = sorted((task for task in TASKS.values() if task.effort), key=lambda task: task.gives != "findings")
+"""The tasks that can be steps; the search first, because heal needs it."""
 
 
 class RecipeSteps(QWidget):
@@ -84,8 +84,8 @@ class RecipeSteps(QWidget):
     def _buttons(self) -> QHBoxLayout:
         self.add_button = QPushButton(icon("add"), self.tr("Add Step"))
         menu = QMenu(self.add_button)
-        for task in _ORDER:
-            menu.addAction(TASKS[task].verb, partial(self.add_step, task))
+        for task in _TASKS:
+            menu.addAction(task.verb, partial(self.add_step, task.id))
         self.add_button.setMenu(menu)
         line = QHBoxLayout()
         line.setSpacing(4)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from engine.recipes.files import (
     RECIPES,
-    Problem,
     Recipe,
     Step,
     is_shipped,
-    own_folder,
     parse_recipe,
     read_recipe,
-    read_recipe_file,
     recipe_file,
     recipe_names,
     recipe_toml,
@@ -31,7 +28,6 @@ from engine.recipes.run import (
 __all__ = [
     "RECIPES",
     "FoundDamage",
-    "Problem",
     "Recipe",
     "RestoreResult",
     "Step",
@@ -42,10 +38,8 @@ __all__ = [
     "is_shipped",
     "left_alone",
     "notices_of_unsure",
-    "own_folder",
     "parse_recipe",
     "read_recipe",
-    "read_recipe_file",
     "recipe_file",
     "recipe_names",
     "recipe_toml",

@@ -211,14 +211,15 @@ def step_problem(recipe: Recipe, number: int, registry: Registry | None = None) 
             return Problem(entry, error)
     if step.task == "heal" and all(other.task != "detect" for other in recipe.steps[:number]):
         return _problem("task", "heal needs a step that finds damage (detect) before it, to know where.")
-    return _problem_with_model(step, registry) if registry is not None else None
+    return model_problem(step, registry) if registry is not None else None
 
 
 def _problem(entry: str, template: str, **values: object) -> Problem:
     return Problem(entry, SettingsError(template, "recipe.step", **values))
 
 
-def _problem_with_model(step: Step, registry: Registry) -> Problem | None:
+def model_problem(step: Step, registry: Registry) -> Problem | None:
+    """Why a step cannot run with its model; None if it can. Its task and its settings exist."""
     try:
         card = registry.card(step.model) if step.model else registry.default(step.task)
         make_settings(step.task, card, {})

@@ -12,7 +12,7 @@ from engine.errors import SettingsError
 from engine.jobs import JobContext
 from engine.masks import MAX_DAMAGE_SHARE
 from engine.raster import ArrayMask, MaskSource, Pixels, PixelSource, Rect, mix
-from engine.recipes.files import Recipe, problem_in_file, step_problem
+from engine.recipes.files import Recipe, model_problem, problem_in_file
 from engine.record import Repair
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
@@ -246,7 +246,7 @@ def choose_models(recipe: Recipe, registry: Registry) -> list[tuple[ModelCard, A
     """
     chosen = []
     for number, step in enumerate(recipe.steps):
-        problem = step_problem(recipe, number, registry)
+        problem = model_problem(step, registry)
         if problem is not None:
             raise problem_in_file(recipe, number, problem) if recipe.text else problem.reason
         card = registry.card(step.model) if step.model else registry.default(step.task)

@@ -26,7 +26,7 @@ from engine.batch.process import _Process
 from engine.batch.report import report_counts
 from engine.batch.rows import Row, State
 from engine.batch.work import Job
-from engine.errors import SettingsError
+from engine.errors import SettingsError, WriteError
 from engine.raster import ArraySource, Raster
 from engine.recipes import read_recipe, run_recipe
 from engine.runtime.cards import Registry
@@ -338,5 +338,9 @@ def test_names_are_shown_before_as_a_run_gives_them(box: Path, tmp_path: Path) -
 
 def test_the_table_can_be_elsewhere_in_a_batch_with_a_new_folder(box: Path, tmp_path: Path) -> None:
     plan = plan_of(str(recipe(tmp_path)), device="cpu")
-    with open_batch([box], tmp_path / "new" / "out", plan, table=tmp_path / "tables" / "mine.sqlite") as batch:
+    out = tmp_path / "new" / "out"
+    with open_batch([box], out, plan, table=tmp_path / "tables" / "mine.sqlite") as batch:
         assert batch.table.counts()[State.PENDING] == 4
+        # The folder is still one batch's only.
+        with pytest.raises(WriteError, match="is being worked on by"), open_batch([box], out, plan):
+            pass

@@ -60,6 +60,10 @@ ROWS = (
     Row("machinery", "share", 0.05, "batch of 200 small scans in one worker / the tasks alone, less 1"),
     Row("workers", "inverse", 1 / 1.7, "time of a batch in two workers on two cores / in one"),
     Row("resuming", "first_s", 2, "half-done batch of 1,000 scans: seconds to the first new one"),
+    Row("queueing", "growth_mb", 100, "memory growth from 100 queued scans to 10,000, MB"),
+    Row(
+        "holding", "windows", 1, "what a heal of a spot loses to a batch that is held for it / one window of the batch"
+    ),
     Row("fidelity", "samples_differ", 0, "samples outside the mask that differ after heal and export"),
 )
 

@@ -234,6 +234,7 @@ class BatchWindow(QWidget):
         self.show()
         self.raise_()
         self.activateWindow()
+        self.options.list_recipes()
         self.keeper.refresh()
 
     def end(self) -> None:

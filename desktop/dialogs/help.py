@@ -64,13 +64,3 @@ class HelpWindow(QWidget):
     def show_page(self, name: str) -> None:
         """Show a page, by the name of its file."""
         self.pages.setSource(QUrl(name))
-
-    @classmethod
-    def open(cls, owner: QWidget, page: str = FIRST) -> HelpWindow:
-        """Show the help of a window at a page; it is made the first time."""
-        window = owner.findChild(cls, options=Qt.FindChildOption.FindDirectChildrenOnly) or cls(owner)
-        window.show_page(page)
-        window.show()
-        window.raise_()
-        window.activateWindow()
-        return window

@@ -27,6 +27,7 @@ from desktop.work.threads import Lane
 from engine import imageio
 from engine.batch import watch as watching
 from engine.batch.rows import Row, State
+from engine.batch.table import JobTable
 from engine.raster import Raster
 from tests import tiny_models
 from tests.conftest import noise_raster
@@ -194,6 +195,15 @@ def test_a_few_pictures_ask_and_one_is_opened(qtbot: QtBot, program: Program, wi
     window.close()
     trigger(program, "batch")
     assert window.isVisible()
+    # A result is never written over a file that is open.
+    made = box / "restored" / "b.tif"
+    made.parent.mkdir()
+    made.write_bytes((box / "a.tif").read_bytes())
+    with qtbot.waitSignal(program.files.opened, timeout=LONG):
+        drop_on(program.window, made)
+    press(window, "Start")
+    qtbot.waitUntil(lambda: "b.tif is open, and a result would be" in window.strip.text, timeout=LONG)
+    qtbot.waitUntil(counted(window, pending=2), timeout=LONG)
 
 
 def test_a_run_is_paused_cancelled_and_retried(
@@ -254,20 +264,17 @@ def test_closing_the_program_breaks_the_run_off_and_keeps_the_list(
     drop_on(program.window, box)
     qtbot.waitUntil(counted(window, pending=4), timeout=LONG)
     press(window, "Start")
-    qtbot.waitUntil(
-        lambda: (
-            any("step" in str(share) or share[0] > 0 for share in window.keeper._shares.values())
-            or window.keeper.counts[State.RUNNING] > 0
-        ),
-        timeout=LONG,
-    )
+    qtbot.waitUntil(lambda: bool(window.keeper._shares), timeout=LONG)
+    # What is dropped meanwhile waits in the list, and what is worked on is not disturbed.
+    write_scan(tmp_path / "more.tif", 5)
+    drop_on(window, tmp_path / "more.tif", box)
+    qtbot.waitUntil(lambda: window.keeper.total == 5 and not window.keeper.busy, timeout=LONG)
+    assert window.keeper.counts[State.RUNNING]
     path = window.keeper._path
     program.window.close()
     assert not program.ready
-    from engine.batch.table import JobTable
-
     with JobTable(path) as table:
-        assert table.counts()[State.PENDING] == 4
+        assert table.counts()[State.PENDING] == 5
 
 
 def test_a_list_that_cannot_be_read_is_put_aside(

@@ -13,10 +13,12 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QGuiApplication, QPalette
 
 from desktop.batch.pictures import Pictures
-from desktop.batch.words import details_of, found_in_words, state_title, told_in_words, words
+from desktop.batch.words import details_of, duration, found_in_words, state_title, told_in_words, words
 from engine.batch.rows import Row, State
 from engine.batch.views import Order
 
+_BRIEF = 100
+"""Times up to this are shown with tenths of a second, seconds."""
 PAGE = 32
 """Rows that are read at once."""
 _KEPT = 16 * PAGE
@@ -200,7 +202,9 @@ class BatchModel(QAbstractTableModel):
             return f"{100 * share[0]:.0f} %" if column is Column.PROGRESS and share is not None else ""
         if column is Column.DEVICE:
             return outcome.device.upper()
-        return f"{outcome.seconds:.1f} s" if column is Column.TIME and outcome.seconds else ""
+        if column is not Column.TIME or not outcome.seconds:
+            return ""
+        return f"{outcome.seconds:.1f} s" if outcome.seconds < _BRIEF else duration(outcome.seconds)
 
     def state_text(self, row: Row) -> str:
         """The state of a row in words, with the step of one that is running."""

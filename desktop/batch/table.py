@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QMenu,
+    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
@@ -32,13 +33,13 @@ from engine.batch.rows import Row
 from engine.batch.views import Order
 
 _WIDTHS = {
-    Column.SCAN: 228,
-    Column.RESULT: 168,
+    Column.SCAN: 220,
+    Column.RESULT: 160,
     Column.STATE: 88,
-    Column.FOUND: 136,
-    Column.PROGRESS: 88,
+    Column.FOUND: 128,
+    Column.PROGRESS: 76,
     Column.DEVICE: 64,
-    Column.TIME: 56,
+    Column.TIME: 64,
 }
 _GROUPS = (3, 5)
 """Places in the context menu before which there is a line."""
@@ -47,7 +48,15 @@ _MOST_KEPT = 1000
 Index = QModelIndex | QPersistentModelIndex
 
 
-class _Wrapping(QStyledItemDelegate):
+class _Cell(QStyledItemDelegate):
+    """Draws a cell; the whole row shows that it is selected, and no frame that one cell has the cursor."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: Index) -> None:
+        super().initStyleOption(option, index)
+        option.state &= ~QStyle.StateFlag.State_HasFocus
+
+
+class _Wrapping(_Cell):
     """Draws text in as many lines as the row has room for."""
 
     def initStyleOption(self, option: QStyleOptionViewItem, index: Index) -> None:
@@ -56,7 +65,7 @@ class _Wrapping(QStyledItemDelegate):
         option.textElideMode = Qt.TextElideMode.ElideRight
 
 
-class _ProgressPainter(QStyledItemDelegate):
+class _ProgressPainter(_Cell):
     """Draws a bar for a scan that is being worked on."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
@@ -92,6 +101,7 @@ class BatchTable(QTableView):
         self._hovered: int | None = None
         self.setModel(model)
         self.setAccessibleName(self.tr("Scans of the batch"))
+        self.setItemDelegate(_Cell(self))
         self.setItemDelegateForColumn(Column.PROGRESS, _ProgressPainter(self))
         for column in (Column.FOUND, Column.TOLD):
             self.setItemDelegateForColumn(column, _Wrapping(self))

@@ -72,7 +72,7 @@ def found_in_words(row: Row) -> str:
     """What was found in a scan: the number of damages, most frequent first; empty if it was not looked for."""
     found = row.outcome.found if row.outcome is not None and row.state in _LOOKED else {}
     ordered = sorted(found.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count:,} {kind}" for kind, count in ordered)
+    return ", ".join(f"{kind} {count:,}" for kind, count in ordered)
 
 
 _LOOKED = (State.DONE, State.UP_TO_DATE)

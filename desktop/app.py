@@ -35,7 +35,7 @@ class Program:
     The constructor creates only the empty main window, so that it is shown quickly; ``start`` does the rest.
 
     Args:
-        state: folder for autosaved work and the log; None = the user's.
+        state: folder for autosaved work, the log and the batch's table; None = the user's.
         store: settings; None = the user's.
         registry: models; None = those that ship and the user's.
 
@@ -108,6 +108,7 @@ class Program:
                 if view.workspace is not None:
                     view.workspace.close()
             self.jobs.stop()
+            self.contents.batches.stop()
             self.files.shut_down()
 
     def _build(self, *, catch: bool) -> None:
@@ -117,10 +118,12 @@ class Program:
         from desktop.work.threads import JobCentre
         from engine.runtime.cards import Registry
 
+        batch_folder = self._state
         if self._state is None:
             import platformdirs
 
             self._state = Path(platformdirs.user_state_dir("lacuna", appauthor=False))
+            batch_folder = Path(platformdirs.user_data_dir("lacuna", appauthor=False))
         self.crashes = CrashReporter(self.save_all, start_log(self._state))
         if catch:
             self.crashes.install()
@@ -129,7 +132,14 @@ class Program:
         self.registry = self._wanted_registry or Registry(check=_check_card)
         self.files = Files(self.jobs, self.registry, self._state)
         self.contents = Contents(
-            self.window, self.menus, self.store, self.jobs, self.files, self.registry, self._monitor_profile
+            self.window,
+            self.menus,
+            self.store,
+            self.jobs,
+            self.files,
+            self.registry,
+            self._monitor_profile,
+            (batch_folder or self._state) / "batch",
         )
         self.window.closed.connect(self.stop)
         self.ready = True

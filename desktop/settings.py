@@ -70,13 +70,49 @@ class RepairSettings:
 
 
 @dataclass
+class BatchSettings:
+    """The choices in the window of batches.
+
+    Attributes:
+        recipe: name of a recipe that ships, or the path of a recipe file.
+        place: ``folder``: results go into one folder; ``beside``: into a subfolder beside each scan.
+        folder: for results in one folder; empty = a suggestion that follows from the scans.
+        subfolder: name of the subfolder beside each scan.
+        names: the template of the results' names.
+        suffix: of the results with its dot; empty = that of each scan where its format is lossless.
+        depth: bits a sample; 0 = those of each scan.
+        profile: ``keep``, ``srgb`` or the path of an ICC profile.
+        exists: what happens where a result exists, see ``engine.batch.plan.Plan``.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        leave_core: leave a processor core to other programs.
+        above: the folder above all scans, below which results beside them are; follows from the scans.
+        folders: the folders that were given -> what stands before the paths of their scans.
+    """
+
+    recipe: str = "standard"
+    place: str = "folder"
+    folder: str = ""
+    subfolder: str = "restored"
+    names: str = "{name}"
+    suffix: str = ""
+    depth: int = 0
+    profile: str = "keep"
+    exists: str = "skip"
+    device: str = "auto"
+    leave_core: bool = True
+    above: str = ""
+    folders: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class Settings:
-    """All settings except the window's geometry.
+    """All settings except the windows' geometry.
 
     Attributes:
         look: of the window.
         tools: brushes and mode of the tools.
         repair: choices in the Repair panel.
+        batch: choices in the window of batches.
         shortcuts: changed shortcuts, action id -> key in portable text.
         recent: paths of recent files, latest first.
     """
@@ -84,6 +120,7 @@ class Settings:
     look: Look = field(default_factory=Look)
     tools: ToolSettings = field(default_factory=ToolSettings)
     repair: RepairSettings = field(default_factory=RepairSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
     shortcuts: dict[str, str] = field(default_factory=dict)
     recent: tuple[str, ...] = ()
 
@@ -118,6 +155,15 @@ class SettingsStore:
         """Write the window's geometry and the state of its panels."""
         self._store.setValue("geometry", geometry)
         self._store.setValue("panels", panels)
+
+    def batch_geometry(self) -> tuple[QByteArray, QByteArray]:
+        """The geometry of the window of batches and the widths of its columns; empty at the first time."""
+        return self._bytes("batch_geometry"), self._bytes("batch_columns")
+
+    def save_batch_geometry(self, geometry: QByteArray, columns: QByteArray) -> None:
+        """Write the geometry of the window of batches and the widths of its columns."""
+        self._store.setValue("batch_geometry", geometry)
+        self._store.setValue("batch_columns", columns)
 
     def remember_file(self, path: Path) -> None:
         """Put a file first in the list of recent files."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,6 +46,18 @@ class FileDialogs:
             parent, parent.tr("Open"), str(folder), f"{parent.tr('Scans and projects')} ({patterns})"
         )
         return [Path(name) for name in names]
+
+    @classmethod
+    def choose_folder(cls, parent: QWidget, title: str, folder: str) -> Path | None:
+        """Ask for a folder; None when cancelled."""
+        name = QFileDialog.getExistingDirectory(parent, title, folder)
+        return Path(name) if name else None
+
+    @classmethod
+    def open_file(cls, parent: QWidget, title: str, kind: str, patterns: Sequence[str]) -> Path | None:
+        """Ask for a file of a kind, such as a recipe; None when cancelled."""
+        name, _ = QFileDialog.getOpenFileName(parent, title, "", f"{kind} ({' '.join(patterns)})")
+        return Path(name) if name else None
 
     @classmethod
     def save_project(cls, parent: QWidget, suggestion: Path) -> Path | None:

@@ -15,11 +15,11 @@ from desktop.canvas.view import CanvasView
 from desktop.dialogs.settings import ShortcutRow, ShortcutsDialog
 from desktop.document.compose import Composite
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK
+from desktop.frame.batches import Batches
 from desktop.frame.commands import file, repair
 from desktop.frame.context import Context
 from desktop.frame.main_window import MainWindow
 from desktop.frame.menus import Menus
-from desktop.frame.notifier import MessageStrip
 from desktop.frame.options_bar import OptionsBar
 from desktop.frame.photos import Photos
 from desktop.frame.status import StatusBar
@@ -28,6 +28,7 @@ from desktop.panels.defects import DefectsPanel
 from desktop.panels.history import HistoryPanel
 from desktop.panels.jobs import JobsPanel
 from desktop.panels.layers import LayersPanel
+from desktop.panels.messages import MessageStrip
 from desktop.panels.navigator import Navigator
 from desktop.panels.task import TaskPanel
 from desktop.photo.files import Files
@@ -56,6 +57,7 @@ class Contents(QObject):
         files: opens and writes files.
         registry: the models.
         monitor: returns the screen's ICC profile, or None; called again when the settings change.
+        batch_folder: the program's folder for the table of the batch.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Contents(QObject):
         files: Files,
         registry: Registry,
         monitor: Callable[[], bytes | None],
+        batch_folder: Path,
     ) -> None:
         super().__init__(window)
         self._window, self._store, self._monitor = window, store, monitor
@@ -78,6 +81,7 @@ class Contents(QObject):
         menus.draw_icons()
         self.strip = MessageStrip()
         self.photos = Photos(window, store, files, self.strip)
+        self.batches = Batches(window, store, jobs, self.photos, self.strip, batch_folder)
         self.tools = Toolbox(store.settings.tools)
         self.options = OptionsBar(window.options, self.tools, menus.by_id)
         self.status = StatusBar(jobs)
@@ -92,6 +96,7 @@ class Contents(QObject):
             registry,
             files,
             self.photos,
+            self.batches,
             self.tools,
             self.task,
             self.layers,
@@ -145,7 +150,7 @@ class Contents(QObject):
     def _connect(self) -> None:
         window, photos = self._window, self.photos
         window.allows_closing = self._allow_closing
-        window.dropped.connect(photos.open)
+        window.dropped.connect(self.batches.drop)
         window.start_page.open_wanted.connect(partial(file.ask_open, self.context))
         window.start_page.sample_wanted.connect(partial(file.open_sample, self.context))
         photos.save = partial(file.save, self.context)

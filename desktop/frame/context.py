@@ -14,12 +14,13 @@ from desktop.language import sentence_of
 if TYPE_CHECKING:
     from desktop.canvas.view import CanvasView
     from desktop.dialogs.recipes import RecipesWindow
+    from desktop.frame.batches import Batches
     from desktop.frame.main_window import MainWindow
-    from desktop.frame.notifier import MessageStrip
     from desktop.frame.photos import Photos
     from desktop.frame.status import StatusBar
     from desktop.frame.toolbox import Toolbox
     from desktop.panels.layers import LayersPanel
+    from desktop.panels.messages import MessageStrip
     from desktop.panels.task import TaskPanel
     from desktop.photo.files import Files
     from desktop.photo.workspace import Workspace
@@ -42,6 +43,7 @@ class Context:
         registry: the models.
         files: opens and writes files.
         photos: the open photographs.
+        batches: the window of batches.
         tools: the chosen tool and the tools' settings.
         task: the Repair panel.
         layers: the Layers panel.
@@ -59,6 +61,7 @@ class Context:
     registry: Registry
     files: Files
     photos: Photos
+    batches: Batches
     tools: Toolbox
     task: TaskPanel
     layers: LayersPanel

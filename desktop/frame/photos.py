@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QTabBar, QTabWidget, QT
 from desktop.canvas.view import CanvasView
 from desktop.dialogs.questions import Closing, Questions, Waiting
 from desktop.document.model import State
-from desktop.frame.notifier import MessageStrip
+from desktop.panels.messages import MessageStrip
 from desktop.photo.files import Files
 from desktop.photo.workspace import Workspace
 from desktop.settings import SettingsStore

@@ -1,8 +1,9 @@
 """The engine threads and their job queues. All of it is used from the GUI thread.
 
-``compute`` runs models, ``io`` reads and writes files, ``autosave`` saves unsaved work; they do not wait for each
-other. A more urgent job does not wait until a less urgent one has ended: the thread runs it inside the next progress
-step of the running job.
+``compute`` runs models, ``io`` reads and writes files, ``autosave`` saves unsaved work, ``batch`` gives the scans of a
+batch to worker processes, ``lists`` reads folders into its table and asks that, ``thumbnails`` makes small pictures;
+they do not wait for each other. A more urgent job does not wait until a less urgent one has ended: the thread runs it
+inside the next progress step of the running job.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class Lane(Enum):
     COMPUTE = "compute"
     IO = "io"
     AUTOSAVE = "autosave"
+    BATCH = "batch"
+    LISTS = "lists"
+    THUMBNAILS = "thumbnails"
 
 
 Work = Callable[[JobContext], Any]
@@ -253,7 +257,7 @@ class JobCentre(QObject):
     """All jobs of the program. Used from the GUI thread only.
 
     Signals:
-        added: a job was queued; carries its Ticket.
+        added: a job that is shown in lists of jobs was queued; carries its Ticket.
         crashed: a job raised an unexpected exception; carries it.
     """
 
@@ -275,6 +279,7 @@ class JobCentre(QObject):
         urgency: Urgency = Urgency.WHOLE_PICTURE,
         soon: bool = False,
         ready: Callable[[], bool] = lambda: True,
+        shown: bool = True,
     ) -> Ticket:
         """Queue a job.
 
@@ -286,6 +291,7 @@ class JobCentre(QObject):
             urgency: a more urgent job runs before less urgent ones, and interrupts running ones.
             soon: queue it before the waiting jobs of the same urgency.
             ready: whether it may run now; until then the jobs behind it run first. ``recheck`` asks again.
+            shown: whether it is shown in lists of jobs.
 
         Returns:
             Its ticket. Signals that are connected before control returns to the event loop miss nothing.
@@ -293,7 +299,8 @@ class JobCentre(QObject):
         ticket = Ticket(title, lane, urgency, prepare, ready)
         ticket.setParent(self)
         ticket.ended.connect(ticket.deleteLater)
-        self.added.emit(ticket)
+        if shown:
+            self.added.emit(ticket)
         self._lanes[lane].add(ticket, soon=soon)
         return ticket
 

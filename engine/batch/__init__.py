@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ class Batch:
         inputs: scans and folders of scans.
         settled: tells which scans may be taken already; None = all.
         check: see ``open_batch``.
+        names: see ``gather``.
     """
 
     table: JobTable
@@ -47,6 +48,7 @@ class Batch:
     inputs: Sequence[Path]
     settled: Settled | None = None
     check: Callable[[], None] = lambda: None
+    names: Mapping[Path, str] | None = None
 
     def list_scans(self, *, same_run: bool = False) -> None:
         """Take the scans that its inputs have now into the table; raises as ``gather``.
@@ -56,7 +58,7 @@ class Batch:
         """
         left_out = Gathered()
         avoided = None if self.plan.beside else self.folder
-        scans = filter(self._wanted, gather(self.inputs, avoided, left_out, self.plan.beside))
+        scans = filter(self._wanted, gather(self.inputs, avoided, left_out, self.plan.beside, self.names))
         self.table.list_scans(self.plan, self.fingerprint, scans, left_out, self.folder, same_run=same_run)
 
     def _wanted(self, scan: Scan) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -68,7 +68,13 @@ def common_folder(inputs: Sequence[Path]) -> Path:
         ) from error
 
 
-def gather(inputs: Sequence[Path], output: Path | None, left_out: Gathered, beside: str = "") -> Iterator[Scan]:
+def gather(
+    inputs: Sequence[Path],
+    output: Path | None,
+    left_out: Gathered,
+    beside: str = "",
+    names: Mapping[Path, str] | None = None,
+) -> Iterator[Scan]:
     """The pictures of files and folders, in the order given, within a folder sorted by name. Reads no picture.
 
     A file that was given by name is taken whatever it is called. In folders, which are read to the bottom, only names
@@ -79,6 +85,8 @@ def gather(inputs: Sequence[Path], output: Path | None, left_out: Gathered, besi
         output: the batch's output folder, which is left out below a folder; None = it is not known.
         left_out: counts the files that are left out.
         beside: name of the subfolders for results, which are left out below a folder; "" = there are none.
+        names: folders of the inputs -> what stands before the paths of their scans; None = nothing for a single folder,
+            else the names of the folders, each different.
 
     Raises:
         ReadError: one of the inputs does not exist, or is neither a file nor a folder.
@@ -88,20 +96,21 @@ def gather(inputs: Sequence[Path], output: Path | None, left_out: Gathered, besi
         if not path.is_dir() and not path.is_file():
             reason = "it is neither a file nor a folder" if path.exists() else "it does not exist"
             raise ReadError("{path} cannot be taken: {reason}.", "batch.input", path=path, reason=reason)
-    names = _folder_names([path for path in given if path.is_dir()])
+    prefixes = _folder_names([path for path in given if path.is_dir()]) | dict(names or {})
     avoided = _identity(output) if output is not None else None
-    seen, entered = set[Path](), set[tuple[int, int]]()
+    # Strings, because Python's garbage collection stops all threads to walk through hundreds of thousands of paths.
+    seen, entered = set[str](), set[tuple[int, int]]()
 
     def is_output(place: Path) -> bool:
         return (avoided is not None and _identity(place) == avoided) or (beside != "" and place.name == beside)
 
     for path in given:
-        found = _walk(path, names[path], is_output, entered, left_out) if path.is_dir() else _file(path, left_out)
+        found = _walk(path, prefixes[path], is_output, entered, left_out) if path.is_dir() else _file(path, left_out)
         for scan in found:
-            if scan.path in seen:
+            if str(scan.path) in seen:
                 left_out.ignored["twice"] += 1
             else:
-                seen.add(scan.path)
+                seen.add(str(scan.path))
                 yield scan
 
 

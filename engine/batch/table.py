@@ -51,6 +51,7 @@ class JobTable(TableFile):
         folder: Path,
         *,
         same_run: bool = False,
+        added: bool = False,
     ) -> None:
         """Take the scans of a run into the table, each with the name of its result.
 
@@ -66,6 +67,7 @@ class JobTable(TableFile):
             same_run: go on with the run that there was, also if it had ended: what failed stays so if it is as it was,
                 scans that were cancelled or removed stay so, and scans that are not among these stay in it. It may
                 be running meanwhile, on another connection.
+            added: a person adds these, so those that were removed come back.
         """
         before = self.plan() if self._fact("plan") else None
         unfinished = self._fact("fingerprint") == fingerprint and before is not None and before.exists == plan.exists
@@ -73,19 +75,28 @@ class JobTable(TableFile):
         run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
         facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
         named = _names_of(plan, folder)
-        names = self._do("SELECT output FROM scans UNION SELECT planned FROM scans").fetchall()
+        # Scans of the same run whose names are of another template get new ones.
+        which = ("run <> ? OR named = ?", self.run, named) if same_run else ("1",)
+        names = self._do(
+            f"SELECT output FROM scans WHERE {which[0]} UNION SELECT planned FROM scans WHERE {which[0]}",  # noqa: S608
+            *(which[1:] * 2),
+        ).fetchall()
         if plan.beside and self._fact("named") != named:
             # Those names may be below another folder, and a result's name depends on its own folder only.
             names = []
         facts |= {"plan": json.dumps(dataclasses.asdict(plan)), "named": named, "folder": json.dumps(str(folder))}
-        self._set_facts(**facts)
+        with self._changing():
+            if same_run and not unfinished:
+                # All of them stay in it, also if this is broken off before they were listed again.
+                self._do("UPDATE scans SET run = ? WHERE run = ?", run, self.run)
+            self._put_facts(**facts)
         day = datetime.now().astimezone().date()
         taken = [os.fsdecode(name) for (name,) in names]
         template, suffix = plan.naming
         namer = Namer(template, plan.recipe, suffix, day, taken, plan.beside)
         number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
         above = folder if plan.beside else None
-        lister = _Lister(run, listing, namer, named, above, same_run, number, place, plan)
+        lister = _Lister(run, listing, namer, named, above, same_run, added, number, place, plan)
         keep = {"done", "up_to_date", "found"} if unfinished or plan.exists != "replace" else {"found"}
         keep |= {"failed"} if same_run else set()
         stream = iter(scans)
@@ -139,7 +150,7 @@ class JobTable(TableFile):
             state = "pending"
         if lister.same_run and before.state in ("cancelled", "running"):
             state = before.state
-        run = 0 if lister.same_run and before.removed else lister.run
+        run = 0 if lister.same_run and before.removed and not lister.added else lister.run
         now = _Known(
             before.id,
             run,
@@ -432,6 +443,7 @@ class _Lister:
     named: str
     above: Path | None
     same_run: bool
+    added: bool
     number: int
     place: int
     plan: Plan

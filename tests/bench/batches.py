@@ -18,6 +18,7 @@ from engine import imageio
 from engine.batch import Listener, open_batch
 from engine.batch.plan import Plan, plan_of
 from engine.batch.pool import fitting_workers
+from engine.batch.rows import State
 from engine.batch.run import BatchRun
 from engine.raster import ArrayMask, ArraySource, Raster
 from engine.restore import restore_file
@@ -81,6 +82,55 @@ def resuming() -> dict[str, float]:
             runner = batch.runner(2, Listener(finished=note))
             runner.run()
     return {"first_s": first[0] - start}
+
+
+def queue_window() -> dict[str, float]:
+    """Longest event of the window, ms, while a batch of 10,000 scans runs in it; and memory that 10,000 take, MB."""
+    import gc
+    import shutil
+
+    import psutil
+
+    from tests.bench.measures import longest_pause, program
+
+    def memory() -> float:
+        gc.collect()
+        return psutil.Process().memory_info().rss / 1e6
+
+    with folder_of_scans(1, 48) as box, program() as (running, wait):
+        few, many = box.parent / "few", box.parent / "many"
+        for folder, count in ((few, 100), (many, 9_900)):
+            folder.mkdir()
+            for number in range(count):
+                shutil.copyfile(box / "0000.tif", folder / f"{number:04}.tif")
+        running.store.settings.batch.recipe = "gentle"
+        running.store.settings.batch.device = "cpu"
+        window = running.contents.batches.window
+        keeper = window.keeper
+        window.bring()
+        window.add([few])
+        wait(lambda: window.model.rowCount() == 100 and not keeper.busy)
+        before = memory()
+        listing = longest_pause(lambda: (window.add([many]), wait(lambda: window.model.rowCount() == 10_000, 300)))
+        wait(lambda: not keeper.busy)
+        window.table.scrollToBottom()
+        growth = memory() - before
+        keeper.start()
+        wait(lambda: bool(keeper._shares))
+
+        def work() -> None:
+            ended = time.perf_counter() + 8
+            for number in range(9):
+                at = time.perf_counter() + 0.8
+                wait(lambda at=at: time.perf_counter() > at)
+                window.table.verticalScrollBar().setValue(number * 1100)
+            wait(lambda: time.perf_counter() > ended)
+
+        running_ms = longest_pause(work)
+        done = keeper.total - sum(keeper.counts[state] for state in (State.PENDING, State.RUNNING))
+        keeper.cancel()
+        wait(lambda: keeper._run is None)
+    return {"running_ms": running_ms, "listing_ms": listing, "growth_mb": growth, "done": done}
 
 
 def queueing() -> dict[str, float]:

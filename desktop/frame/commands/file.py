@@ -149,6 +149,16 @@ ACTIONS = (
         while_dragging=True,
     ),
     Action(
+        id="batch",
+        menu="File",
+        text="Batch…",
+        run=lambda context: context.batches.show(),
+        enabled=always,
+        shortcuts=("Ctrl+Shift+B",),
+        tip="Restore many scans and whole folders by one recipe",
+        while_dragging=True,
+    ),
+    Action(
         id="recover",
         menu="File",
         text="Recover Work…",

@@ -1,0 +1,356 @@
+"""What the lanes of a batch do: list scans, run the batch, watch folders, write the report. No Qt here."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from desktop.batch.steering import Feed, RunHandle
+from engine.errors import ModelError, ReadError, SettingsError, WriteError
+from engine.jobs import Cancelled, JobContext
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from engine.batch import Batch
+    from engine.batch.gather import Scan
+    from engine.batch.plan import Plan
+    from engine.batch.rows import Outcome, Row, State
+    from engine.batch.run import BatchRun
+    from engine.batch.table import JobTable
+    from engine.batch.views import View
+
+_FIRST = 3
+"""Scans of which the names of the results are shown as an example."""
+_TOLD_EVERY = 200
+"""Scans after which the number that was found is told."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a batch is to do, and where.
+
+    Attributes:
+        table: the file of its table.
+        plan: what is done with every scan.
+        folder: the output folder; with ``Plan.beside`` one above all scans.
+        folders: the folders that were given -> what stands before the paths of their scans.
+    """
+
+    table: Path
+    plan: Plan
+    folder: Path
+    folders: Mapping[Path, str]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a table holds at one time.
+
+    Attributes:
+        ids: the numbers of the rows of a view, in order.
+        counts: the number of scans of each state.
+        first: some of the first rows, in the order of the work.
+        left: bytes of the scans that are pending or running.
+        renamed: the number of results that could not have the name of the template.
+    """
+
+    ids: NDArray[np.int64]
+    counts: dict[State, int]
+    first: tuple[Row, ...]
+    left: int
+    renamed: int
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a listing did.
+
+    Attributes:
+        count: the number of scans that it added.
+        left_out: reason -> the number of files that it left out.
+        folder: the output folder.
+    """
+
+    count: int
+    left_out: dict[str, int]
+    folder: Path
+
+
+def take_snapshot(table: Path, view: View) -> Snapshot:
+    """What the table holds now. Raises ReadError, WriteError as ``JobTable``."""
+    from engine.batch.table import JobTable
+    from engine.batch.views import collisions, row_ids
+
+    with JobTable(table) as rows:
+        first = tuple(rows.rows_where("WHERE run = ? ORDER BY place LIMIT ?", rows.run, _FIRST))
+        left, _ = rows.pending()
+        return Snapshot(row_ids(rows, view), rows.counts(), first, left, len(collisions(rows)))
+
+
+def settle_interrupted(table: Path) -> None:
+    """Make scans pending again that a program was working on when it was killed, unless another one works on them."""
+    from engine.batch.table import JobTable
+
+    with JobTable(table) as rows, suppress(WriteError), rows.held():
+        rows.put_back_running()
+
+
+def change_rows(table: Path, change: Callable[[JobTable], object]) -> None:
+    """Change what is to be done, also while a run works on it."""
+    from engine.batch.table import JobTable
+
+    with JobTable(table) as rows:
+        change(rows)
+
+
+def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, running: bool, again: bool) -> Added:
+    """Take files and the pictures of folders into the table.
+
+    Args:
+        wanted: the batch.
+        inputs: files and folders.
+        context: progress and cancellation.
+        running: whether a run of this program works on the table.
+        again: also list what is in the table, because the names of the results may have changed.
+
+    Raises:
+        ReadError, WriteError, SettingsError: as ``gather`` and ``JobTable``.
+        Cancelled: it was cancelled; what was found until then stays in the table.
+    """
+    from engine.batch.gather import Gathered, gather
+    from engine.batch.table import JobTable
+
+    _make_folder(wanted.table.parent)
+    plan = wanted.plan
+    with ExitStack() as stack:
+        table = stack.enter_context(JobTable(wanted.table))
+        if not running:
+            stack.enter_context(table.held())
+        wanted = _placed(wanted, table, inputs)
+        before, ignored = sum(table.counts().values()), table.ignored()
+        left_out = Gathered()
+        left_out.ignored.update(ignored)
+        avoided = None if plan.beside else wanted.folder
+        # What cannot be run can be listed; why it cannot is said when it is to be run.
+        fingerprint = ""
+        with suppress(ModelError, SettingsError, ReadError):
+            fingerprint = _fingerprint(plan)
+        for known in (True, False) if again else (False,):
+            scans = (
+                _listed_scans(table, wanted)
+                if known
+                else gather(inputs, avoided, left_out, plan.beside, wanted.folders)
+            )
+            found = _told(scans, context)
+            table.list_scans(plan, fingerprint, found, left_out, wanted.folder, same_run=True, added=not known)
+        new = {reason: count - ignored.get(reason, 0) for reason, count in left_out.ignored.items()}
+        return Added(sum(table.counts().values()) - before, new, wanted.folder)
+
+
+def _placed(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> Wanted:
+    """With the folder that is above all scans, if results are kept beside them. Raises SettingsError if none is."""
+    from engine.batch.gather import common_folder
+
+    if not wanted.plan.beside:
+        return wanted
+    roots = table.query("SELECT DISTINCT root FROM scans WHERE run = ?", table.run).fetchall()
+    return replace(wanted, folder=common_folder([*(Path(os.fsdecode(root)) for (root,) in roots), *inputs]))
+
+
+def _told(scans: Iterator[Scan], context: JobContext) -> Iterator[Scan]:
+    for number, scan in enumerate(scans):
+        if number % _TOLD_EVERY == 0:
+            context.progress(0.0, f"{number:,}")
+        yield scan
+
+
+def _listed_scans(table: JobTable, wanted: Wanted) -> Iterator[Scan]:
+    """The scans of the table as they are on the disk now; those that have vanished fail when their turn comes."""
+    from engine.batch.views import View, row_ids
+
+    # The rows of the run as it is now: listing them may begin another one.
+    return _scans_of(table, row_ids(table, View()), wanted)
+
+
+def _scans_of(table: JobTable, ids: NDArray[np.int64], wanted: Wanted) -> Iterator[Scan]:
+    from engine.batch.gather import Scan
+    from engine.batch.views import rows_at
+
+    pages = (ids[start : start + _TOLD_EVERY] for start in range(0, len(ids), _TOLD_EVERY))
+    for row in (row for page in pages for row in rows_at(table, page.tolist())):
+        inside = PurePosixPath(row.relative).parent
+        prefix = wanted.folders.get(row.root, "")
+        inside = inside.relative_to(prefix) if prefix and inside.is_relative_to(prefix) else inside
+        size, modified = row.size, row.modified
+        try:
+            status = row.path.stat()
+            size, modified = status.st_size, status.st_mtime_ns
+        except OSError:
+            pass
+        yield Scan(row.path, PurePosixPath(row.relative), row.root, size, modified, inside)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a batch is run.
+
+    Attributes:
+        handle: steers it.
+        feed: is told what happens.
+        leave_core: leave a core to other programs.
+        again: list the scans again first, because something may have changed since they were listed.
+        protected: files that are open in the window, which no result may overwrite.
+    """
+
+    handle: RunHandle
+    feed: Feed
+    leave_core: bool
+    again: bool
+    protected: Sequence[Path] = ()
+
+
+def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
+    """Run the batch and write its report; then, if that is wanted, go on with what comes into its folders.
+
+    Returns:
+        Whether it came to its end, and was not stopped.
+
+    Raises:
+        ReadError, WriteError, SettingsError, ModelError, DeviceError: it cannot be run, or not any more.
+        Cancelled: the context was cancelled; what was worked on is pending again.
+    """
+    from engine.batch import Batch
+    from engine.batch.gather import Gathered
+    from engine.batch.report import report_folder
+    from engine.batch.table import JobTable
+    from engine.batch.watch import Settled, watch
+
+    handle, feed, plan = options.handle, options.feed, wanted.plan
+    with JobTable(wanted.table) as table, ExitStack() as stack:
+        wanted = _placed(wanted, table, [])
+        own = report_folder(wanted.folder)
+        _refuse_folders(wanted)
+        _make_folder(wanted.folder if plan.beside else own)
+        stack.enter_context(table.held(*([] if plan.beside else [own / "held"])))
+        fingerprint, inputs = _fingerprint(plan), list(wanted.folders)
+        table.put_back_running()
+        if options.again:
+            left_out = Gathered()
+            left_out.ignored.update(table.ignored())
+            scans = _told(_listed_scans(table, wanted), context)
+            table.list_scans(plan, fingerprint, scans, left_out, wanted.folder, same_run=True)
+        _refuse_open(table, wanted.folder, options.protected)
+        batch = Batch(table, wanted.folder, own, plan, fingerprint, inputs, Settled(), context.check, wanted.folders)
+        new_run = partial(_new_run, batch, options, context)
+        with context.on_cancel(lambda: handle.stop(now=True)):
+            try:
+                ended = _run_once(batch, new_run, feed)
+                if ended:
+                    feed.came_to_end(watching=handle.watching)
+                    watch(batch, new_run, handle.watch_ended, feed.notice)
+            finally:
+                handle.attach(None)
+                feed.clear()
+        return ended
+
+
+def _new_run(batch: Batch, options: RunOptions, context: JobContext) -> BatchRun:
+    """A run that the handle steers, and of which the feed and the list of jobs hear."""
+    from engine.batch import Listener
+
+    feed, (_, left), ended = options.feed, batch.table.pending(), itertools.count(1)
+
+    def finished(row: Row, outcome: Outcome) -> None:
+        feed.finished(row, outcome)
+        # The run itself ends when it is cancelled.
+        with suppress(Cancelled):
+            context.progress(next(ended) / max(1, left))
+
+    listener = Listener(finished, feed.progress, feed.notice, feed.started, feed.paused)
+    run = batch.runner(None, listener, leave_core=options.leave_core)
+    options.handle.attach(run)
+    return run
+
+
+def write_report(wanted: Wanted) -> Path:
+    """Write the report as the table is now; returns its page. Raises as ``engine.batch.report.write_report``."""
+    from engine.batch.report import report_folder
+    from engine.batch.report import write_report as write
+    from engine.batch.table import JobTable
+
+    with JobTable(wanted.table) as table:
+        return write(table, wanted.folder, report_folder(wanted.folder)).with_name("report.html")
+
+
+def _run_once(batch: Batch, new_run: Callable[[], BatchRun], feed: Feed) -> bool:
+    """Run it, and write the report however it ends."""
+    try:
+        return new_run().run()
+    finally:
+        _report(batch, feed)
+
+
+def _report(batch: Batch, feed: Feed) -> None:
+    """Write the report; that it cannot be written must not hide how the run ended."""
+    try:
+        batch.write_report()
+    except WriteError as error:
+        feed.notice(error.text())
+
+
+def _refuse_folders(wanted: Wanted) -> None:
+    """Refuse an output folder in which the scans are themselves."""
+    for folder in wanted.folders if not wanted.plan.beside else ():
+        if folder.is_dir() and wanted.folder.is_dir() and folder.samefile(wanted.folder):
+            raise SettingsError(
+                "The scans are in {folder} themselves: choose another folder for the results.",
+                "batch.folder",
+                folder=folder,
+            )
+
+
+def _refuse_open(table: JobTable, folder: Path, protected: Sequence[Path]) -> None:
+    """Refuse a run that would write over a file that is open in the window."""
+    from engine.batch.rows import State
+    from engine.batch.views import View, row_ids, rows_at
+
+    real = Path(os.path.realpath(folder))
+    for path in protected:
+        here = Path(os.path.realpath(path))
+        if not here.is_relative_to(real):
+            continue
+        output = here.relative_to(real).as_posix()
+        ids = row_ids(table, View(states=frozenset([State.PENDING]), search=here.name))
+        if any(row.output == output for row in rows_at(table, ids.tolist())):
+            raise WriteError(
+                "{file} is open, and a result would be written over it. Close it first, or choose another folder.",
+                "batch.open",
+                file=here,
+            )
+
+
+def _fingerprint(plan: Plan) -> str:
+    from engine.runtime.cards import Registry
+    from engine.tasks import check_card
+
+    return plan.check(Registry(check=check_card))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            "The folder {folder} cannot be made: {reason}.",
+            "write.folder",
+            folder=error.filename or folder,
+            reason=error.strerror,
+        ) from error

@@ -1,0 +1,108 @@
+"""What the window of batches says: states, counts and times in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from PySide6.QtCore import QCoreApplication
+
+from engine.batch.rows import Row, State
+
+_STATES = {
+    State.PENDING: "waiting",
+    State.RUNNING: "working",
+    State.DONE: "done",
+    State.UP_TO_DATE: "up to date",
+    State.FAILED: "failed",
+    State.FOUND: "to review",
+    State.CANCELLED: "cancelled",
+}
+_LEFT_OUT = {
+    "junk": "{0} hidden or of the system",
+    "no picture": "{0} no pictures",
+    "output": "{0} results of Lacuna",
+    "twice": "{0} listed already",
+    "unreadable": "{0} unreadable",
+}
+_UNITS = ((86400, "{0} days"), (3600, "{0} hours"), (60, "{0} minutes"))
+
+
+def words(text: str) -> str:
+    """A translated text of this room."""
+    return QCoreApplication.translate("batch", text)
+
+
+def state_title(state: State) -> str:
+    """A state in one or two words."""
+    return words(_STATES[state])
+
+
+def counts_in_words(counts: Mapping[State, int]) -> str:
+    """How many scans have each state, as a part of a sentence; only states that some have."""
+    shown = (
+        State.RUNNING,
+        State.DONE,
+        State.UP_TO_DATE,
+        State.FAILED,
+        State.CANCELLED,
+        State.FOUND,
+        State.PENDING,
+    )
+    return ", ".join(f"{counts[state]:,} {state_title(state)}" for state in shown if counts.get(state))
+
+
+def added_in_words(added: int, left_out: Mapping[str, int]) -> str:
+    """What a drop of files and folders added, and what it left out, in a sentence or two."""
+    said = words("Added one scan.") if added == 1 else words("Added {0:,} scans.").format(added)
+    parts = [words(_LEFT_OUT[reason]).format(f"{count:,}") for reason, count in left_out.items() if count]
+    if not parts:
+        return said
+    return f"{said} {words('Left out')}: {', '.join(parts)}."
+
+
+def duration(seconds: float) -> str:
+    """A duration, roughly, in words."""
+    for size, unit in _UNITS:
+        if seconds >= 2 * size:
+            return words(unit).format(round(seconds / size))
+    return words("{0} s").format(max(1, round(seconds)))
+
+
+def found_in_words(row: Row) -> str:
+    """What was found in a scan: the number of damages, most frequent first; empty if it was not looked for."""
+    found = row.outcome.found if row.outcome is not None and row.state in _LOOKED else {}
+    ordered = sorted(found.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count:,} {kind}" for kind, count in ordered)
+
+
+_LOOKED = (State.DONE, State.UP_TO_DATE)
+
+
+def told_in_words(row: Row) -> str:
+    """What was done with a scan in a few words, or why it failed in a sentence."""
+    outcome = row.outcome
+    if outcome is None or row.state in (State.PENDING, State.RUNNING):
+        return ""
+    if row.state is State.FAILED:
+        return outcome.reason
+    if row.state is State.UP_TO_DATE and not outcome.steps:
+        return words("The result was there already.")
+    from engine.tasks import TASKS
+
+    def titles(tasks: Iterable[str]) -> str:
+        return ", ".join(TASKS[task].title for task in tasks if task in TASKS and TASKS[task].gives != "findings")
+
+    done, left = titles(outcome.steps), titles(outcome.left_out)
+    said = done or words("Nothing was changed")
+    return words("{0}; left out: {1}").format(said, left) if left else said
+
+
+def details_of(row: Row) -> str:
+    """All sentences about what became of a scan, a line each."""
+    outcome = row.outcome
+    lines = []
+    if row.renamed:
+        lines.append(words("Another result has the name of the template, so this one gets a name of its own."))
+    if outcome is not None and row.state not in (State.PENDING, State.RUNNING):
+        lines += [outcome.reason, *outcome.left_out.values(), *outcome.notices]
+    return "\n".join(dict.fromkeys(line for line in lines if line))

@@ -1,0 +1,102 @@
+"""The way from the main window to the window of batches, which is made when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QApplication, QMainWindow
+
+from desktop.document.project import SUFFIX
+from desktop.frame.photos import Photos
+from desktop.panels.messages import MessageStrip
+from desktop.settings import SettingsStore
+from desktop.work.threads import JobCentre
+
+if TYPE_CHECKING:
+    from desktop.batch.window import BatchWindow
+
+MOST_OPENED = 8
+"""Files up to which a drop asks whether they are to be opened; more are a batch."""
+
+
+class Batches(QObject):
+    """Decides what a drop on the main window is, and keeps the window of batches. GUI thread.
+
+    Args:
+        window: the main window.
+        store: settings.
+        jobs: the job centre.
+        photos: the open photographs.
+        strip: the main window's messages.
+        folder: the program's folder for the table of the batch.
+    """
+
+    def __init__(
+        self,
+        window: QMainWindow,
+        store: SettingsStore,
+        jobs: JobCentre,
+        photos: Photos,
+        strip: MessageStrip,
+        folder: Path,
+    ) -> None:
+        super().__init__(window)
+        self._main, self._store, self._jobs = window, store, jobs
+        self._photos, self._strip, self._folder = photos, strip, folder
+        self._made: BatchWindow | None = None
+
+    @property
+    def window(self) -> BatchWindow:
+        """The window of batches, which may be hidden."""
+        if self._made is None:
+            from desktop.batch.keeper import BatchKeeper
+            from desktop.batch.window import BatchWindow
+
+            keeper = BatchKeeper(self._jobs, self._store.settings.batch, self._folder, self._photos.files_in_use)
+            self._made = BatchWindow(keeper, self._jobs, self._store)
+            self._made.open_wanted.connect(self._open)
+            keeper.ended.connect(self._on_ended)
+        return self._made
+
+    def show(self) -> None:
+        """Show the window of batches in front."""
+        self.window.bring()
+
+    def drop(self, paths: Sequence[Path]) -> None:
+        """Files and folders were dropped on the main window: open them, add them to the batch, or ask which."""
+        if any(path.is_dir() for path in paths) or len(paths) > MOST_OPENED:
+            self._add(paths)
+        elif len(paths) == 1 or any(path.suffix.lower() == SUFFIX for path in paths):
+            self._photos.open(list(paths))
+        elif paths:
+            self._strip.offer(
+                self.tr("{0} pictures were dropped.").format(len(paths)),
+                self.tr("Open here"),
+                partial(self._photos.open, list(paths)),
+                self._photos.photo,
+                (self.tr("Add to batch"), partial(self._add, paths)),
+            )
+
+    def stop(self) -> None:
+        """The program ends."""
+        if self._made is not None:
+            self._made.end()
+            self._made = None
+
+    def _add(self, paths: Sequence[Path]) -> None:
+        self.window.bring()
+        self.window.add(paths)
+
+    def _open(self, path: Path) -> None:
+        self._photos.open([path])
+        self._main.raise_()
+        self._main.activateWindow()
+
+    def _on_ended(self, sentence: str) -> None:
+        """One notification when a run has ended, in whichever window the restorer is."""
+        self._strip.say(sentence, keep_offer=True)
+        QApplication.alert(self._main)

@@ -23,6 +23,7 @@ Order = Literal["place", "name", "state", "output", "found", "seconds"]
 
 _STATES = (
     State.RUNNING,
+    State.FOUND,
     State.PENDING,
     State.FAILED,
     State.CANCELLED,

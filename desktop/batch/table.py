@@ -165,6 +165,10 @@ class BatchTable(QTableView):
         """Show these rows; what is selected and where the view is stay as they are, if they can."""
         chosen, current, place = self.selected_ids(), self.current_row(), self.verticalScrollBar().value()
         if not self._model.show(ids):
+            if len(ids) and not self.currentIndex().isValid():
+                # The first is seen large at once, and the arrow keys begin there.
+                first = self._model.index(0, 0)
+                self.selectionModel().setCurrentIndex(first, QItemSelectionModel.SelectionFlag.NoUpdate)
             return
         self._hovered = None
         selection = QItemSelection()

@@ -304,7 +304,7 @@ class BatchWindow(QWidget):
             self.options.show_example(sentence_of(error), problem=True)
             return
         if snapshot is not None and snapshot.renamed:
-            parts.append(self.tr("≠ {0:,} with a name of their own, because it was taken").format(snapshot.renamed))
+            parts.insert(0, self.tr("≠ {0:,} with another name, as theirs was taken").format(snapshot.renamed))
         self.options.show_example("     ".join(parts))
 
     # -- what the restorer does -------------------------------------------------------------------------------

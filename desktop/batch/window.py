@@ -48,7 +48,7 @@ from desktop.theme import icon
 from desktop.work.threads import JobCentre
 from engine.batch.rows import State
 from engine.batch.views import Order
-from engine.errors import EngineError
+from engine.errors import EngineError, ReadError
 
 _SEARCH_MS = 200
 
@@ -280,7 +280,7 @@ class BatchWindow(QWidget):
             self._filter.setItemText(number, f"{title} ({count:,})")
 
     def _on_failed(self, error: EngineError) -> None:
-        if error.code == "batch.table" and self.keeper.snapshot is None:
+        if error.code == "batch.table" and isinstance(error, ReadError) and self.keeper.snapshot is None:
             begin = self.tr("Begin a new list")
             self.strip.offer(sentence_of(error), begin, self.keeper.begin_anew, None)
         else:

@@ -32,7 +32,7 @@ from desktop.theme import icon
 from desktop.work.preview import TakeSample, file_sample
 from desktop.work.threads import JobCentre
 from engine import imageio
-from engine.errors import EngineError
+from engine.errors import EngineError, SettingsError
 from engine.recipes import (
     Recipe,
     delete_recipe,
@@ -377,7 +377,12 @@ class RecipesWindow(QWidget):
         if answer is Conflict.SAVE_AS:
             return self.save_as()
         if answer is Conflict.OVERWRITE:
-            return self._write(name, recipe_file(name)[1])
+            try:
+                theirs = recipe_file(name)[1]
+            except SettingsError:
+                # It was deleted meanwhile.
+                theirs = None
+            return self._write(name, theirs)
         if answer is Conflict.OPEN_THEIRS:
             # This one has no file any more; theirs stands in the list.
             self._name, self._contents, self._read = "", None, replace(self._read, name="")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -230,6 +233,17 @@ def test_a_run_is_paused_cancelled_and_retried(
     qtbot.waitUntil(counted(window, pending=6, cancelled=1), timeout=LONG)
     assert shown(window, Column.STATE)[5] == "cancelled"
 
+    # Without a folder nothing is written, least of all where the program happened to be started.
+    folder = find(window, QLineEdit, "Folder of the results")
+    before = folder.text()
+    for text in ("", before):
+        folder.setText(text)
+        folder.editingFinished.emit()
+        qtbot.waitUntil(lambda: not keeper.busy and not keeper._name_timer.isActive(), timeout=LONG)
+        if not text:
+            press(window, "Start")
+            assert "Choose the folder of the results first." in window.strip.text
+            assert keeper.phase is Phase.IDLE
     press(window, "Start")
     press(window, "Pause now")
     qtbot.waitUntil(lambda: keeper.phase is Phase.HELD, timeout=LONG)
@@ -282,13 +296,19 @@ def test_a_list_that_cannot_be_read_is_put_aside(
 ) -> None:
     table = tmp_path / "state" / "batch" / "batch.sqlite"
     table.parent.mkdir()
-    table.write_bytes(b"no database " * 500)
+    # Of a newer version, which was killed: what it wrote last is not in the database yet.
+    with closing(sqlite3.connect(tmp_path / "newer.sqlite")) as newer:
+        newer.execute("PRAGMA journal_mode=WAL")
+        newer.executescript("PRAGMA application_id=0x4C61634A; PRAGMA user_version=99; CREATE TABLE last (n)")
+        for ending in ("", "-wal"):
+            shutil.copy(f"{tmp_path / 'newer.sqlite'}{ending}", f"{table}{ending}")
     window = program.contents.batches.window
     window.bring()
     qtbot.waitUntil(lambda: bool(window.strip.buttons), timeout=LONG)
     assert "cannot be used" in window.strip.text
     QTest.mouseClick(window.strip.buttons[0], LEFT)
-    assert table.with_name("batch-1.sqlite").exists()
+    with closing(sqlite3.connect(table.with_name("batch-1.sqlite"))) as kept:
+        assert kept.execute("SELECT count(*) FROM last").fetchone() == (0,)
     # A template that cannot be used is no reason to lose what is dropped.
     window.options._names.setText("{nam}")
     window.options._names.textEdited.emit("{nam}")

@@ -178,6 +178,12 @@ def test_what_is_wrong_or_was_changed_elsewhere_is_not_saved(
         click(editor, "save")
         assert (file.read_text() == theirs) == kept
     assert not editor.changed
+    # Deleted by somebody else: it can still be saved under its name.
+    file.unlink()
+    editor.summary.setText("Cleans.")
+    editor.summary.textEdited.emit("Cleans.")
+    click(editor, "save")
+    assert 'summary = "Cleans."' in file.read_text()
     # Files from elsewhere.
     (tmp_path / "bad.toml").write_text('title = "Bad"\n[[steps]]\ntask = "clean"\nsettings = { nois = 1 }\n')
     monkeypatch.setattr(FileDialogs, "open_recipe", classmethod(lambda *_: tmp_path / "bad.toml"))

@@ -15,6 +15,19 @@ _LARGEST = 2**53
 """Larger integers are not exact in a float, nor in many JSON and TOML readers."""
 
 
+class EntryError(ValueError):
+    """An entry of a table cannot be used.
+
+    Args:
+        message: fit for the user.
+        entry: full name of the entry, ``steps[0].settings.grow``.
+    """
+
+    def __init__(self, message: str, entry: str) -> None:
+        super().__init__(message)
+        self.entry = entry
+
+
 def parse_toml(data: bytes) -> dict[str, Any]:
     """Parse the contents of a TOML file.
 
@@ -59,8 +72,8 @@ def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
     """Build a dataclass, also with nested dataclasses, from nested dictionaries.
 
     Fields may be int, float (an int is accepted), str, bool, dict (``dict[str, float]`` is checked, a plain ``dict``
-    holds any table), a tuple of one such type, or a dataclass. Fields declared ``init=False`` or of type Path are not
-    read. Numbers must lie within +-2^53.
+    holds any table), a tuple of one such type, or a dataclass. Fields of type Path or with ``compare=False`` are not
+    part of a table. Numbers must lie within +-2^53.
 
     Args:
         cls: the dataclass.
@@ -68,21 +81,22 @@ def from_table(cls: type[T], table: Any, prefix: str = "") -> T:
         prefix: put before the names of entries in error messages, for nested tables.
 
     Raises:
-        ValueError: an entry is unknown, missing, of the wrong type, too large or refused by the dataclass; the message
-            names it.
+        EntryError: an entry is unknown, missing, of the wrong type or too large; the message names it.
+        ValueError: the dataclass refuses an entry.
     """
     if not isinstance(table, dict):
-        raise ValueError(f"{prefix.rstrip('.')} must be a table")  # noqa: TRY004 - a bad file, not a bad call
-    hints = {name: hint for name, hint in get_type_hints(cls).items() if hint is not Path}
+        raise EntryError(f"{prefix.rstrip('.')} must be a table", prefix.rstrip("."))
+    own = [field.name for field in dataclasses.fields(cls) if not field.compare]  # type: ignore[arg-type]
+    hints = {name: hint for name, hint in get_type_hints(cls).items() if hint is not Path and name not in own}
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
-            raise ValueError(f"unknown entry {prefix}{_shortened(key)}")
+            raise EntryError(f"unknown entry {prefix}{_shortened(key)}", f"{prefix}{key}")
         values[key] = _value(hints[key], value, f"{prefix}{key}")
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if field.name in hints and field.name not in values and not optional:
-            raise ValueError(f"{prefix}{field.name} is missing")
+            raise EntryError(f"{prefix}{field.name} is missing", f"{prefix}{field.name}")
     return cls(**values)
 
 
@@ -99,21 +113,21 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     origin = get_origin(hint) or hint
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{name} must be a list")
+            raise EntryError(f"{name} must be a list", name)
         return tuple(_value(get_args(hint)[0], item, f"{name}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
-            raise ValueError(f"{name} must be a table")
+            raise EntryError(f"{name} must be a table", name)
         inner = get_args(hint)[1] if get_args(hint) else Any
         if inner is Any:
             return value
         return {key: _value(inner, item, f"{name}.{_shortened(key)}") for key, item in value.items()}
     if isinstance(value, int | float) and (value > _LARGEST or value < -_LARGEST):
-        raise ValueError(f"{name} is no number that makes sense")
+        raise EntryError(f"{name} is no number that makes sense", name)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{name} must be of type {hint.__name__}, not {reprlib.repr(value)}")
+        raise EntryError(f"{name} must be of type {hint.__name__}, not {reprlib.repr(value)}", name)
     return value
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Windows are never shown, even if there is a display.
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
+# Nor do tests see the models and recipes of whoever runs them (on Linux).
+os.environ["XDG_DATA_HOME"] = os.path.join(os.devnull, "none")  # noqa: PTH118 - an environment variable is text
 
 hypothesis.settings.register_profile("lacuna", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("lacuna")
@@ -46,6 +48,15 @@ def _no_leaked_threads() -> Iterator[None]:
 
 
 @pytest.fixture
+def own_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the user's own recipes, which does not exist yet."""
+    folder = tmp_path / "own" / "recipes"
+    for module in ("files", "own"):
+        monkeypatch.setattr(f"engine.recipes.{module}.own_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     """The models that ship, and an empty folder for added ones."""
     return Registry(user_folder=tmp_path / "models")
@@ -58,14 +69,16 @@ def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytes
     from desktop.dialogs.questions import Closing, Questions, Waiting
     from desktop.settings import SettingsStore
 
-    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
+    for name in ("unsaved", "unsaved_recipe"):
+        monkeypatch.setattr(Questions, name, classmethod(lambda *_: Closing.DISCARD))
     monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.DISCARD))
     program = Program(tmp_path / "state", SettingsStore(tmp_path / "settings.ini"), registry)
     program.window.resize(1280, 860)
     program.start([])
     qtbot.waitUntil(lambda: program.ready and bool(program.contents.task.models))
     yield program
-    monkeypatch.setattr(Questions, "unsaved", classmethod(lambda *_: Closing.DISCARD))
+    for name in ("unsaved", "unsaved_recipe"):
+        monkeypatch.setattr(Questions, name, classmethod(lambda *_: Closing.DISCARD))
     monkeypatch.setattr(Questions, "waiting", classmethod(lambda *_: Waiting.DISCARD))
     program.window.close()
     program.stop()

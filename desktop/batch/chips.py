@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt
 from PySide6.QtGui import QPainter, QPalette
-from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from desktop.batch.model import CHIPS_ROLE
 
@@ -18,7 +18,15 @@ _HEIGHT = 18
 Index = QModelIndex | QPersistentModelIndex
 
 
-class Wrapping(QStyledItemDelegate):
+class Cell(QStyledItemDelegate):
+    """Draws a cell; the whole row shows that it is selected, and no frame that one cell has the cursor."""
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: Index) -> None:
+        super().initStyleOption(option, index)
+        option.state &= ~QStyle.StateFlag.State_HasFocus
+
+
+class Wrapping(Cell):
     """Draws text in as many lines as the row has room for."""
 
     def initStyleOption(self, option: QStyleOptionViewItem, index: Index) -> None:

@@ -20,7 +20,8 @@ from desktop.work.threads import JobCentre, Lane, Ticket
 from engine.batch.pace import Pace
 from engine.batch.pool import fitting_workers
 from engine.batch.rows import State
-from engine.errors import EngineError
+from engine.batch.table import JobTable
+from engine.errors import EngineError, SettingsError
 
 _LOOK_MS = 150
 """Time between two looks at what the run has told."""
@@ -101,7 +102,17 @@ class BatchKeeper(DecidedList):
         """Break scans off, or take them out of the run, until they are retried."""
         for id_ in set(ids) & set(self._shares):
             self._handle.cancel(id_)
-        self._change(lambda table: table.cancel(ids))
+
+        def cancel(table: JobTable) -> frozenset[int]:
+            table.cancel(ids)
+            return table.running() & set(ids)
+
+        # Those that the run had taken in the meantime.
+        self._change(cancel).done.connect(self._cancel_taken)
+
+    def _cancel_taken(self, ids: frozenset[int]) -> None:
+        for id_ in ids:
+            self._handle.cancel(id_)
 
     # -- the run ----------------------------------------------------------------------------------------------
 
@@ -123,7 +134,7 @@ class BatchKeeper(DecidedList):
     def start(self) -> None:
         """Run the batch, or go on with it."""
         wanted = self._wanted()
-        if self._run is not None or self.busy or wanted is None:
+        if self._run is not None or self.busy or wanted is None or not self._has_place(wanted):
             return
         self._name_timer.stop()
         self._handle, self._pace = RunHandle(), Pace(self.snapshot.left if self.snapshot else 0)
@@ -181,13 +192,20 @@ class BatchKeeper(DecidedList):
     def leave_core(self, *, on: bool) -> None:
         """Leave a core to other programs, or use the whole machine; also while it runs."""
         self._settings.leave_core = on
-        self._handle.use_workers(fitting_workers(leave_core=on))
+        self._handle.use_workers(fitting_workers(leave_core=on, running=len(self._shares)))
 
     def write_report(self, done: Callable[[Path], None]) -> None:
         """Write the report as the table is now; ``done`` gets the path of its page."""
         wanted = self._wanted()
-        if wanted is not None:
+        if wanted is not None and self._has_place(wanted):
             self._submit(partial(ignoring_context, write_report, wanted)).done.connect(done)
+
+    def _has_place(self, wanted: Wanted) -> bool:
+        """Whether the results have a folder; says so if not."""
+        if not wanted.folder.is_absolute():
+            said = SettingsError("Choose the folder of the results first.", "batch.folder")
+            self.failed.emit(said)
+        return wanted.folder.is_absolute()
 
     def stop(self) -> None:
         self._look_timer.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,7 +33,7 @@ from engine.batch.plan import Plan, plan_of
 from engine.batch.rows import Row, State
 from engine.batch.table import JobTable
 from engine.batch.views import View, rows_at
-from engine.errors import EngineError
+from engine.errors import EngineError, WriteError
 
 _LISTING_SECONDS = 1.0
 """Time between two questions for the rows while folders are being read: they can be hundreds of thousands."""
@@ -227,7 +228,22 @@ class BatchList(QObject):
         number = 1
         while (aside := self._path.with_name(f"batch-{number}.sqlite")).exists():
             number += 1
-        self._path.rename(aside)
+        try:
+            # What SQLite has not moved into the database yet lies beside it; the database itself comes last.
+            for ending in ("-wal", "-shm", ""):
+                part = Path(f"{self._path}{ending}")
+                if part.exists():
+                    part.rename(f"{aside}{ending}")
+        except OSError as error:
+            self.failed.emit(
+                WriteError(
+                    "The list {table} cannot be put aside: {reason}.",
+                    "batch.aside",
+                    table=self._path,
+                    reason=error.strerror or error,
+                )
+            )
+            return
         self.snapshot = Snapshot(np.empty(0, np.int64), {}, (), 0, 0)
         self.said.emit(words("The old list is kept as {0}.").format(aside))
         self.changed.emit()
@@ -244,11 +260,21 @@ class BatchList(QObject):
         inputs = [path.absolute() for path in paths]
         if not inputs:
             return
+        # On a share each look may take its time.
+        ticket = self._submit(lambda _: [path for path in inputs if os.path.isdir(path)])  # noqa: PTH112 - never raises
+        self._listings.append(ticket)
+        ticket.done.connect(lambda folders: self._add(ticket, inputs, folders))
+        ticket.ended.connect(lambda: self._on_listing_ended(ticket))
+        self.changed.emit()
+
+    def _add(self, looked: Ticket, inputs: Sequence[Path], folders: Sequence[Path]) -> None:
+        self._listings.remove(looked)
         if self._is_empty:
             self._forget_folders()
-        self._remember_folders([path for path in inputs if path.is_dir()])
+        self._remember_folders(folders)
         if not self._settings.folder:
-            self._settings.folder = str(_suggested_folder(inputs[0]))
+            first = inputs[0]
+            self._settings.folder = str(_beside_folder(first) if first in folders else first.parent / "restored")
         wanted = self._wanted()
         if wanted is None:
             return
@@ -316,7 +342,8 @@ class BatchList(QObject):
         self.said.emit(added_in_words(added.count, added.left_out))
 
     def _on_listing_ended(self, ticket: Ticket) -> None:
-        self._listings.remove(ticket)
+        if ticket in self._listings:
+            self._listings.remove(ticket)
         self._naming = None if self._naming is ticket else self._naming
         if not self._listings:
             self.listing.emit("")
@@ -346,10 +373,6 @@ def ignoring_context(work: Callable[..., object], *values: object) -> object:
     return work(*values[:-1])
 
 
-def _suggested_folder(given: Path) -> Path:
-    """Where results go unless the restorer says otherwise: beside the folder of the scans."""
-    return _beside_folder(given) if given.is_dir() else given.parent / "restored"
-
-
 def _beside_folder(folder: Path) -> Path:
+    """Where the results of a folder go unless the restorer says otherwise."""
     return folder.with_name(f"{folder.name} restored")

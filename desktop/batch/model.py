@@ -16,6 +16,7 @@ from desktop.batch.pictures import Pictures
 from desktop.batch.words import (
     chips_of,
     details_of,
+    duration,
     found_in_words,
     is_decided,
     state_title,
@@ -25,6 +26,8 @@ from desktop.batch.words import (
 from engine.batch.rows import Row, State
 from engine.batch.views import Order
 
+_BRIEF = 100
+"""Times up to this are shown with tenths of a second, seconds."""
 PAGE = 32
 """Rows that are read at once."""
 _KEPT = 16 * PAGE
@@ -213,7 +216,9 @@ class BatchModel(QAbstractTableModel):
             return f"{100 * share[0]:.0f} %" if column is Column.PROGRESS and share is not None else ""
         if column is Column.DEVICE:
             return outcome.device.upper()
-        return f"{outcome.seconds:.1f} s" if column is Column.TIME and outcome.seconds else ""
+        if column is not Column.TIME or not outcome.seconds:
+            return ""
+        return f"{outcome.seconds:.1f} s" if outcome.seconds < _BRIEF else duration(outcome.seconds)
 
     def state_text(self, row: Row) -> str:
         """The state of a row in words, with the step of one that is running."""

@@ -48,17 +48,12 @@ class Options(QWidget):
         self._make_fields()
         self._make_more()
         self._lay_out()
-        self.show_settings()
+        self.list_recipes()
 
     # -- construction -----------------------------------------------------------------------------------------
 
     def _make_fields(self) -> None:
         self._recipe = _combo(self.tr("Recipe"), self.tr("What is done with every scan"))
-        for name in recipe_names():
-            recipe = read_recipe(name)
-            self._recipe.addItem(recipe.title, name)
-            self._recipe.setItemData(self._recipe.count() - 1, recipe.summary, Qt.ItemDataRole.ToolTipRole)
-        self._recipe.addItem(self.tr("Recipe file…"), _FILE)
         self._recipe.activated.connect(self._on_recipe)
         self._place = _combo(self.tr("Where the results go"), self.tr("Where the results go; scans are never changed"))
         self._place.addItem(self.tr("In one folder"), "folder")
@@ -176,6 +171,20 @@ class Options(QWidget):
         return widget
 
     # -- what is shown ----------------------------------------------------------------------------------------
+
+    def list_recipes(self) -> None:
+        """List the recipes that there are now, and show the settings."""
+        self._recipe.clear()
+        for name in recipe_names():
+            try:
+                recipe = read_recipe(name)
+            except EngineError:
+                # The window of recipes says what is wrong with it.
+                continue
+            self._recipe.addItem(recipe.title, name)
+            self._recipe.setItemData(self._recipe.count() - 1, recipe.summary, Qt.ItemDataRole.ToolTipRole)
+        self._recipe.addItem(self.tr("Recipe file…"), _FILE)
+        self.show_settings()
 
     def show_settings(self) -> None:
         """Show the settings as they are now."""

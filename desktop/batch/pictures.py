@@ -54,6 +54,7 @@ class Pictures(QObject):
         self._folder = Path()
         self._pairs: OrderedDict[_Key, Pair | None] = OrderedDict()
         self._thumbnails: OrderedDict[_Key, QPixmap] = OrderedDict()
+        self._blank = QPixmap()
         self._wanted: OrderedDict[_Key, Row] = OrderedDict()
         self._making: Ticket | None = None
         self._stopped = False
@@ -80,7 +81,9 @@ class Pictures(QObject):
             return self._thumbnails[key]
         if key not in self._pairs:
             self._want(key, row)
-            return _on_square(None, ratio)
+            if self._blank.devicePixelRatio() != ratio or self._blank.isNull():
+                self._blank = _on_square(None, ratio)
+            return self._blank
         pair = self._pairs[key]
         made = _on_square(None if pair is None else pair.after or pair.before, ratio)
         self._thumbnails[key] = made

@@ -110,12 +110,12 @@ def settle_interrupted(table: Path) -> None:
         rows.put_back_running()
 
 
-def change_rows(table: Path, change: Callable[[JobTable], object]) -> None:
-    """Change what is to be done, also while a run works on it."""
+def change_rows(table: Path, change: Callable[[JobTable], object]) -> object:
+    """Change what is to be done, also while a run works on it; returns what the change returns."""
     from engine.batch.table import JobTable
 
     with JobTable(table) as rows:
-        change(rows)
+        return change(rows)
 
 
 def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, running: bool, again: bool) -> Added:

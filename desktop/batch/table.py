@@ -21,25 +21,24 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QMenu,
-    QStyledItemDelegate,
     QStyleOptionViewItem,
     QTableView,
 )
 
-from desktop.batch.chips import ChipPainter, Wrapping
+from desktop.batch.chips import Cell, ChipPainter, Wrapping
 from desktop.batch.model import ORDERS, PROGRESS_ROLE, BatchModel, Column
 from desktop.batch.pictures import THUMBNAIL
 from engine.batch.rows import Row
 from engine.batch.views import Order
 
 _WIDTHS = {
-    Column.SCAN: 228,
-    Column.RESULT: 168,
+    Column.SCAN: 220,
+    Column.RESULT: 160,
     Column.STATE: 88,
-    Column.FOUND: 136,
-    Column.PROGRESS: 88,
+    Column.FOUND: 128,
+    Column.PROGRESS: 76,
     Column.DEVICE: 64,
-    Column.TIME: 56,
+    Column.TIME: 64,
 }
 _GROUPS = (3, 5, 8)
 """Places in the context menu before which there is a line."""
@@ -48,7 +47,7 @@ _MOST_KEPT = 1000
 Index = QModelIndex | QPersistentModelIndex
 
 
-class _ProgressPainter(QStyledItemDelegate):
+class _ProgressPainter(Cell):
     """Draws a bar for a scan that is being worked on."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
@@ -84,6 +83,7 @@ class BatchTable(QTableView):
         self._hovered: int | None = None
         self.setModel(model)
         self.setAccessibleName(self.tr("Scans of the batch"))
+        self.setItemDelegate(Cell(self))
         self.setItemDelegateForColumn(Column.PROGRESS, _ProgressPainter(self))
         self.setItemDelegateForColumn(Column.FOUND, Wrapping(self))
         self.setItemDelegateForColumn(Column.TOLD, ChipPainter(self))
@@ -108,6 +108,8 @@ class BatchTable(QTableView):
         rows.hide()
         rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         rows.setDefaultSectionSize(THUMBNAIL + 8)
+        # Otherwise its painting asks for each row whether it is selected, which takes seconds in long tables.
+        columns.setSelectionModel(QItemSelectionModel(self.model(), self))
         columns.setHighlightSections(False)
         columns.setStretchLastSection(True)
         columns.setSectionsMovable(True)
@@ -145,6 +147,10 @@ class BatchTable(QTableView):
         """Show these rows; what is selected and where the view is stay as they are, if they can."""
         chosen, current, place = self.selected_ids(), self.current_row(), self.verticalScrollBar().value()
         if not self._model.show(ids):
+            if len(ids) and not self.currentIndex().isValid():
+                # The first is seen large at once, and the arrow keys begin there.
+                first = self._model.index(0, 0)
+                self.selectionModel().setCurrentIndex(first, QItemSelectionModel.SelectionFlag.NoUpdate)
             return
         self._hovered = None
         selection = QItemSelection()

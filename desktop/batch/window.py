@@ -49,7 +49,7 @@ from desktop.theme import icon
 from desktop.work.threads import JobCentre
 from engine.batch.rows import State
 from engine.batch.views import Order
-from engine.errors import EngineError
+from engine.errors import EngineError, ReadError
 
 _SEARCH_MS = 200
 _DECIDED = "decided"
@@ -249,6 +249,7 @@ class BatchWindow(QWidget):
         self.show()
         self.raise_()
         self.activateWindow()
+        self.options.list_recipes()
         self.keeper.refresh()
 
     def end(self) -> None:
@@ -300,7 +301,7 @@ class BatchWindow(QWidget):
         self._show_selected()
 
     def _on_failed(self, error: EngineError) -> None:
-        if error.code == "batch.table" and self.keeper.snapshot is None:
+        if error.code == "batch.table" and isinstance(error, ReadError) and self.keeper.snapshot is None:
             begin = self.tr("Begin a new list")
             self.strip.offer(sentence_of(error), begin, self.keeper.begin_anew, None)
         else:
@@ -324,7 +325,7 @@ class BatchWindow(QWidget):
             self.options.show_example(sentence_of(error), problem=True)
             return
         if snapshot is not None and snapshot.renamed:
-            parts.append(self.tr("≠ {0:,} with a name of their own, because it was taken").format(snapshot.renamed))
+            parts.insert(0, self.tr("≠ {0:,} with another name, as theirs was taken").format(snapshot.renamed))
         self.options.show_example("     ".join(parts))
 
     # -- what the restorer does -------------------------------------------------------------------------------

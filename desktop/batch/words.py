@@ -83,7 +83,7 @@ def found_in_words(row: Row) -> str:
     if not found and is_looked_through(row):
         return words("no damage")
     ordered = sorted(found.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count:,} {kind}" for kind, count in ordered)
+    return ", ".join(f"{kind} {count:,}" for kind, count in ordered)
 
 
 _LOOKED = (State.DONE, State.UP_TO_DATE)

@@ -95,6 +95,22 @@ class FileDialogs:
         return (Path(name) if Path(name).suffix else Path(name + ".png")) if name else None
 
     @classmethod
+    def open_recipe(cls, parent: QWidget) -> Path | None:
+        """Ask for a recipe file; None when cancelled."""
+        name, _ = QFileDialog.getOpenFileName(
+            parent, parent.tr("Import Recipe"), str(Path.home()), f"{parent.tr('Recipes')} (*.toml)"
+        )
+        return Path(name) if name else None
+
+    @classmethod
+    def save_recipe(cls, parent: QWidget, suggestion: Path) -> Path | None:
+        """Ask where to write a recipe file; None when cancelled."""
+        name, _ = QFileDialog.getSaveFileName(
+            parent, parent.tr("Export Recipe"), str(suggestion), f"{parent.tr('Recipes')} (*.toml)"
+        )
+        return (Path(name) if Path(name).suffix else Path(name + ".toml")) if name else None
+
+    @classmethod
     def save_picture(cls, parent: QWidget, title: str, suggestion: Path) -> Path | None:
         """Ask where to write a picture; None when cancelled. Without a suffix it gets the suggestion's."""
         patterns = " ".join(f"*{suffix}" for suffix in imageio.WRITABLE)

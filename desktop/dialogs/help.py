@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QKeySequence
+from PySide6.QtGui import QImage, QKeySequence, QTextDocument
 from PySide6.QtWidgets import QHBoxLayout, QTextBrowser, QToolButton, QVBoxLayout, QWidget
 
 from engine.resources import resource
 
 FIRST = "start.md"
 _SIZE = (860, 760)
+_WIDEST = 770
+"""Of a picture on a page, logical pixels; larger ones are shown reduced."""
+
+
+class _Pages(QTextBrowser):
+    """Shows pictures reduced to the width of the page, which the pages themselves cannot say."""
+
+    def loadResource(self, type_: int, name: QUrl | str) -> Any:
+        loaded = super().loadResource(type_, name)
+        if type_ != int(QTextDocument.ResourceType.ImageResource.value):
+            return loaded
+        image = QImage(str(resource("help", QUrl(name).fileName())))
+        if image.width() > _WIDEST:
+            scale = self.devicePixelRatioF()
+            image = image.scaledToWidth(round(_WIDEST * scale), Qt.TransformationMode.SmoothTransformation)
+            image.setDevicePixelRatio(scale)
+        return image
 
 
 class HelpWindow(QWidget):
@@ -21,12 +40,13 @@ class HelpWindow(QWidget):
 
     def __init__(self, owner: QWidget) -> None:
         super().__init__(owner, Qt.WindowType.Window)
-        self.setWindowTitle(self.tr("Lacuna Help"))
+        self.setWindowTitle(self.tr("Help"))
         self.resize(*_SIZE)
-        self.pages = QTextBrowser()
+        self.pages = _Pages()
         self.pages.setAccessibleName(self.tr("Help page"))
         self.pages.setSearchPaths([str(resource("help"))])
         self.pages.document().setDocumentMargin(24)
+        self.pages.zoomIn(1)
         bar = QHBoxLayout()
         for name, keys, tip, do, can in (
             (
@@ -64,13 +84,3 @@ class HelpWindow(QWidget):
     def show_page(self, name: str) -> None:
         """Show a page, by the name of its file."""
         self.pages.setSource(QUrl(name))
-
-    @classmethod
-    def open(cls, owner: QWidget, page: str = FIRST) -> HelpWindow:
-        """Show the help of a window at a page; it is made the first time."""
-        window = owner.findChild(cls, options=Qt.FindChildOption.FindDirectChildrenOnly) or cls(owner)
-        window.show_page(page)
-        window.show()
-        window.raise_()
-        window.activateWindow()
-        return window

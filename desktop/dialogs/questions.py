@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
-from PySide6.QtWidgets import QMessageBox, QWidget
+from PySide6.QtWidgets import QInputDialog, QLineEdit, QMessageBox, QWidget
 
 from engine import __version__
 
@@ -35,6 +35,12 @@ class Conflict(Enum):
     OVERWRITE = "overwrite"
     OPEN_THEIRS = "open theirs"
     CANCEL = "cancel"
+
+
+class Removal(Enum):
+    """The answer to whether something is to be deleted."""
+
+    DELETE = "delete"
 
 
 class Questions:
@@ -83,6 +89,29 @@ class Questions:
         return {buttons.Save: Closing.SAVE, buttons.Discard: Closing.DISCARD}.get(answer, Closing.CANCEL)
 
     @classmethod
+    def unsaved_recipe(cls, parent: QWidget, title: str) -> Closing:
+        """Ask what to do with a recipe that was changed and is left."""
+        buttons = QMessageBox.StandardButton
+        text = parent.tr("Save the changes of the recipe “{0}”?").format(title)
+        answer = _ask(parent, text, buttons.Save | buttons.Discard | buttons.Cancel, buttons.Save)
+        return {buttons.Save: Closing.SAVE, buttons.Discard: Closing.DISCARD}.get(answer, Closing.CANCEL)
+
+    @classmethod
+    def delete_recipe(cls, parent: QWidget, title: str) -> bool:
+        """Ask whether to delete a recipe's file."""
+        text = parent.tr("Delete the recipe “{0}”? This cannot be undone.").format(title)
+        answers = {Removal.DELETE: (parent.tr("Delete"), QMessageBox.ButtonRole.DestructiveRole)}
+        return _choose(parent, text, answers, None) is Removal.DELETE
+
+    @classmethod
+    def recipe_title(cls, parent: QWidget, suggestion: str) -> str:
+        """Ask for the title of a new recipe; empty when cancelled."""
+        title, accepted = QInputDialog.getText(
+            parent, parent.tr("Save Recipe As"), parent.tr("Title"), QLineEdit.EchoMode.Normal, suggestion
+        )
+        return title.strip() if accepted else ""
+
+    @classmethod
     def overwrite(cls, parent: QWidget, path: Path) -> bool:
         """Ask whether to replace an existing file."""
         buttons = QMessageBox.StandardButton
@@ -117,7 +146,7 @@ A = TypeVar("A", bound=Enum)
 
 
 def _choose(
-    parent: QWidget, text: str, answers: Mapping[A, tuple[str, QMessageBox.ButtonRole]], default: A
+    parent: QWidget, text: str, answers: Mapping[A, tuple[str, QMessageBox.ButtonRole]], default: A | None
 ) -> A | None:
     """Ask a question with own buttons and Cancel; None when it was cancelled.
 
@@ -125,11 +154,14 @@ def _choose(
         parent: of the dialog.
         text: the question.
         answers: answer -> text and role of its button.
-        default: the answer of the default button.
+        default: the answer of the default button; None = Cancel.
     """
     box = QMessageBox(QMessageBox.Icon.NoIcon, "Lacuna", text, QMessageBox.StandardButton.Cancel, parent)
     buttons = {answer: box.addButton(words, role) for answer, (words, role) in answers.items()}
-    box.setDefaultButton(buttons[default])
+    if default is None:
+        box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+    else:
+        box.setDefaultButton(buttons[default])
     box.exec()
     clicked = box.clickedButton()
     box.deleteLater()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -74,7 +75,7 @@ class Batches(QObject):
 
     def drop(self, paths: Sequence[Path]) -> None:
         """Files and folders were dropped on the main window: open them, add them to the batch, or ask which."""
-        if any(path.is_dir() for path in paths) or len(paths) > MOST_OPENED:
+        if len(paths) > MOST_OPENED or any(os.path.isdir(path) for path in paths):  # noqa: PTH112 - never raises
             self._add(paths)
         elif len(paths) == 1 or any(path.suffix.lower() == SUFFIX for path in paths):
             self._photos.open(list(paths))

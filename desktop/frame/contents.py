@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSize, Qt, QTimer
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QAction, QColor
 from PySide6.QtWidgets import QApplication, QScrollArea, QVBoxLayout, QWidget
 
 from desktop.canvas.view import CanvasView
 from desktop.dialogs.settings import ShortcutRow, ShortcutsDialog
+from desktop.document.compose import Composite
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK
 from desktop.frame.batches import Batches
 from desktop.frame.commands import defects, file, repair
@@ -35,7 +37,12 @@ from desktop.photo.files import Files
 from desktop.settings import SettingsStore
 from desktop.theme import ICON, apply_theme, icon, surround
 from desktop.work.threads import JobCentre
+from engine.raster import Rect
 from engine.runtime.cards import Registry
+
+if TYPE_CHECKING:
+    from desktop.dialogs.recipes import RecipesWindow
+    from desktop.work.preview import TakeSample
 
 _LAYER_BUTTONS = ("layer_mask", "layer_up", "layer_down", "layer_duplicate", "layer_merge", "layer_delete")
 _SAVE_MS = 1000
@@ -68,6 +75,9 @@ class Contents(QObject):
     ) -> None:
         super().__init__(window)
         self._window, self._store, self._monitor = window, store, monitor
+        self._jobs, self._registry = jobs, registry
+        self._recipes: RecipesWindow | None = None
+        self._own_recipes: list[QAction] = []
         self.menus, self.files = menus, files
         # Before the buttons that show the icons are laid out.
         menus.draw_icons()
@@ -101,6 +111,7 @@ class Contents(QObject):
             self._ask_shortcuts,
             self._apply_look,
             jobs,
+            self._show_recipes,
         )
         self._save_soon = QTimer(self)
         self._save_soon.setSingleShot(True)
@@ -143,7 +154,7 @@ class Contents(QObject):
 
     def _connect(self) -> None:
         window, photos = self._window, self.photos
-        window.allows_closing = photos.allow_closing
+        window.allows_closing = self._allow_closing
         window.dropped.connect(self.batches.drop)
         window.start_page.open_wanted.connect(partial(file.ask_open, self.context))
         window.start_page.sample_wanted.connect(partial(file.open_sample, self.context))
@@ -161,6 +172,7 @@ class Contents(QObject):
         self.task.changed.connect(self._save_soon.start)
         self.task.chosen.connect(self._on_changed)
         self.menus.recent.aboutToShow.connect(self._fill_recent)
+        self.menus.menus["Repair"].aboutToShow.connect(self._list_recipes)
 
     # -- photographs ------------------------------------------------------------------------------------------
 
@@ -272,6 +284,53 @@ class Contents(QObject):
         self.menus.recent.clear()
         for name in self._store.settings.recent:
             self.menus.recent.addAction(name, partial(self.photos.open, [Path(name)]))
+
+    # -- recipes ----------------------------------------------------------------------------------------------
+
+    def _show_recipes(self) -> RecipesWindow:
+        """Show the window in which recipes are edited."""
+        from desktop.dialogs.recipes import RecipesWindow
+
+        if self._recipes is None:
+            device, shown = (lambda: self.task.device), self._sample_shown
+            self._recipes = RecipesWindow(self._window, self._registry, self._jobs, device, self._monitor, shown)
+        self._recipes.show()
+        self._recipes.activateWindow()
+        return self._recipes
+
+    def _sample_shown(self, whole: bool) -> tuple[str, TakeSample] | None:  # noqa: FBT001 - a choice in words of its own
+        """Title and samples of the photograph that is shown, for a preview."""
+        from desktop.work.preview import photo_sample
+
+        view, photo = self.photos.view, self.photos.photo
+        if view is None or photo is None:
+            return None
+        seen = view.viewport.visible_image().toAlignedRect()
+        part = Rect(seen.left(), seen.top(), seen.left() + seen.width(), seen.top() + seen.height())
+        picture = Composite.of(photo.document.state)
+        return photo.title, photo_sample(picture, photo.document.profile, part, whole=whole)
+
+    def _list_recipes(self) -> None:
+        """List the user's own recipes in the Repair menu, before the command that edits them."""
+        for action in self._own_recipes:
+            action.deleteLater()
+        self._own_recipes = []
+        for name, title in repair.own_recipes().items():
+            action = QAction(self.tr("Restore, {0}").format(title.replace("&", "&&")), self)
+            action.setEnabled(self.photos.photo is not None)
+            action.triggered.connect(partial(repair.restore, self.context, name))
+            self._own_recipes.append(action)
+        self.menus.menus["Repair"].insertActions(self.menus.by_id["recipes"], self._own_recipes)
+
+    def _allow_closing(self) -> bool:
+        """Whether the main window may be closed, after questions about work; see ``Photos.allow_closing``."""
+        if self._recipes is not None and not self._recipes.may_leave():
+            return False
+        if not self.photos.allow_closing():
+            return False
+        if self._recipes is not None:
+            self._recipes.hide()
+        return True
 
 
 def _below(bar: QWidget, widget: QWidget) -> QWidget:

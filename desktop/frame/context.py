@@ -13,6 +13,7 @@ from desktop.language import sentence_of
 
 if TYPE_CHECKING:
     from desktop.canvas.view import CanvasView
+    from desktop.dialogs.recipes import RecipesWindow
     from desktop.frame.batches import Batches
     from desktop.frame.main_window import MainWindow
     from desktop.frame.photos import Photos
@@ -54,6 +55,7 @@ class Context:
         ask_shortcuts: shows the dialog for shortcuts.
         apply_look: applies changed settings of the look.
         jobs: the job centre.
+        show_recipes: shows the window in which recipes are edited, and returns it.
     """
 
     window: MainWindow
@@ -72,6 +74,7 @@ class Context:
     ask_shortcuts: Callable[[], None]
     apply_look: Callable[[], None]
     jobs: JobCentre
+    show_recipes: Callable[[], RecipesWindow]
 
     @property
     def view(self) -> CanvasView | None:

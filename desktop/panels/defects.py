@@ -40,6 +40,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.document.compose import Composite
+from desktop.panels.task_settings import TaskSetting, task_settings
 from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
 from desktop.photo.workspace import Workspace
 from engine import colour
@@ -52,10 +53,6 @@ _THUMB = 44
 _LEAST = 48
 """Minimum side of the area that a thumbnail shows, image pixels."""
 _KEPT_THUMBNAILS = 300
-_SHARES = ("threshold",)
-_POWERS = {"smallest": 3.0, "largest": 4.0, "elongation": 2.0, "widest": 4.0, "grow": 2.0}
-_BOUNDLESS = {"largest": 1e6, "elongation": 100.0}
-"""Maximum of a slider, at which it means no limit."""
 Index = QModelIndex | QPersistentModelIndex
 _NONE = QModelIndex()
 _DEFECT = attrgetter("defect")
@@ -185,27 +182,12 @@ class DefectsPanel(QWidget):
             WheelGuard(combo)
 
     def _make_sliders(self) -> dict[str, ValueSlider]:
-        from engine.tasks import DetectSettings
-
         sliders = {}
-        for field in dataclasses.fields(DetectSettings):
-            hints, name = field.metadata, field.name
-            scale, high = 100.0 if name in _SHARES else 1.0, _BOUNDLESS.get(name, hints["high"])
-            slider = ValueSlider(
-                hints["title"],
-                hints["low"] * scale,
-                high * scale,
-                unit=" %" if name in _SHARES else hints["unit"],
-                decimals=1 if 0 < hints["low"] * scale < 1 else 0,
-                power=_POWERS.get(name, 1.0),
-                tooltip=hints["tooltip"],
-                title_width=56,
-                boundless=name in _BOUNDLESS,
-            )
-            slider.changed.connect(partial(self._on_slider, name, scale, hints["high"], high))
+        for setting in task_settings("detect"):
+            sliders[setting.name] = slider = setting.slider(setting.default)
+            slider.changed.connect(partial(self._on_slider, setting))
             slider.pressed.connect(lambda: self._drags.begin(self._workspace))
             slider.released.connect(self._drags.end)
-            sliders[name] = slider
         return sliders
 
     def _nothing_page(self) -> QWidget:
@@ -270,7 +252,7 @@ class DefectsPanel(QWidget):
         inside.setContentsMargins(0, 0, 0, 0)
         inside.setSpacing(4)
         for name, slider in self.sliders.items():
-            if name not in _SHARES:
+            if name != "threshold":
                 inside.addWidget(slider)
         sizes.hide()
         more.toggled.connect(sizes.setVisible)
@@ -328,9 +310,8 @@ class DefectsPanel(QWidget):
             self.model.show_items(defects.items)
         self._counts.setText(self._count_words())
         self.heal_button.setText(self._heal_words())
-        for name, slider in self.sliders.items():
-            if not self._drags.number:
-                slider.set_value(getattr(review.filters, name) * (100.0 if name in _SHARES else 1.0))
+        for setting in task_settings("detect") if not self._drags.number else []:
+            self.sliders[setting.name].set_value(setting.shown(getattr(review.filters, setting.name)))
         self._show_kinds(review.labels, review.filters.without)
         self._order.setCurrentIndex(self._order.findData(defects.order))
         self._show_current()
@@ -465,11 +446,10 @@ class DefectsPanel(QWidget):
             without = review.filters.without - {kind} if on else review.filters.without | {kind}
             self._workspace.defects.filter(dataclasses.replace(review.filters, without=without))
 
-    def _on_slider(self, name: str, scale: float, limit: float, highest: float, shown: float) -> None:
+    def _on_slider(self, setting: TaskSetting, shown: float) -> None:
         review = self._workspace.defects.review if self._workspace is not None else None
         if self._workspace is not None and review is not None:
-            value = limit if name in _BOUNDLESS and shown >= highest * scale else shown / scale
-            filters = dataclasses.replace(review.filters, **{name: value})  # type: ignore[arg-type]
+            filters = dataclasses.replace(review.filters, **{setting.name: setting.value(shown)})  # type: ignore[arg-type]
             self._workspace.defects.filter(filters, self._drags.number)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QAction, QGuiApplication, QPalette, QStandardItemModel
+from PySide6.QtGui import QAction, QGuiApplication, QPalette
 from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -24,7 +22,8 @@ from PySide6.QtWidgets import (
 from desktop.language import sentence_of
 from desktop.panels.measured import MeasuredLabel
 from desktop.panels.sheet import SheetButton
-from desktop.panels.widgets import ValueSlider, WheelGuard
+from desktop.panels.task_settings import list_models, task_settings
+from desktop.panels.widgets import WheelGuard
 from desktop.photo.workspace import Workspace
 from desktop.settings import RepairSettings
 from desktop.work.base import TaskRequest
@@ -34,50 +33,9 @@ from engine.runtime.cards import ModelCard, Registry
 if TYPE_CHECKING:
     from engine.tasks import Task
 
-_TITLE_WIDTH = 56
 _FIRST = "heal"
 """The task that is chosen for a new photograph."""
 _DEVICES = {"auto": "Automatic", "cpu": "CPU", "cuda": "CUDA (NVIDIA GPU)"}
-
-
-@dataclass(frozen=True)
-class _PanelSetting:
-    """A setting of a task, with the range and default that it has with one model."""
-
-    name: str
-    kind: type
-    title: str
-    tooltip: str
-    low: float
-    high: float
-    default: float
-    unit: str
-    of_model: bool
-    """Whether the setting exists only if the model card declares it."""
-
-    @property
-    def scale(self) -> float:
-        """Factor of the displayed value: 100 for shares, which are shown in per cent, otherwise 1."""
-        return 100.0 if self.kind is float and not self.unit and self.low >= 0 and self.high <= 1 else 1.0
-
-    def clamp(self, value: float) -> Any:
-        """A value clamped to the range, converted to the type of the setting."""
-        return self.kind(min(self.high, max(self.low, value)))
-
-    def slider(self, value: float) -> ValueSlider:
-        """A slider that shows a value; its own values are multiplied by ``scale``."""
-        slider = ValueSlider(
-            self.title,
-            self.low * self.scale,
-            self.high * self.scale,
-            unit=" %" if self.scale > 1 else self.unit,
-            decimals=1 if 0 < self.low * self.scale < 1 else 0,
-            power=2.0 if self.unit else 1.0,
-            tooltip=self.tooltip,
-            title_width=_TITLE_WIDTH,
-        )
-        slider.set_value(value * self.scale)
-        return slider
 
 
 class TaskPanel(QWidget):
@@ -250,7 +208,7 @@ class TaskPanel(QWidget):
         card, values = self._card(id_), self._settings.of(id_).values
         wanted = {
             setting.name: setting.clamp(values.get(setting.name, setting.default))
-            for setting in _panel_settings(id_, card)
+            for setting in task_settings(id_, card)
         }
         return TaskRequest(id_, card.id, self.device, wanted, new_layer)
 
@@ -268,30 +226,9 @@ class TaskPanel(QWidget):
             self._task.setCurrentIndex(self._task.findData(self._chosen))
             self._model.clear()
             if task is not None:
-                self._list_models(task.id)
+                list_models(self._model, self._cards[task.id], self._defaults[task.id])
                 self._model.setCurrentIndex(self._model.findData(self._card(task.id).id))
         self._show_card()
-
-    def _list_models(self, task: str) -> None:
-        """Fill the list of models: the default first, then the others, then the study models under a heading."""
-        own = self._defaults[task]
-        cards = sorted(self._cards[task], key=lambda card: (card.study, card.id != own))
-        for number, card in enumerate(cards):
-            if card.study and not (number and cards[number - 1].study):
-                self._add_heading(self.tr("Studies"))
-            elif number == 1:
-                self._model.insertSeparator(1)
-            self._model.addItem(card.title, card.id)
-            self._model.setItemData(self._model.count() - 1, card.summary, Qt.ItemDataRole.ToolTipRole)
-
-    def _add_heading(self, text: str) -> None:
-        """Add a heading, which cannot be chosen, to the list of models."""
-        if self._model.count():
-            self._model.insertSeparator(self._model.count())
-        self._model.addItem(text)
-        items = self._model.model()
-        if isinstance(items, QStandardItemModel):
-            items.item(self._model.count() - 1).setEnabled(False)
 
     def _show_card(self) -> None:
         """Show the chosen model and its settings."""
@@ -309,11 +246,11 @@ class TaskPanel(QWidget):
         self._mask_use.setVisible(task is not None and task.wants_mask)
         # The settings of a search are its filters, which are in the Defects panel.
         filters = task is not None and task.gives == "findings"
-        for setting in _panel_settings(task.id, card) if task is not None and card is not None and not filters else []:
+        for setting in task_settings(task.id, card) if task is not None and card is not None and not filters else []:
             slider = setting.slider(
                 setting.clamp(self._settings.of(self._chosen).values.get(setting.name, setting.default))
             )
-            slider.changed.connect(lambda value, setting=setting: self._on_value(setting.name, value / setting.scale))
+            slider.changed.connect(lambda value, setting=setting: self._on_value(setting.name, setting.value(value)))
             (self._model_values if setting.of_model else self._values).addWidget(slider)
         self._measured.follow(self._workspace, task)
         self._edges.setVisible(self.draws_edges)
@@ -387,30 +324,3 @@ class TaskPanel(QWidget):
 
 def _title(card: ModelCard | None) -> str:
     return card.title if card is not None else ""
-
-
-def _panel_settings(task: str, card: ModelCard) -> list[_PanelSetting]:
-    """The settings of a task with a model. Its card may narrow ranges, and add settings that other models lack."""
-    from engine.tasks import TASKS
-
-    of_card = {setting.name: setting for setting in card.settings}
-    settings = []
-    for field in dataclasses.fields(TASKS[task].settings):
-        hints, own = field.metadata, of_card.get(field.name)
-        if hints["by_card"] and own is None:
-            continue
-        default: Any = field.default
-        settings.append(
-            _PanelSetting(
-                field.name,
-                type(default),
-                hints["title"],
-                hints["tooltip"],
-                own.low if own else hints["low"],
-                own.high if own else hints["high"],
-                own.default if own else default,
-                hints["unit"],
-                hints["by_card"],
-            )
-        )
-    return settings

@@ -150,18 +150,21 @@ class TaskQueue(QObject):
         job = heal_defects(request, review, items, self._defects.linked_defects(items))
         return self._submit(job, "Heal defects")
 
-    def restore(self, recipe: Recipe, device: str) -> Ticket:
-        """Queue a recipe on the whole picture; it heals ``DefectList.to_heal``.
+    def restore(self, recipe: Recipe, device: str, *, reviewed: bool) -> Ticket:
+        """Queue a recipe on the whole picture.
 
         Args:
             recipe: its steps.
             device: ``auto``, ``cpu`` or ``cuda``.
+            reviewed: it heals ``DefectList.to_heal``; otherwise it searches for damage itself.
 
         Raises:
             SettingsError: a restoration is queued already.
         """
         self._refuse_second("The picture is being restored already.", lambda job: isinstance(job, Restore))
         review, items = self._defects.outlined_review, self._defects.to_heal
+        if not reviewed:
+            review, items = None, []
         others = self._defects.linked_defects(items)
         job = Restore(recipe=recipe, device=device, review=review, items=tuple(items), others=tuple(others))
         return self._submit(job, "Restore")

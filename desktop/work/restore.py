@@ -63,6 +63,15 @@ def heal_defects(
     return Restore(recipe=recipe, device=request.device, review=review, items=tuple(items), others=tuple(others))
 
 
+def is_reviewed(recipe: Recipe) -> bool:
+    """Whether a person looks through the damage that a recipe finds, before it goes on.
+
+    Only if its first step finds all damage that it heals: then the search can be made alone, on the same picture.
+    """
+    searches = [step.task for step in recipe.steps].count("detect")
+    return searches == 1 and recipe.steps[0].task == "detect" and recipe.does("heal")
+
+
 class RestoreRunner(PatchRunner[Restore]):
     """Executes ``Restore``."""
 

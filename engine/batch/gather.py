@@ -98,7 +98,8 @@ def gather(
             raise ReadError("{path} cannot be taken: {reason}.", "batch.input", path=path, reason=reason)
     prefixes = _folder_names([path for path in given if path.is_dir()]) | dict(names or {})
     avoided = _identity(output) if output is not None else None
-    seen, entered = set[Path](), set[tuple[int, int]]()
+    # Strings, because Python's garbage collection stops all threads to walk through hundreds of thousands of paths.
+    seen, entered = set[str](), set[tuple[int, int]]()
 
     def is_output(place: Path) -> bool:
         return (avoided is not None and _identity(place) == avoided) or (beside != "" and place.name == beside)
@@ -106,10 +107,10 @@ def gather(
     for path in given:
         found = _walk(path, prefixes[path], is_output, entered, left_out) if path.is_dir() else _file(path, left_out)
         for scan in found:
-            if scan.path in seen:
+            if str(scan.path) in seen:
                 left_out.ignored["twice"] += 1
             else:
-                seen.add(scan.path)
+                seen.add(str(scan.path))
                 yield scan
 
 

@@ -15,7 +15,7 @@ from engine.errors import ModelError
 from engine.jobs import JobContext
 from engine.outlines import JudgedDefect, covered_share, listed_defects, outline_defects, review_of
 from engine.raster import ArraySource, PixelSource, Raster, Rect, to_float
-from engine.recipes import prepare_step, run_recipe
+from engine.recipes import choose_models, run_recipe
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device
 from engine.tasks import Defect, Faces, FaceSettings, Findings, TaskInput, make_settings, run_task
@@ -51,7 +51,8 @@ def look_through(
     if number:
         before = replace(recipe, steps=recipe.steps[:number])
         picture = run_recipe(before, picture, scan.profile, registry, device, used.part(0.0, 0.4)).source
-    card, settings = prepare_step(recipe.steps[number], registry)
+    card, settings = choose_models(recipe, registry)[number]
+    card.verify()
     given = TaskInput("detect", picture, scan.profile, None, settings, card, device)
     findings: Findings = run_task(given, used.part(0.4 if number else 0.0, 0.8))
     search = replace(findings.repair(given), recipe=recipe.name)

@@ -169,5 +169,5 @@ def plain(path: str) -> str:
 
 
 def plain_bytes(path: str) -> bytes:
-    """``plain`` as it is stored: file names may hold bytes that are no text."""
-    return plain(path).encode("utf-8", "surrogateescape")
+    """``plain`` as it is stored and searched; file names may hold bytes that are no text."""
+    return plain(path).encode("utf-8", "surrogatepass")

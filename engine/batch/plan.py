@@ -13,7 +13,7 @@ from engine.batch.naming import check_beside, check_template
 from engine.errors import SettingsError, Words
 from engine.imageio import WRITABLE, WriteOptions
 from engine.output import Output, target_profile
-from engine.recipes import Recipe, Step, parse_recipe, recipe_file
+from engine.recipes import Recipe, choose_models, parse_recipe, recipe_file
 from engine.runtime.cards import Registry
 
 Existing = Literal["skip", "keep", "replace"]
@@ -85,7 +85,7 @@ class Plan:
             raise SettingsError("Masks are written as PNG, and have no other format.", "batch.format")
         if self.review or self.detect_only:
             self.search_step()
-        steps = [_facts_of(step, registry) for step in self.made_recipe().steps]
+        steps = self._facts_of_steps(registry)
         profile = hashlib.sha256(target_profile(self.profile) or b"").hexdigest()
         facts = [steps, self.suffix, self.depth, self.quality, profile, *(["detect only"] if self.detect_only else [])]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -126,19 +126,22 @@ class Plan:
         Raises:
             SettingsError, ModelError: as ``check``.
         """
-        steps = [_facts_of(step, registry) for step in self.made_recipe().steps[: self.search_step() + 1]]
+        steps = self._facts_of_steps(registry)[: self.search_step() + 1]
         return hashlib.sha256(json.dumps(steps).encode()).hexdigest()
+
+    def _facts_of_steps(self, registry: Registry) -> list[list[Any]]:
+        """What the result of each step depends on, besides the picture."""
+        facts, recipe = [], self.made_recipe()
+        for step, (card, _) in zip(recipe.steps, choose_models(recipe, registry), strict=True):
+            card.verify()
+            facts.append(
+                [step.task, card.id, [stage.sha256 for stage in card.stages], dict(sorted(step.settings.items()))]
+            )
+        return facts
 
     def output(self, path: Path, facts: dict[str, Any]) -> Output:
         """How a result is written, with further facts for its record."""
         return Output(path, WriteOptions.asked(self.depth, self.quality), self.profile, facts=facts)
-
-
-def _facts_of(step: Step, registry: Registry) -> list[Any]:
-    """What the result of a step depends on, besides the picture."""
-    card = registry.card(step.model) if step.model else registry.default(step.task)
-    card.verify()
-    return [step.task, card.id, [stage.sha256 for stage in card.stages], dict(sorted(step.settings.items()))]
 
 
 def plan_of(recipe: str, **settings: Any) -> Plan:

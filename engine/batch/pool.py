@@ -27,14 +27,15 @@ _PATIENCE = 5.0
 """Longest time that an idle worker is given to end by itself, seconds."""
 
 
-def fitting_workers(*, leave_core: bool = False) -> int:
+def fitting_workers(*, leave_core: bool = False, running: int = 0) -> int:
     """Number of workers for this computer by its cores and free memory; at least 1.
 
     Args:
         leave_core: leave one core to other programs.
+        running: workers that run already; their memory is not free, and is theirs.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores - leave_core, int(psutil.virtual_memory().available) // _MEMORY))
+    return max(1, min(cores - leave_core, running + int(psutil.virtual_memory().available) // _MEMORY))
 
 
 class Worker(Protocol):

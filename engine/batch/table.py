@@ -280,6 +280,11 @@ class JobTable(TableFile):
             )
             self._do(change, self.run, _listed(ids))
 
+    def running(self) -> frozenset[int]:
+        """The last run's scans that are being worked on."""
+        found = self._do("SELECT id FROM scans WHERE run = ? AND state = 'running'", self.run)
+        return frozenset(id_ for (id_,) in found)
+
     def move(self, ids: Iterable[int], to: Literal["first", "last"]) -> None:
         """Have scans done before or after all others, in the order that they have among themselves."""
         with self._changing():

@@ -1,4 +1,4 @@
-"""The command line: a module for each group of subcommands.
+"""The command line: the subcommands of Lacuna.
 
 Also ``python -m engine``.
 """

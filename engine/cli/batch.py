@@ -24,7 +24,10 @@ def _batch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help="scans and folders of scans")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
-        "--recipe", default="standard", metavar="NAME|FILE.toml", help="gentle, standard, strong, or a recipe file"
+        "--recipe",
+        default="standard",
+        metavar="NAME|FILE.toml",
+        help="gentle, standard, strong, one of your own, or a recipe file (default: standard)",
     )
     parser.add_argument("--workers", type=_count, metavar="N", help="processes (default: by cores and memory)")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The subcommands restore (several models by a recipe) and upscale."""
+"""The subcommands restore (several models by a recipe), recipes (their list) and upscale."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         default="standard",
         metavar="NAME|FILE.toml",
-        help="gentle, standard, strong, or a recipe file (default: standard)",
+        help="gentle, standard, strong, one of your own, or a recipe file (default: standard)",
     )
 
 
@@ -74,7 +74,27 @@ def _restore(options: argparse.Namespace, context: JobContext) -> None:
     say(restore_file(options.input, recipe, output_of(options), device, context).notices)
 
 
+def _recipes_arguments(_: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _recipes(_: argparse.Namespace, _context: JobContext) -> None:
+    from engine.recipes import read_recipe, recipe_names
+
+    names = recipe_names()
+    problems = []
+    for name in names:
+        try:
+            recipe = read_recipe(name)
+        except SettingsError as error:
+            problems.append(error.text())
+        else:
+            print(f"{name:{max(map(len, names))}}  {recipe.summary or recipe.title}")
+    say(problems)
+
+
 COMMANDS = (
     Command("upscale", "enlarge a scan 2 or 4 times", _upscale_arguments, _upscale),
     Command("restore", "find and heal damage, clean and correct the tone, by a recipe", _restore_arguments, _restore),
+    Command("recipes", "list the recipes: those that ship and your own", _recipes_arguments, _recipes),
 )

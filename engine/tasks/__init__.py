@@ -14,7 +14,7 @@ from engine.jobs import JobContext
 from engine.raster import ArrayMask, ArraySource, PixelSource
 from engine.runtime.cards import ModelCard
 from engine.runtime.session import Device
-from engine.tasks.base import Defect, Marks, Patch, Piece, TaskInput
+from engine.tasks.base import Defect, Marks, Patch, Piece, TaskInput, check_ranges
 from engine.tasks.clean import CleanSettings, clean, noise_in_words
 from engine.tasks.detect import check_detector, detect
 from engine.tasks.faces import Face, Faces, FaceSettings, check_face_finder, find_faces
@@ -281,6 +281,7 @@ __all__ = [
     "ToneSettings",
     "UpscaleSettings",
     "check_card",
+    "check_ranges",
     "draw_edges",
     "is_unsure",
     "make_settings",

@@ -306,19 +306,24 @@ def from_planes(tensor: np.ndarray) -> Floats:
 
 
 def check_settings(given: TaskInput) -> None:
-    """Check the settings against the ranges of the model's card.
+    """Check the settings of a task's input; raises as ``check_ranges``."""
+    check_ranges(given.card, given.settings)
+
+
+def check_ranges(card: ModelCard, settings: object) -> None:
+    """Check a task's settings against the ranges of a model's card.
 
     Raises:
         SettingsError: a value is out of range; names the setting and its range.
     """
-    for setting in given.card.settings:
-        value = getattr(given.settings, setting.name, setting.default)
+    for setting in card.settings:
+        value = getattr(settings, setting.name, setting.default)
         if not setting.low <= value <= setting.high:
             raise SettingsError(
                 "{setting} of the model {model} goes from {low:g} to {high:g}.",
                 "task.setting",
                 setting=setting.title,
-                model=given.card.id,
+                model=card.id,
                 low=setting.low,
                 high=setting.high,
             )

@@ -62,6 +62,10 @@ ROWS = (
     Row("resuming", "first_s", 2, "half-done batch of 1,000 scans: seconds to the first new one"),
     Row("queue_window", "running_ms", 50, "longest event of the window of batches, 10,000 queued scans, running"),
     Row("queue_window", "growth_mb", 100, "memory that the window takes from 100 to 10,000 queued scans, MB"),
+    Row("queueing", "growth_mb", 100, "memory growth from 100 queued scans to 10,000, MB"),
+    Row(
+        "holding", "windows", 1, "what a heal of a spot loses to a batch that is held for it / one window of the batch"
+    ),
     Row("fidelity", "samples_differ", 0, "samples outside the mask that differ after heal and export"),
 )
 

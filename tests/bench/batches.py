@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import queue
+import resource
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +17,17 @@ import numpy as np
 from engine import imageio
 from engine.batch import Listener, open_batch
 from engine.batch.plan import Plan, plan_of
+from engine.batch.pool import fitting_workers
 from engine.batch.rows import State
-from engine.raster import Raster
+from engine.batch.run import BatchRun
+from engine.raster import ArrayMask, ArraySource, Raster
 from engine.restore import restore_file
 from engine.runtime.cards import Registry
 from engine.runtime.session import SESSIONS, Device
-from engine.tasks import check_card
+from engine.tasks import TaskInput, check_card, make_settings, run_task
+
+_WINDOW = 1000
+"""Side of a picture that is one window of the model for cleaning."""
 
 
 def machinery() -> dict[str, float]:
@@ -122,6 +131,80 @@ def queue_window() -> dict[str, float]:
         keeper.cancel()
         wait(lambda: keeper._run is None)
     return {"running_ms": running_ms, "listing_ms": listing, "growth_mb": growth, "done": done}
+
+
+def queueing() -> dict[str, float]:
+    """Growth of this process from a batch of 100 queued scans to one of 10,000 that runs, with a view of it, MB."""
+    import os
+
+    from engine.batch.views import View, changed_since, row_ids, rows_at
+
+    peaks = []
+    for count in (100, 10_000):
+        with folder_of_scans(1, 48) as box:
+            (scan,) = box.iterdir()
+            for number in range(1, count):
+                os.link(scan, box / f"{number:05}.tif")
+            with open_batch([box], box.parent / "out", plan_of("gentle", device="cpu")) as batch:
+                runner = batch.runner(1, Listener(finished=lambda *_: runner.stop(now=True)))  # noqa: B023
+                runner.run()
+                ids = row_ids(batch.table, View(order="name"))
+                assert len(ids) == count
+                assert len(changed_since(batch.table, 0)[0]) == count
+                rows_at(batch.table, ids[:60])
+                batch.write_report()
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return {"growth_mb": peaks[1] - peaks[0], "peak_mb": peaks[1]}
+
+
+def holding() -> dict[str, float]:
+    """What a batch on all cores costs a heal of a spot for which it is held, and when it pauses, over its windows."""
+    SESSIONS.threads = 1
+    registry = Registry(check=check_card)
+    random = np.random.default_rng(0)
+    tasks = [functools.partial(run_task, _input(registry, task)) for task in ("heal", "clean")]
+    heal_s, window_s = (min(seconds(task) for _ in range(4)) for task in tasks)
+    at_work, paused = queue.SimpleQueue[int](), queue.SimpleQueue[float]()
+    runs: list[BatchRun] = []
+
+    def work(box: Path) -> None:
+        recipe = box.parent / "clean.toml"
+        recipe.write_text('title = "Clean"\n[[steps]]\ntask = "clean"\n', encoding="utf-8")
+        listener = Listener(
+            progress=lambda row, *_: at_work.put(row.id), paused=lambda: paused.put(time.perf_counter())
+        )
+        with open_batch([box], box.parent / "out", plan_of(str(recipe), device="cpu")) as batch:
+            runs.append(batch.runner(None, listener, threads=1))
+            runs[0].run()
+
+    losses, waits = [], []
+    with folder_of_scans(60, _WINDOW) as box:
+        thread = threading.Thread(target=work, args=(box,))
+        thread.start()
+        while at_work.get(timeout=120) < fitting_workers():
+            pass
+        for pause in random.uniform(1.0, 2.0, 6):
+            time.sleep(pause * window_s)
+            asked = time.perf_counter()
+            runs[0].hold(True)
+            tasks[0]()
+            losses.append(time.perf_counter() - asked - heal_s)
+            waits.append(paused.get(timeout=120) - asked)
+            runs[0].hold(False)
+        runs[0].stop(now=True)
+        thread.join()
+    pause = float(np.median(waits))
+    return {"heal": max(losses) / window_s, "pause": pause / window_s, "window_s": window_s, "heal_s": heal_s}
+
+
+def _input(registry: Registry, task: str) -> TaskInput:
+    """A task on a picture of one window; what is to be healed of it is a spot of 20 px."""
+    picture = np.random.default_rng(0).integers(90, 110, (_WINDOW, _WINDOW, 3)).astype(np.uint8)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask[400:420, 400:420] = 255
+    card = registry.default(task)
+    settings = make_settings(task, card, {})
+    return TaskInput(task, ArraySource(picture), None, ArrayMask(mask), settings, card, Device.CPU)
 
 
 def run(box: Path, plan: Plan, count: int) -> None:

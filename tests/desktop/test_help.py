@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QUrl
-from PySide6.QtWidgets import QTextBrowser, QWidget
+from PySide6.QtWidgets import QWidget
 
 from desktop.dialogs.help import FIRST, HelpWindow
 from desktop.frame.commands import ACTIONS
@@ -36,14 +36,12 @@ def test_every_command_that_the_help_names_is_in_a_menu() -> None:
 def test_the_window_shows_pages_and_goes_back(qtbot: QtBot) -> None:
     owner = QWidget()
     qtbot.addWidget(owner)
-    window = HelpWindow.open(owner)
+    window = HelpWindow(owner)
+    window.show()
     assert "Drop a scan" in window.pages.toPlainText()
     window.show_page("batches.md")
     assert window.pages.source() == QUrl("batches.md")
     assert window.pages.isBackwardAvailable()
     window.pages.backward()
     assert window.pages.source() == QUrl(FIRST)
-    assert HelpWindow.open(owner, "many-machines.md") is window
-    assert window.pages.toPlainText()
-    assert isinstance(window.pages, QTextBrowser)
     assert not window.pages.openExternalLinks()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path, PurePosixPath
 
@@ -217,6 +219,34 @@ def test_other_names_are_other_results(tmp_path: Path) -> None:
         table.end_run()
         list_scans(table, tmp_path, "a.tif", plan=Plan("mine", "", template="{name}-x"))
         assert [(row.output, row.state) for row in table.rows()] == [("a-x.tif", State.PENDING)]
+
+
+def test_a_list_gets_other_names_as_if_it_were_new_and_loses_nothing_when_that_is_broken_off(tmp_path: Path) -> None:
+    given, png = scans(tmp_path, "a.tif", "b.png", "b.tif"), dataclasses.replace(PLAN, suffix=".png")
+
+    def broken_off() -> Iterator[Scan]:
+        yield given[0]
+        raise KeyboardInterrupt
+
+    with JobTable(tmp_path / "t") as table:
+        list_scans(table, tmp_path, "a.tif", "b.png", "b.tif")
+        with pytest.raises(KeyboardInterrupt):
+            table.list_scans(png, "g", broken_off(), Gathered(), tmp_path, same_run=True)
+        assert len(list(table.rows())) == 3
+        table.list_scans(png, "g", given, Gathered(), tmp_path, same_run=True)
+        assert [row.output for row in table.rows()] == ["a.png", "b.png", "b-tif.png"]
+        # What a person took out comes back when a person adds it again.
+        table.remove([1])
+        table.list_scans(png, "g", given, Gathered(), tmp_path, same_run=True)
+        assert len(list(table.rows())) == 2
+        table.list_scans(png, "g", given, Gathered(), tmp_path, same_run=True, added=True)
+        assert len(list(table.rows())) == 3
+
+
+def test_a_folder_can_have_a_name_before_the_paths_of_its_scans(tmp_path: Path) -> None:
+    touch(tmp_path / "box" / "a.tif")
+    found = gather([tmp_path / "box"], None, Gathered(), "", {tmp_path / "box": "box (2)"})
+    assert [str(scan.relative) for scan in found] == ["box (2)/a.tif"]
 
 
 def test_a_table_is_held_by_one_process_which_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from engine.batch.gather import Gathered, Scan
 from engine.batch.plan import Plan
 from engine.batch.rows import Outcome, State
 from engine.batch.table import JobTable
-from engine.batch.views import Order, View, changed_since, collisions, row_ids, rows_at
+from engine.batch.views import _STATES, Order, View, changed_since, collisions, row_ids, rows_at
 
 PLAN = Plan("mine", "")
 NAMES = ("b/Öl 2.tif", "a.tif", "b/öl 1.tif", "a.jpg", "c.tif", "z.tif")
@@ -44,6 +44,7 @@ def test_views_search_sort_and_filter(tmp_path: Path) -> None:
             ids = row_ids(table, View(**view))  # type: ignore[arg-type]
             return [row.relative for row in rows_at(table, ids)]
 
+        assert set(_STATES) == set(State)
         assert names() == list(NAMES)
         orders: dict[Order, list[str]] = {
             "name": ["a.jpg", "a.tif", "b/öl 1.tif", "b/Öl 2.tif", "c.tif", "z.tif"],

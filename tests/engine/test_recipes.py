@@ -1,4 +1,4 @@
-"""Recipes: read, refused, run; restore and upscale on the command line."""
+"""Recipes run on pictures; restore and upscale on the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine import cli, imageio
 from engine.errors import ModelError, SettingsError
 from engine.jobs import Cancelled, JobContext
 from engine.raster import ArraySource, Raster
-from engine.recipes import Recipe, RestoreResult, Step, read_recipe, recipe_names, run_recipe
+from engine.recipes import Recipe, RestoreResult, Step, read_recipe, run_recipe
 from engine.runtime.cards import SHIPPED, Registry
 from engine.runtime.session import Device
 from tests import tiny_models
@@ -76,52 +76,6 @@ def made(shelf: Path, name: str, pixels: np.ndarray, context: JobContext | None 
     return run_recipe(read_recipe(name), ArraySource(pixels), None, registry, Device.CPU, context)
 
 
-# -- reading --------------------------------------------------------------------------------------------------------
-
-
-def test_the_recipes_that_ship_can_be_read() -> None:
-    assert recipe_names() == ["gentle", "standard", "strong"]
-    steps = {name: [step.task for step in read_recipe(name).steps] for name in recipe_names()}
-    assert steps["gentle"] == ["detect", "heal"]
-    assert steps["standard"] == steps["strong"] == ["detect", "heal", "clean", "tone"]
-    for name in recipe_names():
-        recipe = read_recipe(name)
-        assert recipe.name == name
-        assert recipe.title
-        assert recipe.summary.endswith(".")
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("title = ", "cannot be used"),
-        (HEAD, "steps is missing"),
-        (HEAD + "steps = []", "it has no steps"),
-        ('[[steps]]\ntask = "clean"', "title is missing"),
-        (HEAD + 'colour = "red"\n' + step("clean"), "unknown entry colour"),
-        (HEAD + step("polish"), "'polish' is no step of a recipe; these are: heal, clean, tone, detect"),
-        (HEAD + step("upscale"), "'upscale' is no step"),
-        (HEAD + step("clean", sharpness=1), "clean has no setting 'sharpness'; it has strength, noise_level"),
-        (HEAD + step("clean", strength=7), "Strength goes from 0 to 1"),
-        (HEAD + step("clean", strength=float("nan")), "Strength goes from 0 to 1"),
-        (HEAD + '[[steps]]\ntask = "clean"\nsettings = { strength = "much" }', r"strength must be of type float"),
-        (HEAD + '[[steps]]\ntask = "clean"\nmodle = "x"', r"unknown entry steps\[0\].modle"),
-        (HEAD + step("heal") + step("detect"), "heal needs a detect before it"),
-    ],
-)
-def test_what_is_wrong_with_a_recipe_is_named(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said) as raised:
-        read_recipe(recipe_file(tmp_path, text))
-    assert raised.value.text().startswith("The recipe mine.toml cannot be used: ")
-    assert raised.value.text().endswith(".")
-
-
-def test_the_error_about_a_missing_recipe_lists_the_recipes(tmp_path: Path) -> None:
-    for name in ("none", str(tmp_path / "none.toml")):
-        with pytest.raises(SettingsError, match="Recipes: gentle, standard, strong"):
-            read_recipe(name)
-
-
 # -- running --------------------------------------------------------------------------------------------------------
 
 
@@ -160,11 +114,12 @@ def test_a_step_names_its_model(shelf: Path, tmp_path: Path) -> None:
     pixels = np.full((30, 40, 3), 40_000, np.uint16)
     assert (made(shelf, recipe_file(tmp_path, text), pixels).pixels() == 40_000 - 65535 // 5).all()
     for change, error, said in (
-        (("cleaner", "none"), ModelError, "no model 'none'"),
-        (("cleaner", "finder"), SettingsError, "does not do clean, but detect"),
-        (("cleaner", "darker"), SettingsError, "darker has no noise level"),
+        (("cleaner", "none"), ModelError, "line 4: There is no model 'none'"),
+        (("cleaner", "finder"), SettingsError, "line 4: The model finder does not do clean, but detect"),
+        (("cleaner", "darker"), SettingsError, "line 5: The model darker has no noise level"),
+        (("51", "70"), SettingsError, "line 5: Noise level of the model cleaner goes from 0 to 60"),
     ):
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=f"The recipe mine.toml cannot be used: {said}"):
             made(shelf, recipe_file(tmp_path, text.replace(*change)), pixels)
 
 

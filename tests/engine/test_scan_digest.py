@@ -114,7 +114,7 @@ def test_a_scan_that_was_written_to_while_it_was_read_has_no_digest(
 def test_the_record_of_a_command_names_the_scan_it_worked_on(
     folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import engine.recipes
+    import engine.recipes.run
     import engine.tasks
 
     path, expected, run_task = folder / "in.tif", sha256(folder / "in.tif"), engine.tasks.run_task
@@ -123,7 +123,7 @@ def test_the_record_of_a_command_names_the_scan_it_worked_on(
         put_another_there(path)
         return run_task(*arguments)
 
-    for module in (engine.tasks, engine.recipes):
+    for module in (engine.tasks, engine.recipes.run):
         monkeypatch.setattr(module, "run_task", meanwhile)
     assert cli.main([*words, "--device", "cpu"]) == 0
     assert sha256(path) != expected

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from desktop.frame.context import Context
     from desktop.photo.workspace import Workspace
     from desktop.work.base import Outcome
+    from engine.recipes import Recipe
     from engine.review import Verdict
 
 
@@ -68,8 +69,7 @@ def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
         verb = context.window.tr("Heal Anyway")
         context.offer_of(photo, sentence.format(round(100 * found.heal_share)), verb, again)
         return
-    if found.outlined_review.recipe:
-        continue_recipe(context, photo, found.outlined_review.recipe)
+    if found.outlined_review.recipe and continue_recipe(context, photo, found.outlined_review.recipe):
         return
     ticket = context.start_task(lambda: photo.queue.heal_defects(context.task.request(new_layer=True, task="heal")))
     if ticket is not None:
@@ -78,23 +78,44 @@ def heal(context: Context, photo: Workspace, *, sure: bool = False) -> None:
         ticket.done.connect(photo.while_open(lambda _: context.say_of(photo, words.format(len(items)))))
 
 
-def continue_recipe(context: Context, photo: Workspace, name: str) -> None:
+def continue_recipe(context: Context, photo: Workspace, name: str) -> bool:
     """Queue the steps of a recipe after its search; they heal ``DefectList.to_heal``.
 
-    Does nothing if there are no defects to heal and the recipe has no other steps.
+    Nothing is queued if there are no defects to heal and the recipe has no other steps.
+
+    Returns:
+        False, after a message, if the recipe cannot be used any more.
     """
+    from engine.errors import EngineError
     from engine.recipes import read_recipe
 
-    count = len(photo.defects.to_heal)
-    if not count and all(step.task in ("detect", "heal") for step in read_recipe(name).steps):
-        return
-    ticket = context.start_task(lambda: photo.queue.restore(read_recipe(name), context.task.device))
+    try:
+        recipe = read_recipe(name)
+    except EngineError as error:
+        context.strip.warn(error)
+        return False
+    if photo.defects.to_heal or any(step.task not in ("detect", "heal") for step in recipe.steps):
+        restore(context, photo, recipe)
+    return True
+
+
+def restore(context: Context, photo: Workspace, recipe: Recipe) -> None:
+    """Queue a recipe; if it is one whose damage is reviewed, it heals ``DefectList.to_heal``."""
+    from desktop.work.restore import is_reviewed
+
+    reviewed = is_reviewed(recipe)
+    count = len(photo.defects.to_heal) if reviewed else None
+    ticket = context.start_task(lambda: photo.queue.restore(recipe, context.task.device, reviewed=reviewed))
     if ticket is not None:
         ticket.done.connect(photo.while_open(partial(_on_restored, context, photo, count)))
 
 
-def _on_restored(context: Context, photo: Workspace, count: int, outcome: Outcome) -> None:
-    done = context.window.tr("Restored; {0:,} defects were healed.").format(count)
+def _on_restored(context: Context, photo: Workspace, count: int | None, outcome: Outcome) -> None:
+    if count is None and outcome.result.marks is not None and "heal" not in outcome.result.left_out:
+        count = len(outcome.result.marks.defects)
+    done = context.window.tr("Restored.")
+    if count is not None:
+        done = context.window.tr("Restored; {0:,} defects were healed.").format(count)
     context.say_of(photo, " ".join([done, *outcome.result.notices]))
 
 

@@ -20,7 +20,7 @@ def _show_log(context: Context) -> None:
 def _help(context: Context) -> None:
     from desktop.dialogs.help import HelpWindow
 
-    HelpWindow.open(context.window)
+    context.open_window(HelpWindow, lambda: HelpWindow(context.window))
 
 
 def _check_computer(context: Context) -> None:

@@ -97,29 +97,53 @@ def _enlarge_by(scale: int) -> Callable[[Context], object]:
     return run
 
 
-def _restore(name: str) -> Callable[[Context], object]:
-    """The command that restores by a recipe: it finds and shows the damage, and heals after a confirmation."""
+def restore(context: Context, name: str) -> None:
+    """Restore by a recipe.
 
-    def run(context: Context) -> None:
-        from desktop.work.base import TaskRequest
-        from engine.errors import EngineError
-        from engine.recipes import read_recipe
+    One whose damage is reviewed finds and shows it, and heals after a confirmation; any other runs at once.
+    """
+    from desktop.work.base import TaskRequest
+    from desktop.work.restore import is_reviewed
+    from engine.errors import EngineError
+    from engine.recipes import choose_models, read_recipe
 
-        photo = context.photo
-        if photo is None:
-            return
-        try:
-            step = next(step for step in read_recipe(name).steps if step.task == "detect")
-            model = step.model or context.registry.default(step.task).id
-        except EngineError as error:
-            context.strip.warn(error)
-            return
-        request = TaskRequest(step.task, model, context.task.device, dict(step.settings))
-        ticket = context.start_task(lambda: photo.queue.find(request, name))
-        if ticket is not None:
-            ticket.done.connect(photo.while_open(partial(_on_found_for_recipe, context, photo, name)))
+    photo = context.photo
+    if photo is None:
+        return
+    try:
+        recipe = read_recipe(name)
+        card, _ = choose_models(recipe, context.registry)[0]
+    except EngineError as error:
+        context.strip.warn(error)
+        return
+    if not is_reviewed(recipe):
+        defects.restore(context, photo, recipe)
+        return
+    request = TaskRequest("detect", card.id, context.task.device, dict(recipe.steps[0].settings))
+    ticket = context.start_task(lambda: photo.queue.find(request, name))
+    if ticket is not None:
+        ticket.done.connect(photo.while_open(partial(_on_found_for_recipe, context, photo, name)))
 
-    return run
+
+def _restore_by(name: str) -> Callable[[Context], object]:
+    """The command that restores by a recipe that ships."""
+    return lambda context: restore(context, name)
+
+
+def own_recipes() -> dict[str, str]:
+    """The user's own recipes: name -> title; those that cannot be read have their name."""
+    from engine.errors import EngineError
+    from engine.recipes import is_shipped, read_recipe, recipe_names
+
+    titles = {}
+    for name in recipe_names():
+        if not is_shipped(name):
+            try:
+                titles[name] = read_recipe(name).title
+            except EngineError:
+                # Choosing it says why.
+                titles[name] = name
+    return titles
 
 
 def _on_found_for_recipe(context: Context, photo: Workspace, name: str, outcome: Outcome) -> None:
@@ -203,7 +227,7 @@ ACTIONS = (
         id="restore_gentle",
         menu="Repair",
         text="Restore, Gentle",
-        run=_restore("gentle"),
+        run=_restore_by("gentle"),
         tip="Find damage that is certain, show it, and heal it when you say so; touch nothing else",
         separator=True,
     ),
@@ -211,15 +235,23 @@ ACTIONS = (
         id="restore_standard",
         menu="Repair",
         text="Restore, Standard",
-        run=_restore("standard"),
+        run=_restore_by("standard"),
         tip="Find damage and show it; then heal it, take off some noise, bring back some tone",
     ),
     Action(
         id="restore_strong",
         menu="Repair",
         text="Restore, Strong",
-        run=_restore("strong"),
+        run=_restore_by("strong"),
         tip="Find faint damage too, and show it; then heal it, clean and correct the tone fully",
+    ),
+    Action(
+        id="recipes",
+        menu="Repair",
+        text="Edit Recipes…",
+        run=lambda context: context.show_recipes(),
+        enabled=always,
+        tip="Make recipes of your own, try them on the picture, and change them",
     ),
     Action(
         id="enlarge_2",

@@ -1,65 +1,23 @@
-"""Recipes: ordered lists of tasks with settings, in TOML, for the window and the command line."""
+"""Running a recipe on a picture."""
 
 from __future__ import annotations
 
-import dataclasses
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine import imageio, tables
 from engine.errors import SettingsError
 from engine.jobs import JobContext
 from engine.masks import MAX_DAMAGE_SHARE
 from engine.raster import ArrayMask, MaskSource, Pixels, PixelSource, Rect, mix
+from engine.recipes.files import Recipe, model_problem, problem_in_file
 from engine.record import Repair
-from engine.resources import resource
 from engine.runtime.cards import ModelCard, Registry
 from engine.runtime.session import Device
 from engine.tasks import TASKS, Marks, Patch, TaskInput, make_settings, run_task
 from engine.tasks.clean import LEAST_NOISE, noise_level
-
-RECIPES = resource("recipes")
-_LARGEST = 1 << 20
-"""Larger recipe files are refused, bytes."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One task of a recipe.
-
-    Attributes:
-        task: ``detect``, ``heal``, ``clean`` or ``tone``.
-        model: id of a model; "" = the task's default.
-        settings: the task's settings by name; others have the default of the model's card or of the task.
-    """
-
-    task: str
-    model: str = ""
-    settings: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The tasks to run on a picture, in order.
-
-    Attributes:
-        name: for the record; the file's name if the file states none.
-        title: name shown to the user.
-        steps: the tasks; heal repairs what the detect step before it found.
-        summary: one sentence.
-        file: the file that it was read from.
-    """
-
-    name: str
-    title: str
-    steps: tuple[Step, ...]
-    summary: str = ""
-    file: Path = field(default=Path(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -105,61 +63,6 @@ class RestoreResult:
         return pixels
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that ship, sorted; that is from gentle to strong."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
-
-
-def read_recipe(name: str) -> Recipe:
-    """Read a recipe that ships by its name, or a recipe file by its path.
-
-    Args:
-        name: a name such as ``standard``, or a path that ends in ``.toml``.
-
-    Raises:
-        SettingsError: there is no such recipe, it is not valid TOML, or an entry is unknown or impossible; names it.
-    """
-    path, data = recipe_file(name)
-    return replace(parse_recipe(data, path.name), file=path)
-
-
-def recipe_file(name: str) -> tuple[Path, bytes]:
-    """The path and the contents of a recipe's file; argument and errors as for ``read_recipe``."""
-    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
-    try:
-        return path, imageio.read_plain(path, _LARGEST)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        known = ", ".join(recipe_names())
-        raise SettingsError(
-            "There is no recipe {name!r}. Recipes: {known}.", "recipe.none", name=name, known=known
-        ) from error
-    except OSError as error:
-        raise SettingsError(
-            "The recipe {file} cannot be read: {reason}.", "recipe.read", file=path.name, reason=error.strerror
-        ) from error
-
-
-def parse_recipe(data: bytes, file: str) -> Recipe:
-    """The recipe that the contents of a recipe file state.
-
-    Args:
-        data: TOML.
-        file: name of the file, for errors; without its suffix it is the recipe's name if the contents give none.
-
-    Raises:
-        SettingsError: it is not valid TOML, or an entry is unknown or impossible; names it.
-    """
-    try:
-        recipe = tables.from_table(Recipe, {"name": Path(file).stem, **tables.parse_toml(data)})
-        _check(recipe)
-    except (ValueError, SettingsError) as error:
-        said = str(error).rstrip(".")
-        raise SettingsError(
-            "The recipe {file} cannot be used: {said}.", "recipe.damaged", file=file, said=said
-        ) from error
-    return recipe
-
-
 def run_recipe(
     recipe: Recipe,
     source: PixelSource,
@@ -189,10 +92,12 @@ def run_recipe(
         Cancelled, DeviceError, ModelError: as ``run_task``.
     """
     used, work = context or JobContext(), _RecipeRun(source, profile, device, found)
-    steps = [step for step in recipe.steps if found is None or TASKS[step.task].gives != "findings"]
-    prepared = [prepare_step(step, registry) for step in steps]
-    whole, done = sum(TASKS[step.task].effort for step in steps), 0.0
-    for step, (card, settings) in zip(steps, prepared, strict=True):
+    chosen = zip(recipe.steps, choose_models(recipe, registry), strict=True)
+    steps = [(step, *made) for step, made in chosen if found is None or TASKS[step.task].gives != "findings"]
+    for _, card, _ in steps:
+        card.verify()
+    whole, done = sum(TASKS[step.task].effort for step, _, _ in steps), 0.0
+    for step, card, settings in steps:
         following = done + TASKS[step.task].effort / whole
         work.do(step.task, card, settings, used.part(done, following))
         done = following
@@ -334,36 +239,18 @@ def refusal_to_heal(marks: Marks | None) -> SettingsError | None:
     )
 
 
-def prepare_step(step: Step, registry: Registry) -> tuple[ModelCard, Any]:
-    """The model of a step, and the task's settings for it.
+def choose_models(recipe: Recipe, registry: Registry) -> list[tuple[ModelCard, Any]]:
+    """The model of each step, and the task's settings for it. Files of models are not read.
 
     Raises:
-        ModelError, SettingsError: the model is missing or damaged, or does not fit the step.
+        ModelError, SettingsError: a model is missing, or a step does not fit its model; names the recipe's file and the
+            line, if it was read from one.
     """
-    card = registry.card(step.model) if step.model else registry.default(step.task)
-    card.verify()
-    return card, make_settings(step.task, card, step.settings)
-
-
-def _check(recipe: Recipe) -> None:
-    """Refuse a recipe that no model can run.
-
-    Raises:
-        ValueError: says why.
-        SettingsError: a setting is out of its task's range.
-    """
-    if not recipe.steps:
-        raise ValueError("it has no steps")
+    chosen = []
     for number, step in enumerate(recipe.steps):
-        known_steps = [task.id for task in TASKS.values() if task.effort]
-        if step.task not in known_steps:
-            words = ", ".join(known_steps)
-            raise ValueError(f"{reprlib.repr(step.task)} is no step of a recipe; these are: {words}")
-        kind = TASKS[step.task].settings
-        known = [item.name for item in dataclasses.fields(kind)]
-        unknown = [name for name in step.settings if name not in known]
-        if unknown:
-            raise ValueError(f"{step.task} has no setting {reprlib.repr(unknown[0])}; it has {', '.join(known)}")
-        kind(**step.settings)
-        if step.task == "heal" and all(other.task != "detect" for other in recipe.steps[:number]):
-            raise ValueError("heal needs a detect before it, to know where")
+        problem = model_problem(step, registry)
+        if problem is not None:
+            raise problem_in_file(recipe, number, problem) if recipe.text else problem.reason
+        card = registry.card(step.model) if step.model else registry.default(step.task)
+        chosen.append((card, make_settings(step.task, card, step.settings)))
+    return chosen

@@ -145,7 +145,7 @@ def test_drop_look_review_next_week_heal_report(
     assert program.contents.strip.text == "The batch has ended: 3 to review. 3 pictures wait for you, 6 defects."
     assert window.decision_bar.text == "3 pictures wait for you, 6 defects"
     assert shown(window, Column.STATE) == ["to review"] * 3
-    assert shown(window, Column.FOUND) == ["2 scratch, 1 stain", "2 scratch, 1 stain", "no damage"]
+    assert shown(window, Column.FOUND) == ["scratch 2, stain 1", "scratch 2, stain 1", "no damage"]
     assert window.model.index(0, Column.TOLD).data(CHIPS_ROLE) == ("unsure",)
     assert not list(out.glob("*.*")), "nothing is healed before it was decided"
 

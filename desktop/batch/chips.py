@@ -13,6 +13,8 @@ from desktop.batch.model import CHIPS_ROLE
 
 _GAP, _INSIDE = 4, 8
 """Between two labels, and from the border of one to its text, pixels."""
+_MARGIN = 11
+"""From the border of a cell to its text, as in other cells, pixels."""
 _HEIGHT = 18
 """Of a label, pixels."""
 Index = QModelIndex | QPersistentModelIndex
@@ -50,12 +52,14 @@ class ChipPainter(Wrapping):
         if not chips:
             return
         room: QRect = option.rect
-        room = room.adjusted(8, 0, -8, 0)
+        room = room.adjusted(_MARGIN, 0, -_MARGIN, 0)
+        chosen = bool(option.state & QStyle.StateFlag.State_Selected)
+        role = QPalette.ColorRole.Text if chosen else QPalette.ColorRole.PlaceholderText
         text, top = str(index.data() or ""), room.center().y() - _HEIGHT // 2
         with _kept(painter):
             if text:
                 top = room.center().y() + 2
-                painter.setPen(option.palette.color(QPalette.ColorRole.PlaceholderText))
+                painter.setPen(option.palette.color(role))
                 above = QRect(room.left(), room.top() + 2, room.width(), room.height() // 2)
                 shown = option.fontMetrics.elidedText(text, Qt.TextElideMode.ElideRight, above.width())
                 painter.drawText(above, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, shown)

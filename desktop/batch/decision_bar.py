@@ -35,7 +35,7 @@ class DecisionBar(QWidget):
         self._words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._actions = self._make_actions()
         line = QHBoxLayout(self)
-        line.setContentsMargins(0, 0, 0, 0)
+        line.setContentsMargins(0, 0, 0, 4)
         line.setSpacing(4)
         line.addWidget(self._words, 1)
         self.buttons = [_button(action) for action in self._actions]

@@ -115,15 +115,15 @@ def decisions_in_words(row: Row) -> str:
         return ""
     if row.decided:
         if not numbers.accepted:
-            return words("Nothing is healed")
-        return words("{0:,} of {1:,} are healed").format(numbers.accepted, numbers.found)
+            return words("Nothing to heal")
+        return words("To heal: {0:,} of {1:,}").format(numbers.accepted, numbers.found)
     done = numbers.accepted + numbers.kept
     return words("{0:,} of {1:,} decided").format(done, numbers.found) if done else ""
 
 
 def chips_of(row: Row) -> tuple[str, ...]:
-    """Why a person should look at what was found in a scan, each in a few words; empty once it is healed."""
-    chips = row.outcome.chips if row.outcome is not None and is_looked_through(row) else ()
+    """Why a person should look at what was found in a scan, each in a few words; empty once it is decided."""
+    chips = row.outcome.chips if row.outcome is not None and is_looked_through(row) and not row.decided else ()
     return tuple(words(CHIPS[chip]) for chip in chips if chip in CHIPS)
 
 

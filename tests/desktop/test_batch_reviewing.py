@@ -188,7 +188,7 @@ def test_drop_look_review_next_week_heal_report(
     window = program.contents.batches.window
     qtbot.waitUntil(counted(window, found=3), timeout=LONG)
     assert shown(window, Column.STATE) == ["decided", "to review", "to review"]
-    assert shown(window, Column.TOLD) == ["2 of 3 are healed", "1 of 3 decided", ""]
+    assert shown(window, Column.TOLD) == ["To heal: 2 of 3", "1 of 3 decided", ""]
     press(window, "Review All")
     photo = reviewed(qtbot, program, "b.tif")
     bar = program.contents.review_bar
@@ -257,7 +257,7 @@ def test_whole_pictures_are_decided_and_taken_back(
     gate.set()
     qtbot.waitUntil(counted(window, found=3), timeout=LONG)
     assert shown(window, Column.STATE) == ["decided", "to review", "to review"]
-    assert shown(window, Column.TOLD)[0] == "2 of 2 are healed"
+    assert shown(window, Column.TOLD)[0] == "To heal: 2 of 2"
     path = review_path(window.keeper.folder, (box / "a.tif").resolve())
     review = read_review(path)
     assert review.filters.without == {"stain"}

@@ -7,6 +7,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from desktop.batch.decided import DecidedList
 from desktop.batch.deciding import keep_judgements, review_to_keep
 from desktop.batch.words import words
+from desktop.document.model import State
 from desktop.language import sentence_of
 from desktop.photo.workspace import Workspace
 from desktop.work.threads import JobCentre, Lane, Ticket
@@ -33,9 +34,11 @@ class Judging(QObject):
         photo, row: as given.
 
     Signals:
+        written: what was judged is on the disk.
         failed: it could not be written; carries a sentence.
     """
 
+    written = Signal()
     failed = Signal(str)
 
     def __init__(self, photo: Workspace, scans: DecidedList, row: Row, jobs: JobCentre) -> None:
@@ -46,6 +49,7 @@ class Judging(QObject):
         assert opened is not None
         self._opened, self._geometry = opened, photo.document.state.geometry
         self._written: Review | None = photo.document.state.review
+        self._last: State | None = None
         self._writing: Ticket | None = None
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -56,13 +60,17 @@ class Judging(QObject):
     @property
     def review(self) -> Review | None:
         """What the batch keeps, see ``review_to_keep``; None if the photograph has another search now, or none."""
-        return review_to_keep(self.photo.document.state, self._opened, self._geometry)
+        return review_to_keep(self._state, self._opened, self._geometry)
+
+    @property
+    def _state(self) -> State:
+        return self._last or self.photo.document.state
 
     @property
     def unwritten(self) -> bool:
         """Whether something was judged that is not on the disk yet."""
         writing = self._writing is not None and self._writing.state is not JobState.DONE
-        return writing or self.photo.document.state.review is not self._written
+        return writing or self._state.review is not self._written
 
     def _on_judged(self) -> None:
         if self.unwritten:
@@ -81,7 +89,7 @@ class Judging(QObject):
         review = self.review
         if review is None or not (decided or self.unwritten):
             return None
-        before, self._written = self._written, self.photo.document.state.review
+        before, self._written = self._written, self._state.review
         table, id_, outlines = self._scans.path, self.row.id, self._outlines()
         ticket = self._jobs.submit(
             words("Saving the review"),
@@ -94,6 +102,12 @@ class Judging(QObject):
         ticket.failed.connect(lambda error: self._on_failed(error, before))
         return ticket
 
+    def end(self) -> None:
+        """The review of this scan ends: write what was judged; what is judged from now on is not the batch's."""
+        self.photo.review_changed.disconnect(self._on_judged)
+        self._last = self.photo.document.state
+        self.write()
+
     def write_at_once(self) -> None:
         """Write what is not on the disk yet, synchronously, because the program is about to end.
 
@@ -104,11 +118,11 @@ class Judging(QObject):
         review = self.review
         if review is not None and self.unwritten:
             keep_judgements(self._scans.path, self.row.id, review, self._outlines())
-            self._written, self._writing = self.photo.document.state.review, None
+            self._written, self._writing = self._state.review, None
 
     def _outlines(self) -> Outlines | None:
         """The outlines of what is written, if they are known."""
-        same = self.photo.document.state.geometry == self._geometry
+        same = self._state is self.photo.document.state and self._state.geometry == self._geometry
         return self.photo.defects.outlines if same and not self.photo.closed else None
 
     def _on_written(self, noted: bool) -> None:  # noqa: FBT001 - Qt's signal
@@ -117,6 +131,7 @@ class Judging(QObject):
             # It is being healed by what was decided before.
             self._written = None
             self._soon.start()
+        self.written.emit()
 
     def _on_failed(self, error: EngineError, before: Review | None) -> None:
         self._written = before

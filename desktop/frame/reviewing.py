@@ -221,6 +221,7 @@ class Reviewing(QObject):
         self._add([row.id])
         self._judging = judging = Judging(photo, self._scans, row, self._jobs)
         judging.failed.connect(self._strip.warn)
+        judging.written.connect(self._forget_written)
         photo.defects.changed.connect(self._refresh)
         photo.queue.changed.connect(self._refresh)
         self._opening = None
@@ -266,11 +267,13 @@ class Reviewing(QObject):
         return next((view for view in self._photos.views() if view.workspace is judging.photo), None)
 
     def _keep(self, judging: Judging) -> None:
-        """Write what was judged; until that is done, ``flush`` can do it."""
-        ticket = judging.write()
-        self._leaving = [one for one in self._leaving if one.unwritten]
-        if ticket is not None or judging.unwritten:
-            self._leaving.append(judging)
+        """Write what was judged for the last time; until that is done, ``flush`` can do it."""
+        judging.end()
+        self._leaving.append(judging)
+        self._forget_written()
+
+    def _forget_written(self) -> None:
+        self._leaving = [judging for judging in self._leaving if judging.unwritten]
 
     def flush(self) -> None:
         """Write what is not on the disk yet, synchronously: the program is about to end, and its lanes do not work."""

@@ -30,7 +30,7 @@ from engine.raster import Raster
 from engine.record import read_record
 from engine.review import Verdict
 from tests.conftest import noise_raster
-from tests.desktop.acting import key, trigger
+from tests.desktop.acting import key, open_scan, trigger
 from tests.desktop.test_batch_window import counted, drop_on, press, shown
 from tests.engine.test_batch_review import Here, damaged, mine, opened, pixels, ran
 
@@ -170,11 +170,16 @@ def test_drop_look_review_next_week_heal_report(
     assert not photo.unsaved
     assert program.contents.photos.tabs.tabText(0) == "a.tif"
     assert not program.store.settings.recent
+    imageio.write(noise_raster(40, 60), tmp_path / "other.png")
+    open_scan(qtbot, program, tmp_path / "other.png")
+    assert bar.text == ""
+    tabs = program.contents.photos.tabs
+    tabs.setCurrentIndex(0)
     bar_button(program, "Done, Next")
 
     # The second in the same tab; the program ends in the middle of it.
     photo = reviewed(qtbot, program, "b.tif")
-    assert program.contents.photos.tabs.count() == 1
+    assert [tabs.tabText(number) for number in range(tabs.count())] == ["b.tif", "other.png"]
     assert bar.text == "Review 2 of 3: b.tif, 0 of 3 decided"
     key(program, Qt.Key.Key_Return)
     first = photo.defects.items[0].point

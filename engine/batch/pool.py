@@ -22,7 +22,7 @@ WORKER_COMMAND = "batch-worker"
 """Subcommand by which a frozen program starts itself as a worker."""
 
 _MEMORY = 3 << 30
-"""Free memory that a worker should find, bytes: with the recipe Standard it takes 2.5 GB for a scan of 12 megapixels."""
+"""Free memory that a worker should find, bytes: with the recipe Standard, 2.5 GB for a scan of 12 megapixels."""
 _PATIENCE = 5.0
 """Longest time that an idle worker is given to end by itself, seconds."""
 

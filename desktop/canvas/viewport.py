@@ -18,6 +18,8 @@ _KEPT = 64
 """Device pixels of the picture that stay in view at least."""
 _ROOM = 1.25
 """``look_at`` shows at least this many times the size of the box."""
+_NEAREST = 4.0
+"""Highest zoom that is chosen for it: what a speck is, only its surroundings tell."""
 _SEEN = 80.0
 """``look_at`` makes the box at least this large if possible, logical pixels."""
 
@@ -124,7 +126,7 @@ class Viewport(QObject):
         """Show a box of the picture in the centre: large enough to be seen well, but completely."""
         size, long = self.size, max(box.width, box.height)
         room = min(size.width() / box.width, size.height() / box.height) / _ROOM
-        near = max(self.zoom, 1.0, _SEEN * self.ratio / long)
+        near = max(self.zoom, 1.0, min(_SEEN * self.ratio / long, _NEAREST * self.ratio))
         self.zoom_to(min(near, room))
         self.centre_on((box.left + box.right) / 2, (box.top + box.bottom) / 2)
 

@@ -135,7 +135,8 @@ class TableFile:
         """Execute a statement.
 
         Raises:
-            WriteError: ``batch.table``: the table cannot be read or written any more.
+            WriteError: ``write.full``: there is no room on the disk for a change, which was not made;
+                ``batch.table``: the table cannot be read or written any more.
         """
         try:
             return self._rows.execute(statement, values)
@@ -207,4 +208,6 @@ def _unusable(path: Path, reason: str) -> ReadError:
 
 
 def _unwritable(path: Path, error: sqlite3.Error) -> WriteError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return WriteError("There is not enough room on the disk for the table {table}.", "write.full", table=path)
     return WriteError("The table {table} cannot be made: {reason}.", "batch.table", table=path, reason=error)

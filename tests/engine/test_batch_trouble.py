@@ -1,0 +1,113 @@
+"""Batches on full disks, on shares that break, and steered before they have begun; with workers that do no work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from engine.batch import Listener, Patience
+from engine.batch import run as batch_run
+from engine.batch.gather import Gathered, Scan
+from engine.batch.plan import Plan
+from engine.batch.pool import Event
+from engine.batch.rows import Outcome, State
+from engine.batch.run import BatchRun
+from engine.batch.table import JobTable
+from engine.batch.work import Job
+
+SOON = Patience(first=0.01, longest=0.02, share=0.3)
+PLAN = Plan("mine", 'title = "Mine"\n[[steps]]\ntask = "clean"\nmodel = "none"\n')
+DONE = Outcome(State.DONE)
+NO_ROOM = Outcome(State.FAILED, "There is not enough room.", "write.full")
+
+
+class Answers:
+    """Makes a ``Worker`` that answers each job at once.
+
+    Args:
+        outcomes: of the first jobs; those of later ones are done.
+
+    Attributes:
+        asked: the names of the results that were asked for.
+    """
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self._outcomes, self.asked = list(outcomes), list[str]()
+
+    def __call__(self, on_event: Callable[[Event], None]) -> Answers:
+        self.job, self.ready, self._on_event = None, True, on_event
+        return self
+
+    def start(self, job: Job) -> None:
+        self.job = job
+        self.asked.append(job.output)
+        outcome = self._outcomes.pop(0) if self._outcomes else DONE
+        self._on_event(Event(self, {"id": job.id, "outcome": outcome.to_dict()}))
+
+    def cancel(self) -> None: ...
+
+    def hold(self, *, on: bool) -> None: ...
+
+    def end(self) -> None: ...
+
+    def death(self) -> str:
+        return ""
+
+
+def scans(folder: Path, *names: str) -> list[Scan]:
+    return [Scan(folder / "box" / name, PurePosixPath(name), folder / "box", 1, 1) for name in names]
+
+
+def list_scans(table: JobTable, folder: Path, *names: str) -> None:
+    table.list_scans(PLAN, "f", scans(folder, *names), Gathered(), folder)
+
+
+def fill_disk(table: JobTable) -> None:
+    """Leave no room for any change of the scans: each needs pages that SQLite may not add to the file any more."""
+    table.query("CREATE TABLE IF NOT EXISTS filler (data BLOB)")
+    grow = "INSERT INTO filler VALUES (zeroblob(20000))"
+    table.query(f"CREATE TEMP TRIGGER IF NOT EXISTS grow AFTER UPDATE ON main.scans BEGIN {grow}; END")
+    (pages,) = table.query("PRAGMA page_count").fetchone()
+    table.query(f"PRAGMA max_page_count={pages}")
+
+
+def make_room(table: JobTable) -> None:
+    table.query("PRAGMA max_page_count=1000000")
+
+
+# -- full disks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before it begins", "a result is written", "a result finds no room"])
+def test_a_table_on_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    monkeypatch.setattr(batch_run, "_ROOM", 1 << 62)
+    said: list[str] = []
+
+    def told(sentence: str) -> None:
+        said.append(sentence)
+        if "It goes on when there is room." in sentence:
+            make_room(table)
+            monkeypatch.setattr(batch_run, "_ROOM", 0)
+
+    with JobTable(tmp_path / "table") as table:
+        list_scans(table, tmp_path, "a.tif", "b.tif")
+        if when == "before it begins":
+            fill_disk(table)
+        workers = Answers(NO_ROOM if when == "a result finds no room" else DONE)
+        listener = Listener(notice=told, started=lambda _: None if said else fill_disk(table))
+        assert BatchRun(table, tmp_path, "f", 1, workers, listener, SOON).run()
+        assert table.counts()[State.DONE] == 2
+    assert [sentence.split(". ")[-1] for sentence in said] == ["It goes on when there is room.", "Going on."]
+
+
+def test_a_run_that_waits_for_room_can_be_ended(tmp_path: Path) -> None:
+    with JobTable(tmp_path / "table") as table:
+        list_scans(table, tmp_path, "a.tif", "b.tif")
+        listener = Listener(notice=lambda _: run.stop(now=True), started=lambda _: fill_disk(table))
+        run = BatchRun(table, tmp_path, "f", 1, Answers(), listener, SOON)
+        assert not run.run()
+        make_room(table)
+        table.put_back_running()
+        assert table.counts()[State.PENDING] == 2

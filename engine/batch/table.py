@@ -170,8 +170,8 @@ class JobTable(TableFile):
             self._do("UPDATE scans SET listing = ? WHERE id = ?", lister.listing, before.id)
             return
         self._do(
-            f"INSERT INTO scans ({columns}, listing, path, place, plain_name, plain_output, changed)"  # noqa: S608 - these
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
+            f"INSERT INTO scans ({columns}, listing, path, place, plain_name, plain_output, plain_path,"  # noqa: S608
+            " changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
             " (SELECT coalesce(max(changed), 0) + 1 FROM scans))"
             " ON CONFLICT (path) DO UPDATE SET run = ?2, removed = ?3, state = ?4, output = ?5, planned = ?6,"
             " renamed = ?7, named = ?8, relative = ?9, root = ?10, size = ?11, modified = ?12, listing = ?13,"
@@ -185,12 +185,14 @@ class JobTable(TableFile):
             lister.place,
             plain_bytes(str(scan.relative)),
             plain_bytes(os.fsdecode(output)),
+            plain_bytes(os.fsdecode(path)),
         )
 
     def is_scan(self, path: Path) -> bool:
-        """Whether a path leads to a scan of the table."""
-        real = os.fsencode(os.path.realpath(path))
-        return self._do("SELECT 1 FROM scans WHERE path = ?", real).fetchone() is not None
+        """Whether a path leads to a scan of the table, also on a disk that ignores case."""
+        real = os.path.realpath(path)
+        found = self._do("SELECT path FROM scans WHERE plain_path = ?", plain_bytes(real)).fetchall()
+        return any(scan == os.fsencode(real) or _is_same_file(real, os.fsdecode(scan)) for (scan,) in found)
 
     def give_copy_name(self, row: Row, folder: Path) -> Row:
         """Give a scan's result a name that nothing in the table and on the disk has, beside the one that is kept."""
@@ -405,6 +407,13 @@ class JobTable(TableFile):
                 bool(decided),
                 ReviewNumbers(*numbers),
             )
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)  # noqa: PTH121 - paths as text
+    except OSError:
+        return False
 
 
 def _listed(ids: Iterable[int]) -> str:

@@ -10,10 +10,11 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Self
 
-from engine.errors import ReadError, WriteError
+from engine.batch.naming import plain_bytes
+from engine.errors import EngineError, ReadError, WriteError
 
-VERSION = 1
-"""Of the layout of the table; a newer one is refused."""
+VERSION = 2
+"""Of the layout of the table; a newer one is refused, an older one is brought up to date."""
 _APPLICATION = 0x4C61634A
 """SQLite's application id of these files."""
 _CACHE = 32 << 10
@@ -30,6 +31,8 @@ CREATE TABLE scans (
     run INTEGER NOT NULL,
     listing INTEGER NOT NULL,
     path BLOB NOT NULL UNIQUE,
+    -- The path without case, by which a scan is found on a disk that ignores it.
+    plain_path BLOB NOT NULL DEFAULT x'',
     relative BLOB NOT NULL,
     root BLOB NOT NULL,
     output BLOB NOT NULL,
@@ -64,6 +67,8 @@ CREATE TABLE scans (
 CREATE INDEX by_state ON scans (run, state, place, size);
 
 CREATE INDEX by_place ON scans (run, place);
+
+CREATE INDEX by_plain_path ON scans (plain_path);
 
 CREATE INDEX by_output ON scans (output);
 
@@ -100,7 +105,7 @@ class TableFile:
         except sqlite3.Error as error:
             self._rows.close()
             raise _unusable(path, str(error)) from error
-        except ReadError:
+        except EngineError:
             self._rows.close()
             raise
 
@@ -120,6 +125,19 @@ class TableFile:
                     one(statement)
                 one(f"PRAGMA application_id={_APPLICATION}")
                 one(f"PRAGMA user_version={VERSION}")
+        elif version < VERSION:
+            self._add_plain_paths()
+
+    def _add_plain_paths(self) -> None:
+        """Bring a table of version 1 up to date."""
+        self._rows.create_function("plain", 1, lambda path: plain_bytes(os.fsdecode(path)))
+        with self._changing():
+            # Another connection may have done it meanwhile.
+            if self._do("PRAGMA user_version").fetchone()[0] < VERSION:
+                self._do("ALTER TABLE scans ADD COLUMN plain_path BLOB NOT NULL DEFAULT x''")
+                self._do("UPDATE scans SET plain_path = plain(path)")
+                self._do("CREATE INDEX by_plain_path ON scans (plain_path)")
+                self._do(f"PRAGMA user_version={VERSION}")
 
     def close(self) -> None:
         """Close the connection."""

@@ -77,11 +77,13 @@ class Added:
         count: the number of scans that it added.
         left_out: reason -> the number of files that it left out.
         folder: the output folder.
+        plan: by which it listed.
     """
 
     count: int
     left_out: dict[str, int]
     folder: Path
+    plan: Plan
 
 
 def take_snapshot(table: Path, view: View) -> Snapshot:
@@ -118,7 +120,8 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
         wanted: the batch.
         inputs: files and folders.
         context: progress and cancellation.
-        running: whether a run of this program works on the table.
+        running: whether a run of this program works on the table: then what is added is listed as that run does it,
+            whatever is wanted by now.
         again: also list what is in the table, because the names of the results may have changed.
 
     Raises:
@@ -129,20 +132,15 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
     from engine.batch.table import JobTable
 
     _make_folder(wanted.table.parent)
-    plan = wanted.plan
     with ExitStack() as stack:
         table = stack.enter_context(JobTable(wanted.table))
         if not running:
             stack.enter_context(table.held())
-        wanted = _placed(wanted, table, inputs)
-        before, ignored = sum(table.counts().values()), table.ignored()
+        wanted, fingerprint = _of_run(wanted, table, inputs) if running and table.run else _anew(wanted, table, inputs)
+        plan, before, ignored = wanted.plan, sum(table.counts().values()), table.ignored()
         left_out = Gathered()
         left_out.ignored.update(ignored)
         avoided = None if plan.beside else wanted.folder
-        # What cannot be run can be listed; why it cannot is said when it is to be run.
-        fingerprint = ""
-        with suppress(ModelError, SettingsError, ReadError):
-            fingerprint = _fingerprint(plan)
         for known in (True, False) if again else (False,):
             scans = (
                 _listed_scans(table, wanted)
@@ -152,7 +150,27 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
             found = _told(scans, context)
             table.list_scans(plan, fingerprint, found, left_out, wanted.folder, same_run=True, added=not known)
         new = {reason: count - ignored.get(reason, 0) for reason, count in left_out.ignored.items()}
-        return Added(sum(table.counts().values()) - before, new, wanted.folder)
+        return Added(sum(table.counts().values()) - before, new, wanted.folder, plan)
+
+
+def _of_run(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> tuple[Wanted, str]:
+    """What the run does that works on the table, with its fingerprint. Raises SettingsError if it cannot take these."""
+    from engine.batch.gather import check_below
+
+    wanted = replace(wanted, plan=table.plan(), folder=table.folder)
+    if wanted.plan.beside:
+        check_below(inputs, wanted.folder)
+    return wanted, table.fingerprint
+
+
+def _anew(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> tuple[Wanted, str]:
+    """What is wanted, with its fingerprint. Raises SettingsError as ``_placed``."""
+    wanted = _placed(wanted, table, inputs)
+    try:
+        return wanted, _fingerprint(wanted.plan)
+    except (ModelError, SettingsError, ReadError):
+        # What cannot be run can be listed; why it cannot is said when it is to be run.
+        return wanted, ""
 
 
 def _placed(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> Wanted:
@@ -242,7 +260,7 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
         stack.enter_context(table.held(*([] if plan.beside else [own / "held"])))
         fingerprint, inputs = _fingerprint(plan), list(wanted.folders)
         table.put_back_running()
-        if options.again:
+        if options.again or table.fingerprint != fingerprint:
             left_out = Gathered()
             left_out.ignored.update(table.ignored())
             scans = _told(_listed_scans(table, wanted), context)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.batch.cluster import Cluster
-from engine.batch.gather import Gathered, Scan, common_folder, gather
+from engine.batch.gather import Gathered, Scan, check_below, gather
 from engine.batch.plan import Plan
 from engine.batch.pool import Event, Worker, WorkerProcess, fitting_workers
 from engine.batch.report import report_folder, write_report
@@ -130,12 +130,8 @@ def open_batch(
         SettingsError, ModelError: the plan cannot be carried out.
     """
     fingerprint = plan.check(Registry(check=check_card))
-    if plan.beside and not common_folder(inputs).is_relative_to(folder.absolute()):
-        raise SettingsError(
-            "Not all scans are below {folder}, so their results cannot be kept beside them in one batch.",
-            "batch.folder",
-            folder=folder,
-        )
+    if plan.beside:
+        check_below(inputs, folder)
     if not plan.beside and any(path.is_dir() and folder.is_dir() and path.samefile(folder) for path in inputs):
         raise SettingsError(
             "The scans are in {folder} themselves: choose another folder for the results.",

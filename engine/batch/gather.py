@@ -68,6 +68,20 @@ def common_folder(inputs: Sequence[Path]) -> Path:
         ) from error
 
 
+def check_below(inputs: Sequence[Path], folder: Path) -> None:
+    """Refuse scans that are not below the folder of a batch that keeps results beside its scans.
+
+    Raises:
+        SettingsError: says so.
+    """
+    if not common_folder(inputs).is_relative_to(folder.absolute()):
+        raise SettingsError(
+            "Not all scans are below {folder}, so their results cannot be kept beside them in one batch.",
+            "batch.folder",
+            folder=folder,
+        )
+
+
 def gather(
     inputs: Sequence[Path],
     output: Path | None,

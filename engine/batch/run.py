@@ -408,7 +408,7 @@ class BatchRun:
 
     def _finish(self, row: Row, outcome: Outcome) -> None:
         self._cancelling.discard(row.id)
-        self._change_table(partial(self._table.finish, row.id, outcome))
+        self._change_table(partial(self._table.finish, row.id, outcome, self._fingerprint))
         self._listener.finished(row, outcome)
 
     # -- the table, whose disk may be full ----------------------------------------------------------------------------

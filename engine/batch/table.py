@@ -70,7 +70,7 @@ class JobTable(TableFile):
             added: a person adds these, so those that were removed come back.
         """
         before = self.plan() if self._fact("plan") else None
-        unfinished = self._fact("fingerprint") == fingerprint and before is not None and before.exists == plan.exists
+        unfinished = self.fingerprint == fingerprint and before is not None and before.exists == plan.exists
         unfinished = unfinished and (same_run or self._fact("ended") == "0")
         run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
         facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
@@ -216,14 +216,13 @@ class JobTable(TableFile):
                 return dataclasses.replace(row, state=State.RUNNING)
         return None
 
-    def finish(self, id_: int, outcome: Outcome) -> None:
-        """Write what became of a scan."""
+    def finish(self, id_: int, outcome: Outcome, fingerprint: str) -> None:
+        """Write what became of a scan, and the fingerprint of the plan by which it was done."""
         with self._changing():
-            made = self._fact("fingerprint") or ""
             told = json.dumps(outcome.to_dict())
             change = "UPDATE scans SET state = ?, outcome = ?, fingerprint = ?, found = ?, seconds = ? WHERE id = ?"
             found = sum(outcome.found.values())
-            self._do(change, outcome.state.value, told, made, found, outcome.seconds, id_)
+            self._do(change, outcome.state.value, told, fingerprint, found, outcome.seconds, id_)
             if outcome.review:
                 self._do("UPDATE scans SET waits = 1, decided = 0 WHERE id = ?", id_)
                 self._note_review(id_, ReviewNumbers(**outcome.review))
@@ -350,6 +349,11 @@ class JobTable(TableFile):
     def plan(self) -> Plan:
         """What the last run does with every scan."""
         return Plan.from_dict(json.loads(self._fact("plan") or "{}"))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the plan by which scans were listed last; "" = that could not be carried out, or nothing was listed."""
+        return self._fact("fingerprint") or ""
 
     @property
     def folder(self) -> Path:

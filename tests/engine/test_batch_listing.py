@@ -152,7 +152,7 @@ def finish(table: JobTable, folder: Path) -> str:
     (folder / row.output).write_bytes(b"result")
     status = (folder / row.output).stat()
     done = Outcome(State.DONE, output_size=status.st_size, output_modified=status.st_mtime_ns)
-    table.finish(row.id, done)
+    table.finish(row.id, done, "f")
     return row.output
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -10,50 +9,13 @@ import pytest
 from engine.batch import Listener, Patience
 from engine.batch import run as batch_run
 from engine.batch.gather import Gathered, Scan
-from engine.batch.plan import Plan
-from engine.batch.pool import Event
 from engine.batch.rows import Outcome, State
 from engine.batch.run import BatchRun
 from engine.batch.table import JobTable
-from engine.batch.work import Job
+from tests.quick_workers import DONE, PLAN, Answers
 
 SOON = Patience(first=0.01, longest=0.02, share=0.3)
-PLAN = Plan("mine", 'title = "Mine"\n[[steps]]\ntask = "clean"\nmodel = "none"\n')
-DONE = Outcome(State.DONE)
 NO_ROOM = Outcome(State.FAILED, "There is not enough room.", "write.full")
-
-
-class Answers:
-    """Makes a ``Worker`` that answers each job at once.
-
-    Args:
-        outcomes: of the first jobs; those of later ones are done.
-
-    Attributes:
-        asked: the names of the results that were asked for.
-    """
-
-    def __init__(self, *outcomes: Outcome) -> None:
-        self._outcomes, self.asked = list(outcomes), list[str]()
-
-    def __call__(self, on_event: Callable[[Event], None]) -> Answers:
-        self.job, self.ready, self._on_event = None, True, on_event
-        return self
-
-    def start(self, job: Job) -> None:
-        self.job = job
-        self.asked.append(job.output)
-        outcome = self._outcomes.pop(0) if self._outcomes else DONE
-        self._on_event(Event(self, {"id": job.id, "outcome": outcome.to_dict()}))
-
-    def cancel(self) -> None: ...
-
-    def hold(self, *, on: bool) -> None: ...
-
-    def end(self) -> None: ...
-
-    def death(self) -> str:
-        return ""
 
 
 def scans(folder: Path, *names: str) -> list[Scan]:

@@ -38,6 +38,7 @@ class Answers:
         outcome = self._outcomes.pop(0) if self._outcomes else DONE
         if outcome is DONE:
             result = Path(job.folder, job.output)
+            result.parent.mkdir(exist_ok=True)
             result.write_bytes(b"result")
             status = result.stat()
             outcome = replace(DONE, output_size=status.st_size, output_modified=status.st_mtime_ns)

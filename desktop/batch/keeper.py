@@ -88,6 +88,7 @@ class BatchKeeper(BatchList):
 
     def _on_added(self, added: Added) -> None:
         self._resumes = False
+        self._handle.watch_also(added.folders)
         super()._on_added(added)
 
     def retry(self, ids: Sequence[int] | None) -> None:

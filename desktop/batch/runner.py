@@ -78,12 +78,14 @@ class Added:
         left_out: reason -> the number of files that it left out.
         folder: the output folder.
         plan: by which it listed.
+        folders: those of the folders that were given which it listed, as ``Wanted.folders``.
     """
 
     count: int
     left_out: dict[str, int]
     folder: Path
     plan: Plan
+    folders: Mapping[Path, str]
 
 
 def take_snapshot(table: Path, view: View) -> Snapshot:
@@ -136,6 +138,7 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
         table = stack.enter_context(JobTable(wanted.table))
         if not running:
             stack.enter_context(table.held())
+        stack.enter_context(table.listing(lambda: context.progress(0.0)))
         wanted, fingerprint = _of_run(wanted, table, inputs) if running and table.run else _anew(wanted, table, inputs)
         plan, before, ignored = wanted.plan, sum(table.counts().values()), table.ignored()
         left_out = Gathered()
@@ -150,7 +153,8 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
             found = _told(scans, context)
             table.list_scans(plan, fingerprint, found, left_out, wanted.folder, same_run=True, added=not known)
         new = {reason: count - ignored.get(reason, 0) for reason, count in left_out.ignored.items()}
-        return Added(sum(table.counts().values()) - before, new, wanted.folder, plan)
+        listed = {folder: name for folder, name in wanted.folders.items() if folder in inputs}
+        return Added(sum(table.counts().values()) - before, new, wanted.folder, plan, listed)
 
 
 def _of_run(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> tuple[Wanted, str]:
@@ -259,12 +263,14 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
         _make_folder(wanted.folder if plan.beside else own)
         stack.enter_context(table.held(*([] if plan.beside else [own / "held"])))
         fingerprint, inputs = _fingerprint(plan), list(wanted.folders)
+        handle.watch_also(wanted.folders)
         table.put_back_running()
         if options.again or table.fingerprint != fingerprint:
             left_out = Gathered()
             left_out.ignored.update(table.ignored())
             scans = _told(_listed_scans(table, wanted), context)
-            table.list_scans(plan, fingerprint, scans, left_out, wanted.folder, same_run=True)
+            with table.listing(context.check):
+                table.list_scans(plan, fingerprint, scans, left_out, wanted.folder, same_run=True)
         _refuse_open(table, wanted.folder, options.protected)
         batch = Batch(table, wanted.folder, own, plan, fingerprint, inputs, Settled(), context.check, wanted.folders)
         new_run = partial(_new_run, batch, options, context)
@@ -273,7 +279,7 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
                 ended = _run_once(batch, new_run, feed)
                 if ended:
                     feed.came_to_end(watching=handle.watching)
-                    watch(batch, new_run, handle.watch_ended, feed.notice)
+                    watch(batch, new_run, handle.watch_ended, feed.notice, folders=lambda: handle.folders)
             finally:
                 handle.attach(None)
                 feed.clear()

@@ -59,7 +59,8 @@ class Batch:
         left_out = Gathered()
         avoided = None if self.plan.beside else self.folder
         scans = filter(self._wanted, gather(self.inputs, avoided, left_out, self.plan.beside, self.names))
-        self.table.list_scans(self.plan, self.fingerprint, scans, left_out, self.folder, same_run=same_run)
+        with self.table.listing(self.check):
+            self.table.list_scans(self.plan, self.fingerprint, scans, left_out, self.folder, same_run=same_run)
 
     def _wanted(self, scan: Scan) -> bool:
         self.check()

@@ -69,45 +69,46 @@ class JobTable(TableFile):
                 be running meanwhile, on another connection.
             added: a person adds these, so those that were removed come back.
         """
-        before = self.plan() if self._fact("plan") else None
-        unfinished = self.fingerprint == fingerprint and before is not None and before.exists == plan.exists
-        unfinished = unfinished and (same_run or self._fact("ended") == "0")
-        run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
-        facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
-        named = _names_of(plan, folder)
-        # Scans of the same run whose names are of another template get new ones.
-        which = ("run <> ? OR named = ?", self.run, named) if same_run else ("1",)
-        names = self._do(
-            f"SELECT output FROM scans WHERE {which[0]} UNION SELECT planned FROM scans WHERE {which[0]}",  # noqa: S608
-            *(which[1:] * 2),
-        ).fetchall()
-        if plan.beside and self._fact("named") != named:
-            # Those names may be below another folder, and a result's name depends on its own folder only.
-            names = []
-        facts |= {"plan": json.dumps(dataclasses.asdict(plan)), "named": named, "folder": json.dumps(str(folder))}
-        with self._changing():
-            if same_run and not unfinished:
-                # All of them stay in it, also if this is broken off before they were listed again.
-                self._do("UPDATE scans SET run = ? WHERE run = ?", run, self.run)
-            self._put_facts(**facts)
-        day = datetime.now().astimezone().date()
-        taken = [os.fsdecode(name) for (name,) in names]
-        template, suffix = plan.naming
-        namer = Namer(template, plan.recipe, suffix, day, taken, plan.beside)
-        number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
-        above = folder if plan.beside else None
-        lister = _Lister(run, listing, namer, named, above, same_run, added, number, place, plan)
-        keep = {"done", "up_to_date", "found"} if unfinished or plan.exists != "replace" else {"found"}
-        keep |= {"failed"} if same_run else set()
-        stream = iter(scans)
-        while some := list(itertools.islice(stream, _AT_ONCE)):
+        with self.listing():
+            before = self.plan() if self._fact("plan") else None
+            unfinished = self.fingerprint == fingerprint and before is not None and before.exists == plan.exists
+            unfinished = unfinished and (same_run or self._fact("ended") == "0")
+            run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
+            facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
+            named = _names_of(plan, folder)
+            # Scans of the same run whose names are of another template get new ones.
+            which = ("run <> ? OR named = ?", self.run, named) if same_run else ("1",)
+            names = self._do(
+                f"SELECT output FROM scans WHERE {which[0]} UNION SELECT planned FROM scans WHERE {which[0]}",  # noqa: S608
+                *(which[1:] * 2),
+            ).fetchall()
+            if plan.beside and self._fact("named") != named:
+                # Those names may be below another folder, and a result's name depends on its own folder only.
+                names = []
+            facts |= {"plan": json.dumps(dataclasses.asdict(plan)), "named": named, "folder": json.dumps(str(folder))}
             with self._changing():
-                for scan in some:
-                    self._list(scan, lister, self._state_kept(scan, fingerprint, folder, keep))
-        if not same_run:
-            self.put_back_running()
-            self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
-        self._set_facts(ignored=json.dumps(left_out.ignored))
+                if same_run and not unfinished:
+                    # All of them stay in it, also if this is broken off before they were listed again.
+                    self._do("UPDATE scans SET run = ? WHERE run = ?", run, self.run)
+                self._put_facts(**facts)
+            day = datetime.now().astimezone().date()
+            taken = [os.fsdecode(name) for (name,) in names]
+            template, suffix = plan.naming
+            namer = Namer(template, plan.recipe, suffix, day, taken, plan.beside)
+            number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
+            above = folder if plan.beside else None
+            lister = _Lister(run, listing, namer, named, above, same_run, added, number, place, plan)
+            keep = {"done", "up_to_date", "found"} if unfinished or plan.exists != "replace" else {"found"}
+            keep |= {"failed"} if same_run else set()
+            stream = iter(scans)
+            while some := list(itertools.islice(stream, _AT_ONCE)):
+                with self._changing():
+                    for scan in some:
+                        self._list(scan, lister, self._state_kept(scan, fingerprint, folder, keep))
+            if not same_run:
+                self.put_back_running()
+                self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
+            self._set_facts(ignored=json.dumps(left_out.ignored))
 
     def _state_kept(self, scan: Scan, fingerprint: str, folder: Path, states: set[str]) -> str | None:
         """The state of a scan that need not be done again, one of some states; None for others."""

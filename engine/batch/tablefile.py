@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,11 @@ _CACHE = 32 << 10
 """Memory for parts of the file, KiB: names in no order are put into indexes of hundreds of thousands."""
 _BUSY = 60
 """Seconds that one connection waits for another to complete a change."""
+_LISTING = threading.RLock()
+"""Held while a thread lists scans: two listings would give the same numbers and names. Another process cannot hold a
+table at the same time, see ``held``, so this is for the threads of one."""
+_LOOK = 0.1
+"""Seconds between two looks whether a listing of another thread has ended."""
 
 
 _SCHEMA = """
@@ -219,6 +225,28 @@ class TableFile:
                     ) from error
             self._set_facts(holder=f"process {os.getpid()} on {platform.node() or 'this computer'}")
             yield
+
+    @contextmanager
+    def listing(self, check: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Context manager: no other thread lists scans meanwhile; waits for one that does.
+
+        Args:
+            check: called again and again while it waits; what it raises ends that.
+        """
+        while not _LISTING.acquire(timeout=_LOOK):
+            check()
+        try:
+            yield
+        finally:
+            _LISTING.release()
+
+    @staticmethod
+    def is_listed_elsewhere() -> bool:
+        """Whether another thread lists scans now."""
+        free = _LISTING.acquire(blocking=False)
+        if free:
+            _LISTING.release()
+        return not free
 
 
 def _unusable(path: Path, reason: str) -> ReadError:

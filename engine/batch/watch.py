@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,7 @@ def watch(
     ending: threading.Event,
     say: Callable[[str], None],
     poll: float = POLL,
+    folders: Callable[[], Mapping[Path, str]] | None = None,
 ) -> None:
     """Do all scans of a batch's folders, and then those that come, until ``ending`` is set.
 
@@ -59,6 +60,7 @@ def watch(
         ending: ends it between two runs; to end a run as well, stop that.
         say: is told when a folder is gone.
         poll: seconds between two looks at the folders.
+        folders: returns the folders to look at, as ``Batch.names``; None = always the batch's inputs.
 
     Raises:
         DeviceError, WriteError: see ``BatchRun.run`` and ``Batch.write_report``.
@@ -69,6 +71,12 @@ def watch(
             new_run().run()
             batch.write_report()
         ending.wait(poll)
+        if batch.table.is_listed_elsewhere():
+            # Scans that are found there are not kept waiting until it ends.
+            continue
+        if folders is not None:
+            batch.names = folders()
+            batch.inputs = list(batch.names)
         try:
             batch.list_scans(same_run=True)
         except ReadError as error:

@@ -190,6 +190,9 @@ class BatchRun:
 
     def _work(self) -> None:
         """Work until there is nothing to do, or the run is stopped."""
+        # What was asked for before the run began is heeded before any work is given.
+        for _ in range(self._events.qsize()):
+            self._handle(self._events.get())
         self._give_work()
         while self._is_open():
             self._handle(self._next_event())
@@ -317,6 +320,9 @@ class BatchRun:
                 worker.cancel()
 
     def _hold(self, on: bool) -> None:  # noqa: FBT001 - see hold
+        if on == self._held:
+            # Workers that are paused do not report it again.
+            return
         self._held, self._told_paused = on, False
         self._paused.clear()
         for worker in self._workers:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -9,11 +12,15 @@ import pytest
 from engine.batch import Listener, Patience
 from engine.batch import run as batch_run
 from engine.batch.gather import Gathered, Scan
+from engine.batch.pool import Event, WorkerProcess
 from engine.batch.rows import Outcome, State
 from engine.batch.run import BatchRun
 from engine.batch.table import JobTable
+from engine.batch.work import Job
 from tests.quick_workers import DONE, PLAN, Answers
 
+LONG = 60
+"""Seconds after which what does not happen has failed the test."""
 SOON = Patience(first=0.01, longest=0.02, share=0.3)
 NO_ROOM = Outcome(State.FAILED, "There is not enough room.", "write.full")
 
@@ -73,3 +80,73 @@ def test_a_run_that_waits_for_room_can_be_ended(tmp_path: Path) -> None:
         make_room(table)
         table.put_back_running()
         assert table.counts()[State.PENDING] == 2
+
+
+# -- steering ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_a_run_that_is_ended_before_it_begins_does_no_work(tmp_path: Path, *, now: bool) -> None:
+    workers = Answers()
+    with JobTable(tmp_path / "table") as table:
+        list_scans(table, tmp_path, "a.tif", "b.tif")
+        run = BatchRun(table, tmp_path, "f", 1, workers, Listener(), SOON)
+        run.stop(now=now)
+        assert not run.run()
+    assert workers.asked == []
+
+
+def test_a_run_that_is_held_twice_tells_that_it_is_paused(tmp_path: Path) -> None:
+    """The second time is between the reports of its two workers."""
+
+    class Pausing(Answers):
+        """Reports once that it is paused, and is done when it may go on."""
+
+        def start(self, job: Job) -> None:
+            self.job, self.reported = job, False
+
+        def hold(self, *, on: bool) -> None:
+            if on and not self.reported:
+                self.reported = True
+                self._on_event(Event(self, {"id": self.job.id, "held": True}))
+                if self.job.id == 1:
+                    run.hold(True)
+            elif not on:
+                super().start(self.job)
+
+    def new_worker(on_event: Callable[[Event], None]) -> Answers:
+        return Pausing()(on_event)
+
+    def paused() -> None:
+        told.append(1)
+        run.hold(False)
+
+    told: list[int] = []
+    listener = Listener(started=lambda row: run.hold(True) if row.id == 2 else None, paused=paused)
+    with JobTable(tmp_path / "table") as table:
+        list_scans(table, tmp_path, "a.tif", "b.tif")
+        run = BatchRun(table, tmp_path, "f", 2, new_worker, listener, SOON)
+        guard = threading.Timer(LONG, run.stop, kwargs={"now": True})
+        guard.start()
+        assert run.run()
+        guard.cancel()
+        guard.join()
+        assert table.counts()[State.DONE] == 2
+    assert told == [1]
+
+
+# -- workers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_takes_no_code_from_the_folder_it_is_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("numpy.py", "engine.py"):
+        (tmp_path / name).write_text("raise SystemExit('of the folder')", encoding="utf-8")
+    events = queue.SimpleQueue[Event]()
+    worker = WorkerProcess(1, events.put)
+    try:
+        assert events.get(timeout=LONG).message == {"ready": True}, worker.death()
+    finally:
+        worker.end()

@@ -332,8 +332,10 @@ def _report(batch: Batch, feed: Feed) -> None:
 
 def _refuse_folders(wanted: Wanted) -> None:
     """Refuse an output folder in which the scans are themselves."""
+    from engine.batch.gather import is_same_folder
+
     for folder in wanted.folders if not wanted.plan.beside else ():
-        if folder.is_dir() and wanted.folder.is_dir() and folder.samefile(wanted.folder):
+        if is_same_folder(folder, wanted.folder):
             raise SettingsError(
                 "The scans are in {folder} themselves: choose another folder for the results.",
                 "batch.folder",

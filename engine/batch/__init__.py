@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.batch.cluster import Cluster
-from engine.batch.gather import Gathered, Scan, check_below, gather
+from engine.batch.gather import Gathered, Scan, check_below, gather, is_same_folder
 from engine.batch.plan import Plan
 from engine.batch.pool import Event, Worker, WorkerProcess, fitting_workers
 from engine.batch.report import report_folder, write_report
@@ -133,7 +134,7 @@ def open_batch(
     fingerprint = plan.check(Registry(check=check_card))
     if plan.beside:
         check_below(inputs, folder)
-    if not plan.beside and any(path.is_dir() and folder.is_dir() and path.samefile(folder) for path in inputs):
+    if not plan.beside and any(is_same_folder(path, folder) for path in inputs):
         raise SettingsError(
             "The scans are in {folder} themselves: choose another folder for the results.",
             "batch.folder",
@@ -170,5 +171,5 @@ def open_table(path: Path) -> Iterator[JobTable]:
     """
     with JobTable(path) as table:
         own = report_folder(table.folder)
-        with table.held(*([own / _HELD] if own.is_dir() else [])):
+        with table.held(*([own / _HELD] if os.path.isdir(own) else [])):  # noqa: PTH112 - Path.is_dir may raise
             yield table

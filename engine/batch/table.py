@@ -125,7 +125,8 @@ class JobTable(TableFile):
         if outcome.state is State.FAILED:
             return str(row[0])
         if outcome.state is State.FOUND:
-            return str(row[0]) if review_path(folder, scan.path).is_file() else None
+            # Path.is_file raises where a share is gone.
+            return str(row[0]) if os.path.isfile(review_path(folder, scan.path)) else None  # noqa: PTH113
         try:
             status = (folder / os.fsdecode(row[1])).stat()
         except OSError:

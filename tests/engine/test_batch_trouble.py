@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
-from engine.batch import Listener, Patience
+from engine.batch import Listener, Patience, open_batch
 from engine.batch import run as batch_run
 from engine.batch.gather import Gathered, Scan
+from engine.batch.plan import Plan
 from engine.batch.pool import Event, WorkerProcess
 from engine.batch.rows import Outcome, State
 from engine.batch.run import BatchRun
 from engine.batch.table import JobTable
 from engine.batch.work import Job
+from engine.errors import ReadError, WriteError
 from tests.quick_workers import DONE, PLAN, Answers
 
 LONG = 60
@@ -80,6 +85,30 @@ def test_a_run_that_waits_for_room_can_be_ended(tmp_path: Path) -> None:
         make_room(table)
         table.put_back_running()
         assert table.counts()[State.PENDING] == 2
+
+
+# -- shares -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gone", ["box", "a.tif", "out"])
+def test_a_share_that_breaks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    stat, box = os.stat, tmp_path / "box"
+    box.mkdir()
+    (box / "a.tif").write_bytes(b"x")
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(Plan, "check", lambda *_: "f")
+
+    def broken(path: str | Path, **how: Any) -> os.stat_result:
+        if Path(path).name == gone:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", broken)
+    with (
+        pytest.raises((ReadError, WriteError), match="Stale file handle"),
+        open_batch([box / "a.tif" if gone == "a.tif" else box], tmp_path / "out", PLAN),
+    ):
+        pass
 
 
 # -- steering ---------------------------------------------------------------------------------------------------------

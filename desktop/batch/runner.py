@@ -260,6 +260,7 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
         wanted = _placed(wanted, table, [])
         own = report_folder(wanted.folder)
         _refuse_folders(wanted)
+        table.check_folder(wanted.folder)
         _make_folder(wanted.folder if plan.beside else own)
         stack.enter_context(table.held(*([] if plan.beside else [own / "held"])))
         fingerprint, inputs = _fingerprint(plan), list(wanted.folders)

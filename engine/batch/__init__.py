@@ -128,7 +128,8 @@ def open_batch(
 
     Raises:
         ReadError: an input does not exist, or the table cannot be used.
-        WriteError: the output folder or the table cannot be made, or another process holds the table.
+        WriteError: the output folder or the table cannot be made, the folder is gone although results are in it, or
+            another process holds the table.
         SettingsError, ModelError: the plan cannot be carried out.
     """
     fingerprint = plan.check(Registry(check=check_card))
@@ -142,6 +143,9 @@ def open_batch(
         )
     own, folder = report_folder(folder), folder.absolute()
     place = table or own / TABLE
+    if os.path.isfile(place):  # noqa: PTH113 - Path.is_file raises where a share is gone
+        with JobTable(place) as rows:
+            rows.check_folder(folder)
     # Scans of several disks may have a common folder that nobody can write to.
     needed = {folder, place.parent} if plan.beside else {folder, place.parent, own}
     try:

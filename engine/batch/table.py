@@ -7,17 +7,18 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from engine.batch.gather import Gathered, Scan
+from engine.batch.lister import Known, Lister, names_of
 from engine.batch.naming import Namer, plain_bytes
 from engine.batch.plan import Plan
 from engine.batch.reviews import Totals, review_path
 from engine.batch.rows import Outcome, ReviewNumbers, Row, State
 from engine.batch.tablefile import TableFile
+from engine.errors import WriteError
 from engine.record import REPORT_FOLDER
 
 _FORGOTTEN = "?4 = 'pending' AND NOT (waits AND decided)"
@@ -68,14 +69,18 @@ class JobTable(TableFile):
                 scans that were cancelled or removed stay so, and scans that are not among these stay in it. It may
                 be running meanwhile, on another connection.
             added: a person adds these, so those that were removed come back.
+
+        Raises:
+            WriteError: see ``check_folder``; then nothing is changed.
         """
         with self.listing():
+            self.check_folder(folder)
             before = self.plan() if self._fact("plan") else None
             unfinished = self.fingerprint == fingerprint and before is not None and before.exists == plan.exists
             unfinished = unfinished and (same_run or self._fact("ended") == "0")
             run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
             facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
-            named = _names_of(plan, folder)
+            named = names_of(plan, folder)
             # Scans of the same run whose names are of another template get new ones.
             which = ("run <> ? OR named = ?", self.run, named) if same_run else ("1",)
             names = self._do(
@@ -97,7 +102,7 @@ class JobTable(TableFile):
             namer = Namer(template, plan.recipe, suffix, day, taken, plan.beside)
             number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
             above = folder if plan.beside else None
-            lister = _Lister(run, listing, namer, named, above, same_run, added, number, place, plan)
+            lister = Lister(run, listing, namer, named, above, same_run, added, number, place, plan)
             keep = {"done", "up_to_date", "found"} if unfinished or plan.exists != "replace" else {"found"}
             keep |= {"failed"} if same_run else set()
             stream = iter(scans)
@@ -134,12 +139,12 @@ class JobTable(TableFile):
         kept = (status.st_size, status.st_mtime_ns) == (outcome.output_size, outcome.output_modified)
         return str(row[0]) if kept else None
 
-    def _list(self, scan: Scan, lister: _Lister, kept: str | None) -> None:
+    def _list(self, scan: Scan, lister: Lister, kept: str | None) -> None:
         """Take one scan into the table, or note that it is listed again."""
         path, relative, root = os.fsencode(scan.path), os.fsencode(str(scan.relative)), os.fsencode(scan.root)
         columns = "id, run, removed, state, output, planned, renamed, named, relative, root, size, modified"
         known = self._do(f"SELECT {columns}, decided FROM scans WHERE path = ?", path).fetchone()  # noqa: S608 - these
-        before = _Known(*known[:-1]) if known else lister.new()
+        before = Known(*known[:-1]) if known else lister.new()
         state = kept or "pending"
         if state == "found":
             state = lister.state_of_found(decided=bool(known[-1]))
@@ -153,7 +158,7 @@ class JobTable(TableFile):
         if lister.same_run and before.state in ("cancelled", "running"):
             state = before.state
         run = 0 if lister.same_run and before.removed and not lister.added else lister.run
-        now = _Known(
+        now = Known(
             before.id,
             run,
             int(not run),
@@ -341,6 +346,21 @@ class JobTable(TableFile):
         found = self._do(f"SELECT {counted} FROM scans WHERE {where}", self.run).fetchone()  # noqa: S608
         return int(found[0]), int(found[1])
 
+    def check_folder(self, folder: Path) -> None:
+        """Refuse an output folder with results that is gone: its disk or share is not there.
+
+        Made anew it would be empty, on the disk below, and everything would be done again.
+
+        Raises:
+            WriteError: ``batch.gone``.
+        """
+        if os.path.isdir(folder) or folder != self.folder:  # noqa: PTH112 - Path.is_dir raises where a share is gone
+            return
+        made = "SELECT 1 FROM scans WHERE run = ? AND state IN ('done', 'up_to_date') LIMIT 1"
+        if self._do(made, self.run).fetchone() is not None:
+            said = "The folder {folder} is gone, with results of this batch. If they are not wanted, make it again."
+            raise WriteError(said, "batch.gone", folder=folder)
+
     # -- what became of it --------------------------------------------------------------------------------------------
 
     @property
@@ -425,62 +445,3 @@ def _is_same_file(one: str, other: str) -> bool:
 def _listed(ids: Iterable[int]) -> str:
     """As a value for ``json_each``."""
     return json.dumps([int(id_) for id_ in ids])
-
-
-class _Known(NamedTuple):
-    """What a listing knows of a row, or changes in it."""
-
-    id: int
-    run: int
-    removed: int
-    state: str
-    output: bytes
-    planned: bytes
-    renamed: int
-    named: str
-    relative: bytes
-    root: bytes
-    size: int
-    modified: int
-
-
-@dataclass
-class _Lister:
-    """What is the same for all scans of a listing, and the highest number and place of a row.
-
-    Attributes:
-        above: the folder below which results are kept beside the scans; None = they are not.
-    """
-
-    run: int
-    listing: int
-    namer: Namer
-    named: str
-    above: Path | None
-    same_run: bool
-    added: bool
-    number: int
-    place: int
-    plan: Plan
-
-    def new(self) -> _Known:
-        """A row that is not in the table yet."""
-        self.number, self.place = self.number + 1, self.place + 1
-        return _Known(self.number, 0, 0, "", b"", b"", 0, "", b"", b"", 0, 0)
-
-    def name(self, scan: Scan, number: int) -> tuple[str, bool]:
-        """See ``Namer.name``."""
-        folder = None if self.above is None else PurePosixPath(scan.folder.relative_to(self.above).as_posix())
-        return self.namer.name(scan.relative, number, folder)
-
-    def state_of_found(self, *, decided: bool) -> str:
-        """The state of a scan that was looked through and is as it was then."""
-        if self.plan.detect_only:
-            return "up_to_date"
-        return "found" if self.plan.review and not decided else "pending"
-
-
-def _names_of(plan: Plan, folder: Path) -> str:
-    """What the names of results depend on."""
-    facts = [*plan.naming, plan.recipe if "{recipe}" in plan.template else ""]
-    return json.dumps([*facts, plan.beside, str(folder)] if plan.beside else facts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import queue
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ from engine.batch.pool import Event, WorkerProcess
 from engine.batch.rows import Outcome, State
 from engine.batch.run import BatchRun
 from engine.batch.table import JobTable
+from engine.batch.watch import watch
 from engine.batch.work import Job
 from engine.errors import ReadError, WriteError
 from tests.quick_workers import DONE, PLAN, Answers
@@ -109,6 +111,48 @@ def test_a_share_that_breaks_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         open_batch([box / "a.tif" if gone == "a.tif" else box], tmp_path / "out", PLAN),
     ):
         pass
+
+
+def test_an_output_folder_with_results_that_is_gone_is_not_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its share is not mounted; the table is elsewhere. A watch waits for it."""
+    monkeypatch.setattr(Plan, "check", lambda *_: "f")
+    box, out, away, place = (tmp_path / name for name in ("box", "out", "away", "table"))
+    ending, said, looks = threading.Event(), list[str](), list[int]()
+    box.mkdir()
+    (box / "a.tif").write_bytes(b"x")
+
+    def look() -> dict[Path, str]:
+        looks.append(1)
+        if len(looks) == 1:
+            out.rename(away)
+        if len(looks) == 50:
+            ending.set()
+        return {box: ""}
+
+    def told(sentence: str) -> None:
+        said.append(sentence)
+        away.rename(out)
+        (box / "b.tif").write_bytes(b"x")
+
+    with open_batch([box], out, PLAN, place) as batch:
+        listener = Listener(finished=lambda row, _: ending.set() if row.relative == "b.tif" else None)
+        watch(batch, lambda: BatchRun(batch.table, out, "f", 1, Answers(), listener, SOON), ending, told, 0.0, look)
+        assert batch.table.counts()[State.DONE] == 2
+    assert len(said) == 1
+    assert str(out) in said[0]
+    out.rename(away)
+    with pytest.raises(WriteError, match="is gone"), open_batch([box], out, PLAN, place):
+        pass
+    assert not out.exists()
+    # One that nothing is in, or that a person has made again, is taken.
+    out.mkdir()
+    with open_batch([box], out, PLAN, place) as batch:
+        assert batch.table.counts()[State.PENDING] == 2
+    shutil.rmtree(out)
+    with open_batch([box], out, PLAN, place) as batch:
+        assert batch.table.counts()[State.PENDING] == 2
 
 
 # -- steering ---------------------------------------------------------------------------------------------------------

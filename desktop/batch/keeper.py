@@ -90,6 +90,7 @@ class BatchKeeper(DecidedList):
 
     def _on_added(self, added: Added) -> None:
         self._resumes = False
+        self._handle.watch_also(added.folders)
         super()._on_added(added)
 
     def retry(self, ids: Sequence[int] | None) -> None:

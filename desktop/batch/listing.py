@@ -294,7 +294,7 @@ class BatchList(QObject):
         ticket = self._submit(lambda context: add_scans(wanted, inputs, context, running=running, again=again))
         self._listings.append(ticket)
         ticket.changed.connect(lambda: self._on_listing(ticket))
-        ticket.done.connect(lambda added: self._on_listed(wanted.plan, added))
+        ticket.done.connect(self._on_listed)
         ticket.ended.connect(lambda: self._on_listing_ended(ticket))
         self.changed.emit()
         return ticket
@@ -330,9 +330,9 @@ class BatchList(QObject):
                 self._refreshed = now
                 self.refresh()
 
-    def _on_listed(self, plan: Plan, added: Added) -> None:
-        self._listed_for = plan
-        if plan.beside:
+    def _on_listed(self, added: Added) -> None:
+        self._listed_for = added.plan
+        if added.plan.beside:
             self._settings.above = str(added.folder)
         if not self.running:
             # The settings may have changed meanwhile.

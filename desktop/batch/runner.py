@@ -82,11 +82,15 @@ class Added:
         count: the number of scans that it added.
         left_out: reason -> the number of files that it left out.
         folder: the output folder.
+        plan: by which it listed.
+        folders: those of the folders that were given which it listed, as ``Wanted.folders``.
     """
 
     count: int
     left_out: dict[str, int]
     folder: Path
+    plan: Plan
+    folders: Mapping[Path, str]
 
 
 def take_snapshot(table: Path, view: View) -> Snapshot:
@@ -125,7 +129,8 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
         wanted: the batch.
         inputs: files and folders.
         context: progress and cancellation.
-        running: whether a run of this program works on the table.
+        running: whether a run of this program works on the table: then what is added is listed as that run does it,
+            whatever is wanted by now.
         again: also list what is in the table, because the names of the results may have changed.
 
     Raises:
@@ -136,20 +141,16 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
     from engine.batch.table import JobTable
 
     _make_folder(wanted.table.parent)
-    plan = wanted.plan
     with ExitStack() as stack:
         table = stack.enter_context(JobTable(wanted.table))
         if not running:
             stack.enter_context(table.held())
-        wanted = _placed(wanted, table, inputs)
-        before, ignored = sum(table.counts().values()), table.ignored()
+        stack.enter_context(table.listing(lambda: context.progress(0.0)))
+        wanted, fingerprint = _of_run(wanted, table, inputs) if running and table.run else _anew(wanted, table, inputs)
+        plan, before, ignored = wanted.plan, sum(table.counts().values()), table.ignored()
         left_out = Gathered()
         left_out.ignored.update(ignored)
         avoided = None if plan.beside else wanted.folder
-        # What cannot be run can be listed; why it cannot is said when it is to be run.
-        fingerprint = ""
-        with suppress(ModelError, SettingsError, ReadError):
-            fingerprint = _fingerprint(plan)
         for known in (True, False) if again else (False,):
             scans = (
                 _listed_scans(table, wanted)
@@ -159,7 +160,28 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
             found = _told(scans, context)
             table.list_scans(plan, fingerprint, found, left_out, wanted.folder, same_run=True, added=not known)
         new = {reason: count - ignored.get(reason, 0) for reason, count in left_out.ignored.items()}
-        return Added(sum(table.counts().values()) - before, new, wanted.folder)
+        listed = {folder: name for folder, name in wanted.folders.items() if folder in inputs}
+        return Added(sum(table.counts().values()) - before, new, wanted.folder, plan, listed)
+
+
+def _of_run(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> tuple[Wanted, str]:
+    """What the run does that works on the table, with its fingerprint. Raises SettingsError if it cannot take these."""
+    from engine.batch.gather import check_below
+
+    wanted = replace(wanted, plan=table.plan(), folder=table.folder)
+    if wanted.plan.beside:
+        check_below(inputs, wanted.folder)
+    return wanted, table.fingerprint
+
+
+def _anew(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> tuple[Wanted, str]:
+    """What is wanted, with its fingerprint. Raises SettingsError as ``_placed``."""
+    wanted = _placed(wanted, table, inputs)
+    try:
+        return wanted, _fingerprint(wanted.plan)
+    except (ModelError, SettingsError, ReadError):
+        # What cannot be run can be listed; why it cannot is said when it is to be run.
+        return wanted, ""
 
 
 def _placed(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> Wanted:
@@ -245,15 +267,18 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
         wanted = _placed(wanted, table, [])
         own = report_folder(wanted.folder)
         _refuse_folders(wanted)
+        table.check_folder(wanted.folder)
         _make_folder(wanted.folder if plan.beside else own)
         stack.enter_context(table.held(*([] if plan.beside else [own / "held"])))
         fingerprint, inputs = _fingerprint(plan), list(wanted.folders)
+        handle.watch_also(wanted.folders)
         table.put_back_running()
-        if options.again:
+        if options.again or table.fingerprint != fingerprint:
             left_out = Gathered()
             left_out.ignored.update(table.ignored())
             scans = _told(_listed_scans(table, wanted), context)
-            table.list_scans(plan, fingerprint, scans, left_out, wanted.folder, same_run=True)
+            with table.listing(context.check):
+                table.list_scans(plan, fingerprint, scans, left_out, wanted.folder, same_run=True)
         _refuse_open(table, wanted.folder, options.protected)
         batch = Batch(table, wanted.folder, own, plan, fingerprint, inputs, Settled(), context.check, wanted.folders)
         new_run = partial(_new_run, batch, options, context)
@@ -262,7 +287,7 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
                 ended = _run_once(batch, new_run, feed)
                 if ended:
                     feed.came_to_end(watching=handle.watching)
-                    watch(batch, new_run, handle.watch_ended, feed.notice)
+                    watch(batch, new_run, handle.watch_ended, feed.notice, folders=lambda: handle.folders)
             finally:
                 handle.attach(None)
                 feed.clear()
@@ -315,8 +340,10 @@ def _report(batch: Batch, feed: Feed) -> None:
 
 def _refuse_folders(wanted: Wanted) -> None:
     """Refuse an output folder in which the scans are themselves."""
+    from engine.batch.gather import is_same_folder
+
     for folder in wanted.folders if not wanted.plan.beside else ():
-        if folder.is_dir() and wanted.folder.is_dir() and folder.samefile(wanted.folder):
+        if is_same_folder(folder, wanted.folder):
             raise SettingsError(
                 "The scans are in {folder} themselves: choose another folder for the results.",
                 "batch.folder",

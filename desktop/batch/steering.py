@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -118,12 +119,14 @@ class RunHandle:
 
     Attributes:
         watch_ended: set while what comes into the folders is not wanted.
+        folders: that are watched then -> what stands before the paths of their scans.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._run: BatchRun | None = None
         self._asked: dict[str, Callable[[BatchRun], object]] = {}
+        self.folders: Mapping[Path, str] = {}
         self.watch_ended = threading.Event()
         self.watch_ended.set()
 
@@ -131,6 +134,12 @@ class RunHandle:
     def watching(self) -> bool:
         """Whether it is to go on with what comes into the folders."""
         return not self.watch_ended.is_set()
+
+    def watch_also(self, folders: Mapping[Path, str]) -> None:
+        """Watch these folders, too."""
+        with self._lock:
+            # Another one, because the thread of the run may be walking through this.
+            self.folders = {**self.folders, **folders}
 
     def attach(self, run: BatchRun | None) -> None:
         """Steer this run from now on; None: there is none any more."""

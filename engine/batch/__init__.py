@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.batch.cluster import Cluster
-from engine.batch.gather import Gathered, Scan, common_folder, gather
+from engine.batch.gather import Gathered, Scan, check_below, gather, is_same_folder
 from engine.batch.plan import Plan
 from engine.batch.pool import Event, Worker, WorkerProcess, fitting_workers
 from engine.batch.report import report_folder, write_report
@@ -59,7 +60,8 @@ class Batch:
         left_out = Gathered()
         avoided = None if self.plan.beside else self.folder
         scans = filter(self._wanted, gather(self.inputs, avoided, left_out, self.plan.beside, self.names))
-        self.table.list_scans(self.plan, self.fingerprint, scans, left_out, self.folder, same_run=same_run)
+        with self.table.listing(self.check):
+            self.table.list_scans(self.plan, self.fingerprint, scans, left_out, self.folder, same_run=same_run)
 
     def _wanted(self, scan: Scan) -> bool:
         self.check()
@@ -126,17 +128,14 @@ def open_batch(
 
     Raises:
         ReadError: an input does not exist, or the table cannot be used.
-        WriteError: the output folder or the table cannot be made, or another process holds the table.
+        WriteError: the output folder or the table cannot be made, the folder is gone although results are in it, or
+            another process holds the table.
         SettingsError, ModelError: the plan cannot be carried out.
     """
     fingerprint = plan.check(Registry(check=check_card))
-    if plan.beside and not common_folder(inputs).is_relative_to(folder.absolute()):
-        raise SettingsError(
-            "Not all scans are below {folder}, so their results cannot be kept beside them in one batch.",
-            "batch.folder",
-            folder=folder,
-        )
-    if not plan.beside and any(path.is_dir() and folder.is_dir() and path.samefile(folder) for path in inputs):
+    if plan.beside:
+        check_below(inputs, folder)
+    if not plan.beside and any(is_same_folder(path, folder) for path in inputs):
         raise SettingsError(
             "The scans are in {folder} themselves: choose another folder for the results.",
             "batch.folder",
@@ -144,6 +143,9 @@ def open_batch(
         )
     own, folder = report_folder(folder), folder.absolute()
     place = table or own / TABLE
+    if os.path.isfile(place):  # noqa: PTH113 - Path.is_file raises where a share is gone
+        with JobTable(place) as rows:
+            rows.check_folder(folder)
     # Scans of several disks may have a common folder that nobody can write to.
     needed = {folder, place.parent} if plan.beside else {folder, place.parent, own}
     try:
@@ -173,5 +175,5 @@ def open_table(path: Path) -> Iterator[JobTable]:
     """
     with JobTable(path) as table:
         own = report_folder(table.folder)
-        with table.held(*([own / _HELD] if own.is_dir() else [])):
+        with table.held(*([own / _HELD] if os.path.isdir(own) else [])):  # noqa: PTH112 - Path.is_dir may raise
             yield table

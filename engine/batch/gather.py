@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,12 +61,27 @@ class Gathered:
 def common_folder(inputs: Sequence[Path]) -> Path:
     """The folder that is above all scans of some files and folders. Raises SettingsError if there is none."""
     try:
-        return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in _given(inputs)]))
+        given = _given(inputs)
+        return Path(os.path.commonpath([path if os.path.isdir(path) else path.parent for path in given]))  # noqa: PTH112
     except ValueError as error:
         raise SettingsError(
             "The scans are on different drives, so their results cannot be kept beside them in one batch.",
             "batch.folder",
         ) from error
+
+
+def check_below(inputs: Sequence[Path], folder: Path) -> None:
+    """Refuse scans that are not below the folder of a batch that keeps results beside its scans.
+
+    Raises:
+        SettingsError: says so.
+    """
+    if not common_folder(inputs).is_relative_to(folder.absolute()):
+        raise SettingsError(
+            "Not all scans are below {folder}, so their results cannot be kept beside them in one batch.",
+            "batch.folder",
+            folder=folder,
+        )
 
 
 def gather(
@@ -89,14 +105,11 @@ def gather(
             else the names of the folders, each different.
 
     Raises:
-        ReadError: one of the inputs does not exist, or is neither a file nor a folder.
+        ReadError: one of the inputs does not exist, is neither a file nor a folder, or is on a share that is gone.
     """
     given = _given(inputs)
-    for path in given:
-        if not path.is_dir() and not path.is_file():
-            reason = "it is neither a file nor a folder" if path.exists() else "it does not exist"
-            raise ReadError("{path} cannot be taken: {reason}.", "batch.input", path=path, reason=reason)
-    prefixes = _folder_names([path for path in given if path.is_dir()]) | dict(names or {})
+    is_folder = {path: _is_folder(path) for path in given}
+    prefixes = _folder_names([path for path in given if is_folder[path]]) | dict(names or {})
     avoided = _identity(output) if output is not None else None
     # Strings, because Python's garbage collection stops all threads to walk through hundreds of thousands of paths.
     seen, entered = set[str](), set[tuple[int, int]]()
@@ -105,13 +118,33 @@ def gather(
         return (avoided is not None and _identity(place) == avoided) or (beside != "" and place.name == beside)
 
     for path in given:
-        found = _walk(path, prefixes[path], is_output, entered, left_out) if path.is_dir() else _file(path, left_out)
+        found = _walk(path, prefixes[path], is_output, entered, left_out) if is_folder[path] else _file(path, left_out)
         for scan in found:
             if str(scan.path) in seen:
                 left_out.ignored["twice"] += 1
             else:
                 seen.add(str(scan.path))
                 yield scan
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether an input is a folder, and not a file. Raises ReadError if it is neither, or cannot be reached."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        reason = "it does not exist"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+            return stat.S_ISDIR(mode)
+        reason = "it is neither a file nor a folder"
+    raise ReadError("{path} cannot be taken: {reason}.", "batch.input", path=path, reason=reason)
+
+
+def is_same_folder(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same folder; not if one cannot be reached."""
+    return _identity(one) is not None and _identity(one) == _identity(other)
 
 
 def _given(inputs: Sequence[Path]) -> list[Path]:
@@ -191,7 +224,8 @@ def _pictures(root: Path, inside: PurePosixPath, files: list[str], name: str, le
             except OSError:
                 left_out.ignored["unreadable"] += 1
                 continue
-            path = Path(os.path.realpath(place / file)) if (place / file).is_symlink() else real / file
+            linked = os.path.islink(place / file)  # noqa: PTH114 - Path.is_symlink raises where a share is gone
+            path = Path(os.path.realpath(place / file)) if linked else real / file
             yield Scan(path, relative / file, root, status.st_size, status.st_mtime_ns, inside)
 
 

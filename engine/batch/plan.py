@@ -33,8 +33,8 @@ class Plan:
         profile: as ``Output.profile``.
         device: where the models run.
         exists: what happens where a result exists: ``skip`` it if scan, recipe and models are the same, and else
-            replace it; ``keep`` both; ``replace`` it always. A file that this program did not write is only replaced
-            if ``replace`` says so.
+            replace it; ``keep`` both; ``replace`` it always. A file that no batch wrote, or that was changed since,
+            is only replaced if ``replace`` says so.
         beside: name of a subfolder for the results in each scan's own folder; the batch's output folder is then one
             above all scans. "" = results are mirrored in the output folder.
         review: whether scans are looked through first, and wait for a person's decisions about what was found.

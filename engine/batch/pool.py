@@ -12,10 +12,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 
+import engine
 from engine.batch.work import Job
 
 WORKER_COMMAND = "batch-worker"
@@ -79,6 +81,23 @@ class Event:
     message: dict[str, Any]
 
 
+_START = (
+    "import sys; sys.argv[1] in sys.path or sys.path.insert(0, sys.argv[1]); "
+    "from engine.batch.process import main; sys.exit(main())"
+)
+
+
+def _command() -> list[str]:
+    """The command line of a worker.
+
+    It imports nothing from the folder in which this program was started, as ``-m`` alone would: that may hold anything.
+    """
+    if getattr(sys, "frozen", False):
+        return [sys.executable, WORKER_COMMAND]
+    # In a source checkout that is not installed the worker would not find the program otherwise.
+    return [sys.executable, "-P", "-c", _START, str(Path(engine.__file__).parents[1])]
+
+
 class WorkerProcess:
     """A ``Worker`` that is a process. Its methods are for the thread that made it; events come on another thread.
 
@@ -91,10 +110,8 @@ class WorkerProcess:
         self.job: Job | None = None
         self.ready = False
         self._on_event = on_event
-        frozen = getattr(sys, "frozen", False)
-        command = [sys.executable, *([WORKER_COMMAND] if frozen else ["-m", "engine.batch.process"])]
         self._process = subprocess.Popen(  # noqa: S603 - this program itself
-            command,
+            _command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

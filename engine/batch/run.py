@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from engine.batch.pool import Event, Worker
 from engine.batch.rows import Outcome, Row, State
 from engine.batch.table import JobTable
 from engine.batch.work import KEPT, Job, Want
-from engine.errors import DeviceError
+from engine.errors import DeviceError, WriteError
 
+_T = TypeVar("_T")
 _ROOM = 256 << 20
 """Free room on the disk from which a run goes on that had found it full, bytes."""
 _FULL = 3
@@ -122,6 +124,8 @@ class BatchRun:
         self._false_starts = 0
         self._stopping = False
         self._wait: _Wait | None = None
+        # Changes of the table for which there was no room on its disk, in order.
+        self._unwritten: list[Callable[[], object]] = []
         self._given_up: set[Path] = set()
         self._found_full: Counter[int] = Counter()
         self._killing: float | None = None
@@ -168,11 +172,13 @@ class BatchRun:
 
         Raises:
             DeviceError: the worker processes cannot be started.
+            WriteError: ``batch.table``: the table cannot be read or written any more. If only the room on its disk is
+                missing, that is waited for.
         """
         try:
             self._work()
             # Another connection may have made scans pending after the last one was taken.
-            while not self._stopping and not self._table.end_run():
+            while not self._stopping and not self._end_run():
                 self._work()
         finally:
             for worker in self._workers:
@@ -184,6 +190,9 @@ class BatchRun:
 
     def _work(self) -> None:
         """Work until there is nothing to do, or the run is stopped."""
+        # What was asked for before the run began is heeded before any work is given.
+        for _ in range(self._events.qsize()):
+            self._handle(self._events.get())
         self._give_work()
         while self._is_open():
             self._handle(self._next_event())
@@ -213,7 +222,7 @@ class BatchRun:
         """Give a scan to every worker that has none; a worker is started when there is work for it."""
         if self._stopping or self._held or self._is_waiting():
             return
-        while len(self._working) < self.workers and (row := self._table.take()) is not None:
+        while len(self._working) < self.workers and (row := self._take()) is not None:
             if refusal := self._refusal(row):
                 self._finish(row, refusal)
                 continue
@@ -224,6 +233,9 @@ class BatchRun:
                 )
             )
             self._listener.started(row)
+
+    def _take(self) -> Row | None:
+        return self._if_there_is_room(self._table.take, otherwise=None)
 
     def _want(self, row: Row) -> Want:
         if row.decided and self._heals:
@@ -257,7 +269,7 @@ class BatchRun:
             return False
         if now < wait.until:
             return True
-        if wait.over():
+        if wait.over() and self._catch_up():
             self._wait = None
             self._listener.notice("Going on.")
         elif wait.missing is not None and now - wait.since > self._patience.share:
@@ -308,6 +320,9 @@ class BatchRun:
                 worker.cancel()
 
     def _hold(self, on: bool) -> None:  # noqa: FBT001 - see hold
+        if on == self._held:
+            # Workers that are paused do not report it again.
+            return
         self._held, self._told_paused = on, False
         self._paused.clear()
         for worker in self._workers:
@@ -315,7 +330,7 @@ class BatchRun:
 
     def _cancel(self, id_: int) -> None:
         if id_ not in self._working:
-            self._table.cancel([id_])
+            self._change_table(partial(self._table.cancel, [id_]))
             return
         self._cancelling.add(id_)
         for worker in self._workers:
@@ -335,8 +350,8 @@ class BatchRun:
     def _put_back(self, ids: Iterable[int]) -> None:
         """Make scans whose work was broken off pending again, or ``CANCELLED`` if that was wanted."""
         given = set(ids)
-        self._table.put_back(given - self._cancelling)
-        self._table.put_back(given & self._cancelling, State.CANCELLED)
+        self._change_table(partial(self._table.put_back, given - self._cancelling))
+        self._change_table(partial(self._table.put_back, given & self._cancelling, State.CANCELLED))
         self._cancelling -= given
 
     def _ended(self, worker: Worker) -> None:
@@ -364,24 +379,25 @@ class BatchRun:
 
     def _take_outcome(self, row: Row, outcome: Outcome) -> None:
         if outcome.code == KEPT:
-            self._table.give_copy_name(row, self._folder)
+            self._change_table(partial(self._table.give_copy_name, row, self._folder))
             self._put_back([row.id])
             return
         self._found_full[row.id] += outcome.code == "write.full"
-        if outcome.code == "write.full" and not (self._found_full[row.id] >= _FULL and self._has_room(row)):
+        if outcome.code == "write.full" and not (self._found_full[row.id] >= _FULL and _has_room(self._place_of(row))):
             said = f"The disk of {self._place_of(row)} is full. It goes on when there is room."
-            self._pause_for(row, said, partial(self._has_room, row))
+            self._put_back([row.id])
+            self._wait_for(said, partial(_has_room, self._place_of(row)))
             return
         for folder in (row.root, self._folder):
             if outcome.state is State.FAILED and folder not in self._given_up and not self._is_there(folder):
                 said = f"The folder {folder} is gone. It goes on when it is there again."
-                self._pause_for(row, said, partial(self._is_there, folder), folder)
+                self._put_back([row.id])
+                self._wait_for(said, partial(self._is_there, folder), folder)
                 return
         self._finish(row, outcome)
 
-    def _pause_for(self, row: Row, said: str, over: Callable[[], bool], missing: Path | None = None) -> None:
-        """Make a scan pending again, and give no work until something is there again."""
-        self._put_back([row.id])
+    def _wait_for(self, said: str, over: Callable[[], bool], missing: Path | None = None) -> None:
+        """Give no work until something is there again; one wait is enough, and each finds what is missing then."""
         if self._wait is None:
             now, pause = time.monotonic(), self._patience.first
             self._wait = _Wait(over, pause, now, now + pause, missing)
@@ -396,16 +412,56 @@ class BatchRun:
         """A folder on the disk of a scan's result."""
         return row.root if self._plan["beside"] else self._folder
 
-    def _has_room(self, row: Row) -> bool:
-        try:
-            return shutil.disk_usage(self._place_of(row)).free >= _ROOM
-        except OSError:
-            return False
-
     def _finish(self, row: Row, outcome: Outcome) -> None:
         self._cancelling.discard(row.id)
-        self._table.finish(row.id, outcome)
+        self._change_table(partial(self._table.finish, row.id, outcome, self._fingerprint))
         self._listener.finished(row, outcome)
+
+    # -- the table, whose disk may be full ----------------------------------------------------------------------------
+
+    def _change_table(self, change: Callable[[], object]) -> None:
+        """Change the table, now or when there is room on its disk.
+
+        If the run is stopped before, the scan stays marked as being worked on, and the next run takes it again.
+        """
+        self._unwritten.append(change)
+        self._catch_up()
+
+    def _catch_up(self) -> bool:
+        """Make the changes for which there was no room; returns whether all are made."""
+
+        def make_first() -> bool:
+            self._unwritten[0]()
+            del self._unwritten[0]
+            return True
+
+        while self._unwritten:
+            if not self._if_there_is_room(make_first, otherwise=False):
+                return False
+        return True
+
+    def _end_run(self) -> bool:
+        """Note that the run came to its end; False if something is still to be done or to be written."""
+        return self._catch_up() and self._if_there_is_room(self._table.end_run, otherwise=False)
+
+    def _if_there_is_room(self, change: Callable[[], _T], otherwise: _T) -> _T:
+        """What a change of the table returns; if there is no room for it, begin to wait for that."""
+        try:
+            return change()
+        except WriteError as error:
+            if error.code != "write.full":
+                raise
+            place = self._table.path.absolute().parent
+            self._wait_for(f"{error.text()} It goes on when there is room.", partial(_has_room, place))
+            return otherwise
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether there is room on the disk of a folder again."""
+    try:
+        return shutil.disk_usage(folder).free >= _ROOM
+    except OSError:
+        return False
 
 
 def _mount_of(folder: Path) -> Path | None:

@@ -7,17 +7,18 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from engine.batch.gather import Gathered, Scan
+from engine.batch.lister import Known, Lister, names_of
 from engine.batch.naming import Namer, plain_bytes
 from engine.batch.plan import Plan
 from engine.batch.reviews import Totals, review_path
 from engine.batch.rows import Outcome, ReviewNumbers, Row, State
 from engine.batch.tablefile import TableFile
+from engine.errors import WriteError
 from engine.record import REPORT_FOLDER
 
 _FORGOTTEN = "?4 = 'pending' AND NOT (waits AND decided)"
@@ -68,46 +69,51 @@ class JobTable(TableFile):
                 scans that were cancelled or removed stay so, and scans that are not among these stay in it. It may
                 be running meanwhile, on another connection.
             added: a person adds these, so those that were removed come back.
+
+        Raises:
+            WriteError: see ``check_folder``; then nothing is changed.
         """
-        before = self.plan() if self._fact("plan") else None
-        unfinished = self._fact("fingerprint") == fingerprint and before is not None and before.exists == plan.exists
-        unfinished = unfinished and (same_run or self._fact("ended") == "0")
-        run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
-        facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
-        named = _names_of(plan, folder)
-        # Scans of the same run whose names are of another template get new ones.
-        which = ("run <> ? OR named = ?", self.run, named) if same_run else ("1",)
-        names = self._do(
-            f"SELECT output FROM scans WHERE {which[0]} UNION SELECT planned FROM scans WHERE {which[0]}",  # noqa: S608
-            *(which[1:] * 2),
-        ).fetchall()
-        if plan.beside and self._fact("named") != named:
-            # Those names may be below another folder, and a result's name depends on its own folder only.
-            names = []
-        facts |= {"plan": json.dumps(dataclasses.asdict(plan)), "named": named, "folder": json.dumps(str(folder))}
-        with self._changing():
-            if same_run and not unfinished:
-                # All of them stay in it, also if this is broken off before they were listed again.
-                self._do("UPDATE scans SET run = ? WHERE run = ?", run, self.run)
-            self._put_facts(**facts)
-        day = datetime.now().astimezone().date()
-        taken = [os.fsdecode(name) for (name,) in names]
-        template, suffix = plan.naming
-        namer = Namer(template, plan.recipe, suffix, day, taken, plan.beside)
-        number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
-        above = folder if plan.beside else None
-        lister = _Lister(run, listing, namer, named, above, same_run, added, number, place, plan)
-        keep = {"done", "up_to_date", "found"} if unfinished or plan.exists != "replace" else {"found"}
-        keep |= {"failed"} if same_run else set()
-        stream = iter(scans)
-        while some := list(itertools.islice(stream, _AT_ONCE)):
+        with self.listing():
+            self.check_folder(folder)
+            before = self.plan() if self._fact("plan") else None
+            unfinished = self.fingerprint == fingerprint and before is not None and before.exists == plan.exists
+            unfinished = unfinished and (same_run or self._fact("ended") == "0")
+            run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
+            facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
+            named = names_of(plan, folder)
+            # Scans of the same run whose names are of another template get new ones.
+            which = ("run <> ? OR named = ?", self.run, named) if same_run else ("1",)
+            names = self._do(
+                f"SELECT output FROM scans WHERE {which[0]} UNION SELECT planned FROM scans WHERE {which[0]}",  # noqa: S608
+                *(which[1:] * 2),
+            ).fetchall()
+            if plan.beside and self._fact("named") != named:
+                # Those names may be below another folder, and a result's name depends on its own folder only.
+                names = []
+            facts |= {"plan": json.dumps(dataclasses.asdict(plan)), "named": named, "folder": json.dumps(str(folder))}
             with self._changing():
-                for scan in some:
-                    self._list(scan, lister, self._state_kept(scan, fingerprint, folder, keep))
-        if not same_run:
-            self.put_back_running()
-            self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
-        self._set_facts(ignored=json.dumps(left_out.ignored))
+                if same_run and not unfinished:
+                    # All of them stay in it, also if this is broken off before they were listed again.
+                    self._do("UPDATE scans SET run = ? WHERE run = ?", run, self.run)
+                self._put_facts(**facts)
+            day = datetime.now().astimezone().date()
+            taken = [os.fsdecode(name) for (name,) in names]
+            template, suffix = plan.naming
+            namer = Namer(template, plan.recipe, suffix, day, taken, plan.beside)
+            number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
+            above = folder if plan.beside else None
+            lister = Lister(run, listing, namer, named, above, same_run, added, number, place, plan)
+            keep = {"done", "up_to_date", "found"} if unfinished or plan.exists != "replace" else {"found"}
+            keep |= {"failed"} if same_run else set()
+            stream = iter(scans)
+            while some := list(itertools.islice(stream, _AT_ONCE)):
+                with self._changing():
+                    for scan in some:
+                        self._list(scan, lister, self._state_kept(scan, fingerprint, folder, keep))
+            if not same_run:
+                self.put_back_running()
+                self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
+            self._set_facts(ignored=json.dumps(left_out.ignored))
 
     def _state_kept(self, scan: Scan, fingerprint: str, folder: Path, states: set[str]) -> str | None:
         """The state of a scan that need not be done again, one of some states; None for others."""
@@ -124,7 +130,8 @@ class JobTable(TableFile):
         if outcome.state is State.FAILED:
             return str(row[0])
         if outcome.state is State.FOUND:
-            return str(row[0]) if review_path(folder, scan.path).is_file() else None
+            # Path.is_file raises where a share is gone.
+            return str(row[0]) if os.path.isfile(review_path(folder, scan.path)) else None  # noqa: PTH113
         try:
             status = (folder / os.fsdecode(row[1])).stat()
         except OSError:
@@ -132,12 +139,12 @@ class JobTable(TableFile):
         kept = (status.st_size, status.st_mtime_ns) == (outcome.output_size, outcome.output_modified)
         return str(row[0]) if kept else None
 
-    def _list(self, scan: Scan, lister: _Lister, kept: str | None) -> None:
+    def _list(self, scan: Scan, lister: Lister, kept: str | None) -> None:
         """Take one scan into the table, or note that it is listed again."""
         path, relative, root = os.fsencode(scan.path), os.fsencode(str(scan.relative)), os.fsencode(scan.root)
         columns = "id, run, removed, state, output, planned, renamed, named, relative, root, size, modified"
         known = self._do(f"SELECT {columns}, decided FROM scans WHERE path = ?", path).fetchone()  # noqa: S608 - these
-        before = _Known(*known[:-1]) if known else lister.new()
+        before = Known(*known[:-1]) if known else lister.new()
         state = kept or "pending"
         if state == "found":
             state = lister.state_of_found(decided=bool(known[-1]))
@@ -151,7 +158,7 @@ class JobTable(TableFile):
         if lister.same_run and before.state in ("cancelled", "running"):
             state = before.state
         run = 0 if lister.same_run and before.removed and not lister.added else lister.run
-        now = _Known(
+        now = Known(
             before.id,
             run,
             int(not run),
@@ -170,8 +177,8 @@ class JobTable(TableFile):
             self._do("UPDATE scans SET listing = ? WHERE id = ?", lister.listing, before.id)
             return
         self._do(
-            f"INSERT INTO scans ({columns}, listing, path, place, plain_name, plain_output, changed)"  # noqa: S608 - these
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
+            f"INSERT INTO scans ({columns}, listing, path, place, plain_name, plain_output, plain_path,"  # noqa: S608
+            " changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
             " (SELECT coalesce(max(changed), 0) + 1 FROM scans))"
             " ON CONFLICT (path) DO UPDATE SET run = ?2, removed = ?3, state = ?4, output = ?5, planned = ?6,"
             " renamed = ?7, named = ?8, relative = ?9, root = ?10, size = ?11, modified = ?12, listing = ?13,"
@@ -185,12 +192,14 @@ class JobTable(TableFile):
             lister.place,
             plain_bytes(str(scan.relative)),
             plain_bytes(os.fsdecode(output)),
+            plain_bytes(os.fsdecode(path)),
         )
 
     def is_scan(self, path: Path) -> bool:
-        """Whether a path leads to a scan of the table."""
-        real = os.fsencode(os.path.realpath(path))
-        return self._do("SELECT 1 FROM scans WHERE path = ?", real).fetchone() is not None
+        """Whether a path leads to a scan of the table, also on a disk that ignores case."""
+        real = os.path.realpath(path)
+        found = self._do("SELECT path FROM scans WHERE plain_path = ?", plain_bytes(real)).fetchall()
+        return any(scan == os.fsencode(real) or _is_same_file(real, os.fsdecode(scan)) for (scan,) in found)
 
     def give_copy_name(self, row: Row, folder: Path) -> Row:
         """Give a scan's result a name that nothing in the table and on the disk has, beside the one that is kept."""
@@ -214,14 +223,13 @@ class JobTable(TableFile):
                 return dataclasses.replace(row, state=State.RUNNING)
         return None
 
-    def finish(self, id_: int, outcome: Outcome) -> None:
-        """Write what became of a scan."""
+    def finish(self, id_: int, outcome: Outcome, fingerprint: str) -> None:
+        """Write what became of a scan, and the fingerprint of the plan by which it was done."""
         with self._changing():
-            made = self._fact("fingerprint") or ""
             told = json.dumps(outcome.to_dict())
             change = "UPDATE scans SET state = ?, outcome = ?, fingerprint = ?, found = ?, seconds = ? WHERE id = ?"
             found = sum(outcome.found.values())
-            self._do(change, outcome.state.value, told, made, found, outcome.seconds, id_)
+            self._do(change, outcome.state.value, told, fingerprint, found, outcome.seconds, id_)
             if outcome.review:
                 self._do("UPDATE scans SET waits = 1, decided = 0 WHERE id = ?", id_)
                 self._note_review(id_, ReviewNumbers(**outcome.review))
@@ -343,6 +351,21 @@ class JobTable(TableFile):
         found = self._do(f"SELECT {counted} FROM scans WHERE {where}", self.run).fetchone()  # noqa: S608
         return int(found[0]), int(found[1])
 
+    def check_folder(self, folder: Path) -> None:
+        """Refuse an output folder with results that is gone: its disk or share is not there.
+
+        Made anew it would be empty, on the disk below, and everything would be done again.
+
+        Raises:
+            WriteError: ``batch.gone``.
+        """
+        if os.path.isdir(folder) or folder != self.folder:  # noqa: PTH112 - Path.is_dir raises where a share is gone
+            return
+        made = "SELECT 1 FROM scans WHERE run = ? AND state IN ('done', 'up_to_date') LIMIT 1"
+        if self._do(made, self.run).fetchone() is not None:
+            said = "The folder {folder} is gone, with results of this batch. If they are not wanted, make it again."
+            raise WriteError(said, "batch.gone", folder=folder)
+
     # -- what became of it --------------------------------------------------------------------------------------------
 
     @property
@@ -353,6 +376,11 @@ class JobTable(TableFile):
     def plan(self) -> Plan:
         """What the last run does with every scan."""
         return Plan.from_dict(json.loads(self._fact("plan") or "{}"))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the plan by which scans were listed last; "" = that could not be carried out, or nothing was listed."""
+        return self._fact("fingerprint") or ""
 
     @property
     def folder(self) -> Path:
@@ -412,65 +440,13 @@ class JobTable(TableFile):
             )
 
 
+def _is_same_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)  # noqa: PTH121 - paths as text
+    except OSError:
+        return False
+
+
 def _listed(ids: Iterable[int]) -> str:
     """As a value for ``json_each``."""
     return json.dumps([int(id_) for id_ in ids])
-
-
-class _Known(NamedTuple):
-    """What a listing knows of a row, or changes in it."""
-
-    id: int
-    run: int
-    removed: int
-    state: str
-    output: bytes
-    planned: bytes
-    renamed: int
-    named: str
-    relative: bytes
-    root: bytes
-    size: int
-    modified: int
-
-
-@dataclass
-class _Lister:
-    """What is the same for all scans of a listing, and the highest number and place of a row.
-
-    Attributes:
-        above: the folder below which results are kept beside the scans; None = they are not.
-    """
-
-    run: int
-    listing: int
-    namer: Namer
-    named: str
-    above: Path | None
-    same_run: bool
-    added: bool
-    number: int
-    place: int
-    plan: Plan
-
-    def new(self) -> _Known:
-        """A row that is not in the table yet."""
-        self.number, self.place = self.number + 1, self.place + 1
-        return _Known(self.number, 0, 0, "", b"", b"", 0, "", b"", b"", 0, 0)
-
-    def name(self, scan: Scan, number: int) -> tuple[str, bool]:
-        """See ``Namer.name``."""
-        folder = None if self.above is None else PurePosixPath(scan.folder.relative_to(self.above).as_posix())
-        return self.namer.name(scan.relative, number, folder)
-
-    def state_of_found(self, *, decided: bool) -> str:
-        """The state of a scan that was looked through and is as it was then."""
-        if self.plan.detect_only:
-            return "up_to_date"
-        return "found" if self.plan.review and not decided else "pending"
-
-
-def _names_of(plan: Plan, folder: Path) -> str:
-    """What the names of results depend on."""
-    facts = [*plan.naming, plan.recipe if "{recipe}" in plan.template else ""]
-    return json.dumps([*facts, plan.beside, str(folder)] if plan.beside else facts)

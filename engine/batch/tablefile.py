@@ -5,21 +5,28 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Self
 
-from engine.errors import ReadError, WriteError
+from engine.batch.naming import plain_bytes
+from engine.errors import EngineError, ReadError, WriteError
 
-VERSION = 1
-"""Of the layout of the table; a newer one is refused."""
+VERSION = 2
+"""Of the layout of the table; a newer one is refused, an older one is brought up to date."""
 _APPLICATION = 0x4C61634A
 """SQLite's application id of these files."""
 _CACHE = 32 << 10
 """Memory for parts of the file, KiB: names in no order are put into indexes of hundreds of thousands."""
 _BUSY = 60
 """Seconds that one connection waits for another to complete a change."""
+_LISTING = threading.RLock()
+"""Held while a thread lists scans: two listings would give the same numbers and names. Another process cannot hold a
+table at the same time, see ``held``, so this is for the threads of one."""
+_LOOK = 0.1
+"""Seconds between two looks whether a listing of another thread has ended."""
 
 
 _SCHEMA = """
@@ -30,6 +37,8 @@ CREATE TABLE scans (
     run INTEGER NOT NULL,
     listing INTEGER NOT NULL,
     path BLOB NOT NULL UNIQUE,
+    -- The path without case, by which a scan is found on a disk that ignores it.
+    plain_path BLOB NOT NULL DEFAULT x'',
     relative BLOB NOT NULL,
     root BLOB NOT NULL,
     output BLOB NOT NULL,
@@ -64,6 +73,8 @@ CREATE TABLE scans (
 CREATE INDEX by_state ON scans (run, state, place, size);
 
 CREATE INDEX by_place ON scans (run, place);
+
+CREATE INDEX by_plain_path ON scans (plain_path);
 
 CREATE INDEX by_output ON scans (output);
 
@@ -100,7 +111,7 @@ class TableFile:
         except sqlite3.Error as error:
             self._rows.close()
             raise _unusable(path, str(error)) from error
-        except ReadError:
+        except EngineError:
             self._rows.close()
             raise
 
@@ -120,6 +131,19 @@ class TableFile:
                     one(statement)
                 one(f"PRAGMA application_id={_APPLICATION}")
                 one(f"PRAGMA user_version={VERSION}")
+        elif version < VERSION:
+            self._add_plain_paths()
+
+    def _add_plain_paths(self) -> None:
+        """Bring a table of version 1 up to date."""
+        self._rows.create_function("plain", 1, lambda path: plain_bytes(os.fsdecode(path)))
+        with self._changing():
+            # Another connection may have done it meanwhile.
+            if self._do("PRAGMA user_version").fetchone()[0] < VERSION:
+                self._do("ALTER TABLE scans ADD COLUMN plain_path BLOB NOT NULL DEFAULT x''")
+                self._do("UPDATE scans SET plain_path = plain(path)")
+                self._do("CREATE INDEX by_plain_path ON scans (plain_path)")
+                self._do(f"PRAGMA user_version={VERSION}")
 
     def close(self) -> None:
         """Close the connection."""
@@ -135,7 +159,8 @@ class TableFile:
         """Execute a statement.
 
         Raises:
-            WriteError: ``batch.table``: the table cannot be read or written any more.
+            WriteError: ``write.full``: there is no room on the disk for a change, which was not made;
+                ``batch.table``: the table cannot be read or written any more.
         """
         try:
             return self._rows.execute(statement, values)
@@ -201,10 +226,34 @@ class TableFile:
             self._set_facts(holder=f"process {os.getpid()} on {platform.node() or 'this computer'}")
             yield
 
+    @contextmanager
+    def listing(self, check: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """Context manager: no other thread lists scans meanwhile; waits for one that does.
+
+        Args:
+            check: called again and again while it waits; what it raises ends that.
+        """
+        while not _LISTING.acquire(timeout=_LOOK):
+            check()
+        try:
+            yield
+        finally:
+            _LISTING.release()
+
+    @staticmethod
+    def is_listed_elsewhere() -> bool:
+        """Whether another thread lists scans now."""
+        free = _LISTING.acquire(blocking=False)
+        if free:
+            _LISTING.release()
+        return not free
+
 
 def _unusable(path: Path, reason: str) -> ReadError:
     return ReadError("The table {table} cannot be used: {reason}.", "batch.table", table=path, reason=reason)
 
 
 def _unwritable(path: Path, error: sqlite3.Error) -> WriteError:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return WriteError("There is not enough room on the disk for the table {table}.", "write.full", table=path)
     return WriteError("The table {table} cannot be made: {reason}.", "batch.table", table=path, reason=error)

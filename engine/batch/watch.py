@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.batch.gather import Scan
-from engine.errors import ReadError
+from engine.errors import ReadError, WriteError
 
 if TYPE_CHECKING:
     from engine.batch import Batch
@@ -19,6 +19,9 @@ SETTLE = 10.0
 """Seconds for which a file must have kept its size and time before it is taken: a scanner or a copy may still write."""
 POLL = 2.0
 """Seconds between two looks at the folders."""
+
+_PASSING = ("batch.gone", "write.full")
+"""Codes of errors of writing that a watch outlives: the output folder is gone, or its disk is full."""
 
 
 class Settled:
@@ -50,6 +53,7 @@ def watch(
     ending: threading.Event,
     say: Callable[[str], None],
     poll: float = POLL,
+    folders: Callable[[], Mapping[Path, str]] | None = None,
 ) -> None:
     """Do all scans of a batch's folders, and then those that come, until ``ending`` is set.
 
@@ -57,23 +61,32 @@ def watch(
         batch: opened with a ``Settled``.
         new_run: makes a run of it.
         ending: ends it between two runs; to end a run as well, stop that.
-        say: is told when a folder is gone.
+        say: is told when a folder is gone, or a disk is full.
         poll: seconds between two looks at the folders.
+        folders: returns the folders to look at, as ``Batch.names``; None = always the batch's inputs.
 
     Raises:
         DeviceError, WriteError: see ``BatchRun.run`` and ``Batch.write_report``.
     """
-    gone = False
+    told = False
     while not ending.is_set():
         if batch.table.pending()[1]:
             new_run().run()
             batch.write_report()
         ending.wait(poll)
+        if batch.table.is_listed_elsewhere():
+            # Scans that are found there are not kept waiting until it ends.
+            continue
+        if folders is not None:
+            batch.names = folders()
+            batch.inputs = list(batch.names)
         try:
             batch.list_scans(same_run=True)
-        except ReadError as error:
-            if not gone:
-                say(f"{error.text()} It goes on when it is there again.")
-            gone = True
+        except (ReadError, WriteError) as error:
+            if isinstance(error, WriteError) and error.code not in _PASSING:
+                raise
+            if not told:
+                say(f"{error.text()} It goes on when that has changed.")
+            told = True
         else:
-            gone = False
+            told = False

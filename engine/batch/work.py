@@ -227,7 +227,7 @@ def _existing(job: Job, plan: Plan, target: Path, facts: dict[str, str]) -> Outc
         facts: of the batch, as a record of the same result has them.
 
     Raises:
-        WriteError: a file exists there that is not as this program wrote it, and the plan does not say to replace it.
+        WriteError: a file exists there that is not as a batch wrote it, and the plan does not say to replace it.
     """
     if not os.path.lexists(target) or plan.exists == "replace":
         return None
@@ -237,13 +237,22 @@ def _existing(job: Job, plan: Plan, target: Path, facts: dict[str, str]) -> Outc
     if plan.exists == "keep":
         # The table gives it another name, which no other scan has.
         return Outcome(State.FAILED, f"{job.output} exists, and is kept.", KEPT)
-    if not record_matches(target):
+    if not _is_of_batch(target):
         raise WriteError(
-            "{file} exists and is not as this program wrote it. Choose to keep both or to replace it.",
+            "{file} exists and is not as a batch wrote it. Choose to keep both or to replace it.",
             "batch.exists",
             file=job.output,
         )
     return None
+
+
+def _is_of_batch(target: Path) -> bool:
+    """Whether a result is as a batch wrote it: not one that a person made with another command, or changed since."""
+    try:
+        known = "batch" in read_record(target)
+    except ReadError:
+        return False
+    return known and bool(record_matches(target))
 
 
 def _same_result(job: Job, target: Path, facts: dict[str, str]) -> Outcome | None:

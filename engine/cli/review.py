@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -25,8 +26,8 @@ def _review(options: argparse.Namespace, context: JobContext) -> int:
     from engine.batch import TABLE, open_table, report_folder
     from engine.batch.deciding import accept_rows
 
-    place = report_folder(options.table) / TABLE if options.table.is_dir() else options.table
-    if not place.is_file():
+    place = report_folder(options.table) / TABLE if os.path.isdir(options.table) else options.table  # noqa: PTH112
+    if not os.path.isfile(place):  # noqa: PTH113 - Path's raise where a share is gone
         raise ReadError("There is no table of a batch at {table}.", "batch.table", table=place)
     with open_table(place) as table:
         failed = accept_rows(table, table.folder, table.undecided(), options.accept, context)

@@ -173,13 +173,19 @@ def test_a_dropped_folder_becomes_a_batch_and_ends_with_a_report(
     monkeypatch.setattr(watching, "watch", partial(watching.watch, poll=0.05))
     press(window, "Watch the folders")
     qtbot.waitUntil(lambda: window.keeper.phase is Phase.WATCHING, timeout=LONG)
-    write_scan(tmp_path / "new.tif", 9)
-    os.utime(tmp_path / "new.tif", (1, 1))
-    (tmp_path / "new.tif").rename(box / "new.tif")
-    qtbot.waitUntil((out / "new-06.tif.record.json").exists, timeout=LONG)
+    # So is one that is dropped meanwhile.
+    (tmp_path / "more").mkdir()
+    drop_on(window, tmp_path / "more")
+    qtbot.waitUntil(lambda: not window.keeper.busy, timeout=LONG)
+    for folder, name in ((box, "new.tif"), (tmp_path / "more", "late.tif")):
+        write_scan(tmp_path / name, 9)
+        os.utime(tmp_path / name, (1, 1))
+        (tmp_path / name).rename(folder / name)
+    for name in ("new", "more/late"):
+        qtbot.waitUntil(lambda name=name: bool(list(out.glob(f"{name}-*.tif.record.json"))), timeout=LONG)
     qtbot.waitUntil(lambda: window.keeper.phase is Phase.WATCHING, timeout=LONG)
     press(window, "Watch the folders")
-    qtbot.waitUntil(counted(window, done=5, failed=1), timeout=LONG)
+    qtbot.waitUntil(counted(window, done=6, failed=1), timeout=LONG)
 
 
 def test_a_few_pictures_ask_and_one_is_opened(qtbot: QtBot, program: Program, window: BatchWindow, box: Path) -> None:

@@ -15,7 +15,12 @@ from engine.batch import Listener, open_batch
 from engine.batch.plan import plan_of
 from engine.batch.report import report_counts
 from engine.batch.rows import State
+from engine.batch.work import Job, Restorer
+from engine.output import Output
 from engine.raster import Raster
+from engine.recipes import read_recipe
+from engine.restore import restore_file
+from engine.runtime.session import Device
 from tests import tiny_models
 from tests.conftest import noise_raster
 
@@ -74,6 +79,28 @@ def test_a_scan_is_never_the_place_of_a_result(mine: Path, tmp_path: Path) -> No
     (out / "b.tif").symlink_to(box / "b.tif")
     assert "that of a scan" in ran([box / "b.tif"], out, mine, exists="replace")["b.tif"]
     assert [(box / name).read_bytes() for name in ("b.png", "b.tif")] == kept
+
+
+def test_a_result_that_a_person_made_is_not_replaced_unasked(mine: Path, tmp_path: Path) -> None:
+    """Its record is like that of a batch, and tells the same scan."""
+    box, out = tmp_path / "box", tmp_path / "out"
+    scan(box / "a.tif", 1)
+    out.mkdir()
+    plan, work = plan_of(str(mine), device="cpu"), Restorer()
+
+    def done(fingerprint: str) -> tuple[State, str]:
+        outcome = work.do(Job(1, str(box / "a.tif"), str(out), "a.tif", vars(plan), fingerprint))
+        return outcome.state, outcome.code
+
+    assert [done("f"), done("f"), done("of another recipe")] == [
+        (State.DONE, ""),
+        (State.UP_TO_DATE, ""),
+        (State.DONE, ""),
+    ]
+    restore_file(box / "a.tif", read_recipe(str(mine)), Output(out / "a.tif"), Device.CPU)
+    exported = (out / "a.tif").read_bytes()
+    assert done("f") == (State.FAILED, "batch.exists")
+    assert (out / "a.tif").read_bytes() == exported
 
 
 def test_copies_get_names_that_no_other_scan_has(mine: Path, tmp_path: Path) -> None:

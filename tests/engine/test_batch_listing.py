@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path, PurePosixPath
 
@@ -151,7 +152,7 @@ def finish(table: JobTable, folder: Path) -> str:
     (folder / row.output).write_bytes(b"result")
     status = (folder / row.output).stat()
     done = Outcome(State.DONE, output_size=status.st_size, output_modified=status.st_mtime_ns)
-    table.finish(row.id, done)
+    table.finish(row.id, done, "f")
     return row.output
 
 
@@ -270,6 +271,22 @@ def test_a_table_is_held_by_one_process_which_is_named(tmp_path: Path) -> None:
         other.wait()
         with table.held():
             list_scans(table, tmp_path, "a.tif")
+
+
+def test_a_scan_is_known_by_another_case_of_its_name_where_that_is_the_same_file(tmp_path: Path) -> None:
+    """A second name of the file is what a disk that ignores case does with ``a.png``."""
+    touch(tmp_path / "A.png", tmp_path / "B.png", tmp_path / "b.png")
+    (tmp_path / "a.png").hardlink_to(tmp_path / "A.png")
+    (tmp_path / "c.png").hardlink_to(tmp_path / "A.png")
+    names = ("A.png", "a.png", "b.png", "B.png", "c.png", "d.png")
+    with JobTable(tmp_path / "table") as table:
+        list_scans(table, tmp_path, "A.png", "B.png")
+        assert [table.is_scan(tmp_path / name) for name in names] == [True, True, False, True, False, False]
+    # So in a table of before, which did not have these names.
+    with closing(sqlite3.connect(tmp_path / "table")) as rows:
+        rows.executescript("DROP INDEX by_plain_path; ALTER TABLE scans DROP COLUMN plain_path; PRAGMA user_version=1")
+    with JobTable(tmp_path / "table") as table:
+        assert [table.is_scan(tmp_path / name) for name in names] == [True, True, False, True, False, False]
 
 
 def test_tables_of_newer_versions_and_other_files_are_refused(tmp_path: Path) -> None:

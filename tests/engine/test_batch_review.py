@@ -375,7 +375,7 @@ def test_detect_only_writes_masks_that_decisions_can_follow(box: Path, mine: Pat
         "w.tif": "w-mask.png",
     }
     assert states(rows) == {"a.png": "failed", "a.tif": "done", "w.tif": "done"}
-    assert "exists and is not as this program wrote it" in outcome(rows["a.png"]).reason
+    assert "exists and is not as a batch wrote it" in outcome(rows["a.png"]).reason
     assert (out / "a-mask.png").read_bytes() == foreign
     marks = restored(box / "a.tif", mine).marks
     assert marks is not None

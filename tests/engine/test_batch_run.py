@@ -141,7 +141,7 @@ def test_results_are_known_by_their_records_when_the_table_is_gone(box: Path, tm
     status, said = ran(box, "-o", out, "--recipe", mine)
     assert status == 3
     assert states(out) == {"a.tif": "done", "b.tif": "failed", "c.png": "up_to_date", "1910/may/d.tif": "up_to_date"}
-    assert "b.tif exists and is not as this program wrote it" in said
+    assert "b.tif exists and is not as a batch wrote it" in said
     assert np.array_equal(imageio.read(out / "b.tif").pixels, edited)
     assert ran(box, "-o", out, "--recipe", mine, "--exists", "keep")[0] == 0
     assert np.array_equal(imageio.read(out / "b.tif").pixels, edited)

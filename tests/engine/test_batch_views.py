@@ -33,10 +33,10 @@ def test_views_search_sort_and_filter(tmp_path: Path) -> None:
         for found, seconds in ((3, 1.0), (1, 9.0)):
             row = table.take()
             assert row is not None
-            table.finish(row.id, Outcome(State.DONE, found={"scratch": found}, seconds=seconds))
+            table.finish(row.id, Outcome(State.DONE, found={"scratch": found}, seconds=seconds), "f")
         row = table.take()
         assert row is not None
-        table.finish(row.id, Outcome(State.FAILED, "It is broken."))
+        table.finish(row.id, Outcome(State.FAILED, "It is broken."), "f")
         assert table.take() is not None
         table.cancel([5])
 
@@ -94,8 +94,8 @@ def test_another_connection_changes_what_is_to_be_done(tmp_path: Path) -> None:
         assert take_all(table) == ["c.tif", "z.tif", "a.tif"]
         assert [row.relative for row in other.rows()] == ["b/Öl 2.tif", "a.tif", "b/öl 1.tif", "c.tif", "z.tif"]
         # Failed and cancelled ones are done again; those that are at work stay as they are.
-        table.finish(5, Outcome(State.FAILED, "It is broken.", seconds=2.0))
-        table.finish(6, Outcome(State.FAILED, "It is broken."))
+        table.finish(5, Outcome(State.FAILED, "It is broken.", seconds=2.0), "f")
+        table.finish(6, Outcome(State.FAILED, "It is broken."), "f")
         assert table.end_run()
         other.retry([running.id, 3, 5])
         assert not table.end_run()
@@ -143,7 +143,7 @@ def test_two_connections_that_write_wait_for_each_other(tmp_path: Path) -> None:
         try:
             for row in table.rows():
                 if (taken := table.take()) is not None:
-                    table.finish(taken.id, Outcome(State.DONE if row.id % 5 else State.FAILED))
+                    table.finish(taken.id, Outcome(State.DONE if row.id % 5 else State.FAILED), "f")
         finally:
             ended.set()
             thread.join()

@@ -1,0 +1,71 @@
+"""What a listing of a batch's table knows of its scans, and the names that it gives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from engine.batch.gather import Scan
+from engine.batch.naming import Namer
+from engine.batch.plan import Plan
+
+
+class Known(NamedTuple):
+    """What a listing knows of a row, or changes in it."""
+
+    id: int
+    run: int
+    removed: int
+    state: str
+    output: bytes
+    planned: bytes
+    renamed: int
+    named: str
+    relative: bytes
+    root: bytes
+    size: int
+    modified: int
+
+
+@dataclass
+class Lister:
+    """What is the same for all scans of a listing, and the highest number and place of a row.
+
+    Attributes:
+        above: the folder below which results are kept beside the scans; None = they are not.
+    """
+
+    run: int
+    listing: int
+    namer: Namer
+    named: str
+    above: Path | None
+    same_run: bool
+    added: bool
+    number: int
+    place: int
+    plan: Plan
+
+    def new(self) -> Known:
+        """A row that is not in the table yet."""
+        self.number, self.place = self.number + 1, self.place + 1
+        return Known(self.number, 0, 0, "", b"", b"", 0, "", b"", b"", 0, 0)
+
+    def name(self, scan: Scan, number: int) -> tuple[str, bool]:
+        """See ``Namer.name``."""
+        folder = None if self.above is None else PurePosixPath(scan.folder.relative_to(self.above).as_posix())
+        return self.namer.name(scan.relative, number, folder)
+
+    def state_of_found(self, *, decided: bool) -> str:
+        """The state of a scan that was looked through and is as it was then."""
+        if self.plan.detect_only:
+            return "up_to_date"
+        return "found" if self.plan.review and not decided else "pending"
+
+
+def names_of(plan: Plan, folder: Path) -> str:
+    """What the names of results depend on."""
+    facts = [*plan.naming, plan.recipe if "{recipe}" in plan.template else ""]
+    return json.dumps([*facts, plan.beside, str(folder)] if plan.beside else facts)

@@ -18,6 +18,11 @@ def resource(*parts: str) -> Path:
     return _root().joinpath(*parts)
 
 
+def import_folder() -> Path:
+    """The folder from which this program was imported; not of a frozen program."""
+    return Path(__file__).resolve().parents[1]
+
+
 def _root() -> Path:
     if getattr(sys, "frozen", False):
         return Path(getattr(sys, "_MEIPASS", Path(sys.executable).parent)) / "resources"

@@ -12,13 +12,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 
-import engine
 from engine.batch.work import Job
+from engine.resources import import_folder
 
 WORKER_COMMAND = "batch-worker"
 """Subcommand by which a frozen program starts itself as a worker."""
@@ -95,7 +94,7 @@ def _command() -> list[str]:
     if getattr(sys, "frozen", False):
         return [sys.executable, WORKER_COMMAND]
     # In a source checkout that is not installed the worker would not find the program otherwise.
-    return [sys.executable, "-P", "-c", _START, str(Path(engine.__file__).parents[1])]
+    return [sys.executable, "-P", "-c", _START, str(import_folder())]
 
 
 class WorkerProcess:

@@ -94,7 +94,7 @@ def _command() -> list[str]:
     if getattr(sys, "frozen", False):
         return [sys.executable, WORKER_COMMAND]
     # In a source checkout that is not installed the worker would not find the program otherwise.
-    return [sys.executable, "-P", "-c", _START, str(Path(engine.__file__).parents[1])]
+    return [sys.executable, "-P", "-c", _START, str(Path(engine.__path__[0]).absolute().parent)]
 
 
 class WorkerProcess:

@@ -249,6 +249,8 @@ class RunOptions:
 def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
     """Run the batch and write its report; then, if that is wanted, go on with what comes into its folders.
 
+    A run that is cancelled writes no report.
+
     Returns:
         Whether it came to its end, and was not stopped.
 
@@ -284,10 +286,12 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
         new_run = partial(_new_run, batch, options, context)
         with context.on_cancel(lambda: handle.stop(now=True)):
             try:
-                ended = _run_once(batch, new_run, feed)
+                ended = _run_once(batch, new_run, feed, context)
                 if ended:
                     feed.came_to_end(watching=handle.watching)
-                    watch(batch, new_run, handle.watch_ended, feed.notice, folders=lambda: handle.folders)
+                    due = watch(batch, new_run, handle.watch_ended, feed.notice, folders=lambda: handle.folders)
+                    if due and not context.cancelled:
+                        _report(batch, feed)
             finally:
                 handle.attach(None)
                 feed.clear()
@@ -322,12 +326,13 @@ def write_report(wanted: Wanted) -> Path:
         return write(table, wanted.folder, report_folder(wanted.folder)).with_name("report.html")
 
 
-def _run_once(batch: Batch, new_run: Callable[[], BatchRun], feed: Feed) -> bool:
-    """Run it, and write the report however it ends."""
+def _run_once(batch: Batch, new_run: Callable[[], BatchRun], feed: Feed, context: JobContext) -> bool:
+    """Run it, and write the report however it ends; but who cancels it does not want to wait for that."""
     try:
         return new_run().run()
     finally:
-        _report(batch, feed)
+        if not context.cancelled:
+            _report(batch, feed)
 
 
 def _report(batch: Batch, feed: Feed) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -34,12 +37,13 @@ class Lister:
     """What is the same for all scans of a listing, and the highest number and place of a row.
 
     Attributes:
+        taken: returns the names that are given already.
         above: the folder below which results are kept beside the scans; None = they are not.
     """
 
     run: int
     listing: int
-    namer: Namer
+    taken: Callable[[], list[str]]
     named: str
     above: Path | None
     same_run: bool
@@ -47,6 +51,12 @@ class Lister:
     number: int
     place: int
     plan: Plan
+
+    @functools.cached_property
+    def _namer(self) -> Namer:
+        day = datetime.now().astimezone().date()
+        template, suffix = self.plan.naming
+        return Namer(template, self.plan.recipe, suffix, day, self.taken(), self.plan.beside)
 
     def new(self) -> Known:
         """A row that is not in the table yet."""
@@ -56,7 +66,7 @@ class Lister:
     def name(self, scan: Scan, number: int) -> tuple[str, bool]:
         """See ``Namer.name``."""
         folder = None if self.above is None else PurePosixPath(scan.folder.relative_to(self.above).as_posix())
-        return self.namer.name(scan.relative, number, folder)
+        return self._namer.name(scan.relative, number, folder)
 
     def state_of_found(self, *, decided: bool) -> str:
         """The state of a scan that was looked through and is as it was then."""

@@ -6,14 +6,13 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from engine.batch.gather import Gathered, Scan
 from engine.batch.lister import Known, Lister, names_of
-from engine.batch.naming import Namer, plain_bytes
+from engine.batch.naming import plain_bytes
 from engine.batch.plan import Plan
 from engine.batch.reviews import Totals, review_path
 from engine.batch.rows import Outcome, ReviewNumbers, Row, State
@@ -78,31 +77,19 @@ class JobTable(TableFile):
             before = self.plan() if self._fact("plan") else None
             unfinished = self.fingerprint == fingerprint and before is not None and before.exists == plan.exists
             unfinished = unfinished and (same_run or self._fact("ended") == "0")
-            run, listing = int(self._fact("run") or 0) + (not unfinished), int(self._fact("listing") or 0) + 1
+            run, listing = self.run + (not unfinished), int(self._fact("listing") or 0) + (not same_run)
             facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
             named = names_of(plan, folder)
-            # Scans of the same run whose names are of another template get new ones.
-            which = ("run <> ? OR named = ?", self.run, named) if same_run else ("1",)
-            names = self._do(
-                f"SELECT output FROM scans WHERE {which[0]} UNION SELECT planned FROM scans WHERE {which[0]}",  # noqa: S608
-                *(which[1:] * 2),
-            ).fetchall()
-            if plan.beside and self._fact("named") != named:
-                # Those names may be below another folder, and a result's name depends on its own folder only.
-                names = []
             facts |= {"plan": json.dumps(dataclasses.asdict(plan)), "named": named, "folder": json.dumps(str(folder))}
+            taken = self._taken_names(plan, named, self.run if same_run else None)
             with self._changing():
                 if same_run and not unfinished:
                     # All of them stay in it, also if this is broken off before they were listed again.
                     self._do("UPDATE scans SET run = ? WHERE run = ?", run, self.run)
                 self._put_facts(**facts)
-            day = datetime.now().astimezone().date()
-            taken = [os.fsdecode(name) for (name,) in names]
-            template, suffix = plan.naming
-            namer = Namer(template, plan.recipe, suffix, day, taken, plan.beside)
             number, place = self._do("SELECT coalesce(max(id), 0), coalesce(max(place), 0) FROM scans").fetchone()
             above = folder if plan.beside else None
-            lister = Lister(run, listing, namer, named, above, same_run, added, number, place, plan)
+            lister = Lister(run, listing, taken, named, above, same_run, added, number, place, plan)
             keep = {"done", "up_to_date", "found"} if unfinished or plan.exists != "replace" else {"found"}
             keep |= {"failed"} if same_run else set()
             stream = iter(scans)
@@ -114,6 +101,21 @@ class JobTable(TableFile):
                 self.put_back_running()
                 self._do("UPDATE scans SET run = 0 WHERE run = ? AND listing <> ?", run, listing)
             self._set_facts(ignored=json.dumps(left_out.ignored))
+
+    def _taken_names(self, plan: Plan, named: str, run: int | None) -> Callable[[], list[str]]:
+        """What returns the names that no further result may get: there is no need of them until a scan is new.
+
+        Args:
+            plan: of the listing.
+            named: see ``names_of``.
+            run: scans of this run whose names are of another template get new ones; None: no scan does.
+        """
+        if plan.beside and self._fact("named") != named:
+            # Those names may be below another folder, and a result's name depends on its own folder only.
+            return list
+        which, values = ("1", ()) if run is None else ("run <> ? OR named = ?", (run, named))
+        names = f"SELECT output FROM scans WHERE {which} UNION SELECT planned FROM scans WHERE {which}"  # noqa: S608
+        return lambda: [os.fsdecode(name) for (name,) in self._do(names, *values, *values)]
 
     def _state_kept(self, scan: Scan, fingerprint: str, folder: Path, states: set[str]) -> str | None:
         """The state of a scan that need not be done again, one of some states; None for others."""
@@ -173,8 +175,10 @@ class JobTable(TableFile):
             scan.modified,
         )
         if now == before:
-            # The rows of a folder that is watched are not told to have changed at each look.
-            self._do("UPDATE scans SET listing = ? WHERE id = ?", lister.listing, before.id)
+            # The rows of a folder that is watched are not told to have changed at each look. Which were listed is asked
+            # only by a new run.
+            if not lister.same_run:
+                self._do("UPDATE scans SET listing = ? WHERE id = ?", lister.listing, before.id)
             return
         self._do(
             f"INSERT INTO scans ({columns}, listing, path, place, plain_name, plain_output, plain_path,"  # noqa: S608

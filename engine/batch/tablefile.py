@@ -193,7 +193,9 @@ class TableFile:
 
     def _put_facts(self, **facts: str) -> None:
         for name, value in facts.items():
-            self._do("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, value)
+            # A look at a folder that is watched writes nothing as long as nothing has changed.
+            change = "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+            self._do(f"{change} WHERE value <> excluded.value", name, value)
 
     # -- who works on it ----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ SETTLE = 10.0
 POLL = 2.0
 """Seconds between two looks at the folders."""
 
+REPORT = 60.0
+"""Seconds between two reports: of hundreds of thousands of scans it takes a while to write one."""
 _PASSING = ("batch.gone", "write.full")
 """Codes of errors of writing that a watch outlives: the output folder is gone, or its disk is full."""
 
@@ -54,7 +56,7 @@ def watch(
     say: Callable[[str], None],
     poll: float = POLL,
     folders: Callable[[], Mapping[Path, str]] | None = None,
-) -> None:
+) -> bool:
     """Do all scans of a batch's folders, and then those that come, until ``ending`` is set.
 
     Args:
@@ -65,14 +67,23 @@ def watch(
         poll: seconds between two looks at the folders.
         folders: returns the folders to look at, as ``Batch.names``; None = always the batch's inputs.
 
+    Returns:
+        Whether scans were done that no report tells of yet.
+
     Raises:
-        DeviceError, WriteError: see ``BatchRun.run`` and ``Batch.write_report``.
+        DeviceError, WriteError: see ``BatchRun.run``.
     """
-    told = False
+    told, due, written = False, False, -REPORT
     while not ending.is_set():
         if batch.table.pending()[1]:
+            due = True
             new_run().run()
-            batch.write_report()
+        if due and not ending.is_set() and time.monotonic() - written >= REPORT:
+            due, written = False, time.monotonic()
+            try:
+                batch.write_report()
+            except WriteError as error:
+                say(error.text())
         ending.wait(poll)
         if batch.table.is_listed_elsewhere():
             # Scans that are found there are not kept waiting until it ends.
@@ -90,3 +101,4 @@ def watch(
             told = True
         else:
             told = False
+    return due

@@ -118,7 +118,8 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
                 else:
                     new_run().run()
         finally:
-            _report(batch)
+            # Who breaks a run off does not want to wait for the report of all scans; a watch ends in no other way.
+            _report(batch, written=options.watch or not ending.is_set())
             _tell_waiting(batch)
         unread = batch.table.ignored().get("unreadable", 0)
         if unread:
@@ -126,11 +127,13 @@ def _batch(options: argparse.Namespace, context: JobContext) -> int:
         return 3 if unread or batch.table.counts()[State.FAILED] else 0
 
 
-def _report(batch: Batch) -> None:
-    """Write the report. That it cannot be written must not hide how the run ended."""
+def _report(batch: Batch, *, written: bool) -> None:
+    """Tell how the run ended, and write the report; that it cannot be written must not hide that."""
     from engine.batch.report import counts_in_words, report_counts
 
     _say(f"{counts_in_words(report_counts(batch.table))}.")
+    if not written:
+        return
     try:
         _say(f"Report: {batch.write_report()}")
     except WriteError as error:

@@ -98,7 +98,11 @@ def test_two_listings_at_once_give_different_numbers_and_names(box: Path, tmp_pa
     assert (added[0].count, added[0].folders) == (1, {more: ""})
 
 
-def test_a_watch_looks_into_folders_that_are_dropped_meanwhile(box: Path, tmp_path: Path) -> None:
+def test_a_watch_looks_into_folders_that_are_dropped_meanwhile_and_reports_now_and_then(
+    box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports: list[int] = []
+    monkeypatch.setattr(Batch, "write_report", lambda _: reports.append(1))
     more, ending, finished, looks = tmp_path / "more", threading.Event(), list[str](), list[int]()
     more.mkdir()
     (more / "c.tif").write_bytes(b"x")
@@ -110,6 +114,8 @@ def test_a_watch_looks_into_folders_that_are_dropped_meanwhile(box: Path, tmp_pa
         if row.relative == "b.tif":
             handle.watch_also({more: "more"})
         elif row.relative == "more/c.tif":
+            (box / "d.tif").write_bytes(b"x")
+        elif row.relative == "d.tif":
             ending.set()
 
     def look() -> Mapping[Path, str]:
@@ -122,8 +128,9 @@ def test_a_watch_looks_into_folders_that_are_dropped_meanwhile(box: Path, tmp_pa
         out, listener = tmp_path / "out", Listener(finished=ended)
         batch = Batch(table, out, out / "report", PLAN, "f", [box])
         batch.list_scans()
-        watch(batch, lambda: BatchRun(table, out, "f", 1, Answers(), listener), ending, print, 0.0, look)
-    assert finished == ["a.tif", "b.tif", "more/c.tif"]
+        due = watch(batch, lambda: BatchRun(table, out, "f", 1, Answers(), listener), ending, print, 0.0, look)
+    assert finished == ["a.tif", "b.tif", "more/c.tif", "d.tif"]
+    assert (len(reports), due) == (1, True)
 
 
 def test_a_run_beside_its_scans_takes_none_of_elsewhere(box: Path, tmp_path: Path) -> None:

@@ -295,6 +295,7 @@ def test_closing_the_program_breaks_the_run_off_and_keeps_the_list(
     assert not program.ready
     with JobTable(path) as table:
         assert table.counts()[State.PENDING] == 5
+    assert not (tmp_path / "box restored" / "lacuna-report" / "report.json").exists()
 
 
 def test_a_list_that_cannot_be_read_is_put_aside(

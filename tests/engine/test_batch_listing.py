@@ -244,6 +244,20 @@ def test_a_list_gets_other_names_as_if_it_were_new_and_loses_nothing_when_that_i
         assert len(list(table.rows())) == 3
 
 
+def test_a_look_at_a_folder_in_which_nothing_has_changed_writes_nothing(tmp_path: Path) -> None:
+    """It is looked at every other second, and the table may have hundreds of thousands of rows."""
+    with JobTable(tmp_path / "table") as table:
+        list_scans(table, tmp_path, "a.tif", "b.tif")
+        finish(table, tmp_path)
+        written = table._rows.total_changes
+        table.list_scans(PLAN, "f", scans(tmp_path, "a.tif", "b.tif"), Gathered(), tmp_path, same_run=True)
+        assert table._rows.total_changes == written
+        # A new run leaves out what it is not given.
+        table.list_scans(PLAN, "f", scans(tmp_path, "b.tif", "c.tif"), Gathered(), tmp_path, same_run=True)
+        list_scans(table, tmp_path, "a.tif", "c.tif")
+        assert [row.relative for row in table.rows()] == ["a.tif", "c.tif"]
+
+
 def test_a_folder_can_have_a_name_before_the_paths_of_its_scans(tmp_path: Path) -> None:
     touch(tmp_path / "box" / "a.tif")
     found = gather([tmp_path / "box"], None, Gathered(), "", {tmp_path / "box": "box (2)"})

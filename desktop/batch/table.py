@@ -40,7 +40,7 @@ _WIDTHS = {
     Column.DEVICE: 64,
     Column.TIME: 64,
 }
-_GROUPS = (3, 5, 8)
+_GROUPS = (4, 6, 9)
 """Places in the context menu before which there is a line."""
 _MOST_KEPT = 1000
 """Selected rows that stay selected when the order changes."""

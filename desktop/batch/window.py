@@ -68,10 +68,12 @@ class BatchWindow(QWidget):
 
     Signals:
         open_wanted: a scan or a result is to be opened in the editor; carries its path.
+        try_wanted: its recipe is to be tried on a scan; carries the scan's path and the name of the recipe.
         review_wanted: what was found in a scan is to be reviewed; carries its row's number, or None for the first.
     """
 
     open_wanted = Signal(object)
+    try_wanted = Signal(object, str)
     review_wanted = Signal(object)
 
     def __init__(self, keeper: BatchKeeper, jobs: JobCentre, store: SettingsStore) -> None:
@@ -107,6 +109,7 @@ class BatchWindow(QWidget):
         self.open_scan = table.add_command(self.tr("Open Scan"), "Shift+Return", lambda: self._open(result=False))
         self.open_result = table.add_command(self.tr("Open Result"), "Ctrl+Return", lambda: self._open(result=True))
         self.show_folder = table.add_command(self.tr("Show in Folder"), "Ctrl+Shift+F", self._show_folder)
+        self.try_recipe = table.add_command(self.tr("Try the Recipe on It"), "Ctrl+T", self._try_recipe)
         for text, key, change in (
             (self.tr("Retry"), "Ctrl+R", self.keeper.retry),
             (self.tr("Cancel"), "Ctrl+.", self._cancel_scans),
@@ -402,6 +405,11 @@ class BatchWindow(QWidget):
             self.strip.say(self.tr("There is no result yet."))
             return
         self.open_wanted.emit(self.keeper.folder / row.output if wanted else row.path)
+
+    def _try_recipe(self) -> None:
+        row = self.table.current_row()
+        if row is not None:
+            self.try_wanted.emit(row.path, self._store.settings.batch.recipe)
 
     def _show_folder(self) -> None:
         row = self.table.current_row()

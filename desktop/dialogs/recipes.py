@@ -445,8 +445,16 @@ class RecipesWindow(QWidget):
             title, take = shown
             self.preview.start(self.recipe, take, title)
 
-    def preview_file(self, path: Path) -> None:
-        """Try the recipe, as it is edited, on a picture file, which is not changed."""
+    def preview_file(self, path: Path, name: str = "") -> None:
+        """Try the recipe, as it is edited, on a picture file, which is not changed.
+
+        Args:
+            path: the picture.
+            name: of the recipe to try, if it has one and no edited one would be lost.
+        """
+        if name in recipe_names() and name != self._name and not self.changed:
+            self._load(name)
+            self.refresh()
         self.preview.start(self.recipe, file_sample(path, whole=self.preview.whole), path.name)
 
     # -- leaving ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication, QMainWindow
 
 from desktop.document.project import SUFFIX
@@ -36,7 +36,12 @@ class Batches(QObject):
         reviewing: the review of the batch.
         strip: the main window's messages.
         folder: the program's folder for the table of the batch.
+
+    Signals:
+        try_wanted: a recipe is to be tried on a scan of the batch; see ``BatchWindow``.
     """
+
+    try_wanted = Signal(object, str)
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class Batches(QObject):
             keeper = BatchKeeper(self._jobs, self._store.settings.batch, self._folder, self._photos.files_in_use)
             self._made = BatchWindow(keeper, self._jobs, self._store)
             self._made.open_wanted.connect(self._open)
+            self._made.try_wanted.connect(self.try_wanted)
             self._made.review_wanted.connect(partial(self._reviewing.begin, keeper))
             keeper.ended.connect(self._on_ended)
         return self._made

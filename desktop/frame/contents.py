@@ -173,6 +173,7 @@ class Contents(QObject):
         self.task.chosen.connect(self._on_changed)
         self.menus.recent.aboutToShow.connect(self._fill_recent)
         self.menus.menus["Repair"].aboutToShow.connect(self._list_recipes)
+        self.batches.try_wanted.connect(lambda path, name: self._show_recipes().preview_file(path, name))
 
     # -- photographs ------------------------------------------------------------------------------------------
 

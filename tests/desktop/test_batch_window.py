@@ -322,6 +322,14 @@ def test_a_list_that_cannot_be_read_is_put_aside(
     drop_on(window, box)
     qtbot.waitUntil(counted(window, pending=4), timeout=LONG)
     assert shown(window, Column.RESULT)[0] == "a.tif"
+    # The recipe is tried on a scan of the list, in the window of recipes.
+    program.store.settings.batch.recipe = "standard"
+    window.table.selectRow(1)
+    window.try_recipe.trigger()
+    recipes = program.contents.context.show_recipes()
+    qtbot.waitUntil(lambda: recipes.preview.picture.images is not None, timeout=LONG)
+    assert recipes.recipe.name == "standard"
+    assert recipes.isVisible()
 
 
 def test_ten_thousand_rows_are_read_by_pages(qtbot: QtBot, program: Program) -> None:

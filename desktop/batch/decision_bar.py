@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from desktop.batch.decided import DecidedList
 from desktop.batch.table import BatchTable
 from desktop.batch.words import waiting_in_words
+from desktop.panels.widgets import action_button
 from engine.batch.rows import Row, State
 
 
@@ -38,7 +39,7 @@ class DecisionBar(QWidget):
         line.setContentsMargins(0, 0, 0, 4)
         line.setSpacing(4)
         line.addWidget(self._words, 1)
-        self.buttons = [_button(action) for action in self._actions]
+        self.buttons = [action_button(action) for action in self._actions]
         for number, button in enumerate(self.buttons):
             if number in (1, len(self.buttons) - 1):
                 line.addSpacing(8)
@@ -124,17 +125,3 @@ class DecisionBar(QWidget):
         self._actions[0].setEnabled(files > 0)
         waiting = waiting_in_words(files, defects) if files else self.tr("No picture waits for you")
         self._words.setText("  ·  ".join(part for part in (waiting, self._selected) if part))
-
-
-def _button(action: QAction) -> QPushButton:
-    button = QPushButton(action.text())
-    button.setAccessibleName(action.text())
-
-    def follow() -> None:
-        button.setEnabled(action.isEnabled())
-        button.setToolTip(action.toolTip())
-
-    button.clicked.connect(action.trigger)
-    action.changed.connect(follow)
-    follow()
-    return button

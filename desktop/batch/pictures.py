@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QImage, QPainter, QPixmap
 
+from desktop.panels.pictures import image_of
 from desktop.work.threads import JobCentre, Lane, Ticket
 from engine.batch.rows import Row, State
 from engine.errors import EngineError
 from engine.jobs import JobContext
-from engine.raster import Pixels
 
 THUMBNAIL = 40
 """Longest side of a thumbnail, logical pixels."""
@@ -159,7 +158,7 @@ def _make(row: Row, folder: Path, context: JobContext) -> Pair | None:
             pass
         else:
             middle = both.shape[1] // 2
-            return Pair(_image(both[:, :middle]), _image(both[:, middle:]))
+            return Pair(image_of(both[:, :middle]), image_of(both[:, middle:]))
     try:
         if row.path.stat().st_size > _LARGEST:
             return None
@@ -167,14 +166,7 @@ def _make(row: Row, folder: Path, context: JobContext) -> Pair | None:
     except (EngineError, OSError, MemoryError):
         # Its row will say why, when its turn comes.
         return None
-    return Pair(_image(colour.to_screen(shrink(raster.pixels, _SIDE), raster.profile)), None)
-
-
-def _image(pixels: Pixels) -> QImage:
-    """A QImage of its own of (h, w, 1 or 3) uint8."""
-    height, width = pixels.shape[:2]
-    whole = np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3)))
-    return QImage(whole.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+    return Pair(image_of(colour.to_screen(shrink(raster.pixels, _SIDE), raster.profile)), None)
 
 
 def _on_square(image: QImage | None, ratio: float) -> QPixmap:

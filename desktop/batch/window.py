@@ -234,7 +234,7 @@ class BatchWindow(QWidget):
 
     def _order_by_keyboard(self) -> None:
         """The order in which Tab goes is that in which things are seen."""
-        seen = (self._search, self.table, self.preview.divider, *self.run_bar.in_order())
+        seen = (self._search, self.table, self.preview.picture, *self.run_bar.in_order())
         for one, following in itertools.pairwise(seen):
             self.setTabOrder(one, following)
 

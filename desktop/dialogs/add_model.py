@@ -20,8 +20,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from desktop.dialogs.before_after import BeforeAfter
 from desktop.language import sentence_of
+from desktop.panels.pictures import DividedPicture, image_of
 from desktop.panels.widgets import JobBar
 from desktop.work.base import Urgency
 from desktop.work.threads import JobCentre, Lane, Work
@@ -122,7 +122,8 @@ class AddModelWindow(QDialog):
             label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._job = JobBar()
-        self._pair = BeforeAfter()
+        self._pair = DividedPicture(self.tr("Before and after"), enlarges=True)
+        self._pair.hint = self.tr("A part of the picture is shown here before and after.")
         self.attempt = QPushButton()
         self.attempt.setAutoDefault(False)
         self.attempt.clicked.connect(self.try_it)
@@ -158,9 +159,8 @@ class AddModelWindow(QDialog):
         left.addStretch(1)
         right.setSpacing(8)
         right.addWidget(self.attempt, 0, Qt.AlignmentFlag.AlignLeft)
-        right.addWidget(self._pair)
+        right.addWidget(self._pair, 1)
         right.addWidget(self._outcome)
-        right.addStretch(1)
         both = QHBoxLayout()
         both.setSpacing(24)
         both.addLayout(left, 4)
@@ -317,7 +317,7 @@ class AddModelWindow(QDialog):
             return lambda context: (card, try_on(card, read(context), Device(device), context))
 
         self._outcome.clear()
-        self._pair.clear()
+        self._pair.show_images()
         ticket = self._jobs.submit(
             self.tr("Trying {0}").format(card.title), Lane.COMPUTE, prepare, urgency=Urgency.REPAIR
         )
@@ -329,7 +329,7 @@ class AddModelWindow(QDialog):
 
     def _on_tried(self, result: tuple[ModelCard, Shown]) -> None:
         self._tried, shown = result
-        self._pair.show_pictures(shown.before, shown.after)
+        self._pair.show_images(image_of(shown.before), image_of(shown.after))
         where = self.tr("the graphics card") if shown.device.value == "cuda" else self.tr("the processor")
         said = self.tr("It took {0:.1f} s on {1}.").format(shown.seconds, where)
         self._outcome.setText(f"{said} {self._change_words(shown)}")

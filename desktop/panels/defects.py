@@ -29,7 +29,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QListView,
-    QPushButton,
     QStackedLayout,
     QStyle,
     QStyledItemDelegate,
@@ -40,8 +39,9 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.document.compose import Composite
+from desktop.panels.pictures import image_of
 from desktop.panels.task_settings import TaskSetting, task_settings
-from desktop.panels.widgets import Drags, ValueSlider, WheelGuard
+from desktop.panels.widgets import Drags, ValueSlider, WheelGuard, action_button
 from desktop.photo.workspace import Workspace
 from engine import colour
 from engine.outlines import JudgedDefect, Order
@@ -199,7 +199,7 @@ class DefectsPanel(QWidget):
         words.setWordWrap(True)
         words.setForegroundRole(QPalette.ColorRole.PlaceholderText)
         layout.addWidget(words)
-        layout.addWidget(self._button("defects_find", self.tr("Find damage")))
+        layout.addWidget(action_button(self._actions["defects_find"], self.tr("Find damage")))
         layout.addStretch(1)
         return page
 
@@ -225,12 +225,12 @@ class DefectsPanel(QWidget):
         layout.addLayout(choice)
         buttons = QGridLayout()
         buttons.setSpacing(4)
-        buttons.addWidget(self._button("defect_accept", self.tr("Accept")), 0, 0)
-        buttons.addWidget(self._button("defect_keep", self.tr("Keep as is")), 0, 1)
-        buttons.addWidget(self._button("defect_repaint", self.tr("Repaint")), 0, 2)
-        self.heal_button = self._button("defects_heal", "")
+        buttons.addWidget(action_button(self._actions["defect_accept"], self.tr("Accept")), 0, 0)
+        buttons.addWidget(action_button(self._actions["defect_keep"], self.tr("Keep as is")), 0, 1)
+        buttons.addWidget(action_button(self._actions["defect_repaint"], self.tr("Repaint")), 0, 2)
+        self.heal_button = action_button(self._actions["defects_heal"])
         self.heal_button.setObjectName("primary")
-        buttons.addWidget(self._button("defects_accept_all", self.tr("Accept all")), 1, 0)
+        buttons.addWidget(action_button(self._actions["defects_accept_all"], self.tr("Accept all")), 1, 0)
         buttons.addWidget(self.heal_button, 1, 1, 1, 2)
         layout.addLayout(buttons)
         return page
@@ -268,20 +268,6 @@ class DefectsPanel(QWidget):
         box.addLayout(line)
         box.addWidget(sizes)
         return box
-
-    def _button(self, id_: str, text: str) -> QPushButton:
-        """A button for a command, with a shorter text than in the menu."""
-        action, button = self._actions[id_], QPushButton(text)
-
-        def follow() -> None:
-            button.setEnabled(action.isEnabled())
-            button.setToolTip(action.toolTip())
-
-        button.setAccessibleName(action.text())
-        button.clicked.connect(action.trigger)
-        action.changed.connect(follow)
-        follow()
-        return button
 
     # -- updates ----------------------------------------------------------------------------------------------
 
@@ -469,6 +455,5 @@ def _thumbnail(workspace: Workspace, box: Rect, side: int) -> QImage:
     shown = colour.to_screen(np.ascontiguousarray(pixels), document.profile)
     square = np.full((needed.height, needed.width, 3), 40, np.uint8)
     square[part.slices(needed)] = shown
-    image = QImage(square.data, needed.width, needed.height, needed.width * 3, QImage.Format.Format_RGB888)
     ways = Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
-    return image.scaled(side, side, *ways)
+    return image_of(square).scaled(side, side, *ways)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+from desktop.panels.widgets import action_button
 
 _LONGEST_NAME = 280
 """Width up to which a name is shown whole, pixels."""
@@ -37,7 +39,12 @@ class ReviewBar(QWidget):
         ):
             if id_ in ("review_previous", "review_end"):
                 layout.addSpacing(8)
-            layout.addWidget(_button(actions[id_], text, primary=id_ == "review_next"))
+            button = action_button(actions[id_], text)
+            button.setAccessibleName(text)
+            # The keys stay those of the picture.
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+            button.setObjectName("primary" if id_ == "review_next" else "")
+            layout.addWidget(button)
         self.hide()
 
     @property
@@ -73,21 +80,3 @@ class ReviewBar(QWidget):
 
     def _short(self, name: str) -> str:
         return self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, _LONGEST_NAME)
-
-
-def _button(action: QAction, text: str, *, primary: bool) -> QPushButton:
-    button = QPushButton(text)
-    button.setAccessibleName(text)
-    # The keys stay those of the picture.
-    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    if primary:
-        button.setObjectName("primary")
-
-    def follow() -> None:
-        button.setEnabled(action.isEnabled())
-        button.setToolTip(action.toolTip())
-
-    button.clicked.connect(action.trigger)
-    action.changed.connect(follow)
-    follow()
-    return button

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal
-from PySide6.QtGui import QFocusEvent, QKeyEvent, QValidator
+from PySide6.QtGui import QAction, QFocusEvent, QKeyEvent, QValidator
 from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QHBoxLayout,
@@ -207,6 +207,26 @@ class ValueSlider(QWidget):
         self.changed.emit(value)
 
 
+def action_button(action: QAction, text: str = "") -> QPushButton:
+    """A button that does what an action does, and can be pressed when that can.
+
+    Args:
+        action: its tooltip is the button's.
+        text: another text than the action's, usually a shorter one.
+    """
+    button = QPushButton(text or action.text())
+
+    def follow() -> None:
+        button.setEnabled(action.isEnabled())
+        button.setToolTip(action.toolTip())
+
+    button.setAccessibleName(action.text())
+    button.clicked.connect(action.trigger)
+    action.changed.connect(follow)
+    follow()
+    return button
+
+
 class JobBar(QWidget):
     """How far one job is, and a button that cancels it; keeps its place, and is empty, while there is no job."""
 
@@ -238,7 +258,7 @@ class JobBar(QWidget):
         return self._ticket is not None
 
     def follow(self, ticket: Ticket) -> None:
-        """Show a job until it ends."""
+        """Show a job until it ends, or another one."""
         self._ticket = ticket
         self._bar.setAccessibleName(ticket.title)
         self.cancel.setEnabled(True)
@@ -263,5 +283,7 @@ class JobBar(QWidget):
         self._bar.setValue(round(1000 * ticket.progress))
 
     def _on_ended(self) -> None:
-        self._ticket = None
-        self.hide()
+        # Not if it is another job that has ended, which was followed before.
+        if self._ticket is not None and self._ticket.state.ended:
+            self._ticket = None
+            self.hide()

@@ -163,8 +163,7 @@ def test_a_dropped_folder_becomes_a_batch_and_ends_with_a_report(
 
     # Before and after are seen large, and a double click opens the result in the editor.
     window.table.selectRow(0)
-    qtbot.waitUntil(lambda: window.preview.picture.pair is not None, timeout=LONG)
-    assert window.preview.picture.pair.after is not None
+    qtbot.waitUntil(lambda: len(window.preview.picture.images) == 2, timeout=LONG)
     with qtbot.waitSignal(program.files.opened, timeout=LONG) as opened:
         window.table.activated.emit(window.model.index(0, 0))
     assert opened.args[0].source == out / "a-01.tif"
@@ -327,7 +326,7 @@ def test_a_list_that_cannot_be_read_is_put_aside(
     window.table.selectRow(1)
     window.try_recipe.trigger()
     recipes = program.contents.context.show_recipes()
-    qtbot.waitUntil(lambda: recipes.preview.picture.images is not None, timeout=LONG)
+    qtbot.waitUntil(lambda: len(recipes.preview.picture.images) == 2, timeout=LONG)
     assert recipes.recipe.name == "standard"
     assert recipes.isVisible()
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from PySide6.QtCore import Signal
 
-from desktop.batch.deciding import Before, Decided, decide_again, decide_scans, take_back, waiting_scans
+from desktop.batch.deciding import Decided, decide_again, decide_scans, take_back, waiting_scans
 from desktop.batch.listing import BatchList, ignoring_context
 from desktop.batch.words import words
 from desktop.language import sentence_of
 from desktop.work.base import Urgency
 from desktop.work.threads import Ticket
+from engine.batch.deciding import Before
 from engine.batch.reviews import Accept, Totals
 from engine.batch.rows import State
 from engine.errors import EngineError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,26 +13,18 @@ from desktop.document.geometry import Geometry
 from desktop.document.opening import open_document
 from engine.errors import EngineError, ReadError, Words
 from engine.jobs import JobContext
-from engine.review import Judgement, Point, Review, Verdict, transform_judgements
+from engine.review import Review, Verdict, transform_judgements
 
 if TYPE_CHECKING:
     from desktop.document.model import Document, State
+    from engine.batch.deciding import Before
     from engine.batch.reviews import Accept
-    from engine.batch.rows import ReviewNumbers, Row
+    from engine.batch.rows import Row
+    from engine.batch.table import JobTable
     from engine.outlines import Outlines
 
 _PAGE = 200
 """Scans that are read at once."""
-
-
-@dataclass(frozen=True)
-class Before:
-    """What was decided about a scan before all of it was decided about at once."""
-
-    id: int
-    judgements: Mapping[Point, Judgement]
-    numbers: ReviewNumbers
-    decided: bool
 
 
 @dataclass(frozen=True)
@@ -68,90 +60,56 @@ def decide_scans(table: Path, ids: Sequence[int], what: Accept, context: JobCont
         Cancelled: the context was cancelled; what was decided by then stays so.
     """
     from engine.batch.deciding import accept_rows
-    from engine.batch.reviews import read_review, review_path
     from engine.batch.rows import State
     from engine.batch.table import JobTable
-    from engine.batch.views import rows_at
 
-    before, failed = list[Before](), list[tuple[str, EngineError]]()
+    before: list[Before] = []
+    failed: list[tuple[str, EngineError]] = []
     with ExitStack() as stack:
         rows = stack.enter_context(JobTable(table))
         if not running:
             stack.enter_context(rows.held())
-        folder = rows.folder
-        for start in range(0, len(ids), _PAGE):
-            for number, row in enumerate(rows_at(rows, ids[start : start + _PAGE])):
-                context.progress((start + number) / len(ids), row.relative)
-                if row.state is not State.FOUND:
-                    continue
-                try:
-                    judgements = read_review(review_path(folder, row.path)).judgements
-                except ReadError as error:
-                    failed.append((row.relative, error))
-                    continue
-                failed += [(one.relative, error) for one, error in accept_rows(rows, folder, [row], what)]
-                before.append(Before(row.id, judgements, row.numbers, row.decided))
+        for start, page in _pages(rows, ids):
+            found = [row for row in page if row.state is State.FOUND]
+            part = context.part(start / len(ids), min(1.0, (start + _PAGE) / len(ids)))
+            decided, unread = accept_rows(rows, found, what, part)
+            before += decided
+            failed += [(row.relative, error) for row, error in unread]
         return Decided(tuple(before), tuple(failed), rows.totals().sentence())
 
 
 def take_back(table: Path, before: Sequence[Before], context: JobContext) -> None:
-    """Restore what was decided about scans before; those that were healed meanwhile stay as they are.
-
-    Raises:
-        ReadError, WriteError: a review or the table cannot be read or written.
-        Cancelled: the context was cancelled; what was taken back by then stays so.
-    """
-    from engine.batch.reviews import read_review, review_path, write_review
+    """See ``engine.batch.deciding.take_back``."""
+    from engine.batch import deciding
     from engine.batch.table import JobTable
-    from engine.batch.views import rows_at
 
     with JobTable(table) as rows:
-        folder = rows.folder
-        for number, one in enumerate(before):
-            context.progress(number / len(before), "")
-            for row in rows_at(rows, [one.id]):
-                if _is_open(row):
-                    path = review_path(folder, row.path)
-                    write_review(path, replace(read_review(path), judgements=one.judgements))
-                    rows.note_review(one.id, one.numbers)
-                    rows.decide([one.id], one.decided)
+        deciding.take_back(rows, before, context)
 
 
 def decide_again(table: Path, ids: Sequence[int]) -> int:
-    """Let scans wait for decisions again, also those that were healed by decisions; what was judged stays.
-
-    Returns:
-        Number of those that wait again.
-    """
-    from engine.batch.rows import State
+    """See ``engine.batch.deciding.decide_again``."""
+    from engine.batch import deciding
     from engine.batch.table import JobTable
-    from engine.batch.views import rows_at
 
     with JobTable(table) as rows:
-        count = 0
-        for start in range(0, len(ids), _PAGE):
-            some = rows_at(rows, ids[start : start + _PAGE])
-            undecided = [row.id for row in some if row.decided and row.state is not State.RUNNING]
-            rows.decide(undecided, False)
-            count += len(undecided)
-        return count
+        return sum(deciding.decide_again(rows, page) for _, page in _pages(rows, ids))
 
 
 def waiting_scans(table: Path) -> list[int]:
-    """The scans that wait for decisions, in the order of the work; those in which nothing was found come last."""
+    """See ``JobTable.waiting_ids``."""
     from engine.batch.table import JobTable
 
     with JobTable(table) as rows:
-        order = "(accepted + kept + to_do = 0), place"
-        which = f"SELECT id FROM scans WHERE run = ? AND state = 'found' AND NOT decided ORDER BY {order}"  # noqa: S608
-        return [int(id_) for (id_,) in rows.query(which, rows.run)]
+        return rows.waiting_ids()
 
 
-def _is_open(row: Row) -> bool:
-    """Whether a scan is neither being worked on nor done."""
-    from engine.batch.rows import State
+def _pages(table: JobTable, ids: Sequence[int]) -> Iterator[tuple[int, list[Row]]]:
+    """Some rows at a time, with the place of the first."""
+    from engine.batch.views import rows_at
 
-    return row.state in (State.FOUND, State.PENDING)
+    for start in range(0, len(ids), _PAGE):
+        yield start, rows_at(table, ids[start : start + _PAGE])
 
 
 # -- the defects of one scan ------------------------------------------------------------------------------------------

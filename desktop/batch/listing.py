@@ -27,6 +27,7 @@ from desktop.batch.words import added_in_words, words
 from desktop.settings import BatchSettings
 from desktop.work.base import Urgency
 from desktop.work.threads import JobCentre, Lane, Ticket, Work
+from engine.batch.folders import free_folder_name
 from engine.batch.gather import Scan
 from engine.batch.naming import preview_names
 from engine.batch.plan import Plan, plan_of
@@ -316,11 +317,7 @@ class BatchList(QObject):
         known = self._settings.folders
         alone = not known and self._is_empty and len(folders) == 1
         for folder in folders:
-            name, number = folder.name or "root", 1
-            while name in known.values():
-                number += 1
-                name = f"{folder.name} ({number})"
-            known.setdefault(str(folder), "" if alone else name)
+            known.setdefault(str(folder), "" if alone else free_folder_name(folder, known.values()))
 
     def _on_listing(self, ticket: Ticket) -> None:
         if ticket.step and ticket in self._listings:

@@ -99,7 +99,7 @@ def take_snapshot(table: Path, view: View) -> Snapshot:
     from engine.batch.views import collisions, row_ids
 
     with JobTable(table) as rows:
-        first = tuple(rows.rows_where("WHERE run = ? ORDER BY place LIMIT ?", rows.run, _FIRST))
+        first = tuple(rows.first_rows(_FIRST))
         left, _ = rows.pending()
         totals, renamed = rows.totals(), len(collisions(rows))
         decided = totals if totals.files + totals.without else None
@@ -137,10 +137,11 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
         ReadError, WriteError, SettingsError: as ``gather`` and ``JobTable``.
         Cancelled: it was cancelled; what was found until then stays in the table.
     """
+    from engine.batch.folders import make_folder
     from engine.batch.gather import Gathered, gather
     from engine.batch.table import JobTable
 
-    _make_folder(wanted.table.parent)
+    make_folder(wanted.table.parent)
     with ExitStack() as stack:
         table = stack.enter_context(JobTable(wanted.table))
         if not running:
@@ -166,7 +167,7 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
 
 def _of_run(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> tuple[Wanted, str]:
     """What the run does that works on the table, with its fingerprint. Raises SettingsError if it cannot take these."""
-    from engine.batch.gather import check_below
+    from engine.batch.folders import check_below
 
     wanted = replace(wanted, plan=table.plan(), folder=table.folder)
     if wanted.plan.beside:
@@ -186,12 +187,11 @@ def _anew(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> tuple[Want
 
 def _placed(wanted: Wanted, table: JobTable, inputs: Sequence[Path]) -> Wanted:
     """With the folder that is above all scans, if results are kept beside them. Raises SettingsError if none is."""
-    from engine.batch.gather import common_folder
+    from engine.batch.folders import common_folder
 
     if not wanted.plan.beside:
         return wanted
-    roots = table.query("SELECT DISTINCT root FROM scans WHERE run = ?", table.run).fetchall()
-    return replace(wanted, folder=common_folder([*(Path(os.fsdecode(root)) for (root,) in roots), *inputs]))
+    return replace(wanted, folder=common_folder([*table.roots(), *inputs]))
 
 
 def _told(scans: Iterator[Scan], context: JobContext) -> Iterator[Scan]:
@@ -258,23 +258,17 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
         ReadError, WriteError, SettingsError, ModelError, DeviceError: it cannot be run, or not any more.
         Cancelled: the context was cancelled; what was worked on is pending again.
     """
-    from engine.batch import Batch
+    from engine.batch import Batch, hold_batch, report_folder
     from engine.batch.gather import Gathered
-    from engine.batch.report import report_folder
     from engine.batch.table import JobTable
     from engine.batch.watch import Settled, watch
 
     handle, feed, plan = options.handle, options.feed, wanted.plan
-    with JobTable(wanted.table) as table, ExitStack() as stack:
+    with JobTable(wanted.table) as table:
         wanted = _placed(wanted, table, [])
-        own = report_folder(wanted.folder)
-        _refuse_folders(wanted)
-        table.check_folder(wanted.folder)
-        _make_folder(wanted.folder if plan.beside else own)
-        stack.enter_context(table.held(*([] if plan.beside else [own / "held"])))
+    with hold_batch(wanted.table, plan, wanted.folder, list(wanted.folders)) as table:
         fingerprint, inputs = _fingerprint(plan), list(wanted.folders)
         handle.watch_also(wanted.folders)
-        table.put_back_running()
         if options.again or table.fingerprint != fingerprint:
             left_out = Gathered()
             left_out.ignored.update(table.ignored())
@@ -282,7 +276,17 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
             with table.listing(context.check):
                 table.list_scans(plan, fingerprint, scans, left_out, wanted.folder, same_run=True)
         _refuse_open(table, wanted.folder, options.protected)
-        batch = Batch(table, wanted.folder, own, plan, fingerprint, inputs, Settled(), context.check, wanted.folders)
+        batch = Batch(
+            table,
+            wanted.folder,
+            report_folder(wanted.folder),
+            plan,
+            fingerprint,
+            inputs,
+            Settled(),
+            context.check,
+            wanted.folders,
+        )
         new_run = partial(_new_run, batch, options, context)
         with context.on_cancel(lambda: handle.stop(now=True)):
             try:
@@ -318,7 +322,7 @@ def _new_run(batch: Batch, options: RunOptions, context: JobContext) -> BatchRun
 
 def write_report(wanted: Wanted) -> Path:
     """Write the report as the table is now; returns its page. Raises as ``engine.batch.report.write_report``."""
-    from engine.batch.report import report_folder
+    from engine.batch.folders import report_folder
     from engine.batch.report import write_report as write
     from engine.batch.table import JobTable
 
@@ -341,19 +345,6 @@ def _report(batch: Batch, feed: Feed) -> None:
         batch.write_report()
     except WriteError as error:
         feed.notice(error.text())
-
-
-def _refuse_folders(wanted: Wanted) -> None:
-    """Refuse an output folder in which the scans are themselves."""
-    from engine.batch.gather import is_same_folder
-
-    for folder in wanted.folders if not wanted.plan.beside else ():
-        if is_same_folder(folder, wanted.folder):
-            raise SettingsError(
-                "The scans are in {folder} themselves: choose another folder for the results.",
-                "batch.folder",
-                folder=folder,
-            )
 
 
 def _refuse_open(table: JobTable, folder: Path, protected: Sequence[Path]) -> None:
@@ -381,15 +372,3 @@ def _fingerprint(plan: Plan) -> str:
     from engine.tasks import check_card
 
     return plan.check(Registry(check=check_card))
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(
-            "The folder {folder} cannot be made: {reason}.",
-            "write.folder",
-            folder=error.filename or folder,
-            reason=error.strerror,
-        ) from error

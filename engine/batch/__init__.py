@@ -9,18 +9,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.batch.cluster import Cluster
-from engine.batch.gather import Gathered, Scan, check_below, gather, is_same_folder
+from engine.batch.folders import check_below, is_same_folder, make_folder, report_folder
+from engine.batch.gather import Gathered, Scan, gather
 from engine.batch.plan import Plan
 from engine.batch.pool import Event, Worker, WorkerProcess, fitting_workers
-from engine.batch.report import report_folder, write_report
+from engine.batch.report import write_report
 from engine.batch.run import BatchRun, Listener, Patience
 from engine.batch.table import JobTable
 from engine.batch.watch import Settled
-from engine.errors import SettingsError, WriteError
+from engine.errors import SettingsError
 from engine.runtime.cards import Registry
 from engine.tasks import check_card
 
-__all__ = ["TABLE", "Batch", "Cluster", "Listener", "Patience", "Plan", "open_batch", "open_table", "report_folder"]
+__all__ = [
+    "TABLE",
+    "Batch",
+    "Cluster",
+    "Listener",
+    "Patience",
+    "Plan",
+    "hold_batch",
+    "open_batch",
+    "open_table",
+    "report_folder",
+]
 
 TABLE, _HELD = "batch.sqlite", "held"
 """Names of the table in the report's folder, and of the file that is locked while a process works into that folder."""
@@ -133,36 +145,46 @@ def open_batch(
         SettingsError, ModelError: the plan cannot be carried out.
     """
     fingerprint = plan.check(Registry(check=check_card))
+    own, folder = report_folder(folder), folder.absolute()
+    with hold_batch(table or own / TABLE, plan, folder, inputs) as rows:
+        batch = Batch(rows, folder, report or own, plan, fingerprint, inputs, settled, check)
+        batch.list_scans(same_run=same_run)
+        yield batch
+
+
+@contextmanager
+def hold_batch(place: Path, plan: Plan, folder: Path, inputs: Sequence[Path]) -> Iterator[JobTable]:
+    """Context manager: the table of a batch, held by this process; nothing in it is being worked on any more.
+
+    Args:
+        place: the file of the table. It and the output folder are made if they do not exist.
+        plan: what is to be done with every scan.
+        folder: the output folder, a whole path.
+        inputs: scans and folders of scans.
+
+    Raises:
+        ReadError: the table cannot be used, or a share is gone.
+        WriteError, SettingsError: as ``open_batch``.
+    """
     if plan.beside:
         check_below(inputs, folder)
-    if not plan.beside and any(is_same_folder(path, folder) for path in inputs):
+    elif any(is_same_folder(path, folder) for path in inputs):
         raise SettingsError(
             "The scans are in {folder} themselves: choose another folder for the results.",
             "batch.folder",
             folder=folder,
         )
-    own, folder = report_folder(folder), folder.absolute()
-    place = table or own / TABLE
     if os.path.isfile(place):  # noqa: PTH113 - Path.is_file raises where a share is gone
         with JobTable(place) as rows:
             rows.check_folder(folder)
+    own = report_folder(folder)
     # Scans of several disks may have a common folder that nobody can write to.
-    needed = {folder, place.parent} if plan.beside else {folder, place.parent, own}
-    try:
-        for path in needed:
-            path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(
-            "The folder {folder} cannot be made: {reason}.",
-            "write.folder",
-            folder=error.filename or folder,
-            reason=error.strerror,
-        ) from error
+    needed = [folder, place.parent] if plan.beside else [folder, place.parent, own]
+    for path in needed:
+        make_folder(path)
     with JobTable(place) as rows, rows.held(*([own / _HELD] if own in needed else [])):
-        batch = Batch(rows, folder, report or own, plan, fingerprint, inputs, settled, check)
         rows.put_back_running()
-        batch.list_scans(same_run=same_run)
-        yield batch
+        yield rows
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from engine.errors import ReadError, SettingsError
+from engine.batch.folders import folder_names, given_paths, identity_of
+from engine.errors import ReadError
 from engine.imageio import READABLE
 from engine.record import REPORT_FOLDER, SUFFIX
 
@@ -58,32 +59,6 @@ class Gathered:
     ignored: Counter[str] = field(default_factory=Counter)
 
 
-def common_folder(inputs: Sequence[Path]) -> Path:
-    """The folder that is above all scans of some files and folders. Raises SettingsError if there is none."""
-    try:
-        given = _given(inputs)
-        return Path(os.path.commonpath([path if os.path.isdir(path) else path.parent for path in given]))  # noqa: PTH112
-    except ValueError as error:
-        raise SettingsError(
-            "The scans are on different drives, so their results cannot be kept beside them in one batch.",
-            "batch.folder",
-        ) from error
-
-
-def check_below(inputs: Sequence[Path], folder: Path) -> None:
-    """Refuse scans that are not below the folder of a batch that keeps results beside its scans.
-
-    Raises:
-        SettingsError: says so.
-    """
-    if not common_folder(inputs).is_relative_to(folder.absolute()):
-        raise SettingsError(
-            "Not all scans are below {folder}, so their results cannot be kept beside them in one batch.",
-            "batch.folder",
-            folder=folder,
-        )
-
-
 def gather(
     inputs: Sequence[Path],
     output: Path | None,
@@ -107,15 +82,15 @@ def gather(
     Raises:
         ReadError: one of the inputs does not exist, is neither a file nor a folder, or is on a share that is gone.
     """
-    given = _given(inputs)
+    given = given_paths(inputs)
     is_folder = {path: _is_folder(path) for path in given}
-    prefixes = _folder_names([path for path in given if is_folder[path]]) | dict(names or {})
-    avoided = _identity(output) if output is not None else None
+    prefixes = folder_names([path for path in given if is_folder[path]]) | dict(names or {})
+    avoided = identity_of(output) if output is not None else None
     # Strings, because Python's garbage collection stops all threads to walk through hundreds of thousands of paths.
     seen, entered = set[str](), set[tuple[int, int]]()
 
     def is_output(place: Path) -> bool:
-        return (avoided is not None and _identity(place) == avoided) or (beside != "" and place.name == beside)
+        return (avoided is not None and identity_of(place) == avoided) or (beside != "" and place.name == beside)
 
     for path in given:
         found = _walk(path, prefixes[path], is_output, entered, left_out) if is_folder[path] else _file(path, left_out)
@@ -142,31 +117,6 @@ def _is_folder(path: Path) -> bool:
     raise ReadError("{path} cannot be taken: {reason}.", "batch.input", path=path, reason=reason)
 
 
-def is_same_folder(one: Path, other: Path) -> bool:
-    """Whether two paths lead to the same folder; not if one cannot be reached."""
-    return _identity(one) is not None and _identity(one) == _identity(other)
-
-
-def _given(inputs: Sequence[Path]) -> list[Path]:
-    """Whole paths of what was given; the name of a folder given as ``..`` is that of the folder it leads to."""
-    return [Path(os.path.realpath(path)) if ".." in path.parts else path.absolute() for path in inputs]
-
-
-def _folder_names(folders: Sequence[Path]) -> dict[Path, str]:
-    """What stands before the paths below each folder: nothing for a single one, else its name, each different."""
-    different = list(dict.fromkeys(folders))
-    if len(different) < 2:
-        return dict.fromkeys(different, "")
-    names: dict[Path, str] = {}
-    for folder in different:
-        name, number = folder.name or "root", 1
-        while name in names.values():
-            number += 1
-            name = f"{folder.name} ({number})"
-        names[folder] = name
-    return names
-
-
 def _file(path: Path, left_out: Gathered) -> Iterator[Scan]:
     try:
         status = path.stat()
@@ -190,7 +140,7 @@ def _walk(
         left_out.ignored["unreadable"] += 1
 
     for place, folders, files in os.walk(folder, followlinks=True, onerror=failed):
-        identity = _identity(Path(place))
+        identity = identity_of(Path(place))
         if identity in entered:
             # A link, or another input, led here a second time.
             left_out.ignored["twice"] += len(files)
@@ -227,12 +177,3 @@ def _pictures(root: Path, inside: PurePosixPath, files: list[str], name: str, le
             linked = os.path.islink(place / file)  # noqa: PTH114 - Path.is_symlink raises where a share is gone
             path = Path(os.path.realpath(place / file)) if linked else real / file
             yield Scan(path, relative / file, root, status.st_size, status.st_mtime_ns, inside)
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """Device and number of a folder; None if it does not exist."""
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

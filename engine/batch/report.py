@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from engine import __version__
+from engine.batch.folders import make_folder
 from engine.batch.rows import CHIPS, UNDONE, Outcome, Row, State
 from engine.batch.table import JobTable
 from engine.batch.work import preview_path
-from engine.errors import WriteError
 from engine.imageio import atomic_write, atomic_write_bytes
-from engine.record import REPORT_FOLDER
 
 _SHOWN = 2000
 """Most scans on the page of those that failed, and of the others; the CSV has all."""
@@ -38,16 +37,8 @@ def write_report(table: JobTable, output: Path, folder: Path) -> Path:
     Raises:
         WriteError: a file cannot be written.
     """
-    try:
-        # Not the output folder, whose disk may be gone for a while.
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise WriteError(
-            "The folder {folder} cannot be made: {reason}.",
-            "write.folder",
-            folder=folder,
-            reason=error.strerror or error,
-        ) from error
+    # Not the output folder, whose disk may be gone for a while.
+    make_folder(folder, below=folder.parent)
     _write_json(table, folder / "report.json")
     _write_csv(table, folder / "report.csv")
     atomic_write_bytes(folder / "report.html", _page(table, output, folder).encode(errors="replace"))
@@ -208,8 +199,3 @@ def _pair(preview: Path, folder: Path) -> str:
     picture = f"<img loading=lazy alt='' src='{html.escape(source, quote=True)}'>"
     slider = "<input type=range value=50 aria-label='before and after'>"
     return f"<div class=pair><div class=after>{picture}</div><div class=before>{picture}</div>{slider}</div>"
-
-
-def report_folder(output: Path) -> Path:
-    """Where the table and the report of a batch are, below its output folder."""
-    return output / REPORT_FOLDER

@@ -342,6 +342,12 @@ class JobTable(TableFile):
         """The last run's scans that were looked through and wait for decisions, in order."""
         yield from self.rows_where("WHERE run = ? AND waits AND NOT decided ORDER BY id", self.run)
 
+    def waiting_ids(self) -> list[int]:
+        """The same scans in the order of the work; those in which nothing was found come last."""
+        order = "(accepted + kept + to_do = 0), place"
+        which = f"SELECT id FROM scans WHERE run = ? AND state = 'found' AND NOT decided ORDER BY {order}"  # noqa: S608
+        return [int(id_) for (id_,) in self._do(which, self.run)]
+
     def totals(self) -> Totals:
         """What the next run heals of the last run's scans, because it was decided."""
         counted = "coalesce(sum(accepted), 0), coalesce(sum(accepted > 0), 0), coalesce(sum(accepted = 0), 0)"
@@ -418,6 +424,15 @@ class JobTable(TableFile):
             some = list(self.rows_where("WHERE id > ? AND +run = ? ORDER BY id LIMIT ?", last, self.run, _AT_ONCE))
             yield from some
             last = some[-1].id if some else None
+
+    def first_rows(self, count: int) -> list[Row]:
+        """Some of the last run's scans, in the order of the work."""
+        return list(self.rows_where("WHERE run = ? ORDER BY place LIMIT ?", self.run, count))
+
+    def roots(self) -> list[Path]:
+        """What was given of which the last run's scans are: each folder once."""
+        found = self._do("SELECT DISTINCT root FROM scans WHERE run = ?", self.run)
+        return [Path(os.fsdecode(root)) for (root,) in found]
 
     def rows_where(self, condition: str, *values: object) -> Iterator[Row]:
         """The rows of a condition in SQL, to be read at once."""

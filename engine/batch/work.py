@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import os
 import time
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from engine import imageio
+from engine.batch.folders import make_folder
 from engine.batch.look import look_through
 from engine.batch.plan import Plan
 from engine.batch.reviews import Look, accept, accepted_damage, numbers_of, read_look, review_path, write_look
@@ -139,7 +139,7 @@ class Restorer:
             facts["decisions"] = look.decisions
         if (known := _existing(job, plan, target, facts)) is not None:
             return known
-        _make_folder(target.parent, Path(job.folder))
+        make_folder(target.parent, below=Path(job.folder))
         done = restore_file(
             Path(job.path),
             plan.made_recipe(),
@@ -155,7 +155,7 @@ class Restorer:
             # The result is written; a report without its picture is no reason to fail.
             with suppress(EngineError):
                 place = preview_path(Path(job.folder), job.output)
-                _make_folder(place.parent, Path(job.folder))
+                make_folder(place.parent, below=Path(job.folder))
                 imageio.write(Raster(np.ascontiguousarray(done.preview)), place, WriteOptions(quality=85))
         outcome = replace(
             _written(target),
@@ -182,7 +182,7 @@ class Restorer:
             scan, file = read_scan(Path(job.path), context.part(0.0, 0.1))
             look, ran = look_through(scan, plan, self._registry, context.part(0.1, 1.0))
             look, device = _with_digest(look, file.with_digest().sha256), ran.value
-            _make_folder(place.parent, Path(job.folder))
+            make_folder(place.parent, below=Path(job.folder))
             write_look(place, look)
         notices, digest = ((why,) if why else ()), look.source_sha256
         return Outcome(State.FOUND, device=device, notices=notices, source_sha256=digest, **_facts_of(look))
@@ -207,12 +207,12 @@ class Restorer:
             drawn = damage.mask.read_mask(Rect.of_shape(shape)) if damage.mask else np.zeros(shape, np.uint8)
             return RepairResult(Raster(np.ascontiguousarray(drawn)[..., None], None, scan.resolution), [damage.repair])
 
-        _make_folder(target.parent, Path(job.folder))
+        make_folder(target.parent, below=Path(job.folder))
         output, expected = Output(target, facts={"batch": facts}), known.source_sha256 if known is not None else ""
         notices = repair_file(Path(job.path), output, "detect", mask, context, expected=expected)
         outcome = _written(target)
         look = _with_digest(looks[0], outcome.source_sha256)
-        _make_folder(place.parent, Path(job.folder))
+        make_folder(place.parent, below=Path(job.folder))
         write_look(place, look)
         return replace(outcome, device=device, notices=notices, **_facts_of(look))
 
@@ -300,19 +300,3 @@ def _facts_of(look: Look) -> dict[str, Any]:
     """What an outcome says of a scan that was looked through."""
     numbers = dataclasses.asdict(numbers_of(look.review))
     return {"found": dict(look.found), "chips": look.chips, "review": numbers}
-
-
-def _make_folder(folder: Path, below: Path) -> None:
-    """Make a folder below the output folder; never that one, which may be on a disk that is gone for a while."""
-    try:
-        if not below.is_dir():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise WriteError(
-            "The folder {folder} cannot be made: {reason}.",
-            "write.full" if full else "write.folder",
-            folder=folder,
-            reason=error.strerror or error,
-        ) from error

@@ -30,7 +30,7 @@ def _review(options: argparse.Namespace, context: JobContext) -> int:
     if not os.path.isfile(place):  # noqa: PTH113 - Path's raise where a share is gone
         raise ReadError("There is no table of a batch at {table}.", "batch.table", table=place)
     with open_table(place) as table:
-        failed = accept_rows(table, table.folder, table.undecided(), options.accept, context)
+        _, failed = accept_rows(table, table.undecided(), options.accept, context)
         totals = table.totals()
     for row, error in failed:
         print(f"{row.relative}: {error.text()}", file=sys.stderr)

@@ -18,7 +18,8 @@ import pytest
 
 from engine import imageio
 from engine.batch import Batch, Listener, open_batch, pool
-from engine.batch.gather import Gathered, common_folder, gather
+from engine.batch.folders import common_folder
+from engine.batch.gather import Gathered, gather
 from engine.batch.naming import preview_names
 from engine.batch.pace import Pace
 from engine.batch.plan import plan_of

@@ -135,7 +135,7 @@ def decide(box: Path, out: Path, mine: Path, what: Accept, *names: str) -> Total
     """Decide about scans, all if none is named."""
     with opened(box, out, mine, review=True) as batch:
         rows = [row for row in batch.table.undecided() if row.relative in names or not names]
-        assert accept_rows(batch.table, batch.folder, rows, what) == []
+        assert accept_rows(batch.table, rows, what)[1] == []
         return batch.table.totals()
 
 

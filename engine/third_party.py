@@ -22,7 +22,7 @@ from engine.jobs import JobContext
 from engine.raster import ArrayMask, ArraySource, Mask, MaskSource, Pixels, PixelSource, Rect
 from engine.runtime.cards import ModelCard, Port, Registry, Stage, TileRules
 from engine.runtime.session import Device, Tensor, read_tensors
-from engine.tasks import TASKS, TaskInput, check_card, make_settings, outline_defects, pixels_of, run_trial
+from engine.tasks import TASKS, TaskInput, check_card, make_settings, run_trial
 
 _LARGEST = (1 << 31) - 1
 """Most bytes of an ONNX file, a limit of its format."""
@@ -395,9 +395,7 @@ def try_on(card: ModelCard, scan: Scan, device: Device, context: JobContext) -> 
     seconds = time.perf_counter() - start
     before = to_screen(pixels, scan.profile)
     if TASKS[card.task].gives == "findings":
-        marked = np.zeros(before.shape[:2], np.uint8)
-        for defect in outline_defects(result, result.labels, settings.threshold, context):
-            marked[defect.box.slices()] |= pixels_of(result, defect, settings.threshold)
+        marked = result.marks(settings, context).mask()
         return Shown(before, _veiled(before, marked), seconds, result.device, np.count_nonzero(marked) / marked.size)
     after = result.pixels if card.task == "upscale" else result.apply_to(pixels)
     changed = 1.0 if card.task == "upscale" else float((after != pixels).any(axis=2).mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,16 @@ def program(qtbot: QtBot, tmp_path: Path, registry: Registry, monkeypatch: pytes
 
 
 @pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the user's own models, for this process and those that it starts; models run on one thread."""
+    if sys.platform != "linux":
+        pytest.skip("user folders are set as on Linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path / "data" / "lacuna" / "models"
+
+
+@pytest.fixture
 def scan(tmp_path: Path) -> Path:
     """The file of a 16-bit scan."""
     from engine import imageio
@@ -113,3 +124,14 @@ def noise_raster(
     top = np.iinfo(dtype).max
     values = ramp * 0.7 + 0.15 + random.normal(0, 0.01, ramp.shape)
     return Raster((np.clip(values, 0, 1) * top).astype(dtype), profile, Resolution(600, 600))
+
+
+def write_scan(path: Path, mark: int, height: int = 40, width: int = 60) -> Path:
+    """Write a scan whose first pixel tells it from others."""
+    from engine import imageio
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = noise_raster(height, width).pixels.copy()
+    pixels[0, 0] = mark
+    imageio.write(Raster(pixels), path)
+    return path

@@ -27,13 +27,11 @@ from desktop.batch.pictures import Pictures
 from desktop.batch.table import BatchTable
 from desktop.batch.window import BatchWindow
 from desktop.work.threads import Lane
-from engine import imageio
 from engine.batch import watch as watching
 from engine.batch.rows import Row, State
 from engine.batch.table import JobTable
-from engine.raster import Raster
 from tests import tiny_models
-from tests.conftest import noise_raster
+from tests.conftest import write_scan
 from tests.desktop.acting import LEFT, trigger
 
 LONG = 60_000
@@ -41,11 +39,9 @@ RECIPE = 'title = "Mine"\n[[steps]]\ntask = "clean"\nmodel = "{model}"\n'
 
 
 @pytest.fixture
-def window(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BatchWindow:
+def window(program: Program, tmp_path: Path, shelf: Path) -> BatchWindow:
     """The window of batches, with a recipe of one tiny model."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    tiny_models.smoother(tmp_path / "data" / "lacuna" / "models")
+    tiny_models.smoother(shelf)
     recipe = tmp_path / "mine.toml"
     recipe.write_text(RECIPE.format(model="smoother"), encoding="utf-8")
     program.store.settings.batch.recipe = str(recipe)
@@ -60,12 +56,6 @@ def box(tmp_path: Path) -> Path:
     for number, name in enumerate(("a.tif", "b.png", "b.tif", "may/d.tif")):
         write_scan(box / name, number)
     return box
-
-
-def write_scan(path: Path, number: int, height: int = 40) -> None:
-    pixels = noise_raster(height, 60).pixels.copy()
-    pixels[0, 0] = number
-    imageio.write(Raster(pixels), path)
 
 
 def drop_on(widget: QWidget, *paths: Path) -> None:
@@ -276,9 +266,9 @@ def test_a_run_is_paused_cancelled_and_retried(
 
 
 def test_closing_the_program_breaks_the_run_off_and_keeps_the_list(
-    qtbot: QtBot, program: Program, window: BatchWindow, box: Path, tmp_path: Path
+    qtbot: QtBot, program: Program, window: BatchWindow, box: Path, tmp_path: Path, shelf: Path
 ) -> None:
-    tiny_models.endless(tmp_path / "data" / "lacuna" / "models", "never")
+    tiny_models.endless(shelf, "never")
     Path(program.store.settings.batch.recipe).write_text(RECIPE.format(model="never"), encoding="utf-8")
     drop_on(program.window, box)
     qtbot.waitUntil(counted(window, pending=4), timeout=LONG)

@@ -24,7 +24,6 @@ RECIPE = 'title = "Mine"\n[[steps]]\ntask = "clean"\nmodel = "smoother"\n'
 LONG = 60
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="user folders are set as on Linux"),
     # The library's own, of its event loop.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
 ]
@@ -65,10 +64,8 @@ class Machines:
 
 
 @pytest.fixture
-def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    tiny_models.smoother(tmp_path / "data" / "lacuna" / "models")
+def machines(tmp_path: Path, shelf: Path) -> Iterator[Machines]:
+    tiny_models.smoother(shelf)
     (tmp_path / "cluster").mkdir()
     machines = Machines(tmp_path / "cluster")
     try:

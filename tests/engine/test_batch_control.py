@@ -28,44 +28,31 @@ from engine.batch.report import report_counts
 from engine.batch.rows import Row, State
 from engine.batch.work import Job
 from engine.errors import SettingsError, WriteError
-from engine.raster import ArraySource, Raster
+from engine.raster import ArraySource
 from engine.recipes import read_recipe, run_recipe
 from engine.runtime.cards import Registry
 from engine.runtime.session import Device, Session
 from tests import tiny_models
-from tests.conftest import noise_raster
+from tests.conftest import write_scan
 
 ROOT = Path(__file__).parents[2]
 RECIPE = 'title = "Mine"\n[[steps]]\ntask = "clean"\nmodel = "{model}"\n'
 LONG = 60
 """Seconds after which what does not happen has failed the test."""
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="user folders are set as on Linux")
-
 
 @pytest.fixture(autouse=True)
-def _models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _models(shelf: Path) -> None:
     """The user's own models, for this process and its workers: ``smoother``, and ``never``, which never ends."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    tiny_models.smoother(tmp_path / "data" / "lacuna" / "models")
-    tiny_models.endless(tmp_path / "data" / "lacuna" / "models", "never")
-
-
-def scan(path: Path, mark: int, side: int = 300) -> Path:
-    """Write a scan whose first pixel tells it from others."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = noise_raster(side, side).pixels.copy()
-    pixels[0, 0] = mark
-    imageio.write(Raster(pixels), path)
-    return path
+    tiny_models.smoother(shelf)
+    tiny_models.endless(shelf, "never")
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Path:
     """Four scans, of 25 windows each."""
     for number in range(4):
-        scan(tmp_path / "box" / f"{number}.tif", number)
+        write_scan(tmp_path / "box" / f"{number}.tif", number, 300, 300)
     return tmp_path / "box"
 
 
@@ -274,9 +261,9 @@ def test_the_time_left_is_that_of_the_last_pictures_without_pauses() -> None:
 
 def test_results_can_stand_beside_the_scans_and_are_no_scans(tmp_path: Path) -> None:
     box, far, mine = tmp_path / "box", tmp_path / "far", recipe(tmp_path)
-    scan(box / "a.tif", 1, 40)
-    scan(box / "1910" / "a.tif", 2, 40)
-    scan(far / "b.png", 3, 40)
+    write_scan(box / "a.tif", 1, 40)
+    write_scan(box / "1910" / "a.tif", 2, 40)
+    write_scan(far / "b.png", 3, 40)
     (box / "link").symlink_to(far)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.[tp][in][fg]")}
     with opened([box], box, mine, beside="restored") as batch:
@@ -290,7 +277,7 @@ def test_results_can_stand_beside_the_scans_and_are_no_scans(tmp_path: Path) -> 
     # A folder more: the common folder is another one now. What is done is found, and no result is taken for a scan,
     # even one that has lost its record.
     more = tmp_path / "more"
-    scan(more / "c.tif", 4, 40)
+    write_scan(more / "c.tif", 4, 40)
     (box / "restored" / "a.tif.record.json").rename(tmp_path / "kept.json")
     with opened([box, more], common_folder([box, more]), mine, beside="restored") as batch:
         (tmp_path / "kept.json").rename(box / "restored" / "a.tif.record.json")
@@ -308,7 +295,7 @@ def test_results_can_stand_beside_the_scans_and_are_no_scans(tmp_path: Path) -> 
 
 
 def test_a_batch_beside_the_scans_must_have_them_all_in_its_folder(tmp_path: Path) -> None:
-    scan(tmp_path / "box" / "a.tif", 1, 40)
+    write_scan(tmp_path / "box" / "a.tif", 1, 40)
     mine = recipe(tmp_path)
     with (
         pytest.raises(SettingsError, match="Not all scans are below"),
@@ -324,8 +311,8 @@ def test_a_batch_beside_the_scans_must_have_them_all_in_its_folder(tmp_path: Pat
 
 
 def test_names_are_shown_before_as_a_run_gives_them(box: Path, tmp_path: Path) -> None:
-    scan(box / "0.png", 9, 40)
-    scan(box / "sub" / "0.tif", 9, 40)
+    write_scan(box / "0.png", 9, 40)
+    write_scan(box / "sub" / "0.tif", 9, 40)
     found = list(gather([box], None, Gathered()))
     names = preview_names("{name}-{n:00}-{date}", "mine", ".tif", "", found, date.today())  # noqa: DTZ011
     with opened([box], tmp_path / "out", recipe(tmp_path), template="{name}-{n:00}-{date}", suffix=".tif") as batch:

@@ -17,26 +17,21 @@ from engine.batch.report import report_counts
 from engine.batch.rows import State
 from engine.batch.work import Job, Restorer
 from engine.output import Output
-from engine.raster import Raster
 from engine.recipes import read_recipe
 from engine.restore import restore_file
 from engine.runtime.session import Device
 from tests import tiny_models
-from tests.conftest import noise_raster
+from tests.conftest import write_scan
 
 ROOT = Path(__file__).parents[2]
 LONG = 60
 RECIPE = 'title = "Mine"\n{more}\n[[steps]]\ntask = "clean"\nmodel = "smoother"\n'
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="user folders are set as on Linux")
-
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mine(tmp_path: Path, shelf: Path) -> Path:
     """A recipe file of the user, whose model smooths."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    tiny_models.smoother(tmp_path / "data" / "lacuna" / "models")
+    tiny_models.smoother(shelf)
     return recipe(tmp_path)
 
 
@@ -44,15 +39,6 @@ def recipe(folder: Path, more: str = "") -> Path:
     path = folder / "mine.toml"
     path.write_text(RECIPE.format(more=more), encoding="utf-8")
     return path
-
-
-def scan(path: Path, mark: int) -> bytes:
-    """Write a scan whose first pixel tells it from others; returns the file's contents."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = noise_raster(40, 60).pixels.copy()
-    pixels[0, 0] = mark
-    imageio.write(Raster(pixels), path)
-    return path.read_bytes()
 
 
 def ran(inputs: list[Path], out: Path, mine: Path, workers: int = 1, **settings: object) -> dict[str, str]:
@@ -69,7 +55,7 @@ def ran(inputs: list[Path], out: Path, mine: Path, workers: int = 1, **settings:
 
 def test_a_scan_is_never_the_place_of_a_result(mine: Path, tmp_path: Path) -> None:
     box = tmp_path / "box"
-    kept = [scan(box / name, number) for number, name in enumerate(("b.png", "b.tif"))]
+    kept = [write_scan(box / name, number).read_bytes() for number, name in enumerate(("b.png", "b.tif"))]
     told = ran([box / "b.png", box / "b.tif"], box, mine, exists="replace", suffix=".tif")
     assert "that of a scan" in told["b.png"]
     assert told["b.tif"] == "b-tif.tif"
@@ -84,7 +70,7 @@ def test_a_scan_is_never_the_place_of_a_result(mine: Path, tmp_path: Path) -> No
 def test_a_result_that_a_person_made_is_not_replaced_unasked(mine: Path, tmp_path: Path) -> None:
     """Its record is like that of a batch, and tells the same scan."""
     box, out = tmp_path / "box", tmp_path / "out"
-    scan(box / "a.tif", 1)
+    write_scan(box / "a.tif", 1)
     out.mkdir()
     plan, work = plan_of(str(mine), device="cpu"), Restorer()
 
@@ -105,9 +91,9 @@ def test_a_result_that_a_person_made_is_not_replaced_unasked(mine: Path, tmp_pat
 
 def test_copies_get_names_that_no_other_scan_has(mine: Path, tmp_path: Path) -> None:
     box, out = tmp_path / "box", tmp_path / "out"
-    scan(box / "a.tif", 1)
-    scan(box / "a (2).tif", 2)
-    foreign = scan(out / "a.tif", 3)
+    write_scan(box / "a.tif", 1)
+    write_scan(box / "a (2).tif", 2)
+    foreign = write_scan(out / "a.tif", 3).read_bytes()
     told = ran([box], out, mine, workers=2, exists="keep")
     assert told == {"a (2).tif": "a (2).tif", "a.tif": "a (3).tif"}
     for name, mark in (("a (2).tif", 2), ("a (3).tif", 1)):
@@ -121,7 +107,7 @@ def test_copies_get_names_that_no_other_scan_has(mine: Path, tmp_path: Path) -> 
 
 def test_a_recipe_of_a_stranger_cannot_lead_out_of_the_folder(mine: Path, tmp_path: Path) -> None:
     box, out = tmp_path / "box", tmp_path / "deep" / "out"
-    scan(box / "a.tif", 1)
+    write_scan(box / "a.tif", 1)
     recipe(tmp_path, 'name = ".."')
     assert ran([box], out, mine, template="{recipe}/{name}") == {"a.tif": "-/a.tif"}
     assert not (tmp_path / "deep" / "a.tif").exists()
@@ -129,7 +115,7 @@ def test_a_recipe_of_a_stranger_cannot_lead_out_of_the_folder(mine: Path, tmp_pa
 
 def test_a_scan_is_one_scan_however_it_is_given(mine: Path, tmp_path: Path) -> None:
     box, out = tmp_path / "box", tmp_path / "out"
-    scan(box / "a.tif", 1)
+    write_scan(box / "a.tif", 1)
     (tmp_path / "link").symlink_to(box)
     (box / "same.tif").symlink_to(box / "a.tif")
     told = ran([tmp_path / "x" / ".." / "box", tmp_path / "link", box / "a.tif"], out, mine)
@@ -140,8 +126,8 @@ def test_a_scan_is_one_scan_however_it_is_given(mine: Path, tmp_path: Path) -> N
 
 def test_a_stopped_run_goes_on_only_with_what_is_given_again(mine: Path, tmp_path: Path) -> None:
     one, two, out = tmp_path / "one", tmp_path / "two", tmp_path / "out"
-    scan(one / "a.tif", 1)
-    scan(two / "b.tif", 2)
+    write_scan(one / "a.tif", 1)
+    write_scan(two / "b.tif", 2)
     with open_batch([one, two], out, plan_of(str(mine), device="cpu")) as batch:
         run = batch.runner(1, Listener())
         run.stop(now=True)
@@ -155,7 +141,7 @@ def test_a_stopped_run_goes_on_only_with_what_is_given_again(mine: Path, tmp_pat
 def test_replace_after_a_stopped_run_replaces_everything(mine: Path, tmp_path: Path) -> None:
     box, out = tmp_path / "box", tmp_path / "out"
     for number in range(3):
-        scan(box / f"{number}.tif", number)
+        write_scan(box / f"{number}.tif", number)
     with open_batch([box], out, plan_of(str(mine), device="cpu")) as batch:
         run = batch.runner(1, Listener(finished=lambda *_: run.stop(now=False)))
         assert not run.run()
@@ -167,16 +153,16 @@ def test_replace_after_a_stopped_run_replaces_everything(mine: Path, tmp_path: P
 
 def test_numbers_go_on_where_they_were(mine: Path, tmp_path: Path) -> None:
     box, out = tmp_path / "box", tmp_path / "out"
-    scan(box / "b.tif", 1)
+    write_scan(box / "b.tif", 1)
     assert ran([box], out, mine, template="{n:000}") == {"b.tif": "001.tif"}
-    scan(box / "a.tif", 2)
+    write_scan(box / "a.tif", 2)
     assert ran([box], out, mine, template="{n:000}") == {"a.tif": "002.tif", "b.tif": "001.tif"}
 
 
 def test_a_closed_pipe_ends_nothing(mine: Path, tmp_path: Path) -> None:
     box, out = tmp_path / "box", tmp_path / "out"
     for number in range(3):
-        scan(box / f"{number}.tif", number)
+        write_scan(box / f"{number}.tif", number)
     read, write = os.pipe()
     line = [sys.executable, "-m", "engine", "batch", str(box), "-o", str(out), "--recipe", str(mine)]
     process = subprocess.Popen(line, cwd=ROOT, stderr=write)
@@ -188,7 +174,7 @@ def test_a_closed_pipe_ends_nothing(mine: Path, tmp_path: Path) -> None:
 
 def test_two_runs_do_not_share_an_output_folder(mine: Path, tmp_path: Path) -> None:
     box, out = tmp_path / "box", tmp_path / "out"
-    scan(box / "a.tif", 1)
+    write_scan(box / "a.tif", 1)
     line = [sys.executable, "-m", "engine", "batch", str(box), "-o", str(out), "--recipe", str(mine)]
     with open_batch([box], out, plan_of(str(mine), device="cpu")):
         done = subprocess.run([*line, "--table", str(tmp_path / "t")], cwd=ROOT, capture_output=True, text=True)
@@ -198,7 +184,7 @@ def test_two_runs_do_not_share_an_output_folder(mine: Path, tmp_path: Path) -> N
 
 def test_a_watch_does_not_do_failed_scans_again_and_counts_them(mine: Path, tmp_path: Path) -> None:
     box, out = tmp_path / "box", tmp_path / "out"
-    scan(box / "a.tif", 1)
+    write_scan(box / "a.tif", 1)
     (box / "broken.tif").write_bytes(b"II*\0 and nothing more")
     with open_batch([box], out, plan_of(str(mine), device="cpu")) as batch:
         assert batch.runner(1, Listener()).run()

@@ -43,15 +43,10 @@ DETECT = '[[steps]]\ntask = "detect"\nmodel = "finder"\n'
 HEAL = '[[steps]]\ntask = "heal"\nmodel = "masker"\n'
 CLEAN = '[[steps]]\ntask = "clean"\nmodel = "smoother"\n'
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="user folders are set as on Linux")
-
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mine(tmp_path: Path, shelf: Path) -> Path:
     """A recipe file of the user, whose models find white and black, paint white, and smooth."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    shelf = tmp_path / "data" / "lacuna" / "models"
     tiny_models.finder(shelf)
     tiny_models.masker(shelf, 1)
     tiny_models.smoother(shelf)

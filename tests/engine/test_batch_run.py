@@ -41,15 +41,10 @@ RECIPE = 'title = "Mine"\n[[steps]]\ntask = "clean"\nmodel = "{model}"\n'
 LONG = 60
 """Seconds after which a process that does not end has failed the test."""
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="user folders are set as on Linux")
-
 
 @pytest.fixture(autouse=True)
-def _models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _models(shelf: Path) -> None:
     """The user's own models, for this process and its workers: ``smoother``, and ``never``, which never ends."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    shelf = tmp_path / "data" / "lacuna" / "models"
     tiny_models.smoother(shelf)
     tiny_models.endless(shelf, "never")
 

@@ -16,13 +16,14 @@ from desktop.batch.pictures import Pictures
 from desktop.batch.words import (
     chips_of,
     details_of,
-    duration,
     found_in_words,
     is_decided,
     state_title,
     told_in_words,
     words,
 )
+from desktop.language import sentence_of
+from engine.batch.pace import duration
 from engine.batch.rows import Row, State
 from engine.batch.views import Order
 
@@ -218,7 +219,7 @@ class BatchModel(QAbstractTableModel):
             return outcome.device.upper()
         if column is not Column.TIME or not outcome.seconds:
             return ""
-        return f"{outcome.seconds:.1f} s" if outcome.seconds < _BRIEF else duration(outcome.seconds)
+        return f"{outcome.seconds:.1f} s" if outcome.seconds < _BRIEF else sentence_of(duration(outcome.seconds))
 
     def state_text(self, row: Row) -> str:
         """The state of a row in words, with the step of one that is running."""

@@ -18,9 +18,11 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.batch.keeper import BatchKeeper, Phase
-from desktop.batch.words import counts_in_words, duration
+from desktop.batch.words import counts_in_words
+from desktop.language import sentence_of
 from desktop.panels.widgets import WheelGuard
 from desktop.theme import icon
+from engine.batch.pace import duration
 from engine.batch.rows import State
 
 _ENDED = (State.DONE, State.UP_TO_DATE, State.FAILED, State.FOUND)
@@ -182,7 +184,7 @@ class RunBar(QWidget):
             parts.append(keeper.totals.sentence())
         left = keeper.seconds_left
         if left and phase in (Phase.RUNNING, Phase.PAUSING):
-            parts.append(self.tr("about {0} left").format(duration(left)))
+            parts.append(self.tr("about {0} left").format(sentence_of(duration(left))))
         return "  ·  ".join(part for part in parts if part)
 
 

@@ -24,7 +24,6 @@ _LEFT_OUT = {
     "twice": "{0} listed already",
     "unreadable": "{0} unreadable",
 }
-_UNITS = ((86400, "{0} days"), (3600, "{0} hours"), (60, "{0} minutes"))
 
 
 def words(text: str) -> str:
@@ -67,14 +66,6 @@ def added_in_words(added: int, left_out: Mapping[str, int]) -> str:
     if not parts:
         return said
     return f"{said} {words('Left out')}: {', '.join(parts)}."
-
-
-def duration(seconds: float) -> str:
-    """A duration, roughly, in words."""
-    for size, unit in _UNITS:
-        if seconds >= 2 * size:
-            return words(unit).format(round(seconds / size))
-    return words("{0} s").format(max(1, round(seconds)))
 
 
 def found_in_words(row: Row) -> str:

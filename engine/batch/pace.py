@@ -6,6 +6,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from engine.errors import Words
+
+_UNITS = ((86400, "{count} days"), (3600, "{count} hours"), (60, "{count} minutes"))
 _LAST = 100
 """Pictures that are measured; older ones were perhaps made with other workers or beside other programs."""
 
@@ -60,3 +63,11 @@ class Pace:
     def _now(self) -> float:
         """The time without that for which the batch was held."""
         return (self._clock() if self._held_since is None else self._held_since) - self._away
+
+
+def duration(seconds: float) -> Words:
+    """A duration, roughly."""
+    for size, unit in _UNITS:
+        if seconds >= 2 * size:
+            return Words(unit, count=round(seconds / size))
+    return Words("{count} s", count=max(1, round(seconds)))

@@ -201,7 +201,9 @@ class _Teller:
     def _show(self) -> None:
         share = (self._done + sum(self._shares.values())) / max(1, self._all)
         seconds = self._pace.seconds_left()
-        left = "" if seconds is None else f", {_duration(seconds)} left"
+        from engine.batch.pace import duration
+
+        left = "" if seconds is None else f", {duration(seconds).text()} left"
         # The run itself ends when it is cancelled.
         with contextlib.suppress(Cancelled):
             self._context.progress(share, f"{self._done} of {self._all}{left}")
@@ -215,14 +217,6 @@ def _found_in_words(outcome: Outcome) -> str:
     reasons = "; ".join(CHIPS[name] for name in outcome.chips)
     said = f"{found} ({reasons})" if reasons else found
     return " ".join([f"{count:,} found:" if count else "", said, *outcome.notices]).strip()
-
-
-def _duration(seconds: float) -> str:
-    """A duration, roughly, in words."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 COMMANDS = (

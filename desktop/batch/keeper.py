@@ -55,10 +55,12 @@ class BatchKeeper(DecidedList):
 
     Signals:
         noticed: carries a sentence about the run that must be read, such as that the disk is full.
+        began: a run has begun.
         ended: a run came to its end; carries a sentence.
     """
 
     noticed = Signal(str)
+    began = Signal()
     ended = Signal(str)
 
     def __init__(
@@ -79,6 +81,11 @@ class BatchKeeper(DecidedList):
         self._look_timer.timeout.connect(self._look)
         self._editor = EditorWatch(jobs)
         self._editor.changed.connect(self._give_way)
+
+    @property
+    def paused(self) -> bool:
+        """Whether a run was ended early, and can go on."""
+        return self._run is None and self._resumes
 
     @property
     def running(self) -> bool:
@@ -153,6 +160,7 @@ class BatchKeeper(DecidedList):
         ticket.failed.connect(self.failed)
         ticket.ended.connect(self._on_run_ended)
         self._look_timer.start()
+        self.began.emit()
         self._set_phase(Phase.RUNNING)
 
     def pause_after(self) -> None:

@@ -59,6 +59,7 @@ class BatchList(QObject):
         shown: the table was asked; carries the Snapshot.
         touched: rows changed; carries their numbers, or None for all, and the shares of the running ones.
         changed: what the attributes say has changed.
+        remembered: the settings know other folders, and must be saved: the list is on the disk already.
         listing: folders are being read; carries what was found so far in words, or "" at the end.
         said: carries a sentence that need not be read.
         failed: carries an EngineError.
@@ -67,6 +68,7 @@ class BatchList(QObject):
     shown = Signal(object)
     touched = Signal(object, object)
     changed = Signal()
+    remembered = Signal()
     listing = Signal(str)
     said = Signal(str)
     failed = Signal(object)
@@ -276,6 +278,7 @@ class BatchList(QObject):
         if not self._settings.folder:
             first = inputs[0]
             self._settings.folder = str(_beside_folder(first) if first in folders else first.parent / "restored")
+        self.remembered.emit()
         wanted = self._wanted()
         if wanted is None:
             return

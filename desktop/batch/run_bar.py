@@ -179,6 +179,8 @@ class RunBar(QWidget):
             Phase.CANCELLING: self.tr("Cancelling"),
             Phase.WATCHING: self.tr("Watching the folders"),
         }.get(phase, self.tr("The editor goes first") if keeper.giving_way else "")
+        if phase is Phase.IDLE and keeper.paused:
+            said = self.tr("Paused")
         parts = [said, counts_in_words(keeper.counts, keeper.undone[2])]
         if keeper.totals is not None and phase is Phase.IDLE:
             parts.append(keeper.totals.sentence())

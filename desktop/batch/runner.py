@@ -152,11 +152,18 @@ def add_scans(wanted: Wanted, inputs: Sequence[Path], context: JobContext, *, ru
         left_out = Gathered()
         left_out.ignored.update(ignored)
         avoided = None if plan.beside else wanted.folder
+        # What is left out of a folder is counted once, however often that is given.
+        roots = table.roots()
+        anew = [path for path in inputs if path in roots]
+        first = [path for path in inputs if path not in roots]
         for known in (True, False) if again else (False,):
             scans = (
                 _listed_scans(table, wanted)
                 if known
-                else gather(inputs, avoided, left_out, plan.beside, wanted.folders)
+                else itertools.chain(
+                    gather(first, avoided, left_out, plan.beside, wanted.folders),
+                    gather(anew, avoided, Gathered(), plan.beside, wanted.folders),
+                )
             )
             found = _told(scans, context)
             table.list_scans(plan, fingerprint, found, left_out, wanted.folder, same_run=True, added=not known)
@@ -275,7 +282,8 @@ def run_batch(wanted: Wanted, options: RunOptions, context: JobContext) -> bool:
             scans = _told(_listed_scans(table, wanted), context)
             with table.listing(context.check):
                 table.list_scans(plan, fingerprint, scans, left_out, wanted.folder, same_run=True)
-        _refuse_open(table, wanted.folder, options.protected)
+        for row, outcome in _leave_open(table, wanted.folder, options.protected, fingerprint):
+            feed.finished(row, outcome)
         batch = Batch(
             table,
             wanted.folder,
@@ -347,24 +355,27 @@ def _report(batch: Batch, feed: Feed) -> None:
         feed.notice(error.text())
 
 
-def _refuse_open(table: JobTable, folder: Path, protected: Sequence[Path]) -> None:
-    """Refuse a run that would write over a file that is open in the window."""
-    from engine.batch.rows import State
+def _leave_open(
+    table: JobTable, folder: Path, protected: Sequence[Path], fingerprint: str
+) -> list[tuple[Row, Outcome]]:
+    """Note that scans fail whose results would be written over a file that is open in the window; returns these."""
+    from engine.batch.rows import Outcome, State
     from engine.batch.views import View, row_ids, rows_at
 
-    real = Path(os.path.realpath(folder))
+    real, looks = Path(os.path.realpath(folder)), table.plan().review
+    failed: list[tuple[Row, Outcome]] = []
     for path in protected:
         here = Path(os.path.realpath(path))
         if not here.is_relative_to(real):
             continue
         output = here.relative_to(real).as_posix()
         ids = row_ids(table, View(states=frozenset([State.PENDING]), search=here.name))
-        if any(row.output == output for row in rows_at(table, ids.tolist())):
-            raise WriteError(
-                "{file} is open, and a result would be written over it. Close it first, or choose another folder.",
-                "batch.open",
-                file=here,
-            )
+        for row in rows_at(table, ids.tolist()):
+            if row.output == output and (row.decided or not looks):
+                said = f"{row.output} is open, and would be written over. Close it first, then retry."
+                failed.append((row, Outcome(State.FAILED, said, "batch.open")))
+                table.finish(row.id, failed[-1][1], fingerprint)
+    return failed
 
 
 def _fingerprint(plan: Plan) -> str:

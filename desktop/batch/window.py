@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from PySide6.QtCore import QSize, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QEvent, QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QDesktopServices,
@@ -69,11 +69,13 @@ class BatchWindow(QWidget):
     Signals:
         open_wanted: a scan or a result is to be opened in the editor; carries its path.
         try_wanted: its recipe is to be tried on a scan; carries the scan's path and the name of the recipe.
+        help_wanted: the help on batches is to be shown.
         review_wanted: what was found in a scan is to be reviewed; carries its row's number, or None for the first.
     """
 
     open_wanted = Signal(object)
     try_wanted = Signal(object, str)
+    help_wanted = Signal()
     review_wanted = Signal(object)
 
     def __init__(self, keeper: BatchKeeper, jobs: JobCentre, store: SettingsStore) -> None:
@@ -122,6 +124,7 @@ class BatchWindow(QWidget):
         for keys, action in (
             (QKeySequence.StandardKey.Close, self.close),
             (QKeySequence.StandardKey.Find, self._focus_search),
+            (QKeySequence("F1"), self.help_wanted.emit),
         ):
             QShortcut(QKeySequence(keys), self).activated.connect(action)
 
@@ -223,6 +226,8 @@ class BatchWindow(QWidget):
         keeper.decided.connect(self._on_decided)
         keeper.failed.connect(self._on_failed)
         keeper.ended.connect(self._on_ended)
+        keeper.remembered.connect(self._store.save)
+        keeper.began.connect(self.strip.dismiss_problems)
         self.options.changed.connect(self._on_options)
         self.table.pointed.connect(self.preview.show_row)
         self.table.sorted.connect(self._on_sorted)
@@ -230,7 +235,7 @@ class BatchWindow(QWidget):
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._show_selected())
         self.model.modelReset.connect(self._show_selected)
         self.decision_bar.review_wanted.connect(lambda every: self._review(every=every))
-        self.run_bar.report_wanted.connect(lambda: keeper.write_report(_show_file))
+        self.run_bar.report_wanted.connect(lambda: keeper.write_report(self._show_report))
 
     def _order_by_keyboard(self) -> None:
         """The order in which Tab goes is that in which things are seen."""
@@ -265,6 +270,12 @@ class BatchWindow(QWidget):
     def add(self, paths: Sequence[Path]) -> None:
         """Add files and folders."""
         self.keeper.add(paths)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ActivationChange and self.isActiveWindow():
+            # Recipes may have been made in their window meanwhile.
+            self.options.list_recipes()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self._store.save_batch_geometry(self.saveGeometry(), self.table.horizontalHeader().saveState())
@@ -405,6 +416,10 @@ class BatchWindow(QWidget):
             self.strip.say(self.tr("There is no result yet."))
             return
         self.open_wanted.emit(self.keeper.folder / row.output if wanted else row.path)
+
+    def _show_report(self, page: Path) -> None:
+        self.strip.say(self.tr("The report is {0}.").format(page))
+        _show_file(page)
 
     def _try_recipe(self) -> None:
         row = self.table.current_row()

@@ -88,6 +88,8 @@ class RecipesWindow(QWidget):
         """The chosen recipe as it was shown first or last saved."""
         self._contents: bytes | None = None
         """Of its file; None if it has none."""
+        self._tried: Path | None = None
+        """The file on which a recipe was tried last."""
         self._problem = ""
         """Why its file cannot be read."""
         self.setWindowTitle(self.tr("Recipes[*]"))
@@ -437,9 +439,11 @@ class RecipesWindow(QWidget):
     # -- preview ----------------------------------------------------------------------------------------------
 
     def preview_photo(self) -> None:
-        """Try the recipe, as it is edited, on the photograph that is shown in the main window."""
+        """Try the recipe, as it is edited, on the photograph that is shown, or else on the file that was tried last."""
         shown = self._shown(self.preview.whole)
-        if shown is None:
+        if shown is None and self._tried is not None:
+            self.preview_file(self._tried)
+        elif shown is None:
             self.preview.clear(self.tr("No photograph is open. Open one in the main window to try the recipe on it."))
         else:
             title, take = shown
@@ -455,6 +459,7 @@ class RecipesWindow(QWidget):
         if name in recipe_names() and name != self._name and not self.changed:
             self._load(name)
             self.refresh()
+        self._tried = path
         self.preview.start(self.recipe, file_sample(path, whole=self.preview.whole), path.name)
 
     # -- leaving ----------------------------------------------------------------------------------------------

@@ -38,9 +38,11 @@ class Batches(QObject):
         folder: the program's folder for the table of the batch.
 
     Signals:
+        help_wanted: the help on batches is to be shown.
         try_wanted: a recipe is to be tried on a scan of the batch; see ``BatchWindow``.
     """
 
+    help_wanted = Signal()
     try_wanted = Signal(object, str)
 
     def __init__(
@@ -71,6 +73,7 @@ class Batches(QObject):
             self._made = BatchWindow(keeper, self._jobs, self._store)
             self._made.open_wanted.connect(self._open)
             self._made.try_wanted.connect(self.try_wanted)
+            self._made.help_wanted.connect(self.help_wanted)
             self._made.review_wanted.connect(partial(self._reviewing.begin, keeper))
             keeper.ended.connect(self._on_ended)
         return self._made

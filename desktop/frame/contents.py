@@ -16,7 +16,7 @@ from desktop.dialogs.settings import ShortcutRow, ShortcutsDialog
 from desktop.document.compose import Composite
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK
 from desktop.frame.batches import Batches
-from desktop.frame.commands import defects, file, repair
+from desktop.frame.commands import defects, file, help_, repair
 from desktop.frame.context import Context
 from desktop.frame.main_window import MainWindow
 from desktop.frame.menus import Menus
@@ -173,6 +173,7 @@ class Contents(QObject):
         self.task.chosen.connect(self._on_changed)
         self.menus.recent.aboutToShow.connect(self._fill_recent)
         self.menus.menus["Repair"].aboutToShow.connect(self._list_recipes)
+        self.batches.help_wanted.connect(partial(help_.show, self.context, "batches.md"))
         self.batches.try_wanted.connect(lambda path, name: self._show_recipes().preview_file(path, name))
 
     # -- photographs ------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ class Reviewing(QObject):
         self._walk: list[int] = []
         self._opening: Row | None = None
         self._busy = False
+        self._note = ""
         photos.shown.connect(self._on_tab)
 
     # -- what can be done -------------------------------------------------------------------------------------
@@ -118,6 +119,8 @@ class Reviewing(QObject):
         if defects.items and defects.counts[Verdict.TO_DO] == len(defects.items):
             # With nothing decided at all, a document heals all that it is sure of; here only what was accepted.
             defects.keep_rest()
+            said = self.tr("Nothing was accepted in {0}, so nothing is healed there.")
+            self._note = said.format(judging.row.path.name)
         ticket = judging.write(decided=True)
         if ticket is None:
             self._strip.say(self.tr("Another search was made in this picture, so it cannot be decided for the batch."))
@@ -184,6 +187,9 @@ class Reviewing(QObject):
         table = scans.path
         ticket = self._files.open(row.path.resolve(), lambda _, context: open_looked_through(table, row, context))
         self._opening = row
+        # What was said about the scan before is not about this one.
+        self._strip.say(self._note, keep_offer=True)
+        self._note = ""
         ticket.done.connect(lambda document: self._on_opened(row, document))
         ticket.failed.connect(partial(self._on_failed, row))
         ticket.ended.connect(self._on_opening_ended)

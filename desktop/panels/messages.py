@@ -146,6 +146,11 @@ class MessageStrip(QWidget):
         self._problems[sentence] = time.monotonic()
         self._show()
 
+    def dismiss_problems(self) -> None:
+        """Remove all problems: the user has begun anew."""
+        self._problems.clear()
+        self._show()
+
     def dismiss_read(self) -> None:
         """Remove the problems that were shown for some seconds. Called when the user works on the picture."""
         now = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,10 +64,11 @@ class Lister:
         self.number, self.place = self.number + 1, self.place + 1
         return Known(self.number, 0, 0, "", b"", b"", 0, "", b"", b"", 0, 0)
 
-    def name(self, scan: Scan, number: int) -> tuple[str, bool]:
-        """See ``Namer.name``."""
+    def name(self, scan: Scan, before: Known) -> tuple[str, bool]:
+        """See ``Namer.name``; the names that the scan's result had until now are free for it."""
         folder = None if self.above is None else PurePosixPath(scan.folder.relative_to(self.above).as_posix())
-        return self._namer.name(scan.relative, number, folder)
+        self._namer.release(os.fsdecode(name) for name in (before.output, before.planned))
+        return self._namer.name(scan.relative, before.id, folder)
 
     def state_of_found(self, *, decided: bool) -> str:
         """The state of a scan that was looked through and is as it was then."""

@@ -97,7 +97,14 @@ class Namer:
     ) -> None:
         check_template(template)
         self._template, self._recipe, self._suffix, self._day = template, recipe, suffix, day
-        self._taken, self._beside = {plain(path) for path in taken}, beside
+        self._before, self._given, self._beside = {plain(path) for path in taken}, set[str](), beside
+
+    def release(self, paths: Iterable[str]) -> None:
+        """Paths that were given before, and can be given again unless that was done already."""
+        self._before.difference_update(plain(path) for path in paths)
+
+    def _is_free(self, path: str) -> bool:
+        return plain(path) not in self._before and plain(path) not in self._given
 
     def name(self, relative: PurePosixPath, number: int, folder: PurePosixPath | None = None) -> tuple[str, bool]:
         """The path of a scan's result, and whether it had to differ because another result has the name.
@@ -126,13 +133,13 @@ class Namer:
         tries = [stem, f"{stem}-{relative.suffix[1:]}"]
         for word in tries:
             path = str(folder / (word + suffix))
-            if plain(path) not in self._taken:
+            if self._is_free(path):
                 break
         else:
             copy = 2
-            while plain(path := str(folder / f"{stem} ({copy}){suffix}")) in self._taken:
+            while not self._is_free(path := str(folder / f"{stem} ({copy}){suffix}")):
                 copy += 1
-        self._taken.add(plain(path))
+        self._given.add(plain(path))
         return path, path != str(folder / (stem + suffix))
 
 

@@ -175,7 +175,7 @@ def _page_rows(table: JobTable, output: Path, folder: Path) -> Iterator[str]:
             _TITLES[entry["state"]],
             *map(_cell, (entry["found"], entry["steps"])),
         ]
-        cells += [_cell(entry["left_out"]), f"{entry['seconds']:.1f}"]
+        cells += [_cell(list(entry["left_out"].values())), f"{entry['seconds']:.1f}"]
         if row.state is State.FOUND:
             cells[2] = "waits for decisions"
         if entry["chips"]:

@@ -22,6 +22,8 @@ from engine.record import REPORT_FOLDER
 
 _FORGOTTEN = "?4 = 'pending' AND NOT (waits AND decided)"
 """Which rows forget what became of them when they are listed: what was found is kept while it is to be healed."""
+_WAITS = "waits AND NOT decided AND state IN ('found', 'done', 'up_to_date')"
+"""Which rows wait for a person now: not those that will perhaps be looked through again."""
 _AT_ONCE = 1000
 """Scans that are added in one transaction, or read at a time."""
 
@@ -81,7 +83,7 @@ class JobTable(TableFile):
             facts = {"run": str(run), "listing": str(listing), "ended": "0", "fingerprint": fingerprint}
             named = names_of(plan, folder)
             facts |= {"plan": json.dumps(dataclasses.asdict(plan)), "named": named, "folder": json.dumps(str(folder))}
-            taken = self._taken_names(plan, named, self.run if same_run else None)
+            taken = self._taken_names(plan, named, run if same_run else None)
             with self._changing():
                 if same_run and not unfinished:
                     # All of them stay in it, also if this is broken off before they were listed again.
@@ -154,7 +156,7 @@ class JobTable(TableFile):
             state = "up_to_date"
         output, planned, renamed = before.output, before.planned, before.renamed
         if before.named != lister.named:
-            name, renamed = lister.name(scan, before.id)
+            name, renamed = lister.name(scan, before)
             output = planned = os.fsencode(name)
             state = "pending"
         if lister.same_run and before.state in ("cancelled", "running"):
@@ -357,7 +359,7 @@ class JobTable(TableFile):
     def waiting(self) -> tuple[int, int]:
         """Number of the last run's scans that wait for decisions, and of the defects found in them."""
         counted = "count(*), coalesce(sum(accepted + kept + to_do), 0)"
-        where = "run = ? AND waits AND NOT decided"
+        where = f"run = ? AND {_WAITS}"
         found = self._do(f"SELECT {counted} FROM scans WHERE {where}", self.run).fetchone()  # noqa: S608
         return int(found[0]), int(found[1])
 

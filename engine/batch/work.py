@@ -40,6 +40,10 @@ _CHANGED = (
     "The scan is not the picture any more that was looked through. "
     "It was looked through again, and waits for new decisions."
 )
+_OTHER = (
+    "The recipe looks for damage in another way than when this scan was looked through. "
+    "It was looked through again, and waits for new decisions."
+)
 _UNREADABLE = "The review of this scan could not be read. It was looked through again, and waits for new decisions."
 
 PREVIEW = 256
@@ -120,13 +124,16 @@ class Restorer:
             return self._restore(job, plan, None, context)
         try:
             look = read_look(review_path(Path(job.folder), Path(job.path)))
-            return self._restore(job, plan, look, context)
+            if look.search == plan.search_id(self._registry):
+                return self._restore(job, plan, look, context)
+            why = _OTHER
         except ReadError as error:
             # Decisions are never laid over another picture.
             changed = error.code == "read.changed"
             if not changed and not (plan.review and error.code.startswith("review.")):
                 raise
-        return self._look(job, plan, context, _CHANGED if changed else _UNREADABLE)
+            why = _CHANGED if changed else _UNREADABLE
+        return self._look(job, plan, context, why)
 
     def _restore(self, job: Job, plan: Plan, look: Look | None, context: JobContext) -> Outcome:
         """Write the result; by the decisions of a person, if there are any.
@@ -159,7 +166,7 @@ class Restorer:
                 imageio.write(Raster(np.ascontiguousarray(done.preview)), place, WriteOptions(quality=85))
         outcome = replace(
             _written(target),
-            device=done.device.value,
+            device="" if done.device is Device.AUTO else done.device.value,
             steps=tuple(repair.task for repair in done.repairs),
             left_out=dict(done.left_out),
             found=dict(done.found or {}),

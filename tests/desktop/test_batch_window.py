@@ -116,7 +116,8 @@ def test_a_dropped_folder_becomes_a_batch_and_ends_with_a_report(
 
     # Two scans that would get one name are marked before the run, and another template names all anew.
     choose(window, "Format", ".tif")
-    qtbot.waitUntil(lambda: shown(window, Column.RESULT)[2] == "≠ b-tif.tif", timeout=LONG)
+    told = ["a.tif", "b.tif", "≠ b-tif.tif", "broken.tif", "may/d.tif"]
+    qtbot.waitUntil(lambda: shown(window, Column.RESULT) == told, timeout=LONG)
     names = find(window, QLineEdit, "Names of the results")
     names.selectAll()
     QTest.keyClicks(names, "{nam}")
@@ -199,9 +200,13 @@ def test_a_few_pictures_ask_and_one_is_opened(qtbot: QtBot, program: Program, wi
     made.write_bytes((box / "a.tif").read_bytes())
     with qtbot.waitSignal(program.files.opened, timeout=LONG):
         drop_on(program.window, made)
+    before = made.read_bytes()
     press(window, "Start")
-    qtbot.waitUntil(lambda: "b.tif is open, and a result would be" in window.strip.text, timeout=LONG)
-    qtbot.waitUntil(counted(window, pending=2), timeout=LONG)
+    qtbot.waitUntil(counted(window, done=1, failed=1), timeout=LONG)
+    (place,) = [row for row, state in enumerate(shown(window, Column.STATE)) if state == "failed"]
+    assert shown(window, Column.RESULT)[place] == "b.tif"
+    assert shown(window, Column.TOLD)[place] == "b.tif is open, and would be written over. Close it first, then retry."
+    assert made.read_bytes() == before
 
 
 def test_a_run_is_paused_cancelled_and_retried(

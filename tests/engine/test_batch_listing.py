@@ -236,6 +236,11 @@ def test_a_list_gets_other_names_as_if_it_were_new_and_loses_nothing_when_that_i
         assert len(list(table.rows())) == 3
         table.list_scans(png, "g", given, Gathered(), tmp_path, same_run=True)
         assert [row.output for row in table.rows()] == ["a.png", "b.png", "b-tif.png"]
+        # Back again: the name that a result had until now is no other result's.
+        list_scans(table, tmp_path, "a.tif", "b.png", "b.tif")
+        assert [row.output for row in table.rows()] == ["a.tif", "b.png", "b.tif"]
+        table.list_scans(png, "g", given, Gathered(), tmp_path, same_run=True)
+        assert [row.output for row in table.rows()] == ["a.png", "b.png", "b-tif.png"]
         # What a person took out comes back when a person adds it again.
         table.remove([1])
         table.list_scans(png, "g", given, Gathered(), tmp_path, same_run=True)

@@ -312,6 +312,22 @@ def test_decisions_are_not_laid_over_another_picture(box: Path, mine: Path, tmp_
     assert read_review(review_path(out, rows["a.tif"].path)).judgements == {}
 
 
+def test_decisions_about_what_another_search_found_are_not_used(box: Path, mine: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ran(box, out, mine, review=True)
+    decide(box, out, mine, "all", "a.tif")
+    recipe(tmp_path, DETECT + "settings = { threshold = 0.9 }\n" + HEAL + CLEAN)
+    rows = ran(box, out, mine)
+    assert states(rows) == {"a.png": "done", "a.tif": "found", "w.tif": "done"}
+    assert not rows["a.tif"].decided
+    assert outcome(rows["a.tif"]).notices[0].startswith("The recipe looks for damage in another way")
+    assert not (out / "a.tif").exists()
+    # The search's own decisions count, and what follows it may change.
+    decide(box, out, mine, "all", "a.tif")
+    recipe(tmp_path, DETECT + "settings = { threshold = 0.9 }\n" + HEAL)
+    assert states(ran(box, out, mine))["a.tif"] == "done"
+
+
 def test_a_damaged_review_is_a_sentence_and_can_be_made_again(
     box: Path, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

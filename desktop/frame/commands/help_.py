@@ -17,10 +17,11 @@ def _show_log(context: Context) -> None:
         context.strip.say(context.window.tr("The system has no program that shows the log."))
 
 
-def _help(context: Context) -> None:
+def show(context: Context, page: str) -> None:
+    """Show a page of the help."""
     from desktop.dialogs.help import HelpWindow
 
-    context.open_window(HelpWindow, lambda: HelpWindow(context.window))
+    context.open_window(HelpWindow, lambda: HelpWindow(context.window)).show_page(page)
 
 
 def _check_computer(context: Context) -> None:
@@ -41,7 +42,7 @@ ACTIONS = (
         id="help",
         menu="Help",
         text="Lacuna Help",
-        run=_help,
+        run=lambda context: show(context, "start.md"),
         shortcuts=("F1",),
         enabled=always,
         tip="What to do first, batches, and all that is not obvious",

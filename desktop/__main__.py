@@ -35,6 +35,12 @@ def _start() -> int:
         from engine.batch.process import main as work
 
         return work()
+    if arguments[:1] == ["--smoke"]:
+        from desktop.smoke import main as try_all
+
+        if not _has_display():
+            os.environ["QT_QPA_PLATFORM"] = "offscreen"
+        return try_all(arguments)
     names = [command.name for command in (*cli.COMMANDS, FLATTEN)]
     if arguments and (arguments[0] in names or arguments[0].startswith("-")):
         return cli.main(arguments, [FLATTEN])
@@ -42,7 +48,7 @@ def _start() -> int:
         known = ", ".join(names)
         print(f"{arguments[0]!r} is neither a file nor a command. Commands: {known}.", file=sys.stderr)
         return 2
-    if sys.platform.startswith("linux") and not _has_display():
+    if not _has_display():
         print("There is no display for the window. Without one: lacuna --help", file=sys.stderr)
         return 1
     from desktop.app import run
@@ -53,6 +59,8 @@ def _start() -> int:
 
 
 def _has_display() -> bool:
+    if not sys.platform.startswith("linux"):
+        return True
     wanted = os.environ.get("QT_QPA_PLATFORM", "")
     return bool(wanted or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.imageio import WriteOptions
+from engine.imageio import TIFF_COMPRESSIONS, WriteOptions
 from engine.jobs import JobContext
 from engine.output import Output, RepairResult, repair_file
 from engine.raster import ArraySource, MaskSource, Raster
@@ -43,6 +43,12 @@ def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of every command that writes a picture."""
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="the file to write")
     add_format_arguments(parser)
+    parser.add_argument(
+        "--compression",
+        choices=TIFF_COMPRESSIONS,
+        default=TIFF_COMPRESSIONS[0],
+        help="of TIFF; LZW is for old programs (default: deflate)",
+    )
     parser.add_argument("--no-record", action="store_true", help="do not write OUT.record.json")
 
 
@@ -63,7 +69,7 @@ def output_of(options: argparse.Namespace) -> Output:
     """The ``Output`` from the arguments of ``add_writer_arguments``."""
     return Output(
         options.output,
-        WriteOptions.asked(options.depth, options.quality),
+        WriteOptions.asked(options.depth, options.quality, options.compression),
         options.profile,
         record=not options.no_record,
     )

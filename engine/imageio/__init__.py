@@ -20,7 +20,15 @@ from engine import colour
 from engine.errors import ReadError, Words, WriteError
 from engine.imageio import blocks, directories, tiff
 from engine.imageio.atomic import Written, atomic_folder, atomic_write, atomic_write_bytes, sweep, sync_folder
-from engine.imageio.common import Header, Reader, Refusal, WriteOptions, pages_notice, sensible_resolution
+from engine.imageio.common import (
+    TIFF_COMPRESSIONS,
+    Header,
+    Reader,
+    Refusal,
+    WriteOptions,
+    pages_notice,
+    sensible_resolution,
+)
 from engine.imageio.depth import to_depth
 from engine.imageio.digest import FileDigest
 from engine.imageio.formats import FORMATS, READABLE, WRITABLE, format_of
@@ -37,6 +45,7 @@ __all__ = [
     "ENHANCED",
     "FORMATS",
     "READABLE",
+    "TIFF_COMPRESSIONS",
     "WRITABLE",
     "FileDigest",
     "Probe",

@@ -63,6 +63,10 @@ class Refusal(Exception):  # noqa: N818 - engine.imageio turns it into a ReadErr
         self.code = code
 
 
+TIFF_COMPRESSIONS = ("deflate", "lzw", "none")
+"""Compressions that TIFF is written with; the default first."""
+
+
 @dataclass(frozen=True)
 class WriteOptions:
     """How a picture is written; each format ignores options that do not apply to it.
@@ -84,9 +88,11 @@ class WriteOptions:
     compression: str = "deflate"
 
     @classmethod
-    def asked(cls, depth: int | None, quality: int | None) -> WriteOptions:
+    def asked(cls, depth: int | None, quality: int | None, compression: str = "deflate") -> WriteOptions:
         """The options that a user asks for; None = the default. A quality makes WebP lossy; raises as the class."""
-        return cls(depth) if quality is None else cls(depth, quality, lossless=False)
+        if quality is None:
+            return cls(depth, compression=compression)
+        return cls(depth, quality, lossless=False, compression=compression)
 
     def __post_init__(self) -> None:
         if self.depth not in (None, 8, 16):
@@ -95,7 +101,7 @@ class WriteOptions:
             raise SettingsError(
                 "The quality lies between 1 and 100, not at {quality}.", "write.quality", quality=self.quality
             )
-        if self.compression not in ("deflate", "lzw", "none"):
+        if self.compression not in TIFF_COMPRESSIONS:
             raise SettingsError(
                 "TIFF compression is deflate, lzw or none, not {compression}.",
                 "write.compression",

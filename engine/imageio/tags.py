@@ -129,10 +129,12 @@ class Compression(IntEnum):
     OLD_DEFLATE = 32946
     OLD_JPEG_2 = 33007
     JPEG_2000 = 34712
+    LERC = 34887
     LOSSY_RAW_JPEG = 34892
     LZMA = 34925
     ZSTANDARD = 50000
     WEBP = 50001
+    JPEG_XL = 50002
 
 
 class SampleFormat(IntEnum):

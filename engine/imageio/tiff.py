@@ -91,6 +91,8 @@ _COMPRESSIONS: dict[int, str] = {
     Compression.LZMA: "LZMA",
     Compression.ZSTANDARD: "Zstandard",
     Compression.WEBP: "WebP",
+    Compression.LERC: "LERC",
+    Compression.JPEG_XL: "JPEG XL",
 }
 _JPEG = (Compression.OLD_JPEG, Compression.JPEG, Compression.LOSSY_RAW_JPEG, Compression.OLD_JPEG_2)
 _PACKS_LITTLE = (

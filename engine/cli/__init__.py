@@ -32,7 +32,7 @@ COMMANDS = (
     *doctor.COMMANDS,
 )
 
-__all__ = ["COMMANDS", "Command", "add_writer_arguments", "main", "output_of", "say"]
+__all__ = ["COMMANDS", "Command", "add_writer_arguments", "main", "make_parser", "output_of", "say"]
 
 
 def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -> int:
@@ -49,14 +49,7 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names may hold characters that stdout cannot encode, which must not be an error.
         sys.stdout.reconfigure(errors="backslashreplace")
-    parser = argparse.ArgumentParser(prog="lacuna", description="Restore photographs.")
-    parser.add_argument("--version", action="version", version=f"lacuna {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (*COMMANDS, *more):
-        sub = commands.add_parser(command.name, help=command.help, description=command.help)
-        command.arguments(sub)
-        sub.set_defaults(command=command)
-    options = parser.parse_args(arguments)
+    options = make_parser(more).parse_args(arguments)
     came: list[int] = []
     status: int | None = 0
     try:
@@ -79,6 +72,22 @@ def main(arguments: Sequence[str] | None = None, more: Sequence[Command] = ()) -
         # The reader closed the pipe; what is flushed at exit goes to the null device.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status or 0
+
+
+def make_parser(more: Sequence[Command] = ()) -> argparse.ArgumentParser:
+    """The parser of all subcommands; ``command`` of what it returns is the one that was given.
+
+    Args:
+        more: as for ``main``.
+    """
+    parser = argparse.ArgumentParser(prog="lacuna", description="Restore photographs.")
+    parser.add_argument("--version", action="version", version=f"lacuna {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (*COMMANDS, *more):
+        sub = commands.add_parser(command.name, help=command.help, description=command.help)
+        command.arguments(sub)
+        sub.set_defaults(command=command)
+    return parser
 
 
 class _Bar:

@@ -1,0 +1,162 @@
+"""Freezes the program, tries it, and packs it. Run by build.py in the environment that it makes.
+
+Leaves in ``dist``: ``lacuna/`` with the programs ``lacuna`` and ``lacuna-cli``, what this system's users download, the
+list of parts as CycloneDX, and ``SHA256SUMS``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import zstandard
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(HERE), str(HERE / "linux"), str(HERE / "macos"), str(HERE / "windows")]
+
+import contents
+from icons import write_icons
+
+import build
+from engine import __version__
+
+DIST, WORK = ROOT / "dist", ROOT / "build"
+APP = DIST / "lacuna"
+SYSTEM = {"linux": "linux", "darwin": "macos", "win32": "windows"}[sys.platform]
+
+
+def main() -> int:
+    """Returns 0 when everything was built and the self-test passed."""
+    parser = argparse.ArgumentParser(prog="make installer")
+    parser.add_argument("--releases", default="", metavar="URL", help="the page on which new versions appear")
+    options = parser.parse_args()
+    for old in DIST.glob("lacuna*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    freeze(options.releases)
+    found = contents.parts(build.runtime(), APP)
+    contents.write_licences(found, APP / "_internal" / "resources" / "licences")
+    contents.write_sbom(found, ROOT / "resources" / "models", __version__, DIST / f"lacuna-{__version__}.cdx.json")
+    if not passes(APP):
+        return 1
+    pack(APP)
+    write_sums(DIST)
+    show(DIST)
+    return 0
+
+
+def freeze(releases: str) -> None:
+    """Freeze the program into ``dist/lacuna``."""
+    icons = WORK / "icons"
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    write_icons(icons)
+    (WORK / "build.json").write_text(json.dumps(facts(releases)), encoding="utf-8")
+    command = [sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN", "--distpath", str(DIST)]
+    subprocess.run([*command, "--workpath", str(WORK / "pyinstaller"), str(HERE / "lacuna.spec")], cwd=ROOT, check=True)
+
+
+def facts(releases: str) -> dict[str, object]:
+    """What the program says of its build, in ``resources/build.json``."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=False, capture_output=True, text=True)
+    return {
+        "version": __version__,
+        "commit": commit.stdout.strip(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime(_epoch())),
+        "releases": releases,
+        "models": sorted(card.parent.name for card in (ROOT / "resources" / "models").glob("*/card.toml")),
+    }
+
+
+def passes(app: Path) -> bool:
+    """Whether the self-test of the frozen program passes; it runs in folders of its own, without this environment."""
+    program = app / ("lacuna-cli.exe" if SYSTEM == "windows" else "lacuna-cli")
+    hidden = ("VIRTUAL_ENV", "PYTHON", "QT_QPA_PLATFORM")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    print(f"Trying {program.relative_to(ROOT)}", flush=True)
+    result = subprocess.run([program, "--smoke"], env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    print(result.stdout, end="", flush=True)
+    return result.returncode == 0
+
+
+def pack(app: Path) -> None:
+    """Make what this system's users download."""
+    if SYSTEM == "linux":
+        from deb import build_deb
+        from manual import manuals
+
+        name = f"lacuna-{__version__}-linux-{platform.machine()}.tar.zst"
+        write_archive(app, DIST / name)
+        build_deb(app, __version__, WORK / "icons", manuals(), DIST)
+    elif SYSTEM == "windows":
+        from installer import build_installer
+
+        build_installer(app, __version__, DIST)
+    else:
+        from bundle import build_bundle
+
+        build_bundle(DIST / "Lacuna.app", __version__, DIST)
+
+
+def write_archive(app: Path, target: Path) -> None:
+    """Pack a folder as ``.tar.zst``; the same contents give the same file."""
+
+    def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+        entry.uid = entry.gid = 0
+        entry.uname = entry.gname = ""
+        entry.mtime = _epoch()
+        return entry
+
+    packer = zstandard.ZstdCompressor(level=19, threads=-1)
+    with (
+        target.open("wb") as file,
+        packer.stream_writer(file) as stream,
+        tarfile.open(fileobj=stream, mode="w|") as tar,
+    ):
+        for path in [app, *sorted(app.rglob("*"))]:
+            tar.add(
+                path,
+                arcname=f"{target.name.removesuffix('.tar.zst')}/{path.relative_to(app)}",
+                recursive=False,
+                filter=plain,
+            )
+
+
+def write_sums(folder: Path) -> None:
+    """Write ``SHA256SUMS`` of all files in a folder, as ``sha256sum --check`` reads it."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != "SHA256SUMS"]
+    lines = []
+    for path in files:
+        with path.open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
+    (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def show(folder: Path) -> None:
+    """Print what is in a folder, with sizes."""
+    for path in sorted(folder.iterdir()):
+        files = [path] if path.is_file() else [inside for inside in path.rglob("*") if inside.is_file()]
+        print(
+            f"{sum(file.stat().st_size for file in files if not file.is_symlink()) / 1e6:8.1f} MB  {path.relative_to(ROOT)}"
+        )
+
+
+def _epoch() -> int:
+    """The time that files get: of the last commit, or ``SOURCE_DATE_EPOCH``, so that a build can be repeated."""
+    told = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if told.isdigit():
+        return int(told)
+    shown = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, check=False, capture_output=True, text=True)
+    return int(shown.stdout.strip() or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

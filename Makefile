@@ -1,4 +1,5 @@
 # make run | test | fuzz | bench | bench-models | train; each first makes .venv.
+# make installer | release-check; these make build/venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ TEXTURES := $(if $(TEXTURES),--textures $(TEXTURES))
 FACES := $(if $(FACES),--faces $(FACES))
 MINUTES ?= 60
 
-.PHONY: run venv test fuzz bench bench-models train clean
+.PHONY: run venv test fuzz bench bench-models train installer clean
 
 run: venv
 	@$(BIN)/python packaging/run.py
@@ -43,6 +44,10 @@ bench-models: $(VENV)/.dev
 
 train: $(VENV)/.dev
 	@$(BIN)/python -m engine.train fit heal --data $(DATA) --minutes $(MINUTES) --resume
+
+# RELEASES=URL: the page on which new versions appear.
+installer:
+	@$(PYTHON) packaging/build.py $(if $(RELEASES),--releases $(RELEASES))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,16 +20,13 @@ from pathlib import Path
 
 import zstandard
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-sys.path[:0] = [str(ROOT), str(HERE), str(HERE / "linux"), str(HERE / "macos"), str(HERE / "windows")]
-
+import build
 import contents
+from engine import __version__
 from icons import write_icons
 
-import build
-from engine import __version__
-
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 DIST, WORK = ROOT / "dist", ROOT / "build"
 APP = DIST / "lacuna"
 SYSTEM = {"linux": "linux", "darwin": "macos", "win32": "windows"}[sys.platform]
@@ -143,10 +140,9 @@ def write_sums(folder: Path) -> None:
 def show(folder: Path) -> None:
     """Print what is in a folder, with sizes."""
     for path in sorted(folder.iterdir()):
-        files = [path] if path.is_file() else [inside for inside in path.rglob("*") if inside.is_file()]
-        print(
-            f"{sum(file.stat().st_size for file in files if not file.is_symlink()) / 1e6:8.1f} MB  {path.relative_to(ROOT)}"
-        )
+        files = [path, *path.rglob("*")] if path.is_dir() else [path]
+        size = sum(file.stat().st_size for file in files if file.is_file() and not file.is_symlink())
+        print(f"{size / 1e6:8.1f} MB  {path.relative_to(ROOT)}")
 
 
 def _epoch() -> int:

@@ -30,7 +30,10 @@ EXCHANGED = {
 def main() -> int:
     """Make the environment and build in it; returns the exit status."""
     python = environment(PLACE, [*runtime(), *tools()])
-    return subprocess.call([python, str(ROOT / "packaging" / "assemble.py"), *sys.argv[1:]], cwd=ROOT)
+    here = ROOT / "packaging"
+    places = [ROOT, here, *(here / system for system in ("linux", "macos", "windows"))]
+    environment_ = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
+    return subprocess.call([python, str(here / "assemble.py"), *sys.argv[1:]], cwd=ROOT, env=environment_)
 
 
 def environment(place: Path, requirements: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse_manpage.manpage import Manpage
 
 from desktop.work.flatten import FLATTEN
+from engine import __version__
 from engine.cli import make_parser
 
 
@@ -12,6 +13,9 @@ def manuals() -> dict[str, str]:
     """The pages as roff, by the name of the command."""
     parser = make_parser([FLATTEN])
     parser.prog = "lacuna-cli"
-    page = Manpage(parser)
-    page.section = "1"
+    parser.description = (
+        "Restore photographs. lacuna FILE... opens the window with files; both programs take the same commands."
+    )
+    facts = {"description": "restore photographs", "manual_title": "Lacuna", "project_name": "Lacuna"}
+    page = Manpage(parser, data=facts | {"version": __version__})
     return {"lacuna-cli": str(page), "lacuna": ".so man1/lacuna-cli.1\n"}

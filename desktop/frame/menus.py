@@ -50,6 +50,7 @@ class Menus(QObject):
         qt_action.setAutoRepeat(action.repeats)
         qt_action.setCheckable(action.toggle is not None or bool(action.group))
         qt_action.setEnabled(False)
+        qt_action.setVisible(action.offered())
         if action.group:
             self._groups.setdefault(action.group, QActionGroup(self._window)).addAction(qt_action)
         self.by_id[action.id] = qt_action

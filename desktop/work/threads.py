@@ -1,9 +1,10 @@
 """The engine threads and their job queues. All of it is used from the GUI thread.
 
 ``compute`` runs models, ``io`` reads and writes files, ``autosave`` saves unsaved work, ``batch`` gives the scans of a
-batch to worker processes, ``lists`` reads folders into its table and asks that, ``thumbnails`` makes small pictures;
-they do not wait for each other. A more urgent job does not wait until a less urgent one has ended: the thread runs it
-inside the next progress step of the running job.
+batch to worker processes, ``lists`` reads folders into its table and asks that, ``thumbnails`` makes small pictures,
+``background`` does what nobody waits for, such as asking drives that may not answer; they do not wait for each other. A
+more urgent job does not wait until a less urgent one has ended: the thread runs it inside the next progress step of the
+running job.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Lane(Enum):
     BATCH = "batch"
     LISTS = "lists"
     THUMBNAILS = "thumbnails"
+    BACKGROUND = "background"
 
 
 Work = Callable[[JobContext], Any]

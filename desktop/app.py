@@ -41,6 +41,7 @@ class Program:
 
     Attributes:
         ready: whether everything was created.
+        stuck: whether a thread waits for a drive that does not answer, after ``stop``.
         store: settings.
         window, menus: of the program.
         jobs, registry, files, contents, crashes: exist only when it is ``ready``.
@@ -63,7 +64,7 @@ class Program:
         apply_theme(app, self.store.settings.look.theme)
         self.window = MainWindow(self.store)
         self.menus = Menus(self.window, ACTIONS, self.store.settings.shortcuts)
-        self.ready = False
+        self.ready = self.stuck = False
 
     def start(self, paths: list[Path], *, catch: bool = False) -> None:
         """Show the window, then create its contents, offer autosaved work and open files.
@@ -110,7 +111,7 @@ class Program:
             for view in self.contents.photos.views():
                 if view.workspace is not None:
                     view.workspace.close()
-            self.jobs.stop()
+            self.stuck = not self.jobs.stop()
             self.contents.batches.stop()
             self.files.shut_down()
             self.crashes.folder.stop()
@@ -238,4 +239,7 @@ def run(arguments: list[str]) -> int:
     program.stop()
     if watch is not None:
         watch.stop()
+    if program.stuck:
+        # All work is saved. Waiting could take minutes, in a program that nobody sees any more.
+        os._exit(code)
     return code

@@ -102,7 +102,7 @@ class CrashFolder:
         """
         with self._lock:
             if trace not in self._written:
-                path = self._put(f"{self._head()}\n{trace}")
+                path = self._put(f"{self._head()}\n{trace}", time.time())
                 if path is None:
                     return None
                 self._written[trace] = path
@@ -116,15 +116,17 @@ class CrashFolder:
                 found.append(Report(path, path.stat().st_mtime))
         return sorted(found, key=lambda report: (report.when, report.path.name), reverse=True)
 
-    def _put(self, text: str) -> Path | None:
+    def _put(self, text: str, when: float) -> Path | None:
+        """Write a report of what happened at a time, seconds since 1970; None if that is impossible."""
         from engine.imageio import atomic_write_bytes
 
-        stem = self.folder / f"{_PREFIX}{time.strftime('%Y-%m-%d-%H%M%S')}"
+        stem = self.folder / f"{_PREFIX}{time.strftime('%Y-%m-%d-%H%M%S', time.localtime(when))}"
         taken = (stem.with_name(f"{stem.name}-{number}{_SUFFIX}") for number in range(2, 1000))
         path = next(path for path in (stem.with_name(stem.name + _SUFFIX), *taken) if not path.exists())
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic_write_bytes(path, without_home(text).encode(errors="replace"))
+            os.utime(path, (when, when))
         except (OSError, EngineError):
             LOG.info("The report of a crash cannot be written to %s.", self.folder)
             return None
@@ -179,10 +181,11 @@ class CrashFolder:
                 continue
             text = read_report(path)
             # Without anything below the head the program was killed, or the power failed.
-            if text.partition(_DUMP)[2].strip() and self._put(text) is None:
-                continue
-            crashed += bool(text.partition(_DUMP)[2].strip())
+            dumped = bool(text.partition(_DUMP)[2].strip())
             with contextlib.suppress(OSError):
+                if dumped and self._put(text, path.stat().st_mtime) is None:
+                    continue
+                crashed += dumped
                 path.unlink()
         return crashed
 
@@ -191,7 +194,9 @@ def _runs(number: str) -> bool:
     """Whether there is another process with this number."""
     import psutil
 
-    return number.isdecimal() and int(number) != os.getpid() and psutil.pid_exists(int(number))
+    # Longer ones are no process's: psutil refuses them.
+    process = int(number) if number.isdecimal() and len(number) < 10 else 0
+    return process not in (0, os.getpid()) and psutil.pid_exists(process)
 
 
 def read_report(path: Path) -> str:

@@ -10,7 +10,8 @@ from desktop.panels.widgets import show_file
 from engine import __version__
 from engine.resources import build, resource
 
-_WIDTH = 480
+_WIDTH, _NARROW = 480, 380
+"""Of the texts, and of those with a title beside them, logical pixels."""
 
 
 class AboutWindow(QDialog):
@@ -28,10 +29,11 @@ class AboutWindow(QDialog):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("About Lacuna"))
-        self.setMinimumWidth(_WIDTH)
         made, licences = build(), resource("licences")
         number = self.tr("Lacuna {0}").format(made.version if made is not None else __version__)
         layout = QVBoxLayout(self)
+        # As high as the wrapped texts need.
+        layout.setSizeConstraint(QVBoxLayout.SizeConstraint.SetFixedSize)
         layout.setSpacing(12)
         layout.setContentsMargins(16, 16, 16, 16)
         layout.addWidget(_text(number, "title"))
@@ -48,13 +50,14 @@ class AboutWindow(QDialog):
         facts = QFormLayout()
         facts.setHorizontalSpacing(24)
         facts.setVerticalSpacing(4)
+        facts.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         parts = ", ".join(f"{name} {version}" for name, version in versions().items() if name != "Lacuna")
-        facts.addRow(self.tr("Built with"), _text(parts))
-        facts.addRow(self.tr("Licence"), _text(self.tr("Apache License 2.0")))
+        facts.addRow(self.tr("Built with"), _text(parts, width=_NARROW))
+        facts.addRow(self.tr("Licence"), _text(self.tr("Apache License 2.0"), width=_NARROW))
         learnt = self.tr(
             "They learnt from public-domain, CC0 and CC BY photographs. Each has its own licence and credits."
         )
-        facts.addRow(self.tr("Models"), _text(learnt))
+        facts.addRow(self.tr("Models"), _text(learnt, width=_NARROW))
         layout.addLayout(facts)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self.models = QPushButton(self.tr("Models and Credits…"))
@@ -75,9 +78,11 @@ class AboutWindow(QDialog):
         self.deleteLater()
 
 
-def _text(text: str, name: str = "") -> QLabel:
+def _text(text: str, name: str = "", width: int = _WIDTH) -> QLabel:
     label = QLabel(text)
     label.setObjectName(name)
     label.setWordWrap(True)
+    label.setFixedWidth(width)
+    label.setMinimumHeight(label.heightForWidth(width))
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

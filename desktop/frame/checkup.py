@@ -31,6 +31,9 @@ class Checkup(QObject):
     def __init__(self, context: Context, folders: Sequence[Path]) -> None:
         super().__init__(context.window)
         self._context, self._folders = context, tuple(folders)
+        # The first picture is not kept waiting.
+        for signal in (context.files.opened, context.files.failed, context.files.crashed):
+            signal.connect(context.jobs.recheck)
 
     def start(self) -> None:
         """Look, as soon as no file is being opened."""
@@ -42,9 +45,6 @@ class Checkup(QObject):
 
             return lambda job: problems(context.registry, folders, job, use_card=use_card)
 
-        # The first picture is not kept waiting.
-        for signal in (context.files.opened, context.files.failed, context.files.crashed):
-            signal.connect(context.jobs.recheck)
         ticket = context.jobs.submit(
             self.tr("Looking at this computer"),
             Lane.BACKGROUND,
@@ -57,7 +57,7 @@ class Checkup(QObject):
     def tell_crash(self) -> None:
         """Say that the last start ended with a crash that has a report."""
         context = self._context
-        sentence = self.tr("Lacuna was ended by a crash the last time. A report of it stays on this computer.")
+        sentence = self.tr("Lacuna crashed the last time. A report of it stays on this computer.")
         context.strip.announce(sentence, self.tr("Show Report"), partial(help_.show_crashes, context))
 
     def _on_found(self, found: list[Problem]) -> None:

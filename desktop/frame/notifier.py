@@ -67,11 +67,11 @@ class CrashReporter(QObject):
 
     def install(self) -> None:
         """Install the hooks for uncaught exceptions, and watch for crashes of native code."""
-        self.native = self.folder.watch_native()
         sys.excepthook = self._on_exception
         threading.excepthook = lambda args: self._on_exception(
             args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
         )
+        self.native = self.folder.watch_native()
 
     @Slot(object)
     def report(self, error: BaseException) -> None:

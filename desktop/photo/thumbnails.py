@@ -16,8 +16,8 @@ from engine.imageio import atomic_write_bytes, encode_png, read_plain
 from engine.jobs import JobContext
 from engine.raster import Rect
 
-_SIDE = 400
-"""Longest side, pixels: sharp on the start page at 250 % scaling."""
+_SIDE = 480
+"""Longest side, pixels: sharp on the start page at 300 % scaling."""
 _LARGEST = 4 << 20
 """A larger file is none of ours, bytes."""
 _SUFFIX = ".png"

@@ -38,7 +38,7 @@ MOST = 8
 _COLUMNS = 4
 _PICTURE = QSize(160, 120)
 """Room for a thumbnail, logical pixels."""
-_PAD, _GAP = 8, 8
+_PAD, _GAP, _MARGIN = 8, 8, 8
 _DIMMED = 0.4
 _NAME = Qt.ItemDataRole.UserRole
 _IMAGE = Qt.ItemDataRole.UserRole + 1
@@ -187,7 +187,10 @@ class StartPage(QScrollArea):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setWidgetResizable(True)
         self._names: list[str] = []
-        self._cards = _Cards()
+        self._room = 0
+        # Made when there are recent files: the first start is not slowed down by it.
+        self._cards: _Cards | None = None
+        self._column = QVBoxLayout()
         self._steps = QWidget()
         self._steps.setLayout(self._make_steps())
         self._short = _label("short", self.tr("Drop a scan here, paint over the damage, press Heal."))
@@ -195,9 +198,6 @@ class StartPage(QScrollArea):
         self._page.setObjectName("welcome")
         self._page.setLayout(self._arrange())
         self.setWidget(self._page)
-        self._cards.chosen.connect(self.file_wanted)
-        self._cards.menu_wanted.connect(self._show_menu)
-        self._cards.currentItemChanged.connect(self._show_current)
         self.show_recent(recent)
 
     def _make_steps(self) -> QVBoxLayout:
@@ -210,6 +210,7 @@ class StartPage(QScrollArea):
 
     def _arrange(self) -> QVBoxLayout:
         """A column in the middle of the page."""
+        self._buttons: list[QPushButton] = []
         buttons = QHBoxLayout()
         buttons.setContentsMargins(_PAD + _GAP // 2, 0, 0, 0)
         for text, signal in (
@@ -219,28 +220,38 @@ class StartPage(QScrollArea):
             button = QPushButton(text)
             button.clicked.connect(signal)
             buttons.addWidget(button)
+            self._buttons.append(button)
         buttons.addStretch(1)
-        block = QVBoxLayout()
-        block.setSpacing(8)
-        block.addWidget(_label("title", self.tr("Lacuna")))
-        block.addWidget(self._steps)
-        block.addSpacing(8)
-        block.addWidget(self._cards)
-        block.addSpacing(8)
-        block.addLayout(buttons)
-        block.addSpacing(8)
-        block.addWidget(self._short)
+        column = self._column
+        column.setSpacing(8)
+        column.addWidget(_label("title", self.tr("Lacuna")))
+        column.addWidget(self._steps)
+        column.addSpacing(16)
+        column.addLayout(buttons)
+        column.addSpacing(8)
+        column.addWidget(self._short)
         line = QHBoxLayout()
         line.addStretch(1)
-        line.addLayout(block)
+        line.addLayout(column)
         line.addStretch(1)
         layout = QVBoxLayout()
+        layout.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, _MARGIN)
         layout.addStretch(2)
         layout.addLayout(line)
         layout.addStretch(3)
         return layout
 
     # -- recent files -----------------------------------------------------------------------------------------
+
+    def _make_cards(self) -> _Cards:
+        cards = _Cards()
+        cards.chosen.connect(self.file_wanted)
+        cards.menu_wanted.connect(self._show_menu)
+        cards.currentItemChanged.connect(self._show_current)
+        self._column.insertWidget(2, cards)
+        # Before the buttons, also for the keyboard.
+        QWidget.setTabOrder(cards, self._buttons[0])
+        return cards
 
     @property
     def names(self) -> list[str]:
@@ -251,18 +262,19 @@ class StartPage(QScrollArea):
         """Show the first of these recent files as cards, or the three steps if there are none."""
         if list(names[:MOST]) == self._names and self._names:
             return
-        shown = [self._cards.item(row) for row in range(self._cards.count())]
-        pictures = {item.data(_NAME): item.data(_IMAGE) for item in shown}
+        pictures = {item.data(_NAME): item.data(_IMAGE) for item in self._items()}
         self._names = list(names[:MOST])
-        self._cards.clear()
+        if self._names and self._cards is None:
+            self._cards = self._make_cards()
+        if self._cards is not None:
+            self._cards.clear()
+            self._cards.setVisible(bool(names))
         for name in self._names:
-            item = QListWidgetItem()
+            item = QListWidgetItem(self._cards)
             item.setData(_NAME, name)
             item.setData(_IMAGE, pictures.get(name))
-            self._cards.addItem(item)
             self._describe(item, "")
-        for widget in (self._cards, self._short):
-            widget.setVisible(bool(names))
+        self._short.setVisible(bool(names))
         self._steps.setVisible(not names)
         self._fit()
 
@@ -286,9 +298,11 @@ class StartPage(QScrollArea):
                 when = QLocale().toString(QDateTime.fromSecsSinceEpoch(int(changed)), QLocale.FormatType.ShortFormat)
                 self._describe(item, self.tr("changed {0}").format(when))
 
-    def _items(self, name: str) -> list[QListWidgetItem]:
-        items = (self._cards.item(row) for row in range(self._cards.count()))
-        return [item for item in items if item.data(_NAME) == name]
+    def _items(self, *names: str) -> list[QListWidgetItem]:
+        """The cards of files, or all."""
+        cards = self._cards
+        items = [cards.item(row) for row in range(cards.count())] if cards is not None else []
+        return [item for item in items if not names or item.data(_NAME) in names]
 
     def _describe(self, item: QListWidgetItem, more: str) -> None:
         """Set the tooltip and what screen readers say."""
@@ -308,20 +322,20 @@ class StartPage(QScrollArea):
         menu.popup(place)
 
     def _show_current(self, item: QListWidgetItem | None) -> None:
-        if item is not None:
-            place = self._cards.mapTo(self._page, self._cards.visualItemRect(item).center())
-            cell = self._cards.cell()
+        cards = self._cards
+        if cards is not None and item is not None:
+            place = cards.mapTo(self._page, cards.visualItemRect(item).center())
+            cell = cards.cell()
             self.ensureVisible(place.x(), place.y(), cell.width() // 2, cell.height() // 2)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self._room = event.size().width()
         self._fit()
 
     def _fit(self) -> None:
-        layout = self._page.layout()
-        if self._names and layout is not None:
-            margins = layout.contentsMargins()
-            self._cards.fit(self.viewport().width() - margins.left() - margins.right())
+        if self._cards is not None and self._room:
+            self._cards.fit(self._room - 2 * _MARGIN)
 
 
 def _label(name: str, text: str) -> QLabel:

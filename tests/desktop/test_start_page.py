@@ -55,7 +55,8 @@ def test_recent_files_come_first_and_are_opened_removed_and_cleared(
     qtbot: QtBot, program: Program, scan: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, thumbnails = program.window.start_page, tmp_path / "state" / "thumbnails"
-    assert cards(page).isHidden(), "the first start shows the three steps"
+    assert page.findChild(QListWidget) is None, "the first start shows the three steps"
+    assert not page._steps.isHidden()
     imageio.write(
         Raster(np.full((60, 90, 3), (30000, 50000, 30000), np.uint16), bytes(imagecodecs.cms_profile("adobergb"))),
         other,

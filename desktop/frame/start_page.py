@@ -210,8 +210,8 @@ class StartPage(QScrollArea):
 
     def _arrange(self) -> QVBoxLayout:
         """A column in the middle of the page."""
-        self._buttons: list[QPushButton] = []
-        buttons = QHBoxLayout()
+        self._buttons = QWidget()
+        buttons = QHBoxLayout(self._buttons)
         buttons.setContentsMargins(_PAD + _GAP // 2, 0, 0, 0)
         for text, signal in (
             (self.tr("Open a scan…"), self.open_wanted),
@@ -220,14 +220,13 @@ class StartPage(QScrollArea):
             button = QPushButton(text)
             button.clicked.connect(signal)
             buttons.addWidget(button)
-            self._buttons.append(button)
         buttons.addStretch(1)
         column = self._column
         column.setSpacing(8)
         column.addWidget(_label("title", self.tr("Lacuna")))
         column.addWidget(self._steps)
         column.addSpacing(16)
-        column.addLayout(buttons)
+        column.addWidget(self._buttons)
         column.addSpacing(8)
         column.addWidget(self._short)
         line = QHBoxLayout()
@@ -249,8 +248,10 @@ class StartPage(QScrollArea):
         cards.menu_wanted.connect(self._show_menu)
         cards.currentItemChanged.connect(self._show_current)
         self._column.insertWidget(2, cards)
-        # Before the buttons, also for the keyboard.
-        QWidget.setTabOrder(cards, self._buttons[0])
+        # For the keyboard they come before the buttons: Tab follows the order in which widgets got their parent.
+        self._buttons.setParent(None)
+        self._column.insertWidget(4, self._buttons)
+        self._buttons.show()
         return cards
 
     @property

@@ -155,9 +155,15 @@ def test_cards_wrap_and_the_page_scrolls_in_a_narrow_window(qtbot: QtBot) -> Non
     page.resize(420, 400)
     qtbot.waitUntil(lambda: len({cards(page).visualItemRect(item).left() for item in items(page)}) == 2)
     qtbot.waitUntil(lambda: page.horizontalScrollBar().maximum() == 0)
-    cards(page).setFocus()
+    page.activateWindow()
+    qtbot.waitUntil(lambda: QApplication.focusWidget() is cards(page), timeout=2000)
     QTest.keyClick(cards(page), Qt.Key.Key_End)
     qtbot.waitUntil(lambda: page.verticalScrollBar().value() > 0)
+    order = [cards(page)]
+    for _ in range(2):
+        QTest.keyClick(order[-1], Qt.Key.Key_Tab)
+        order.append(QApplication.focusWidget())
+    assert order[1:] == page.findChildren(QPushButton)
     page.show_found(page.names[0], None)
     page.show_picture(page.names[1], QImage(300, 200, QImage.Format.Format_RGB32))
     page.grab()

@@ -43,7 +43,7 @@ class AboutWindow(QDialog):
             _text(
                 self.tr(
                     "Restores photographs: what is masked is filled, everything else stays as it was scanned. Nothing "
-                    "leaves this computer; the program never calls the network."
+                    "leaves this computer."
                 )
             )
         )

@@ -190,7 +190,8 @@ class Contents(QObject):
 
     def begin(self) -> None:
         """Do in the background what need not be done before the window can be used."""
-        self.recent.refresh()
+        if not self.files.opening:
+            self.recent.refresh()
         if self._crashes.native:
             self.checkup.tell_crash()
         self.checkup.start()
@@ -219,8 +220,6 @@ class Contents(QObject):
     def _on_shown(self) -> None:
         view, photo = self.photos.view, self.photos.photo
         self._window.stack.setCurrentIndex(1 if view is not None else 0)
-        if view is None:
-            self.recent.refresh()
         self.navigator.show_view(view)
         self.status.show_view(view)
         for panel in (self.layers, self.history, self.task, self.defects):

@@ -144,7 +144,7 @@ class Menus(QObject):
         return {
             action.id: wanted[action.id]
             for action in self.actions
-            if QKeySequence(wanted[action.id]) != QKeySequence(next(iter(action.shortcuts), ""))
+            if action.id in wanted and QKeySequence(wanted[action.id]) != QKeySequence(next(iter(action.shortcuts), ""))
         }
 
     def draw_icons(self) -> None:

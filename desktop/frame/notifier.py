@@ -83,8 +83,13 @@ class CrashReporter(QObject):
             return
         text = "".join(traceback.format_exception(kind, error, trace))
         LOG.error(text)
-        # At once, not on the GUI thread, which may not come to it any more.
-        self._happened.emit(f"{kind.__name__}: {error}", text, self.folder.write(text))
+        report = None
+        try:
+            # At once, not on the GUI thread, which may not come to it any more.
+            report = self.folder.write(text)
+        except Exception:
+            LOG.exception("the crash could not be reported")
+        self._happened.emit(f"{kind.__name__}: {error}", text, report)
 
     @Slot(str, str, object)
     def _report(self, what: str, details: str, report: Path | None) -> None:

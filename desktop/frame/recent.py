@@ -39,6 +39,7 @@ class Recent(QObject):
         page.folder_wanted.connect(lambda name: show_file(Path(name).parent))
         page.forgotten.connect(self._forget)
         photos.remembered.connect(self._on_remembered)
+        photos.shown.connect(self.refresh)
 
     def refresh(self) -> None:
         """Show the recent files as they are now, if the start page is shown: drives are asked, which may take long."""

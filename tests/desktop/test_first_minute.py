@@ -24,6 +24,8 @@ from desktop.dialogs.about import AboutWindow
 from desktop.dialogs.crashes import CrashesWindow
 from desktop.dialogs.doctor import DoctorWindow
 from desktop.dialogs.models import ModelsWindow
+from desktop.dialogs.settings import ShortcutRow, ShortcutsDialog
+from desktop.frame.commands import help_
 from desktop.settings import SettingsStore
 from engine import __version__, health, resources
 from engine.runtime.cards import Registry
@@ -228,5 +230,21 @@ def test_a_build_file_that_is_none_is_as_if_absent(tmp_path: Path, monkeypatch: 
     assert made is None or made.releases == ""
 
 
-def test_a_checkout_offers_no_updates(program: Program) -> None:
-    assert resources.build() is not None or not program.contents.menus.by_id["updates"].isVisible()
+def test_a_checkout_offers_no_updates_nor_a_shortcut_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(resources, "build", lambda: None)
+    monkeypatch.setattr(help_, "build", lambda: None)
+    program: Program = request.getfixturevalue("program")
+    assert not program.contents.menus.by_id["updates"].isVisible()
+    asked: list[str] = []
+
+    def answer(_parent: object, rows: list[ShortcutRow]) -> dict[str, str]:
+        asked.extend(row.id for row in rows)
+        return {row.id: row.key for row in rows}
+
+    monkeypatch.setattr(ShortcutsDialog, "ask", answer)
+    trigger(program, "shortcuts")
+    assert "about" in asked
+    assert "updates" not in asked
+    assert program.store.settings.shortcuts == {}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import health
+from engine import health, resources
+from engine.doctor import examine
 from engine.health import problems
 from engine.runtime.cards import Registry
 from engine.runtime.driver import Driver, GraphicsCard
@@ -64,3 +65,13 @@ def test_a_graphics_card_that_is_not_used_is_found_with_the_reason(
     assert len(sentences) == bool(words)
     assert all(words in sentence for sentence in sentences)
     assert said(empty, use_card=False) == [], "who wants the processor is not told of the card"
+
+
+def test_the_doctor_names_models_that_the_installation_came_with_and_that_are_gone(
+    empty: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "build.json").write_text('{"version": "1.0", "models": ["heal"]}')
+    monkeypatch.setattr(resources, "resource", tmp_path.joinpath)
+    found = examine(empty)
+    assert [str(problem) for problem in found.problems] == ["The model heal is missing from this installation."]
+    assert found.failed == 1

@@ -111,10 +111,17 @@ class CrashFolder:
     def reports(self) -> list[Report]:
         """All reports, latest first."""
         found = []
-        for path in self.folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        for path in self._files(_PREFIX):
             with contextlib.suppress(OSError):
                 found.append(Report(path, path.stat().st_mtime))
         return sorted(found, key=lambda report: (report.when, report.path.name), reverse=True)
+
+    def _files(self, prefix: str) -> list[Path]:
+        try:
+            return list(self.folder.glob(f"{prefix}*{_SUFFIX}"))
+        except OSError:
+            # A folder above may not be read.
+            return []
 
     def _put(self, text: str, when: float) -> Path | None:
         """Write a report of what happened at a time, seconds since 1970; None if that is impossible."""
@@ -122,8 +129,8 @@ class CrashFolder:
 
         stem = self.folder / f"{_PREFIX}{time.strftime('%Y-%m-%d-%H%M%S', time.localtime(when))}"
         taken = (stem.with_name(f"{stem.name}-{number}{_SUFFIX}") for number in range(2, 1000))
-        path = next(path for path in (stem.with_name(stem.name + _SUFFIX), *taken) if not path.exists())
         try:
+            path = next(path for path in (stem.with_name(stem.name + _SUFFIX), *taken) if not path.exists())
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic_write_bytes(path, without_home(text).encode(errors="replace"))
             os.utime(path, (when, when))
@@ -176,7 +183,7 @@ class CrashFolder:
     def _collect(self) -> int:
         """Make reports of what programs left that do not run any more; returns their number."""
         crashed = 0
-        for path in sorted(self.folder.glob(f"{_RUNNING}*{_SUFFIX}")):
+        for path in sorted(self._files(_RUNNING)):
             if _runs(path.stem.removeprefix(_RUNNING)):
                 continue
             text = read_report(path)

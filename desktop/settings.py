@@ -165,11 +165,6 @@ class SettingsStore:
         self._store.setValue("settings", json.dumps(dataclasses.asdict(self.settings)))
         self._store.sync()
 
-    @property
-    def folder(self) -> Path:
-        """Where the settings are written."""
-        return Path(self._store.fileName()).parent
-
     def geometry(self) -> tuple[QByteArray, QByteArray]:
         """The window's geometry and the state of its panels, as Qt saved them; empty at the first start."""
         return self._bytes("geometry"), self._bytes("panels")

@@ -92,10 +92,10 @@ def gone(registry: Registry) -> list[ModelError]:
 
 def places(folders: Sequence[Path]) -> Iterator[Problem]:
     """Folders that cannot be written, and disks that are nearly full."""
-    for folder in dict.fromkeys(folders):
-        if not _may_write(folder):
-            said = "Nothing can be written in {folder}, where Lacuna keeps its files."
-            yield Problem(f"folder {folder}", Words(said, folder=folder))
+    closed = [str(folder) for folder in dict.fromkeys(folders) if not _may_write(folder)]
+    if closed:
+        said = "Nothing can be written in {folders}, where Lacuna keeps its files."
+        yield Problem("folders " + " ".join(closed), Words(said, folders=", ".join(closed)))
     temporary = Path(tempfile.gettempdir())
     for folder in dict.fromkeys([temporary, *folders]):
         with suppress(OSError):

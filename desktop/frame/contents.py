@@ -123,7 +123,7 @@ class Contents(QObject):
         )
         self._crashes = crashes
         self.recent = Recent(window.start_page, self.photos, store, jobs, cache / "thumbnails")
-        self.checkup = Checkup(self.context, [crashes.folder.folder.parent, cache, store.folder])
+        self.checkup = Checkup(self.context, [crashes.folder.folder.parent, cache])
         self._save_soon = QTimer(self)
         self._save_soon.setSingleShot(True)
         self._save_soon.setInterval(_SAVE_MS)

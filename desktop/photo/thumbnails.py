@@ -71,7 +71,8 @@ class Thumbnails:
     def keep_only(self, names: Iterable[str]) -> None:
         """Delete the pictures of all other files."""
         kept = {self.path_of(name) for name in names}
-        for path in self._folder.glob(f"*{_SUFFIX}"):
-            if path not in kept:
-                with suppress(OSError):
+        # OSError: a folder above may not be read.
+        with suppress(OSError):
+            for path in self._folder.glob(f"*{_SUFFIX}"):
+                if path not in kept:
                     path.unlink()

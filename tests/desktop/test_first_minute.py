@@ -162,13 +162,19 @@ def test_an_exception_leaves_a_report_that_can_be_read_copied_and_deleted(
     window.reject()
 
 
-def test_at_most_20_reports_are_kept_and_a_folder_that_cannot_be_written_is_no_second_crash(tmp_path: Path) -> None:
+def test_at_most_20_reports_are_kept_and_a_folder_that_cannot_be_used_is_no_second_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = CrashFolder(tmp_path / "crashes")
     for number in range(MOST + 3):
         assert folder.write(f"error {number}") is not None
     assert len(folder.reports()) == MOST
     (tmp_path / "file").write_text("")
-    assert CrashFolder(tmp_path / "file" / "crashes").write("error") is None
+    closed = CrashFolder(tmp_path / "file" / "crashes")
+    assert closed.write("error") is None
+    monkeypatch.setattr(Path, "glob", lambda *_: Path("/none").iterdir())
+    assert closed.watch_native() == 0
+    assert closed.reports() == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on POSIX")

@@ -96,14 +96,19 @@ def places(folders: Sequence[Path]) -> Iterator[Problem]:
     if closed:
         said = "Nothing can be written in {folders}, where Lacuna keeps its files."
         yield Problem("folders " + " ".join(closed), Words(said, folders=", ".join(closed)))
-    temporary = Path(tempfile.gettempdir())
-    for folder in dict.fromkeys([temporary, *folders]):
+    for folder in dict.fromkeys([_temporary(), *folders]):
         with suppress(OSError):
             free = shutil.disk_usage(_nearest(folder)).free
             if free < LEAST_FREE:
                 said = "There is nearly no free space in {folder}: {size:.0f} MB."
                 yield Problem("space", Words(said, folder=folder, size=free / 1e6))
                 return
+
+
+def _temporary() -> Path:
+    """The system's folder for temporary files. ``tempfile.gettempdir`` would write there, and pass over a full one."""
+    named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return Path(next(filter(None, named), "/tmp"))  # noqa: S108 - nothing is written there
 
 
 def _may_write(folder: Path) -> bool:

@@ -70,9 +70,8 @@ class Checkup(QObject):
         new = [problem for problem in found if problem.key not in known]
         if not new:
             return
-        sentence = sentence_of(new[0].words)
-        if len(new) > 1:
-            sentence = self.tr("{0} There is more: {1}").format(sentence, sentence_of(new[1].words))
+        # Mostly one; there are four kinds.
+        sentence = " ".join(sentence_of(problem.words) for problem in new)
         do = partial(help_.check_computer, self._context)
         self._context.strip.announce(sentence, self.tr("Check This Computer"), do, partial(self._on_read, keys))
 

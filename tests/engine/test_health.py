@@ -37,11 +37,13 @@ def test_folders_that_cannot_be_written_and_full_disks_are_found(
     assert said(empty, tmp_path / "new") == [
         f"Nothing can be written in {tmp_path / 'new'}, where Lacuna keeps its files."
     ]
-    full = shutil.disk_usage(tmp_path)._replace(free=3_000_000)
-    monkeypatch.setattr(health.shutil, "disk_usage", lambda _: full)
-    (sentence,) = said(empty)
-    assert sentence.startswith("There is nearly no free space in ")
-    assert sentence.endswith(": 3 MB.")
+    room = shutil.disk_usage(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "full"))
+    (tmp_path / "full").mkdir()
+    monkeypatch.setattr(
+        health.shutil, "disk_usage", lambda path: room._replace(free=3_000_000 if path.name == "full" else 10**10)
+    )
+    assert said(empty) == [f"There is nearly no free space in {tmp_path / 'full'}: 3 MB."]
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,12 @@ class Recent(QObject):
         self._looking = [pictures, files]
 
     def _on_picture(self, told: tuple[str, QImage]) -> None:
-        self._page.show_picture(*told)
+        if self._page.cards is not None:
+            self._page.cards.show_picture(*told)
 
     def _on_found(self, told: tuple[str, float | None]) -> None:
-        self._page.show_found(*told)
+        if self._page.cards is not None:
+            self._page.cards.show_found(*told)
 
     def _look(self, look: Callable[[Ticket, JobContext], None]) -> Ticket:
         def prepare() -> Work:

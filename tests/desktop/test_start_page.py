@@ -11,11 +11,12 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QContextMenuEvent, QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QListWidget, QListWidgetItem, QMenu, QPushButton
+from PySide6.QtWidgets import QApplication, QListWidgetItem, QMenu, QPushButton
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
-from desktop.frame import recent, start_page
+from desktop.frame import recent
+from desktop.frame.cards import _IMAGE, _MISSING, Cards
 from desktop.frame.start_page import StartPage
 from desktop.settings import SettingsStore
 from engine import imageio
@@ -24,16 +25,17 @@ from engine.runtime.cards import Registry
 from tests.desktop.acting import LEFT, open_scan, trigger
 
 
-def cards(page: StartPage) -> QListWidget:
-    return page.findChild(QListWidget)
+def cards(page: StartPage) -> Cards:
+    assert page.cards is not None
+    return page.cards
 
 
 def items(page: StartPage) -> list[QListWidgetItem]:
-    return [cards(page).item(row) for row in range(cards(page).count())]
+    return cards(page).items_of()
 
 
 def image_of(item: QListWidgetItem) -> QImage:
-    return item.data(start_page._IMAGE)
+    return item.data(_IMAGE)
 
 
 def choose(page: StartPage, row: int, text: str) -> None:
@@ -41,7 +43,7 @@ def choose(page: StartPage, row: int, text: str) -> None:
     place = cards(page).visualItemRect(items(page)[row]).center()
     reason = QContextMenuEvent.Reason.Mouse
     QApplication.sendEvent(cards(page).viewport(), QContextMenuEvent(reason, place, QPoint(5, 5)))
-    menu = page.findChildren(QMenu)[-1]
+    menu = cards(page).findChildren(QMenu)[-1]
     next(action for action in menu.actions() if action.text() == text).trigger()
     menu.close()
 
@@ -55,7 +57,7 @@ def test_recent_files_come_first_and_are_opened_removed_and_cleared(
     qtbot: QtBot, program: Program, scan: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page, thumbnails = program.window.start_page, tmp_path / "state" / "thumbnails"
-    assert page.findChild(QListWidget) is None, "the first start shows the three steps"
+    assert page.cards is None, "the first start shows the three steps"
     assert not page._steps.isHidden()
     imageio.write(
         Raster(np.full((60, 90, 3), (30000, 50000, 30000), np.uint16), bytes(imagecodecs.cms_profile("adobergb"))),
@@ -127,11 +129,11 @@ def test_the_second_start_reads_no_scan_and_a_drive_that_does_not_answer_holds_u
         assert page.names == [str(scan), str(tmp_path / "gone.tif")], "they are there at the first paint"
         program.start([])
         qtbot.waitUntil(lambda: image_of(items(page)[0]) is not None if program.ready else False)
-        assert not any(item.data(start_page._MISSING) for item in items(page)), "not known yet"
+        assert not any(item.data(_MISSING) for item in items(page)), "not known yet"
         answer.set()
-        qtbot.waitUntil(lambda: bool(items(page)[1].data(start_page._MISSING)))
+        qtbot.waitUntil(lambda: bool(items(page)[1].data(_MISSING)))
         assert items(page)[1].toolTip().endswith("not found")
-        assert not items(page)[0].data(start_page._MISSING)
+        assert not items(page)[0].data(_MISSING)
         assert not read
         page.grab()
         with qtbot.waitSignal(program.files.failed):
@@ -164,7 +166,7 @@ def test_cards_wrap_and_the_page_scrolls_in_a_narrow_window(qtbot: QtBot) -> Non
         QTest.keyClick(order[-1], Qt.Key.Key_Tab)
         order.append(QApplication.focusWidget())
     assert order[1:] == page.findChildren(QPushButton)
-    page.show_found(page.names[0], None)
-    page.show_picture(page.names[1], QImage(300, 200, QImage.Format.Format_RGB32))
+    cards(page).show_found(page.names[0], None)
+    cards(page).show_picture(page.names[1], QImage(300, 200, QImage.Format.Format_RGB32))
     page.grab()
     assert [button.text() for button in page.findChildren(QPushButton)] == ["Open a scan…", "Open the sample"]

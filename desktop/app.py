@@ -35,12 +35,13 @@ class Program:
     The constructor creates only the empty main window, so that it is shown quickly; ``start`` does the rest.
 
     Args:
-        state: folder for autosaved work, the log and the batch's table; None = the user's.
+        state: folder for all that the program writes by itself; None = the user's folders.
         store: settings; None = the user's.
         registry: models; None = those that ship and the user's.
 
     Attributes:
         ready: whether everything was created.
+        stuck: whether a thread waits for a drive that does not answer, after ``stop``.
         store: settings.
         window, menus: of the program.
         jobs, registry, files, contents, crashes: exist only when it is ``ready``.
@@ -63,7 +64,7 @@ class Program:
         apply_theme(app, self.store.settings.look.theme)
         self.window = MainWindow(self.store)
         self.menus = Menus(self.window, ACTIONS, self.store.settings.shortcuts)
-        self.ready = False
+        self.ready = self.stuck = False
 
     def start(self, paths: list[Path], *, catch: bool = False) -> None:
         """Show the window, then create its contents, offer autosaved work and open files.
@@ -80,6 +81,7 @@ class Program:
             self.contents.task.load()
             offer_recovery(self.window, self.files)
             self.contents.photos.open(paths)
+            self.contents.begin()
 
         # After the first paint, so that the window appears without delay.
         self.window.painted.connect(lambda: QTimer.singleShot(0, self.window, later))
@@ -109,24 +111,28 @@ class Program:
             for view in self.contents.photos.views():
                 if view.workspace is not None:
                     view.workspace.close()
-            self.jobs.stop()
+            self.stuck = not self.jobs.stop()
             self.contents.batches.stop()
             self.files.shut_down()
+            self.crashes.folder.stop()
 
     def _build(self, *, catch: bool) -> None:
+        from desktop.crashes import CrashFolder
         from desktop.frame.contents import Contents
         from desktop.frame.notifier import CrashReporter, start_log
         from desktop.photo.files import Files
         from desktop.work.threads import JobCentre
         from engine.runtime.cards import Registry
 
-        batch_folder = self._state
+        batch_folder = cache = self._state
         if self._state is None:
             import platformdirs
 
+            cache = Path(platformdirs.user_cache_dir("lacuna", appauthor=False))
             self._state = Path(platformdirs.user_state_dir("lacuna", appauthor=False))
             batch_folder = Path(platformdirs.user_data_dir("lacuna", appauthor=False))
-        self.crashes = CrashReporter(self.save_all, start_log(self._state))
+        reports = CrashFolder(self._state / "crashes", lambda: self.store.settings.repair.device)
+        self.crashes = CrashReporter(self.save_all, start_log(self._state), reports)
         if catch:
             self.crashes.install()
         self.jobs = JobCentre()
@@ -142,6 +148,8 @@ class Program:
             self.registry,
             self._monitor_profile,
             (batch_folder or self._state) / "batch",
+            cache or self._state,
+            self.crashes,
         )
         self.window.closed.connect(self.stop)
         self.ready = True
@@ -231,4 +239,7 @@ def run(arguments: list[str]) -> int:
     program.stop()
     if watch is not None:
         watch.stop()
+    if program.stuck:
+        # All work is saved. Waiting could take minutes, in a program that nobody sees any more.
+        os._exit(code)
     return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,19 @@ class BatchSettings:
 
 
 @dataclass
+class SaidProblems:
+    """The problems of this installation that were said, and then closed by the user: they are not said again.
+
+    Attributes:
+        version: of the program that said them; another version says them again.
+        problems: their keys, see ``engine.health.Problem``.
+    """
+
+    version: str = ""
+    problems: tuple[str, ...] = ()
+
+
+@dataclass
 class Settings:
     """All settings except the windows' geometry.
 
@@ -117,6 +131,7 @@ class Settings:
         batch: choices in the window of batches.
         shortcuts: changed shortcuts, action id -> key in portable text.
         recent: paths of recent files, latest first.
+        said: problems that need not be said again.
     """
 
     look: Look = field(default_factory=Look)
@@ -125,6 +140,7 @@ class Settings:
     batch: BatchSettings = field(default_factory=BatchSettings)
     shortcuts: dict[str, str] = field(default_factory=dict)
     recent: tuple[str, ...] = ()
+    said: SaidProblems = field(default_factory=SaidProblems)
 
 
 class SettingsStore:
@@ -171,6 +187,11 @@ class SettingsStore:
         """Put a file first in the list of recent files."""
         others = [name for name in self.settings.recent if name != str(path)]
         self.settings.recent = tuple([str(path), *others][:RECENT])
+        self.save()
+
+    def forget_files(self, names: Collection[str]) -> None:
+        """Take files off the list of recent files."""
+        self.settings.recent = tuple(name for name in self.settings.recent if name not in names)
         self.save()
 
     def _bytes(self, key: str) -> QByteArray:

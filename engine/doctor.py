@@ -16,6 +16,7 @@ import numpy as np
 
 from engine import __version__
 from engine.errors import EngineError, ModelError, Words
+from engine.health import gone, major, places
 from engine.jobs import JobContext
 from engine.raster import ArraySource, Floats
 from engine.recipes import RECIPES
@@ -108,8 +109,9 @@ class Diagnosis:
         driver: of NVIDIA's graphics cards; None if there is none.
         places: where files are.
         tests: of all models whose cards can be used.
-        problems: models whose cards cannot be used.
-        advice: why the graphics card is not used and what to do about it, as sentences; or that it is used.
+        problems: models whose cards cannot be used, and models of this installation that are gone.
+        advice: why the graphics card is not used and what to do about it, as sentences; or that it is used. After that
+            folders that cannot be written, and disks that are nearly full.
     """
 
     version: str
@@ -163,6 +165,8 @@ def examine(
     found, driver = known.library, known.driver
     unused = found.has_cuda and driver is not None and not any(test.uses_card for test in tests)
     advice = advise(found, driver, tests, missing_cuda_file() if unused else "")
+    folders = [known.places.work, known.places.settings.parent]
+    advice += tuple(problem.words for problem in places(folders))
     return replace(known, memory=_memory(), tests=tuple(tests), advice=advice)
 
 
@@ -178,7 +182,7 @@ def _look(registry: Registry) -> Diagnosis:
         driver=nvidia_driver(),
         places=_places(registry),
         tests=(),
-        problems=tuple(registry.problems()),
+        problems=(*registry.problems(), *gone(registry)),
         advice=(),
     )
 
@@ -222,7 +226,7 @@ def _remedy(found: Library, driver: Driver, missing: str) -> Words:
             '(pip install "onnxruntime-gpu[cuda,cudnn]").'
         )
         return Words(said, package=found.package)
-    if _major(driver.cuda) < _major(found.cuda):
+    if major(driver.cuda) < major(found.cuda):
         said = "The driver {version} runs CUDA up to {own}, and CUDA {needed} is needed: install a newer driver."
         return Words(said, version=driver.version, own=driver.cuda, needed=found.cuda)
     if missing:
@@ -237,12 +241,6 @@ def _remedy(found: Library, driver: Driver, missing: str) -> Words:
         '(pip install --force-reinstall "onnxruntime-gpu[cuda,cudnn]").'
     )
     return Words(said, version=driver.version)
-
-
-def _major(version: str) -> int:
-    """The first number of a version; 0 if there is none."""
-    first = version.partition(".")[0]
-    return int(first) if first.isdecimal() else 0
 
 
 def _test(card: ModelCard, context: JobContext) -> ModelTest:

@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+_LARGEST = 1 << 20
+"""A larger description of the build is not read, bytes."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the build of an installation wrote about itself.
+
+    Attributes:
+        version: of the program.
+        commit: from which it was built.
+        date: when.
+        releases: http(s) address of the page with all releases; empty = there is none.
+        models: ids of the models that it ships; empty = not known.
+    """
+
+    version: str
+    commit: str
+    date: str
+    releases: str
+    models: tuple[str, ...]
 
 
 def resource(*parts: str) -> Path:
@@ -16,6 +41,29 @@ def resource(*parts: str) -> Path:
         parts: path below the root, for example ``"models", "heal"``.
     """
     return _root().joinpath(*parts)
+
+
+def build() -> Build | None:
+    """What ``build.json`` says; None without one, as in a checkout, or where it cannot be used."""
+    try:
+        with resource("build.json").open("rb") as file:
+            table = json.loads(file.read(_LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return _build_of(table)
+
+
+def _build_of(table: Any) -> Build | None:
+    if not isinstance(table, dict):
+        return None
+    texts = [table.get(name, "") for name in ("version", "commit", "date", "releases")]
+    models = table.get("models", [])
+    if not all(isinstance(text, str) for text in texts) or not texts[0] or not isinstance(models, list):
+        return None
+    version, commit, date, releases = texts
+    web = releases.startswith(("https://", "http://")) and releases.isprintable() and " " not in releases
+    named = tuple(model for model in models if isinstance(model, str))
+    return Build(version, commit, date, releases if web else "", named)
 
 
 def import_folder() -> Path:

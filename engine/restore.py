@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine import colour
 from engine.jobs import JobContext
 from engine.output import Output, RepairResult, repair_file
-from engine.raster import ArraySource, Raster
+from engine.raster import ArraySource, Pixels, Raster
 from engine.recipes import FoundDamage, Recipe, RestoreResult, run_recipe
 from engine.record import Repair, record_path
 from engine.resample import shrink
@@ -88,7 +88,8 @@ def restore_file(
         results.append(result)
         raster = scan.with_pixels(result.pixels()) if result.patches else scan
         if preview:
-            previews.append(np.hstack([_small(picture, preview) for picture in (scan, raster)]))
+            pictures = [small_picture(picture.pixels, picture.profile, preview) for picture in (scan, raster)]
+            previews.append(np.hstack(pictures))
         return RepairResult(raster, result.repairs, result.notices)
 
     notices = repair_file(path, output, "restore", repair, context, [recipe.file], expected)
@@ -106,7 +107,12 @@ def restore_file(
     )
 
 
-def _small(picture: Raster, side: int) -> NDArray[np.uint8]:
-    """A picture reduced to a longest side, (h, w, 3) uint8 sRGB."""
-    shown = colour.to_screen(shrink(picture.pixels, side), picture.profile)
-    return np.broadcast_to(shown, (*shown.shape[:2], 3))
+def small_picture(pixels: Pixels, profile: bytes | None, side: int) -> NDArray[np.uint8]:
+    """A picture reduced to a longest side, (h, w, 3) uint8 sRGB.
+
+    Args:
+        pixels: (h, w, 1 or 3) in the encoding of the profile.
+        profile: its ICC profile; None = sRGB, or grey with the sRGB curve.
+        side: pixels.
+    """
+    return colour.to_screen(shrink(pixels, side), profile)

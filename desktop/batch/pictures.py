@@ -146,9 +146,9 @@ def _forget_old(kept: OrderedDict[_Key, Any], most: int) -> None:
 
 def _make(row: Row, folder: Path, context: JobContext) -> Pair | None:
     """Read a scan, or the picture that was made of it and its result; None if there is nothing to show. Any thread."""
-    from engine import colour, imageio
+    from engine import imageio
     from engine.batch.work import preview_path
-    from engine.resample import shrink
+    from engine.restore import small_picture
 
     if _has_result(row):
         try:
@@ -166,7 +166,7 @@ def _make(row: Row, folder: Path, context: JobContext) -> Pair | None:
     except (EngineError, OSError, MemoryError):
         # Its row will say why, when its turn comes.
         return None
-    return Pair(image_of(colour.to_screen(shrink(raster.pixels, _SIDE), raster.profile)), None)
+    return Pair(image_of(small_picture(raster.pixels, raster.profile, _SIDE)), None)
 
 
 def _on_square(image: QImage | None, ratio: float) -> QPixmap:

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from PySide6.QtCore import QEvent, QSize, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QEvent, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QCloseEvent,
-    QDesktopServices,
     QDragEnterEvent,
     QDropEvent,
     QKeySequence,
@@ -44,6 +43,7 @@ from desktop.batch.words import is_looked_through, state_title
 from desktop.dialogs.export import FileDialogs
 from desktop.language import sentence_of
 from desktop.panels.messages import MessageStrip
+from desktop.panels.widgets import show_file
 from desktop.settings import SettingsStore
 from desktop.theme import icon
 from desktop.work.threads import JobCentre
@@ -419,7 +419,7 @@ class BatchWindow(QWidget):
 
     def _show_report(self, page: Path) -> None:
         self.strip.say(self.tr("The report is {0}.").format(page))
-        _show_file(page)
+        show_file(page)
 
     def _try_recipe(self) -> None:
         row = self.table.current_row()
@@ -430,7 +430,7 @@ class BatchWindow(QWidget):
         row = self.table.current_row()
         if row is not None:
             made = row.state in (State.DONE, State.UP_TO_DATE)
-            _show_file((self.keeper.folder / row.output if made else row.path).parent)
+            show_file((self.keeper.folder / row.output if made else row.path).parent)
 
 
 def _push(text: str, tip: str, run: object) -> QPushButton:
@@ -439,8 +439,3 @@ def _push(text: str, tip: str, run: object) -> QPushButton:
     button.setAccessibleName(text.rstrip("…"))
     button.clicked.connect(run)
     return button
-
-
-def _show_file(path: Path) -> None:
-    """Show a file or folder in the system's program for it."""
-    QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))

@@ -1,4 +1,4 @@
-"""Message boxes with questions, and About."""
+"""Message boxes with questions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from PySide6.QtWidgets import QInputDialog, QLineEdit, QMessageBox, QWidget
-
-from engine import __version__
 
 
 class Closing(Enum):
@@ -117,18 +115,6 @@ class Questions:
         buttons = QMessageBox.StandardButton
         text = parent.tr("Replace the existing {0}?").format(path.name)
         return _ask(parent, text, buttons.Yes | buttons.No, buttons.No) == buttons.Yes
-
-    @classmethod
-    def about(cls, parent: QWidget) -> None:
-        """Show the About box."""
-        QMessageBox.about(
-            parent,
-            parent.tr("About Lacuna"),
-            parent.tr(
-                "Lacuna {0}\n\nRestores photographs: what is masked is filled, everything else stays as it was "
-                "scanned. Nothing leaves this computer.\n\nApache License 2.0"
-            ).format(__version__),
-        )
 
 
 def _ask(

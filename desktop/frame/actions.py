@@ -46,6 +46,7 @@ class Action:
         on_canvas: its shortcut works only while the picture or the list of defects has the keyboard focus.
         repeats: whether it is repeated while its key is held.
         while_dragging: whether it can be used during a drag on the picture.
+        offered: whether this installation has it; asked once, when the menus are made.
     """
 
     id: str
@@ -65,3 +66,4 @@ class Action:
     on_canvas: bool = False
     repeats: bool = False
     while_dragging: bool = False
+    offered: Callable[[], bool] = lambda: True

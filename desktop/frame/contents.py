@@ -16,12 +16,14 @@ from desktop.dialogs.settings import ShortcutRow, ShortcutsDialog
 from desktop.document.compose import Composite
 from desktop.document.targets import EDGE_MAP, REPAIR_MASK
 from desktop.frame.batches import Batches
+from desktop.frame.checkup import Checkup
 from desktop.frame.commands import defects, file, help_, repair
 from desktop.frame.context import Context
 from desktop.frame.main_window import MainWindow
 from desktop.frame.menus import Menus
 from desktop.frame.options_bar import OptionsBar
 from desktop.frame.photos import Photos
+from desktop.frame.recent import Recent
 from desktop.frame.reviewing import Reviewing
 from desktop.frame.status import StatusBar
 from desktop.frame.toolbox import Toolbox
@@ -42,6 +44,7 @@ from engine.runtime.cards import Registry
 
 if TYPE_CHECKING:
     from desktop.dialogs.recipes import RecipesWindow
+    from desktop.frame.notifier import CrashReporter
     from desktop.work.preview import TakeSample
 
 _LAYER_BUTTONS = ("layer_mask", "layer_up", "layer_down", "layer_duplicate", "layer_merge", "layer_delete")
@@ -60,6 +63,8 @@ class Contents(QObject):
         registry: the models.
         monitor: returns the screen's ICC profile, or None; called again when the settings change.
         batch_folder: the program's folder for the table of the batch.
+        cache: the program's folder for what can be made again.
+        crashes: reports of crashes.
     """
 
     def __init__(
@@ -72,6 +77,8 @@ class Contents(QObject):
         registry: Registry,
         monitor: Callable[[], bytes | None],
         batch_folder: Path,
+        cache: Path,
+        crashes: CrashReporter,
     ) -> None:
         super().__init__(window)
         self._window, self._store, self._monitor = window, store, monitor
@@ -112,7 +119,11 @@ class Contents(QObject):
             self._apply_look,
             jobs,
             self._show_recipes,
+            crashes.folder,
         )
+        self._crashes = crashes
+        self.recent = Recent(window.start_page, self.photos, store, jobs, cache / "thumbnails")
+        self.checkup = Checkup(self.context, [crashes.folder.folder.parent, cache])
         self._save_soon = QTimer(self)
         self._save_soon.setSingleShot(True)
         self._save_soon.setInterval(_SAVE_MS)
@@ -165,6 +176,7 @@ class Contents(QObject):
         self.reviewing.shown.connect(self._on_review)
         self.reviewing.changed.connect(self.menus.refresh)
         self.files.said.connect(self.strip.say)
+        self.files.failed.connect(self.recent.refresh)
         self.tools.selected.connect(self._on_tool)
         self.tools.changed.connect(self._on_tool_settings)
         self.options.target_left.connect(self._leave_target)
@@ -175,6 +187,14 @@ class Contents(QObject):
         self.menus.menus["Repair"].aboutToShow.connect(self._list_recipes)
         self.batches.help_wanted.connect(partial(help_.show, self.context, "batches.md"))
         self.batches.try_wanted.connect(lambda path, name: self._show_recipes().preview_file(path, name))
+
+    def begin(self) -> None:
+        """Do in the background what need not be done before the window can be used."""
+        if not self.files.opening:
+            self.recent.refresh()
+        if self._crashes.native:
+            self.checkup.tell_crash()
+        self.checkup.start()
 
     # -- photographs ------------------------------------------------------------------------------------------
 
@@ -259,7 +279,7 @@ class Contents(QObject):
     def _ask_shortcuts(self) -> None:
         menus, changed = self.menus, self._store.settings.shortcuts
         rows = []
-        for action in menus.actions:
+        for action in (action for action in menus.actions if menus.by_id[action.id].isVisible()):
             first = next(iter(action.shortcuts), "")
             text = menus.by_id[action.id].text().replace("&", "").rstrip("…")
             rows.append(ShortcutRow(action.id, text, changed.get(action.id, first), first, action.shortcuts[1:]))

@@ -13,6 +13,7 @@ from desktop.language import sentence_of
 
 if TYPE_CHECKING:
     from desktop.canvas.view import CanvasView
+    from desktop.crashes import CrashFolder
     from desktop.dialogs.recipes import RecipesWindow
     from desktop.frame.batches import Batches
     from desktop.frame.main_window import MainWindow
@@ -56,6 +57,7 @@ class Context:
         apply_look: applies changed settings of the look.
         jobs: the job centre.
         show_recipes: shows the window in which recipes are edited, and returns it.
+        crashes: reports of crashes.
     """
 
     window: MainWindow
@@ -75,6 +77,7 @@ class Context:
     apply_look: Callable[[], None]
     jobs: JobCentre
     show_recipes: Callable[[], RecipesWindow]
+    crashes: CrashFolder
 
     @property
     def view(self) -> CanvasView | None:

@@ -50,7 +50,7 @@ class MainWindow(QMainWindow):
         self.options.setMinimumHeight(44)
         self.tools = self._bar(self.tr("Tools"), "tools", Qt.ToolBarArea.LeftToolBarArea)
         self.tools.setMinimumWidth(44)
-        self.start_page = StartPage()
+        self.start_page = StartPage(store.settings.recent)
         self.stack = QStackedWidget()
         self.stack.addWidget(self.start_page)
         self.setCentralWidget(self.stack)

@@ -50,6 +50,7 @@ class Menus(QObject):
         qt_action.setAutoRepeat(action.repeats)
         qt_action.setCheckable(action.toggle is not None or bool(action.group))
         qt_action.setEnabled(False)
+        qt_action.setVisible(action.offered())
         if action.group:
             self._groups.setdefault(action.group, QActionGroup(self._window)).addAction(qt_action)
         self.by_id[action.id] = qt_action
@@ -143,7 +144,7 @@ class Menus(QObject):
         return {
             action.id: wanted[action.id]
             for action in self.actions
-            if QKeySequence(wanted[action.id]) != QKeySequence(next(iter(action.shortcuts), ""))
+            if action.id in wanted and QKeySequence(wanted[action.id]) != QKeySequence(next(iter(action.shortcuts), ""))
         }
 
     def draw_icons(self) -> None:

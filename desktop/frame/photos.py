@@ -45,11 +45,13 @@ class Photos(QObject):
         opened: a photograph was opened; carries its CanvasView.
         shown: another photograph is shown, or none.
         changed: the actions that can be used on the shown photograph may have changed.
+        remembered: a file is first in the list of recent files now; carries its Workspace and its path.
     """
 
     opened = Signal(object)
     shown = Signal()
     changed = Signal()
+    remembered = Signal(object, object)
 
     def __init__(self, window: QMainWindow, store: SettingsStore, files: Files, strip: MessageStrip) -> None:
         super().__init__(window)
@@ -142,7 +144,7 @@ class Photos(QObject):
             self.tabs.setCurrentIndex(index)
             view.setFocus()
         if photo.source != SAMPLE and photo.document.batch_review is None:
-            self._store.remember_file(photo.source)
+            self._remember(photo, photo.source)
         photo.modified.connect(self._remember_project)
         self._show_titles()
 
@@ -343,7 +345,11 @@ class Photos(QObject):
     def _remember_project(self) -> None:
         photo = self.photo
         if photo is not None and photo.project is not None and not photo.unsaved:
-            self._store.remember_file(photo.project)
+            self._remember(photo, photo.project)
+
+    def _remember(self, photo: Workspace, path: Path) -> None:
+        self._store.remember_file(path)
+        self.remembered.emit(photo, path)
 
     def _on_failed(self, error: EngineError) -> None:
         self._abort_closing()

@@ -30,6 +30,8 @@ Choice = tuple[str, Callable[[], object]]
 class _Offer:
     sentence: str
     choices: tuple[Choice, ...]
+    closed: Callable[[], object] = lambda: None
+    """Called when it was read: a button was pressed, or it was closed."""
 
 
 class MessageStrip(QWidget):
@@ -53,6 +55,7 @@ class MessageStrip(QWidget):
         self._close.clicked.connect(self._clear)
         self._buttons = [QPushButton() for _ in range(_MOST_CHOICES)]
         self._offers: dict[Hashable, _Offer] = {}
+        self._notices: list[_Offer] = []
         self._subject: Hashable | None = None
         self._problems: dict[str, float] = {}
         self._information = ""
@@ -110,6 +113,22 @@ class MessageStrip(QWidget):
             self._information = ""
         self._show()
 
+    def announce(
+        self, sentence: str, verb: str, do: Callable[[], object], closed: Callable[[], object] = lambda: None
+    ) -> None:
+        """Show a message with a button that is about no photograph, until it is pressed or closed.
+
+        It gives way to an offer about the photograph that is shown; several are shown one after another.
+
+        Args:
+            sentence: the message.
+            verb: text of the button.
+            do: called when it is pressed.
+            closed: called when the message was pressed or closed, so that it need not be shown again.
+        """
+        self._notices.append(_Offer(sentence, ((verb, do),), closed))
+        self._show()
+
     def show_offer_of(self, photo: Hashable | None) -> None:
         """Another photograph is shown, or none: show its offer."""
         self._subject = photo
@@ -133,7 +152,14 @@ class MessageStrip(QWidget):
 
     @property
     def _offered(self) -> _Offer | None:
-        return self._offers.get(self._subject)
+        return self._offers.get(self._subject) or next(iter(self._notices), None)
+
+    def _close_offered(self) -> None:
+        """The message with buttons that is shown was pressed or closed."""
+        offer = self._offered
+        if offer is not None and self._offers.pop(self._subject, None) is None:
+            self._notices.remove(offer)
+            offer.closed()
 
     def _drop_offer(self) -> None:
         self._offers.pop(self._subject, None)
@@ -164,12 +190,12 @@ class MessageStrip(QWidget):
 
     def _clear(self) -> None:
         self._problems.clear()
-        self._drop_offer()
+        self._close_offered()
         self._on_timeout()
 
     def _on_chosen(self, number: int, _checked: bool = False) -> None:  # noqa: FBT001, FBT002 - Qt's signal
         offer = self._offered
-        self._drop_offer()
+        self._close_offered()
         self._on_timeout()
         if offer is not None:
             _, do = offer.choices[number]

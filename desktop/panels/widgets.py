@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QFocusEvent, QKeyEvent, QValidator
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, QUrl, Signal
+from PySide6.QtGui import QAction, QDesktopServices, QFocusEvent, QKeyEvent, QValidator
 from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QHBoxLayout,
@@ -205,6 +207,11 @@ class ValueSlider(QWidget):
         with QSignalBlocker(self._slider):
             self._slider.setValue(self._position(value))
         self.changed.emit(value)
+
+
+def show_file(path: Path) -> bool:
+    """Show a file or folder in the system's program for it; False when there is none."""
+    return QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
 
 
 def action_button(action: QAction, text: str = "") -> QPushButton:

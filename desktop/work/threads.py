@@ -1,14 +1,16 @@
 """The engine threads and their job queues. All of it is used from the GUI thread.
 
 ``compute`` runs models, ``io`` reads and writes files, ``autosave`` saves unsaved work, ``batch`` gives the scans of a
-batch to worker processes, ``lists`` reads folders into its table and asks that, ``thumbnails`` makes small pictures;
-they do not wait for each other. A more urgent job does not wait until a less urgent one has ended: the thread runs it
-inside the next progress step of the running job.
+batch to worker processes, ``lists`` reads folders into its table and asks that, ``thumbnails`` makes small pictures,
+``background`` does what nobody waits for, such as asking drives that may not answer; they do not wait for each other. A
+more urgent job does not wait until a less urgent one has ended: the thread runs it inside the next progress step of the
+running job.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +26,8 @@ from engine.errors import EngineError
 from engine.jobs import Cancelled, JobContext, JobState
 
 _REPORT_SECONDS = 0.03
+_BACKGROUND_SECONDS = 3
+"""How long the end of the program waits for the background lane."""
 
 
 class Lane(Enum):
@@ -35,6 +39,7 @@ class Lane(Enum):
     BATCH = "batch"
     LISTS = "lists"
     THUMBNAILS = "thumbnails"
+    BACKGROUND = "background"
 
 
 Work = Callable[[JobContext], Any]
@@ -188,14 +193,14 @@ class EngineThread(QThread):
         """Check again whether waiting jobs are ready."""
         self._queued.emit()
 
-    def stop(self) -> None:
-        """Cancel all jobs and wait until the thread has ended."""
+    def stop(self, seconds: float = math.inf) -> bool:
+        """Cancel all jobs and wait until the thread has ended; False if it has not after so many seconds."""
         for ticket in list(self._queue):
             ticket.cancel()
         for _, context in self._running.values():
             context.cancel()
         self.quit()
-        self.wait()
+        return self.wait() if seconds == math.inf else self.wait(round(1000 * seconds))
 
     @Slot()
     def _next(self) -> None:
@@ -309,7 +314,15 @@ class JobCentre(QObject):
         for thread in self._lanes.values():
             thread.recheck()
 
-    def stop(self) -> None:
-        """Cancel all jobs and wait until the threads have ended. The centre cannot be used afterwards."""
+    def stop(self) -> bool:
+        """Cancel all jobs and wait until the threads have ended. The centre cannot be used afterwards.
+
+        Returns:
+            False when the background lane asks a drive that does not answer: then the process must be left at once,
+            because a thread that runs must not be deleted.
+        """
+        background = self._lanes[Lane.BACKGROUND]
         for thread in self._lanes.values():
-            thread.stop()
+            if thread is not background:
+                thread.stop()
+        return background.stop(_BACKGROUND_SECONDS)

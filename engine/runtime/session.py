@@ -160,6 +160,11 @@ class SessionPool:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[tuple[Stage, Device], Session] = OrderedDict()
 
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices on which loaded models run, each once."""
+        return tuple(dict.fromkeys(session.device for session in list(self._sessions.values())))
+
     def open(self, card: ModelCard, stage: Stage, device: Device) -> Session:
         """Load one file of a model, or take it from the cache.
 

@@ -271,3 +271,23 @@ def test_an_interrupting_job_that_fails_or_is_cancelled_leaves_the_interrupted_o
     assert fails.state is JobState.FAILED
     assert gone.state is JobState.CANCELLED
     assert results == ["done"]
+
+
+def test_a_drive_that_does_not_answer_holds_up_neither_other_lanes_nor_the_end(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("desktop.work.threads._BACKGROUND_SECONDS", 0.01)
+    centre, asked, answer = JobCentre(), threading.Event(), threading.Event()
+
+    def ask(_: JobContext) -> None:
+        asked.set()
+        assert answer.wait(60)
+
+    centre.submit("asks", Lane.BACKGROUND, lambda: ask)
+    qtbot.waitUntil(asked.is_set)
+    with qtbot.waitSignal(centre.submit("works", Lane.COMPUTE, lambda: lambda _: None).done):
+        pass
+    assert not centre.stop()
+    answer.set()
+    assert centre._lanes[Lane.BACKGROUND].wait(10_000)
+    assert centre.stop()

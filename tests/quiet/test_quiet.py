@@ -22,7 +22,7 @@ def test_what_lives_20_s_calls_nobody_and_leaves_only_its_own_files(
     seen = lives[name].wait()
     assert seen.status == 0, seen.output
     assert seen.output.endswith("True\n"), "onnxruntime was never loaded, so this says nothing"
-    own = [lives[name].folder / place for place in ("work", "config/lacuna", "state/lacuna")]
+    own = [lives[name].folder / place for place in ("work", "cache/lacuna", "config/lacuna", "state/lacuna")]
     assert seen.foreign(own) == set()
     assert {path for path in seen.files if path.split("/")[1] != "lacuna"} == files
 

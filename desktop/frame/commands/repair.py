@@ -160,7 +160,8 @@ def _on_found_for_recipe(context: Context, photo: Workspace, name: str, outcome:
         defects.continue_recipe(context, photo, name)
 
 
-def _show_models(context: Context) -> None:
+def show_models(context: Context) -> None:
+    """Show the window with all models."""
     from desktop.dialogs.models import ModelsWindow
 
     def make() -> ModelsWindow:
@@ -272,7 +273,7 @@ ACTIONS = (
         id="models",
         menu="Repair",
         text="Models…",
-        run=_show_models,
+        run=show_models,
         enabled=always,
         tip="What the models are, where they come from and how good they are; add others",
         separator=True,

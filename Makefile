@@ -12,7 +12,7 @@ TEXTURES := $(if $(TEXTURES),--textures $(TEXTURES))
 FACES := $(if $(FACES),--faces $(FACES))
 MINUTES ?= 60
 
-.PHONY: run venv test fuzz bench bench-models train installer clean
+.PHONY: run venv test fuzz bench bench-models train installer release-check clean
 
 run: venv
 	@$(BIN)/python packaging/run.py
@@ -48,6 +48,11 @@ train: $(VENV)/.dev
 # RELEASES=URL: the page on which new versions appear.
 installer:
 	@$(PYTHON) packaging/build.py $(if $(RELEASES),--releases $(RELEASES))
+
+# Takes a quarter of an hour; on Linux it needs root and mmdebstrap.
+release-check: installer
+	@$(PYTHON) packaging/try_wheel.py
+	@test "$$(uname)" != Linux || $(PYTHON) packaging/linux/trial.py dist/*.deb
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -138,7 +138,11 @@ class Diagnosis:
 
 
 def examine(
-    registry: Registry, context: JobContext | None = None, seen: Callable[[Diagnosis], None] | None = None
+    registry: Registry,
+    context: JobContext | None = None,
+    seen: Callable[[Diagnosis], None] | None = None,
+    *,
+    twice: bool = True,
 ) -> Diagnosis:
     """Look at this installation and test every model on one window; takes about a minute on two cores. Any thread.
 
@@ -149,6 +153,7 @@ def examine(
         registry: the models.
         context: progress and cancellation, also inside of a run.
         seen: called with what is known so far, still without advice: before the first model and after each.
+        twice: False runs each model only once on the processor, in half the time: its result is not compared.
 
     Raises:
         Cancelled: the context was cancelled.
@@ -159,7 +164,7 @@ def examine(
     for done, card in enumerate(cards):
         part = used.part(done / len(cards), (done + 1) / len(cards))
         part.progress(0.0, card.title)
-        tests.append(_test(card, part))
+        tests.append(_test(card, part, twice=twice))
         tell(replace(known, tests=tuple(tests)))
     used.progress(1.0)
     found, driver = known.library, known.driver
@@ -243,11 +248,13 @@ def _remedy(found: Library, driver: Driver, missing: str) -> Words:
     return Words(said, version=driver.version)
 
 
-def _test(card: ModelCard, context: JobContext) -> ModelTest:
+def _test(card: ModelCard, context: JobContext, *, twice: bool) -> ModelTest:
     trials: list[Trial] = []
     try:
         given = _task_input(card, Device.CPU)
-        trial, expected = run_shrinking(given, lambda model, side: _try_processor(card, model, side, context), context)
+        trial, expected = run_shrinking(
+            given, lambda model, side: _try_processor(card, model, side, context, twice=twice), context
+        )
         trials.append(trial)
         model = Model(_task_input(card, Device.AUTO), Device.AUTO)
         if model.device is Device.CUDA:
@@ -268,15 +275,17 @@ def _task_input(card: ModelCard, device: Device) -> TaskInput:
     return TaskInput(card.task, nothing, None, None, make_settings(card.task, card, {}), card, device)
 
 
-def _try_processor(card: ModelCard, model: Model, side: int, context: JobContext) -> tuple[Trial, list[np.ndarray]]:
-    """Run a model twice on the processor; its trial and its result.
+def _try_processor(
+    card: ModelCard, model: Model, side: int, context: JobContext, *, twice: bool
+) -> tuple[Trial, list[np.ndarray]]:
+    """Run a model on the processor, perhaps twice; its trial and its result.
 
     Raises:
         ModelError: the results differ, or as ``Session.run``.
         Cancelled, OutOfMemory: see ``Session.run``.
     """
-    expected, _ = _timed(card, model, side, context)
-    again, seconds = _timed(card, model, side, context)
+    expected, seconds = _timed(card, model, side, context)
+    again, seconds = _timed(card, model, side, context) if twice else (expected, seconds)
     if not all(np.array_equal(one, other) for one, other in zip(expected, again, strict=True)):
         said = "The model {model} gave two results in two runs on the processor."
         raise ModelError(said, "doctor.unsteady", model=card.id)

@@ -1,4 +1,4 @@
-"""Signs programs: nothing is done, and one line says so, where there is no key.
+r"""Signs programs: nothing is done, and one line says so, where there is no key.
 
 What signs is told by the environment, so that no key is ever in the project:
 

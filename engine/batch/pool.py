@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
@@ -92,7 +93,9 @@ def _command() -> list[str]:
     It imports nothing from the folder in which this program was started, as ``-m`` alone would: that may hold anything.
     """
     if getattr(sys, "frozen", False):
-        return [sys.executable, WORKER_COMMAND]
+        # The program with a console: Windows gives the other one no streams.
+        beside = Path(sys.executable).with_name(f"lacuna-cli{Path(sys.executable).suffix}")
+        return [str(beside if beside.is_file() else sys.executable), WORKER_COMMAND]
     # In a source checkout that is not installed the worker would not find the program otherwise.
     return [sys.executable, "-P", "-c", _START, str(import_folder())]
 
@@ -117,6 +120,8 @@ class WorkerProcess:
             text=True,
             encoding="utf-8",
             errors="replace",
+            # No console window on Windows.
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             # Signals of a terminal or of a service are for the process that runs the batch, which ends its workers.
             start_new_session=True,
         )

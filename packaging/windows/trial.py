@@ -97,7 +97,7 @@ class Windows:
         return next((row[2].strip() if len(row) > 2 else "" for row in rows), "")
 
     def registry(self) -> set[str]:
-        """All lines of ``HKCU\\Software`` and of what programs wrote for everybody."""
+        r"""All lines of ``HKCU\\Software`` and of what programs wrote for everybody."""
         lines: set[str] = set()
         for number, key in enumerate((r"HKCU\Software", r"HKLM\Software\Classes", rf"HKLM\{UNINSTALL}")):
             file = self.drive / f"export-{number}.reg"

@@ -27,6 +27,7 @@ def main() -> int:
 
 def _start() -> int:
     arguments = sys.argv[1:]
+    _ensure_home()
     from desktop.work.flatten import FLATTEN
     from engine import cli
 
@@ -45,11 +46,29 @@ def _start() -> int:
     if sys.platform.startswith("linux") and not _has_display():
         print("There is no display for the window. Without one: lacuna --help", file=sys.stderr)
         return 1
-    from desktop.app import run
+    try:
+        from desktop.app import run
+    except ImportError:
+        from desktop import system_libraries
+
+        sentence = system_libraries.complaint()
+        if not sentence:
+            raise
+        print(sentence, file=sys.stderr)
+        return 1
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return run(arguments)
+
+
+def _ensure_home() -> None:
+    """Set HOME where it is missing. Without it Qt and Python look for the user's files in different places."""
+    if os.name == "posix" and not os.path.isabs(os.environ.get("HOME", "")):  # noqa: PTH117 - it may be empty
+        os.environ.pop("HOME", None)
+        home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+        # A user without an entry in the system's table of users has none, and nothing can be kept.
+        os.environ["HOME"] = home if os.path.isabs(home) else "/nonexistent"  # noqa: PTH117
 
 
 def _has_display() -> bool:

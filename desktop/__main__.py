@@ -14,9 +14,10 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
 def main() -> int:
     """The entry point ``lacuna``: 0 done, 1 after a sentence on stderr, 2 wrong usage."""
-    import multiprocessing
+    if getattr(sys, "frozen", False):
+        import multiprocessing
 
-    multiprocessing.freeze_support()
+        multiprocessing.freeze_support()
     try:
         return _start()
     except KeyboardInterrupt:
@@ -28,21 +29,23 @@ def main() -> int:
 def _start() -> int:
     arguments = sys.argv[1:]
     _ensure_home()
-    from desktop.work.flatten import FLATTEN
-    from engine import cli
-
     if arguments == ["batch-worker"]:
         # A frozen program starts itself so, see engine.batch.pool.
         from engine.batch.process import main as work
 
         return work()
-    names = [command.name for command in (*cli.COMMANDS, FLATTEN)]
-    if arguments and (arguments[0] in names or arguments[0].startswith("-")):
-        return cli.main(arguments, [FLATTEN])
-    if arguments and not any(Path(word).exists() for word in arguments):
-        known = ", ".join(names)
-        print(f"{arguments[0]!r} is neither a file nor a command. Commands: {known}.", file=sys.stderr)
-        return 2
+    if arguments and (_may_be_command(arguments[0]) or not any(Path(word).exists() for word in arguments)):
+        # Not imported for the window, because it takes a multiple of the window's time.
+        from desktop.work.flatten import FLATTEN
+        from engine import cli
+
+        names = [command.name for command in (*cli.COMMANDS, FLATTEN)]
+        if arguments[0] in names or arguments[0].startswith("-"):
+            return cli.main(arguments, [FLATTEN])
+        if not any(Path(word).exists() for word in arguments):
+            known = ", ".join(names)
+            print(f"{arguments[0]!r} is neither a file nor a command. Commands: {known}.", file=sys.stderr)
+            return 2
     if sys.platform.startswith("linux") and not _has_display():
         print("There is no display for the window. Without one: lacuna --help", file=sys.stderr)
         return 1
@@ -60,6 +63,11 @@ def _start() -> int:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return run(arguments)
+
+
+def _may_be_command(word: str) -> bool:
+    """Whether a word may be a command or an option, and not a path with a dot or a separator."""
+    return word.startswith("-") or (word.isascii() and word.isalpha())
 
 
 def _ensure_home() -> None:

@@ -8,9 +8,7 @@ ends it.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
 import sys
 import time
@@ -18,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QLockFile, QObject, Signal
+from PySide6.QtCore import QCryptographicHash, QLockFile, QObject, Signal
 
 if TYPE_CHECKING:
     from PySide6.QtNetwork import QLocalServer, QLocalSocket
@@ -27,7 +25,6 @@ PATIENCE = 2.0
 """Seconds after which a program that does not answer is left alone."""
 _GREETING = b"lacuna 1\n"
 _TAKEN = b"taken\n"
-_LOG = logging.getLogger("lacuna")
 
 
 class Instance(QObject):
@@ -48,7 +45,9 @@ class Instance(QObject):
         user = str(os.getuid()) if sys.platform != "win32" else ""
         own = [user, *(os.environ.get(name, "") for name in ("HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"))]
         screen = [os.environ.get(name, "") for name in ("QT_QPA_PLATFORM", "WAYLAND_DISPLAY", "DISPLAY")]
-        digest = hashlib.sha256("\0".join([str(folder), *own, *screen]).encode(errors="surrogateescape")).hexdigest()
+        known = "\0".join([str(folder), *own, *screen]).encode(errors="surrogateescape")
+        # Not hashlib, whose import would take a noticeable part of the start.
+        digest = bytes(QCryptographicHash.hash(known, QCryptographicHash.Algorithm.Sha256).toHex().data()).decode()
         name = f"lacuna-{digest[:12]}"
         runtime = os.environ.get("XDG_RUNTIME_DIR", "")
         place = Path(runtime) if os.path.isabs(runtime) and os.access(runtime, os.W_OK) else folder  # noqa: PTH117
@@ -98,8 +97,7 @@ class Instance(QObject):
         try:
             from PySide6.QtNetwork import QLocalServer
         except ImportError as error:
-            _LOG.info("Later starts open windows of their own: %s", error)
-            self._lock.unlock()
+            self._give_up(str(error))
             return
         self._server = QLocalServer(self)
         self._server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
@@ -107,14 +105,20 @@ class Instance(QObject):
         # A program that was killed leaves its socket; who has the lock knows that nobody listens there.
         QLocalServer.removeServer(self._name)
         if not self._server.listen(self._name):
-            _LOG.info("Later starts open windows of their own: %s", self._server.errorString())
-            self._lock.unlock()
+            self._give_up(self._server.errorString())
 
     def stop(self) -> None:
         """The next start is the first again. Can be called more than once."""
         if self._server is not None:
             self._server.close()
         self._lock.unlock()
+
+    def _give_up(self, reason: str) -> None:
+        """Later starts open windows of their own, without waiting."""
+        import logging
+
+        self._lock.unlock()
+        logging.getLogger("lacuna").info("Later starts cannot be heard: %s", reason)
 
     def _is_first(self) -> bool:
         """Whether nobody else holds the lock; also where there can be no lock."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until a handler is installed, Ctrl+C ends the program without a traceback from an import.
@@ -34,7 +33,7 @@ def _start() -> int:
         from engine.batch.process import main as work
 
         return work()
-    if arguments and (_may_be_command(arguments[0]) or not any(Path(word).exists() for word in arguments)):
+    if arguments and (_may_be_command(arguments[0]) or not _names_file(arguments)):
         # Not imported for the window, because it takes a multiple of the window's time.
         from desktop.work.flatten import FLATTEN
         from engine import cli
@@ -42,7 +41,7 @@ def _start() -> int:
         names = [command.name for command in (*cli.COMMANDS, FLATTEN)]
         if arguments[0] in names or arguments[0].startswith("-"):
             return cli.main(arguments, [FLATTEN])
-        if not any(Path(word).exists() for word in arguments):
+        if not _names_file(arguments):
             known = ", ".join(names)
             print(f"{arguments[0]!r} is neither a file nor a command. Commands: {known}.", file=sys.stderr)
             return 2
@@ -68,6 +67,10 @@ def _start() -> int:
 def _may_be_command(word: str) -> bool:
     """Whether a word may be a command or an option, and not a path with a dot or a separator."""
     return word.startswith("-") or (word.isascii() and word.isalpha())
+
+
+def _names_file(words: list[str]) -> bool:
+    return any(os.path.lexists(word) for word in words)
 
 
 def _ensure_home() -> None:

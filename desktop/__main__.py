@@ -48,6 +48,7 @@ def _start() -> int:
     if sys.platform.startswith("linux") and not _has_display():
         print("There is no display for the window. Without one: lacuna --help", file=sys.stderr)
         return 1
+    _use_utf8()
     try:
         from desktop.app import run
     except ImportError:
@@ -67,6 +68,12 @@ def _start() -> int:
 def _may_be_command(word: str) -> bool:
     """Whether a word may be a command or an option, and not a path with a dot or a separator."""
     return word.startswith("-") or (word.isascii() and word.isalpha())
+
+
+def _use_utf8() -> None:
+    """Start again with names of files in UTF-8 if they have another encoding: Qt knows no other on Linux."""
+    if os.name == "posix" and sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.execve(sys.executable, sys.orig_argv, os.environ | {"PYTHONUTF8": "1"})  # noqa: S606 - this very program
 
 
 def _names_file(words: list[str]) -> bool:

@@ -148,7 +148,7 @@ class SettingsStore:
     def __init__(self, file: Path | None = None) -> None:
         self._wanted_file = file
         self._unsaid: list[Words] = []
-        self._say: Callable[[str], object] = lambda _: None
+        self._say: Callable[[str], object] | None = None
         self._saving_fails = False
         self._store = self._open()
         self.settings, whole = self._read()
@@ -266,7 +266,8 @@ class SettingsStore:
 
     def _report(self, words: Words) -> None:
         self._unsaid.append(words)
-        self.report_to(self._say)
+        if self._say is not None:
+            self.report_to(self._say)
 
 
 def _is_absent(file: Path) -> bool:

@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[2]
 ASKED = """
 import sys, os
 from pathlib import Path
+from PySide6.QtCore import QCoreApplication
 from desktop import instance
+app = QCoreApplication([])
 instance.PATIENCE = 0.2
 start = instance.Instance(Path(sys.argv[1]))
 print(start.give([Path(name) for name in sys.argv[2:]]), flush=True)

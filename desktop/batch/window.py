@@ -146,7 +146,7 @@ class BatchWindow(QWidget):
         middle.addLayout(self._bar_above())
         middle.addWidget(self._pages, 1)
         middle.addWidget(self.decision_bar)
-        # Full HD at 200 % is lower than all this needs.
+        # Full HD at 200 % is lower than all this needs. Start stays in view.
         body, area = QWidget(), QScrollArea()
         area.setWidget(body)
         area.setWidgetResizable(True)
@@ -159,8 +159,8 @@ class BatchWindow(QWidget):
             each.setSpacing(0)
         layout.addWidget(self.options)
         layout.addLayout(middle, 1)
-        layout.addWidget(self.strip)
-        layout.addWidget(self.run_bar)
+        outer.addWidget(self.strip)
+        outer.addWidget(self.run_bar)
 
     def _bar_above(self) -> QHBoxLayout:
         """The line over the table: adding, filter and search."""

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QSocketNotifier, QTimer
+from PySide6.QtCore import QObject, QSocketNotifier, Qt, QTimer
 from PySide6.QtWidgets import QApplication
 
+from desktop.display import create_application
 from desktop.frame.commands import ACTIONS
 from desktop.frame.main_window import MainWindow
 from desktop.frame.menus import Menus
+from desktop.instance import Instance
 from desktop.settings import SettingsStore
 from desktop.theme import apply_theme
 from engine.errors import EngineError
@@ -65,6 +67,7 @@ class Program:
         self.window = MainWindow(self.store)
         self.menus = Menus(self.window, ACTIONS, self.store.settings.shortcuts)
         self.ready = self.stuck = False
+        self._early: list[Path] | None = []
 
     def start(self, paths: list[Path], *, catch: bool = False) -> None:
         """Show the window, then create its contents, offer autosaved work and open files.
@@ -80,12 +83,35 @@ class Program:
             self._build(catch=catch)
             self.contents.task.load()
             offer_recovery(self.window, self.files)
-            self.contents.photos.open(paths)
+            early, self._early = self._early or [], None
+            self.contents.photos.open([*paths, *early])
             self.contents.begin()
 
         # After the first paint, so that the window appears without delay.
         self.window.painted.connect(lambda: QTimer.singleShot(0, self.window, later))
         self.window.show()
+
+    def open_more(self, paths: list[Path], token: str = "") -> None:
+        """Bring the window to the front and open files, because the program was started once more.
+
+        Args:
+            paths: the files; those that come while the program starts are opened when it has.
+            token: of XDG activation, with which Wayland lets a window come to the front; may be empty.
+        """
+        if token:
+            # There is no call for it: Qt looks here when a window is activated, and then deletes it.
+            os.environ["XDG_ACTIVATION_TOKEN"] = token
+        self.window.setWindowState(self.window.windowState() & ~Qt.WindowState.WindowMinimized)
+        for window in (self.window, QApplication.activeModalWidget()):
+            if window is not None:
+                window.show()
+                window.raise_()
+                window.activateWindow()
+        os.environ.pop("XDG_ACTIVATION_TOKEN", None)
+        if self._early is not None:
+            self._early += paths
+        elif self.ready and paths:
+            self.contents.photos.open(paths)
 
     def save_all(self) -> bool:
         """Autosave all photographs synchronously, because something went wrong; False when one could not be saved."""
@@ -152,6 +178,7 @@ class Program:
             self.crashes,
         )
         self.window.closed.connect(self.stop)
+        self.store.report_to(self.contents.strip.warn)
         self.ready = True
 
     def _monitor_profile(self) -> bytes | None:
@@ -227,15 +254,24 @@ def run(arguments: list[str]) -> int:
     Returns:
         The exit status.
     """
-    app = QApplication(sys.argv[:1])
+    app = create_application(sys.argv[0])
     app.setApplicationName("lacuna")
     app.setApplicationDisplayName("Lacuna")
     app.setDesktopFileName("lacuna")
-    program = Program()
+    paths = [Path(name).resolve() for name in arguments]
+    store = SettingsStore()
+    instance = Instance(store.file.parent)
+    if instance.give(paths):
+        return 0
+    program = Program(store=store)
     # Windows has only SIGINT of these, from consoles.
     watch = SignalWatch(program) if os.name == "posix" else None
-    program.start([Path(name).resolve() for name in arguments], catch=True)
+    instance.asked.connect(program.open_more)
+    program.window.painted.connect(lambda: QTimer.singleShot(0, instance, instance.listen))
+    program.window.closed.connect(instance.stop)
+    program.start(paths, catch=True)
     code = app.exec()
+    instance.stop()
     program.stop()
     if watch is not None:
         watch.stop()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection
+import os
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QByteArray, QSettings
 
+from desktop.language import sentence_of
 from desktop.tools.base import ToolSettings
 from engine import tables
+from engine.errors import Words
 
 RECENT = 12
 """Number of recent files that are remembered."""
+_WINDOWS = ("geometry", "panels", "batch_geometry", "batch_columns")
+"""Keys of what Qt saved of the windows."""
 
 
 @dataclass
@@ -146,6 +151,8 @@ class Settings:
 class SettingsStore:
     """Reads and writes the settings. GUI thread.
 
+    A file that cannot be read, or not all of it, is renamed before the first write and so lost to nobody.
+
     Args:
         file: an INI file; None = the user's settings.
 
@@ -154,16 +161,39 @@ class SettingsStore:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        if file is None:
-            self._store = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "lacuna", "lacuna")
-        else:
-            self._store = QSettings(str(file), QSettings.Format.IniFormat)
-        self.settings = self._read()
+        self._wanted_file = file
+        self._unsaid: list[Words] = []
+        self._say: Callable[[str], object] | None = None
+        self._saving_fails = False
+        self._store = self._open()
+        self.settings, whole = self._read()
+        if not whole:
+            self._set_aside()
+
+    @property
+    def file(self) -> Path:
+        """The INI file; it need not exist."""
+        return Path(self._store.fileName())
+
+    def report_to(self, say: Callable[[str], object]) -> None:
+        """Have problems said with a function, also those since the settings were read; each is said once."""
+        self._say = say
+        unsaid, self._unsaid = self._unsaid, []
+        for words in unsaid:
+            say(sentence_of(words))
 
     def save(self) -> None:
-        """Write the settings."""
+        """Write the settings. If that is impossible, it is said, the first time."""
         self._store.setValue("settings", json.dumps(dataclasses.asdict(self.settings)))
         self._store.sync()
+        if self._store.status() is QSettings.Status.AccessError and not self._saving_fails:
+            self._saving_fails = True
+            self._report(
+                Words(
+                    "The settings cannot be saved in {folder}, so changes of them last until Lacuna is closed.",
+                    folder=self.file.parent,
+                )
+            )
 
     def geometry(self) -> tuple[QByteArray, QByteArray]:
         """The window's geometry and the state of its panels, as Qt saved them; empty at the first start."""
@@ -182,6 +212,8 @@ class SettingsStore:
         """Write the geometry of the window of batches and the widths of its columns."""
         self._store.setValue("batch_geometry", geometry)
         self._store.setValue("batch_columns", columns)
+        # A file without settings is taken for a damaged one.
+        self.save()
 
     def remember_file(self, path: Path) -> None:
         """Put a file first in the list of recent files."""
@@ -198,19 +230,72 @@ class SettingsStore:
         value = self._store.value(key)
         return value if isinstance(value, QByteArray) else QByteArray()
 
-    def _read(self) -> Settings:
-        """Read the settings; parts that are damaged or of another version get their defaults."""
+    def _open(self) -> QSettings:
+        if self._wanted_file is not None:
+            return QSettings(str(self._wanted_file), QSettings.Format.IniFormat)
+        return QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "lacuna", "lacuna")
+
+    def _read(self) -> tuple[Settings, bool]:
+        """The settings, and whether all were read; parts that are damaged or of another version get their defaults."""
+        settings = Settings()
+        whole = self._store.contains("settings") or _is_absent(self.file)
         try:
             table = tables.parse_json(str(self._store.value("settings", "{}")))
         except ValueError:
-            return Settings()
-        settings = Settings()
+            return settings, False
+        if not isinstance(table, dict):
+            return settings, False
         for fld in dataclasses.fields(Settings):
-            if isinstance(table, dict) and fld.name in table:
-                _try_set(settings, fld.name, _upgrade(fld.name, table[fld.name]))
+            if fld.name in table:
+                whole &= _try_set(settings, fld.name, _upgrade(fld.name, table[fld.name]))
         # Always start by adding: removing from an empty mask would seem not to work.
         settings.tools.adding = True
-        return settings
+        return settings, whole
+
+    def _set_aside(self) -> None:
+        """Rename the file, and write what could be read of it into a new one."""
+        file, kept = self.file, {key: self._bytes(key) for key in _WINDOWS}
+        aside = file.with_name(f"{file.name}.broken")
+        number = 1
+        while os.path.lexists(aside):
+            number += 1
+            aside = file.with_name(f"{file.name}.broken{number}")
+        try:
+            file.rename(aside)
+        except OSError as error:
+            self._report(
+                Words(
+                    "Not all settings in {file} can be used, so defaults take their place: {reason}.",
+                    file=file,
+                    reason=error.strerror or "",
+                )
+            )
+            return
+        self._report(
+            Words(
+                "Not all settings in {file} can be used, so defaults take their place. The file is kept as {name}.",
+                file=file,
+                name=aside.name,
+            )
+        )
+        self._store = self._open()
+        for key, value in kept.items():
+            if not value.isEmpty():
+                self._store.setValue(key, value)
+        self.save()
+
+    def _report(self, words: Words) -> None:
+        self._unsaid.append(words)
+        if self._say is not None:
+            self.report_to(self._say)
+
+
+def _is_absent(file: Path) -> bool:
+    """Whether there is no file with settings; an empty one holds none either."""
+    try:
+        return file.is_file() and file.stat().st_size == 0 if os.path.lexists(file) else True
+    except OSError:
+        return True
 
 
 def _upgrade(name: str, part: Any) -> Any:
@@ -221,9 +306,11 @@ def _upgrade(name: str, part: Any) -> Any:
     return part
 
 
-def _try_set(settings: Settings, name: str, value: Any) -> None:
+def _try_set(settings: Settings, name: str, value: Any) -> bool:
+    """Set a part; False when it cannot be used."""
     try:
         part = tables.from_table(Settings, {name: value})
     except (ValueError, OverflowError, RecursionError):
-        return
+        return False
     setattr(settings, name, getattr(part, name))
+    return True

@@ -16,7 +16,7 @@ import numpy as np
 
 from engine import __version__
 from engine.errors import EngineError, ModelError, Words
-from engine.health import gone, major, places
+from engine.health import major, places
 from engine.jobs import JobContext
 from engine.raster import ArraySource, Floats
 from engine.recipes import RECIPES
@@ -109,7 +109,7 @@ class Diagnosis:
         driver: of NVIDIA's graphics cards; None if there is none.
         places: where files are.
         tests: of all models whose cards can be used.
-        problems: models whose cards cannot be used, and models of this installation that are gone.
+        problems: models whose cards cannot be used, and models of this installation that are missing.
         advice: why the graphics card is not used and what to do about it, as sentences; or that it is used. After that
             folders that cannot be written, and disks that are nearly full.
     """
@@ -187,7 +187,7 @@ def _look(registry: Registry) -> Diagnosis:
         driver=nvidia_driver(),
         places=_places(registry),
         tests=(),
-        problems=(*registry.problems(), *gone(registry)),
+        problems=tuple(registry.problems()),
         advice=(),
     )
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from engine.errors import ModelError, Words
 from engine.jobs import JobContext
-from engine.resources import build
 from engine.runtime.cards import Registry
 from engine.runtime.driver import Driver, nvidia_driver
 from engine.runtime.session import Library, library, missing_cuda_file
@@ -73,21 +72,12 @@ def _models(registry: Registry, context: JobContext) -> list[Problem]:
             wrong[entry.id] = error
         if entry.problem is not None:
             wrong[entry.id or str(entry.folder)] = entry.problem
-    wrong |= {str(error.words.values["model"]): error for error in gone(registry)}
     if not wrong:
         return []
     key = "models " + " ".join(sorted(wrong))
     if len(wrong) > 1:
         return [Problem(key, Words("These models are missing or damaged: {models}.", models=", ".join(sorted(wrong))))]
     return [Problem(key, *(error.words for error in wrong.values()))]
-
-
-def gone(registry: Registry) -> list[ModelError]:
-    """An error for each model that this installation came with and that is not there any more."""
-    made, there = build(), {entry.id for entry in registry.entries()}
-    said = "The model {model} is missing from this installation."
-    named = made.models if made is not None else ()
-    return [ModelError(said, "model.gone", model=name) for name in named if name not in there]
 
 
 def places(folders: Sequence[Path]) -> Iterator[Problem]:

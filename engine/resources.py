@@ -21,14 +21,12 @@ class Build:
         commit: from which it was built.
         date: when.
         releases: http(s) address of the page with all releases; empty = there is none.
-        models: ids of the models that it ships; empty = not known.
     """
 
     version: str
     commit: str
     date: str
     releases: str
-    models: tuple[str, ...]
 
 
 def resource(*parts: str) -> Path:
@@ -57,13 +55,11 @@ def _build_of(table: Any) -> Build | None:
     if not isinstance(table, dict):
         return None
     texts = [table.get(name, "") for name in ("version", "commit", "date", "releases")]
-    models = table.get("models", [])
-    if not all(isinstance(text, str) for text in texts) or not texts[0] or not isinstance(models, list):
+    if not all(isinstance(text, str) for text in texts) or not texts[0]:
         return None
     version, commit, date, releases = texts
     web = releases.startswith(("https://", "http://")) and releases.isprintable() and " " not in releases
-    named = tuple(model for model in models if isinstance(model, str))
-    return Build(version, commit, date, releases if web else "", named)
+    return Build(version, commit, date, releases if web else "")
 
 
 def import_folder() -> Path:

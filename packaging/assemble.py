@@ -69,7 +69,6 @@ def facts(releases: str) -> dict[str, object]:
         "commit": commit.stdout.strip(),
         "date": time.strftime("%Y-%m-%d", time.gmtime(_epoch())),
         "releases": releases,
-        "models": sorted(card.parent.name for card in (ROOT / "resources" / "models").glob("*/card.toml")),
     }
 
 

@@ -91,7 +91,7 @@ class BatchList(QObject):
         self._name_timer.setInterval(_SETTLE_MS)
         self._name_timer.setSingleShot(True)
         self._name_timer.timeout.connect(self._name_again)
-        if self._path.exists():
+        if self._on_disk:
             self._submit(lambda _: settle_interrupted(self._path)).ended.connect(self.refresh)
 
     @property
@@ -118,6 +118,11 @@ class BatchList(QObject):
         """The number of scans."""
         return sum(self.counts.values())
 
+    @property
+    def _on_disk(self) -> bool:
+        """Whether there is a table; not where its folder cannot be entered."""
+        return os.path.exists(self._path)  # noqa: PTH110 - never raises
+
     def rows(self, ids: Sequence[int]) -> list[Row]:
         """The rows with these numbers, as they are in the table now."""
         table = self._opened()
@@ -125,7 +130,7 @@ class BatchList(QObject):
 
     def _opened(self) -> JobTable | None:
         """This thread's own connection to the table; None if there is none."""
-        if self._table is None and self._path.exists():
+        if self._table is None and self._on_disk:
             try:
                 self._table = JobTable(self._path)
             except EngineError as error:
@@ -137,7 +142,7 @@ class BatchList(QObject):
         if self._asking is not None:
             self._ask_again = True
             return
-        if not self._path.exists():
+        if not self._on_disk:
             return
         self._asking = self._submit(partial(ignoring_context, take_snapshot, self._path, self.view), Urgency.REPAIR)
         self._asking.done.connect(self._on_snapshot)
@@ -306,7 +311,7 @@ class BatchList(QObject):
     @property
     def _is_empty(self) -> bool:
         """Whether there are no scans, as far as is known."""
-        return not self.total and not self.busy and (self.snapshot is not None or not self._path.exists())
+        return not self.total and not self.busy and (self.snapshot is not None or not self._on_disk)
 
     def _forget_folders(self) -> None:
         """Forget the folders of scans that were removed, and the output folder if it followed from them."""

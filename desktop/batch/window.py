@@ -20,10 +20,12 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QApplication,
     QComboBox,
+    QFrame,
     QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
+    QScrollArea,
     QSplitter,
     QStackedWidget,
     QVBoxLayout,
@@ -144,13 +146,21 @@ class BatchWindow(QWidget):
         middle.addLayout(self._bar_above())
         middle.addWidget(self._pages, 1)
         middle.addWidget(self.decision_bar)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
+        # Full HD at 200 % is lower than all this needs. Start stays in view.
+        body, area = QWidget(), QScrollArea()
+        area.setWidget(body)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        layout, outer = QVBoxLayout(body), QVBoxLayout(self)
+        outer.addWidget(area)
+        for each in (layout, outer):
+            each.setContentsMargins(0, 0, 0, 0)
+            each.setSpacing(0)
         layout.addWidget(self.options)
         layout.addLayout(middle, 1)
-        layout.addWidget(self.strip)
-        layout.addWidget(self.run_bar)
+        outer.addWidget(self.strip)
+        outer.addWidget(self.run_bar)
 
     def _bar_above(self) -> QHBoxLayout:
         """The line over the table: adding, filter and search."""

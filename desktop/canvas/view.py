@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
@@ -162,7 +164,10 @@ class CanvasView(QWidget):
     def _paint(self, painter: QPainter, workspace: Workspace, clip: QRect) -> None:
         viewport = self.viewport
         painter.scale(1 / viewport.ratio, 1 / viewport.ratio)
-        painter.translate(-viewport.origin)
+        # At 125 % and the like a widget may begin between two pixels of the screen; tiles would leave gaps there.
+        device = painter.deviceTransform()
+        pixel = QPointF(math.floor(device.dx()) - device.dx(), math.floor(device.dy()) - device.dy())
+        painter.translate(pixel - viewport.origin)
         self.display.split = None
         if self._divider is not None:
             self.display.split = round(viewport.origin.x() + self._divider * viewport.size.width())

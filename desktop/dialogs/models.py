@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
@@ -144,7 +145,10 @@ class ModelsWindow(QDialog):
         self._rows.clear()
         entries = self._registry.entries()
         usable = [entry for entry in entries if entry.card is not None]
-        defaults = {self._registry.default(task).id for task in TASKS if self._registry.cards(task)}
+        defaults: set[str] = set()
+        for id_ in TASKS:
+            with suppress(ModelError):
+                defaults.add(self._registry.default(id_).id)
         for id_, task in TASKS.items():
             of_task = [entry for entry in usable if entry.card is not None and entry.card.task == id_]
             work = [entry for entry in of_task if entry.card is not None and not entry.card.study]

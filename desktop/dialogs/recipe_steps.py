@@ -213,11 +213,13 @@ class RecipeSteps(QWidget):
         cards = self._registry.cards(step.task)
         with QSignalBlocker(self.model):
             self.model.clear()
-            if cards:
+            try:
                 default = self._registry.default(step.task)
                 self.model.addItem(self.tr("Default ({0})").format(default.title), "")
                 self.model.insertSeparator(1)
                 list_models(self.model, cards, default.id)
+            except EngineError:
+                list_models(self.model, cards, "")
             if self.model.findData(step.model) < 0:
                 self.model.addItem(self.tr("{0} (missing)").format(step.model or self.tr("Default")), step.model)
             self.model.setCurrentIndex(self.model.findData(step.model))

@@ -81,7 +81,7 @@ class AutosaveFolder:
         if key not in self._intact and not self._is_intact(key):
             path = self._tile(key)
             _make_folder(path.parent)
-            imageio.atomic_write_bytes(path, zlib.compress(buffer.getvalue(), 1), durable=False)
+            self._write(path, zlib.compress(buffer.getvalue(), 1), durable=False)
         self._intact.add(key)
         return key
 
@@ -169,9 +169,20 @@ class AutosaveFolder:
         }
         _make_folder(self.folder)
         self._sync(keys - self._synced, context)
-        imageio.atomic_write_bytes(self.folder / MANIFEST, json.dumps(manifest).encode())
+        self._write(self.folder / MANIFEST, json.dumps(manifest).encode())
         self._known = known
         self._prune(keys)
+
+    def _write(self, path: Path, data: bytes, *, durable: bool = True) -> None:
+        try:
+            imageio.atomic_write_bytes(path, data, durable=durable)
+        except WriteError as error:
+            if error.code == "write.full":
+                # The name of a tile tells nobody which disk it is.
+                raise WriteError(
+                    "There is not enough room on the disk with {folder}.", "write.full", folder=self.folder.parent
+                ) from error
+            raise
 
     def _sync(self, keys: set[str], context: JobContext) -> None:
         """Sync some tiles to the disk, so that after a power cut no manifest refers to tiles that were lost."""

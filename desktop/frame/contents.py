@@ -156,7 +156,7 @@ class Contents(QObject):
             "Navigator": self.navigator,
             "Repair": _scroll_area(self.task),
             "Defects": _scroll_area(self.defects),
-            "Layers": self.layers,
+            "Layers": _scroll_area(self.layers),
             "History": self.history,
             "Jobs": jobs,
         }

@@ -18,6 +18,9 @@ from desktop.settings import SettingsStore
 
 _PANELS = ("Navigator", "Repair", "Defects", "Layers", "History", "Jobs")
 
+_LOW = 480
+"""Screens of fewer logical pixels in height, for example Full HD at 300 %, have room for one panel, so all are tabs."""
+
 
 class MainWindow(QMainWindow):
     """The main window without its contents. GUI thread.
@@ -76,15 +79,17 @@ class MainWindow(QMainWindow):
     def _arrange(self) -> None:
         """Restore the saved geometry and panels, or set the defaults."""
         panels = self.panels
-        for below, *above in (("Repair", "Defects", "Layers"), ("History", "Jobs")):
+        room = self.screen().availableSize()
+        low = room.height() < _LOW
+        columns = ("Repair", "Defects", "Layers"), ("History", "Jobs")
+        for below, *above in (("Repair", *_PANELS[2:], "Navigator"),) if low else columns:
             for title in above:
                 self.tabifyDockWidget(panels[below], panels[title])
             panels[below].raise_()
         geometry, arrangement = self._store.geometry()
         if geometry.isEmpty() or not self.restoreGeometry(geometry):
-            room = self.screen().availableSize() * 0.95
-            self.resize(QSize(1480, 940).boundedTo(room))
-        self._arranged = self.restoreState(arrangement)
+            self.resize(QSize(1480, 940).boundedTo(room * 0.95))
+        self._arranged = low or self.restoreState(arrangement)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -26,11 +26,16 @@ def start_log(folder: Path) -> Path:
     path = folder / "lacuna.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(path, maxBytes=1 << 20, backupCount=2, encoding="utf-8")
+        # File names may have parts that are no text.
+        handler = logging.handlers.RotatingFileHandler(
+            path, maxBytes=1 << 20, backupCount=2, encoding="utf-8", errors="backslashreplace"
+        )
     except OSError:
         # The program must also work if the home folder cannot be written.
         return path
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    # On a full disk the log has gaps, and nothing else is wrong.
+    logging.raiseExceptions = False
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False

@@ -25,7 +25,7 @@ class Navigator(QWidget):
         self._view: CanvasView | None = None
         self._image: QImage | None = None
         self._pixels: np.ndarray | None = None
-        self.setMinimumHeight(120)
+        self.setMinimumHeight(80)
         self.setToolTip(self.tr("Click or drag to look at another part of the picture"))
         self.setAccessibleName(self.tr("Navigator"))
         self._timer = QTimer(self)

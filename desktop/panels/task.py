@@ -64,6 +64,7 @@ class TaskPanel(QWidget):
         self._workspace: Workspace | None = None
         self._cards: dict[str, list[ModelCard]] = {}
         self._defaults: dict[str, str] = {}
+        self._refused: dict[str, ModelError] = {}
         self._make_fields()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(12, 12, 12, 12)
@@ -171,11 +172,16 @@ class TaskPanel(QWidget):
         cards = self._registry.cards()
         self._cards = {id_: [card for card in cards if card.task == id_] for id_ in TASKS if TASKS[id_].repairs}
         self._cards = {id_: found for id_, found in self._cards.items() if found}
-        self._defaults = {id_: self._registry.default(id_).id for id_ in self._cards}
+        self._defaults, self._refused = {}, {}
+        for id_ in TASKS:
+            try:
+                self._defaults[id_] = self._registry.default(id_).id
+            except ModelError as error:
+                self._refused[id_] = error
         self._task.clear()
         for id_ in self._cards:
             self._task.addItem(TASKS[id_].verb, id_)
-        problems = self._registry.problems()
+        problems = [*self._registry.problems(), *(card.lost for card in cards if card.lost is not None)]
         self._note.setText(sentence_of(problems[0]) if problems else "")
         self._note.setVisible(bool(problems))
         self._absent.setVisible(not self._cards)
@@ -205,6 +211,8 @@ class TaskPanel(QWidget):
             ModelError: there is no model for the task.
         """
         id_ = task or self._chosen
+        if id_ in self._refused and self._settings.of(id_).model not in {card.id for card in self._cards.get(id_, [])}:
+            raise self._refused[id_]
         card, values = self._card(id_), self._settings.of(id_).values
         wanted = {
             setting.name: setting.clamp(values.get(setting.name, setting.default))
@@ -216,8 +224,10 @@ class TaskPanel(QWidget):
         """The model that was chosen for a task, or its default; ModelError if there is none."""
         cards = {card.id: card for card in self._cards.get(task, [])}
         if not cards:
-            raise ModelError("No model for {task} is installed.", "model.none", task=task)
-        return cards.get(self._settings.of(task).model) or cards[self._defaults[task]]
+            raise self._refused.get(task) or ModelError("No model for {task} is installed.", "model.none", task=task)
+        # Without its default model a task shows the first, and uses it only when it is chosen.
+        wanted = (self._settings.of(task).model, self._defaults.get(task, ""), *cards)
+        return next(cards[id_] for id_ in wanted if id_ in cards)
 
     def _show_task(self) -> None:
         """Show the chosen task and its models."""
@@ -226,7 +236,7 @@ class TaskPanel(QWidget):
             self._task.setCurrentIndex(self._task.findData(self._chosen))
             self._model.clear()
             if task is not None:
-                list_models(self._model, self._cards[task.id], self._defaults[task.id])
+                list_models(self._model, self._cards[task.id], self._defaults.get(task.id, ""))
                 self._model.setCurrentIndex(self._model.findData(self._card(task.id).id))
         self._show_card()
 

@@ -24,6 +24,8 @@ UNDO_BYTES = 512 << 20
 """Memory for undo steps, bytes; the oldest beyond it are moved to the autosave folder."""
 AUTOSAVE_SECONDS = 10
 """Seconds from the first change to the autosave."""
+_NOT_SAVED = "The work could not be autosaved."
+_NOT_MOVED = "Old undo steps stay in memory."
 
 Submit = Callable[[str, Lane, Callable[[], Work]], Ticket]
 
@@ -41,7 +43,7 @@ class Autosave(QObject):
 
     Signals:
         due: an autosave should be made now.
-        message: carries a sentence for the user.
+        message: carries a sentence for the user. The same failure is not told again until its work has succeeded.
     """
 
     due = Signal()
@@ -65,6 +67,7 @@ class Autosave(QObject):
         self._kept: State | None = document.state
         self._running = self._again = self._closed = False
         self._moving_undo = False
+        self._told: set[str] = set()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(AUTOSAVE_SECONDS * 1000)
@@ -103,6 +106,7 @@ class Autosave(QObject):
             self.folder.autosave(snapshot, context)
 
         def on_saved() -> None:
+            self._told.discard(_NOT_SAVED)
             # Not if it was deleted or the opened file was overwritten meanwhile: then it has to be saved again.
             if snapshot.opened is self._opened and self._kept is before:
                 self._kept = state
@@ -167,6 +171,7 @@ class Autosave(QObject):
 
         def release(keys: list[dict[Cell, tuple[str | None, str | None]]]) -> None:
             self._moving_undo = False
+            self._told.discard(_NOT_MOVED)
             if self._closed:
                 return
             for delta, names in zip(chosen, keys, strict=True):
@@ -193,10 +198,15 @@ class Autosave(QObject):
             self.save()
 
     def _on_failed(self, error: EngineError) -> None:
-        if not self._closed:
-            self.message.emit(f"The work could not be autosaved. {sentence_of(error)}")
+        self._tell(_NOT_SAVED, error)
 
     def _on_undo_not_moved(self, error: EngineError | None = None) -> None:
         self._moving_undo = False
-        if error is not None and not self._closed:
-            self.message.emit(f"Old undo steps stay in memory. {sentence_of(error)}")
+        if error is not None:
+            self._tell(_NOT_MOVED, error)
+
+    def _tell(self, what: str, error: EngineError) -> None:
+        """Tell a failure once: it is tried again after every change, and a full disk stays full."""
+        if not self._closed and what not in self._told:
+            self._told.add(what)
+            self.message.emit(f"{what} {sentence_of(error)}")

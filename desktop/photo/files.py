@@ -132,7 +132,7 @@ class Files(QObject):
         Deletes those without work; moves those whose work cannot be read to the trash.
         """
         found: dict[Path, Path] = {}
-        folders = {path.with_suffix("") for path in self._sessions.glob("*")}
+        folders = {path.with_suffix("") for path in _entries(self._sessions)}
         for folder in sorted(folders):
             if folder in self._locks or not self._lock(folder):
                 continue
@@ -147,13 +147,13 @@ class Files(QObject):
 
     def forgotten_work(self) -> dict[Path, Path]:
         """Autosave folders in the trash -> file of the photograph, latest first."""
-        kept = [folder for folder in self._trash.glob("*") if not _is_outdated(folder)]
+        kept = [folder for folder in _entries(self._trash) if not _is_outdated(folder)]
         sources = {folder: autosaved_source(folder) for folder in sorted(kept, key=_age)}
         return {folder: source for folder, source in sources.items() if source is not None}
 
     def empty_trash(self) -> None:
         """Start deleting what has been in the trash for more than ``TRASH_DAYS``."""
-        outdated = [folder for folder in self._trash.glob("*") if _is_outdated(folder)]
+        outdated = [folder for folder in _entries(self._trash) if _is_outdated(folder)]
 
         def work(_: JobContext) -> None:
             for folder in outdated:
@@ -369,6 +369,14 @@ class Files(QObject):
         """Delete the autosave folders of closed photographs. Called after the job centre has stopped."""
         for folder in self._closing:
             self._remove(folder)
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing if it is missing or cannot be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _is_outdated(folder: Path) -> bool:

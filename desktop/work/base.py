@@ -17,6 +17,7 @@ from desktop.document.edits import Edit
 from desktop.document.geometry import Transform
 from desktop.document.model import Document, Layer
 from desktop.document.targets import EdgeMap
+from engine.errors import ModelError
 from engine.jobs import JobContext
 from engine.record import Repair
 from engine.tiles import TileMap
@@ -196,8 +197,12 @@ class TaskRunner(Runner[J]):
 
         request, card = self._request, self._registry.card(self._request.model)
         self._frozen_geometry = self._document.state.geometry
+        try:
+            default = self._registry.default(request.task).id
+        except ModelError:
+            default = ""
         # The default model is not named.
-        self._model_suffix = f", {card.title}" if card.id != self._registry.default(request.task).id else ""
+        self._model_suffix = f", {card.title}" if card.id != default else ""
         return TaskInput(
             request.task,
             source,

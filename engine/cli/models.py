@@ -42,7 +42,8 @@ def _models_list(_: argparse.Namespace, _context: JobContext) -> None:
         scores = ", ".join(f"{name} {value:g}" for name, value in list(card.scores.items())[:_SHOWN])
         more = f" and {len(card.scores) - _SHOWN} more" if len(card.scores) > _SHOWN else ""
         print(f"{card.id:{width}}  {card.task:8} {card.version:12} {scores}{more}")
-    say([problem.text() for problem in registry.problems()])
+    lost = [card.lost for card in cards if card.lost is not None]
+    say([problem.text() for problem in (*registry.problems(), *lost)])
 
 
 def _models_show(options: argparse.Namespace, _context: JobContext) -> None:

@@ -93,7 +93,11 @@ def is_shipped(name: str) -> bool:
 
 
 def _stems(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.toml") if not path.name.startswith("."))
+    try:
+        return sorted(path.stem for path in folder.glob("*.toml") if not path.name.startswith("."))
+    except OSError:
+        # Not even its parent can be entered, so there are no recipes of one's own.
+        return []
 
 
 def read_recipe(name: str) -> Recipe:

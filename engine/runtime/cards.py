@@ -14,15 +14,14 @@ from pathlib import Path
 
 from engine import tables
 from engine.errors import ModelError
-from engine.imageio import atomic_folder, atomic_write_bytes, open_plain, read_plain, sweep
+from engine.imageio import atomic_folder, atomic_write_bytes, read_plain, sweep
 from engine.jobs import JobContext
 from engine.resources import resource
+from engine.runtime.model_files import cached_digest, digest, missing_file, missing_models, stamp
 
 SHIPPED = resource("models")
 _LARGEST = 16 << 20
 """Larger cards are refused, bytes. A card with a credit line for every photograph has some hundred thousand."""
-_BLOCK = 1 << 20
-"""Bytes of a file that are read at a time; cancelling a verification waits for one of them at most."""
 LAYOUTS = ("NCHW", "NHWC", "NC", "N")
 """Orders of axes that a tensor may have: N = batch, C = channels, H = height, W = width."""
 
@@ -198,6 +197,11 @@ class ModelCard:
         found = [path.stat().st_size for path in map(self.path, self.stages) if path.is_file()]
         return sum(found)
 
+    @property
+    def lost(self) -> ModelError | None:
+        """An error that names a file that is missing; None: all are there."""
+        return missing_file(self.id, [self.path(stage) for stage in self.stages])
+
     def verify(self, context: JobContext | None = None) -> None:
         """Compare every file with its checksum.
 
@@ -212,7 +216,7 @@ class ModelCard:
         for stage in self.stages:
             path = self.path(stage)
             try:
-                actual = _digest(path, context) if context is not None else _digest_cached(path, *_stamp(path))
+                actual = digest(path, context) if context is not None else cached_digest(path, *stamp(path))
             except OSError as error:
                 raise ModelError(
                     "The model {model} lacks its file {part}.", "model.missing", model=self.id, part=stage.file
@@ -231,26 +235,6 @@ def _is_name(file: str) -> bool:
     return bool(re.fullmatch(r"[^/\\:\0]+", file)) and file not in (".", "..")
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Modification time and size of a file, in which a change shows."""
-    status = path.stat()
-    return status.st_mtime_ns, status.st_size
-
-
-@cache
-def _digest_cached(path: Path, _modified: int, _size: int) -> str:
-    return _digest(path, JobContext())
-
-
-def _digest(path: Path, context: JobContext) -> str:
-    digest = hashlib.sha256()
-    with open_plain(path) as file:
-        while block := file.read(_BLOCK):
-            context.check()
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def read_card(path: Path) -> ModelCard:
     """Read a ``card.toml``. The result is cached until the file changes.
 
@@ -258,7 +242,7 @@ def read_card(path: Path) -> ModelCard:
         ModelError: the file cannot be read, or a value is missing, unknown or impossible; names it.
     """
     try:
-        return _parse_cached(path, *_stamp(path))
+        return _parse_cached(path, *stamp(path))
     except OSError as error:
         raise ModelError(
             "The model card {path} cannot be read: {reason}.", "model.card", path=path, reason=error.strerror
@@ -373,9 +357,13 @@ class Registry:
         before added ones.
 
         Raises:
-            ModelError: there is no model for this task.
+            ModelError: there is no model for this task, or the one with its name ships and is gone: another would give
+                other results, which nobody asked for.
         """
         cards = self.cards(task)
+        gone = missing_models(self._shipped).get(task)
+        if gone is not None and not any(card.id == task for card in cards):
+            raise gone
         if not cards:
             raise ModelError("No model for {task} is installed.", "model.none", task=task)
         # min returns the first of equals.
@@ -481,8 +469,12 @@ class Registry:
             problem = ModelError(said, "model.folder", folder=place, reason=error.strerror)
             yield Entry(place, "", None, problem)
             return
-        for name in names:
+        gone = {} if added else missing_models(place)
+        for name in sorted({*names, *gone}):
             path = place / name / "card.toml"
+            if name in gone:
+                yield Entry(path.parent, name, None, gone[name])
+                continue
             with suppress(OSError):
                 if not path.exists():
                     continue

@@ -6,60 +6,28 @@ Uses only the standard library, because nothing else may be installed yet.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-PACKAGES = {
-    "libEGL.so.1": "libegl1",
-    "libGL.so.1": "libgl1",
-    "libdbus-1.so.3": "libdbus-1-3",
-    "libfontconfig.so.1": "libfontconfig1",
-    "libglib-2.0.so.0": "libglib2.0-0",
-    "libxkbcommon.so.0": "libxkbcommon0",
-    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
-    "libxcb-cursor.so.0": "libxcb-cursor0",
-    "libxcb-icccm.so.4": "libxcb-icccm4",
-    "libxcb-image.so.0": "libxcb-image0",
-    "libxcb-keysyms.so.1": "libxcb-keysyms1",
-    "libxcb-render-util.so.0": "libxcb-render-util0",
-    "libxcb-shape.so.0": "libxcb-shape0",
-}
-
-
-def missing() -> list[str]:
-    """Names of the Debian packages whose library cannot be loaded."""
-    packages = []
-    for library, package in PACKAGES.items():
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            packages.append(package)
-    return packages
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from desktop import system_libraries
 
 
 def main() -> int:
     """Returns 0 when no library is missing (any more), 1 after printing which are."""
-    if not sys.platform.startswith("linux"):
-        return 0
-    packages = missing()
-    if not packages:
-        return 0
-    line = "apt-get install --yes " + " ".join(packages)
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"Installing system libraries for the window: {' '.join(packages)}", flush=True)
+    absent = system_libraries.missing()
+    if absent and os.geteuid() == 0 and shutil.which("apt-get"):
+        packages = system_libraries.packages(absent)
+        print(f"Installing system libraries for the window: {packages}", flush=True)
         _run_quietly(["apt-get", "update", "--quiet"])
-        _run_quietly(line.split())
-        packages = missing()
-        if not packages:
-            return 0
-        line = "apt-get install --yes " + " ".join(packages)
-    print("Lacuna's window needs system libraries that are missing here.", file=sys.stderr)
-    print(f"On Debian or Ubuntu:\n    sudo {line}", file=sys.stderr)
-    print("On other systems, packages with these files: " + ", ".join(PACKAGES), file=sys.stderr)
-    return 1
+        _run_quietly(["apt-get", "install", "--yes", *packages.split()])
+    sentence = system_libraries.complaint() if absent else ""
+    if sentence:
+        print(sentence, file=sys.stderr)
+    return 1 if sentence else 0
 
 
 def _run_quietly(command: list[str]) -> None:

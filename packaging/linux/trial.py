@@ -1,4 +1,4 @@
-"""Tries the Debian package in a clean root: installs it, starts it, heals the sample, removes it, and looks at what stays.
+"""Tries the Debian package in a clean root: installs, starts and removes it, and looks at what stays.
 
 Usage: python packaging/linux/trial.py dist/lacuna_VERSION_amd64.deb [--suite bookworm] [--root FOLDER]
 
@@ -26,7 +26,19 @@ SAMPLE = "usr/lib/lacuna/_internal/resources/samples/astronaut.tif"
 MASK = "usr/lib/lacuna/_internal/resources/samples/astronaut-mask.png"
 LIMIT = 60
 """Seconds from the installation to the first healed scratch."""
-KEPT = ("home/", "root/", "tmp/", "var/cache/", "var/lib/apt/", "var/lib/dpkg/", "var/log/", "run/", "proc/", "sys/", "dev/")
+KEPT = (
+    "home/",
+    "root/",
+    "tmp/",
+    "var/cache/",
+    "var/lib/apt/",
+    "var/lib/dpkg/",
+    "var/log/",
+    "run/",
+    "proc/",
+    "sys/",
+    "dev/",
+)
 """Where things may change: the user's files, and the package system's own books."""
 GENERATED = ("usr/share/mime/", "usr/share/applications/mimeinfo.cache", "usr/share/icons/hicolor/icon-theme.cache")
 """What other packages make of what is installed."""
@@ -103,13 +115,13 @@ def try_package(root: Root, package: Path) -> dict[str, object]:
         if root.run("which", compiler, check=False).returncode == 0:
             raise SystemExit(f"The root is not clean: it has {compiler}.")
     root.run("apt-get", "update", "--quiet")
-    shutil.copyfile(package, root.folder / "tmp" / "lacuna.deb")
+    shutil.copyfile(package, root.folder / "root" / "lacuna.deb")
     # What the package needs comes first, so that the time is that of the package.
     depends = subprocess.run(["dpkg-deb", "-f", package, "Depends"], check=True, capture_output=True, text=True).stdout
     first = [wish.split("|")[0].split("(")[0].strip() for wish in depends.split(",")]
     root.run("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *first)
     before, start = root.files(), time.perf_counter()
-    root.run("dpkg", "-i", "/tmp/lacuna.deb")
+    root.run("dpkg", "-i", "/root/lacuna.deb")
     installed = time.perf_counter() - start
     root.run("lacuna-cli", "heal", f"/{SAMPLE}", "-o", "healed.tif", "--mask", f"/{MASK}", user=USER)
     healed = time.perf_counter() - start
@@ -120,7 +132,9 @@ def try_package(root: Root, package: Path) -> dict[str, object]:
     root.run("apt-get", "purge", "--yes", "--quiet", "lacuna")
     after = root.files()
     if after != before:
-        raise SystemExit(f"After its removal there is {sorted(after - before)[:9]} more, {sorted(before - after)[:9]} less.")
+        raise SystemExit(
+            f"After its removal there is {sorted(after - before)[:9]} more, {sorted(before - after)[:9]} less."
+        )
     if not (root.folder / "home" / USER / "healed.tif").is_file():
         raise SystemExit("The user's file is gone.")
     return {"installed": round(installed, 1), "healed": round(healed, 1), "megabytes": round(size / 1e6)}

@@ -235,14 +235,17 @@ def starting() -> dict[str, float]:
         "from PySide6.QtWidgets import QApplication, QMainWindow;"
         "app = QApplication([]); window = QMainWindow(); window.resize(1480, 940); window.show(); app.processEvents()"
     )
+    # As ``lacuna`` starts, until the window is painted.
     ours = (
-        "import os, sys; from pathlib import Path; from PySide6.QtWidgets import QApplication;"
-        "from desktop.app import Program;"
-        "from desktop.settings import SettingsStore;"
-        "app = QApplication([]); folder = Path(sys.argv[1]);"
-        "program = Program(folder, SettingsStore(folder / 's.ini'));"
-        "program.window.painted.connect(lambda: (print(int('onnxruntime' in sys.modules), flush=True), os._exit(0)));"
-        "program.start([]); app.exec()"
+        "import os, sys\n"
+        "from desktop.frame.main_window import MainWindow\n"
+        "def painted(window, event):\n"
+        "    print(int('onnxruntime' in sys.modules), flush=True)\n"
+        "    os._exit(0)\n"
+        "MainWindow.paintEvent = painted\n"
+        "from desktop.__main__ import main\n"
+        "sys.argv[1:] = []\n"
+        "main()"
     )
     environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
     # As on a user's computer, where modules are compiled once.
@@ -251,7 +254,7 @@ def starting() -> dict[str, float]:
 
         def start(code: str) -> bytes:
             return subprocess.run(
-                [sys.executable, "-c", code, folder], env=environment, check=True, capture_output=True
+                [sys.executable, "-c", code], env=environment | {"HOME": folder}, check=True, capture_output=True
             ).stdout
 
         start(ours)

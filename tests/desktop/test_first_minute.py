@@ -118,7 +118,9 @@ def test_a_deleted_model_is_named_once_and_the_button_shows_more(
 def test_nothing_is_said_of_what_is_fine_nor_again_of_what_was_closed(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    build(monkeypatch, tmp_path / "resources", version="9.8", models=["heal", "repaint"])
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    (shipped / "shipped.txt").write_text("repaint\n")
     store = SettingsStore(tmp_path / "settings.ini")
     store.settings.said.version, store.settings.said.problems = __version__, ("models repaint",)
     store.save()
@@ -129,7 +131,8 @@ def test_nothing_is_said_of_what_is_fine_nor_again_of_what_was_closed(
     # In the next version it is.
     program.store.settings.said.version = "0.0"
     program.contents.checkup.start()
-    qtbot.waitUntil(lambda: program.contents.strip.text == "The model repaint is missing from this installation.")
+    said = f"The model repaint is missing in {shipped}. Install Lacuna again."
+    qtbot.waitUntil(lambda: program.contents.strip.text == said)
 
 
 def test_an_exception_leaves_a_report_that_can_be_read_copied_and_deleted(

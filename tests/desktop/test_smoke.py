@@ -40,6 +40,7 @@ def test_what_is_missing_and_what_asks_the_network_fails(tmp_path: Path) -> None
     (root / "models").mkdir()
     tiny_models.smoother(root / "models")
     tiny_models.masker(root / "models", 1)
+    (root / "models" / "shipped.txt").write_text("smoother\nmasker\n")
     words = [sys.executable, "-c", START, str(root), "--smoke", "--without-model", "smoother"]
     (tmp_path / "tmp").mkdir()
     environment = os.environ | {"TMPDIR": str(tmp_path / "tmp")}
@@ -48,7 +49,7 @@ def test_what_is_missing_and_what_asks_the_network_fails(tmp_path: Path) -> None
     assert (result.returncode, found["ok"]) == (1, False), result.stderr
     assert set(found["models"]) == {"masker"}
     asked, missing = sorted(found["problems"], reverse=True)
-    assert missing == "models: the model smoother is missing"
+    assert missing.startswith("models: The model smoother is missing in ")
     assert "127.0.0.1" in asked
     assert {"TIFF LZW", "PNG", "JPEG", "WebP", "BMP"} <= set(found["formats"])
     assert found["parts"]["start to picture"] > found["parts"]["start to window"] > 0

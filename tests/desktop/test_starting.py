@@ -77,3 +77,18 @@ def test_a_signal_that_was_ignored_stays_ignored(program: Program) -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_the_window_is_painted_before_pictures_and_commands_are_imported(tmp_path: Path) -> None:
+    """Their modules take a multiple of the window's time."""
+    code = (
+        "import os, sys; from desktop.frame.main_window import MainWindow\n"
+        "def painted(*_):\n"
+        "    print(*({'numpy', 'cv2', 'engine.cli', 'PySide6.QtNetwork'} & {*sys.modules}), flush=True); os._exit(0)\n"
+        "MainWindow.paintEvent = painted\n"
+        "from desktop.__main__ import main\n"
+        "sys.argv[1:] = sys.argv[1:2]; main()"
+    )
+    environment = os.environ | {"HOME": str(tmp_path), "QT_QPA_PLATFORM": "offscreen"}
+    words = [sys.executable, "-c", code, str(ROOT / "resources" / "samples" / "astronaut.tif")]
+    assert subprocess.check_output(words, env=environment, cwd=ROOT, text=True) == "\n"

@@ -73,26 +73,35 @@ def test_without_a_display_the_sample_is_healed_headless(tmp_path: Path) -> None
     assert 0.05 < (before != after).any(axis=2).mean() < 0.5
 
 
-def test_missing_system_libraries_are_named_with_the_line_that_installs_them() -> None:
+@pytest.mark.parametrize("start", ["make run", "lacuna"])
+def test_missing_system_libraries_are_named_with_the_line_that_installs_them(start: str) -> None:
+    """In the program Qt fails where its plug-in cannot be loaded, which is played by a folder without plug-ins."""
+    begin = {
+        "make run": "sys.path.insert(0, 'packaging/linux'); import libraries; sys.exit(libraries.main())",
+        "lacuna": "sys.argv[1:] = []; from desktop.__main__ import main; sys.exit(main())",
+    }
     code = (
-        "import sys; sys.path.insert(0, 'packaging/linux'); import libraries, os;"
-        "libraries.PACKAGES = {'libnothing.so.9': 'libnothing9'}; os.geteuid = lambda: 1000; sys.exit(libraries.main())"
+        "import os, sys; os.geteuid = lambda: 1000; from desktop import system_libraries;"
+        f"system_libraries.PACKAGES = {{'libnothing.so.9': 'libnothing9'}}; {begin[start]}"
     )
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 1
-    assert "apt-get install --yes libnothing9" in result.stderr
+    environment = os.environ | {"QT_QPA_PLATFORM": "xcb", "QT_QPA_PLATFORM_PLUGIN_PATH": os.devnull}
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    assert "are missing here: libnothing.so.9." in result.stderr
+    assert result.stderr.endswith("    sudo apt install libnothing9\n")
     present = subprocess.run([sys.executable, "packaging/linux/libraries.py"], cwd=ROOT, capture_output=True, text=True)
     assert (present.returncode, present.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("status", "left"), [(0, []), (100, ["libnothing9"])])
+@pytest.mark.parametrize(("status", "left"), [(0, []), (100, ["libGL.so.1"])])
 def test_what_apt_prints_is_shown_only_when_it_fails(tmp_path: Path, status: int, left: list[str]) -> None:
     apt = tmp_path / "apt-get"
     apt.write_text(f"#!/bin/sh\necho debconf: delaying package configuration >&2\nexit {status}\n")
     apt.chmod(0o755)
     code = (
-        f"import sys; sys.path.insert(0, 'packaging/linux'); import libraries, os; missing = [['libnothing9'], {left}];"
-        "libraries.missing = lambda: missing.pop(0); os.geteuid = lambda: 0; sys.exit(libraries.main())"
+        "import sys; sys.path.insert(0, 'packaging/linux'); import libraries, os;"
+        f"missing = [['libGL.so.1'], {left}]; libraries.system_libraries.missing = lambda: missing.pop(0);"
+        "os.geteuid = lambda: 0; sys.exit(libraries.main())"
     )
     environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -100,6 +109,19 @@ def test_what_apt_prints_is_shown_only_when_it_fails(tmp_path: Path, status: int
     assert "Installing system libraries" in result.stdout
     if left:
         assert "debconf: delaying" in result.stderr
-        assert "apt-get install --yes libnothing9" in result.stderr
+        assert "sudo apt install libgl1" in result.stderr
     else:
         assert result.stderr == ""
+
+
+def test_a_display_that_does_not_answer_is_said_in_a_sentence_and_qt_does_not_abort(tmp_path: Path) -> None:
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("QT_QPA_PLATFORM", "WAYLAND_DISPLAY")
+    }
+    environment |= {"DISPLAY": "unix:4000", "HOME": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-m", "desktop"], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert result.stderr == "The display unix:4000 does not answer, so there is no window. Without one: lacuna --help\n"
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import health, resources
+from engine import health
 from engine.doctor import examine
 from engine.health import problems
 from engine.runtime.cards import Registry
@@ -70,10 +70,12 @@ def test_a_graphics_card_that_is_not_used_is_found_with_the_reason(
 
 
 def test_the_doctor_names_models_that_the_installation_came_with_and_that_are_gone(
-    empty: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty: Registry, tmp_path: Path
 ) -> None:
-    (tmp_path / "build.json").write_text('{"version": "1.0", "models": ["heal"]}')
-    monkeypatch.setattr(resources, "resource", tmp_path.joinpath)
+    (tmp_path / "shipped").mkdir(exist_ok=True)
+    (tmp_path / "shipped" / "shipped.txt").write_text("heal\n")
     found = examine(empty)
-    assert [str(problem) for problem in found.problems] == ["The model heal is missing from this installation."]
+    assert [str(problem) for problem in found.problems] == [
+        f"The model heal is missing in {tmp_path / 'shipped'}. Install Lacuna again."
+    ]
     assert found.failed == 1

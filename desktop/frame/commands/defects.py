@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from desktop.frame.context import Context
     from desktop.photo.workspace import Workspace
     from desktop.work.base import Outcome
+    from desktop.work.threads import Ticket
     from engine.recipes import Recipe
     from engine.review import Verdict
 
@@ -22,11 +23,15 @@ def find(context: Context) -> None:
     photo = context.photo
     if photo is None:
         return
-    request = context.task.request(new_layer=False, task="detect")
-    if photo.defects.review is not None:
-        filters = asdict(photo.defects.review.filters)
-        request = replace(request, settings={name: filters[name] for name in request.settings})
-    ticket = context.start_task(lambda: photo.queue.find(request))
+
+    def ask() -> Ticket:
+        request = context.task.request(new_layer=False, task="detect")
+        if photo.defects.review is not None:
+            filters = asdict(photo.defects.review.filters)
+            request = replace(request, settings={name: filters[name] for name in request.settings})
+        return photo.queue.find(request)
+
+    ticket = context.start_task(ask)
     if ticket is not None:
         ticket.done.connect(photo.while_open(partial(_on_found, context, photo)))
 

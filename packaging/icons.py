@@ -31,9 +31,7 @@ def write_icons(folder: Path) -> None:
     for name, sizes in (("lacuna.ico", ICO_SIZES), ("lacuna.icns", ICNS_SIZES)):
         largest, others = pictures[sizes[-1]], [pictures[size] for size in sizes[:-1]]
         # Bitmaps, because older tools read no PNG in an .ico; .icns knows only PNG and takes no notice.
-        largest.save(
-            folder / name, append_images=others, sizes=[(size, size) for size in sizes], bitmap_format="bmp"
-        )
+        largest.save(folder / name, append_images=others, sizes=[(size, size) for size in sizes], bitmap_format="bmp")
 
 
 def draw(size: int) -> Image.Image:

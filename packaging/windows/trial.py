@@ -62,7 +62,7 @@ class Windows:
         self._environment = os.environ | {
             "WINEPREFIX": str(folder / "prefix"),
             "WINEDEBUG": "-all",
-            "LC_ALL": "C.UTF-8", # Wine takes the encoding of names from it
+            "LC_ALL": "C.UTF-8",  # Wine takes the encoding of names from it
             "WINEDLLOVERRIDES": "mscoree,mshtml=",
         }
         self._environment.pop("DISPLAY", None)
@@ -97,7 +97,7 @@ class Windows:
         return next((row[2].strip() if len(row) > 2 else "" for row in rows), "")
 
     def registry(self) -> set[str]:
-        """All lines of ``HKCU\\Software`` and of what programs wrote for everybody."""
+        r"""All lines of ``HKCU\Software`` and of what programs wrote for everybody."""
         lines: set[str] = set()
         for number, key in enumerate((r"HKCU\Software", r"HKLM\Software\Classes", rf"HKLM\{UNINSTALL}")):
             file = self.drive / f"export-{number}.reg"
@@ -142,7 +142,9 @@ def make_program(folder: Path, files: dict[str, str], target: str) -> Path:
     """A stand-in for the frozen program, with these files and what they hold."""
     folder.mkdir(parents=True)
     script = folder.with_suffix(".nsi")
-    script.write_text(WAITER.format(path=folder / "lacuna.exe", target=f"Target {target}" if target else ""), encoding="utf-8")
+    script.write_text(
+        WAITER.format(path=folder / "lacuna.exe", target=f"Target {target}" if target else ""), encoding="utf-8"
+    )
     subprocess.run(["makensis", "-V1", str(script)], check=True)
     shutil.copy(folder / "lacuna.exe", folder / "lacuna-cli.exe")
     for name, text in files.items():

@@ -72,7 +72,7 @@ def build_installer(app: Path, version: str, out: Path, *, target: str = "") -> 
             # cmd removes the outer quotes of a command that begins with one.
             call = "call " if os.name == "nt" else ""
             definitions["SIGN_UNINSTALLER"] = f'{call}"{sys.executable}" "{PACKAGING / "signing.py"}"'
-        command = [makensis, "-V2", "-WX", "-INPUTCHARSET", "UTF8"]
+        command = [makensis, "-V2", "-INPUTCHARSET", "UTF8"]
         command += [f"-D{key}={value}" for key, value in definitions.items()]
         if subprocess.run([*command, str(HERE / "lacuna.nsi")], cwd=HERE, check=False).returncode:
             raise SystemExit("makensis failed, so there is no Windows installer.")

@@ -4,8 +4,8 @@ Usage: python packaging/windows/trial.py [--target amd64-unicode]
 
 Checked: every file, and the whole registry of the user, before and after; names with spaces, Chinese characters and
 dollar signs, and as long as they may be; a file that vanished between versions; files of the user's in the folder and
-beside; a running program; a folder of another program; a copy of the uninstaller elsewhere; all users; with
-osslsigncode and openssl also the signatures of installer and uninstaller.
+beside; a running program; a folder of another program; an installation that was broken off; a copy of the uninstaller
+elsewhere; all users; with osslsigncode and openssl also the signatures of installer and uninstaller.
 
 Needs makensis and Wine, otherwise says so and ends with 0. ``WINE`` is the command for Wine (``wine``); where it runs
 no 32-bit programs, ``--target amd64-unicode`` needs Debian's NSIS and tries the same script as a 64-bit installer.
@@ -295,6 +295,12 @@ class Trial:
         expect("a folder of another program is refused", holds=self.install(self.first, r"/D=C:\other") == REFUSED)
         expect("and it stays as it was", holds=tree(other.parent) == {"_internal/base_library.zip": b"theirs"})
         shutil.rmtree(other.parent)
+        blocked = windows.program / "changed.txt"
+        blocked.mkdir(parents=True)
+        expect("a file that cannot be written ends it", holds=self.install(self.first) == REFUSED)
+        blocked.rmdir()
+        windows.uninstall(windows.program)
+        self.check_clean("broken off and uninstalled", set())
         expect("the first version installs again", holds=self.install(self.first) == 0)
         copy = windows.drive / "copy"
         copy.mkdir()

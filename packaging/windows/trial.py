@@ -186,12 +186,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="lacuna-trial-", ignore_cleanup_errors=True) as name:
         work = Path(name)
         trial = Trial(work, arguments.target)
-        trial.install_and_upgrade()
-        trial.refuse()
-        trial.move()
-        trial.all_users()
-        trial.signatures()
-        trial.windows.run("wineboot", "--end-session", "--kill")
+        try:
+            trial.install_and_upgrade()
+            trial.refuse()
+            trial.move()
+            trial.all_users()
+            trial.signatures()
+        finally:
+            trial.windows.run("wineboot", "--end-session", "--kill")
     print("The Windows installer passed its trial.")
     return 0
 

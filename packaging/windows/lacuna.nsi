@@ -302,7 +302,14 @@ Function RemoveOldVersion
     ${OrIf} $R0 <> 0
       ${Refuse} "$(OldNotRemoved)"
     ${EndIf}
-    Delete "$OldFolder\uninstall.exe"
+    ; A program that has just ended cannot be deleted at once at times: it is still being looked at.
+    ${ForEach} $R1 1 50 + 1
+      Delete "$OldFolder\uninstall.exe"
+      ${IfNot} ${FileExists} "$OldFolder\uninstall.exe"
+        ${Break}
+      ${EndIf}
+      Sleep 100
+    ${Next}
     RMDir "$OldFolder"
   ${EndIf}
   ${IfNot} ${SectionIsSelected} ${SecStartMenu}

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import engine
 from desktop.document.project import SUFFIX
@@ -222,7 +223,6 @@ def test_a_bundle_is_signed_from_the_inside_out_and_notarised(
 
 def test_icons_hold_every_size(tmp_path: Path) -> None:
     from icons import ICO_SIZES, PNG_SIZES, write_icons
-    from PIL import Image
 
     write_icons(tmp_path)
     for size in PNG_SIZES:

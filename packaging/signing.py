@@ -6,7 +6,7 @@ LACUNA_SIGN_WINDOWS
     The command that signs one file, with ``{file}`` for it, and ``{signed}`` where the command writes a new file. Any
     tool and any kind of key will do. For example, with backslashes only inside quotes on Windows::
 
-        signtool sign /fd SHA256 /td SHA256 /tr http://TIMESTAMP /dlib "C:\\...\\Dlib.dll" /dmdf metadata.json {file}
+        signtool sign /fd SHA256 /td SHA256 /tr http://TIMESTAMP /dlib "C:\...\Dlib.dll" /dmdf metadata.json {file}
         osslsigncode sign -certs cert.pem -key key.pem -h sha256 -ts http://TIMESTAMP -in {file} -out {signed}
 
 LACUNA_SIGN_MACOS
@@ -43,16 +43,19 @@ def sign(paths: Iterable[Path]) -> None:
         SystemExit: there is a key, but the signing failed.
     """
     wanted = list(paths)
+    if not wanted:
+        return
     if sys.platform == "darwin":
         if not signs("macos"):
-            print(f"{len(wanted)} signed ad hoc only: {_VARIABLES['macos']} is not set.")
+            print(f"Signed ad hoc only, as {_VARIABLES['macos']} is not set: {wanted[-1].name}.")
         for path in wanted:
             _run(codesign_command(path))
     elif signs("windows"):
         for path in wanted:
             _sign_windows(path)
     else:
-        print(f"{', '.join(path.name for path in wanted[:3])}: not signed, as {_VARIABLES['windows']} is not set.")
+        names = ", ".join(path.name for path in wanted[:1]) + (f" and {len(wanted) - 1} more" if wanted[1:] else "")
+        print(f"Not signed, as {_VARIABLES['windows']} is not set: {names}.")
 
 
 def codesign_command(path: Path) -> list[str]:

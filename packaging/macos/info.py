@@ -67,6 +67,8 @@ INFO_PLIST: dict[str, Any] = {
         }
     ],
     "LSApplicationCategoryType": "public.app-category.photography",
+    # PyInstaller writes True when the program it collects last is one for the console, and there would be no window.
+    "LSBackgroundOnly": False,
     "LSMinimumSystemVersion": MINIMUM_SYSTEM,
     "NSHighResolutionCapable": True,
     "NSRequiresAquaSystemAppearance": False,  # dark mode

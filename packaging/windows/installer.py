@@ -15,6 +15,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 PACKAGING = HERE.parent
@@ -24,10 +28,10 @@ LONGEST_NAME = 195
 
 
 def build_installer(app: Path, version: str, out: Path, *, target: str = "") -> Path:
-    """Make ``lacuna-VERSION-setup.exe``, signed where there is a key.
+    """Make ``lacuna-VERSION-setup.exe``, signed where there is a key, as its uninstaller and what it installs.
 
     Args:
-        app: the frozen program, a folder with ``lacuna.exe``; its files should be signed already.
+        app: the frozen program, a folder with ``lacuna.exe``; its programs and libraries are signed first.
         version: of the program.
         out: folder for the installer.
         target: NSIS target; "" = x86-unicode, which every NSIS has.
@@ -38,16 +42,20 @@ def build_installer(app: Path, version: str, out: Path, *, target: str = "") -> 
     Raises:
         SystemExit: makensis is missing or failed, or a name in the folder is too long; the text says which.
     """
-    from icons import write_icons
+    from icons import draw, write_icons
     from signing import sign, signs
+    from windows.programs import unsigned_programs
 
     makensis = shutil.which("makensis") or shutil.which("makensis", path=r"C:\Program Files (x86)\NSIS")
     if makensis is None:
         raise SystemExit("makensis is missing. Install NSIS 3.08 or later.")
+    payload_files(app)  # before files are changed
+    sign(unsigned_programs(app))
     installer = out.resolve() / f"lacuna-{version}-setup.exe"
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         write_icons(work)
+        _draw_side(draw(256), work / "side.bmp")
         payload = work / "payload.nsh"
         payload.write_text(payload_script(app.resolve()), encoding="utf-8-sig")
         definitions = {
@@ -55,6 +63,7 @@ def build_installer(app: Path, version: str, out: Path, *, target: str = "") -> 
             "VERSION_FOUR": ".".join(map(str, four_numbers(version))),
             "PAYLOAD": str(payload),
             "ICON": str(work / "lacuna.ico"),
+            "SIDE_PICTURE": str(work / "side.bmp"),
             "OUTPUT": str(installer),
         }
         if target:
@@ -63,7 +72,7 @@ def build_installer(app: Path, version: str, out: Path, *, target: str = "") -> 
             # cmd removes the outer quotes of a command that begins with one.
             call = "call " if os.name == "nt" else ""
             definitions["SIGN_UNINSTALLER"] = f'{call}"{sys.executable}" "{PACKAGING / "signing.py"}"'
-        command = [makensis, "-V2", "-WX", "-INPUTCHARSET", "UTF8"]
+        command = [makensis, "-V2", "-INPUTCHARSET", "UTF8"]
         command += [f"-D{key}={value}" for key, value in definitions.items()]
         if subprocess.run([*command, str(HERE / "lacuna.nsi")], cwd=HERE, check=False).returncode:
             raise SystemExit("makensis failed, so there is no Windows installer.")
@@ -120,6 +129,15 @@ def four_numbers(version: str) -> tuple[int, int, int, int]:
     numbers = [int(part) for part in match.group().split(".")] if match else []
     first, second, third, fourth = ([*numbers, 0, 0, 0, 0])[:4]
     return first, second, third, fourth
+
+
+def _draw_side(icon: Image.Image, path: Path) -> None:
+    """The picture beside the first and the last page: the icon on its own grey."""
+    from PIL import Image
+
+    side = Image.new("RGB", (328, 628), "#2b2b2b")  # twice its size on a screen without scaling
+    side.paste(icon, ((side.width - icon.width) // 2, 96), icon)
+    side.save(path)
 
 
 def _installed(name: PurePosixPath) -> str:

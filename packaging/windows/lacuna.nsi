@@ -1,6 +1,7 @@
 ; The Windows installer. installer.py makes payload.nsh and passes the definitions; nothing else is configured.
 ;
-; Defined from outside: VERSION, VERSION_FOUR (four numbers), PAYLOAD (payload.nsh), ICON, OUTPUT, and perhaps
+; Defined from outside: VERSION, VERSION_FOUR (four numbers), PAYLOAD (payload.nsh), ICON, SIDE_PICTURE,
+; OUTPUT, and perhaps
 ; SIGN_UNINSTALLER (a command) and TARGET (see trial.py).
 ; payload.nsh defines PAYLOAD_KB, PAYLOAD_LONGEST and the macros InstallFiles, RemoveFiles and RemoveFolders.
 ;
@@ -51,6 +52,9 @@ Var OldFolder ; where it was installed before, or empty
 !define MUI_ICON "${ICON}"
 !define MUI_UNICON "${ICON}"
 !define MUI_ABORTWARNING
+!define MUI_WELCOMEFINISHPAGE_BITMAP "${SIDE_PICTURE}"
+!define MUI_WELCOMEFINISHPAGE_BITMAP_STRETCH AspectFitHeight
+!define MUI_WELCOMEPAGE_TEXT "$(Welcome)"
 !define MUI_FINISHPAGE_RUN
 !define MUI_FINISHPAGE_RUN_FUNCTION StartProgram
 !insertmacro MUI_PAGE_WELCOME
@@ -161,10 +165,7 @@ Section "${PROGRAM}" SecProgram
   Call CheckFolder
   !insertmacro WaitUntilClosed "$INSTDIR"
   Call RemoveOldVersion
-  SetDetailsPrint textonly
-  DetailPrint "$(Copying)"
-  SetDetailsPrint none
-  !insertmacro InstallFiles
+  ; The uninstaller comes first, so that an installation that was broken off can be removed.
   SetOutPath "$INSTDIR"
   WriteUninstaller "$INSTDIR\uninstall.exe"
   WriteRegStr SHCTX "${UNINSTALL_KEY}" "DisplayName" "${PROGRAM}"
@@ -177,6 +178,11 @@ Section "${PROGRAM}" SecProgram
   WriteRegDWORD SHCTX "${UNINSTALL_KEY}" "EstimatedSize" ${PAYLOAD_KB}
   WriteRegDWORD SHCTX "${UNINSTALL_KEY}" "NoModify" 1
   WriteRegDWORD SHCTX "${UNINSTALL_KEY}" "NoRepair" 1
+  SetDetailsPrint textonly
+  DetailPrint "$(Copying)"
+  SetDetailsPrint none
+  !insertmacro InstallFiles
+  SetOutPath "$INSTDIR" ; where shortcuts start the program
 SectionEnd
 
 Section "$(StartMenuName)" SecStartMenu
@@ -296,7 +302,14 @@ Function RemoveOldVersion
     ${OrIf} $R0 <> 0
       ${Refuse} "$(OldNotRemoved)"
     ${EndIf}
-    Delete "$OldFolder\uninstall.exe"
+    ; A program that has just ended cannot be deleted at once at times: it is still being looked at.
+    ${ForEach} $R1 1 50 + 1
+      Delete "$OldFolder\uninstall.exe"
+      ${IfNot} ${FileExists} "$OldFolder\uninstall.exe"
+        ${Break}
+      ${EndIf}
+      Sleep 100
+    ${Next}
     RMDir "$OldFolder"
   ${EndIf}
   ${IfNot} ${SectionIsSelected} ${SecStartMenu}

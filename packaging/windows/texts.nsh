@@ -2,6 +2,8 @@
 
 LangString Purpose ${LANG_ENGLISH} "Restores photographs: mark the damage, heal it, export a file that differs nowhere else."
 LangString Purpose ${LANG_GERMAN} "Restauriert Fotografien: Schaden markieren, heilen, eine Datei ausgeben, die sonst nirgends abweicht."
+LangString Welcome ${LANG_ENGLISH} "This installs Lacuna ${VERSION}.$\r$\n$\r$\n$(Purpose)$\r$\n$\r$\nIt works on your own computer and sends nothing anywhere."
+LangString Welcome ${LANG_GERMAN} "Hiermit wird Lacuna ${VERSION} installiert.$\r$\n$\r$\n$(Purpose)$\r$\n$\r$\nEs arbeitet auf Ihrem eigenen Rechner und sendet nichts."
 LangString PictureName ${LANG_ENGLISH} "Picture"
 LangString PictureName ${LANG_GERMAN} "Bild"
 LangString ProjectName ${LANG_ENGLISH} "OpenRaster project"

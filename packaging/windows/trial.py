@@ -4,11 +4,12 @@ Usage: python packaging/windows/trial.py [--target amd64-unicode]
 
 Checked: every file, and the whole registry of the user, before and after; names with spaces, Chinese characters and
 dollar signs, and as long as they may be; a file that vanished between versions; files of the user's in the folder and
-beside; a running program; a folder of another program; a copy of the uninstaller elsewhere; all users; with
-osslsigncode and openssl also the signatures of installer and uninstaller.
+beside; a running program; a folder of another program; an installation that was broken off; a copy of the uninstaller
+elsewhere; all users; with osslsigncode and openssl also the signatures of installer and uninstaller.
 
-Needs makensis and Wine, otherwise says so and ends with 0. ``WINE`` is the command for Wine (``wine``); where it runs
-no 32-bit programs, ``--target amd64-unicode`` needs Debian's NSIS and tries the same script as a 64-bit installer.
+Needs makensis and Wine, otherwise says so and ends with 0. ``WINE`` is the command for Wine, whose last word is
+``wine``. It must run 32-bit programs on a 64-bit Windows (Debian: wine64, and wine32 of i386). Where it runs no 32-bit
+ones, ``--target amd64-unicode`` needs Debian's NSIS and tries the same script as a 64-bit installer.
 
 Tried on Debian 12 with Wine 8.0, 32 and 64 bit. Wine is no Windows: administrator prompts, antivirus programs and the
 list of Open with are not tried by this.
@@ -61,6 +62,7 @@ class Windows:
         self._command = shlex.split(os.environ.get("WINE", "wine"))
         self._environment = os.environ | {
             "WINEPREFIX": str(folder / "prefix"),
+            "TMPDIR": str(folder),
             "WINEDEBUG": "-all",
             "LC_ALL": "C.UTF-8",  # Wine takes the encoding of names from it
             "WINEDLLOVERRIDES": "mscoree,mshtml=",
@@ -72,6 +74,11 @@ class Windows:
         self.local = profile / "AppData" / "Local"
         self.roaming = profile / "AppData" / "Roaming"
         self.program = self.local / "Programs" / "Lacuna"
+
+    def stop(self) -> None:
+        """End all its programs, and wait until the last file is written."""
+        for option in ("-k", "-w"):
+            subprocess.run([*self._command[:-1], "wineserver", option], env=self._environment, check=False)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Start a Windows program."""
@@ -97,7 +104,7 @@ class Windows:
         return next((row[2].strip() if len(row) > 2 else "" for row in rows), "")
 
     def registry(self) -> set[str]:
-        r"""All lines of ``HKCU\\Software`` and of what programs wrote for everybody."""
+        r"""All lines of ``HKCU\Software`` and of what programs wrote for everybody."""
         lines: set[str] = set()
         for number, key in enumerate((r"HKCU\Software", r"HKLM\Software\Classes", rf"HKLM\{UNINSTALL}")):
             file = self.drive / f"export-{number}.reg"
@@ -183,15 +190,17 @@ def main() -> int:
         if shutil.which(tool) is None:
             print(f"{tool} is missing, so the Windows installer is not tried.")
             return 0
-    with tempfile.TemporaryDirectory(prefix="lacuna-trial-", ignore_cleanup_errors=True) as name:
-        work = Path(name)
-        trial = Trial(work, arguments.target)
-        trial.install_and_upgrade()
-        trial.refuse()
-        trial.move()
-        trial.all_users()
-        trial.signatures()
-        trial.windows.run("wineboot", "--end-session", "--kill")
+    with tempfile.TemporaryDirectory(prefix="lacuna-trial-") as name:
+        windows = Windows(Path(name))
+        try:
+            trial = Trial(Path(name), windows, arguments.target)
+            trial.install_and_upgrade()
+            trial.refuse()
+            trial.move()
+            trial.all_users()
+            trial.signatures()
+        finally:
+            windows.stop()
     print("The Windows installer passed its trial.")
     return 0
 
@@ -201,10 +210,11 @@ class Trial:
 
     Args:
         work: folder for all of it.
+        windows: a fresh one.
         target: NSIS target, or "".
     """
 
-    def __init__(self, work: Path, target: str) -> None:
+    def __init__(self, work: Path, windows: Windows, target: str) -> None:
         from windows.installer import LONGEST_NAME, build_installer
 
         long = "_internal/" + "/".join(["n" * 40] * 4)
@@ -223,7 +233,7 @@ class Trial:
         installers.mkdir()
         self.first = build_installer(self.old, "0.9.0", installers, target=target)
         self.second = build_installer(self.new, "1.0.0", installers, target=target)
-        self.windows = Windows(work)
+        self.windows = windows
         self.windows.pretend("win10")
         self.windows.run("reg", "add", r"HKCU\Software\Classes\.tif", "/ve", "/d", "Someone.Else", "/f")
         self.windows.run("reg", "add", r"HKCU\Software\Classes\.tif\OpenWithProgids", "/v", "Someone.Else", "/f")
@@ -295,6 +305,12 @@ class Trial:
         expect("a folder of another program is refused", holds=self.install(self.first, r"/D=C:\other") == REFUSED)
         expect("and it stays as it was", holds=tree(other.parent) == {"_internal/base_library.zip": b"theirs"})
         shutil.rmtree(other.parent)
+        blocked = windows.program / "changed.txt"
+        blocked.mkdir(parents=True)
+        expect("a file that cannot be written ends it", holds=self.install(self.first) == REFUSED)
+        blocked.rmdir()
+        windows.uninstall(windows.program)
+        self.check_clean("broken off and uninstalled", set())
         expect("the first version installs again", holds=self.install(self.first) == 0)
         copy = windows.drive / "copy"
         copy.mkdir()

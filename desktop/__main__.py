@@ -28,6 +28,7 @@ def main() -> int:
 def _start() -> int:
     arguments = sys.argv[1:]
     _ensure_home()
+    _forget_library_path()
     if arguments == ["batch-worker"]:
         # A frozen program starts itself so, see engine.batch.pool.
         from engine.batch.process import main as work
@@ -69,6 +70,15 @@ def _start() -> int:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return run(arguments)
+
+
+def _forget_library_path() -> None:
+    """Let programs that a frozen one starts, such as a browser, load the system's libraries and not its own."""
+    if getattr(sys, "frozen", False) and sys.platform.startswith("linux"):
+        before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
+        os.environ.pop("LD_LIBRARY_PATH", None)
+        if before is not None:
+            os.environ["LD_LIBRARY_PATH"] = before
 
 
 def _may_be_command(word: str) -> bool:

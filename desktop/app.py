@@ -267,6 +267,7 @@ def run(arguments: list[str]) -> int:
     # Windows has only SIGINT of these, from consoles.
     watch = SignalWatch(program) if os.name == "posix" else None
     instance.asked.connect(program.open_more)
+    app.file_wanted.connect(lambda path: program.open_more([path]))
     program.window.painted.connect(lambda: QTimer.singleShot(0, instance, instance.listen))
     program.window.closed.connect(instance.stop)
     program.start(paths, catch=True)

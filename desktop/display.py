@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
-from PySide6.QtCore import QMessageLogContext, QtMsgType, qInstallMessageHandler
+from PySide6.QtCore import QEvent, QMessageLogContext, QtMsgType, Signal, qInstallMessageHandler
+from PySide6.QtGui import QFileOpenEvent
 from PySide6.QtWidgets import QApplication
 
 from desktop import system_libraries
 
 
-def create_application(name: str) -> QApplication:
-    """The QApplication. If there can be none, prints why and ends the process with status 1.
+class Application(QApplication):
+    """The application, which hears of files that macOS wants opened: it names none on the command line.
+
+    Signals:
+        file_wanted: carries the path of such a file.
+    """
+
+    file_wanted = Signal(object)
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QFileOpenEvent) and event.file():
+            self.file_wanted.emit(Path(event.file()))
+            return True
+        return super().event(event)
+
+
+def create_application(name: str) -> Application:
+    """The application. If there can be none, prints why and ends the process with status 1.
 
     Qt would abort the process, which leaves a core dump and a page about plug-ins. It calls the message handler before
     that, so the check costs nothing where all is well.
@@ -30,7 +48,7 @@ def create_application(name: str) -> QApplication:
 
     before = qInstallMessageHandler(keep)
     try:
-        app = QApplication([name])
+        app = Application([name])
     finally:
         qInstallMessageHandler(before)
     for text in said:

@@ -18,6 +18,7 @@ from engine.raster import Raster, Resolution
 from engine.runtime.cards import Registry
 
 if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
     from pytestqt.qtbot import QtBot
 
     from desktop.app import Program
@@ -29,6 +30,14 @@ os.environ["XDG_DATA_HOME"] = os.path.join(os.devnull, "none")  # noqa: PTH118 -
 
 hypothesis.settings.register_profile("lacuna", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("lacuna")
+
+
+@pytest.fixture(scope="session")
+def qapp_cls() -> type[QApplication]:
+    """The class that pytest-qt makes the application of."""
+    from desktop.display import Application
+
+    return Application
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ def build_deb(app: Path, version: str, icons: Path, manuals: dict[str, str], out
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
     target = out / f"{name}.deb"
     # Zstandard is unpacked several times faster than xz; all systems with this glibc read it.
-    command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z19", "--build", str(tree), str(target)]
+    command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z12", "--build", str(tree), str(target)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(tree)
     return target

@@ -16,6 +16,6 @@ def manuals() -> dict[str, str]:
     parser.description = (
         "Restore photographs. lacuna FILE... opens the window with files; both programs take the same commands."
     )
-    facts = {"description": "restore photographs", "manual_title": "Lacuna", "project_name": "Lacuna"}
-    page = Manpage(parser, data=facts | {"version": __version__})
+    page = Manpage(parser)
+    page.description, page.manual, page.source = "restore photographs", "Lacuna", f"Lacuna {__version__}"
     return {"lacuna-cli": str(page), "lacuna": ".so man1/lacuna-cli.1\n"}

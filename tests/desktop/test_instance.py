@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QCoreApplication
+from PySide6.QtGui import QFileOpenEvent
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
+from desktop.display import Application
 from desktop.instance import Instance
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the folders of the second start are set as on Linux")
@@ -22,6 +24,7 @@ ASKED = """
 import sys, os
 from pathlib import Path
 from PySide6.QtCore import QCoreApplication
+from PySide6.QtGui import QFileOpenEvent
 from desktop import instance
 app = QCoreApplication([])
 instance.PATIENCE = 0.2
@@ -136,3 +139,9 @@ def test_words_of_another_program_are_ignored(qtbot: QtBot, first: Instance, hom
             assert socket.waitForConnected(5000)
             with qtbot.waitSignal(socket.disconnected):
                 socket.write(words)
+
+
+def test_a_file_that_macos_wants_opened_is_heard_of(qtbot: QtBot, qapp: Application, tmp_path: Path) -> None:
+    with qtbot.waitSignal(qapp.file_wanted) as wanted:
+        QCoreApplication.sendEvent(qapp, QFileOpenEvent(str(tmp_path / "scan.tif")))
+    assert wanted.args == [tmp_path / "scan.tif"]

@@ -28,7 +28,7 @@ def main() -> int:
 def _start() -> int:
     arguments = sys.argv[1:]
     _ensure_home()
-    _forget_library_path()
+    _forget_bootloader()
     if arguments == ["batch-worker"]:
         # A frozen program starts itself so, see engine.batch.pool.
         from engine.batch.process import main as work
@@ -72,13 +72,20 @@ def _start() -> int:
     return run(arguments)
 
 
-def _forget_library_path() -> None:
-    """Let programs that a frozen one starts, such as a browser, load the system's libraries and not its own."""
-    if getattr(sys, "frozen", False) and sys.platform.startswith("linux"):
-        before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
-        os.environ.pop("LD_LIBRARY_PATH", None)
-        if before is not None:
-            os.environ["LD_LIBRARY_PATH"] = before
+def _forget_bootloader() -> None:
+    """Take out of the environment what PyInstaller's bootloader put there for this process alone.
+
+    Programs that are started from here, such as a browser, would load this one's libraries, and this program itself,
+    as a worker of a batch, would believe that it has been prepared.
+    """
+    if getattr(sys, "frozen", False):
+        for name in [name for name in os.environ if name.startswith("_PYI_")]:
+            del os.environ[name]
+        if sys.platform.startswith("linux"):
+            before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
+            os.environ.pop("LD_LIBRARY_PATH", None)
+            if before is not None:
+                os.environ["LD_LIBRARY_PATH"] = before
 
 
 def _may_be_command(word: str) -> bool:

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from info import IDENTIFIER
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-IDENTIFIER = "io.github.lacuna.Lacuna"
 MAINTAINER = "The Lacuna project <lacuna@localhost>"
 PACKAGES = {
     "ld-linux-x86-64.so.2 ld-linux-aarch64.so.1 libc.so.6 libdl.so.2 libm.so.6 libpthread.so.0 libresolv.so.2 "

@@ -61,7 +61,7 @@ class Root:
             SystemExit: it failed, and ``check`` is set; what it printed is in the text.
         """
         home = "/root" if user == "root" else f"/home/{user}"
-        environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={home}", "LANG=C.UTF-8"]
+        environment = ["env", "-i", f"--chdir={home}", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={home}", "LANG=C.UTF-8"]
         environment.append("DEBIAN_FRONTEND=noninteractive")
         inside = words if user == "root" else ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *words)
         command = ["chroot", str(self.folder), *environment, *inside]
@@ -115,6 +115,7 @@ def try_package(root: Root, package: Path) -> dict[str, object]:
         if root.run("which", compiler, check=False).returncode == 0:
             raise SystemExit(f"The root is not clean: it has {compiler}.")
     root.run("apt-get", "update", "--quiet")
+    root.run("apt-get", "purge", "--yes", "--quiet", "lacuna", check=False)
     shutil.copyfile(package, root.folder / "root" / "lacuna.deb")
     # What the package needs comes first, so that the time is that of the package.
     depends = subprocess.run(["dpkg-deb", "-f", package, "Depends"], check=True, capture_output=True, text=True).stdout
@@ -127,7 +128,8 @@ def try_package(root: Root, package: Path) -> dict[str, object]:
     healed = time.perf_counter() - start
     if healed > LIMIT:
         raise SystemExit(f"The first scratch was healed after {healed:.0f} s; at most {LIMIT} s are allowed.")
-    size = sum(path.stat().st_size for path in (root.folder / "usr/lib/lacuna").rglob("*") if path.is_file())
+    inside = (root.folder / "usr" / "lib" / "lacuna").rglob("*")
+    size = sum(path.stat().st_size for path in inside if path.is_file() and not path.is_symlink())
     _check_use(root)
     root.run("apt-get", "purge", "--yes", "--quiet", "lacuna")
     after = root.files()

@@ -13,10 +13,6 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
 def main() -> int:
     """The entry point ``lacuna``: 0 done, 1 after a sentence on stderr, 2 wrong usage."""
-    if getattr(sys, "frozen", False):
-        import multiprocessing
-
-        multiprocessing.freeze_support()
     try:
         return _start()
     except KeyboardInterrupt:
@@ -42,7 +38,7 @@ def _start() -> int:
         return try_all(arguments)
     if arguments and (_may_be_command(arguments[0]) or not _names_file(arguments)):
         # Not imported for the window, because it takes a multiple of the window's time.
-        from desktop.work.flatten import FLATTEN
+        from desktop.work.commands import FLATTEN
         from engine import cli
 
         names = [command.name for command in (*cli.COMMANDS, FLATTEN)]

@@ -1,18 +1,13 @@
-"""Exports the flattened picture to a file: for the window, and as ``lacuna flatten``. No Qt here."""
+"""Exports the flattened picture to a file: for the window, and for ``lacuna flatten``. No Qt here."""
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 from desktop.document.compose import Composite, flatten
 from desktop.document.model import State
-from desktop.document.opening import open_project
 from desktop.document.project import Snapshot
 from engine import masks
-from engine.cli import Command, add_writer_arguments, output_of, say
 from engine.jobs import JobContext
-from engine.output import Output, check_place, write_result
+from engine.output import Output, write_result
 from engine.raster import Raster
 from engine.record import LOCAL, Edited
 
@@ -58,19 +53,3 @@ def _edited(state: State) -> Edited:
         return Edited((turn.bounds,), turn.mirrored, turn.quarters)
     areas = tuple(box for layer in shown for box in masks.damage_boxes(layer.mask, 0))
     return Edited(areas, turn.mirrored, turn.quarters)
-
-
-def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", type=Path, metavar="PROJECT.ora")
-    add_writer_arguments(parser)
-
-
-def _run(options: argparse.Namespace, context: JobContext) -> None:
-    output = output_of(options)
-    check_place(output, [options.project])
-    document = open_project(options.project, context.part(0.0, 0.4))
-    notices = export(Snapshot.of(document), output, "flatten", context.part(0.4, 1.0))
-    say([*document.notices, *notices])
-
-
-FLATTEN = Command("flatten", "write a project's visible picture to a file", _arguments, _run)

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 _TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 ENHANCED = _TERMS + "algorithmicallyEnhanced"
@@ -92,6 +91,9 @@ def _rank(term: str) -> int:
 
 def _with_description(packet: bytes, found: _Finder, term: str) -> bytes:
     """The packet with one more description at the end of its RDF. It declares its own prefixes, so none can clash."""
+    # It brings Python's modules of the web along, and is rarely needed.
+    from xml.sax.saxutils import quoteattr
+
     added = (_DESCRIPTION % (_RDF, quoteattr(found.about or ""), _EXT, term)).encode("ascii", "xmlcharrefreplace")
     tag = _tag_at(packet, found.rdf_start)
     if tag.group().endswith(b"/>"):

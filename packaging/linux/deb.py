@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+
 from info import IDENTIFIER
 
 HERE = Path(__file__).resolve().parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse_manpage.manpage import Manpage
 
-from desktop.work.flatten import FLATTEN
+from desktop.work.commands import FLATTEN
 from engine import __version__
 from engine.cli import make_parser
 

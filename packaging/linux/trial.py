@@ -61,8 +61,8 @@ class Root:
             SystemExit: it failed, and ``check`` is set; what it printed is in the text.
         """
         home = "/root" if user == "root" else f"/home/{user}"
-        environment = ["env", "-i", f"--chdir={home}", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={home}", "LANG=C.UTF-8"]
-        environment.append("DEBIAN_FRONTEND=noninteractive")
+        environment = ["env", "-i", f"--chdir={home}", f"HOME={home}", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+        environment += ["LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"]
         inside = words if user == "root" else ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *words)
         command = ["chroot", str(self.folder), *environment, *inside]
         result = subprocess.run(command, check=False, capture_output=True, text=True)

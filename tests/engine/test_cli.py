@@ -13,7 +13,7 @@ import pytest
 from desktop.document.edits import AddLayer
 from desktop.document.model import BlendMode, Document
 from desktop.document.project import Snapshot, write_project
-from desktop.work.flatten import FLATTEN
+from desktop.work.commands import FLATTEN
 from engine import cli, imageio
 from engine.errors import EngineError
 from engine.raster import Rect

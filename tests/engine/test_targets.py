@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from desktop.work.flatten import FLATTEN
+from desktop.work.commands import FLATTEN
 from engine import cli, imageio
 from engine.errors import EngineError, ReadError, WriteError
 from engine.imageio.plain import open_plain

@@ -63,7 +63,7 @@ def freeze(releases: str) -> None:
 
 
 def slim(app: Path) -> None:
-    """Make one C++ runtime of several on Windows; elsewhere take what only debuggers read out of Python's library."""
+    """Make one C++ runtime of several on Windows; elsewhere take out what debuggers read of Python, and build paths."""
     if SYSTEM == "windows":
         from programs import unify_runtime
 
@@ -71,6 +71,10 @@ def slim(app: Path) -> None:
     elif shutil.which("strip"):
         for library in (app / "_internal").glob("libpython3.*.so*"):
             subprocess.run(["strip", "--strip-unneeded", str(library)], check=True)
+    if SYSTEM == "linux":
+        from deb import forget_build_paths
+
+        forget_build_paths(app)
 
 
 def facts(releases: str) -> dict[str, object]:

@@ -115,6 +115,24 @@ class Needs:
         self.packages = [f"{name} (>= {least[name]})" if name in least else name for name in found]
 
 
+def forget_build_paths(app: Path) -> None:
+    """Take out of the libraries of a folder the places of this machine in which they would look for others."""
+    for path in app.rglob("*"):
+        if path.is_symlink() or not path.is_file():
+            continue
+        with path.open("r+b") as file:
+            if file.read(4) != b"\x7fELF":
+                continue
+            elf = ELFFile(file)
+            dynamic = elf.get_section_by_name(".dynamic")
+            for number, tag in enumerate(dynamic.iter_tags() if dynamic is not None else ()):
+                places = getattr(tag, "runpath", None) or getattr(tag, "rpath", "")
+                if places and not all(place.startswith("$ORIGIN") for place in places.split(":")):
+                    # The value is where the text begins among the names; the first of these is empty.
+                    file.seek(dynamic["sh_offset"] + number * dynamic["sh_entsize"] + dynamic["sh_entsize"] // 2)
+                    file.write(bytes(dynamic["sh_entsize"] // 2))
+
+
 def _read(path: Path, wanted: set[str], versions: dict[str, set[str]], machines: set[str]) -> None:
     with path.open("rb") as file:
         if file.read(4) != b"\x7fELF":
@@ -187,7 +205,7 @@ def _documents(folder: Path, version: str) -> None:
     (folder / "copyright").write_text(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
         "Upstream-Name: Lacuna\n\n"
-        "Files: *\nCopyright: The Lacuna project\nLicense: Apache-2.0\n"
+        "Files: *\nCopyright: 2026 The Lacuna project\nLicense: Apache-2.0\n"
         f"Comment: {notes}\n\n"
         "License: Apache-2.0\n On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n",
         encoding="utf-8",

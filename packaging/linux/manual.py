@@ -12,10 +12,9 @@ from engine.cli import make_parser
 def manuals() -> dict[str, str]:
     """The pages as roff, by the name of the command."""
     parser = make_parser([FLATTEN])
-    parser.prog = "lacuna-cli"
     parser.description = (
         "Restore photographs. lacuna FILE... opens the window with files; both programs take the same commands."
     )
     page = Manpage(parser)
     page.description, page.manual, page.source = "restore photographs", "Lacuna", f"Lacuna {__version__}"
-    return {"lacuna-cli": str(page), "lacuna": ".so man1/lacuna-cli.1\n"}
+    return {"lacuna": str(page), "lacuna-cli": ".so man1/lacuna.1\n"}

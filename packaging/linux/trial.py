@@ -155,7 +155,7 @@ def _check_use(root: Root) -> None:
         "xwininfo -root -tree | grep -q astronaut && kill $! && wait $! ; [ $? -eq 1 ] && exit 0; done; exit 9"
     )
     root.run("xvfb-run", "--auto-servernum", "sh", "-c", script, user=USER)
-    for file in ("applications/lacuna.desktop", "man/man1/lacuna-cli.1.gz", "icons/hicolor/256x256/apps/lacuna.png"):
+    for file in ("applications/lacuna.desktop", "man/man1/lacuna.1.gz", "icons/hicolor/256x256/apps/lacuna.png"):
         if not (root.folder / "usr/share" / file).exists():
             raise SystemExit(f"/usr/share/{file} is missing.")
 

@@ -92,3 +92,19 @@ def test_the_window_is_painted_before_pictures_and_commands_are_imported(tmp_pat
     environment = os.environ | {"HOME": str(tmp_path), "QT_QPA_PLATFORM": "offscreen"}
     words = [sys.executable, "-c", code, str(ROOT / "resources" / "samples" / "astronaut.tif")]
     assert subprocess.check_output(words, env=environment, cwd=ROOT, text=True) == "\n"
+
+
+def test_what_a_frozen_program_starts_does_not_load_its_libraries(tmp_path: Path) -> None:
+    """Its worker, too: it is prepared by its own bootloader, which believes what it finds in the environment."""
+    code = (
+        "import os, sys; sys.frozen, sys.executable = True, sys.argv[1]\n"
+        "from desktop.__main__ import main\n"
+        "sys.argv[1:] = ['info', 'nothing.tif']; main()\n"
+        "print(os.environ.get('LD_LIBRARY_PATH'), [name for name in os.environ if name.startswith('_PYI')])\n"
+        "from engine.batch.pool import _command; print(_command())"
+    )
+    (tmp_path / "lacuna-cli").touch()
+    own = {"LD_LIBRARY_PATH": "/program", "LD_LIBRARY_PATH_ORIG": "/before", "_PYI_ARCHIVE_FILE": "x", "_PYI_X": "1"}
+    words = [sys.executable, "-c", code, str(tmp_path / "lacuna")]
+    said = subprocess.check_output(words, env=os.environ | own, cwd=ROOT, text=True, stderr=subprocess.DEVNULL)
+    assert said == f"/before []\n['{tmp_path / 'lacuna-cli'}', 'batch-worker']\n"

@@ -239,3 +239,22 @@ def test_on_a_terminal_the_progress_bar_is_removed_before_the_output(
     assert seen.err.endswith("\r")
     assert run(folder, "info", "none.tif", monkeypatch=monkeypatch) == 1
     assert "none.tif" in capsys.readouterr().err.split("\r")[-1]
+
+
+def test_the_compression_of_tiff_can_be_chosen(scan: Path, tmp_path: Path) -> None:
+    for word, name in (("none", "none"), ("lzw", "LZW"), ("deflate", "Deflate")):
+        target = tmp_path / f"{word}.tif"
+        assert cli.main(["convert", str(scan), "-o", str(target), "--compression", word]) == 0
+        assert imageio.probe(target).compression == name
+        assert np.array_equal(imageio.read(target).pixels, imageio.read(scan).pixels)
+
+
+def test_a_command_does_not_load_what_only_others_need(scan: Path) -> None:
+    """``lacuna info`` answers at once; on Windows every library that is loaded is looked through, too."""
+    code = (
+        "import sys; from desktop.__main__ import main\n"
+        "sys.argv[1:] = ['info', sys.argv[1]]; main()\n"
+        "print({'cv2', 'PySide6', 'onnxruntime', 'sqlite3', 'desktop.document', 'http.client'} & {*sys.modules})"
+    )
+    said = subprocess.check_output([sys.executable, "-c", code, str(scan)], cwd=ROOT, text=True)
+    assert said.splitlines()[-1] == "set()"

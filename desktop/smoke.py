@@ -40,8 +40,8 @@ class _Smoke:
         problems: why it fails, as sentences.
     """
 
-    folder: Path
-    models: Path
+    folder: Path = Path()
+    models: Path = field(default_factory=lambda: resource("models"))
     screen: str = ""
     formats: list[str] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
@@ -74,25 +74,28 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--smoke", action="store_true", required=True, help="try formats, models and the window")
     parser.add_argument("--without-model", metavar="ID", help="as if this model were missing, which must fail")
     options = parser.parse_args(arguments)
-    start, asked = time.perf_counter(), _watch_network()
-    with tempfile.TemporaryDirectory(prefix="lacuna-smoke-", ignore_cleanup_errors=True) as name:
-        smoke = _Smoke(Path(name), resource("models"))
+    asked, smoke = _watch_network(), _Smoke()
+    with (
+        smoke.part("all"),
+        tempfile.TemporaryDirectory(prefix="lacuna-smoke-", ignore_cleanup_errors=True) as name,
+        contextlib.redirect_stdout(sys.stderr),
+    ):
+        smoke.folder = Path(name)
         if options.without_model:
             smoke.models = _models_without(options.without_model, smoke)
-        with contextlib.redirect_stdout(sys.stderr):
-            _try_all(smoke)
-        smoke.problems += [f"network: the program asked for {where}" for where in dict.fromkeys(asked)]
-    print(json.dumps(_result(smoke, time.perf_counter() - start), ensure_ascii=False), flush=True)
+        _try_all(smoke)
+    smoke.problems += [f"network: the program asked for {where}" for where in dict.fromkeys(asked)]
+    print(json.dumps(_result(smoke), ensure_ascii=False), flush=True)
     return 1 if smoke.problems else 0
 
 
-def _result(smoke: _Smoke, seconds: float) -> dict[str, Any]:
+def _result(smoke: _Smoke) -> dict[str, Any]:
     return {
         "ok": not smoke.problems,
         "version": __version__,
         "formats": smoke.formats,
         "models": smoke.passed,
-        "seconds": round(seconds, 1),
+        "seconds": smoke.seconds.pop("all"),
         "screen": smoke.screen,
         "parts": smoke.seconds,
         "problems": smoke.problems,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -72,8 +73,12 @@ class Root:
 
     def files(self) -> set[str]:
         """All paths, without those that change anyhow."""
-        paths = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*"))
-        return {path for path in paths if not f"{path}/".startswith(KEPT) and not path.startswith(GENERATED)}
+        found = set()
+        for folder, folders, names in os.walk(self.folder):
+            above = Path(folder).relative_to(self.folder)
+            folders[:] = [name for name in folders if not f"{above / name}/".startswith(KEPT)]
+            found.update((above / name).as_posix() for name in [*folders, *names])
+        return {path for path in found if not path.startswith((*KEPT, *GENERATED))}
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until a handler is installed, Ctrl+C ends the program without a traceback from an import.
@@ -22,7 +23,7 @@ def main() -> int:
 
 
 def _start() -> int:
-    arguments = sys.argv[1:]
+    arguments = _arguments()
     _ensure_home()
     _forget_bootloader()
     if arguments == ["batch-worker"]:
@@ -66,6 +67,15 @@ def _start() -> int:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return run(arguments)
+
+
+def _arguments() -> list[str]:
+    """The words after the program's name; a call for help is ``--help``."""
+    words = sys.argv[1:]
+    if not words and getattr(sys, "frozen", False) and Path(sys.executable).stem == "lacuna-cli":
+        # The window is the other program.
+        return ["--help"]
+    return [*words[1:], "--help"] if words[:1] == ["help"] else words
 
 
 def _forget_bootloader() -> None:

@@ -102,7 +102,7 @@ class CrashFolder:
         """
         with self._lock:
             if trace not in self._written:
-                path = self._put(f"{self._head()}\n{trace}", time.time())
+                path = self._put(f"{self._head('Happened')}\n{_used()}\n{trace}", time.time())
                 if path is None:
                     return None
                 self._written[trace] = path
@@ -142,15 +142,13 @@ class CrashFolder:
                 report.path.unlink()
         return path
 
-    def _head(self) -> str:
-        from engine.runtime.session import SESSIONS
-
+    def _head(self, word: str) -> str:
+        """What the program is, below a word and the time."""
         lines = [f"{name} {version}" for name, version in versions().items()]
         frozen = "installed" if getattr(sys, "frozen", False) else "from Python"
         lines.append(f"{platform.platform()}, {os.cpu_count()} cores, {frozen}")
-        used = ", ".join(device.value for device in SESSIONS.devices) or "none yet"
-        lines.append(f"Device: {self._device() or 'not known'}; loaded models run on: {used}")
-        return "\n".join([time.strftime("%Y-%m-%d %H:%M:%S"), *lines, ""])
+        lines.append(f"Device that was chosen at that time: {self._device() or 'not known'}")
+        return "\n".join([f"{word}: {_told(time.time())}", *lines, ""])
 
     # -- crashes of native code -------------------------------------------------------------------------------
 
@@ -164,7 +162,7 @@ class CrashFolder:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._running = (self.folder / f"{_RUNNING}{os.getpid()}{_SUFFIX}").open("w+b", buffering=0)
-            self._running.write(f"{self._head()}\n{_DUMP}\n".encode(errors="replace"))
+            self._running.write(f"{self._head('Started')}\n{_DUMP}\n".encode(errors="replace"))
         except OSError:
             # The folder cannot be written: crashes of native code leave no trace then.
             return crashed
@@ -190,11 +188,24 @@ class CrashFolder:
             # Without anything below the head the program was killed, or the power failed.
             dumped = bool(text.partition(_DUMP)[2].strip())
             with contextlib.suppress(OSError):
-                if dumped and self._put(text, path.stat().st_mtime) is None:
+                when = path.stat().st_mtime
+                if dumped and self._put(f"Crashed: {_told(when)}\n{text}", when) is None:
                     continue
                 crashed += dumped
                 path.unlink()
         return crashed
+
+
+def _told(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+
+
+def _used() -> str:
+    """Where the models that are loaded run, as a line."""
+    from engine.runtime.session import SESSIONS
+
+    used = ", ".join(device.value for device in SESSIONS.devices)
+    return f"Loaded models run on: {used}\n" if used else ""
 
 
 def _runs(number: str) -> bool:

@@ -16,11 +16,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import __version__
 from engine.errors import EngineError
 from engine.resources import resource
+
+if TYPE_CHECKING:
+    from PySide6.QtCore import QMessageLogContext, QtMsgType
 
 _PATIENCE = 120_000
 """Longest time that the window may take to show the sample, milliseconds."""
@@ -85,6 +88,7 @@ def main(arguments: Sequence[str]) -> int:
             smoke.models = _models_without(options.without_model, smoke)
         _try_all(smoke)
     smoke.problems += [f"network: the program asked for {where}" for where in dict.fromkeys(asked)]
+    print("\n".join(smoke.problems) or "Everything works.", file=sys.stderr, flush=True)
     print(json.dumps(_result(smoke), ensure_ascii=False), flush=True)
     return 1 if smoke.problems else 0
 
@@ -140,7 +144,7 @@ def _try_all(smoke: _Smoke) -> None:
 
 def _try_window(smoke: _Smoke, sample: Path) -> None:
     """Show the window with the sample, on the screen if there is one."""
-    from PySide6.QtCore import QEventLoop, QTimer
+    from PySide6.QtCore import QEventLoop, QTimer, qInstallMessageHandler
 
     from desktop.app import Program
     from desktop.display import create_application
@@ -149,6 +153,7 @@ def _try_window(smoke: _Smoke, sample: Path) -> None:
 
     born = _process().create_time()
     app = create_application("lacuna")
+    before = qInstallMessageHandler(_say_of_qt)
     registry = Registry(smoke.folder / "added", smoke.models)
     program = Program(smoke.folder / "state", SettingsStore(smoke.folder / "settings.ini"), registry)
     loop, look = QEventLoop(), QTimer(interval=5)
@@ -173,8 +178,15 @@ def _try_window(smoke: _Smoke, sample: Path) -> None:
     smoke.screen = app.platformName()
     program.window.close()
     program.stop()
+    qInstallMessageHandler(before)
     if "start to picture" not in smoke.seconds:
         raise TimeoutError("the sample did not appear")
+
+
+def _say_of_qt(_kind: QtMsgType, _context: QMessageLogContext, text: str) -> None:
+    """Pass on what Qt says, without what it says of every window on a screen that is none."""
+    if not text.startswith("This plugin does not support"):
+        print(text, file=sys.stderr)
 
 
 def _try_formats(smoke: _Smoke) -> None:

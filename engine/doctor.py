@@ -218,6 +218,9 @@ def advise(found: Library, driver: Driver | None, tests: Sequence[ModelTest], mi
             sentences.append(Words(said, models=failed))
         return tuple(sentences)
     if driver is None or not driver.cards:
+        if not found.has_cuda:
+            # No driver would change it.
+            return (Words("The models run on the processor."),)
         said = "No graphics card of NVIDIA answers: the models run on the processor, and there is nothing to compare."
         return Words(said), Words("If this computer has such a card, install or update NVIDIA's driver for it.")
     return (Words("There is a graphics card, but the models run on the processor."), _remedy(found, driver, missing))
@@ -226,6 +229,8 @@ def advise(found: Library, driver: Driver | None, tests: Sequence[ModelTest], mi
 def _remedy(found: Library, driver: Driver, missing: str) -> Words:
     """What to do when a graphics card is there and not used."""
     if not found.has_cuda:
+        if getattr(sys, "frozen", False):
+            return Words("This program is built for the processor alone. Lacuna for Python (pip) can use the card.")
         said = (
             "The installed {package} cannot use it. Remove it (pip uninstall {package}), and install the one that can "
             '(pip install "onnxruntime-gpu[cuda,cudnn]").'

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from PySide6.QtCore import QEvent, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -45,7 +45,7 @@ from desktop.batch.words import is_looked_through, state_title
 from desktop.dialogs.export import FileDialogs
 from desktop.language import sentence_of
 from desktop.panels.messages import MessageStrip
-from desktop.panels.widgets import show_file
+from desktop.panels.widgets import show_file, size_window
 from desktop.settings import SettingsStore
 from desktop.theme import icon
 from desktop.work.threads import JobCentre
@@ -256,7 +256,7 @@ class BatchWindow(QWidget):
     def _restore_geometry(self) -> None:
         geometry, columns = self._store.batch_geometry()
         if geometry.isEmpty() or not self.restoreGeometry(geometry):
-            self.resize(QSize(1440, 840).boundedTo(self.screen().availableSize() * 0.95))
+            size_window(self, 1440, 840)
         if not columns.isEmpty():
             self.table.horizontalHeader().restoreState(columns)
 

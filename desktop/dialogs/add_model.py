@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from desktop.language import sentence_of
 from desktop.panels.pictures import DividedPicture, image_of
-from desktop.panels.widgets import JobBar
+from desktop.panels.widgets import JobBar, size_window
 from desktop.work.base import Urgency
 from desktop.work.threads import JobCentre, Lane, Work
 from engine.errors import EngineError
@@ -69,7 +69,7 @@ class AddModelWindow(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Add a Model"))
-        self.resize(1080, 640)
+        size_window(self, 1080, 640)
         self._jobs, self._registry, self._pick, self._device = jobs, registry, pick, device
         self._file = file
         self._tried: ModelCard | None = None

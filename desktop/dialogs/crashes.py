@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.crashes import CrashFolder, read_report
-from desktop.panels.widgets import show_file
+from desktop.panels.widgets import show_file, size_window
 
 _PATH = Qt.ItemDataRole.UserRole
 
@@ -37,7 +37,7 @@ class CrashesWindow(QDialog):
     def __init__(self, parent: QWidget, crashes: CrashFolder) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Crash Reports"))
-        self.resize(900, 600)
+        size_window(self, 900, 600)
         self._crashes = crashes
         self._note = QLabel()
         self._note.setWordWrap(True)

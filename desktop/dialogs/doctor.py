@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from desktop.dialogs.export import FileDialogs
 from desktop.language import sentence_of
-from desktop.panels.widgets import JobBar
+from desktop.panels.widgets import JobBar, size_window
 from desktop.work.threads import JobCentre, Lane, Work
 from engine import imageio
 from engine.errors import EngineError
@@ -56,7 +56,7 @@ class DoctorWindow(QDialog):
     def __init__(self, parent: QWidget, jobs: JobCentre, registry: Registry) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("This Computer"))
-        self.resize(860, 680)
+        size_window(self, 860, 680)
         self._jobs, self._registry = jobs, registry
         self._found: Diagnosis | None = None
         self._whole = False
@@ -173,6 +173,9 @@ class DoctorWindow(QDialog):
         elif failed:
             more = [first, *more]
             first = self.tr("{0} of {1} models do not work.").format(failed, total)
+        else:
+            more = [first, *more]
+            first = self.tr("All {0} models work.").format(total)
         self._verdict.setText(first)
         self._advice.setText(" ".join(more))
         self._advice.setVisible(bool(more))

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QImage, QKeySequence, QTextDocument
 from PySide6.QtWidgets import QHBoxLayout, QTextBrowser, QToolButton, QVBoxLayout, QWidget
 
+from desktop.panels.widgets import size_window
 from engine.resources import resource
 
 FIRST = "start.md"
@@ -41,7 +42,7 @@ class HelpWindow(QWidget):
     def __init__(self, owner: QWidget) -> None:
         super().__init__(owner, Qt.WindowType.Window)
         self.setWindowTitle(self.tr("Help"))
-        self.resize(*_SIZE)
+        size_window(self, *_SIZE)
         self.pages = _Pages()
         self.pages.setAccessibleName(self.tr("Help page"))
         self.pages.setSearchPaths([str(resource("help"))])

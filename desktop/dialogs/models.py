@@ -29,7 +29,7 @@ from PySide6.QtWidgets import (
 from desktop.dialogs.add_model import AddModelWindow, PickScan
 from desktop.dialogs.export import FileDialogs
 from desktop.language import sentence_of
-from desktop.panels.widgets import JobBar
+from desktop.panels.widgets import JobBar, size_window
 from desktop.work.base import Urgency
 from desktop.work.threads import JobCentre, Lane, Ticket, Work
 from engine.errors import EngineError, ModelError
@@ -73,7 +73,7 @@ class ModelsWindow(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Models"))
-        self.resize(1080, 720)
+        size_window(self, 1080, 720)
         self._jobs, self._registry, self._pick, self._device = jobs, registry, pick, device
         self._rows: dict[str, QTreeWidgetItem] = {}
         self.adding: AddModelWindow | None = None

@@ -28,6 +28,7 @@ from desktop.dialogs.questions import Closing, Conflict, Questions
 from desktop.dialogs.recipe_preview import RecipePreview
 from desktop.dialogs.recipe_steps import RecipeSteps
 from desktop.language import sentence_of
+from desktop.panels.widgets import size_window
 from desktop.theme import icon
 from desktop.work.preview import TakeSample, file_sample
 from desktop.work.threads import JobCentre
@@ -174,7 +175,7 @@ class RecipesWindow(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addWidget(splitter)
-        self.resize(1190, 760)
+        size_window(self, 1190, 760)
 
     # -- the list ---------------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ class RecoverDialog(QDialog):
         roles = QDialogButtonBox.ButtonRole
         self.open_button = buttons.addButton(self.tr("Open ticked"), roles.AcceptRole)
         self.later_button = buttons.addButton(self.tr("Later"), roles.RejectRole)
+        self.later_button.setToolTip(self.tr("It waits in File > Recover Work"))
         self.forget_button = buttons.addButton(self.tr("Forget ticked…"), roles.ResetRole)
         self.forget_button.setToolTip(self.tr("Put what is ticked into the trash, where it is kept for some weeks"))
         self.open_button.setDefault(True)

@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from desktop.panels.widgets import ValueSlider
+from desktop.panels.widgets import ValueSlider, size_window
 from desktop.settings import Look
 
 
@@ -133,7 +133,7 @@ class ShortcutsDialog(QDialog):
     def __init__(self, parent: QWidget | None, rows: Sequence[ShortcutRow]) -> None:
         super().__init__(parent)
         self.setWindowTitle(self.tr("Shortcuts"))
-        self.resize(520, 600)
+        size_window(self, 520, 600)
         self._rows = rows
         self._search = QLineEdit()
         self._search.setPlaceholderText(self.tr("Search"))

@@ -107,9 +107,19 @@ class Context:
         else:
             self.strip.say(f"{photo.title}: {sentence}", keep_offer=True)
 
-    def offer_of(self, photo: Workspace, sentence: str, verb: str, do: Callable[[], object]) -> None:
-        """Offer something about a photograph; if another one is shown, say so now and offer it later."""
-        self.strip.offer(sentence, verb, do, photo)
+    def offer_of(
+        self, photo: Workspace, sentence: str, verb: str, do: Callable[[], object], *, passing: bool = False
+    ) -> None:
+        """Offer something about a photograph; if another one is shown, say so now and offer it later.
+
+        Args:
+            photo: the photograph.
+            sentence: the message.
+            verb: text of the button.
+            do: called when it is pressed.
+            passing: it goes when the user works on the picture.
+        """
+        self.strip.offer(sentence, verb, do, photo, passing=passing)
         if photo is not self.photo:
             self.say_of(photo, sentence)
 

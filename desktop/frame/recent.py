@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QImage
 
+from desktop.document.project import SUFFIX
 from desktop.frame.photos import Photos
 from desktop.frame.start_page import StartPage
 from desktop.panels.widgets import show_file
@@ -78,9 +80,12 @@ class Recent(QObject):
 
     def _on_remembered(self, photo: Workspace, path: Path) -> None:
         def prepare() -> Work:
-            if photo.closed:
+            # Work that was recovered, or done meanwhile, is not what the file shows.
+            project = path.suffix.lower() == SUFFIX
+            if photo.closed or (project and photo.unsaved):
                 return lambda _: None
-            return self._thumbnails.make(str(path), photo.document.state, photo.document.profile)
+            state = photo.document.state if project else replace(photo.document.state, layers=())
+            return self._thumbnails.make(str(path), state, photo.document.profile)
 
         # On the lane on which the view is prepared, and after that: then there is a small picture to begin with.
         self._jobs.submit(self.tr("Thumbnail"), Lane.IO, prepare, shown=False)

@@ -32,6 +32,8 @@ class _Offer:
     choices: tuple[Choice, ...]
     closed: Callable[[], object] = lambda: None
     """Called when it was read: a button was pressed, or it was closed."""
+    passing: bool = False
+    """Whether it is of no more use once the user works on."""
 
 
 class MessageStrip(QWidget):
@@ -97,7 +99,14 @@ class MessageStrip(QWidget):
         self._timer.start(_INFORMATION_SECONDS * 1000)
 
     def offer(
-        self, sentence: str, verb: str, do: Callable[[], object], of: Hashable, other: Choice | None = None
+        self,
+        sentence: str,
+        verb: str,
+        do: Callable[[], object],
+        of: Hashable,
+        other: Choice | None = None,
+        *,
+        passing: bool = False,
     ) -> None:
         """Show a message with a button until it is pressed or closed, or another information takes its place.
 
@@ -107,8 +116,10 @@ class MessageStrip(QWidget):
             do: called when it is pressed.
             of: the photograph that it is about; the message is shown while that photograph is.
             other: text of a second button, and what it does.
+            passing: it goes when the user works on the picture.
         """
-        self._offers[of] = _Offer(sentence, ((verb, do),) if other is None else ((verb, do), other))
+        choices: tuple[Choice, ...] = ((verb, do),) if other is None else ((verb, do), other)
+        self._offers[of] = _Offer(sentence, choices, passing=passing)
         if of is self._subject:
             self._information = ""
         self._show()
@@ -178,8 +189,9 @@ class MessageStrip(QWidget):
         self._show()
 
     def dismiss_read(self) -> None:
-        """Remove the problems that were shown for some seconds. Called when the user works on the picture."""
+        """Remove passing offers, and problems that were shown for some seconds: the user works on the picture."""
         now = time.monotonic()
+        self._offers = {of: offer for of, offer in self._offers.items() if not offer.passing}
         self._problems = {line: since for line, since in self._problems.items() if now - since < _SEEN_SECONDS}
         self._show()
 

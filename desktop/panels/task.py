@@ -98,6 +98,7 @@ class TaskPanel(QWidget):
         self._task.setAccessibleName(self.tr("Task"))
         self._task.setToolTip(self.tr("What is to be done"))
         self._model.setAccessibleName(self.tr("Model"))
+        self._model.setPlaceholderText(self.tr("Choose a model"))
         self._device.setAccessibleName(self.tr("Device"))
         self._device.setToolTip(self.tr("Where the model runs; Automatic takes the GPU when it works"))
         for combo in (self._task, self._model, self._device):
@@ -211,7 +212,7 @@ class TaskPanel(QWidget):
             ModelError: there is no model for the task.
         """
         id_ = task or self._chosen
-        if id_ in self._refused and self._settings.of(id_).model not in {card.id for card in self._cards.get(id_, [])}:
+        if not self._ready(id_):
             raise self._refused[id_]
         card, values = self._card(id_), self._settings.of(id_).values
         wanted = {
@@ -219,6 +220,11 @@ class TaskPanel(QWidget):
             for setting in task_settings(id_, card)
         }
         return TaskRequest(id_, card.id, self.device, wanted, new_layer)
+
+    def _ready(self, task: str) -> bool:
+        """Whether a task has its own model, or another was chosen for it."""
+        cards = self._cards.get(task, [])
+        return task not in self._refused or self._settings.of(task).model in {card.id for card in cards}
 
     def _card(self, task: str) -> ModelCard:
         """The model that was chosen for a task, or its default; ModelError if there is none."""
@@ -237,7 +243,8 @@ class TaskPanel(QWidget):
             self._model.clear()
             if task is not None:
                 list_models(self._model, self._cards[task.id], self._defaults.get(task.id, ""))
-                self._model.setCurrentIndex(self._model.findData(self._card(task.id).id))
+                chosen = self._model.findData(self._card(task.id).id)
+                self._model.setCurrentIndex(chosen if self._ready(task.id) else -1)
         self._show_card()
 
     def _show_card(self) -> None:
@@ -247,7 +254,7 @@ class TaskPanel(QWidget):
                 if (widget := item.widget()) is not None:
                     widget.deleteLater()
         task = self.task
-        card = self._card(task.id) if task is not None else None
+        card = self._card(task.id) if task is not None and self._ready(task.id) else None
         self._summary.setText(card.summary if card is not None else "")
         self._summary.setVisible(bool(self._summary.text()))
         self._model.setToolTip(self._summary.text())

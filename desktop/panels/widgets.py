@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QObject, QSignalBlocker, Qt, QTimer, QUrl, Signal
+from PySide6.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QAction, QDesktopServices, QFocusEvent, QKeyEvent, QValidator
 from PySide6.QtWidgets import (
     QDoubleSpinBox,
@@ -207,6 +207,11 @@ class ValueSlider(QWidget):
         with QSignalBlocker(self._slider):
             self._slider.setValue(self._position(value))
         self.changed.emit(value)
+
+
+def size_window(window: QWidget, width: int, height: int) -> None:
+    """Give a window its first size, logical px, or less where the screen is smaller."""
+    window.resize(QSize(width, height).boundedTo(window.screen().availableSize() * 0.95))
 
 
 def show_file(path: Path) -> bool:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.imageio import TIFF_COMPRESSIONS, WriteOptions
+from engine.errors import SettingsError
+from engine.imageio import TIFF_COMPRESSIONS, WriteOptions, format_of
 from engine.jobs import JobContext
 from engine.output import Output, RepairResult, repair_file
 from engine.raster import ArraySource, MaskSource, Raster
@@ -46,7 +47,6 @@ def add_writer_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compression",
         choices=TIFF_COMPRESSIONS,
-        default=TIFF_COMPRESSIONS[0],
         help="of TIFF; LZW is for old programs (default: deflate)",
     )
     parser.add_argument("--no-record", action="store_true", help="do not write OUT.record.json")
@@ -67,9 +67,12 @@ def _quality(word: str) -> int:
 
 def output_of(options: argparse.Namespace) -> Output:
     """The ``Output`` from the arguments of ``add_writer_arguments``."""
+    if options.compression and format_of(options.output) is not format_of(".tif"):
+        said = "Only TIFF has a choice of compression, and {file} is none."
+        raise SettingsError(said, "write.compression", file=options.output.name)
     return Output(
         options.output,
-        WriteOptions.asked(options.depth, options.quality, options.compression),
+        WriteOptions.asked(options.depth, options.quality, options.compression or TIFF_COMPRESSIONS[0]),
         options.profile,
         record=not options.no_record,
     )

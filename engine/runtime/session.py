@@ -270,7 +270,9 @@ def library() -> Library:
     """What is known of the installed onnxruntime."""
     module = _library()
     package, cuda = (str(getattr(module, name, "") or "") for name in ("package_name", "cuda_version"))
-    return Library(package or "onnxruntime", module.__version__, cuda, tuple(module.get_available_providers()))
+    # Azure's, which every package has, would ask a service on the network; nothing here ever names it.
+    providers = tuple(name for name in module.get_available_providers() if not name.startswith("Azure"))
+    return Library(package or "onnxruntime", module.__version__, cuda, providers)
 
 
 def missing_cuda_file() -> str:

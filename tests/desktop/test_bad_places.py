@@ -63,7 +63,10 @@ def test_the_window_names_a_deleted_model_when_its_task_is_wanted(qtbot: QtBot, 
     drag(view, [(100, 100), (150, 100)])
     trigger(program, "heal")
     assert "The model heal is missing" in program.contents.strip.text
-    program.store.settings.repair.of("heal").model = "unsupervised"
+    models = program.contents.task._model
+    assert (models.currentIndex(), models.placeholderText()) == (-1, "Choose a model")
+    models.setCurrentIndex(models.findData("unsupervised"))
+    models.activated.emit(models.currentIndex())
     assert program.contents.task.request(new_layer=False).model == "unsupervised"
     assert program.contents.task.request(new_layer=False, task="clean").model == "clean"
     trigger(program, "models")

@@ -154,7 +154,14 @@ def test_an_exception_leaves_a_report_that_can_be_read_copied_and_deleted(
     text = window.findChild(QPlainTextEdit).toPlainText()
     assert "~/scan of grandmother.tif" in text
     assert str(tmp_path) not in text
-    for part in (f"Lacuna {__version__}", f"Python {sys.version.split()[0]}", "Qt 6", "Device: auto", "Traceback"):
+    for part in (
+        f"Lacuna {__version__}",
+        f"Python {sys.version.split()[0]}",
+        "Qt 6",
+        "Happened: 20",
+        "chosen at that time: auto",
+        "Traceback",
+    ):
         assert part in text
     QTest.mouseClick(window.copy, LEFT)
     assert QGuiApplication.clipboard().text() == text
@@ -196,7 +203,9 @@ def test_a_crash_of_native_code_is_said_at_the_next_start(
     assert strip.button is not None
     QTest.mouseClick(strip.button, LEFT)
     window = program.window.findChild(CrashesWindow)
-    assert "Segmentation fault" in window.findChild(QPlainTextEdit).toPlainText()
+    text = window.findChild(QPlainTextEdit).toPlainText()
+    assert "Segmentation fault" in text
+    assert [line.split(":")[0] for line in text.splitlines()[:2]] == ["Crashed", "Started"]
     window.reject()
     assert strip.text == ""
     program.stop()

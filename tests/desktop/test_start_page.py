@@ -15,14 +15,16 @@ from PySide6.QtWidgets import QApplication, QListWidgetItem, QMenu, QPushButton
 from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
+from desktop.document.edits import AddLayer
 from desktop.frame import recent
 from desktop.frame.cards import _IMAGE, _MISSING, Cards
 from desktop.frame.start_page import StartPage
 from desktop.settings import SettingsStore
 from engine import imageio
-from engine.raster import Raster
+from engine.raster import Raster, Rect
 from engine.runtime.cards import Registry
 from tests.desktop.acting import LEFT, open_scan, trigger
+from tests.document.test_edits import filled_layer
 
 
 def cards(page: StartPage) -> Cards:
@@ -170,3 +172,20 @@ def test_cards_wrap_and_the_page_scrolls_in_a_narrow_window(qtbot: QtBot) -> Non
     cards(page).show_picture(page.names[1], QImage(300, 200, QImage.Format.Format_RGB32))
     page.grab()
     assert [button.text() for button in page.findChildren(QPushButton)] == ["Open a scan…", "Open the sample"]
+
+
+def test_a_thumbnail_shows_the_file_and_not_what_was_done_meanwhile(
+    qtbot: QtBot, program: Program, tmp_path: Path, scan: Path
+) -> None:
+    photo, _ = open_scan(qtbot, program, scan)
+    thumbnails = tmp_path / "state" / "thumbnails"
+    qtbot.waitUntil(lambda: len(list(thumbnails.glob("*.png"))) == 1)
+    (made,) = thumbnails.glob("*.png")
+    before = made.read_bytes()
+    photo.push(AddLayer("add", filled_layer(photo.document, Rect(0, 0, 300, 200)), 0))
+    made.unlink()
+    # As when autosaved work is opened.
+    program.contents.photos.remembered.emit(photo, scan)
+    qtbot.waitUntil(made.exists)
+    assert made.read_bytes() == before
+    photo.undo.undo()

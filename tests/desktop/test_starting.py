@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from desktop.__main__ import _arguments
 from desktop.app import Program, SignalWatch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -108,3 +109,17 @@ def test_what_a_frozen_program_starts_does_not_load_its_libraries(tmp_path: Path
     words = [sys.executable, "-c", code, str(tmp_path / "lacuna")]
     said = subprocess.check_output(words, env=os.environ | own, cwd=ROOT, text=True, stderr=subprocess.DEVNULL)
     assert said == f"/before []\n['{tmp_path / 'lacuna-cli'}', 'batch-worker']\n"
+
+
+def test_calls_for_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    def words(*given: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["lacuna", *given])
+        return _arguments()
+
+    assert words("help") == ["--help"]
+    assert words("help", "heal") == ["heal", "--help"]
+    assert words() == []
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", "/program/lacuna-cli")
+    assert words() == ["--help"]
+    assert words("info", "a.tif") == ["info", "a.tif"]

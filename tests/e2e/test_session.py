@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from desktop.app import Program
 from desktop.dialogs.export import ExportDialog
+from desktop.frame.commands.file import _folder
 from desktop.frame.photos import SAMPLE
 from engine import imageio
 from engine.output import Output
@@ -30,10 +31,14 @@ def test_paint_heal_undo_redo_export_on_the_sample(
     workspace, view = program.contents.photos.photo, program.contents.photos.view
     assert workspace is not None
     assert view is not None
+    assert _folder(program.contents.context) == Path.home(), "a newcomer's scans are not beside the sample"
     view.viewport.zoom_to(1.0)
+    trigger(program, "heal")
+    assert "Paint over the damage first" in program.contents.strip.text
     scan = picture(workspace)
     # The crease over the forehead.
     drag(view, [(150, 2), (165, 45), (180, 90), (192, 130)])
+    assert program.contents.strip.text == ""
     painted = mask(workspace)
     program.store.settings.repair.of("heal").values["feather"] = 2.0
     heal(qtbot, program, workspace)

@@ -241,12 +241,15 @@ def test_on_a_terminal_the_progress_bar_is_removed_before_the_output(
     assert "none.tif" in capsys.readouterr().err.split("\r")[-1]
 
 
-def test_the_compression_of_tiff_can_be_chosen(scan: Path, tmp_path: Path) -> None:
+def test_the_compression_of_tiff_can_be_chosen(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for word, name in (("none", "none"), ("lzw", "LZW"), ("deflate", "Deflate")):
         target = tmp_path / f"{word}.tif"
         assert cli.main(["convert", str(scan), "-o", str(target), "--compression", word]) == 0
         assert imageio.probe(target).compression == name
         assert np.array_equal(imageio.read(target).pixels, imageio.read(scan).pixels)
+    assert cli.main(["convert", str(scan), "-o", str(tmp_path / "a.png"), "--compression", "lzw"]) == 1
+    assert capsys.readouterr().err == "Only TIFF has a choice of compression, and a.png is none.\n"
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_a_command_does_not_load_what_only_others_need(scan: Path) -> None:

@@ -120,11 +120,14 @@ def _ask_export(context: Context) -> None:
 
 
 def _folder(context: Context) -> Path:
-    """Where file dialogs start: the folder of the shown photograph, or of the most recent one."""
-    recent = context.store.settings.recent
+    """Where file dialogs start: the folder of the shown photograph, or of the most recent one; never the program's."""
+    from desktop.frame.photos import SAMPLE
+
+    files = [Path(path) for path in context.store.settings.recent]
     if context.photo is not None:
-        return context.photo.source.parent
-    return Path(recent[0]).parent if recent else Path.home()
+        files.insert(0, context.photo.source)
+    folders = [file.parent for file in files]
+    return next((folder for folder in folders if folder != SAMPLE.parent), Path.home())
 
 
 ACTIONS = (

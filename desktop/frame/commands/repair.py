@@ -35,7 +35,8 @@ def start(context: Context, *, new_layer: bool = False) -> None:
         defects.find(context)
     elif panel.task is not None and panel.task.wants_mask and photo.queue.nothing_painted:
         sentence = context.window.tr("Paint over the damage first, or let it be found.")
-        context.offer_of(photo, sentence, context.window.tr("Find Damage"), partial(defects.find, context))
+        find = partial(defects.find, context)
+        context.offer_of(photo, sentence, context.window.tr("Find Damage"), find, passing=True)
     else:
         context.start_task(lambda: photo.queue.apply(panel.request(new_layer=new_layer)))
 

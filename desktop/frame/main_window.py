@@ -78,27 +78,44 @@ class MainWindow(QMainWindow):
 
     def _arrange(self) -> None:
         """Restore the saved geometry and panels, or set the defaults."""
-        panels = self.panels
         room = self.screen().availableSize()
         low = room.height() < _LOW
-        columns = ("Repair", "Defects", "Layers"), ("History", "Jobs")
-        for below, *above in (("Repair", *_PANELS[2:], "Navigator"),) if low else columns:
-            for title in above:
-                self.tabifyDockWidget(panels[below], panels[title])
-            panels[below].raise_()
+        self._stack_panels(low=low)
         geometry, arrangement = self._store.geometry()
         if geometry.isEmpty() or not self.restoreGeometry(geometry):
             self.resize(QSize(1480, 940).boundedTo(room * 0.95))
         self._arranged = low or self.restoreState(arrangement)
+
+    def _stack_panels(self, *, low: bool) -> None:
+        """Put panels on others, as tabs; on a low screen all of them."""
+        columns = ("Repair", "Defects", "Layers"), ("History", "Jobs")
+        for below, *above in (("Repair", *_PANELS[2:], "Navigator"),) if low else columns:
+            for title in above:
+                self.tabifyDockWidget(self.panels[below], self.panels[title])
+            self.panels[below].raise_()
+
+    def _size_panels(self) -> None:
+        column = [self.panels[title] for title in ("Navigator", "Repair", "History")]
+        self.resizeDocks(column, [150, 460, 150], Qt.Orientation.Vertical)
+        self.resizeDocks(column[:1], [300], Qt.Orientation.Horizontal)
+
+    def reset_panels(self) -> None:
+        """Put all panels where they are at the first start, and show them."""
+        self._hidden_state = QByteArray()
+        for panel in self.panels.values():
+            self.removeDockWidget(panel)
+            self.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, panel)
+        for widget in (*self.panels.values(), self.options, self.tools):
+            widget.show()
+        self._stack_panels(low=self.screen().availableSize().height() < _LOW)
+        self._size_panels()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if not self._arranged:
             # Qt applies sizes of docks only after the window was laid out.
             self._arranged = True
-            column = [self.panels[title] for title in ("Navigator", "Repair", "History")]
-            self.resizeDocks(column, [150, 460, 150], Qt.Orientation.Vertical)
-            self.resizeDocks(column[:1], [300], Qt.Orientation.Horizontal)
+            self._size_panels()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

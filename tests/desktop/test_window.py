@@ -158,3 +158,23 @@ def test_heal_without_a_mask_offers_to_find_the_damage(qtbot: QtBot, program: Pr
     assert not workspace.queue.pending, "a search changes nothing"
     qtbot.waitUntil(lambda: not workspace.queue.busy, timeout=30000)
     assert "damage" in program.contents.strip.text
+
+
+def test_panels_can_be_put_back(qtbot: QtBot, program: Program) -> None:
+    window = program.window
+
+    def places() -> dict[str, tuple[int, int, bool]]:
+        return {name: (dock.y(), dock.height(), dock.isVisible()) for name, dock in window.panels.items()}
+
+    # The sizes of the first start are set after the window was laid out.
+    trigger(program, "reset_panels")
+    qtbot.waitUntil(lambda: window.panels["Repair"].height() > window.panels["History"].height())
+    before = places()
+    window.resizeDocks([window.panels["Repair"], window.panels["History"]], [150, 600], Qt.Orientation.Vertical)
+    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, window.panels["Layers"])
+    program.menus.switch("panels", True)
+    qtbot.waitUntil(lambda: not window.panels["Repair"].isVisible())
+    trigger(program, "reset_panels")
+    qtbot.waitUntil(lambda: places() == before)
+    assert window.dockWidgetArea(window.panels["Layers"]) == Qt.DockWidgetArea.RightDockWidgetArea
+    assert not program.menus.by_id["panels"].isChecked()

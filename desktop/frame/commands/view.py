@@ -72,6 +72,11 @@ def _escape(context: Context) -> None:
         view.setFocus()
 
 
+def _reset_panels(context: Context) -> None:
+    context.switch("panels", False)
+    context.window.reset_panels()
+
+
 def _next_area(context: Context) -> None:
     """Move the keyboard focus from picture to options, tools and panels, and back to the picture."""
     window, view = context.window, context.view
@@ -195,6 +200,14 @@ ACTIONS = (
         separator=True,
         on_canvas=True,
         while_dragging=True,
+    ),
+    Action(
+        id="reset_panels",
+        menu="View",
+        text="Reset Panels",
+        run=_reset_panels,
+        enabled=always,
+        tip="Put all panels where they were at the first start",
     ),
     Action(
         id="full_screen",

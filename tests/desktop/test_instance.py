@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,13 +35,15 @@ print(start.give([Path(name) for name in sys.argv[2:]]), flush=True)
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of the settings of this process and of those that it starts."""
     for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return tmp_path / ".config" / "lacuna"
+    # The path of a socket has at most 107 bytes, which pytest's own folders nearly fill.
+    with tempfile.TemporaryDirectory() as name:
+        monkeypatch.setenv("HOME", name)
+        yield Path(name) / ".config" / "lacuna"
 
 
 @pytest.fixture

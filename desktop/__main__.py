@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from engine.resources import is_frozen
+
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # Until a handler is installed, Ctrl+C ends the program without a traceback from an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -72,7 +74,7 @@ def _start() -> int:
 def _arguments() -> list[str]:
     """The words after the program's name; a call for help is ``--help``."""
     words = sys.argv[1:]
-    if not words and getattr(sys, "frozen", False) and Path(sys.executable).stem == "lacuna-cli":
+    if not words and is_frozen() and Path(sys.executable).stem == "lacuna-cli":
         # The window is the other program.
         return ["--help"]
     return [*words[1:], "--help"] if words[:1] == ["help"] else words
@@ -84,7 +86,7 @@ def _forget_bootloader() -> None:
     Programs that are started from here, such as a browser, would load this one's libraries, and this program itself,
     as a worker of a batch, would believe that it has been prepared.
     """
-    if getattr(sys, "frozen", False):
+    if is_frozen():
         for name in [name for name in os.environ if name.startswith("_PYI_")]:
             del os.environ[name]
         if sys.platform.startswith("linux"):

@@ -7,7 +7,6 @@ import faulthandler
 import logging
 import os
 import platform
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import BinaryIO
 
 from engine import __version__
 from engine.errors import EngineError
-from engine.resources import build
+from engine.resources import build, is_frozen, package_version
 
 LOG = logging.getLogger("lacuna")
 MOST = 20
@@ -44,24 +43,10 @@ def versions() -> dict[str, str]:
     made = build()
     own = f"{__version__} ({made.commit}, {made.date})" if made is not None else __version__
     found = {"Lacuna": own, "Python": platform.python_version(), "Qt": PySide6.QtCore.qVersion()}
-    for title, names in {
-        "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-        "NumPy": ("numpy",),
-        "OpenCV": ("opencv-contrib-python-headless", "opencv-python-headless"),
-    }.items():
-        found[title] = _version_of(names)
+    found["onnxruntime"] = package_version("onnxruntime-gpu", "onnxruntime")
+    found["NumPy"] = package_version("numpy")
+    found["OpenCV"] = package_version("opencv-contrib-python-headless", "opencv-python-headless")
     return {title: version for title, version in found.items() if version}
-
-
-def _version_of(names: tuple[str, ...]) -> str:
-    """The version of a package; empty where it is not known. A frozen program may lack the packages' metadata."""
-    from importlib import metadata
-
-    for name in names:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            return metadata.version(name)
-    module = {"onnxruntime": "onnxruntime", "numpy": "numpy"}.get(names[0], "cv2")
-    return str(getattr(sys.modules.get(module), "__version__", ""))
 
 
 def without_home(text: str) -> str:
@@ -145,7 +130,7 @@ class CrashFolder:
     def _head(self, word: str) -> str:
         """What the program is, below a word and the time."""
         lines = [f"{name} {version}" for name, version in versions().items()]
-        frozen = "installed" if getattr(sys, "frozen", False) else "from Python"
+        frozen = "installed" if is_frozen() else "from Python"
         lines.append(f"{platform.platform()}, {os.cpu_count()} cores, {frozen}")
         lines.append(f"Device that was chosen at that time: {self._device() or 'not known'}")
         return "\n".join([f"{word}: {_told(time.time())}", *lines, ""])

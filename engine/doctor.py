@@ -16,7 +16,7 @@ import numpy as np
 
 from engine import __version__
 from engine.errors import EngineError, ModelError, Words
-from engine.health import major, places
+from engine.health import places, unused_card
 from engine.jobs import JobContext
 from engine.raster import ArraySource, Floats
 from engine.recipes import RECIPES
@@ -228,23 +228,9 @@ def advise(found: Library, driver: Driver | None, tests: Sequence[ModelTest], mi
 
 def _remedy(found: Library, driver: Driver, missing: str) -> Words:
     """What to do when a graphics card is there and not used."""
-    if not found.has_cuda:
-        if getattr(sys, "frozen", False):
-            return Words("This program is built for the processor alone. Lacuna for Python (pip) can use the card.")
-        said = (
-            "The installed {package} cannot use it. Remove it (pip uninstall {package}), and install the one that can "
-            '(pip install "onnxruntime-gpu[cuda,cudnn]").'
-        )
-        return Words(said, package=found.package)
-    if major(driver.cuda) < major(found.cuda):
-        said = "The driver {version} runs CUDA up to {own}, and CUDA {needed} is needed: install a newer driver."
-        return Words(said, version=driver.version, own=driver.cuda, needed=found.cuda)
-    if missing:
-        said = (
-            "NVIDIA's libraries are not installed ({file} is not found). Install them: make run CUDA=1 in the folder "
-            'of the sources, or pip install "onnxruntime-gpu[cuda,cudnn]".'
-        )
-        return Words(said, file=missing)
+    unused = unused_card(found, driver, missing)
+    if unused is not None:
+        return unused.remedy
     said = (
         "Driver {version} is there, but onnxruntime fell back to the processor. Restart the computer, above all after "
         "an update of the driver; if that does not help, install the libraries again "

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.errors import ModelError, Words
 from engine.jobs import JobContext
+from engine.resources import is_frozen
 from engine.runtime.cards import Registry
 from engine.runtime.driver import Driver, nvidia_driver
 from engine.runtime.session import Library, library, missing_cuda_file
@@ -54,9 +55,9 @@ def problems(
     context.check()
     # Loading onnxruntime takes longer than all the rest, so only where there is something to ask it.
     driver = nvidia_driver() if use_card else None
-    reason = unused_card(library(), driver) if driver is not None and driver.cards else None
-    if reason is not None:
-        found.append(Problem(f"card {reason.template}", reason))
+    unused = unused_card(library(), driver, missing_cuda_file()) if driver is not None and driver.cards else None
+    if unused is not None:
+        found.append(Problem(f"card {unused.reason.template}", unused.reason))
     return found
 
 
@@ -117,21 +118,45 @@ def _nearest(folder: Path) -> Path:
     return next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
 
 
-def unused_card(found: Library, driver: Driver) -> Words | None:
+@dataclass(frozen=True)
+class UnusedCard:
+    """Why the models do not run on a graphics card that is there, and what to do about it; whole sentences."""
+
+    reason: Words
+    remedy: Words
+
+
+def unused_card(found: Library, driver: Driver, missing: str) -> UnusedCard | None:
     """Why the models will not run on a graphics card that is there; None if nothing speaks against it.
 
     Args:
         found: the installed onnxruntime.
         driver: of NVIDIA's graphics cards.
+        missing: a file that onnxruntime needs for CUDA and does not find; empty = none.
     """
     if not found.has_cuda:
-        return Words("There is a graphics card, but the installed {package} cannot use it.", package=found.package)
+        reason = Words("There is a graphics card, but the installed {package} cannot use it.", package=found.package)
+        if is_frozen():
+            said = "This program is built for the processor alone. Lacuna for Python (pip) can use the card."
+            return UnusedCard(reason, Words(said))
+        said = (
+            "The installed {package} cannot use it. Remove it (pip uninstall {package}), and install the one that can "
+            '(pip install "onnxruntime-gpu[cuda,cudnn]").'
+        )
+        return UnusedCard(reason, Words(said, package=found.package))
     if major(driver.cuda) < major(found.cuda):
         said = "There is a graphics card, but its driver {version} is too old for CUDA {needed}."
-        return Words(said, version=driver.version, needed=found.cuda)
-    missing = missing_cuda_file()
+        reason = Words(said, version=driver.version, needed=found.cuda)
+        said = "The driver {version} runs CUDA up to {own}, and CUDA {needed} is needed: install a newer driver."
+        return UnusedCard(reason, Words(said, version=driver.version, own=driver.cuda, needed=found.cuda))
     if missing:
-        return Words("There is a graphics card, but NVIDIA's library {file} to use it is not installed.", file=missing)
+        said = "There is a graphics card, but NVIDIA's library {file} to use it is not installed."
+        reason = Words(said, file=missing)
+        said = (
+            "NVIDIA's libraries are not installed ({file} is not found). Install them: make run CUDA=1 in the folder "
+            'of the sources, or pip install "onnxruntime-gpu[cuda,cudnn]".'
+        )
+        return UnusedCard(reason, Words(said, file=missing))
     return None
 
 

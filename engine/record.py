@@ -18,6 +18,7 @@ from engine.errors import ReadError
 from engine.imageio import COMPOSITE, ENHANCED, FileDigest, open_plain, read_hashed, read_plain
 from engine.jobs import JobContext
 from engine.raster import Pixels, Raster, Rect
+from engine.resources import package_version
 
 SUFFIX = ".record.json"
 REPORT_FOLDER = "lacuna-report"
@@ -157,7 +158,7 @@ def make_record(
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
-            "onnxruntime": _version("onnxruntime-gpu") or _version("onnxruntime"),
+            "onnxruntime": package_version("onnxruntime-gpu", "onnxruntime"),
         },
     }
 
@@ -227,12 +228,3 @@ def file_digest(path: Path) -> str:
         raise ReadError(
             "{file} cannot be read: {reason}.", "read.failed", file=path.name, reason=error.strerror
         ) from error
-
-
-def _version(package: str) -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,29 @@ def _build_of(table: Any) -> Build | None:
     return Build(version, commit, date, releases if web else "")
 
 
+def is_frozen() -> bool:
+    """Whether this is a program of its own (PyInstaller's), and no package of a Python that is installed."""
+    return bool(getattr(sys, "frozen", False))
+
+
+def package_version(*names: str) -> str:
+    """The version of the first of these packages that is installed; empty if none is."""
+    # It takes a noticeable part of a command's start.
+    from importlib import metadata
+
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return ""
+
+
 def import_folder() -> Path:
     """The folder from which this program was imported; not of a frozen program."""
     return Path(__file__).resolve().parents[1]
 
 
 def _root() -> Path:
-    if getattr(sys, "frozen", False):
+    if is_frozen():
         return Path(getattr(sys, "_MEIPASS", Path(sys.executable).parent)) / "resources"
     here = Path(__file__).resolve().parent
     installed = here / "_resources"

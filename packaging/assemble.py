@@ -37,6 +37,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make installer")
     parser.add_argument("--releases", default="", metavar="URL", help="the page on which new versions appear")
     options = parser.parse_args()
+    # The build can be repeated: what it makes has the time of its sources.
+    os.environ.setdefault("SOURCE_DATE_EPOCH", _commit("%ct") or "0")
     for old in DIST.glob("[Ll]acuna*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     freeze(options.releases)
@@ -65,24 +67,23 @@ def freeze(releases: str) -> None:
 def slim(app: Path) -> None:
     """Make one C++ runtime of several on Windows; elsewhere take out what debuggers read of Python, and build paths."""
     if SYSTEM == "windows":
-        from programs import unify_runtime
+        from windows.programs import unify_runtime
 
         print(*unify_runtime(app), sep="\n")
     elif shutil.which("strip"):
         for library in (app / "_internal").glob("libpython3.*.so*"):
             subprocess.run(["strip", "--strip-unneeded", str(library)], check=True)
     if SYSTEM == "linux":
-        from deb import forget_build_paths
+        from linux.deb import forget_build_paths
 
         forget_build_paths(app)
 
 
 def facts(releases: str) -> dict[str, object]:
     """What the program says of its build, in ``resources/build.json``."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=False, capture_output=True, text=True)
     return {
         "version": __version__,
-        "commit": commit.stdout.strip(),
+        "commit": _commit("%H"),
         "date": time.strftime("%Y-%m-%d", time.gmtime(_epoch())),
         "releases": releases,
     }
@@ -102,18 +103,18 @@ def passes(app: Path) -> bool:
 def pack(app: Path) -> None:
     """Make what this system's users download."""
     if SYSTEM == "linux":
-        from deb import build_deb
-        from manual import manuals
+        from linux.deb import build_deb
+        from linux.manual import manuals
 
         name = f"lacuna-{__version__}-linux-{platform.machine()}.tar.zst"
         write_archive(app, DIST / name)
         build_deb(app, __version__, WORK / "icons", manuals(), DIST)
     elif SYSTEM == "windows":
-        from installer import build_installer
+        from windows.installer import build_installer
 
         build_installer(app, __version__, DIST)
     else:
-        from bundle import build_bundle
+        from macos.bundle import build_bundle
 
         build_bundle(DIST / "Lacuna.app", __version__, DIST)
 
@@ -163,12 +164,15 @@ def show(folder: Path) -> None:
 
 
 def _epoch() -> int:
-    """The time that files get: of the last commit, or ``SOURCE_DATE_EPOCH``, so that a build can be repeated."""
-    told = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if told.isdigit():
-        return int(told)
-    shown = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, check=False, capture_output=True, text=True)
-    return int(shown.stdout.strip() or 0)
+    """``SOURCE_DATE_EPOCH``, the time that files get; that of the last commit where it is not set."""
+    return int(os.environ["SOURCE_DATE_EPOCH"])
+
+
+def _commit(form: str) -> str:
+    """Something of the last commit, in git's notation; empty without git."""
+    command = ["git", "log", "-1", f"--format={form}"]
+    shown = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    return shown.stdout.strip()
 
 
 if __name__ == "__main__":

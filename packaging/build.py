@@ -31,8 +31,7 @@ def main() -> int:
     """Make the environment and build in it; returns the exit status."""
     python = environment(PLACE, [*runtime(), *tools()])
     here = ROOT / "packaging"
-    places = [ROOT, here, *(here / system for system in ("linux", "macos", "windows"))]
-    environment_ = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
+    environment_ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(here)])}
     return subprocess.call([python, str(here / "assemble.py"), *sys.argv[1:]], cwd=ROOT, env=environment_)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from desktop.crashes import versions
-from desktop.panels.widgets import show_file
+from desktop.panels.widgets import closing_buttons, show_file
 from engine import __version__
 from engine.resources import build, resource
 
@@ -59,19 +59,16 @@ class AboutWindow(QDialog):
         )
         facts.addRow(self.tr("Models"), _text(learnt, width=_NARROW))
         layout.addLayout(facts)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self.models = QPushButton(self.tr("Models and Credits…"))
-        self.models.clicked.connect(self.models_wanted)
         self.licences = QPushButton(self.tr("Licences…"))
         self.licences.setToolTip(self.tr("Open the folder with the licences of all that is inside"))
-        self.licences.clicked.connect(lambda: show_file(licences))
-        for button in (self.models, self.licences):
-            button.setAutoDefault(False)
-            buttons.addButton(button, QDialogButtonBox.ButtonRole.ActionRole)
+        layout.addWidget(
+            closing_buttons(
+                self, [(self.models, self.models_wanted.emit), (self.licences, lambda: show_file(licences))]
+            )
+        )
         # A checkout has none; each package that was installed for it has its own.
         self.licences.setVisible(licences.is_dir())
-        buttons.rejected.connect(self.reject)
-        layout.addWidget(buttons)
 
     def done(self, result: int) -> None:
         super().done(result)

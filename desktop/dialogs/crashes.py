@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.crashes import CrashFolder, read_report
-from desktop.panels.widgets import show_file, size_window
+from desktop.panels.widgets import closing_buttons, show_file, size_window
 
 _PATH = Qt.ItemDataRole.UserRole
 
@@ -64,20 +64,13 @@ class CrashesWindow(QDialog):
         self.fill()
 
     def _make_buttons(self) -> QDialogButtonBox:
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self.copy = QPushButton(self.tr("Copy"))
         self.show_folder = QPushButton(self.tr("Show in Folder"))
         self.delete = QPushButton(self.tr("Delete"))
-        for button, do in (
-            (self.copy, self._on_copy),
-            (self.show_folder, self._on_show),
-            (self.delete, self._on_delete),
-        ):
-            button.setAutoDefault(False)
-            button.clicked.connect(do)
-            buttons.addButton(button, QDialogButtonBox.ButtonRole.ActionRole)
-        buttons.rejected.connect(self.reject)
-        return buttons
+        return closing_buttons(
+            self,
+            [(self.copy, self._on_copy), (self.show_folder, self._on_show), (self.delete, self._on_delete)],
+        )
 
     def done(self, result: int) -> None:
         super().done(result)

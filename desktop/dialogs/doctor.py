@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from desktop.dialogs.export import FileDialogs
 from desktop.language import sentence_of
-from desktop.panels.widgets import JobBar, size_window
+from desktop.panels.widgets import JobBar, closing_buttons, size_window
 from desktop.work.threads import JobCentre, Lane, Work
 from engine import imageio
 from engine.errors import EngineError
@@ -106,16 +106,12 @@ class DoctorWindow(QDialog):
         return table
 
     def _make_buttons(self) -> QDialogButtonBox:
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self._again = QPushButton(self.tr("Check Again"))
         self._copy = QPushButton(self.tr("Copy as Text"))
         self._save = QPushButton(self.tr("Save as JSON…"))
-        for button, do in ((self._again, self.start), (self._copy, self._on_copy), (self._save, self._on_save)):
-            button.setAutoDefault(False)
-            button.clicked.connect(do)
-            buttons.addButton(button, QDialogButtonBox.ButtonRole.ActionRole)
-        buttons.rejected.connect(self.reject)
-        return buttons
+        return closing_buttons(
+            self, [(self._again, self.start), (self._copy, self._on_copy), (self._save, self._on_save)]
+        )
 
     def start(self) -> None:
         """Begin the test; the window shows what it tells."""

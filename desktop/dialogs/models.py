@@ -29,7 +29,7 @@ from PySide6.QtWidgets import (
 from desktop.dialogs.add_model import AddModelWindow, PickScan
 from desktop.dialogs.export import FileDialogs
 from desktop.language import sentence_of
-from desktop.panels.widgets import JobBar, size_window
+from desktop.panels.widgets import JobBar, closing_buttons, size_window
 from desktop.work.base import Urgency
 from desktop.work.threads import JobCentre, Lane, Ticket, Work
 from engine.errors import EngineError, ModelError
@@ -114,19 +114,15 @@ class ModelsWindow(QDialog):
         return tree
 
     def _make_buttons(self) -> QDialogButtonBox:
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         self._add = QPushButton(self.tr("Add a Model…"))
         self._add.setToolTip(self.tr("Add a third party's ONNX file"))
         self._remove = QPushButton(self.tr("Remove…"))
         self._remove.setToolTip(self.tr("Delete a model that you added"))
         self._verify = QPushButton(self.tr("Verify Checksums"))
         self._verify.setToolTip(self.tr("Read all files of all models and compare them with their cards"))
-        for button, do in ((self._add, self._on_add), (self._remove, self._on_remove), (self._verify, self.verify)):
-            button.setAutoDefault(False)
-            button.clicked.connect(do)
-            buttons.addButton(button, QDialogButtonBox.ButtonRole.ActionRole)
-        buttons.rejected.connect(self.reject)
-        return buttons
+        return closing_buttons(
+            self, [(self._add, self._on_add), (self._remove, self._on_remove), (self._verify, self.verify)]
+        )
 
     def done(self, result: int) -> None:
         self._job.stop()

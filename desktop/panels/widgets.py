@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QAction, QDesktopServices, QFocusEvent, QKeyEvent, QValidator
 from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
     QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
@@ -217,6 +220,22 @@ def size_window(window: QWidget, width: int, height: int) -> None:
 def show_file(path: Path) -> bool:
     """Show a file or folder in the system's program for it; False when there is none."""
     return QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
+
+
+def closing_buttons(dialog: QDialog, actions: Sequence[tuple[QPushButton, Callable[[], object]]]) -> QDialogButtonBox:
+    """The row of buttons below a dialog: what can be done, none of it by Enter, and Close.
+
+    Args:
+        dialog: the dialog.
+        actions: buttons, and what they do.
+    """
+    box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+    for button, do in actions:
+        button.setAutoDefault(False)
+        button.clicked.connect(lambda _=False, do=do: do())
+        box.addButton(button, QDialogButtonBox.ButtonRole.ActionRole)
+    box.rejected.connect(dialog.reject)
+    return box
 
 
 def action_button(action: QAction, text: str = "") -> QPushButton:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import psutil
 
 from engine.batch.work import Job
-from engine.resources import import_folder
+from engine.resources import import_folder, is_frozen
 
 WORKER_COMMAND = "batch-worker"
 """Subcommand by which a frozen program starts itself as a worker."""
@@ -92,7 +92,7 @@ def _command() -> list[str]:
 
     It imports nothing from the folder in which this program was started, as ``-m`` alone would: that may hold anything.
     """
-    if getattr(sys, "frozen", False):
+    if is_frozen():
         # The program with a console: Windows gives the other one no streams.
         beside = Path(sys.executable).with_name(f"lacuna-cli{Path(sys.executable).suffix}")
         return [str(beside if beside.is_file() else sys.executable), WORKER_COMMAND]

@@ -76,7 +76,7 @@ STRUCTURAL = {
 }
 """Tags that describe how the pixels are stored, or that are handled separately."""
 
-_COMPRESSIONS: dict[int, str] = {
+COMPRESSIONS: dict[int, str] = {
     Compression.NONE: "none",
     Compression.CCITT: "CCITT",
     Compression.FAX3: "CCITT fax 3",
@@ -94,6 +94,7 @@ _COMPRESSIONS: dict[int, str] = {
     Compression.LERC: "LERC",
     Compression.JPEG_XL: "JPEG XL",
 }
+"""The compressions that are read, with their names for a person; the self-test tries each."""
 _JPEG = (Compression.OLD_JPEG, Compression.JPEG, Compression.LOSSY_RAW_JPEG, Compression.OLD_JPEG_2)
 _PACKS_LITTLE = (
     *(Compression.NONE, Compression.LZW, Compression.DEFLATE, Compression.OLD_DEFLATE, Compression.PACKBITS),
@@ -170,7 +171,7 @@ def inspect(file: BinaryIO, size: int) -> TiffHeader:
         height=number(layout, Tag.HEIGHT, 0),
         channels=channels,
         depth=16 if bits > 8 else 8,
-        compression=_COMPRESSIONS.get(compression, f"number {compression}"),
+        compression=COMPRESSIONS.get(compression, f"number {compression}"),
         orientation=number(layout, Tag.ORIENTATION, 1),
         pages=pages,
         page=page,

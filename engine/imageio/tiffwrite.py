@@ -39,7 +39,8 @@ Packed = bytes | memoryview
 CLASSIC_LIMIT = (1 << 32) - (1 << 24)
 """Bytes of pixels and metadata beyond which BigTIFF is written, with a reserve, as compression may enlarge noise."""
 
-_COMPRESSIONS = {"deflate": Compression.DEFLATE, "lzw": Compression.LZW, "none": Compression.NONE}
+COMPRESSIONS: dict[str, int] = {"deflate": Compression.DEFLATE, "lzw": Compression.LZW, "none": Compression.NONE}
+"""Compressions that are written, by the words of ``WriteOptions``."""
 _STRIP = 1 << 19
 """Bytes of pixels per strip: small enough for viewers that show a part, large enough for the codec."""
 
@@ -113,7 +114,7 @@ def _layout_tags(raster: Raster, rows: int, compression: str) -> Tags:
         Tag.WIDTH: (LONG, struct.pack("<I", raster.width)),
         Tag.HEIGHT: (LONG, struct.pack("<I", raster.height)),
         Tag.BITS: (SHORT, struct.pack("<H", bits) * channels),
-        Tag.COMPRESSION: (SHORT, struct.pack("<H", _COMPRESSIONS[compression])),
+        Tag.COMPRESSION: (SHORT, struct.pack("<H", COMPRESSIONS[compression])),
         Tag.PHOTOMETRIC: (SHORT, struct.pack("<H", colours)),
         Tag.ORIENTATION: (SHORT, struct.pack("<H", UPRIGHT)),
         Tag.SAMPLES: (SHORT, struct.pack("<H", channels)),

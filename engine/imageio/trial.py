@@ -16,26 +16,21 @@ import numpy as np
 
 from engine import imageio
 from engine.errors import EngineError
+from engine.imageio import tiff, tiffwrite
 from engine.imageio.common import WriteOptions, silence_log
 from engine.imageio.formats import FORMATS, FileFormat
+from engine.imageio.tags import Compression
 from engine.raster import Pixels, Raster
 
 _SIDE = 48
 _LOSS = 8
 """Largest mean difference, of 255, that a format which loses may show on the smooth test picture."""
-_FOREIGN = {
-    "PackBits": "packbits",
-    "JPEG 2000": "jpeg2000",
-    "LZMA": "lzma",
-    "Zstandard": "zstd",
-    "WebP": "webp",
-    "JPEG": "jpeg",
-    "LERC": "lerc",
-    "JPEG XL": "jpegxl",
-}
-"""Compressions of TIFF that are read and not written: the name for a person, and tifffile's."""
-_BILEVEL = {"CCITT": "tiff_ccitt", "CCITT fax 3": "group3", "CCITT fax 4": "group4"}
-"""Compressions of black and white TIFF: the name for a person, and Pillow's."""
+_BILEVEL: dict[int, str] = {Compression.CCITT: "tiff_ccitt", Compression.FAX3: "group3", Compression.FAX4: "group4"}
+"""Compressions of black and white TIFF, and their names in Pillow, which writes them."""
+_EIGHT = (Compression.JPEG, Compression.WEBP)
+"""Compressions of TIFF that hold 8 bits a sample."""
+_UNTRIED = (Compression.OLD_JPEG, Compression.OLD_DEFLATE)
+"""Compressions that no library here writes; their readers are those of JPEG and Deflate."""
 
 
 def try_formats(folder: Path) -> Iterator[tuple[str, str]]:
@@ -62,18 +57,24 @@ def try_formats(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _attempts(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     for row in FORMATS:
-        if row.name == "TIFF":
-            for compression, said in (("none", "none"), ("lzw", "LZW"), ("deflate", "Deflate")):
-                yield f"TIFF {said}", partial(_own, row, WriteOptions(compression=compression), folder)
+        if row.reader is tiff:
+            yield from _tiffs(row, folder)
         elif row.writer is not None:
             yield row.name, partial(_own, row, WriteOptions(lossless=False), folder)
             if row.lossless == "choice":
                 yield f"{row.name} lossless", partial(_own, row, WriteOptions(), folder)
-    for name, compression in _FOREIGN.items():
-        yield f"TIFF {name}", partial(_foreign, compression, folder)
-    for name, compression in _BILEVEL.items():
-        yield f"TIFF {name}", partial(_bilevel, compression, folder)
     yield "BMP", partial(_bmp, folder)
+
+
+def _tiffs(row: FileFormat, folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    own = {code: word for word, code in tiffwrite.COMPRESSIONS.items()}
+    for code, name in tiff.COMPRESSIONS.items():
+        if code in own:
+            yield f"TIFF {name}", partial(_own, row, WriteOptions(compression=own[code]), folder)
+        elif code in _BILEVEL:
+            yield f"TIFF {name}", partial(_bilevel, _BILEVEL[code], folder)
+        elif code not in _UNTRIED:
+            yield f"TIFF {name}", partial(_foreign, code, folder)
 
 
 def _picture(depth: int, channels: int) -> Pixels:
@@ -94,14 +95,14 @@ def _own(row: FileFormat, options: WriteOptions, folder: Path) -> None:
             _compare(path, pixels, loses=loses)
 
 
-def _foreign(compression: str, folder: Path) -> None:
+def _foreign(compression: int, folder: Path) -> None:
     import tifffile
 
     path = folder / "trial.tif"
-    for depth in (8,) if compression in ("jpeg", "webp") else (8, 16):
+    for depth in (8,) if compression in _EIGHT else (8, 16):
         pixels = _picture(depth, 3)
-        tifffile.imwrite(path, pixels, photometric="rgb", compression=compression)
-        _compare(path, pixels, loses=compression == "jpeg")
+        tifffile.imwrite(path, pixels, photometric="rgb", compression=int(compression))
+        _compare(path, pixels, loses=compression == Compression.JPEG)
 
 
 def _bilevel(compression: str, folder: Path) -> None:

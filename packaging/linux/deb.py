@@ -8,6 +8,7 @@ Tried on Debian 12: lintian, and trial.py in a clean root.
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import subprocess
 import textwrap
@@ -16,31 +17,24 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from info import IDENTIFIER
+from desktop import system_libraries
+from macos.info import IDENTIFIER
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MAINTAINER = "The Lacuna project <lacuna@localhost>"
-PACKAGES = {
-    "ld-linux-x86-64.so.2 ld-linux-aarch64.so.1 libc.so.6 libdl.so.2 libm.so.6 libpthread.so.0 libresolv.so.2 "
-    "librt.so.1": "libc6",
-    "libEGL.so.1": "libegl1",
-    "libGL.so.1": "libgl1",
-    "libX11-xcb.so.1": "libx11-xcb1",
-    "libX11.so.6": "libx11-6",
-    "libbrotlicommon.so.1 libbrotlidec.so.1": "libbrotli1",
-    "libdbus-1.so.3": "libdbus-1-3",
-    "libfontconfig.so.1": "libfontconfig1",
-    "libfreetype.so.6": "libfreetype6",
+PACKAGES = system_libraries.PACKAGES | {
+    **dict.fromkeys(("ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libc.so.6", "libdl.so.2", "libm.so.6"), "libc6"),
+    **dict.fromkeys(("libpthread.so.0", "libresolv.so.2", "librt.so.1"), "libc6"),
+    **dict.fromkeys(("libbrotlicommon.so.1", "libbrotlidec.so.1"), "libbrotli1"),
     "libgcc_s.so.1": "libgcc-s1",
-    "libglib-2.0.so.0 libgthread-2.0.so.0": "libglib2.0-0 | libglib2.0-0t64",
     "libgssapi_krb5.so.2": "libgssapi-krb5-2",
+    "libgthread-2.0.so.0": "libglib2.0-0",
     "libstdc++.so.6": "libstdc++6",
     "libuuid.so.1": "libuuid1",
     "libwayland-client.so.0": "libwayland-client0",
     "libwayland-cursor.so.0": "libwayland-cursor0",
     "libwayland-egl.so.1": "libwayland-egl1",
-    "libxcb.so.1": "libxcb1",
     "libz.so.1": "zlib1g",
     "libzstd.so.1": "libzstd1",
 }
@@ -105,13 +99,12 @@ class Needs:
                 _read(path, wanted, versions, machines)
         self.glibc = _newest(versions, "GLIBC_")
         (self.architecture,) = {_MACHINES[machine] for machine in machines}
-        packages = {name: package for names, package in PACKAGES.items() for name in names.split()}
         missing = sorted(wanted - inside)
-        unknown = [name for name in missing if name not in packages]
+        unknown = [name for name in missing if name not in PACKAGES]
         if unknown:
             raise SystemExit(f"packaging/linux/deb.py does not know the packages of {', '.join(unknown)}.")
         least = {"libc6": self.glibc, "libstdc++6": _COMPILERS[_newest(versions, "GLIBCXX_")]}
-        found = sorted({packages[name] for name in missing})
+        found = sorted({PACKAGES[name] for name in missing})
         self.packages = [f"{name} (>= {least[name]})" if name in least else name for name in found]
 
 
@@ -168,7 +161,7 @@ def _desktop(share: Path, version: str, icons: Path) -> None:
         "@MIME_TYPES@": ";".join(types),
         "@IDENTIFIER@": IDENTIFIER,
         "@VERSION@": version,
-        "@DATE@": datetime.now(UTC).date().isoformat(),
+        "@DATE@": _built().date().isoformat(),
     }
     for source, target in (
         ("lacuna.desktop", share / "applications" / "lacuna.desktop"),
@@ -197,7 +190,7 @@ def _manuals(folder: Path, manuals: dict[str, str]) -> None:
 
 def _documents(folder: Path, version: str) -> None:
     folder.mkdir(parents=True)
-    now = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
+    now = _built().strftime("%a, %d %b %Y %H:%M:%S +0000")
     news = f"lacuna ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- {MAINTAINER}  {now}\n"
     _write_gz(folder / "changelog.gz", news)
     shutil.copyfile(ROOT / "CHANGELOG.md", folder / "NEWS.md")
@@ -226,6 +219,11 @@ def _control(tree: Path, version: str, needs: Needs) -> None:
         f"Section: graphics\nPriority: optional\nDescription: restore photographs\n{long}\n",
         encoding="utf-8",
     )
+
+
+def _built() -> datetime:
+    """The time that the package states: ``SOURCE_DATE_EPOCH``, so that the same sources make the same package."""
+    return datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC)
 
 
 def _write_gz(path: Path, text: str) -> None:

@@ -121,13 +121,13 @@ def try_package(root: Root, package: Path) -> dict[str, object]:
             raise SystemExit(f"The root is not clean: it has {compiler}.")
     root.run("apt-get", "update", "--quiet")
     root.run("apt-get", "purge", "--yes", "--quiet", "lacuna", check=False)
-    shutil.copyfile(package, root.folder / "root" / "lacuna.deb")
+    shutil.copyfile(package, root.folder / "lacuna.deb")
     # What the package needs comes first, so that the time is that of the package.
     depends = subprocess.run(["dpkg-deb", "-f", package, "Depends"], check=True, capture_output=True, text=True).stdout
     first = [wish.split("|")[0].split("(")[0].strip() for wish in depends.split(",")]
     root.run("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *first)
     before, start = root.files(), time.perf_counter()
-    root.run("dpkg", "-i", "/root/lacuna.deb")
+    root.run("dpkg", "-i", "/lacuna.deb")
     installed = time.perf_counter() - start
     root.run("lacuna-cli", "heal", f"/{SAMPLE}", "-o", "healed.tif", "--mask", f"/{MASK}", user=USER)
     healed = time.perf_counter() - start

@@ -13,7 +13,7 @@ def test_every_compression_with_a_name_is_tried(tmp_path: Path) -> None:
     tried = dict(try_formats(tmp_path))
     assert set(tried.values()) == {""}
     # No library here writes JPEG of the kind that was withdrawn in 1995.
-    claimed = {f"TIFF {name}" for name in tiff._COMPRESSIONS.values()} - {"TIFF old JPEG"}
+    claimed = {f"TIFF {name}" for name in tiff.COMPRESSIONS.values()} - {"TIFF old JPEG"}
     assert claimed <= tried.keys()
     assert {"PNG", "JPEG", "WebP", "WebP lossless", "BMP"} <= tried.keys()
     assert len(WRITABLE) == 6

@@ -82,10 +82,11 @@ class Program:
 
             self._build(catch=catch)
             self.contents.task.load()
+            # Before the question about autosaved work, behind which the page with recent files is seen.
+            self.contents.begin()
             offer_recovery(self.window, self.files)
             early, self._early = self._early or [], None
             self.contents.photos.open([*paths, *early])
-            self.contents.begin()
 
         # After the first paint, so that the window appears without delay.
         self.window.painted.connect(lambda: QTimer.singleShot(0, self.window, later))

@@ -190,8 +190,7 @@ class Contents(QObject):
 
     def begin(self) -> None:
         """Do in the background what need not be done before the window can be used."""
-        if not self.files.opening:
-            self.recent.refresh()
+        self.recent.refresh()
         if self._crashes.native:
             self.checkup.tell_crash()
         self.checkup.start()

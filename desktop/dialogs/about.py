@@ -61,7 +61,8 @@ class AboutWindow(QDialog):
         layout.addLayout(facts)
         self.models = QPushButton(self.tr("Models and Credits…"))
         self.licences = QPushButton(self.tr("Licences…"))
-        self.licences.setToolTip(self.tr("Open the folder with the licences of all that is inside"))
+        said = self.tr("Open the folder with the licences of all that is inside: {0}")
+        self.licences.setToolTip(said.format(licences))
         layout.addWidget(
             closing_buttons(
                 self, [(self.models, self.models_wanted.emit), (self.licences, lambda: show_file(licences))]
